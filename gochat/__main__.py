@@ -1,0 +1,7 @@
+"""python -m gochat"""
+
+import sys
+
+from gochat.cli import main
+
+sys.exit(main())

@@ -1,0 +1,33 @@
+"""The commands that are not `serve`, a file each: `run(arguments)` -> exit code. Each is a client of the running
+server, or of repo/ where the server must be stopped."""
+
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gochat.config import Config, load, signing_key
+from gochat.context import SERVICE
+from gochat.domain import policy
+from gochat.domain.tokens import ACCESS, Tokens
+from gochat.rpc.client import NetworkChannel
+
+
+def config_of(arguments: Namespace) -> Config:
+    """The configuration that a server started with the same options would have. Raises ConfigError."""
+    return load(arguments.config).with_settings("server", data=arguments.data)
+
+
+@contextmanager
+def connection(arguments: Namespace) -> Iterator[NetworkChannel]:
+    """A channel to the running server, as a service: the command reads the key that signs the server's tokens."""
+    config = config_of(arguments)
+    tokens = Tokens(signing_key(config))
+    channel = NetworkChannel(
+        arguments.address or config.server.listen,
+        credential=lambda: tokens.sign(ACCESS, SERVICE, ttl=60),
+        repeatable=lambda _, request: policy.names_itself(request),
+    )
+    try:
+        yield channel
+    finally:
+        channel.close()

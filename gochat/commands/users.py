@@ -1,0 +1,77 @@
+"""gochat user create, list, disable: accounts, through the running server."""
+
+import getpass
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+
+from gochat.api.common.v1.common_pb2 import PaginationRequest, User
+from gochat.api.repo.v1 import repo_pb2
+from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
+from gochat.api.store.v1 import store_pb2
+from gochat.api.store.v1.store_pb2_grpc import StoreServiceStub
+from gochat.commands import connection
+from gochat.domain.text import folded
+from gochat.errors import not_found
+
+STATUS = {1: "active", 2: "disabled", 3: "deleted"}
+
+
+def create(arguments: Namespace) -> int:
+    """Prints the new user's id."""
+    password = _password(arguments.password_stdin)
+    with connection(arguments) as channel:
+        created = RepoServiceStub(channel).CreateUser(
+            repo_pb2.CreateUserRequest(
+                username=arguments.name, password=password, email=arguments.email, nickname=arguments.nickname
+            )
+        )
+        if arguments.admin:
+            StoreServiceStub(channel).SetUserRole(store_pb2.SetUserRoleRequest(user_id=created.user_id, role="admin"))
+    print(created.user_id)
+    return 0
+
+
+def list_all(arguments: Namespace) -> int:
+    """Prints a line a user: id, name, status."""
+    with connection(arguments) as channel:
+        for user in _every_user(StoreServiceStub(channel)):
+            print(f"{user.user_id}\t{user.username}\t{STATUS.get(user.status, user.status)}")
+    return 0
+
+
+def disable(arguments: Namespace) -> int:
+    with connection(arguments) as channel:
+        user = _named(StoreServiceStub(channel), arguments.name)
+        RepoServiceStub(channel).UpdateUser(repo_pb2.UpdateUserRequest(user_id=user.user_id, status=2))
+    print(f"{user.username} is disabled: no sign-in, no new tokens")
+    return 0
+
+
+def _password(from_stdin: bool) -> str:
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\n")
+    if not sys.stdin.isatty():
+        raise SystemExit("gochat: no terminal to ask for the password on: use --password-stdin")
+    password = getpass.getpass("Password: ")
+    if getpass.getpass("Again: ") != password:
+        raise SystemExit("gochat: the two passwords differ")
+    return password
+
+
+def _every_user(store: StoreServiceStub) -> Iterator[User]:
+    page, total = 1, 1
+    while (page - 1) * 100 < total:
+        answer = store.FindUsers(
+            store_pb2.FindUsersRequest(pagination=PaginationRequest(page=page, limit=100), include_inactive=True)
+        )
+        yield from answer.users
+        page, total = page + 1, answer.pagination.total
+
+
+def _named(store: StoreServiceStub, name: str) -> User:
+    answer = store.FindUsers(store_pb2.FindUsersRequest(query=name, include_inactive=True))
+    for user in answer.users:
+        if folded(user.username) == folded(name):
+            return user
+    raise not_found("user")

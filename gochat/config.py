@@ -1,0 +1,215 @@
+"""Settings: their names, defaults and bounds; read from gochat.toml and overridden by the environment.
+
+Each key `[section] key` is overridden by GOCHAT_<SECTION>_<KEY>. An unknown key or a bad value stops the start.
+"""
+
+import os
+import secrets
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+DEFAULT_FILE = Path("gochat.toml")
+KEY_FILE = "signing.key"
+
+
+class ConfigError(Exception):
+    """A setting that stops the start; the message names the key and what is wrong with it."""
+
+
+def _setting(
+    default: Any, *, least: float | None = None, most: float | None = None, choices: tuple[str, ...] = ()
+) -> Any:
+    return field(default=default, metadata={"least": least, "most": most, "choices": choices})
+
+
+@dataclass(frozen=True)
+class Server:
+    listen: str = "127.0.0.1:50051"
+    data: str = "data"
+    threads: int = _setting(64, least=1, most=1000)
+    grace: float = _setting(10.0, least=0, most=600)
+    reflection: bool = False
+    error_mode: str = _setting("status", choices=("status", "body"))
+
+
+@dataclass(frozen=True)
+class Database:
+    url: str = field(default="", repr=False)
+    pool_min: int = _setting(10, least=1, most=1000)
+    pool_max: int = _setting(100, least=1, most=1000)
+
+
+@dataclass(frozen=True)
+class Repo:
+    address: str = ""
+
+
+@dataclass(frozen=True)
+class Auth:
+    secret: str = field(default="", repr=False)
+    access_ttl: int = _setting(15 * 60, least=1, most=24 * 3600)
+    refresh_ttl: int = _setting(30 * 24 * 3600, least=1, most=366 * 24 * 3600)
+
+
+@dataclass(frozen=True)
+class Limits:
+    calls_per_second: float = _setting(0.0, least=0)
+    sends_per_second: float = _setting(0.0, least=0)
+
+
+@dataclass(frozen=True)
+class Log:
+    level: str = _setting("info", choices=("debug", "info", "warning", "error"))
+
+
+@dataclass(frozen=True)
+class Config:
+    server: Server = field(default_factory=Server)
+    database: Database = field(default_factory=Database)
+    repo: Repo = field(default_factory=Repo)
+    auth: Auth = field(default_factory=Auth)
+    limits: Limits = field(default_factory=Limits)
+    log: Log = field(default_factory=Log)
+
+    def with_settings(self, section: str, **settings: str) -> "Config":
+        """A copy with what the command line says; None leaves a key as it is."""
+        given = {key: value for key, value in settings.items() if value is not None}
+        return replace(self, **{section: replace(getattr(self, section), **given)})
+
+
+def load(file: Path | None = None, environment: Mapping[str, str] = os.environ) -> Config:
+    """Reads the file (by default gochat.toml in the current folder, if there is one) and the environment.
+
+    Raises ConfigError.
+    """
+    if file is None and DEFAULT_FILE.is_file():
+        file = DEFAULT_FILE
+    tables = _read_file(file) if file else {}
+    sections = {section.name: _section(section.default_factory) for section in fields(Config)}
+    for name in tables:
+        if name not in sections:
+            raise ConfigError(f"[{name}]: no such section in {file}; known: {', '.join(sections)}")
+    built = {name: _read_section(name, cls, tables.get(name, {}), environment) for name, cls in sections.items()}
+    config = Config(**built)
+    _check_together(config)
+    return config
+
+
+def _section(factory: Any) -> type:
+    assert isinstance(factory, type)
+    return factory
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: {error}") from None
+
+
+def _read_section(name: str, cls: type, table: Any, environment: Mapping[str, str]) -> Any:
+    if not isinstance(table, dict):
+        raise ConfigError(f"{name}: must be a section, [{name}]")
+    known = {key.name: key for key in fields(cls)}
+    prefix = f"GOCHAT_{name.upper()}_"
+    given = {f"{name}.{key}": (key, value) for key, value in table.items()}
+    given |= {
+        variable: (variable.removeprefix(prefix).lower(), value)
+        for variable, value in environment.items()
+        if variable.startswith(prefix)
+    }
+    settings = {}
+    for source, (key, value) in given.items():
+        if key not in known:
+            raise ConfigError(f"{source}: no such setting; [{name}] has {', '.join(known)}")
+        settings[key] = _coerce(source, value, type(known[key].default), known[key].metadata)
+    return cls(**settings)
+
+
+def _coerce(source: str, value: Any, kind: type, bounds: Mapping[str, Any]) -> Any:
+    """The value in the type of the default; the environment has only text, so numbers may come as such."""
+    expected = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[kind]
+    wrong = ConfigError(f"{source}: must be {expected}, not {value!r}")
+    if isinstance(value, str) and kind is bool:
+        value = {"true": True, "1": True, "false": False, "0": False}.get(value.lower(), value)
+    elif isinstance(value, str) and kind in (int, float):
+        try:
+            value = kind(value)
+        except ValueError:
+            raise wrong from None
+    elif kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        raise wrong
+    least, most, choices = bounds.get("least"), bounds.get("most"), bounds.get("choices")
+    if (least is not None and value < least) or (most is not None and value > most) or value != value:
+        raise ConfigError(
+            f"{source}: must be at least {least:g}" + (f" and at most {most:g}" if most else "") + f", not {value:g}"
+        )
+    if choices and value not in choices:
+        raise ConfigError(f"{source}: must be {' or '.join(choices)}, not {value!r}")
+    return value
+
+
+def _check_together(config: Config) -> None:
+    """Rules that one key alone cannot show."""
+    if config.database.pool_min > config.database.pool_max:
+        raise ConfigError("database.pool_min: must not be over database.pool_max")
+    url = config.database.url
+    if url and not url.startswith(("postgresql://", "postgres://", "sqlite:///")):
+        raise ConfigError("database.url: must begin with postgresql:// or sqlite:///")
+    if config.auth.secret and len(config.auth.secret.encode()) < 32:
+        raise ConfigError("auth.secret: must have at least 32 bytes")
+    if config.limits.calls_per_second or config.limits.sends_per_second:
+        raise ConfigError(
+            "limits.calls_per_second, limits.sends_per_second: this version enforces no rate limit; leave both at 0"
+        )
+    parse_address("server.listen", config.server.listen)
+
+
+def parse_address(source: str, address: str) -> tuple[str, int]:
+    """HOST:PORT -> (host, port); IPv6 hosts stand in brackets. Raises ConfigError."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"{source}: must be HOST:PORT, not {address!r}")
+    return host, int(port)
+
+
+def signing_key(config: Config) -> bytes:
+    """The key that signs tokens: [auth] secret, or the file signing.key in the data folder, made if it is missing.
+
+    Both halves of a split server must have the same one. Raises ConfigError.
+    """
+    if config.auth.secret:
+        return config.auth.secret.encode()
+    data = Path(config.server.data)
+    file = data / KEY_FILE
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not file.exists():
+            _write_once(file, secrets.token_hex(32).encode())
+        return file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"server.data: {error.filename}: {error.strerror}") from None
+
+
+def _write_once(file: Path, content: bytes) -> None:
+    """Creates the file whole, with mode 0600, or leaves the one that another process made first."""
+    handle, temporary = tempfile.mkstemp(dir=file.parent)
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        try:
+            os.link(temporary, file)
+        except FileExistsError:
+            return
+    finally:
+        os.unlink(temporary)

@@ -1,0 +1,56 @@
+"""What is known of the call in hand: who is calling, its request id, its deadline."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+LONGEST_DEADLINE = 30.0  # seconds; the specification, "并发处理"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whom the token names. user_id and session_id are empty for a token of no person (the service, the operator)."""
+
+    user_id: str = ""
+    role: str = ""
+    session_id: str = ""
+
+    @property
+    def privileged(self) -> bool:
+        """Admins and services act for anyone."""
+        return self.role in {"admin", "service"}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """deadline: on the clock of time.monotonic(), in seconds."""
+
+    caller: Caller
+    request_id: str
+    deadline: float
+
+    def remaining(self) -> float:
+        """Seconds left; 0 or less once the deadline has passed."""
+        return self.deadline - time.monotonic()
+
+
+NOBODY = Caller()
+SERVICE = Caller(role="service")
+
+_current: ContextVar[Call | None] = ContextVar("call", default=None)
+
+
+def current() -> Call:
+    """The call in hand; outside of any (start-up, shutdown) one by the service itself."""
+    return _current.get() or Call(SERVICE, "-", time.monotonic() + LONGEST_DEADLINE)
+
+
+@contextmanager
+def entered(call: Call) -> Iterator[None]:
+    token = _current.set(call)
+    try:
+        yield
+    finally:
+        _current.reset(token)

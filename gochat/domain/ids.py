@@ -1,0 +1,59 @@
+"""Identifiers: opaque and URL-safe to everyone else, made and read only here."""
+
+import hashlib
+import secrets
+import time
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u
+_SEQ_DIGITS = 12  # fixed, so that the ids of one conversation sort like its sequence numbers
+
+
+def _base32(number: int) -> str:
+    """128 bits in 26 digits."""
+    return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _time_ordered() -> str:
+    """48 bits of Unix milliseconds, then 80 random ones: ids of one table are made near each other in its index."""
+    return _base32(now_ms() << 80 | secrets.randbits(80))
+
+
+def new_user() -> str:
+    return "u" + _time_ordered()
+
+
+def new_group() -> str:
+    """Also the id of the conversation that the group is."""
+    return "g" + _time_ordered()
+
+
+def new_session() -> str:
+    return "d" + _time_ordered()
+
+
+def new_secret() -> str:
+    """128 random bits, for what must not be guessed."""
+    return _base32(secrets.randbits(128))
+
+
+def single(one: str, other: str) -> str:
+    """The id of the one-to-one conversation of two users: the same from both sides, so that two racing first
+    messages meet in one conversation."""
+    pair = "\0".join(sorted((one, other)))
+    return "s" + _base32(int.from_bytes(hashlib.sha256(pair.encode()).digest()[:16]))
+
+
+def message(conversation_id: str, seq: int) -> str:
+    return f"{conversation_id}-{seq:0{_SEQ_DIGITS}d}"
+
+
+def parse_message(message_id: str) -> tuple[str, int] | None:
+    """(conversation_id, seq), or None for text that is no message id."""
+    conversation_id, dash, digits = message_id.rpartition("-")
+    if not dash or len(digits) != _SEQ_DIGITS or not (digits.isascii() and digits.isdigit()):
+        return None
+    return conversation_id, int(digits)

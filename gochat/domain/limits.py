@@ -1,0 +1,259 @@
+"""The form of every request field: one rule a field name, and which fields a request cannot do without.
+
+`check` holds a request against these tables before its handler sees it. What needs facts from the database is not
+here but in policy.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import Message
+
+from gochat.api.common.v1.common_pb2 import PaginationRequest
+from gochat.domain.text import normal_name
+from gochat.errors import invalid
+
+MESSAGE_TYPES = ("text", "image", "file", "audio", "video", "location", "system", "custom")
+BATCH = 1_000
+DEFAULT_MAX_MEMBERS = 500
+MOST_MAX_MEMBERS = 100_000
+PAGE, MOST_PAGE = 20, 100
+LONG_PAGE, MOST_LONG_PAGE = 50, 200  # history and members
+
+Rule = Callable[[str, Any], None]
+"""(field name as the caller knows it, value) -> nothing; raises INVALID_PARAMS."""
+
+
+def text(*, characters: int = 0, size: int = 0) -> Rule:
+    """Text without NUL (PostgreSQL cannot keep it), of at most so many characters or bytes of UTF-8."""
+
+    def rule(name: str, value: str) -> None:
+        if "\0" in value:
+            raise invalid(name, "must not contain NUL")
+        if characters and len(value) > characters:
+            raise invalid(name, f"must have at most {characters} characters, not {len(value)}")
+        if size and len(value) * 4 > size and len(value.encode()) > size:
+            raise invalid(name, f"must have at most {size} bytes of UTF-8, not {len(value.encode())}")
+
+    return rule
+
+
+def one_of(*values: Any) -> Rule:
+    def rule(name: str, value: Any) -> None:
+        if value not in values:
+            raise invalid(name, f"must be one of {', '.join(map(str, filter(None, values)))}")
+
+    return rule
+
+
+def number(least: int, most: int) -> Rule:
+    def rule(name: str, value: int) -> None:
+        if not least <= value <= most:
+            raise invalid(name, f"must be from {least} to {most}, not {value}")
+
+    return rule
+
+
+def each(rule: Rule) -> Rule:
+    """A list of at most BATCH items, each of the rule and none empty."""
+
+    def rule_of_list(name: str, values: Any) -> None:
+        if len(values) > BATCH:
+            raise invalid(name, f"must have at most {BATCH} items, not {len(values)}")
+        for position, value in enumerate(values):
+            if not value:
+                raise invalid(f"{name}[{position}]", "must not be empty")
+            rule(f"{name}[{position}]", value)
+
+    return rule_of_list
+
+
+def paging(most: int) -> Rule:
+    limit = number(0, most)
+
+    def rule(name: str, value: PaginationRequest) -> None:
+        number(0, 2**31 - 1)(f"{name}.page", value.page)
+        limit(f"{name}.limit", value.limit)
+
+    return rule
+
+
+def username(name: str, value: str) -> None:
+    value = normal_name(value)
+    text(characters=64)(name, value)
+    if any(unicodedata.category(character)[0] in "ZC" for character in value):
+        raise invalid(name, "must not contain spaces or control characters")
+
+
+def email(name: str, value: str) -> None:
+    text(size=254)(name, value)
+    if value and not re.fullmatch(r"[^@\s]+@[^@\s]+", value):
+        raise invalid(name, "must be an address like name@example.com")
+
+
+def metadata(name: str, value: Any) -> None:
+    if not value:
+        return
+    if len(value) > 32:
+        raise invalid(name, f"must have at most 32 entries, not {len(value)}")
+    size = 0
+    for key, entry in value.items():
+        if not key:
+            raise invalid(name, "must not have an empty key")
+        text(size=64)(f"{name} key", key)
+        text()(f"{name}[{key}]", entry)
+        size += len(key.encode()) + len(entry.encode())
+    if size > 4096:
+        raise invalid(name, f"must have at most 4096 bytes in all, not {size}")
+    if "client_msg_id" in value:
+        if not value["client_msg_id"]:
+            raise invalid("metadata[client_msg_id]", "must not be empty")
+        text(size=128)("metadata[client_msg_id]", value["client_msg_id"])
+
+
+_id = text(size=128)
+
+_FORMS: dict[str, Rule] = {
+    "avatar": text(size=2048),
+    "before_message_id": _id,
+    "bio": text(characters=1000),
+    "content": text(size=16 * 1024),
+    "conversation_id": _id,
+    "description": text(characters=1000),
+    "device_id": _id,
+    "email": email,
+    "expires_at": number(0, 2**63 - 1),
+    "from_user_id": _id,
+    "group_id": _id,
+    "include_inactive": one_of(False, True),
+    "limit": number(0, MOST_LONG_PAGE),
+    "max_members": number(0, MOST_MAX_MEMBERS),
+    "member_ids": each(_id),
+    "message_id": _id,
+    "message_ids": each(_id),
+    "message_type": one_of("", *MESSAGE_TYPES),
+    "metadata": metadata,
+    "name": text(characters=100),
+    "next_refresh_id": _id,
+    "nickname": text(characters=64),
+    "offset": number(0, 2**31 - 1),
+    "operator_id": _id,
+    "owner_id": _id,
+    "pagination": paging(MOST_PAGE),
+    "participant_ids": each(_id),
+    "password": text(size=1024),
+    "query": text(characters=64),
+    "refresh_id": _id,
+    "refresh_token": text(size=8192),
+    "role": one_of("owner", "admin", "member"),
+    "session_id": _id,
+    "status": number(0, 3),
+    "to_user_id": _id,
+    "token": text(size=8192),
+    "type": one_of("single", "group"),
+    "user_id": _id,
+    "user_ids": each(_id),
+    "username": text(size=256),
+    "viewer_id": _id,
+}
+
+# Where a field of this name has another form than elsewhere.
+_SPECIAL_FORMS: dict[str, Rule] = {
+    "logic.v1.GetGroupMembersRequest.pagination": paging(MOST_LONG_PAGE),
+    "repo.v1.AddGroupMemberRequest.role": one_of("", "admin", "member"),
+    "repo.v1.CreateUserRequest.username": username,
+    "repo.v1.GetGroupMembersRequest.pagination": paging(MOST_LONG_PAGE),
+    "repo.v1.UpdateMessageStatusRequest.status": number(2, 5),
+    "store.v1.ListMembersRequest.pagination": paging(MOST_LONG_PAGE),
+    "store.v1.SetUserRoleRequest.role": one_of("user", "admin"),
+}
+
+# The fields that must not be empty. user_id and the like in LogicService are not among them: empty is the caller.
+_REQUIRED: dict[str, tuple[str, ...]] = {
+    "logic.v1.AuthRequest": ("username", "password"),
+    "logic.v1.SearchUsersRequest": ("query",),
+    "logic.v1.SendMessageRequest": ("content",),
+    "logic.v1.GetMessageHistoryRequest": ("conversation_id",),
+    "logic.v1.MarkMessageReadRequest": ("conversation_id", "message_id"),
+    "logic.v1.CreateConversationRequest": ("type",),
+    "logic.v1.UpdateConversationRequest": ("conversation_id",),
+    "logic.v1.DeleteConversationRequest": ("conversation_id",),
+    "logic.v1.CreateGroupRequest": ("name",),
+    "logic.v1.GetGroupInfoRequest": ("group_id",),
+    "logic.v1.UpdateGroupRequest": ("group_id",),
+    "logic.v1.JoinGroupRequest": ("group_id",),
+    "logic.v1.LeaveGroupRequest": ("group_id",),
+    "logic.v1.GetGroupMembersRequest": ("group_id",),
+    "logic.v1.AddGroupMemberRequest": ("group_id", "user_ids"),
+    "logic.v1.RemoveGroupMemberRequest": ("group_id", "user_id"),
+    "repo.v1.CreateUserRequest": ("username", "password"),
+    "repo.v1.GetUserRequest": ("user_id",),
+    "repo.v1.UpdateUserRequest": ("user_id",),
+    "repo.v1.GetUsersRequest": (),
+    "repo.v1.CreateMessageRequest": ("from_user_id", "content"),
+    "repo.v1.GetMessagesRequest": ("conversation_id",),
+    "repo.v1.UpdateMessageStatusRequest": ("message_id", "user_id"),
+    "repo.v1.DeleteMessageRequest": ("message_id", "user_id"),
+    "repo.v1.CreateConversationRequest": ("type", "participant_ids"),
+    "repo.v1.GetConversationRequest": ("conversation_id",),
+    "repo.v1.UpdateConversationRequest": ("conversation_id",),
+    "repo.v1.GetConversationsByUserRequest": ("user_id",),
+    "repo.v1.GetConversationParticipantsRequest": ("conversation_id",),
+    "repo.v1.CreateGroupRequest": ("name", "owner_id"),
+    "repo.v1.GetGroupRequest": ("group_id",),
+    "repo.v1.UpdateGroupRequest": ("group_id",),
+    "repo.v1.GetGroupsByUserRequest": ("user_id",),
+    "repo.v1.AddGroupMemberRequest": ("group_id", "user_id"),
+    "repo.v1.RemoveGroupMemberRequest": ("group_id", "user_id"),
+    "repo.v1.GetGroupMembersRequest": ("group_id",),
+    "repo.v1.UpdateGroupMemberRoleRequest": ("group_id", "user_id", "role"),
+    "session.v1.RefreshTokenRequest": ("refresh_token",),
+    "store.v1.CheckCredentialsRequest": ("username", "password"),
+    "store.v1.SetUserRoleRequest": ("user_id", "role"),
+    "store.v1.GetProfileRequest": ("user_id",),
+    "store.v1.UpdateProfileRequest": ("user_id",),
+    "store.v1.CreateSessionRequest": ("user_id", "refresh_id", "expires_at"),
+    "store.v1.RotateSessionRequest": ("session_id", "refresh_id", "next_refresh_id", "expires_at"),
+    "store.v1.EndSessionRequest": ("session_id",),
+    "store.v1.GetHistoryRequest": ("conversation_id",),
+    "store.v1.MarkReadRequest": ("conversation_id", "user_id", "message_id"),
+    "store.v1.GetUnreadRequest": ("user_id",),
+    "store.v1.HideConversationRequest": ("conversation_id", "user_id"),
+    "store.v1.EditConversationRequest": ("conversation_id",),
+    "store.v1.FoundGroupRequest": ("name", "owner_id"),
+    "store.v1.EditGroupRequest": ("group_id",),
+    "store.v1.JoinGroupRequest": ("group_id", "user_id"),
+    "store.v1.LeaveGroupRequest": ("group_id", "user_id"),
+    "store.v1.AddMembersRequest": ("group_id", "user_ids", "operator_id"),
+    "store.v1.RemoveMemberRequest": ("group_id", "user_id", "operator_id"),
+    "store.v1.ListMembersRequest": ("group_id",),
+}
+
+
+@cache
+def form_of(request: Descriptor) -> tuple[tuple[str, Rule, bool], ...]:
+    """(field, rule, must it not be empty) of a request type; KeyError for a field without a rule."""
+    short = request.full_name.removeprefix("gochat.api.")
+    required = _REQUIRED.get(short, ())
+    return tuple(
+        (field.name, _SPECIAL_FORMS.get(f"{short}.{field.name}") or _FORMS[field.name], field.name in required)
+        for field in request.fields
+    )
+
+
+def check(request: Message) -> None:
+    """Raises INVALID_PARAMS for the first field that breaks its rule."""
+    for name, rule, required in form_of(request.DESCRIPTOR):
+        value = getattr(request, name)
+        if required and not value:
+            raise invalid(name, "must not be empty")
+        rule(name, value)
+
+
+def page_of(pagination: PaginationRequest, default: int = PAGE) -> tuple[int, int]:
+    """(page, limit) as applied, from a checked request."""
+    return pagination.page or 1, pagination.limit or default

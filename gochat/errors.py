@@ -1,0 +1,90 @@
+"""The one error that GoChat raises, and the one table that says what it is in gRPC and in a response body."""
+
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from google.rpc import code_pb2
+
+from gochat.api.common.v1 import common_pb2
+
+DOMAIN = "gochat"
+
+# The table of the specification, "错误码映射": business code -> gRPC status.
+STATUS_OF = MappingProxyType(
+    {
+        common_pb2.ERROR_CODE_NONE: code_pb2.OK,
+        common_pb2.ERROR_CODE_INVALID_PARAMS: code_pb2.INVALID_ARGUMENT,
+        common_pb2.ERROR_CODE_UNAUTHORIZED: code_pb2.UNAUTHENTICATED,
+        common_pb2.ERROR_CODE_PERMISSION_DENIED: code_pb2.PERMISSION_DENIED,
+        common_pb2.ERROR_CODE_NOT_FOUND: code_pb2.NOT_FOUND,
+        common_pb2.ERROR_CODE_INTERNAL_ERROR: code_pb2.INTERNAL,
+        common_pb2.ERROR_CODE_DUPLICATE_OPERATION: code_pb2.ALREADY_EXISTS,
+        common_pb2.ERROR_CODE_RATE_LIMIT: code_pb2.RESOURCE_EXHAUSTED,
+    }
+)
+
+
+@dataclass(eq=False)
+class ChatError(Exception):
+    """What a caller is told.
+
+    code: the business code. message: one sentence for a person, with nothing internal in it.
+    reason: UPPER_SNAKE_CASE, stable, for programs. fields: request field -> the rule it broke.
+    status: the gRPC status where it is not the one of the table: UNAVAILABLE, DEADLINE_EXCEEDED, ABORTED.
+    """
+
+    code: common_pb2.ErrorCode.ValueType
+    message: str
+    reason: str
+    fields: dict[str, str] = field(default_factory=dict)
+    status: int = 0
+
+    def __post_init__(self) -> None:
+        super().__init__(self.message)
+        self.status = self.status or STATUS_OF[self.code]
+
+    def renamed(self, old: str, new: str) -> "ChatError":
+        """The same error for a caller whose request calls the field otherwise."""
+        fields = {new if name == old else name: rule for name, rule in self.fields.items()}
+        return replace(self, message=self.message.replace(old, new), fields=fields)
+
+
+def invalid(name: str, rule: str, reason: str = "INVALID_FIELD") -> ChatError:
+    """A request field that breaks a rule; the message names both."""
+    return ChatError(common_pb2.ERROR_CODE_INVALID_PARAMS, f"{name} {rule}", reason, {name: rule})
+
+
+def unauthorized(message: str, reason: str) -> ChatError:
+    return ChatError(common_pb2.ERROR_CODE_UNAUTHORIZED, message, reason)
+
+
+def denied(message: str, reason: str) -> ChatError:
+    return ChatError(common_pb2.ERROR_CODE_PERMISSION_DENIED, message, reason)
+
+
+def not_found(what: str, name: str = "") -> ChatError:
+    """what: the noun that is missing, such as "user". name: the request field that asked for it."""
+    fields = {name: f"names no {what}"} if name else {}
+    return ChatError(common_pb2.ERROR_CODE_NOT_FOUND, f"{what} not found", f"{what.upper()}_NOT_FOUND", fields)
+
+
+def duplicate(message: str, reason: str, name: str = "") -> ChatError:
+    return ChatError(common_pb2.ERROR_CODE_DUPLICATE_OPERATION, message, reason, {name: message} if name else {})
+
+
+def internal(reason: str = "INTERNAL") -> ChatError:
+    """Says nothing of the cause: that stands in the log, under the request id."""
+    return ChatError(common_pb2.ERROR_CODE_INTERNAL_ERROR, "internal error", reason)
+
+
+def unavailable(message: str) -> ChatError:
+    return ChatError(common_pb2.ERROR_CODE_INTERNAL_ERROR, message, "UNAVAILABLE", status=code_pb2.UNAVAILABLE)
+
+
+def deadline_exceeded() -> ChatError:
+    return ChatError(
+        common_pb2.ERROR_CODE_INTERNAL_ERROR,
+        "the deadline passed before the call was done",
+        "DEADLINE_EXCEEDED",
+        status=code_pb2.DEADLINE_EXCEEDED,
+    )

@@ -1,0 +1,22 @@
+"""Business rules: LogicService and SessionService, over the repo's services as generated stubs."""
+
+from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
+from gochat.api.store.v1.store_pb2_grpc import StoreServiceStub
+from gochat.config import Auth as AuthSettings
+from gochat.domain.tokens import Tokens
+from gochat.logic.auth import Auth
+from gochat.logic.conversations import Conversations
+from gochat.logic.groups import Groups
+from gochat.logic.messages import Messages
+from gochat.logic.users import Users
+
+
+def handlers(repo: RepoServiceStub, store: StoreServiceStub, tokens: Tokens, settings: AuthSettings) -> list[object]:
+    """One object a noun; together they serve every RPC of the two services."""
+    return [
+        Auth(store, tokens, settings),
+        Users(store),
+        Messages(repo, store),
+        Conversations(repo, store),
+        Groups(repo, store),
+    ]

@@ -1,0 +1,63 @@
+"""Conversations of a user."""
+
+from gochat.api.logic.v1 import logic_pb2
+from gochat.api.repo.v1 import repo_pb2
+from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
+from gochat.api.store.v1 import store_pb2
+from gochat.api.store.v1.store_pb2_grpc import StoreServiceStub
+from gochat.context import current
+from gochat.domain import policy
+from gochat.errors import ChatError, invalid
+
+
+class Conversations:
+    def __init__(self, repo: RepoServiceStub, store: StoreServiceStub) -> None:
+        self._repo = repo
+        self._store = store
+
+    def CreateConversation(self, request: logic_pb2.CreateConversationRequest) -> logic_pb2.CreateConversationResponse:
+        # The creator comes first: that makes him the owner of a group. A service, which is no person, creates for
+        # those it names.
+        creator = current().caller.user_id
+        participants = list(dict.fromkeys([*filter(None, [creator]), *request.user_ids]))
+        if request.type == "single" and len(participants) != 2:
+            raise invalid("user_ids", "must name exactly one other user" if creator else "must name exactly two users")
+        if not participants:
+            raise invalid("user_ids", "must name the owner first, since your token is no person's")
+        try:
+            created = self._repo.CreateConversation(
+                repo_pb2.CreateConversationRequest(type=request.type, name=request.name, participant_ids=participants)
+            )
+        except ChatError as error:
+            raise error.renamed("participant_ids", "user_ids") from None
+        return logic_pb2.CreateConversationResponse(
+            conversation_id=created.conversation_id, conversation=created.conversation
+        )
+
+    def GetConversations(self, request: logic_pb2.GetConversationsRequest) -> logic_pb2.GetConversationsResponse:
+        page = self._repo.GetConversationsByUser(
+            repo_pb2.GetConversationsByUserRequest(
+                user_id=policy.actor(current().caller, request.user_id, "user_id"), pagination=request.pagination
+            )
+        )
+        return logic_pb2.GetConversationsResponse(conversations=page.conversations, pagination=page.pagination)
+
+    def UpdateConversation(self, request: logic_pb2.UpdateConversationRequest) -> logic_pb2.UpdateConversationResponse:
+        changed = self._store.EditConversation(
+            store_pb2.EditConversationRequest(
+                conversation_id=request.conversation_id,
+                operator_id=policy.operator(current().caller),
+                name=request.name,
+                avatar=request.avatar,
+            )
+        )
+        return logic_pb2.UpdateConversationResponse(success=True, conversation=changed.conversation)
+
+    def DeleteConversation(self, request: logic_pb2.DeleteConversationRequest) -> logic_pb2.DeleteConversationResponse:
+        self._store.HideConversation(
+            store_pb2.HideConversationRequest(
+                conversation_id=request.conversation_id,
+                user_id=policy.actor(current().caller, request.user_id, "user_id"),
+            )
+        )
+        return logic_pb2.DeleteConversationResponse(success=True)

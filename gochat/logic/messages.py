@@ -1,0 +1,57 @@
+"""Sending and reading."""
+
+from gochat.api.logic.v1 import logic_pb2
+from gochat.api.repo.v1 import repo_pb2
+from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
+from gochat.api.store.v1 import store_pb2
+from gochat.api.store.v1.store_pb2_grpc import StoreServiceStub
+from gochat.context import current
+from gochat.domain import policy
+
+
+class Messages:
+    def __init__(self, repo: RepoServiceStub, store: StoreServiceStub) -> None:
+        self._repo = repo
+        self._store = store
+
+    def SendMessage(self, request: logic_pb2.SendMessageRequest) -> logic_pb2.SendMessageResponse:
+        caller = current().caller
+        policy.send(caller, request.message_type)
+        stored = self._repo.CreateMessage(
+            repo_pb2.CreateMessageRequest(
+                conversation_id=request.conversation_id,
+                from_user_id=policy.actor(caller, request.from_user_id, "from_user_id"),
+                to_user_id=request.to_user_id,
+                content=request.content,
+                message_type=request.message_type,
+                metadata=request.metadata,
+            )
+        )
+        return logic_pb2.SendMessageResponse(message_id=stored.message_id, created_at=stored.message.created_at)
+
+    def GetMessageHistory(self, request: logic_pb2.GetMessageHistoryRequest) -> logic_pb2.GetMessageHistoryResponse:
+        page = self._store.GetHistory(
+            store_pb2.GetHistoryRequest(
+                conversation_id=request.conversation_id,
+                viewer_id=policy.operator(current().caller),
+                before_message_id=request.before_message_id,
+                limit=request.limit,
+            )
+        )
+        return logic_pb2.GetMessageHistoryResponse(messages=page.messages, has_more=page.has_more)
+
+    def MarkMessageRead(self, request: logic_pb2.MarkMessageReadRequest) -> logic_pb2.MarkMessageReadResponse:
+        self._store.MarkRead(
+            store_pb2.MarkReadRequest(
+                conversation_id=request.conversation_id,
+                user_id=policy.actor(current().caller, request.user_id, "user_id"),
+                message_id=request.message_id,
+            )
+        )
+        return logic_pb2.MarkMessageReadResponse(success=True)
+
+    def GetUnreadMessages(self, request: logic_pb2.GetUnreadMessagesRequest) -> logic_pb2.GetUnreadMessagesResponse:
+        unread = self._store.GetUnread(
+            store_pb2.GetUnreadRequest(user_id=policy.actor(current().caller, request.user_id, "user_id"))
+        )
+        return logic_pb2.GetUnreadMessagesResponse(total_count=unread.total_count, conversations=unread.conversations)

@@ -1,0 +1,43 @@
+"""Profiles and search."""
+
+from gochat.api.common.v1 import common_pb2
+from gochat.api.logic.v1 import logic_pb2
+from gochat.api.store.v1 import store_pb2
+from gochat.api.store.v1.store_pb2_grpc import StoreServiceStub
+from gochat.context import Caller, current
+from gochat.domain import policy
+from gochat.domain.text import masked_email
+
+
+class Users:
+    def __init__(self, store: StoreServiceStub) -> None:
+        self._store = store
+
+    def GetUserProfile(self, request: logic_pb2.GetUserProfileRequest) -> logic_pb2.GetUserProfileResponse:
+        user_id = request.user_id or policy.actor(current().caller, "", "user_id")
+        found = self._store.GetProfile(store_pb2.GetProfileRequest(user_id=user_id))
+        return logic_pb2.GetUserProfileResponse(profile=found.profile)
+
+    def UpdateUserProfile(self, request: logic_pb2.UpdateUserProfileRequest) -> logic_pb2.UpdateUserProfileResponse:
+        changed = self._store.UpdateProfile(
+            store_pb2.UpdateProfileRequest(
+                user_id=policy.actor(current().caller, request.user_id, "user_id"),
+                nickname=request.nickname,
+                avatar=request.avatar,
+                bio=request.bio,
+            )
+        )
+        return logic_pb2.UpdateUserProfileResponse(success=True, profile=changed.profile)
+
+    def SearchUsers(self, request: logic_pb2.SearchUsersRequest) -> logic_pb2.SearchUsersResponse:
+        found = self._store.FindUsers(store_pb2.FindUsersRequest(query=request.query, pagination=request.pagination))
+        caller = current().caller
+        return logic_pb2.SearchUsersResponse(
+            users=[_shown_to(caller, user) for user in found.users], pagination=found.pagination
+        )
+
+
+def _shown_to(caller: Caller, user: common_pb2.User) -> common_pb2.User:
+    if not caller.privileged and user.user_id != caller.user_id:
+        user.email = masked_email(user.email)
+    return user

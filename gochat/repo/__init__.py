@@ -1,0 +1,14 @@
+"""Persistence: RepoService and StoreService over SQLite or PostgreSQL."""
+
+from gochat.repo.conversations import Conversations
+from gochat.repo.database import Database
+from gochat.repo.groups import Groups
+from gochat.repo.members import Members
+from gochat.repo.messages import Messages
+from gochat.repo.sessions import Sessions
+from gochat.repo.users import Users
+
+
+def handlers(database: Database) -> list[object]:
+    """One object a noun; together they serve every RPC of the two services."""
+    return [noun(database) for noun in (Users, Sessions, Messages, Conversations, Groups, Members)]

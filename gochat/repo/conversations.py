@@ -1,0 +1,176 @@
+"""Conversations as their participants see them: lists, unread counts, names, hiding."""
+
+from typing import Any
+
+from gochat.api.common.v1 import common_pb2
+from gochat.api.repo.v1 import repo_pb2
+from gochat.api.store.v1 import store_pb2
+from gochat.domain import ids, limits, policy
+from gochat.errors import invalid, not_found
+from gochat.repo.database import Database, Row, Tx
+from gochat.repo.groups import found_group
+from gochat.repo.messages import DELETED, MESSAGE, RECALLED, RECIPIENT, message
+from gochat.repo.models import Conversation
+from gochat.repo.standing import open_single, standing
+from gochat.repo.users import found
+
+MOST_UNREAD = 200  # conversations in one answer
+_INT32 = 2**31 - 1
+
+# Sequence numbers count messages, so what came after a read position is a subtraction; only what was withdrawn since
+# is counted. One's own messages are never after one's read position.
+_UNREAD = (
+    "c.last_seq - m.read_seq - (SELECT COUNT(*) FROM messages w WHERE w.conversation_id = c.conversation_id"
+    f" AND w.seq > m.read_seq AND w.status >= {RECALLED})"
+)
+_MINE = (
+    f"SELECT c.conversation_id, c.type, c.name, c.avatar, c.updated_at, m.hidden_seq, {_UNREAD} AS unread"
+    " FROM members m JOIN conversations c ON c.conversation_id = m.conversation_id"
+    " WHERE m.user_id = ? AND c.last_seq > m.hidden_seq"
+)
+_LATEST_FIRST = "ORDER BY {0}.updated_at DESC, {0}.conversation_id DESC"
+# The page is cut first, then the newest visible message of each of its conversations is looked up.
+_WITH_NEWEST = (
+    "SELECT p.conversation_id, p.type, p.name, p.avatar, p.updated_at, p.unread, " + MESSAGE + " FROM (%s) p"
+    " LEFT JOIN messages l ON l.conversation_id = p.conversation_id AND l.seq = ("
+    "SELECT n.seq FROM messages n WHERE n.conversation_id = p.conversation_id AND n.seq > p.hidden_seq"
+    f" AND n.status < {DELETED} ORDER BY n.seq DESC LIMIT 1) {RECIPIENT}"
+    f" {_LATEST_FIRST.format('p')}"
+)
+_PAGE = _WITH_NEWEST.replace("%s", f"{_MINE} {_LATEST_FIRST.format('c')} LIMIT ? OFFSET ?")
+_MINE_UNREAD = f"SELECT * FROM ({_MINE} AND c.last_seq > m.read_seq) u WHERE u.unread > 0"
+_UNREAD_PAGE = _WITH_NEWEST.replace("%s", f"{_MINE_UNREAD} {_LATEST_FIRST.format('u')} LIMIT ?")
+
+
+class Conversations:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def CreateConversation(self, request: repo_pb2.CreateConversationRequest) -> repo_pb2.CreateConversationResponse:
+        participants = list(dict.fromkeys(request.participant_ids))
+        if request.type == "single" and len(participants) != 2:
+            raise invalid("participant_ids", "must name exactly two users for a one-to-one conversation")
+        if request.type == "group" and not request.name:
+            raise invalid("name", "must not be empty for a group")
+
+        def work(tx: Tx) -> common_pb2.Conversation:
+            if request.type == "single":
+                one, other = participants
+                conversation_id = open_single(tx, one, other, "participant_ids", request.name, request.avatar)
+            else:
+                owner, *others = participants
+                conversation_id = found_group(
+                    tx, owner, others, name=request.name, avatar=request.avatar, field="participant_ids"
+                ).conversation_id
+            return _conversation(tx, conversation_id)
+
+        conversation = self._database.write(work)
+        return repo_pb2.CreateConversationResponse(
+            conversation_id=conversation.conversation_id, conversation=conversation
+        )
+
+    def GetConversation(self, request: repo_pb2.GetConversationRequest) -> repo_pb2.GetConversationResponse:
+        conversation = self._database.read(lambda tx: _conversation(tx, request.conversation_id))
+        return repo_pb2.GetConversationResponse(conversation=conversation)
+
+    def UpdateConversation(self, request: repo_pb2.UpdateConversationRequest) -> repo_pb2.UpdateConversationResponse:
+        changed = self._database.write(lambda tx: _edit(tx, request.conversation_id, "", request.name, request.avatar))
+        return repo_pb2.UpdateConversationResponse(success=True, conversation=changed)
+
+    def EditConversation(self, request: store_pb2.EditConversationRequest) -> store_pb2.EditConversationResponse:
+        changed = self._database.write(
+            lambda tx: _edit(tx, request.conversation_id, request.operator_id, request.name, request.avatar)
+        )
+        return store_pb2.EditConversationResponse(conversation=changed)
+
+    def GetConversationsByUser(
+        self, request: repo_pb2.GetConversationsByUserRequest
+    ) -> repo_pb2.GetConversationsByUserResponse:
+        page, limit = limits.page_of(request.pagination)
+
+        def work(tx: Tx) -> repo_pb2.GetConversationsByUserResponse:
+            rows = tx.rows(_PAGE, request.user_id, limit, (page - 1) * limit)
+            total = tx.rows(
+                "SELECT COUNT(*) FROM members m JOIN conversations c ON c.conversation_id = m.conversation_id"
+                " WHERE m.user_id = ? AND c.last_seq > m.hidden_seq",
+                request.user_id,
+            )[0][0]
+            if not total:
+                found(tx, request.user_id)
+            return repo_pb2.GetConversationsByUserResponse(
+                conversations=map(_info, rows),
+                pagination=common_pb2.PaginationResponse(total=total, page=page, limit=limit),
+            )
+
+        return self._database.read(work)
+
+    def GetUnread(self, request: store_pb2.GetUnreadRequest) -> store_pb2.GetUnreadResponse:
+        def work(tx: Tx) -> store_pb2.GetUnreadResponse:
+            rows = tx.rows(_UNREAD_PAGE, request.user_id, MOST_UNREAD)
+            if not rows:
+                found(tx, request.user_id)
+            total = tx.rows(f"SELECT SUM(unread) FROM ({_MINE_UNREAD}) t", request.user_id)[0][0] or 0
+            return store_pb2.GetUnreadResponse(total_count=min(int(total), _INT32), conversations=map(_info, rows))
+
+        return self._database.read(work)
+
+    def HideConversation(self, request: store_pb2.HideConversationRequest) -> store_pb2.HideConversationResponse:
+        def work(tx: Tx) -> None:
+            place = standing(tx, request.conversation_id, request.user_id)
+            tx.sql(
+                "UPDATE members SET hidden_seq = ?, read_seq = CASE WHEN read_seq < ? THEN ? ELSE read_seq END"
+                " WHERE conversation_id = ? AND user_id = ?",
+                *(place.last_seq, place.last_seq, place.last_seq),
+                *(request.conversation_id, request.user_id),
+            )
+
+        self._database.write(work)
+        return store_pb2.HideConversationResponse(success=True)
+
+
+def _edit(tx: Tx, conversation_id: str, operator_id: str, name: str, avatar: str) -> common_pb2.Conversation:
+    place = standing(tx, conversation_id, operator_id)
+    if operator_id:
+        policy.manage(place.type, place.role)
+    changes = {key: value for key, value in (("name", name), ("avatar", avatar)) if value}
+    if changes:
+        tx.run(
+            Conversation.update(updated_at=ids.now_ms(), **changes).where(
+                Conversation.conversation_id == conversation_id
+            )
+        )
+    return _conversation(tx, conversation_id)
+
+
+def _conversation(tx: Tx, conversation_id: str) -> common_pb2.Conversation:
+    row = tx.row(
+        "SELECT c.type, c.name, c.avatar, c.created_at, c.updated_at, (SELECT n.content FROM messages n WHERE"
+        f" n.conversation_id = c.conversation_id AND n.status < {DELETED} ORDER BY n.seq DESC LIMIT 1)"
+        " FROM conversations c WHERE c.conversation_id = ? AND c.dissolved_at = 0",
+        conversation_id,
+    )
+    if row is None:
+        raise not_found("conversation", "conversation_id")
+    kind, name, avatar, created_at, updated_at, newest = row
+    return common_pb2.Conversation(
+        conversation_id=conversation_id,
+        type=kind,
+        name=name,
+        avatar=avatar,
+        last_message=newest or "",
+        created_at=created_at,
+        updated_at=updated_at,
+    )
+
+
+def _info(row: Row) -> Any:
+    conversation_id, kind, name, avatar, updated_at, unread, *newest = row
+    return common_pb2.ConversationInfo(
+        conversation_id=conversation_id,
+        type=kind,
+        name=name,
+        avatar=avatar,
+        last_message=message(newest) if newest[0] is not None else None,
+        unread_count=min(unread, _INT32),
+        updated_at=updated_at,
+    )

@@ -1,0 +1,161 @@
+"""Transactions behind one small face, `read(work)` and `write(work)`; sqlite.py and postgres.py are behind it.
+
+`work` is a function of a transaction (Tx). It may run more than once, so it must have no effect outside of it.
+"""
+
+import logging
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, Protocol, TypeVar, cast
+
+import peewee
+
+from gochat.context import current
+from gochat.errors import unavailable
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+Work = Callable[["Tx"], T]
+
+
+def is_lost(error: BaseException) -> bool:
+    """Has the database itself failed us (unreachable, full, timed out), as against a query that is wrong?"""
+    if not isinstance(error, (peewee.OperationalError, peewee.InterfaceError)):
+        return False
+    cause = error.args[0] if error.args else None  # the driver's own exception
+    return getattr(cause, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR  # which is SQLite's word for a wrong query
+
+
+class Undo(Exception):  # noqa: N818 - no error: an answer
+    """Raised by `work` to take its writes back and still answer with a value."""
+
+    def __init__(self, answer: Any) -> None:
+        super().__init__("undone")
+        self.answer = answer
+
+
+class Tx:
+    """One transaction: runs Peewee queries, and SQL written by hand with ? for each parameter and no other ? or %."""
+
+    def __init__(self, database: peewee.Database) -> None:
+        self._database = database
+        self._postgres = isinstance(database, peewee.PostgresqlDatabase)
+        self.lock = " FOR UPDATE" if self._postgres else ""
+        """Ends a SELECT whose rows must not change until the commit. SQLite writes one transaction at a time anyway."""
+
+    def sql(self, text: str, *parameters: Any) -> Any:
+        """A DB-API cursor."""
+        return self._database.execute_sql(_percent_style(text) if self._postgres else text, parameters)
+
+    def row(self, text: str, *parameters: Any) -> Row | None:
+        # All rows, since SQLite ends a statement (a RETURNING) only when its last row was fetched.
+        return next(iter(self.rows(text, *parameters)), None)
+
+    def rows(self, text: str, *parameters: Any) -> list[Row]:
+        return cast("list[Row]", self.sql(text, *parameters).fetchall())
+
+    def run(self, query: Any) -> Any:
+        """Executes a Peewee query: the number of rows that a write changed, or the cursor of a select."""
+        return query.execute(self._database)
+
+    def one(self, query: Any) -> Any:
+        """The first row of a Peewee select, or None."""
+        return next(iter(self.all(query.limit(1))), None)
+
+    def all(self, query: Any) -> list[Any]:
+        return list(self.run(query))
+
+
+@lru_cache(maxsize=1000)
+def _percent_style(text: str) -> str:
+    return text.replace("?", "%s")
+
+
+def marks(items: Sequence[Any]) -> str:
+    """?, ?, ? for the list of an SQL IN, which must not be empty."""
+    return ", ".join("?" * len(items))
+
+
+class Database(Protocol):
+    """What the handlers of this package hold."""
+
+    def read(self, work: Work[T]) -> T:
+        """Runs work in a transaction that sees one state of the database and writes nothing."""
+
+    def write(self, work: Work[T]) -> T:
+        """Runs work in a transaction; returns when it is durable. What work raises takes its writes back."""
+
+    def close(self) -> None: ...
+
+
+class Pool:
+    """Connections, each lent to one thread at a time, the one used last first.
+
+    usable(connection) -> may it be lent again?
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], peewee.Database],
+        usable: Callable[[peewee.Database], bool],
+        *,
+        warm: int,
+        most: int,
+    ) -> None:
+        self._connect = connect
+        self._usable = usable
+        self._idle = deque(connect() for _ in range(warm))
+        self._places = threading.Semaphore(most)
+
+    @contextmanager
+    def lent(self) -> Iterator[peewee.Database]:
+        """Waits for a free place until the deadline of the call in hand; raises UNAVAILABLE then."""
+        if not self._places.acquire(timeout=max(0.0, current().remaining())):
+            raise unavailable("the database is busy: every connection is in use")
+        try:
+            try:
+                database = self._idle.pop()
+            except IndexError:
+                database = self._connect()
+            try:
+                yield database
+            finally:
+                if self._usable(database):
+                    self._idle.append(database)
+                else:
+                    _discard(database)
+        finally:
+            self._places.release()
+
+    def close(self) -> None:
+        """Closes what is idle: at the end, or when one connection was found dead and the others are suspect."""
+        while True:
+            try:
+                _discard(self._idle.pop())
+            except IndexError:
+                return
+
+
+def _discard(database: peewee.Database) -> None:
+    try:
+        database.connection().close()
+    except Exception as error:  # noqa: BLE001 - it is being thrown away
+        log.debug("closing a dead connection: %s", error)
+
+
+@contextmanager
+def failures_named() -> Iterator[None]:
+    """A database that cannot be reached, is full or times out is UNAVAILABLE to the caller; the log says what it is."""
+    try:
+        yield
+    except peewee.PeeweeException as error:
+        if not is_lost(error):
+            raise
+        log.error("the database failed: %s", error)
+        raise unavailable("the database is not available") from error

@@ -1,0 +1,150 @@
+"""Groups: what a conversation of type group has beyond a conversation. Its members are in members.py."""
+
+from collections.abc import Sequence
+
+import peewee
+
+from gochat.api.common.v1 import common_pb2
+from gochat.api.repo.v1 import repo_pb2
+from gochat.api.store.v1 import store_pb2
+from gochat.domain import ids, limits, policy
+from gochat.errors import invalid
+from gochat.repo.database import Database, Tx
+from gochat.repo.models import Conversation, Member
+from gochat.repo.standing import enter, group, locked_group, role_of
+from gochat.repo.users import found, must_exist
+
+
+class Groups:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def CreateGroup(self, request: repo_pb2.CreateGroupRequest) -> repo_pb2.CreateGroupResponse:
+        created = self._database.write(
+            lambda tx: found_group(
+                tx,
+                request.owner_id,
+                (),
+                name=request.name,
+                description=request.description,
+                avatar=request.avatar,
+                max_members=request.max_members,
+            )
+        )
+        return repo_pb2.CreateGroupResponse(group_id=created.conversation_id, group=_group(created))
+
+    def FoundGroup(self, request: store_pb2.FoundGroupRequest) -> store_pb2.FoundGroupResponse:
+        created = self._database.write(
+            lambda tx: found_group(
+                tx,
+                request.owner_id,
+                request.member_ids,
+                name=request.name,
+                description=request.description,
+                avatar=request.avatar,
+                max_members=request.max_members,
+            )
+        )
+        return store_pb2.FoundGroupResponse(group=_group(created))
+
+    def GetGroup(self, request: repo_pb2.GetGroupRequest) -> repo_pb2.GetGroupResponse:
+        return repo_pb2.GetGroupResponse(group=_group(self._database.read(lambda tx: group(tx, request.group_id))))
+
+    def UpdateGroup(self, request: repo_pb2.UpdateGroupRequest) -> repo_pb2.UpdateGroupResponse:
+        changed = self._database.write(lambda tx: _edit(tx, request, ""))
+        return repo_pb2.UpdateGroupResponse(success=True, group=_group(changed))
+
+    def EditGroup(self, request: store_pb2.EditGroupRequest) -> store_pb2.EditGroupResponse:
+        changed = self._database.write(lambda tx: _edit(tx, request, request.operator_id))
+        return store_pb2.EditGroupResponse(group=_group(changed))
+
+    def GetGroupsByUser(self, request: repo_pb2.GetGroupsByUserRequest) -> repo_pb2.GetGroupsByUserResponse:
+        page, limit = limits.page_of(request.pagination)
+        his = Member.select(Member.conversation_id).where(Member.user_id == request.user_id)
+        wanted = (Conversation.type == "group") & Conversation.conversation_id.in_(his)
+
+        def work(tx: Tx) -> repo_pb2.GetGroupsByUserResponse:
+            latest_first = (Conversation.updated_at.desc(), Conversation.conversation_id.desc())
+            rows = tx.all(Conversation.select().where(wanted).order_by(*latest_first).paginate(page, limit))
+            counted = Conversation.select(peewee.fn.COUNT(Conversation.conversation_id)).where(wanted)
+            total = tx.one(counted.tuples())[0]
+            if not total:
+                found(tx, request.user_id)
+            return repo_pb2.GetGroupsByUserResponse(
+                groups=map(_group, rows),
+                pagination=common_pb2.PaginationResponse(total=total, page=page, limit=limit),
+            )
+
+        return self._database.read(work)
+
+
+def found_group(
+    tx: Tx,
+    owner_id: str,
+    member_ids: Sequence[str],
+    *,
+    name: str,
+    description: str = "",
+    avatar: str = "",
+    max_members: int = 0,
+    field: str = "member_ids",
+) -> Conversation:
+    """Makes a group. field: the request field of member_ids, for errors. Raises NOT_FOUND, INVALID_PARAMS."""
+    others = [user_id for user_id in dict.fromkeys(member_ids) if user_id != owner_id]
+    places = max_members or limits.DEFAULT_MAX_MEMBERS
+    if 1 + len(others) > places:
+        raise invalid(field, f"must leave room: the group has {places} places, its owner among them")
+    must_exist(tx, [owner_id], "owner_id" if field == "member_ids" else field)
+    if others:
+        must_exist(tx, others, field)
+    now = ids.now_ms()
+    created = Conversation(
+        conversation_id=ids.new_group(),
+        type="group",
+        name=name,
+        description=description,
+        avatar=avatar,
+        owner_id=owner_id,
+        max_members=places,
+        member_count=1 + len(others),
+        last_seq=0,
+        created_at=now,
+        updated_at=now,
+        dissolved_at=0,
+    )
+    tx.run(Conversation.insert(created.__data__))
+    enter(tx, created.conversation_id, [owner_id], policy.OWNER, read_seq=0)
+    enter(tx, created.conversation_id, others, policy.MEMBER, read_seq=0)
+    return created
+
+
+def _edit(tx: Tx, request: repo_pb2.UpdateGroupRequest | store_pb2.EditGroupRequest, operator_id: str) -> Conversation:
+    edited = locked_group(tx, request.group_id)
+    if operator_id:
+        role = role_of(tx, request.group_id, operator_id)
+        if role is None:
+            raise policy.not_participant()
+        policy.manage("group", role)
+    if request.max_members and request.max_members < edited.member_count:
+        raise invalid("max_members", f"must not be below the {edited.member_count} members that there are")
+    fields = ("name", "description", "avatar", "max_members")
+    changes = {name: value for name in fields if (value := getattr(request, name))}
+    if changes:
+        changes["updated_at"] = ids.now_ms()
+        tx.run(Conversation.update(changes).where(Conversation.conversation_id == request.group_id))
+        edited.__data__.update(changes)
+    return edited
+
+
+def _group(row: Conversation) -> common_pb2.Group:
+    return common_pb2.Group(
+        group_id=row.conversation_id,
+        name=row.name,
+        description=row.description,
+        avatar=row.avatar,
+        owner_id=row.owner_id,
+        max_members=row.max_members,
+        current_members=row.member_count,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )

@@ -1,0 +1,199 @@
+"""Members of groups: coming, going, roles, lists."""
+
+from collections.abc import Sequence
+
+from gochat.api.common.v1 import common_pb2
+from gochat.api.repo.v1 import repo_pb2
+from gochat.api.store.v1 import store_pb2
+from gochat.domain import ids, limits, policy
+from gochat.errors import duplicate, not_found
+from gochat.repo.database import Database, Tx
+from gochat.repo.models import Conversation, Member, RemovedMember, User
+from gochat.repo.standing import enter, group, locked_group, role_of, standing
+from gochat.repo.users import must_exist
+
+
+class Members:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def JoinGroup(self, request: store_pb2.JoinGroupRequest) -> store_pb2.JoinGroupResponse:
+        def work(tx: Tx) -> None:
+            joined = locked_group(tx, request.group_id)
+            removed = tx.row(
+                "SELECT 1 FROM removed_members WHERE conversation_id = ? AND user_id = ?",
+                request.group_id,
+                request.user_id,
+            )
+            policy.join(removed is not None)
+            _admit_one(tx, joined, request.user_id, policy.MEMBER)
+
+        self._database.write(work)
+        return store_pb2.JoinGroupResponse(success=True)
+
+    def LeaveGroup(self, request: store_pb2.LeaveGroupRequest) -> store_pb2.LeaveGroupResponse:
+        def work(tx: Tx) -> None:
+            left = locked_group(tx, request.group_id)
+            policy.leave(_role_within(tx, request.group_id, request.user_id), left.member_count)
+            _dismiss(tx, left, request.user_id)
+
+        self._database.write(work)
+        return store_pb2.LeaveGroupResponse(success=True)
+
+    def AddMembers(self, request: store_pb2.AddMembersRequest) -> store_pb2.AddMembersResponse:
+        wanted = list(dict.fromkeys(request.user_ids))
+
+        def work(tx: Tx) -> list[str]:
+            entered = locked_group(tx, request.group_id)
+            policy.manage("group", _role_within(tx, request.group_id, request.operator_id))
+            must_exist(tx, wanted, "user_ids")
+            here = Member.select(Member.user_id).where(
+                Member.conversation_id == request.group_id, Member.user_id.in_(wanted)
+            )
+            members = {user_id for (user_id,) in tx.all(here.tuples())}
+            added = [user_id for user_id in wanted if user_id not in members]
+            _admit(tx, entered, added, policy.MEMBER)
+            return added
+
+        return store_pb2.AddMembersResponse(added_user_ids=self._database.write(work))
+
+    def AddGroupMember(self, request: repo_pb2.AddGroupMemberRequest) -> repo_pb2.AddGroupMemberResponse:
+        self._database.write(
+            lambda tx: _admit_one(
+                tx, locked_group(tx, request.group_id), request.user_id, request.role or policy.MEMBER
+            )
+        )
+        return repo_pb2.AddGroupMemberResponse(success=True)
+
+    def RemoveMember(self, request: store_pb2.RemoveMemberRequest) -> store_pb2.RemoveMemberResponse:
+        self._database.write(lambda tx: _remove(tx, request.group_id, request.user_id, request.operator_id))
+        return store_pb2.RemoveMemberResponse(success=True)
+
+    def RemoveGroupMember(self, request: repo_pb2.RemoveGroupMemberRequest) -> repo_pb2.RemoveGroupMemberResponse:
+        self._database.write(lambda tx: _remove(tx, request.group_id, request.user_id, ""))
+        return repo_pb2.RemoveGroupMemberResponse(success=True)
+
+    def UpdateGroupMemberRole(
+        self, request: repo_pb2.UpdateGroupMemberRoleRequest
+    ) -> repo_pb2.UpdateGroupMemberRoleResponse:
+        def work(tx: Tx) -> None:
+            changed = locked_group(tx, request.group_id)
+            policy.change_role(_role_of_target(tx, request.group_id, request.user_id), request.role)
+            if request.role == policy.OWNER:
+                _set_role(tx, request.group_id, changed.owner_id, policy.ADMIN)
+            _set_role(tx, request.group_id, request.user_id, request.role)
+
+        self._database.write(work)
+        return repo_pb2.UpdateGroupMemberRoleResponse(success=True)
+
+    def ListMembers(self, request: store_pb2.ListMembersRequest) -> store_pb2.ListMembersResponse:
+        members, pagination = self._list(request.group_id, request.viewer_id, request.pagination)
+        return store_pb2.ListMembersResponse(members=members, pagination=pagination)
+
+    def GetGroupMembers(self, request: repo_pb2.GetGroupMembersRequest) -> repo_pb2.GetGroupMembersResponse:
+        members, pagination = self._list(request.group_id, "", request.pagination)
+        return repo_pb2.GetGroupMembersResponse(members=members, pagination=pagination)
+
+    def GetConversationParticipants(
+        self, request: repo_pb2.GetConversationParticipantsRequest
+    ) -> repo_pb2.GetConversationParticipantsResponse:
+        def work(tx: Tx) -> list[str]:
+            standing(tx, request.conversation_id, "")
+            rows = (
+                Member.select(Member.user_id)
+                .where(Member.conversation_id == request.conversation_id)
+                .order_by(Member.joined_at, Member.user_id)
+            )
+            return [user_id for (user_id,) in tx.all(rows.tuples())]
+
+        return repo_pb2.GetConversationParticipantsResponse(participant_ids=self._database.read(work))
+
+    def _list(
+        self, group_id: str, viewer_id: str, pagination: common_pb2.PaginationRequest
+    ) -> tuple[list[common_pb2.GroupMember], common_pb2.PaginationResponse]:
+        page, limit = limits.page_of(pagination, limits.LONG_PAGE)
+
+        def work(tx: Tx) -> tuple[int, list[common_pb2.GroupMember]]:
+            listed = group(tx, group_id)
+            if viewer_id:
+                _role_within(tx, group_id, viewer_id)
+            rows = (
+                Member.select(Member.user_id, User.nickname, User.avatar, Member.role, Member.joined_at)
+                .join(User, on=(User.user_id == Member.user_id))
+                .where(Member.conversation_id == group_id)
+                .order_by(Member.joined_at, Member.user_id)
+                .paginate(page, limit)
+            )
+            return listed.member_count, [
+                common_pb2.GroupMember(user_id=user_id, nickname=nickname, avatar=avatar, role=role, joined_at=joined)
+                for user_id, nickname, avatar, role, joined in tx.all(rows.tuples())
+            ]
+
+        total, members = self._database.read(work)
+        return members, common_pb2.PaginationResponse(total=total, page=page, limit=limit)
+
+
+def _role_within(tx: Tx, group_id: str, user_id: str) -> str:
+    """The role of one who acts. Raises PERMISSION_DENIED for who is not a member."""
+    role = role_of(tx, group_id, user_id)
+    if role is None:
+        raise policy.not_participant()
+    return role
+
+
+def _role_of_target(tx: Tx, group_id: str, user_id: str) -> str:
+    """The role of one who is acted on. Raises NOT_FOUND for who is not a member."""
+    role = role_of(tx, group_id, user_id)
+    if role is None:
+        raise not_found("member", "user_id")
+    return role
+
+
+def _admit(tx: Tx, entered: Conversation, user_ids: Sequence[str], role: str) -> None:
+    """Makes users who are no members members of a locked group. What was said before them counts as read."""
+    policy.room_for(len(user_ids), entered.member_count, entered.max_members)
+    enter(tx, entered.conversation_id, user_ids, role, read_seq=entered.last_seq)
+    tx.run(
+        RemovedMember.delete().where(
+            RemovedMember.conversation_id == entered.conversation_id, RemovedMember.user_id.in_(user_ids)
+        )
+    )
+    _count(tx, entered, len(user_ids))
+
+
+def _admit_one(tx: Tx, entered: Conversation, user_id: str, role: str) -> None:
+    must_exist(tx, [user_id], "user_id")
+    if role_of(tx, entered.conversation_id, user_id) is not None:
+        raise duplicate("the user is a member of the group", "ALREADY_A_MEMBER", "user_id")
+    _admit(tx, entered, [user_id], role)
+
+
+def _remove(tx: Tx, group_id: str, user_id: str, operator_id: str) -> None:
+    """operator_id: "" for the service itself."""
+    left = locked_group(tx, group_id)
+    role = _role_within(tx, group_id, operator_id) if operator_id else None
+    policy.remove(role, _role_of_target(tx, group_id, user_id))
+    _dismiss(tx, left, user_id)
+    tx.run(RemovedMember.insert(conversation_id=group_id, user_id=user_id, removed_at=ids.now_ms()))
+
+
+def _dismiss(tx: Tx, left: Conversation, user_id: str) -> None:
+    tx.run(Member.delete().where(Member.conversation_id == left.conversation_id, Member.user_id == user_id))
+    _count(tx, left, -1)
+
+
+def _count(tx: Tx, changed: Conversation, more: int) -> None:
+    """A group without members is dissolved."""
+    now = ids.now_ms()
+    count = changed.member_count + more
+    tx.run(
+        Conversation.update(member_count=count, dissolved_at=0 if count else now).where(
+            Conversation.conversation_id == changed.conversation_id
+        )
+    )
+
+
+def _set_role(tx: Tx, group_id: str, user_id: str, role: str) -> None:
+    tx.run(Member.update(role=role).where(Member.conversation_id == group_id, Member.user_id == user_id))
+    if role == policy.OWNER:
+        tx.run(Conversation.update(owner_id=user_id).where(Conversation.conversation_id == group_id))

@@ -1,0 +1,252 @@
+"""Messages: sending, reading, read positions, withdrawal. Sending is the hot path: its SQL is written by hand."""
+
+import hashlib
+import json
+from typing import Any
+
+from gochat.api.common.v1 import common_pb2
+from gochat.api.repo.v1 import repo_pb2
+from gochat.api.store.v1 import store_pb2
+from gochat.domain import ids, limits, policy
+from gochat.errors import ChatError, duplicate, invalid, not_found
+from gochat.repo.database import Database, Tx, Undo, marks
+from gochat.repo.standing import Standing, open_single, standing
+
+SENT, DELIVERED, READ, RECALLED, DELETED = 1, 2, 3, 4, 5
+
+# A message of a one-to-one conversation counts as read once its recipient's read position has passed it.
+MESSAGE = (
+    "l.conversation_id, l.seq, l.from_user_id, l.to_user_id, l.content, l.message_type,"
+    f" CASE WHEN l.status < {READ} AND l.seq <= r.read_seq THEN {READ} ELSE l.status END,"
+    " l.metadata, l.created_at, l.updated_at"
+)
+RECIPIENT = "LEFT JOIN members r ON r.conversation_id = l.conversation_id AND r.user_id = l.to_user_id"
+_BY_SEQ = f"SELECT {MESSAGE} FROM messages l {RECIPIENT} WHERE l.conversation_id = ? AND l.status < {DELETED}"
+
+
+class Messages:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def CreateMessage(self, request: repo_pb2.CreateMessageRequest) -> repo_pb2.CreateMessageResponse:
+        stored = self._database.write(lambda tx: _send(tx, request))
+        return repo_pb2.CreateMessageResponse(message_id=stored.message_id, message=stored)
+
+    def GetMessages(self, request: repo_pb2.GetMessagesRequest) -> repo_pb2.GetMessagesResponse:
+        def work(tx: Tx) -> repo_pb2.GetMessagesResponse:
+            place = standing(tx, request.conversation_id, "")
+            if request.message_ids:
+                return _by_ids(tx, request.conversation_id, request.message_ids)
+            limit = request.limit or limits.LONG_PAGE
+            rows = tx.rows(
+                f"{_BY_SEQ} ORDER BY l.seq DESC LIMIT ? OFFSET ?", request.conversation_id, limit, request.offset
+            )
+            deleted = tx.rows(
+                f"SELECT COUNT(*) FROM messages WHERE conversation_id = ? AND status >= {RECALLED}"
+                f" AND status = {DELETED}",
+                request.conversation_id,
+            )[0][0]
+            return repo_pb2.GetMessagesResponse(messages=map(message, rows), total=place.last_seq - deleted)
+
+        return self._database.read(work)
+
+    def UpdateMessageStatus(self, request: repo_pb2.UpdateMessageStatusRequest) -> repo_pb2.UpdateMessageStatusResponse:
+        self._database.write(lambda tx: _set_status(tx, request.message_id, request.user_id, request.status))
+        return repo_pb2.UpdateMessageStatusResponse(success=True)
+
+    def DeleteMessage(self, request: repo_pb2.DeleteMessageRequest) -> repo_pb2.DeleteMessageResponse:
+        self._database.write(lambda tx: _set_status(tx, request.message_id, request.user_id, DELETED))
+        return repo_pb2.DeleteMessageResponse(success=True)
+
+    def GetHistory(self, request: store_pb2.GetHistoryRequest) -> store_pb2.GetHistoryResponse:
+        limit = request.limit or limits.LONG_PAGE
+
+        def work(tx: Tx) -> store_pb2.GetHistoryResponse:
+            place = standing(tx, request.conversation_id, request.viewer_id)
+            before = place.last_seq + 1
+            if request.before_message_id:
+                before = _seq_of(request.before_message_id, request.conversation_id, place)
+                if not before:
+                    raise invalid("before_message_id", "must be the id of a message of this conversation")
+            rows = tx.rows(
+                f"{_BY_SEQ} AND l.seq < ? AND l.seq > ? ORDER BY l.seq DESC LIMIT ?",
+                request.conversation_id,
+                before,
+                place.hidden_seq,
+                limit + 1,
+            )
+            return store_pb2.GetHistoryResponse(messages=map(message, rows[:limit]), has_more=len(rows) > limit)
+
+        return self._database.read(work)
+
+    def MarkRead(self, request: store_pb2.MarkReadRequest) -> store_pb2.MarkReadResponse:
+        def work(tx: Tx) -> None:
+            place = standing(tx, request.conversation_id, request.user_id)
+            seq = _seq_of(request.message_id, request.conversation_id, place)
+            if not seq:
+                raise _no_message()
+            _move_read(tx, request.conversation_id, request.user_id, seq)
+
+        self._database.write(work)
+        return store_pb2.MarkReadResponse(success=True)
+
+
+def message(row: Any) -> common_pb2.Message:
+    """A row of the columns MESSAGE."""
+    conversation_id, seq, sender, recipient, content, kind, status, metadata, created_at, updated_at = row
+    return common_pb2.Message(
+        message_id=ids.message(conversation_id, seq),
+        conversation_id=conversation_id,
+        from_user_id=sender,
+        to_user_id=recipient,
+        content=content,
+        message_type=kind,
+        status=status,
+        metadata=json.loads(metadata) if metadata else {},
+        created_at=created_at,
+        updated_at=updated_at,
+    )
+
+
+def _send(tx: Tx, request: repo_pb2.CreateMessageRequest) -> common_pb2.Message:
+    sender, kind = request.from_user_id, request.message_type or "text"
+    conversation_id = request.conversation_id or _single_of(request)
+    now = ids.now_ms()
+    place = _next_seq(tx, conversation_id, now)
+    if place is None:
+        if request.conversation_id:
+            raise not_found("conversation", "conversation_id")
+        open_single(tx, sender, request.to_user_id, "to_user_id")
+        place = _next_seq(tx, conversation_id, now)
+        assert place is not None
+    seq, conversation_type = place
+    # One's own message is read, and everything before it; that there is a row to move shows the participant.
+    if not _move_read(tx, conversation_id, sender, seq):
+        raise policy.not_participant()
+    recipient = _recipient(tx, conversation_type, conversation_id, sender, request.to_user_id)
+    key = request.metadata.get("client_msg_id", "")
+    if key and not _first_use(tx, conversation_id, sender, key, seq, _digest(kind, request.content)):
+        raise Undo(_earlier(tx, conversation_id, sender, key, _digest(kind, request.content)))
+    metadata = json.dumps(dict(request.metadata), ensure_ascii=False) if request.metadata else ""
+    row = (conversation_id, seq, sender, recipient, request.content, kind, SENT, metadata, now, now)
+    tx.sql(f"INSERT INTO messages VALUES ({marks(row)})", *row)
+    return message(row)
+
+
+def _single_of(request: repo_pb2.CreateMessageRequest) -> str:
+    if not request.to_user_id:
+        raise invalid("conversation_id", "must not be empty unless to_user_id is given")
+    if request.to_user_id == request.from_user_id:
+        raise invalid("to_user_id", "must not be the sender")
+    return ids.single(request.from_user_id, request.to_user_id)
+
+
+def _next_seq(tx: Tx, conversation_id: str, now: int) -> Any:
+    """(seq, type), or None if there is no such conversation. Locks it until the commit: so numbers have no gap and
+    stand in commit order."""
+    return tx.row(
+        "UPDATE conversations SET last_seq = last_seq + 1, updated_at = ?"
+        " WHERE conversation_id = ? AND dissolved_at = 0 RETURNING last_seq, type",
+        now,
+        conversation_id,
+    )
+
+
+def _move_read(tx: Tx, conversation_id: str, user_id: str, seq: int) -> bool:
+    """Forward only. False if nothing was moved."""
+    moved = tx.sql(
+        "UPDATE members SET read_seq = ? WHERE conversation_id = ? AND user_id = ? AND read_seq < ?",
+        seq,
+        conversation_id,
+        user_id,
+        seq,
+    )
+    return bool(moved.rowcount)
+
+
+def _recipient(tx: Tx, conversation_type: str, conversation_id: str, sender: str, named: str) -> str:
+    """The other one of a one-to-one conversation; "" in a group. A to_user_id that was named must be that one."""
+    if conversation_type == "single":
+        recipient = named
+        if not named or ids.single(sender, named) != conversation_id:
+            recipient = tx.rows(
+                "SELECT user_id FROM members WHERE conversation_id = ? AND user_id <> ?", conversation_id, sender
+            )[0][0]
+    else:
+        recipient = ""
+    if named and named != recipient:
+        raise invalid("to_user_id", "must be empty or the other participant of this conversation")
+    return str(recipient)
+
+
+def _digest(kind: str, content: str) -> str:
+    return hashlib.sha256(f"{kind}\0{content}".encode()).hexdigest()[:32]
+
+
+def _first_use(tx: Tx, conversation_id: str, sender: str, key: str, seq: int, digest: str) -> bool:
+    row = (conversation_id, sender, key, seq, digest)
+    return bool(tx.sql(f"INSERT INTO sends VALUES ({marks(row)}) ON CONFLICT DO NOTHING", *row).rowcount)
+
+
+def _earlier(tx: Tx, conversation_id: str, sender: str, key: str, digest: str) -> common_pb2.Message:
+    """The message that was sent with this client_msg_id."""
+    earlier = tx.rows(
+        f"SELECT {MESSAGE}, s.digest FROM sends s"
+        f" JOIN messages l ON l.conversation_id = s.conversation_id AND l.seq = s.seq {RECIPIENT}"
+        " WHERE s.conversation_id = ? AND s.from_user_id = ? AND s.client_msg_id = ?",
+        conversation_id,
+        sender,
+        key,
+    )[0]
+    if earlier[-1] != digest:
+        raise duplicate(
+            "this client_msg_id was used for a message with other content", "CLIENT_MSG_ID_REUSED", "metadata"
+        )
+    return message(earlier[:-1])
+
+
+def _by_ids(tx: Tx, conversation_id: str, message_ids: Any) -> repo_pb2.GetMessagesResponse:
+    wanted = [parsed[1] for parsed in map(ids.parse_message, message_ids) if parsed and parsed[0] == conversation_id]
+    wanted = list(dict.fromkeys(wanted))
+    rows = tx.rows(f"{_BY_SEQ} AND l.seq IN ({marks(wanted)})", conversation_id, *wanted) if wanted else []
+    by_seq = {row[1]: row for row in rows}
+    found = [message(by_seq[seq]) for seq in wanted if seq in by_seq]
+    return repo_pb2.GetMessagesResponse(messages=found, total=len(found))
+
+
+def _seq_of(message_id: str, conversation_id: str, place: Standing) -> int:
+    """0 for an id that no message of this conversation has."""
+    parsed = ids.parse_message(message_id)
+    if parsed is None or parsed[0] != conversation_id or not 1 <= parsed[1] <= place.last_seq:
+        return 0
+    return parsed[1]
+
+
+def _no_message() -> ChatError:
+    return not_found("message", "message_id")
+
+
+def _set_status(tx: Tx, message_id: str, user_id: str, status: int) -> None:
+    conversation_id, seq = ids.parse_message(message_id) or ("", 0)
+    row = tx.row(
+        f"SELECT from_user_id, status FROM messages WHERE conversation_id = ? AND seq = ?{tx.lock}",
+        conversation_id,
+        seq,
+    )
+    if row is None or row[1] == DELETED:
+        raise _no_message()
+    sender, _ = row
+    place = standing(tx, conversation_id, user_id)
+    changes, values = "status = ?, updated_at = ?", [status, ids.now_ms()]
+    if status >= RECALLED:
+        policy.withdraw(user_id, sender, place.type, place.role)
+        changes += ", content = '', metadata = ''"
+    elif status == READ:
+        _move_read(tx, conversation_id, user_id, seq)
+    tx.sql(
+        f"UPDATE messages SET {changes} WHERE conversation_id = ? AND seq = ? AND status < ?",
+        *values,
+        conversation_id,
+        seq,
+        status,
+    )

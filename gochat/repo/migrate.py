@@ -1,0 +1,104 @@
+"""Applies sql/NNNN_name.sql in order, each once, in a transaction of its own.
+
+sql/NNNN_name.sqlite.sql and sql/NNNN_name.postgres.sql stand in where the dialects differ. A file that was applied
+must not change: its checksum is kept. Two programs that start at once do not both migrate: the first holds a lock.
+"""
+
+import hashlib
+import re
+import sqlite3
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from gochat.domain.ids import now_ms
+from gochat.repo.database import Database, Tx
+
+LOCK = 0x676F63686174  # "gochat": any number, but always this one
+_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)(?:\.(sqlite|postgres))?\.sql")
+
+
+class MigrationError(Exception):
+    """The database and the program do not fit together; the message says how."""
+
+
+@dataclass(frozen=True)
+class Migration:
+    version: int
+    name: str
+    text: str
+
+    @property
+    def checksum(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def folder() -> Path:
+    """sql/ lies beside the package in a checkout and inside it in a wheel."""
+    package = Path(__file__).parent.parent
+    inside = package / "sql"
+    return inside if inside.is_dir() else package.parent / "sql"
+
+
+def migrations(dialect: str) -> list[Migration]:
+    """dialect: sqlite or postgres."""
+    found = []
+    for path in sorted(folder().glob("*.sql")):
+        match = _NAME.fullmatch(path.name)
+        if match is None:
+            raise MigrationError(f"{path.name}: not a name like 0001_name.sql")
+        if match[3] in (None, dialect):
+            found.append(Migration(int(match[1]), match[2], path.read_text(encoding="utf-8")))
+    if [migration.version for migration in found] != list(range(1, len(found) + 1)):
+        raise MigrationError(f"{folder()}: the numbers of the files for {dialect} must run from 0001 without a gap")
+    return found
+
+
+def migrate(database: Database, dialect: str) -> list[Migration]:
+    """Brings the database to this program's schema; returns what was applied. Raises MigrationError."""
+    known = migrations(dialect)
+    applied = []
+    for migration in known:
+        if database.write(partial(_apply, migration=migration, known=known, dialect=dialect)):
+            applied.append(migration)
+    return applied
+
+
+def _apply(tx: Tx, migration: Migration, known: list[Migration], dialect: str) -> bool:
+    if dialect == "postgres":
+        tx.sql("SELECT pg_advisory_xact_lock(?)", LOCK)
+    tx.sql(
+        "CREATE TABLE IF NOT EXISTS schema_migrations (version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, "
+        "checksum TEXT NOT NULL, applied_at BIGINT NOT NULL)"
+    )
+    there = {row[0]: row[1] for row in tx.rows("SELECT version, checksum FROM schema_migrations")}
+    if newer := [version for version in there if version > known[-1].version]:
+        raise MigrationError(
+            f"the database has schema version {max(newer)}, this program knows {known[-1].version}: run a newer one"
+        )
+    if migration.version in there:
+        if there[migration.version] != migration.checksum:
+            raise MigrationError(
+                f"migration {migration.version:04d}_{migration.name} was applied with other text than this program has"
+            )
+        return False
+    for statement in _statements(migration.text):
+        tx.sql(statement)
+    tx.sql(
+        "INSERT INTO schema_migrations (version, name, checksum, applied_at) VALUES (?, ?, ?, ?)",
+        migration.version,
+        migration.name,
+        migration.checksum,
+        now_ms(),
+    )
+    return True
+
+
+def _statements(text: str) -> list[str]:
+    statements, pending = [], ""
+    for line in text.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            statements.append(pending)
+            pending = ""
+    return statements

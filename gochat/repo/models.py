@@ -1,0 +1,108 @@
+"""Peewee over the tables of sql/, which alone define them; a test holds the two together."""
+
+from peewee import BigIntegerField, CompositeKey, IntegerField, Model, TextField
+
+
+class User(Model):
+    user_id = TextField(primary_key=True)
+    username = TextField()
+    username_key = TextField(unique=True)
+    email = TextField()
+    nickname = TextField()
+    nickname_key = TextField()
+    avatar = TextField()
+    bio = TextField()
+    role = TextField()
+    status = IntegerField()
+    password_hash = TextField()
+    created_at = BigIntegerField()
+    updated_at = BigIntegerField()
+
+    class Meta:
+        table_name = "users"
+
+
+class Session(Model):
+    session_id = TextField(primary_key=True)
+    user_id = TextField()
+    device_id = TextField()
+    refresh_id = TextField()
+    created_at = BigIntegerField()
+    refreshed_at = BigIntegerField()
+    expires_at = BigIntegerField()
+
+    class Meta:
+        table_name = "sessions"
+
+
+class Conversation(Model):
+    conversation_id = TextField(primary_key=True)
+    type = TextField()
+    name = TextField()
+    description = TextField()
+    avatar = TextField()
+    owner_id = TextField()
+    max_members = IntegerField()
+    member_count = IntegerField()
+    last_seq = BigIntegerField()
+    created_at = BigIntegerField()
+    updated_at = BigIntegerField()
+    dissolved_at = BigIntegerField()
+
+    class Meta:
+        table_name = "conversations"
+
+
+class Member(Model):
+    conversation_id = TextField()
+    user_id = TextField()
+    role = TextField()
+    read_seq = BigIntegerField()
+    hidden_seq = BigIntegerField(default=-1)
+    joined_at = BigIntegerField()
+
+    class Meta:
+        table_name = "members"
+        primary_key = CompositeKey("conversation_id", "user_id")
+
+
+class RemovedMember(Model):
+    conversation_id = TextField()
+    user_id = TextField()
+    removed_at = BigIntegerField()
+
+    class Meta:
+        table_name = "removed_members"
+        primary_key = CompositeKey("conversation_id", "user_id")
+
+
+class Send(Model):
+    conversation_id = TextField()
+    from_user_id = TextField()
+    client_msg_id = TextField()
+    seq = BigIntegerField()
+    digest = TextField()
+
+    class Meta:
+        table_name = "sends"
+        primary_key = CompositeKey("conversation_id", "from_user_id", "client_msg_id")
+
+
+class Message(Model):
+    conversation_id = TextField()
+    seq = BigIntegerField()
+    from_user_id = TextField()
+    to_user_id = TextField()
+    content = TextField()
+    message_type = TextField()
+    status = IntegerField()
+    metadata = TextField()
+    created_at = BigIntegerField()
+    updated_at = BigIntegerField()
+
+    class Meta:
+        table_name = "messages"
+        primary_key = CompositeKey("conversation_id", "seq")
+
+
+TABLES = (User, Session, Conversation, Member, RemovedMember, Send, Message)

@@ -1,0 +1,77 @@
+"""Sessions: one a device, known by the id of the one refresh token that still works."""
+
+from gochat.api.store.v1 import store_pb2
+from gochat.domain import ids
+from gochat.errors import ChatError, unauthorized
+from gochat.repo.database import Database, Tx
+from gochat.repo.models import Session, User
+from gochat.repo.users import ACTIVE
+
+
+class Sessions:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def CreateSession(self, request: store_pb2.CreateSessionRequest) -> store_pb2.CreateSessionResponse:
+        now = ids.now_ms()
+        session_id = ids.new_session()
+        device_id = request.device_id or session_id
+
+        def work(tx: Tx) -> None:
+            _active(tx, request.user_id)
+            stale = (Session.device_id == device_id) | (Session.expires_at <= now)
+            tx.run(Session.delete().where(Session.user_id == request.user_id, stale))
+            tx.run(
+                Session.insert(
+                    session_id=session_id,
+                    user_id=request.user_id,
+                    device_id=device_id,
+                    refresh_id=request.refresh_id,
+                    created_at=now,
+                    refreshed_at=now,
+                    expires_at=request.expires_at,
+                )
+            )
+
+        self._database.write(work)
+        return store_pb2.CreateSessionResponse(session_id=session_id)
+
+    def RotateSession(self, request: store_pb2.RotateSessionRequest) -> store_pb2.RotateSessionResponse:
+        now = ids.now_ms()
+        this = Session.session_id == request.session_id
+
+        def work(tx: Tx) -> User | ChatError:
+            session = tx.one(Session.select().where(this, Session.expires_at > now))
+            if session is None:
+                return _ended()
+            rotated = tx.run(
+                Session.update(
+                    refresh_id=request.next_refresh_id, refreshed_at=now, expires_at=request.expires_at
+                ).where(this, Session.refresh_id == request.refresh_id)
+            )
+            if not rotated:
+                # A refresh token that was used before: a copy is abroad, so the session ends, for both holders.
+                tx.run(Session.delete().where(this))
+                return _ended()
+            return _active(tx, session.user_id)
+
+        # The refusal is returned and not raised within: raising would take the end of the session back.
+        user = self._database.write(work)
+        if isinstance(user, ChatError):
+            raise user
+        return store_pb2.RotateSessionResponse(user_id=user.user_id, role=user.role)
+
+    def EndSession(self, request: store_pb2.EndSessionRequest) -> store_pb2.EndSessionResponse:
+        self._database.write(lambda tx: tx.run(Session.delete().where(Session.session_id == request.session_id)))
+        return store_pb2.EndSessionResponse(success=True)
+
+
+def _active(tx: Tx, user_id: str) -> User:
+    user: User | None = tx.one(User.select().where(User.user_id == user_id))
+    if user is None or user.status != ACTIVE:
+        raise unauthorized("the user is not active", "USER_NOT_ACTIVE")
+    return user
+
+
+def _ended() -> ChatError:
+    return unauthorized("the session has ended; sign in again", "SESSION_ENDED")

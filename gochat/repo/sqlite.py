@@ -1,0 +1,139 @@
+"""SQLite: one file, one connection that writes, in batches."""
+
+import fcntl
+import os
+import threading
+from collections import deque
+from pathlib import Path
+from typing import Any, cast
+
+import peewee
+
+from gochat.context import current, entered
+from gochat.errors import deadline_exceeded
+from gochat.repo.database import Pool, T, Tx, Undo, Work, failures_named
+
+READERS = 8  # more find no more of the interpreter's time
+
+
+class DatabaseInUseError(Exception):
+    """Another process has the database open; the message names it."""
+
+
+class _Job:
+    """One queued write, with the call that it belongs to."""
+
+    def __init__(self, work: Work[Any]) -> None:
+        self.work = work
+        self.call = current()
+        self.done = False
+        self.answer: Any = None
+        self.error: Exception | None = None
+
+
+class SqliteDatabase:
+    """Exactly one connection writes and checkpoints; readers have their own and never wait for it (WAL).
+
+    Group commit: a writer queues its work and takes the write lock. Whoever gets the lock commits everything queued
+    by then in one transaction with one fsync, a savepoint each; the others wake to find theirs done.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Creates the file if it is missing. Raises DatabaseInUseError."""
+        self._lock_file = _lock(path)
+        self._writer = _open(path, journal_mode="wal", synchronous="full", foreign_keys=1, busy_timeout=5000)
+        self._readers = Pool(
+            lambda: _open(path, query_only=1, cache_size=-1024), _outside_transaction, warm=1, most=READERS
+        )
+        self._queue: deque[_Job] = deque()
+        self._write_lock = threading.Lock()
+
+    def read(self, work: Work[T]) -> T:
+        with failures_named(), self._readers.lent() as database:
+            database.execute_sql("BEGIN")
+            try:
+                return work(Tx(database))
+            finally:
+                database.execute_sql("ROLLBACK")
+
+    def write(self, work: Work[T]) -> T:
+        job = _Job(work)
+        self._queue.append(job)
+        if not self._write_lock.acquire(timeout=max(0.0, job.call.remaining())):
+            raise deadline_exceeded()
+        try:
+            if not job.done:
+                self._commit_queued()
+        finally:
+            self._write_lock.release()
+        if job.error is not None:
+            raise job.error
+        return cast("T", job.answer)
+
+    def _commit_queued(self) -> None:
+        batch = [self._queue.popleft() for _ in range(len(self._queue))]
+        try:
+            with failures_named():
+                self._writer.execute_sql("BEGIN IMMEDIATE")
+                for job in batch:
+                    self._run(job)
+                self._writer.execute_sql("COMMIT")
+        except Exception as error:  # noqa: BLE001 - each caller of the batch raises it
+            # Nothing of the batch is on disk, whatever its jobs believe.
+            for job in batch:
+                job.error = error
+            if not _outside_transaction(self._writer):
+                self._writer.execute_sql("ROLLBACK")
+        finally:
+            for job in batch:
+                job.done = True
+
+    def _run(self, job: _Job) -> None:
+        """Runs one job in a savepoint. An error stays with its job, unless SQLite has given up the transaction."""
+        if job.call.remaining() <= 0:
+            job.error = deadline_exceeded()
+            return
+        self._writer.execute_sql("SAVEPOINT job")
+        try:
+            with entered(job.call):
+                job.answer = job.work(Tx(self._writer))
+        except Exception as error:
+            if _outside_transaction(self._writer):
+                raise  # a full disk, an I/O error
+            self._writer.execute_sql("ROLLBACK TO job")
+            if isinstance(error, Undo):
+                job.answer = error.answer
+            else:
+                job.error = error
+        self._writer.execute_sql("RELEASE job")
+
+    def close(self) -> None:
+        with self._write_lock:
+            self._readers.close()
+            self._writer.close()
+            os.close(self._lock_file)
+
+
+def _lock(path: Path) -> int:
+    """Holds path.lock until the process ends, however it ends: one process alone may write a database (the WAL-reset
+    bug of SQLite 3.7.0 to 3.51.2 needs two). A file of its own, since SQLite locks ranges of the database file."""
+    handle = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise DatabaseInUseError(f"{path} is in use by another gochat process") from None
+    return handle
+
+
+def _open(path: Path, **pragmas: str | int) -> peewee.Database:
+    # Peewee's own thread safety is a connection a thread; here the pool and the write lock lend each connection to
+    # one thread at a time.
+    database = peewee.SqliteDatabase(str(path), pragmas=pragmas, thread_safe=False, check_same_thread=False)
+    with failures_named():
+        database.connect()
+    return database
+
+
+def _outside_transaction(database: peewee.Database) -> bool:
+    return not database.connection().in_transaction

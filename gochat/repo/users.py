@@ -1,0 +1,162 @@
+"""Users: accounts, profiles, credentials, search."""
+
+from typing import Any
+
+import peewee
+
+from gochat.api.common.v1 import common_pb2
+from gochat.api.repo.v1 import repo_pb2
+from gochat.api.store.v1 import store_pb2
+from gochat.domain import ids, limits
+from gochat.domain.text import folded, normal_name
+from gochat.errors import duplicate, not_found, unauthorized
+from gochat.repo import passwords
+from gochat.repo.database import Database, Tx, marks
+from gochat.repo.models import User
+
+ACTIVE, DISABLED, DELETED = 1, 2, 3
+
+
+class Users:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def CreateUser(self, request: repo_pb2.CreateUserRequest) -> repo_pb2.CreateUserResponse:
+        username = normal_name(request.username)
+        nickname = request.nickname or username
+        now = ids.now_ms()
+        user = User(
+            user_id=ids.new_user(),
+            username=username,
+            username_key=folded(username),
+            email=request.email,
+            nickname=nickname,
+            nickname_key=folded(nickname),
+            avatar="",
+            bio="",
+            role="user",
+            status=ACTIVE,
+            password_hash=passwords.hashed(request.password),
+            created_at=now,
+            updated_at=now,
+        )
+        created = self._database.write(lambda tx: tx.run(User.insert(user.__data__).on_conflict_ignore().as_rowcount()))
+        if not created:
+            raise duplicate("the username is taken", "USERNAME_TAKEN", "username")
+        return repo_pb2.CreateUserResponse(user_id=user.user_id, user=_user(user))
+
+    def GetUser(self, request: repo_pb2.GetUserRequest) -> repo_pb2.GetUserResponse:
+        return repo_pb2.GetUserResponse(user=_user(self._database.read(lambda tx: found(tx, request.user_id))))
+
+    def GetUsers(self, request: repo_pb2.GetUsersRequest) -> repo_pb2.GetUsersResponse:
+        wanted = list(dict.fromkeys(request.user_ids))
+        rows = self._database.read(lambda tx: tx.all(User.select().where(User.user_id.in_(wanted)))) if wanted else []
+        by_id = {user.user_id: user for user in rows}
+        return repo_pb2.GetUsersResponse(users=[_user(by_id[user_id]) for user_id in wanted if user_id in by_id])
+
+    def UpdateUser(self, request: repo_pb2.UpdateUserRequest) -> repo_pb2.UpdateUserResponse:
+        changes = {"nickname": request.nickname, "avatar": request.avatar, "status": request.status}
+        user = self._database.write(lambda tx: _changed(tx, request.user_id, changes))
+        return repo_pb2.UpdateUserResponse(success=True, user=_user(user))
+
+    def SetUserRole(self, request: store_pb2.SetUserRoleRequest) -> store_pb2.SetUserRoleResponse:
+        self._database.write(lambda tx: _changed(tx, request.user_id, {"role": request.role}))
+        return store_pb2.SetUserRoleResponse(success=True)
+
+    def GetProfile(self, request: store_pb2.GetProfileRequest) -> store_pb2.GetProfileResponse:
+        user = self._database.read(lambda tx: found(tx, request.user_id))
+        if user.status == DELETED:
+            raise not_found("user", "user_id")
+        return store_pb2.GetProfileResponse(profile=_profile(user))
+
+    def UpdateProfile(self, request: store_pb2.UpdateProfileRequest) -> store_pb2.UpdateProfileResponse:
+        changes = {"nickname": request.nickname, "avatar": request.avatar, "bio": request.bio}
+        user = self._database.write(lambda tx: _changed(tx, request.user_id, changes))
+        return store_pb2.UpdateProfileResponse(profile=_profile(user))
+
+    def CheckCredentials(self, request: store_pb2.CheckCredentialsRequest) -> store_pb2.CheckCredentialsResponse:
+        key = folded(request.username)
+        user = self._database.read(lambda tx: tx.one(User.select().where(User.username_key == key)))
+        # The hash is compared outside of any transaction, since that takes long, and whoever is asked for.
+        right = passwords.matches(user.password_hash if user else None, request.password)
+        if not right or user.status != ACTIVE:
+            raise unauthorized("unknown username or wrong password", "BAD_CREDENTIALS")
+        return store_pb2.CheckCredentialsResponse(profile=_profile(user), role=user.role)
+
+    def FindUsers(self, request: store_pb2.FindUsersRequest) -> store_pb2.FindUsersResponse:
+        page, limit = limits.page_of(request.pagination)
+        key = folded(request.query)
+        within = User.username_key.contains(key) | User.nickname_key.contains(key)
+        rank = peewee.Case(
+            None,
+            (
+                ((User.username_key == key) | (User.nickname_key == key), 0),
+                (User.username_key.startswith(key) | User.nickname_key.startswith(key), 1),
+            ),
+            2,
+        )
+        wanted = within & (User.status <= (DELETED if request.include_inactive else ACTIVE))
+
+        def work(tx: Tx) -> tuple[list[User], int]:
+            users = User.select().where(wanted).order_by(rank, User.username_key).paginate(page, limit)
+            return tx.all(users), tx.one(User.select(peewee.fn.COUNT(User.user_id)).where(wanted).tuples())[0]
+
+        users, total = self._database.read(work)
+        return store_pb2.FindUsersResponse(
+            users=map(_user, users), pagination=common_pb2.PaginationResponse(total=total, page=page, limit=limit)
+        )
+
+
+def found(tx: Tx, user_id: str) -> User:
+    """Raises NOT_FOUND for the field user_id."""
+    user: User | None = tx.one(User.select().where(User.user_id == user_id))
+    if user is None:
+        raise not_found("user", "user_id")
+    return user
+
+
+def must_exist(tx: Tx, user_ids: list[str], field: str) -> None:
+    """Raises NOT_FOUND for the field, naming those who do not exist or are deleted."""
+    there = tx.rows(
+        f"SELECT user_id FROM users WHERE user_id IN ({marks(user_ids)}) AND status < ?", *user_ids, DELETED
+    )
+    if missing := set(user_ids) - {user_id for (user_id,) in there}:
+        error = not_found("user", field)
+        error.fields[field] += f": {', '.join(sorted(missing)[:10])}"
+        raise error
+
+
+def _changed(tx: Tx, user_id: str, changes: dict[str, Any]) -> User:
+    """The user after the changes that are not empty or 0."""
+    changes = {name: value for name, value in changes.items() if value}
+    if "nickname" in changes:
+        changes["nickname_key"] = folded(changes["nickname"])
+    if changes:
+        tx.run(User.update(updated_at=ids.now_ms(), **changes).where(User.user_id == user_id))
+    return found(tx, user_id)
+
+
+def _user(user: User) -> common_pb2.User:
+    return common_pb2.User(
+        user_id=user.user_id,
+        username=user.username,
+        email=user.email,
+        nickname=user.nickname,
+        avatar=user.avatar,
+        status=user.status,
+        created_at=user.created_at,
+        updated_at=user.updated_at,
+    )
+
+
+def _profile(user: User) -> common_pb2.UserProfile:
+    return common_pb2.UserProfile(
+        user_id=user.user_id,
+        username=user.username,
+        nickname=user.nickname,
+        avatar=user.avatar,
+        bio=user.bio,
+        status=user.status,
+        created_at=user.created_at,
+        updated_at=user.updated_at,
+    )

@@ -1,0 +1,81 @@
+"""Binds the RPCs of service descriptors to the methods of handler objects of the same names."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor_pb2 import MethodOptions
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from gochat.domain import limits
+from gochat.domain.policy import ACCESS, Access
+
+Handler = Callable[[Any], Any]
+
+
+class BindError(Exception):
+    """Services, handlers, policy and forms do not fit together; a programming error that stops the start."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One RPC with its handler. Calling it checks the form of the request, then runs the handler."""
+
+    path: str
+    access: Access
+    request_class: type[Message]
+    response_class: type[Message]
+    handler: Handler
+
+    def __call__(self, request: Any) -> Any:
+        limits.check(request)
+        return self.handler(request)
+
+
+def path_of(rpc: MethodDescriptor) -> str:
+    return f"/{rpc.containing_service.full_name}/{rpc.name}"
+
+
+def repeatable_paths(services: Iterable[ServiceDescriptor]) -> frozenset[str]:
+    """The RPCs that the contract marks with an idempotency_level: a lost answer is safely asked for again."""
+    return frozenset(
+        path_of(rpc)
+        for service in services
+        for rpc in service.methods
+        if rpc.GetOptions().idempotency_level != MethodOptions.IDEMPOTENCY_UNKNOWN
+    )
+
+
+def bind(services: Iterable[ServiceDescriptor], handlers: Iterable[object]) -> dict[str, Method]:
+    """Every RPC of the services by its path. Raises BindError for an RPC with no handler or two, without a policy or
+    a form, and for a handler that serves no RPC."""
+    offered: dict[str, list[Handler]] = {}
+    for handler in handlers:
+        for name in dir(handler):
+            if name[0].isupper():
+                offered.setdefault(name, []).append(getattr(handler, name))
+    methods: dict[str, Method] = {}
+    served = set()
+    for service in services:
+        for rpc in service.methods:
+            candidates = offered.get(rpc.name, [])
+            if len(candidates) != 1 or rpc.name in served:
+                raise BindError(f"{path_of(rpc)}: {len(candidates)} handlers, one service each; there must be one")
+            served.add(rpc.name)
+            methods[path_of(rpc)] = _method(rpc, candidates[0])
+    if stray := offered.keys() - served:
+        raise BindError(f"handlers without an RPC: {', '.join(sorted(stray))}")
+    return methods
+
+
+def _method(rpc: MethodDescriptor, handler: Handler) -> Method:
+    path = path_of(rpc)
+    if path not in ACCESS:
+        raise BindError(f"{path}: no policy says who may call it")
+    try:
+        limits.form_of(rpc.input_type)
+    except KeyError as field:
+        raise BindError(f"{path}: no rule for the form of {field}") from None
+    return Method(path, ACCESS[path], GetMessageClass(rpc.input_type), GetMessageClass(rpc.output_type), handler)

@@ -1,0 +1,83 @@
+"""The split seam: a channel to the other half over the network."""
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+
+from gochat.context import LONGEST_DEADLINE, current
+from gochat.errors import ChatError, deadline_exceeded, internal
+from gochat.rpc.guard import AUTHORIZATION, REASONS, REQUEST_ID
+from gochat.rpc.local import UnaryChannel
+from gochat.rpc.status import from_rpc_error
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 3  # the specification, "并发处理"
+CREDENTIAL_REFUSED = "CREDENTIAL_REFUSED"
+FIRST_BACKOFF = 0.1  # seconds; doubles, with jitter
+OPTIONS = (
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.lb_policy_name", "round_robin"),
+)
+
+Repeatable = Callable[[str, Any], bool]
+"""(path, request) -> may this call be made again after its answer was lost?"""
+
+
+class NetworkChannel(UnaryChannel):
+    """Carries the request id, the deadline and a service credential; raises the ChatError that the other side raised.
+
+    credential() -> the token to present. A call that found nobody there is made again, ATTEMPTS times in all and
+    within its deadline, if it may be.
+    """
+
+    def __init__(self, address: str, credential: Callable[[], str], repeatable: Repeatable) -> None:
+        self._channel = grpc.insecure_channel(address, options=OPTIONS)
+        self._credential = credential
+        self._repeatable = repeatable
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def unary_unary(self, method: str, *serializers: Any, **options: Any) -> Any:
+        remote = self._channel.unary_unary(method, *serializers, **options)
+
+        def call(request: Any) -> Any:
+            attempts = ATTEMPTS if self._repeatable(method, request) else 1
+            for attempt in range(1, attempts + 1):
+                try:
+                    return self._once(remote, request)
+                except grpc.RpcError as error:
+                    if error.code() is not grpc.StatusCode.UNAVAILABLE or attempt == attempts:
+                        raise _raised(error) from None
+                    backoff = FIRST_BACKOFF * 2 ** (attempt - 1) * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
+                    if backoff >= current().remaining():
+                        raise _raised(error) from None
+                    time.sleep(backoff)
+            raise AssertionError("unreachable")
+
+        return call
+
+    def _once(self, remote: Any, request: Any) -> Any:
+        outer = current()
+        remaining = outer.remaining()
+        if remaining <= 0:
+            raise deadline_exceeded()
+        metadata = ((AUTHORIZATION, f"Bearer {self._credential()}"), (REQUEST_ID, outer.request_id))
+        return remote(request, timeout=min(remaining, LONGEST_DEADLINE), metadata=metadata)
+
+
+def _raised(error: grpc.RpcError) -> ChatError:
+    raised = from_rpc_error(error)
+    if raised.reason in REASONS:
+        # Our credential was refused, which is no business of our caller's.
+        log.error("the other half refuses our service token (%s): both need the same signing key", raised)
+        return internal(CREDENTIAL_REFUSED)
+    return raised

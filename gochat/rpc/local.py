@@ -1,0 +1,57 @@
+"""The co-located seam: a channel whose calls are function calls."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+
+from gochat.context import SERVICE, Call, current, entered
+from gochat.errors import deadline_exceeded
+from gochat.rpc.bind import Method
+
+
+class UnaryChannel(grpc.Channel):
+    """A channel of unary calls only, which needs no connection of its own to be opened or watched."""
+
+    def unary_stream(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError("GoChat has unary RPCs only")
+
+    stream_unary = stream_stream = unary_stream
+
+    def subscribe(self, callback: Any, try_to_connect: bool | None = False) -> None:
+        raise NotImplementedError("a stub does not watch connectivity")
+
+    def unsubscribe(self, callback: Any) -> None:
+        raise NotImplementedError("a stub does not watch connectivity")
+
+    def close(self) -> None:
+        pass
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+
+class LocalChannel(UnaryChannel):
+    """Calls bound methods on the calling thread, without serialisation: a handler must not change its request.
+
+    The callee acts as a service, under the request id and the deadline of the call in hand, and raises its ChatError
+    as it is.
+    """
+
+    def __init__(self, methods: Mapping[str, Method]) -> None:
+        self._methods = methods
+
+    def unary_unary(self, method: str, *_: Any, **__: Any) -> Any:
+        bound = self._methods[method]
+
+        def call(request: Any) -> Any:
+            outer = current()
+            if outer.remaining() <= 0:
+                raise deadline_exceeded()
+            with entered(Call(SERVICE, outer.request_id, outer.deadline)):
+                return bound(request)
+
+        return call

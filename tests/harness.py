@@ -1,0 +1,322 @@
+"""Starts GoChat as an operator would and drives it as a client would: real processes, real ports, real databases."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2
+
+from gochat.api.common.v1 import common_pb2
+from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
+from gochat.api.repo.v1 import repo_pb2, repo_pb2_grpc
+from gochat.api.session.v1 import session_pb2_grpc
+from gochat.api.store.v1 import store_pb2_grpc
+
+PASSWORD = "correct horse"
+_numbers = count(1)
+
+
+def fresh(prefix: str = "user") -> str:
+    """A name that no other test uses."""
+    return f"{prefix}{os.getpid()}x{next(_numbers)}"
+
+
+class Process:
+    """One `gochat` process that has said that it is ready."""
+
+    def __init__(self, *arguments: str, env: dict[str, str] | None = None, log: Path) -> None:
+        self.log = log
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
+        with log.open("ab") as stderr:
+            self._popen = subprocess.Popen(
+                [sys.executable, "-m", "gochat", *arguments],
+                env=clean | (env or {}),
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+            )
+        assert self._popen.stdout is not None
+        self.ready_line = self._popen.stdout.readline().rstrip("\n")
+        if not self.ready_line.startswith("gochat ready on "):
+            self.kill()
+            raise AssertionError(f"gochat did not get ready:\n{log.read_text()}")
+        self.address = self.ready_line.split()[3]
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code."""
+        self._popen.send_signal(signal.SIGTERM)
+        return self._end()
+
+    def kill(self) -> int:
+        """SIGKILL; returns the exit code."""
+        self._popen.kill()
+        return self._end()
+
+    def _end(self) -> int:
+        code = self._popen.wait(timeout=60)
+        assert self._popen.stdout is not None
+        self._popen.stdout.close()
+        return code
+
+
+class Deployment:
+    """A running GoChat: one process, or two that share the work.
+
+    url: of the database; "" for SQLite in the data folder. `logic`, `repo`, `session`, `store` are generated stubs;
+    `service` is the metadata of a service token.
+    """
+
+    def __init__(self, folder: Path, *, url: str = "", split: bool = False, env: dict[str, str] | None = None) -> None:
+        self.folder, self.data, self.split = folder, folder / "data", split
+        self._env = (env or {}) | ({"GOCHAT_DATABASE_URL": url} if url else {})
+        folder.mkdir(parents=True, exist_ok=True)
+        self.processes: list[Process] = []
+        self.start()
+
+    def start(self) -> None:
+        """Starts it, anew on the same data after stop() or kill()."""
+        if self.split:
+            repo = self._process("repo")
+            logic = self._process("logic", GOCHAT_REPO_ADDRESS=repo.address)
+            self.processes = [logic, repo]
+        else:
+            self.processes = [self._process("all")]
+        logic, repo = self.processes[0], self.processes[-1]
+        self.address, self.repo_address = logic.address, repo.address
+        self.channel = grpc.insecure_channel(logic.address)
+        self.repo_channel = grpc.insecure_channel(repo.address)
+        self.logic = logic_pb2_grpc.LogicServiceStub(self.channel)
+        self.session = session_pb2_grpc.SessionServiceStub(self.channel)
+        self.repo = repo_pb2_grpc.RepoServiceStub(self.repo_channel)
+        self.store = store_pb2_grpc.StoreServiceStub(self.repo_channel)
+        self.service = bearer(self.token("service"))
+
+    def _process(self, target: str, **env: str) -> Process:
+        arguments = ("serve", "--target", target, "--data", str(self.data), "--listen", "127.0.0.1:0")
+        return Process(*arguments, env=self._env | env, log=self.folder / f"{target}.log")
+
+    def token(self, role: str, ttl: str = "1h") -> str:
+        return self.run("token", "--role", role, "--ttl", ttl).stdout.strip()
+
+    def run(self, *arguments: str, stdin: str | None = None, check: bool = True) -> "subprocess.CompletedProcess[str]":
+        """Runs a gochat command with the data folder of this deployment."""
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
+        return subprocess.run(
+            [sys.executable, "-m", "gochat", *arguments, "--data", str(self.data)],
+            env=clean | self._env,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=check,
+            timeout=300,
+        )
+
+    def stop(self) -> list[int]:
+        self._close()
+        return [process.stop() for process in self.processes]
+
+    def kill(self) -> None:
+        self._close()
+        for process in self.processes:
+            process.kill()
+
+    def _close(self) -> None:
+        self.channel.close()
+        self.repo_channel.close()
+
+    def logs(self) -> str:
+        return "".join(path.read_text() for path in self.folder.glob("*.log"))
+
+    def create_user(self, username: str = "", **fields: Any) -> str:
+        """Returns the user id."""
+        request = repo_pb2.CreateUserRequest(username=username or fresh(), **({"password": PASSWORD} | fields))
+        return str(self.repo.CreateUser(request, metadata=self.service).user_id)
+
+    def person(self, prefix: str = "user", *, admin: bool = False, **fields: Any) -> "Person":
+        """A new user, signed in."""
+        username = fresh(prefix)
+        if admin:
+            arguments = ("user", "create", username, "--admin", "--password-stdin", "--address", self.repo_address)
+            user_id = self.run(*arguments, stdin=PASSWORD + "\n").stdout.strip()
+        else:
+            user_id = self.create_user(username, **fields)
+        answer = self.logic.Authenticate(logic_pb2.AuthRequest(username=username, password=PASSWORD))
+        return Person(self, user_id, username, answer.access_token, answer.refresh_token)
+
+    def people(self, number: int) -> "list[Person]":
+        return [self.person() for _ in range(number)]
+
+
+def bearer(token: str) -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {token}"),)
+
+
+class Person:
+    """A signed-in user. `person.SendMessage(content=...)` calls the RPC of LogicService with the user's token; keywords
+    are the fields of its request."""
+
+    def __init__(self, app: Deployment, user_id: str, username: str, access_token: str, refresh_token: str) -> None:
+        self.app, self.id, self.username = app, user_id, username
+        self.access_token, self.refresh_token = access_token, refresh_token
+        self.metadata = bearer(access_token)
+
+    def __getattr__(self, rpc: str) -> Callable[..., Any]:
+        return caller(self.app.logic, logic_pb2, "LogicService", rpc, self.metadata)
+
+    def send(self, to: str, content: str = "hello", **fields: Any) -> Any:
+        """to: a conversation id or a user id."""
+        where = {"to_user_id" if to.startswith("u") else "conversation_id": to}
+        return self.SendMessage(content=content, **where, **fields)
+
+
+def caller(stub: Any, module: Any, service: str, rpc: str, metadata: Any) -> Callable[..., Any]:
+    """call(**fields) for one RPC of a service."""
+    request = module.DESCRIPTOR.services_by_name[service].methods_by_name[rpc].input_type.name
+
+    def call(**fields: Any) -> Any:
+        return getattr(stub, rpc)(getattr(module, request)(**fields), metadata=metadata, timeout=30)
+
+    return call
+
+
+def as_service(app: Deployment) -> SimpleNamespace:
+    """`as_service(app).repo.GetUser(user_id=...)`, and logic: calls with a service token."""
+
+    class Calls:
+        def __init__(self, stub: Any, module: Any, service: str) -> None:
+            self._of = (stub, module, service)
+
+        def __getattr__(self, rpc: str) -> Callable[..., Any]:
+            return caller(*self._of, rpc, app.service)
+
+    return SimpleNamespace(
+        repo=Calls(app.repo, repo_pb2, "RepoService"), logic=Calls(app.logic, logic_pb2, "LogicService")
+    )
+
+
+@dataclass
+class Refusal:
+    """What a client was told: filled when the block of `refused` ends."""
+
+    code: grpc.StatusCode = grpc.StatusCode.OK
+    message: str = ""
+    reason: str = ""
+    fields: dict[str, str] | None = None
+    response: Any = None
+    request_id: str = ""
+
+
+@contextmanager
+def refused(status: str, field: str = "", reason: str = "") -> Iterator[Refusal]:
+    """The block must fail with this gRPC status; with a field, BadRequest and ErrorResponse must name it. Checks the
+    whole error convention on the way: details, business code, request id."""
+    refusal = Refusal()
+    try:
+        yield refusal
+    except grpc.RpcError as error:
+        assert isinstance(error, grpc.Call)
+        assert error.code() is not None
+        assert error.code().name == status, f"{error.code().name}: {error.details()}"
+        trailing = dict(error.trailing_metadata() or ())
+        packed = status_pb2.Status.FromString(trailing["grpc-status-details-bin"])
+        assert packed.code == error.code().value[0]
+        assert packed.message == error.details()
+        info, answer, bad = error_details_pb2.ErrorInfo(), common_pb2.ErrorResponse(), error_details_pb2.BadRequest()
+        for detail in packed.details:
+            for message in (info, answer, bad):
+                detail.Unpack(message)
+        refusal.code, refusal.message, refusal.reason = error.code(), str(error.details()), info.reason
+        refusal.fields = {violation.field: violation.description for violation in bad.field_violations}
+        refusal.response, refusal.request_id = answer, str(trailing["x-request-id"])
+        assert info.domain == "gochat"
+        assert answer.message == error.details()
+        assert answer.request_id == refusal.request_id
+        assert abs(answer.timestamp - time.time() * 1000) < 60_000
+        assert answer.details["reason"] == info.reason
+        if field:
+            assert field in refusal.fields, refusal
+            assert answer.details[field] == refusal.fields[field]
+        if reason:
+            assert info.reason == reason
+        return
+    raise AssertionError(f"this was not refused; {status} was expected")
+
+
+class Postgres:
+    """A PostgreSQL server of the tests' own, in a folder of its own."""
+
+    def __init__(self) -> None:
+        programs = [Path(found).parent for found in [shutil.which("initdb")] if found]
+        programs += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+        if not programs:
+            raise FileNotFoundError("no initdb on the PATH nor below /usr/lib/postgresql")
+        self._bin = programs[0]
+        # The server refuses to run as root, so its folder belongs to whoever runs it.
+        self._user = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
+        self._folder = Path(tempfile.mkdtemp(prefix="gochat-postgres-"))
+        if self._user:
+            shutil.chown(self._folder, "postgres", "postgres")
+        self._run("initdb", "-D", str(self._data), "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8")
+        self.port = self._free_port()
+        self.start()
+
+    @property
+    def _data(self) -> Path:
+        return self._folder / "data"
+
+    @staticmethod
+    def _free_port() -> int:
+        import socket
+
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [str(self._bin / program), *arguments],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self._folder,
+            **self._user,  # type: ignore[call-overload]
+        )
+
+    def start(self) -> None:
+        options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 -c max_connections=400"
+        self._run("pg_ctl", "-D", str(self._data), "-o", options, "-l", str(self._folder / "log"), "-w", "start")
+
+    def stop(self, mode: str = "fast") -> None:
+        """mode: fast, or immediate, which is like a crash."""
+        self._run("pg_ctl", "-D", str(self._data), "-m", mode, "-w", "stop")
+
+    def create_database(self) -> str:
+        """Returns the URL of a new, empty database."""
+        import psycopg2
+
+        name = fresh("db")
+        connection = psycopg2.connect(f"postgresql://postgres@127.0.0.1:{self.port}/postgres")
+        connection.autocommit = True
+        connection.cursor().execute(f"CREATE DATABASE {name}")
+        connection.close()
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
+
+    def remove(self) -> None:
+        self.stop("immediate")
+        shutil.rmtree(self._folder)
