@@ -2,7 +2,6 @@
 
 import ipaddress
 import logging
-import os
 import signal
 import threading
 from collections.abc import Callable
@@ -51,7 +50,6 @@ def serve(config: Config, target: str | None, ready: Callable[[str], None]) -> N
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    os.umask(0o077)
     tokens = Tokens(signing_key(config))
     with ExitStack() as resources:
         methods: dict[str, Method] = {}

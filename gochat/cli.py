@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -10,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from gochat import app
-from gochat.commands import config_of, migrate, token, users
+from gochat.commands import config_of, health, importer, migrate, token, users
 from gochat.context import current
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    os.umask(0o077)  # what GoChat writes is for its own user alone
     parsed = _parser().parse_args(arguments)
     try:
         return int(parsed.run(parsed))
@@ -56,6 +58,8 @@ def _parser() -> argparse.ArgumentParser:
         help="which half to serve (default: all, or logic if [repo] address is set)",
     )
 
+    _command(commands, "health", health.run, "ask the running server how it is; exit code 0 if it serves", there)
+
     signed = _command(commands, "token", token.run, "print a token signed with the server's key", here)
     signed.add_argument("--role", required=True, choices=("service", "admin"))
     signed.add_argument("--ttl", type=_duration, default=3600, help="30s, 15m, 1h, 7d (default: 1h)")
@@ -71,6 +75,15 @@ def _parser() -> argparse.ArgumentParser:
     _command(acts, "list", users.list_all, "print id, name and status of every user", there)
     disabled = _command(acts, "disable", users.disable, "keep a user from signing in", there)
     disabled.add_argument("name", metavar="NAME")
+
+    imported = _command(
+        commands, "import", importer.run, "replay chat logs (JSON lines) through a running server", there
+    )
+    imported.add_argument("files", nargs="+", metavar="FILE")
+    imported.add_argument("--owner", default="importer", metavar="NAME", help="owns the rooms (default: importer)")
+    imported.add_argument(
+        "--concurrency", type=_count, default=16, metavar="N", help="conversations at a time (default: 16)"
+    )
 
     _command(commands, "migrate", migrate.run, "bring the database of a stopped server to this program's schema", here)
 
@@ -97,6 +110,12 @@ def _duration(text: str) -> int:
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration like 30s, 15m, 1h or 7d")
     return int(match[1]) * _UNITS[match[2]]
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[1-9]\d{0,2}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 999")
+    return int(text)
 
 
 class _RequestId(logging.Filter):

@@ -42,6 +42,18 @@ def text(*, characters: int = 0, size: int = 0) -> Rule:
     return rule
 
 
+def line(characters: int) -> Rule:
+    """Text on one line, which people see: not blank, no control characters."""
+    length = text(characters=characters)
+
+    def rule(name: str, value: str) -> None:
+        length(name, value)
+        if value and (value.isspace() or any(unicodedata.category(character) == "Cc" for character in value)):
+            raise invalid(name, "must not be blank or contain control characters")
+
+    return rule
+
+
 def one_of(*values: Any) -> Rule:
     def rule(name: str, value: Any) -> None:
         if value not in values:
@@ -90,8 +102,8 @@ def username(name: str, value: str) -> None:
 
 
 def email(name: str, value: str) -> None:
-    text(size=254)(name, value)
-    if value and not re.fullmatch(r"[^@\s]+@[^@\s]+", value):
+    text(characters=254)(name, value)
+    if value and not re.fullmatch(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+", value):
         raise invalid(name, "must be an address like name@example.com")
 
 
@@ -102,9 +114,8 @@ def metadata(name: str, value: Any) -> None:
         raise invalid(name, f"must have at most 32 entries, not {len(value)}")
     size = 0
     for key, entry in value.items():
-        if not key:
-            raise invalid(name, "must not have an empty key")
-        text(size=64)(f"{name} key", key)
+        if not 0 < len(key.encode()) <= 64 or "\0" in key:
+            raise invalid(name, "must have keys of 1 to 64 bytes, without NUL")
         text()(f"{name}[{key}]", entry)
         size += len(key.encode()) + len(entry.encode())
     if size > 4096:
@@ -137,9 +148,9 @@ _FORMS: dict[str, Rule] = {
     "message_ids": each(_id),
     "message_type": one_of("", *MESSAGE_TYPES),
     "metadata": metadata,
-    "name": text(characters=100),
+    "name": line(100),
     "next_refresh_id": _id,
-    "nickname": text(characters=64),
+    "nickname": line(64),
     "offset": number(0, 2**31 - 1),
     "operator_id": _id,
     "owner_id": _id,

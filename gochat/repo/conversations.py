@@ -14,7 +14,7 @@ from gochat.repo.models import Conversation
 from gochat.repo.standing import open_single, standing
 from gochat.repo.users import found
 
-MOST_UNREAD = 200  # conversations in one answer
+MOST_UNREAD = 100  # conversations in one answer: of the largest messages, as much as gRPC clients take by default
 _INT32 = 2**31 - 1
 
 # Sequence numbers count messages, so what came after a read position is a subtraction; only what was withdrawn since
@@ -55,8 +55,8 @@ class Conversations:
 
         def work(tx: Tx) -> common_pb2.Conversation:
             if request.type == "single":
-                one, other = participants
-                conversation_id = open_single(tx, one, other, "participant_ids", request.name, request.avatar)
+                users = [(user_id, "participant_ids") for user_id in participants]
+                conversation_id = open_single(tx, *users, name=request.name, avatar=request.avatar)
             else:
                 owner, *others = participants
                 conversation_id = found_group(

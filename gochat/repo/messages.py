@@ -7,6 +7,7 @@ from typing import Any
 from gochat.api.common.v1 import common_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.store.v1 import store_pb2
+from gochat.context import current
 from gochat.domain import ids, limits, policy
 from gochat.errors import ChatError, duplicate, invalid, not_found
 from gochat.repo.database import Database, Tx, Undo, marks
@@ -29,6 +30,7 @@ class Messages:
         self._database = database
 
     def CreateMessage(self, request: repo_pb2.CreateMessageRequest) -> repo_pb2.CreateMessageResponse:
+        policy.send(current().caller, request.message_type)
         stored = self._database.write(lambda tx: _send(tx, request))
         return repo_pb2.CreateMessageResponse(message_id=stored.message_id, message=stored)
 
@@ -116,7 +118,7 @@ def _send(tx: Tx, request: repo_pb2.CreateMessageRequest) -> common_pb2.Message:
     if place is None:
         if request.conversation_id:
             raise not_found("conversation", "conversation_id")
-        open_single(tx, sender, request.to_user_id, "to_user_id")
+        open_single(tx, (sender, "from_user_id"), (request.to_user_id, "to_user_id"))
         place = _next_seq(tx, conversation_id, now)
         assert place is not None
     seq, conversation_type = place
@@ -237,6 +239,8 @@ def _set_status(tx: Tx, message_id: str, user_id: str, status: int) -> None:
         raise _no_message()
     sender, _ = row
     place = standing(tx, conversation_id, user_id)
+    if status < RECALLED and user_id == sender:
+        return  # that it reached its sender tells nothing
     changes, values = "status = ?, updated_at = ?", [status, ids.now_ms()]
     if status >= RECALLED:
         policy.withdraw(user_id, sender, place.type, place.role)

@@ -83,10 +83,15 @@ def enter(tx: Tx, conversation_id: str, user_ids: Sequence[str], role: str, *, r
         tx.run(Member.insert_many(rows).on_conflict_ignore())
 
 
-def open_single(tx: Tx, one: str, other: str, field: str, name: str = "", avatar: str = "") -> str:
-    """Finds or makes the one-to-one conversation of two users; returns its id. field: names the other in errors."""
+def open_single(tx: Tx, *users: tuple[str, str], name: str = "", avatar: str = "") -> str:
+    """Finds or makes the one-to-one conversation of two users; returns its id.
+
+    users: (user id, the request field that names him). Raises NOT_FOUND.
+    """
+    (one, _), (other, _) = users
     conversation_id = ids.single(one, other)
-    must_exist(tx, [one, other], field)
+    for user_id, field in users:
+        must_exist(tx, [user_id], field)
     now = ids.now_ms()
     tx.run(
         Conversation.insert(

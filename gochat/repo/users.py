@@ -71,8 +71,12 @@ class Users:
 
     def UpdateProfile(self, request: store_pb2.UpdateProfileRequest) -> store_pb2.UpdateProfileResponse:
         changes = {"nickname": request.nickname, "avatar": request.avatar, "bio": request.bio}
-        user = self._database.write(lambda tx: _changed(tx, request.user_id, changes))
-        return store_pb2.UpdateProfileResponse(profile=_profile(user))
+
+        def work(tx: Tx) -> User:
+            must_exist(tx, [request.user_id], "user_id")
+            return _changed(tx, request.user_id, changes)
+
+        return store_pb2.UpdateProfileResponse(profile=_profile(self._database.write(work)))
 
     def CheckCredentials(self, request: store_pb2.CheckCredentialsRequest) -> store_pb2.CheckCredentialsResponse:
         key = folded(request.username)

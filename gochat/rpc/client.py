@@ -23,8 +23,7 @@ OPTIONS = (
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
-    ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.lb_policy_name", "round_robin"),
+    ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),  # over the hosts behind one dns name
 )
 
 Repeatable = Callable[[str, Any], bool]

@@ -528,7 +528,7 @@ class GetUnreadMessagesResponse(_message.Message):
     """Unread messages of all conversations together, also of those that the list leaves off."""
     @_builtins.property
     def conversations(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.ConversationInfo]:
-        """Those with unread messages, latest first, at most 200."""
+        """Those with unread messages, latest first, at most 100."""
 
     @_builtins.property
     def error(self) -> _common_pb2.Error: ...

@@ -159,7 +159,8 @@ class RepoServiceServicer:
     """
 
     def CreateUser(self, request, context):
-        """Creates an active user. Errors: DUPLICATE_OPERATION if the username is taken, regardless of case.
+        """Creates an active user. Errors: DUPLICATE_OPERATION if the username is taken, regardless of case, also by a user
+        who was deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -205,8 +206,9 @@ class RepoServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateMessageStatus(self, request, context):
-        """Changes the status of a message on behalf of a user. Delivered and read: by a participant, forward only. Recalled
-        and deleted: by the sender or the owner or an admin of the group; content and metadata are erased.
+        """Changes the status of a message on behalf of a user. Delivered and read: by a participant, forward only; by the
+        sender it changes nothing. In a group it tells that some member received or read the message. Recalled and
+        deleted: by the sender or the owner or an admin of the group; content and metadata are erased.
         Errors: PERMISSION_DENIED for a user who may not.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -41,7 +41,9 @@ class RepoServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> RepoServiceAsyncStub: ...
     CreateUser: _grpc.UnaryUnaryMultiCallable[_repo_pb2.CreateUserRequest, _repo_pb2.CreateUserResponse]
-    """Creates an active user. Errors: DUPLICATE_OPERATION if the username is taken, regardless of case."""
+    """Creates an active user. Errors: DUPLICATE_OPERATION if the username is taken, regardless of case, also by a user
+    who was deleted.
+    """
     GetUser: _grpc.UnaryUnaryMultiCallable[_repo_pb2.GetUserRequest, _repo_pb2.GetUserResponse]
     """A user, also a deleted one, which has status 3."""
     UpdateUser: _grpc.UnaryUnaryMultiCallable[_repo_pb2.UpdateUserRequest, _repo_pb2.UpdateUserResponse]
@@ -59,8 +61,9 @@ class RepoServiceStub:
     unknown ids skipped; or, without ids, a range of all, newest first. Deleted messages are absent.
     """
     UpdateMessageStatus: _grpc.UnaryUnaryMultiCallable[_repo_pb2.UpdateMessageStatusRequest, _repo_pb2.UpdateMessageStatusResponse]
-    """Changes the status of a message on behalf of a user. Delivered and read: by a participant, forward only. Recalled
-    and deleted: by the sender or the owner or an admin of the group; content and metadata are erased.
+    """Changes the status of a message on behalf of a user. Delivered and read: by a participant, forward only; by the
+    sender it changes nothing. In a group it tells that some member received or read the message. Recalled and
+    deleted: by the sender or the owner or an admin of the group; content and metadata are erased.
     Errors: PERMISSION_DENIED for a user who may not.
     """
     DeleteMessage: _grpc.UnaryUnaryMultiCallable[_repo_pb2.DeleteMessageRequest, _repo_pb2.DeleteMessageResponse]
@@ -115,7 +118,9 @@ class RepoServiceAsyncStub(RepoServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateUser: _aio.UnaryUnaryMultiCallable[_repo_pb2.CreateUserRequest, _repo_pb2.CreateUserResponse]  # type: ignore[assignment]
-    """Creates an active user. Errors: DUPLICATE_OPERATION if the username is taken, regardless of case."""
+    """Creates an active user. Errors: DUPLICATE_OPERATION if the username is taken, regardless of case, also by a user
+    who was deleted.
+    """
     GetUser: _aio.UnaryUnaryMultiCallable[_repo_pb2.GetUserRequest, _repo_pb2.GetUserResponse]  # type: ignore[assignment]
     """A user, also a deleted one, which has status 3."""
     UpdateUser: _aio.UnaryUnaryMultiCallable[_repo_pb2.UpdateUserRequest, _repo_pb2.UpdateUserResponse]  # type: ignore[assignment]
@@ -133,8 +138,9 @@ class RepoServiceAsyncStub(RepoServiceStub):
     unknown ids skipped; or, without ids, a range of all, newest first. Deleted messages are absent.
     """
     UpdateMessageStatus: _aio.UnaryUnaryMultiCallable[_repo_pb2.UpdateMessageStatusRequest, _repo_pb2.UpdateMessageStatusResponse]  # type: ignore[assignment]
-    """Changes the status of a message on behalf of a user. Delivered and read: by a participant, forward only. Recalled
-    and deleted: by the sender or the owner or an admin of the group; content and metadata are erased.
+    """Changes the status of a message on behalf of a user. Delivered and read: by a participant, forward only; by the
+    sender it changes nothing. In a group it tells that some member received or read the message. Recalled and
+    deleted: by the sender or the owner or an admin of the group; content and metadata are erased.
     Errors: PERMISSION_DENIED for a user who may not.
     """
     DeleteMessage: _aio.UnaryUnaryMultiCallable[_repo_pb2.DeleteMessageRequest, _repo_pb2.DeleteMessageResponse]  # type: ignore[assignment]
@@ -192,7 +198,9 @@ class RepoServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _repo_pb2.CreateUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_repo_pb2.CreateUserResponse, _abc.Awaitable[_repo_pb2.CreateUserResponse]]:
-        """Creates an active user. Errors: DUPLICATE_OPERATION if the username is taken, regardless of case."""
+        """Creates an active user. Errors: DUPLICATE_OPERATION if the username is taken, regardless of case, also by a user
+        who was deleted.
+        """
 
     @_abc_1.abstractmethod
     def GetUser(
@@ -246,8 +254,9 @@ class RepoServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _repo_pb2.UpdateMessageStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_repo_pb2.UpdateMessageStatusResponse, _abc.Awaitable[_repo_pb2.UpdateMessageStatusResponse]]:
-        """Changes the status of a message on behalf of a user. Delivered and read: by a participant, forward only. Recalled
-        and deleted: by the sender or the owner or an admin of the group; content and metadata are erased.
+        """Changes the status of a message on behalf of a user. Delivered and read: by a participant, forward only; by the
+        sender it changes nothing. In a group it tells that some member received or read the message. Recalled and
+        deleted: by the sender or the owner or an admin of the group; content and metadata are erased.
         Errors: PERMISSION_DENIED for a user who may not.
         """
 

@@ -223,7 +223,7 @@ class StoreServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetUnread(self, request, context):
-        """What a user has not read: the sum over all conversations, and the conversations, latest first, at most 200.
+        """What a user has not read: the sum over all conversations, and the conversations, latest first, at most 100.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -68,7 +68,7 @@ class StoreServiceStub:
     Errors: NOT_FOUND; PERMISSION_DENIED for a user who is not in the conversation.
     """
     GetUnread: _grpc.UnaryUnaryMultiCallable[_store_pb2.GetUnreadRequest, _store_pb2.GetUnreadResponse]
-    """What a user has not read: the sum over all conversations, and the conversations, latest first, at most 200."""
+    """What a user has not read: the sum over all conversations, and the conversations, latest first, at most 100."""
     HideConversation: _grpc.UnaryUnaryMultiCallable[_store_pb2.HideConversationRequest, _store_pb2.HideConversationResponse]
     """Hides a conversation and what it holds from one user alone, until a newer message.
     Errors: NOT_FOUND; PERMISSION_DENIED for a user who is not in it.
@@ -141,7 +141,7 @@ class StoreServiceAsyncStub(StoreServiceStub):
     Errors: NOT_FOUND; PERMISSION_DENIED for a user who is not in the conversation.
     """
     GetUnread: _aio.UnaryUnaryMultiCallable[_store_pb2.GetUnreadRequest, _store_pb2.GetUnreadResponse]  # type: ignore[assignment]
-    """What a user has not read: the sum over all conversations, and the conversations, latest first, at most 200."""
+    """What a user has not read: the sum over all conversations, and the conversations, latest first, at most 100."""
     HideConversation: _aio.UnaryUnaryMultiCallable[_store_pb2.HideConversationRequest, _store_pb2.HideConversationResponse]  # type: ignore[assignment]
     """Hides a conversation and what it holds from one user alone, until a newer message.
     Errors: NOT_FOUND; PERMISSION_DENIED for a user who is not in it.
@@ -277,7 +277,7 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _store_pb2.GetUnreadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_store_pb2.GetUnreadResponse, _abc.Awaitable[_store_pb2.GetUnreadResponse]]:
-        """What a user has not read: the sum over all conversations, and the conversations, latest first, at most 200."""
+        """What a user has not read: the sum over all conversations, and the conversations, latest first, at most 100."""
 
     @_abc_1.abstractmethod
     def HideConversation(

@@ -1,0 +1,96 @@
+"""The schema: migrations, and the models over it."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import peewee
+import pytest
+
+from gochat.config import Config
+from gochat.repo import migrate
+from gochat.repo.database import Database, Tx
+from gochat.repo.engine import open_database
+from gochat.repo.migrate import MigrationError
+from gochat.repo.models import TABLES
+
+
+def test_models_and_schema_agree(database: Database) -> None:
+    def work(tx: Tx) -> None:
+        real = tx._database
+        for model in TABLES:
+            meta = model._meta
+            columns = {column.name: column for column in real.get_columns(meta.table_name)}
+            assert set(columns) == set(meta.columns), meta.table_name
+            keys = [column.name for column in real.get_columns(meta.table_name) if column.primary_key]
+            wanted = meta.primary_key.field_names if meta.composite_key else (meta.primary_key.name,)
+            assert sorted(keys) == sorted(wanted), meta.table_name
+            for name, field in meta.columns.items():
+                assert not columns[name].null, (meta.table_name, name)
+                kind = columns[name].data_type.upper()
+                if isinstance(field, peewee.BigIntegerField):
+                    assert kind == "BIGINT", (meta.table_name, name)
+                elif isinstance(field, peewee.IntegerField):
+                    assert kind == "INTEGER", (meta.table_name, name)
+                else:
+                    assert kind == "TEXT", (meta.table_name, name)
+        known = {model._meta.table_name for model in TABLES} | {"schema_migrations"}
+        assert set(real.get_tables()) == known
+
+    database.read(work)
+
+
+def test_a_second_start_applies_nothing(config: Config, dialect: str) -> None:
+    open_database(config).close()
+    database = open_database(config)
+    assert migrate.migrate(database, dialect) == []
+    database.close()
+
+
+@pytest.mark.parametrize("dialect", ["postgres"], indirect=True)  # on SQLite the second does not get the file
+def test_two_programs_that_start_at_once_migrate_once(config: Config) -> None:
+    with ThreadPoolExecutor(4) as programs:
+        for opened in programs.map(open_database, [config] * 4):
+            opened.close()
+
+
+@pytest.fixture
+def changed_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of sql/ that a test may change."""
+    copy = tmp_path / "sql"
+    copy.mkdir()
+    for file in migrate.folder().glob("*.sql"):
+        (copy / file.name).write_text(file.read_text())
+    monkeypatch.setattr(migrate, "folder", lambda: copy)
+    return copy
+
+
+def test_a_changed_migration_stops_the_start(config: Config, changed_folder: Path) -> None:
+    open_database(config).close()
+    with (changed_folder / "0001_schema.sql").open("a") as file:
+        file.write("-- touched\n")
+    with pytest.raises(MigrationError, match="0001_schema was applied with other text"):
+        open_database(config)
+
+
+def test_a_newer_database_stops_the_start(config: Config, changed_folder: Path) -> None:
+    (changed_folder / "0003_future.sql").write_text("CREATE TABLE future (x INTEGER);\n")
+    open_database(config).close()
+    (changed_folder / "0003_future.sql").unlink()
+    with pytest.raises(MigrationError, match="schema version 3, this program knows 2"):
+        open_database(config)
+
+
+def test_a_failing_migration_leaves_nothing_behind(config: Config, changed_folder: Path) -> None:
+    broken = changed_folder / "0003_broken.sql"
+    broken.write_text("CREATE TABLE half (x INTEGER);\nINSERT INTO nowhere VALUES (1);\n")
+    with pytest.raises(peewee.DatabaseError):
+        open_database(config)
+    broken.write_text("CREATE TABLE half (x INTEGER);\n")
+    open_database(config).close()
+
+
+@pytest.mark.parametrize("name", ["0004_gap.sql", "three.sql"])
+def test_a_misnumbered_file_stops_the_start(config: Config, changed_folder: Path, name: str) -> None:
+    (changed_folder / name).write_text("SELECT 1;\n")
+    with pytest.raises(MigrationError):
+        open_database(config)

@@ -1,0 +1,111 @@
+"""No RPC that lists runs more statements for a longer answer."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gochat import repo
+from gochat.api.common.v1.common_pb2 import PaginationRequest
+from gochat.api.repo.v1 import repo_pb2
+from gochat.api.store.v1 import store_pb2
+from gochat.repo.database import Database
+
+FEW, MANY = 2, 12
+
+
+class Handlers:
+    """Every RPC of the repo half by its name."""
+
+    def __init__(self, database: Database) -> None:
+        self._handlers = repo.handlers(database)
+
+    def __getattr__(self, rpc: str) -> Callable[[Any], Any]:
+        return next(getattr(handler, rpc) for handler in self._handlers if hasattr(handler, rpc))
+
+
+class World:
+    """A user with so many groups, each with so many members and messages, of which some are withdrawn."""
+
+    def __init__(self, handlers: Handlers, size: int) -> None:
+        self.users = [
+            handlers.CreateUser(repo_pb2.CreateUserRequest(username=f"user{size}x{n}", password="x")).user_id
+            for n in range(size)
+        ]
+        self.reader, *others = self.users
+        self.groups = []
+        self.messages = []
+        for number in range(size):
+            request = store_pb2.FoundGroupRequest(name=f"{size}.{number}", owner_id=self.reader, member_ids=others)
+            self.groups.append(handlers.FoundGroup(request).group.group_id)
+        self.group = self.groups[0]
+        for group in self.groups:
+            for _ in range(size):
+                send = repo_pb2.CreateMessageRequest(conversation_id=group, from_user_id=others[0], content="x")
+                self.messages.append(handlers.CreateMessage(send).message_id)
+            recall = repo_pb2.UpdateMessageStatusRequest(message_id=self.messages[-1], status=4, user_id=self.reader)
+            handlers.UpdateMessageStatus(recall)
+        self.messages = self.messages[:size]
+
+
+PAGE = PaginationRequest(limit=100)
+LISTS: dict[str, Callable[[Handlers, World], Any]] = {
+    "GetUsers": lambda h, w: h.GetUsers(repo_pb2.GetUsersRequest(user_ids=w.users)).users,
+    "FindUsers": lambda h, w: (
+        h.FindUsers(store_pb2.FindUsersRequest(query=f"user{len(w.users)}x", pagination=PAGE)).users
+    ),
+    "GetMessages by id": lambda h, w: (
+        h.GetMessages(repo_pb2.GetMessagesRequest(conversation_id=w.group, message_ids=w.messages)).messages
+    ),
+    "GetMessages by page": lambda h, w: h.GetMessages(repo_pb2.GetMessagesRequest(conversation_id=w.group)).messages,
+    "GetHistory": lambda h, w: (
+        h.GetHistory(store_pb2.GetHistoryRequest(conversation_id=w.group, viewer_id=w.reader)).messages
+    ),
+    "GetUnread": lambda h, w: h.GetUnread(store_pb2.GetUnreadRequest(user_id=w.reader)).conversations,
+    "GetConversationsByUser": lambda h, w: (
+        h.GetConversationsByUser(
+            repo_pb2.GetConversationsByUserRequest(user_id=w.reader, pagination=PAGE)
+        ).conversations
+    ),
+    "GetConversationParticipants": lambda h, w: (
+        h.GetConversationParticipants(
+            repo_pb2.GetConversationParticipantsRequest(conversation_id=w.group)
+        ).participant_ids
+    ),
+    "GetGroupsByUser": lambda h, w: (
+        h.GetGroupsByUser(repo_pb2.GetGroupsByUserRequest(user_id=w.reader, pagination=PAGE)).groups
+    ),
+    "GetGroupMembers": lambda h, w: (
+        h.GetGroupMembers(repo_pb2.GetGroupMembersRequest(group_id=w.group, pagination=PAGE)).members
+    ),
+    "ListMembers": lambda h, w: (
+        h.ListMembers(store_pb2.ListMembersRequest(group_id=w.group, viewer_id=w.reader, pagination=PAGE)).members
+    ),
+    "AddMembers": lambda h, w: (
+        h.AddMembers(
+            store_pb2.AddMembersRequest(
+                operator_id=w.reader,
+                user_ids=w.users,
+                group_id=h.FoundGroup(store_pb2.FoundGroupRequest(name="new", owner_id=w.reader)).group.group_id,
+            )
+        ).added_user_ids
+    ),
+}
+
+
+def test_the_number_of_statements_does_not_grow_with_the_answer(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    handlers = Handlers(database)
+    worlds = [World(handlers, size) for size in (FEW, MANY)]
+    counts = {}
+    for name, call in LISTS.items():
+        counts[name] = []
+        for world in worlds:
+            caplog.clear()
+            with caplog.at_level(logging.DEBUG, logger="peewee"):
+                answer = call(handlers, world)
+            assert len(world.users) - 1 <= len(answer) <= len(world.users), name
+            counts[name].append(len(caplog.records))
+    assert {name: few for name, (few, many) in counts.items() if few != many or not few} == {}

@@ -1,0 +1,95 @@
+"""Settings: file, environment, and what stops the start."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from gochat.config import Config, ConfigError, load, parse_address, signing_key
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "gochat.toml"
+    file.write_text(text)
+    return file
+
+
+def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
+    file = write(tmp_path, '[server]\nlisten = "127.0.0.1:1"\nthreads = 7\ngrace = 3\n')
+    config = load(file, {"GOCHAT_SERVER_LISTEN": "127.0.0.1:2", "GOCHAT_SERVER_REFLECTION": "TRUE", "OTHER": "x"})
+    assert (config.server.listen, config.server.threads, config.server.grace) == ("127.0.0.1:2", 7, 3.0)
+    assert config.server.reflection is True
+
+
+def test_the_file_of_the_current_folder_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "[server]\nthreads = 9\n")
+    monkeypatch.chdir(tmp_path)
+    assert load(environment={}).server.threads == 9
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[serving]\n", "[serving]"),
+        ("server = 1\n", "server"),
+        ("[server]\nport = 1\n", "server.port"),
+        ('[server]\nthreads = "many"\n', "server.threads"),
+        ("[server]\nthreads = 0\n", "server.threads"),
+        ("[server]\nthreads = true\n", "server.threads"),
+        ("[server]\ngrace = nan\n", "server.grace"),
+        ('[server]\nlisten = "here"\n', "server.listen"),
+        ('[server]\nlisten = "127.0.0.1:70000"\n', "server.listen"),
+        ('[server]\nerror_mode = "loud"\n', "server.error_mode"),
+        ('[database]\nurl = "mysql://x"\n', "database.url"),
+        ("[database]\npool_min = 5\npool_max = 4\n", "database.pool_min"),
+        ('[auth]\nsecret = "short"\n', "auth.secret"),
+        ("[limits]\ncalls_per_second = 5\n", "limits.calls_per_second"),
+        ("[server\n", "gochat.toml"),
+    ],
+)
+def test_a_bad_setting_stops_with_its_name(tmp_path: Path, text: str, named: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, text), {})
+    assert named in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "variable", [("GOCHAT_SERVER_PORT", "1"), ("GOCHAT_SERVER_THREADS", "x"), ("GOCHAT_SERVER_REFLECTION", "maybe")]
+)
+def test_a_bad_variable_stops_with_its_name(variable: tuple[str, str]) -> None:
+    with pytest.raises(ConfigError, match=variable[0]):
+        load(None, dict([variable]))
+
+
+def test_secrets_are_not_shown() -> None:
+    config = load(None, {"GOCHAT_AUTH_SECRET": "s" * 32, "GOCHAT_DATABASE_URL": "postgresql://u:hush@h/d"})
+    assert "sss" not in repr(config)
+    assert "hush" not in repr(config)
+
+
+def test_the_key_is_made_once_and_only_for_its_owner(tmp_path: Path) -> None:
+    config = Config().with_settings("server", data=str(tmp_path / "new"))
+    key = signing_key(config)
+    assert len(key) >= 32
+    assert signing_key(config) == key
+    assert stat.S_IMODE((tmp_path / "new" / "signing.key").stat().st_mode) == 0o600
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["signing.key"]
+
+
+def test_a_configured_secret_is_the_key(tmp_path: Path) -> None:
+    config = load(None, {"GOCHAT_AUTH_SECRET": "s" * 32, "GOCHAT_SERVER_DATA": str(tmp_path)})
+    assert signing_key(config) == b"s" * 32
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"server\.data"):
+        signing_key(Config().with_settings("server", data=str(tmp_path / "file" / "data")))
+
+
+def test_addresses() -> None:
+    assert parse_address("x", "[::1]:50051") == ("[::1]", 50051)
+    for bad in ("", ":1", "host", "host:", "host:x", "host:-1", "host:65536"):
+        with pytest.raises(ConfigError):
+            parse_address("x", bad)

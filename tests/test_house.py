@@ -1,0 +1,63 @@
+"""The house rules that tools can hold: format, lint, types, imports, generated code, sizes."""
+
+import subprocess
+import sys
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from gochat.config import Config, load
+from tests.generate import generate
+
+ROOT = Path(__file__).parent.parent
+TOOLS = Path(sys.executable).parent
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "ruff check .",
+        "ruff format --check .",
+        "mypy",
+        "lint-imports",
+        "buf lint proto",
+        "buf format -d --exit-code proto",
+    ],
+)
+def test_tool_is_content(command: str) -> None:
+    program, *arguments = command.split()
+    run = subprocess.run([TOOLS / program, *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_generated_code_is_fresh(tmp_path: Path) -> None:
+    generate(tmp_path)
+    fresh = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*.py*") if path.is_file()}
+    committed = {
+        path.relative_to(ROOT): path.read_bytes()
+        for path in (ROOT / "gochat" / "api").rglob("*.py*")
+        if "__pycache__" not in path.parts
+    }
+    assert committed == fresh, "run python tests/generate.py"
+
+
+def test_no_file_is_too_long_to_read() -> None:
+    written = [
+        path
+        for folder in ("gochat", "tests", "sql")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in {".py", ".sql", ".mjs"} and not {"api", "node_modules"} & set(path.parts)
+    ]
+    assert {path.name: lines for path in written if (lines := len(path.read_text().splitlines())) > 400} == {}
+
+
+def test_shipped_settings_are_the_defaults() -> None:
+    shipped = tomllib.loads((ROOT / "gochat.toml").read_text())
+    defaults = {
+        section.name: {key.name: key.default for key in fields(section.default_factory)}  # type: ignore[arg-type,misc]
+        for section in fields(Config)
+    }
+    assert shipped == defaults
+    assert load(ROOT / "gochat.toml", {}) == Config()
