@@ -50,7 +50,7 @@ def serve(config: Config, target: str | None, ready: Callable[[str], None]) -> N
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    tokens = Tokens(signing_key(config))
+    tokens = Tokens(signing_key(config, make=True))
     with ExitStack() as resources:
         methods: dict[str, Method] = {}
         if target != "logic":

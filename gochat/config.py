@@ -181,8 +181,8 @@ def parse_address(source: str, address: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def signing_key(config: Config) -> bytes:
-    """The key that signs tokens: [auth] secret, or the file signing.key in the data folder, made if it is missing.
+def signing_key(config: Config, *, make: bool) -> bytes:
+    """The key that signs tokens: [auth] secret, or the file signing.key in the data folder, which can be made.
 
     Both halves of a split server must have the same one. Raises ConfigError.
     """
@@ -191,10 +191,12 @@ def signing_key(config: Config) -> bytes:
     data = Path(config.server.data)
     file = data / KEY_FILE
     try:
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not file.exists():
+        if make and not file.exists():
+            data.mkdir(mode=0o700, parents=True, exist_ok=True)
             _write_once(file, secrets.token_hex(32).encode())
         return file.read_bytes()
+    except FileNotFoundError:
+        raise ConfigError(f"server.data: {file} is missing: is {data} the data folder of the server?") from None
     except OSError as error:
         raise ConfigError(f"server.data: {error.filename}: {error.strerror}") from None
 

@@ -69,23 +69,29 @@ def test_secrets_are_not_shown() -> None:
 
 def test_the_key_is_made_once_and_only_for_its_owner(tmp_path: Path) -> None:
     config = Config().with_settings("server", data=str(tmp_path / "new"))
-    key = signing_key(config)
+    key = signing_key(config, make=True)
     assert len(key) >= 32
-    assert signing_key(config) == key
+    assert signing_key(config, make=True) == key
     assert stat.S_IMODE((tmp_path / "new" / "signing.key").stat().st_mode) == 0o600
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["signing.key"]
 
 
+def test_who_only_talks_to_a_server_makes_no_key(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"signing\.key is missing"):
+        signing_key(Config().with_settings("server", data=str(tmp_path / "new")), make=False)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_configured_secret_is_the_key(tmp_path: Path) -> None:
     config = load(None, {"GOCHAT_AUTH_SECRET": "s" * 32, "GOCHAT_SERVER_DATA": str(tmp_path)})
-    assert signing_key(config) == b"s" * 32
+    assert signing_key(config, make=True) == b"s" * 32
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"server\.data"):
-        signing_key(Config().with_settings("server", data=str(tmp_path / "file" / "data")))
+        signing_key(Config().with_settings("server", data=str(tmp_path / "file" / "data")), make=True)
 
 
 def test_addresses() -> None:

@@ -21,7 +21,7 @@ def config_of(arguments: Namespace) -> Config:
 def connection(arguments: Namespace) -> Iterator[NetworkChannel]:
     """A channel to the running server, as a service: the command reads the key that signs the server's tokens."""
     config = config_of(arguments)
-    tokens = Tokens(signing_key(config))
+    tokens = Tokens(signing_key(config, make=False))
     channel = NetworkChannel(
         arguments.address or config.server.listen,
         credential=lambda: tokens.sign(ACCESS, SERVICE, ttl=60),

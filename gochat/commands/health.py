@@ -1,15 +1,18 @@
 """gochat health: asks the running server how it is."""
 
 from argparse import Namespace
+from contextlib import closing
 
 from grpc_health.v1 import health_pb2 as pb
 
-from gochat.commands import connection
+from gochat.commands import config_of
+from gochat.rpc.client import NetworkChannel
 
 
 def run(arguments: Namespace) -> int:
     """0 if the server says SERVING."""
-    with connection(arguments) as channel:
+    address = arguments.address or config_of(arguments).server.listen
+    with closing(NetworkChannel(address)) as channel:
         check = channel.unary_unary(
             "/grpc.health.v1.Health/Check", pb.HealthCheckRequest.SerializeToString, pb.HealthCheckResponse.FromString
         )

@@ -9,6 +9,6 @@ from gochat.domain.tokens import ACCESS, Tokens
 
 
 def run(arguments: Namespace) -> int:
-    key = signing_key(config_of(arguments))
+    key = signing_key(config_of(arguments), make=True)
     print(Tokens(key).sign(ACCESS, Caller(role=arguments.role), arguments.ttl))
     return 0

@@ -37,7 +37,9 @@ class NetworkChannel(UnaryChannel):
     within its deadline, if it may be.
     """
 
-    def __init__(self, address: str, credential: Callable[[], str], repeatable: Repeatable) -> None:
+    def __init__(
+        self, address: str, credential: Callable[[], str] = lambda: "", repeatable: Repeatable = lambda *_: False
+    ) -> None:
         self._channel = grpc.insecure_channel(address, options=OPTIONS)
         self._credential = credential
         self._repeatable = repeatable
