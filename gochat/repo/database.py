@@ -28,8 +28,13 @@ def is_lost(error: BaseException) -> bool:
     """Has the database itself failed us (unreachable, full, timed out), as against a query that is wrong?"""
     if not isinstance(error, (peewee.OperationalError, peewee.InterfaceError)):
         return False
-    cause = error.args[0] if error.args else None  # the driver's own exception
-    return getattr(cause, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR  # which is SQLite's word for a wrong query
+    # SQLITE_ERROR is SQLite's word for a wrong query.
+    return getattr(driver_error(error), "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR
+
+
+def driver_error(error: BaseException) -> Any:
+    """The exception of the database driver that Peewee wrapped."""
+    return getattr(error, "orig", None)
 
 
 class Undo(Exception):  # noqa: N818 - no error: an answer

@@ -5,7 +5,7 @@ from typing import cast
 import peewee
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
-from gochat.repo.database import Pool, T, Tx, Undo, Work, failures_named, is_lost
+from gochat.repo.database import Pool, T, Tx, Undo, Work, driver_error, failures_named, is_lost
 
 ATTEMPTS = 3
 REPEATABLE = {"40001", "40P01"}  # serialization_failure, deadlock_detected: nothing was written
@@ -81,5 +81,4 @@ def _idle(database: peewee.Database) -> bool:
 
 
 def _sqlstate(error: Exception) -> str:
-    """The code that PostgreSQL gave; Peewee passes the driver's exception on as its first argument."""
-    return getattr(error.args[0], "pgcode", None) or "" if error.args else ""
+    return getattr(driver_error(error), "pgcode", None) or ""

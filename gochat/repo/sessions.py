@@ -19,19 +19,19 @@ class Sessions:
 
         def work(tx: Tx) -> None:
             _active(tx, request.user_id)
-            stale = (Session.device_id == device_id) | (Session.expires_at <= now)
-            tx.run(Session.delete().where(Session.user_id == request.user_id, stale))
-            tx.run(
-                Session.insert(
-                    session_id=session_id,
-                    user_id=request.user_id,
-                    device_id=device_id,
-                    refresh_id=request.refresh_id,
-                    created_at=now,
-                    refreshed_at=now,
-                    expires_at=request.expires_at,
-                )
-            )
+            tx.run(Session.delete().where(Session.user_id == request.user_id, Session.expires_at <= now))
+            row = {
+                Session.session_id: session_id,
+                Session.user_id: request.user_id,
+                Session.device_id: device_id,
+                Session.refresh_id: request.refresh_id,
+                Session.created_at: now,
+                Session.refreshed_at: now,
+                Session.expires_at: request.expires_at,
+            }
+            # An upsert, since two sign-ins of one device may race.
+            device = (Session.user_id, Session.device_id)
+            tx.run(Session.insert(row).on_conflict(conflict_target=device, preserve=tuple(row)))
 
         self._database.write(work)
         return store_pb2.CreateSessionResponse(session_id=session_id)

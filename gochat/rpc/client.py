@@ -10,7 +10,7 @@ import grpc
 
 from gochat.context import LONGEST_DEADLINE, current
 from gochat.errors import ChatError, deadline_exceeded, internal
-from gochat.rpc.guard import AUTHORIZATION, REASONS, REQUEST_ID
+from gochat.rpc.guard import AUTHORIZATION, ERROR_MODE, REASONS, REQUEST_ID
 from gochat.rpc.local import UnaryChannel
 from gochat.rpc.status import from_rpc_error
 
@@ -71,7 +71,11 @@ class NetworkChannel(UnaryChannel):
         remaining = outer.remaining()
         if remaining <= 0:
             raise deadline_exceeded()
-        metadata = ((AUTHORIZATION, f"Bearer {self._credential()}"), (REQUEST_ID, outer.request_id))
+        metadata = (
+            (AUTHORIZATION, f"Bearer {self._credential()}"),
+            (REQUEST_ID, outer.request_id),
+            (ERROR_MODE, "status"),  # whatever the other side does for callers who do not ask
+        )
         return remote(request, timeout=min(remaining, LONGEST_DEADLINE), metadata=metadata)
 
 
