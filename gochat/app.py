@@ -22,7 +22,7 @@ from gochat.errors import ChatError
 from gochat.repo.engine import DatabaseInUseError, MigrationError, open_database
 from gochat.rpc import server
 from gochat.rpc.bind import Method, bind, repeatable_paths
-from gochat.rpc.client import CREDENTIAL_REFUSED, NetworkChannel
+from gochat.rpc.client import SEAM_FAILURES, NetworkChannel
 from gochat.rpc.guard import Guard
 from gochat.rpc.local import LocalChannel
 
@@ -102,8 +102,10 @@ def _repo_answers(stub: RepoServiceStub, address: str, stopped: threading.Event)
             stub.GetUsers(repo_pb2.GetUsersRequest())
             return True
         except ChatError as error:
-            if error.reason == CREDENTIAL_REFUSED:
+            if error.reason == "CREDENTIAL_REFUSED":
                 raise ConfigError(f"auth.secret: the repo at {address} signs with another key") from None
+            if error.reason == "NOT_OFFERED":
+                raise ConfigError(f"repo.address: {address}: {SEAM_FAILURES[error.reason]}") from None
             log.info("waiting for the repo at %s: %s", address, error)
             stopped.wait(1)
     return False

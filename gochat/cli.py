@@ -20,6 +20,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 def main(arguments: Sequence[str] | None = None) -> int:
     os.umask(0o077)  # what GoChat writes is for its own user alone
     parsed = _parser().parse_args(arguments)
+    logging.getLogger().addHandler(logging.NullHandler())  # `serve` alone logs; the others say what is wrong once
     try:
         return int(parsed.run(parsed))
     except app.STARTUP_ERRORS as error:
@@ -128,5 +129,5 @@ def _log_to_stderr(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s [%(request_id)s] %(name)s: %(message)s"))
     handler.addFilter(_RequestId())
-    logging.basicConfig(level=level.upper(), handlers=[handler])
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("peewee").setLevel(logging.INFO)  # at debug it logs every parameter: messages, hashes

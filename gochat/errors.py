@@ -77,8 +77,8 @@ def internal(reason: str = "INTERNAL") -> ChatError:
     return ChatError(common_pb2.ERROR_CODE_INTERNAL_ERROR, "internal error", reason)
 
 
-def unavailable(message: str) -> ChatError:
-    return ChatError(common_pb2.ERROR_CODE_INTERNAL_ERROR, message, "UNAVAILABLE", status=code_pb2.UNAVAILABLE)
+def unavailable(message: str, reason: str = "UNAVAILABLE") -> ChatError:
+    return ChatError(common_pb2.ERROR_CODE_INTERNAL_ERROR, message, reason, status=code_pb2.UNAVAILABLE)
 
 
 def deadline_exceeded() -> ChatError:

@@ -5,11 +5,12 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gochat.config import Config, load, signing_key
+from gochat.config import Config, ConfigError, load, signing_key
 from gochat.context import SERVICE
 from gochat.domain import policy
 from gochat.domain.tokens import ACCESS, Tokens
-from gochat.rpc.client import NetworkChannel
+from gochat.errors import ChatError
+from gochat.rpc.client import SEAM_FAILURES, NetworkChannel
 
 
 def config_of(arguments: Namespace) -> Config:
@@ -18,16 +19,23 @@ def config_of(arguments: Namespace) -> Config:
 
 
 @contextmanager
-def connection(arguments: Namespace) -> Iterator[NetworkChannel]:
-    """A channel to the running server, as a service: the command reads the key that signs the server's tokens."""
-    config = config_of(arguments)
+def connection(config: Config, address: str) -> Iterator[NetworkChannel]:
+    """A channel to the running server, as a service: the command reads the key that signs the server's tokens.
+
+    address: "" for [server] listen. Raises ConfigError where it is the address that is wrong.
+    """
+    address = address or config.server.listen
     tokens = Tokens(signing_key(config, make=False))
     channel = NetworkChannel(
-        arguments.address or config.server.listen,
+        address,
         credential=lambda: tokens.sign(ACCESS, SERVICE, ttl=60),
         repeatable=lambda _, request: policy.names_itself(request),
     )
     try:
         yield channel
+    except ChatError as error:
+        if error.reason not in SEAM_FAILURES:
+            raise
+        raise ConfigError(f"{address}: {SEAM_FAILURES[error.reason]}") from None
     finally:
         channel.close()

@@ -61,9 +61,10 @@ def run(arguments: Namespace) -> int:
     """Prints what was imported and how fast."""
     started = time.monotonic()
     lines = list(_read(arguments.files))
+    config = config_of(arguments)
     # Only the repo half makes users; in split mode its address is a setting.
-    repo_half = Namespace(**vars(arguments) | {"address": config_of(arguments).repo.address or arguments.address})
-    with connection(arguments) as logic, connection(repo_half) as repo:
+    repo_address = config.repo.address or arguments.address
+    with connection(config, arguments.address) as logic, connection(config, repo_address) as repo:
         replay = Replay(LogicServiceStub(logic), RepoServiceStub(repo), arguments.owner, arguments.concurrency)
         try:
             replay.add_users(lines)

@@ -4,15 +4,17 @@ import getpass
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 from gochat.api.common.v1.common_pb2 import PaginationRequest, User
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.api.store.v1 import store_pb2
 from gochat.api.store.v1.store_pb2_grpc import StoreServiceStub
-from gochat.commands import connection
+from gochat.commands import config_of, connection
 from gochat.domain.text import folded
 from gochat.errors import not_found
+from gochat.rpc.client import NetworkChannel
 
 STATUS = {1: "active", 2: "disabled", 3: "deleted"}
 
@@ -20,7 +22,7 @@ STATUS = {1: "active", 2: "disabled", 3: "deleted"}
 def create(arguments: Namespace) -> int:
     """Prints the new user's id."""
     password = _password(arguments.password_stdin)
-    with connection(arguments) as channel:
+    with _repo_half(arguments) as channel:
         created = RepoServiceStub(channel).CreateUser(
             repo_pb2.CreateUserRequest(
                 username=arguments.name, password=password, email=arguments.email, nickname=arguments.nickname
@@ -34,18 +36,23 @@ def create(arguments: Namespace) -> int:
 
 def list_all(arguments: Namespace) -> int:
     """Prints a line a user: id, name, status."""
-    with connection(arguments) as channel:
+    with _repo_half(arguments) as channel:
         for user in _every_user(StoreServiceStub(channel)):
             print(f"{user.user_id}\t{user.username}\t{STATUS.get(user.status, user.status)}")
     return 0
 
 
 def disable(arguments: Namespace) -> int:
-    with connection(arguments) as channel:
+    with _repo_half(arguments) as channel:
         user = _named(StoreServiceStub(channel), arguments.name)
         RepoServiceStub(channel).UpdateUser(repo_pb2.UpdateUserRequest(user_id=user.user_id, status=2))
     print(f"{user.username} is disabled: no sign-in, no new tokens")
     return 0
+
+
+def _repo_half(arguments: Namespace) -> AbstractContextManager[NetworkChannel]:
+    config = config_of(arguments)
+    return connection(config, arguments.address or config.repo.address)
 
 
 def _password(from_stdin: bool) -> str:

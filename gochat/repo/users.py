@@ -94,10 +94,11 @@ class Users:
         rank = peewee.Case(
             None,
             (
-                ((User.username_key == key) | (User.nickname_key == key), 0),
-                (User.username_key.startswith(key) | User.nickname_key.startswith(key), 1),
+                (User.username_key == key, 0),  # the only one of its kind, so that a name is always found
+                (User.nickname_key == key, 1),
+                (User.username_key.startswith(key) | User.nickname_key.startswith(key), 2),
             ),
-            2,
+            3,
         )
         wanted = within & (User.status <= (DELETED if request.include_inactive else ACTIVE))
 

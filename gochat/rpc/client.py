@@ -17,7 +17,6 @@ from gochat.rpc.status import from_rpc_error
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 3  # the specification, "并发处理"
-CREDENTIAL_REFUSED = "CREDENTIAL_REFUSED"
 FIRST_BACKOFF = 0.1  # seconds; doubles, with jitter
 OPTIONS = (
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
@@ -25,6 +24,13 @@ OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),  # over the hosts behind one dns name
 )
+
+SEAM_FAILURES = {
+    "UNREACHABLE": "nobody answers there",
+    "CREDENTIAL_REFUSED": "it does not take our token: both sides need the same signing key",
+    "NOT_OFFERED": "it does not offer this service: is it the other half?",
+}
+"""What can be wrong with the other side itself: reason -> what to tell the operator, not the client."""
 
 Repeatable = Callable[[str, Any], bool]
 """(path, request) -> may this call be made again after its answer was lost?"""
@@ -82,7 +88,9 @@ class NetworkChannel(UnaryChannel):
 def _raised(error: grpc.RpcError) -> ChatError:
     raised = from_rpc_error(error)
     if raised.reason in REASONS:
-        # Our credential was refused, which is no business of our caller's.
-        log.error("the other half refuses our service token (%s): both need the same signing key", raised)
-        return internal(CREDENTIAL_REFUSED)
+        raised = internal("CREDENTIAL_REFUSED")
+    elif error.code() is grpc.StatusCode.UNIMPLEMENTED:
+        raised = internal("NOT_OFFERED")
+    if raised.reason in SEAM_FAILURES:
+        log.error("the other side failed: %s", SEAM_FAILURES[raised.reason])
     return raised

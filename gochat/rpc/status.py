@@ -54,7 +54,7 @@ def from_rpc_error(error: grpc.RpcError) -> ChatError:
     if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
         return deadline_exceeded()
     if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
-        return unavailable("the service behind this one cannot be reached")
+        return unavailable("the service behind this one cannot be reached", "UNREACHABLE")
     return internal()
 
 

@@ -95,10 +95,23 @@ def test_user_commands_fail_with_a_reason(app: Deployment) -> None:
     unknown = app.run("user", "disable", fresh(), *there, check=False)
     assert (unknown.returncode, unknown.stderr) == (1, "gochat: user not found\n")
     nobody = app.run("user", "list", "--address", "127.0.0.1:1", check=False)
-    assert nobody.returncode == 1
-    assert "cannot be reached" in nobody.stderr
+    assert (nobody.returncode, nobody.stderr) == (1, "gochat: 127.0.0.1:1: nobody answers there\n")
+    if app.split:
+        wrong = app.run("user", "list", "--address", app.address, check=False)
+        assert (wrong.returncode, wrong.stdout) == (1, "")
+        assert "is it the other half?" in wrong.stderr
     no_terminal = app.run("user", "create", fresh(), *there, stdin="", check=False)
     assert "--password-stdin" in no_terminal.stderr
+
+
+def test_a_command_with_another_key_is_told_so(app: Deployment, tmp_path: Path) -> None:
+    other = gochat("user", "list", "--address", app.repo_address, "--data", str(tmp_path / "other"))
+    assert (other.returncode, other.stdout) == (1, "")
+    assert "signing.key is missing" in other.stderr
+    gochat("token", "--role", "admin", "--data", str(tmp_path / "other"))
+    refused_ = gochat("user", "list", "--address", app.repo_address, "--data", str(tmp_path / "other"))
+    assert refused_.returncode == 1
+    assert "need the same signing key" in refused_.stderr
 
 
 def test_health_follows_the_server(tmp_path: Path) -> None:
