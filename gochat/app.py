@@ -15,9 +15,8 @@ from gochat.api.session.v1 import session_pb2
 from gochat.api.store.v1 import store_pb2
 from gochat.api.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.config import Config, ConfigError, parse_address, signing_key
-from gochat.context import SERVICE
 from gochat.domain import policy
-from gochat.domain.tokens import ACCESS, Tokens
+from gochat.domain.tokens import Tokens
 from gochat.errors import ChatError
 from gochat.repo.engine import DatabaseInUseError, MigrationError, open_database
 from gochat.rpc import server
@@ -35,7 +34,6 @@ LOGIC_SERVICES = tuple(
 REPO_SERVICES = tuple(
     file.DESCRIPTOR.services_by_name[name] for file, name in ((repo_pb2, "RepoService"), (store_pb2, "StoreService"))
 )
-SERVICE_TTL = 60  # seconds; each call across the seam carries a token of its own
 TARGETS = ("all", "logic", "repo")
 STARTUP_ERRORS = (ConfigError, MigrationError, DatabaseInUseError, server.ListenError, ChatError)
 """What stops a start with a reason that a person can act on."""
@@ -90,7 +88,7 @@ def _network_channel(config: Config, tokens: Tokens) -> NetworkChannel:
     repeatable = repeatable_paths(REPO_SERVICES)
     return NetworkChannel(
         config.repo.address,
-        credential=lambda: tokens.sign(ACCESS, SERVICE, ttl=SERVICE_TTL),
+        credential=tokens.for_service,
         repeatable=lambda path, request: path in repeatable or policy.names_itself(request),
     )
 

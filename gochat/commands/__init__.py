@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gochat.config import Config, ConfigError, load, signing_key
-from gochat.context import SERVICE
 from gochat.domain import policy
-from gochat.domain.tokens import ACCESS, Tokens
+from gochat.domain.tokens import Tokens
 from gochat.errors import ChatError
 from gochat.rpc.client import SEAM_FAILURES, NetworkChannel
 
@@ -25,12 +24,8 @@ def connection(config: Config, address: str) -> Iterator[NetworkChannel]:
     address: "" for [server] listen. Raises ConfigError where it is the address that is wrong.
     """
     address = address or config.server.listen
-    tokens = Tokens(signing_key(config, make=False))
-    channel = NetworkChannel(
-        address,
-        credential=lambda: tokens.sign(ACCESS, SERVICE, ttl=60),
-        repeatable=lambda _, request: policy.names_itself(request),
-    )
+    credential = Tokens(signing_key(config, make=False)).for_service
+    channel = NetworkChannel(address, credential, repeatable=lambda _, request: policy.names_itself(request))
     try:
         yield channel
     except ChatError as error:

@@ -6,12 +6,13 @@ from functools import lru_cache
 
 import jwt
 
-from gochat.context import Caller
+from gochat.context import SERVICE, Caller
 from gochat.domain import ids
 
 ALGORITHM = "HS256"
 ISSUER = AUDIENCE = "gochat"
 LEEWAY = 5  # seconds that two hosts' clocks may differ
+SERVICE_TTL = 120  # seconds that the halves of a server trust each other's token; renewed at half of it
 ACCESS, REFRESH = "access", "refresh"
 
 
@@ -36,6 +37,7 @@ class Tokens:
         self._key = key
         # A client sends the same access token with every call; its signature needs checking once.
         self._decode_cached = lru_cache(maxsize=10_000)(self._decode)
+        self._service = ("", 0.0)  # token, when to renew it
 
     def sign(self, kind: str, caller: Caller, ttl: int, token_id: str = "") -> str:
         """ttl: seconds."""
@@ -53,6 +55,14 @@ class Tokens:
             "exp": now + ttl,
         }
         return jwt.encode(claims, self._key, algorithm=ALGORITHM)
+
+    def for_service(self) -> str:
+        """A token with which GoChat calls itself: the same for many calls, so that verifying it is remembered."""
+        token, renew_at = self._service
+        if renew_at <= time.monotonic():
+            token = self.sign(ACCESS, SERVICE, SERVICE_TTL)
+            self._service = token, time.monotonic() + SERVICE_TTL / 2
+        return token
 
     def verify(self, token: str, kind: str) -> Claims:
         """Raises BadTokenError."""

@@ -103,6 +103,3 @@ class Message(Model):
     class Meta:
         table_name = "messages"
         primary_key = CompositeKey("conversation_id", "seq")
-
-
-TABLES = (User, Session, Conversation, Member, RemovedMember, Send, Message)

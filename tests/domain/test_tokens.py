@@ -64,3 +64,14 @@ def test_only_one_algorithm_is_taken(algorithm: str) -> None:
 def test_another_key_is_refused() -> None:
     with pytest.raises(BadTokenError):
         Tokens(KEY).verify(Tokens(b"x" * 64).sign(ACCESS, ALICE, 60), ACCESS)
+
+
+def test_the_service_token_is_reused_and_renewed_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens, now = Tokens(KEY), [1000.0]
+    monkeypatch.setattr("gochat.domain.tokens.time.monotonic", lambda: now[0])
+    first = tokens.for_service()
+    assert tokens.verify(first, ACCESS).caller.role == "service"
+    now[0] += 59
+    assert tokens.for_service() == first
+    now[0] += 1
+    assert tokens.for_service() != first

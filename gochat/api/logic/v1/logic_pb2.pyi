@@ -224,9 +224,7 @@ class UpdateUserProfileResponse(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     success: _builtins.bool
     @_builtins.property
-    def profile(self) -> _common_pb2.UserProfile:
-        """As it is after the change."""
-
+    def profile(self) -> _common_pb2.UserProfile: ...
     @_builtins.property
     def error(self) -> _common_pb2.Error: ...
     def __init__(
@@ -251,7 +249,7 @@ class SearchUsersRequest(_message.Message):
     QUERY_FIELD_NUMBER: _builtins.int
     PAGINATION_FIELD_NUMBER: _builtins.int
     query: _builtins.str
-    """1 to 64 characters."""
+    """1 to 64 characters"""
     @_builtins.property
     def pagination(self) -> _common_pb2.PaginationRequest: ...
     def __init__(
@@ -337,14 +335,11 @@ class SendMessageRequest(_message.Message):
     content: _builtins.str
     """UTF-8, 1 byte to 16 KiB, without NUL."""
     message_type: _builtins.str
-    """"text" if empty; else "text", "image", "file", "audio", "video", "location" or "custom"; "system" with a service
-    token only.
-    """
+    """Empty: "text". Or "image", "file", "audio", "video", "location", "custom"; "system" with a service token only."""
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """At most 32 entries, keys of 1 to 64 bytes, 4 KiB in all. "client_msg_id" (1 to 128 bytes), chosen by the client,
-        makes the send exactly-once per sender and conversation: repeated with the same content and type it returns the
-        first answer.
+        """At most 32 entries, keys of 1 to 64 bytes, 4 KiB in all. "client_msg_id" (1 to 128 bytes) makes the send
+        exactly-once per sender and conversation: repeated with the same content and type it returns the first answer.
         """
 
     def __init__(
@@ -693,9 +688,7 @@ class UpdateConversationResponse(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     success: _builtins.bool
     @_builtins.property
-    def conversation(self) -> _common_pb2.Conversation:
-        """As it is after the change."""
-
+    def conversation(self) -> _common_pb2.Conversation: ...
     @_builtins.property
     def error(self) -> _common_pb2.Error: ...
     def __init__(
@@ -770,9 +763,8 @@ class CreateGroupRequest(_message.Message):
     MAX_MEMBERS_FIELD_NUMBER: _builtins.int
     MEMBER_IDS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """1 to 100 characters."""
+    """1 to 100 characters; the description at most 1000."""
     description: _builtins.str
-    """At most 1000 characters."""
     avatar: _builtins.str
     owner_id: _builtins.str
     """The actor."""
@@ -882,12 +874,10 @@ class UpdateGroupRequest(_message.Message):
     MAX_MEMBERS_FIELD_NUMBER: _builtins.int
     group_id: _builtins.str
     name: _builtins.str
-    """1 to 100 characters. Empty or 0: unchanged, as for the rest."""
+    """The limits of CreateGroup. Empty or 0: unchanged, as for the rest."""
     description: _builtins.str
-    """At most 1000 characters."""
     avatar: _builtins.str
     max_members: _builtins.int
-    """At most 100000."""
     def __init__(
         self,
         *,
@@ -914,9 +904,7 @@ class UpdateGroupResponse(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     success: _builtins.bool
     @_builtins.property
-    def group(self) -> _common_pb2.Group:
-        """As it is after the change."""
-
+    def group(self) -> _common_pb2.Group: ...
     @_builtins.property
     def error(self) -> _common_pb2.Error: ...
     def __init__(
@@ -1118,7 +1106,7 @@ class AddGroupMemberResponse(_message.Message):
     success: _builtins.bool
     @_builtins.property
     def added_user_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Those who were not members before."""
+        """Those who were no members before."""
 
     @_builtins.property
     def error(self) -> _common_pb2.Error: ...

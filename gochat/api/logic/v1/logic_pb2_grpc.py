@@ -294,8 +294,7 @@ class LogicServiceServicer:
 
     def JoinGroup(self, request, context):
         """The actor joins a group as a plain member. Who may call: whoever knows its id.
-        Errors: PERMISSION_DENIED if the group is full, or removed the actor and has not added them again;
-        DUPLICATE_OPERATION for a member.
+        Errors: PERMISSION_DENIED if it is full, or removed the actor and did not add them again; DUPLICATE_OPERATION.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -318,8 +317,7 @@ class LogicServiceServicer:
 
     def AddGroupMember(self, request, context):
         """Adds users as plain members, all or none; those who are members already are passed over.
-        Who may call: the owner and admins.
-        Errors: NOT_FOUND also for an unknown user; PERMISSION_DENIED also if the group has too few places.
+        Who may call: the owner and admins. Errors: NOT_FOUND; PERMISSION_DENIED also if the group has too few places.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -100,8 +100,7 @@ class LogicServiceStub:
     """
     JoinGroup: _grpc.UnaryUnaryMultiCallable[_logic_pb2.JoinGroupRequest, _logic_pb2.JoinGroupResponse]
     """The actor joins a group as a plain member. Who may call: whoever knows its id.
-    Errors: PERMISSION_DENIED if the group is full, or removed the actor and has not added them again;
-    DUPLICATE_OPERATION for a member.
+    Errors: PERMISSION_DENIED if it is full, or removed the actor and did not add them again; DUPLICATE_OPERATION.
     """
     LeaveGroup: _grpc.UnaryUnaryMultiCallable[_logic_pb2.LeaveGroupRequest, _logic_pb2.LeaveGroupResponse]
     """The actor leaves a group. The last member dissolves it by leaving. Who may call: members.
@@ -111,8 +110,7 @@ class LogicServiceStub:
     """Members of a group by the time they joined. Who may call: members."""
     AddGroupMember: _grpc.UnaryUnaryMultiCallable[_logic_pb2.AddGroupMemberRequest, _logic_pb2.AddGroupMemberResponse]
     """Adds users as plain members, all or none; those who are members already are passed over.
-    Who may call: the owner and admins.
-    Errors: NOT_FOUND also for an unknown user; PERMISSION_DENIED also if the group has too few places.
+    Who may call: the owner and admins. Errors: NOT_FOUND; PERMISSION_DENIED also if the group has too few places.
     """
     RemoveGroupMember: _grpc.UnaryUnaryMultiCallable[_logic_pb2.RemoveGroupMemberRequest, _logic_pb2.RemoveGroupMemberResponse]
     """Removes a member, who may not join again before being added. Who may call: the owner, for any other member;
@@ -191,8 +189,7 @@ class LogicServiceAsyncStub(LogicServiceStub):
     """
     JoinGroup: _aio.UnaryUnaryMultiCallable[_logic_pb2.JoinGroupRequest, _logic_pb2.JoinGroupResponse]  # type: ignore[assignment]
     """The actor joins a group as a plain member. Who may call: whoever knows its id.
-    Errors: PERMISSION_DENIED if the group is full, or removed the actor and has not added them again;
-    DUPLICATE_OPERATION for a member.
+    Errors: PERMISSION_DENIED if it is full, or removed the actor and did not add them again; DUPLICATE_OPERATION.
     """
     LeaveGroup: _aio.UnaryUnaryMultiCallable[_logic_pb2.LeaveGroupRequest, _logic_pb2.LeaveGroupResponse]  # type: ignore[assignment]
     """The actor leaves a group. The last member dissolves it by leaving. Who may call: members.
@@ -202,8 +199,7 @@ class LogicServiceAsyncStub(LogicServiceStub):
     """Members of a group by the time they joined. Who may call: members."""
     AddGroupMember: _aio.UnaryUnaryMultiCallable[_logic_pb2.AddGroupMemberRequest, _logic_pb2.AddGroupMemberResponse]  # type: ignore[assignment]
     """Adds users as plain members, all or none; those who are members already are passed over.
-    Who may call: the owner and admins.
-    Errors: NOT_FOUND also for an unknown user; PERMISSION_DENIED also if the group has too few places.
+    Who may call: the owner and admins. Errors: NOT_FOUND; PERMISSION_DENIED also if the group has too few places.
     """
     RemoveGroupMember: _aio.UnaryUnaryMultiCallable[_logic_pb2.RemoveGroupMemberRequest, _logic_pb2.RemoveGroupMemberResponse]  # type: ignore[assignment]
     """Removes a member, who may not join again before being added. Who may call: the owner, for any other member;
@@ -381,8 +377,7 @@ class LogicServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_logic_pb2.JoinGroupResponse, _abc.Awaitable[_logic_pb2.JoinGroupResponse]]:
         """The actor joins a group as a plain member. Who may call: whoever knows its id.
-        Errors: PERMISSION_DENIED if the group is full, or removed the actor and has not added them again;
-        DUPLICATE_OPERATION for a member.
+        Errors: PERMISSION_DENIED if it is full, or removed the actor and did not add them again; DUPLICATE_OPERATION.
         """
 
     @_abc_1.abstractmethod
@@ -410,8 +405,7 @@ class LogicServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_logic_pb2.AddGroupMemberResponse, _abc.Awaitable[_logic_pb2.AddGroupMemberResponse]]:
         """Adds users as plain members, all or none; those who are members already are passed over.
-        Who may call: the owner and admins.
-        Errors: NOT_FOUND also for an unknown user; PERMISSION_DENIED also if the group has too few places.
+        Who may call: the owner and admins. Errors: NOT_FOUND; PERMISSION_DENIED also if the group has too few places.
         """
 
     @_abc_1.abstractmethod

@@ -163,9 +163,7 @@ class UpdateUserResponse(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     success: _builtins.bool
     @_builtins.property
-    def user(self) -> _common_pb2.User:
-        """As it is after the change."""
-
+    def user(self) -> _common_pb2.User: ...
     @_builtins.property
     def error(self) -> _common_pb2.Error: ...
     def __init__(
@@ -617,9 +615,7 @@ class UpdateConversationResponse(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     success: _builtins.bool
     @_builtins.property
-    def conversation(self) -> _common_pb2.Conversation:
-        """As it is after the change."""
-
+    def conversation(self) -> _common_pb2.Conversation: ...
     @_builtins.property
     def error(self) -> _common_pb2.Error: ...
     def __init__(
@@ -880,9 +876,7 @@ class UpdateGroupResponse(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     success: _builtins.bool
     @_builtins.property
-    def group(self) -> _common_pb2.Group:
-        """As it is after the change."""
-
+    def group(self) -> _common_pb2.Group: ...
     @_builtins.property
     def error(self) -> _common_pb2.Error: ...
     def __init__(
