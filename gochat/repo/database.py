@@ -37,26 +37,18 @@ def driver_error(error: BaseException) -> Any:
     return getattr(error, "orig", None)
 
 
-class Undo(Exception):  # noqa: N818 - no error: an answer
-    """Raised by `work` to take its writes back and still answer with a value."""
-
-    def __init__(self, answer: Any) -> None:
-        super().__init__("undone")
-        self.answer = answer
-
-
 class Tx:
     """One transaction: runs Peewee queries, and SQL written by hand with ? for each parameter and no other ? or %."""
 
     def __init__(self, database: peewee.Database) -> None:
         self._database = database
-        self._postgres = isinstance(database, peewee.PostgresqlDatabase)
-        self.lock = " FOR UPDATE" if self._postgres else ""
+        self.postgres = isinstance(database, peewee.PostgresqlDatabase)
+        self.lock = " FOR UPDATE" if self.postgres else ""
         """Ends a SELECT whose rows must not change until the commit. SQLite writes one transaction at a time anyway."""
 
     def sql(self, text: str, *parameters: Any) -> Any:
         """A DB-API cursor."""
-        return self._database.execute_sql(_percent_style(text) if self._postgres else text, parameters)
+        return self._database.execute_sql(_percent_style(text) if self.postgres else text, parameters)
 
     def row(self, text: str, *parameters: Any) -> Row | None:
         # All rows, since SQLite ends a statement (a RETURNING) only when its last row was fetched.
@@ -88,12 +80,13 @@ def marks(items: Sequence[Any]) -> str:
 
 
 class Database(Protocol):
-    """What the handlers of this package hold."""
+    """What the handlers of this package hold. one_statement: work runs a single statement, which is a transaction by
+    itself and is spared the words around one."""
 
-    def read(self, work: Work[T]) -> T:
+    def read(self, work: Work[T], *, one_statement: bool = False) -> T:
         """Runs work in a transaction that sees one state of the database and writes nothing."""
 
-    def write(self, work: Work[T]) -> T:
+    def write(self, work: Work[T], *, one_statement: bool = False) -> T:
         """Runs work in a transaction; returns when it is durable. What work raises takes its writes back."""
 
     def close(self) -> None: ...
@@ -102,7 +95,7 @@ class Database(Protocol):
 class Pool:
     """Connections, each lent to one thread at a time, the one used last first.
 
-    usable(connection) -> may it be lent again?
+    usable(connection) -> is it alive and in no transaction? Asked before it is lent, and when it comes back.
     """
 
     def __init__(
@@ -124,10 +117,7 @@ class Pool:
         if not self._places.acquire(timeout=max(0.0, current().remaining())):
             raise unavailable("the database is busy: every connection is in use")
         try:
-            try:
-                database = self._idle.pop()
-            except IndexError:
-                database = self._connect()
+            database = self._take() or self._connect()
             try:
                 yield database
             finally:
@@ -138,13 +128,21 @@ class Pool:
         finally:
             self._places.release()
 
-    def close(self) -> None:
-        """Closes what is idle: at the end, or when one connection was found dead and the others are suspect."""
+    def _take(self) -> peewee.Database | None:
+        """An idle connection that did not die meanwhile."""
         while True:
             try:
-                _discard(self._idle.pop())
+                database = self._idle.pop()
             except IndexError:
-                return
+                return None
+            if self._usable(database):
+                return database
+            _discard(database)
+
+    def close(self) -> None:
+        """Closes what is idle."""
+        while (database := self._take()) is not None:
+            _discard(database)
 
 
 def _discard(database: peewee.Database) -> None:

@@ -10,7 +10,7 @@ from gochat.api.store.v1 import store_pb2
 from gochat.context import current
 from gochat.domain import ids, limits, policy
 from gochat.errors import ChatError, duplicate, invalid, not_found
-from gochat.repo.database import Database, Tx, Undo, marks
+from gochat.repo.database import Database, Row, Tx, marks
 from gochat.repo.standing import Standing, open_single, standing
 
 SENT, DELIVERED, READ, RECALLED, DELETED = 1, 2, 3, 4, 5
@@ -31,7 +31,9 @@ class Messages:
 
     def CreateMessage(self, request: repo_pb2.CreateMessageRequest) -> repo_pb2.CreateMessageResponse:
         policy.send(current().caller, request.message_type)
-        stored = self._database.write(lambda tx: _send(tx, request))
+        stored = self._database.write(lambda tx: _send(tx, request), one_statement=True)
+        if stored is None:
+            stored = self._database.write(lambda tx: _send_first(tx, request))
         return repo_pb2.CreateMessageResponse(message_id=stored.message_id, message=stored)
 
     def GetMessages(self, request: repo_pb2.GetMessagesRequest) -> repo_pb2.GetMessagesResponse:
@@ -110,29 +112,66 @@ def message(row: Any) -> common_pb2.Message:
     )
 
 
-def _send(tx: Tx, request: repo_pb2.CreateMessageRequest) -> common_pb2.Message:
+def _send(tx: Tx, request: repo_pb2.CreateMessageRequest) -> common_pb2.Message | None:
+    """None if two users have no conversation yet. One statement on PostgreSQL."""
     sender, kind = request.from_user_id, request.message_type or "text"
     conversation_id = request.conversation_id or _single_of(request)
-    now = ids.now_ms()
-    place = _next_seq(tx, conversation_id, now)
-    if place is None:
-        if request.conversation_id:
-            raise not_found("conversation", "conversation_id")
-        open_single(tx, (sender, "from_user_id"), (request.to_user_id, "to_user_id"))
-        place = _next_seq(tx, conversation_id, now)
-        assert place is not None
-    seq, conversation_type = place
-    # One's own message is read, and everything before it; that there is a row to move shows the participant.
-    if not _move_read(tx, conversation_id, sender, seq):
-        raise policy.not_participant()
-    recipient = _recipient(tx, conversation_type, conversation_id, sender, request.to_user_id)
-    key = request.metadata.get("client_msg_id", "")
-    if key and not _first_use(tx, conversation_id, sender, key, seq, _digest(kind, request.content)):
-        raise Undo(_earlier(tx, conversation_id, sender, key, _digest(kind, request.content)))
+    key, digest = request.metadata.get("client_msg_id", ""), _digest(kind, request.content)
     metadata = json.dumps(dict(request.metadata), ensure_ascii=False) if request.metadata else ""
-    row = (conversation_id, seq, sender, recipient, request.content, kind, SENT, metadata, now, now)
+    now = ids.now_ms()
+    outcome, seq, recipient = _store(
+        tx, conversation_id, sender, request.to_user_id, request.content, kind, metadata, key, digest, now
+    )
+    if outcome == "sent":
+        return message((conversation_id, seq, sender, recipient, request.content, kind, SENT, metadata, now, now))
+    if outcome == "repeated":
+        return _earlier(tx, conversation_id, sender, key, digest)
+    if outcome == "not_participant":
+        raise policy.not_participant()
+    if outcome == "other_recipient":
+        raise invalid("to_user_id", "must be empty or the other participant of this conversation")
+    if request.conversation_id:
+        raise not_found("conversation", "conversation_id")
+    return None
+
+
+def _send_first(tx: Tx, request: repo_pb2.CreateMessageRequest) -> common_pb2.Message:
+    open_single(tx, (request.from_user_id, "from_user_id"), (request.to_user_id, "to_user_id"))
+    sent = _send(tx, request)
+    assert sent is not None
+    return sent
+
+
+def _store(tx: Tx, conversation_id: str, sender: str, named: str, *rest: Any) -> Row:
+    """(outcome, seq, recipient). The same steps as send_message in sql/0002_messages.postgres.sql."""
+    if tx.postgres:
+        arguments = (conversation_id, sender, named, *rest)
+        return tx.rows(f"SELECT outcome, seq, recipient FROM send_message({marks(arguments)})", *arguments)[0]
+    content, kind, metadata, key, digest, now = rest
+    place = tx.row(
+        "SELECT c.type, c.last_seq + 1, m.role FROM conversations c LEFT JOIN members m"
+        " ON m.conversation_id = c.conversation_id AND m.user_id = ?"
+        " WHERE c.conversation_id = ? AND c.dissolved_at = 0",
+        *(sender, conversation_id),
+    )
+    if place is None:
+        return ("no_conversation", 0, "")
+    conversation_type, seq, role = place
+    if role is None:
+        return ("not_participant", 0, "")
+    recipient = ""
+    if conversation_type == "single":
+        others = "SELECT user_id FROM members WHERE conversation_id = ? AND user_id <> ?"
+        ((recipient,),) = tx.rows(others, conversation_id, sender)
+    if named not in ("", recipient):
+        return ("other_recipient", 0, "")
+    if key and not _first_use(tx, conversation_id, sender, key, seq, digest):
+        return ("repeated", 0, "")
+    tx.sql("UPDATE conversations SET last_seq = ?, updated_at = ? WHERE conversation_id = ?", seq, now, conversation_id)
+    _move_read(tx, conversation_id, sender, seq)  # one's own message is read, and everything before it
+    row = (conversation_id, seq, sender, recipient, content, kind, SENT, metadata, now, now)
     tx.sql(f"INSERT INTO messages VALUES ({marks(row)})", *row)
-    return message(row)
+    return ("sent", seq, recipient)
 
 
 def _single_of(request: repo_pb2.CreateMessageRequest) -> str:
@@ -143,42 +182,12 @@ def _single_of(request: repo_pb2.CreateMessageRequest) -> str:
     return ids.single(request.from_user_id, request.to_user_id)
 
 
-def _next_seq(tx: Tx, conversation_id: str, now: int) -> Any:
-    """(seq, type), or None if there is no such conversation. Locks it until the commit: so numbers have no gap and
-    stand in commit order."""
-    return tx.row(
-        "UPDATE conversations SET last_seq = last_seq + 1, updated_at = ?"
-        " WHERE conversation_id = ? AND dissolved_at = 0 RETURNING last_seq, type",
-        now,
-        conversation_id,
-    )
-
-
-def _move_read(tx: Tx, conversation_id: str, user_id: str, seq: int) -> bool:
-    """Forward only. False if nothing was moved."""
-    moved = tx.sql(
+def _move_read(tx: Tx, conversation_id: str, user_id: str, seq: int) -> None:
+    """Forward only."""
+    tx.sql(
         "UPDATE members SET read_seq = ? WHERE conversation_id = ? AND user_id = ? AND read_seq < ?",
-        seq,
-        conversation_id,
-        user_id,
-        seq,
+        *(seq, conversation_id, user_id, seq),
     )
-    return bool(moved.rowcount)
-
-
-def _recipient(tx: Tx, conversation_type: str, conversation_id: str, sender: str, named: str) -> str:
-    """The other one of a one-to-one conversation; "" in a group. A to_user_id that was named must be that one."""
-    if conversation_type == "single":
-        recipient = named
-        if not named or ids.single(sender, named) != conversation_id:
-            recipient = tx.rows(
-                "SELECT user_id FROM members WHERE conversation_id = ? AND user_id <> ?", conversation_id, sender
-            )[0][0]
-    else:
-        recipient = ""
-    if named and named != recipient:
-        raise invalid("to_user_id", "must be empty or the other participant of this conversation")
-    return str(recipient)
 
 
 def _digest(kind: str, content: str) -> str:
@@ -238,7 +247,10 @@ def _set_status(tx: Tx, message_id: str, user_id: str, status: int) -> None:
     if row is None or row[1] == DELETED:
         raise _no_message()
     sender, _ = row
-    place = standing(tx, conversation_id, user_id)
+    try:
+        place = standing(tx, conversation_id, user_id)
+    except ChatError as error:  # of a dissolved group; the request names only the message
+        raise error.renamed("conversation_id", "message_id") from None
     if status < RECALLED and user_id == sender:
         return  # that it reached its sender tells nothing
     changes, values = "status = ?, updated_at = ?", [status, ids.now_ms()]

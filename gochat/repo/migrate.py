@@ -82,7 +82,7 @@ def _apply(tx: Tx, migration: Migration, known: list[Migration], dialect: str) -
                 f"migration {migration.version:04d}_{migration.name} was applied with other text than this program has"
             )
         return False
-    for statement in _statements(migration.text):
+    for statement in [migration.text] if tx.postgres else _statements(migration.text):
         tx.sql(statement)
     tx.sql(
         "INSERT INTO schema_migrations (version, name, checksum, applied_at) VALUES (?, ?, ?, ?)",
@@ -95,6 +95,7 @@ def _apply(tx: Tx, migration: Migration, known: list[Migration], dialect: str) -
 
 
 def _statements(text: str) -> list[str]:
+    """SQLite takes one at a time, PostgreSQL a whole file."""
     statements, pending = [], ""
     for line in text.splitlines(keepends=True):
         pending += line

@@ -1,11 +1,11 @@
 """PostgreSQL: a pool of connections to one server."""
 
-from typing import cast
+import select
 
 import peewee
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
-from gochat.repo.database import Pool, T, Tx, Undo, Work, driver_error, failures_named, is_lost
+from gochat.repo.database import Pool, T, Tx, Work, driver_error, failures_named, is_lost
 
 ATTEMPTS = 3
 REPEATABLE = {"40001", "40P01"}  # serialization_failure, deadlock_detected: nothing was written
@@ -18,49 +18,51 @@ class PostgresDatabase:
     def __init__(self, url: str, pool_min: int, pool_max: int) -> None:
         self._url = url
         with failures_named():
-            self._pool = Pool(self._connect, _idle, warm=pool_min, most=pool_max)
+            self._pool = Pool(self._connect, _usable, warm=pool_min, most=pool_max)
 
     def _connect(self) -> peewee.Database:
         database = peewee.PostgresqlDatabase(
-            self._url, thread_safe=False, connect_timeout=5, application_name="gochat", options=OPTIONS
+            self._url,
+            thread_safe=False,
+            application_name="gochat",
+            options=OPTIONS,
+            connect_timeout=5,
+            tcp_user_timeout=30_000,  # ms: a host that is cut off is not waited for longer than a call may take
         )
         database.connect()
         return database
 
-    def read(self, work: Work[T]) -> T:
-        return self._transact("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", work)
+    def read(self, work: Work[T], *, one_statement: bool = False) -> T:
+        return self._transact("" if one_statement else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", work, False)
 
-    def write(self, work: Work[T]) -> T:
+    def write(self, work: Work[T], *, one_statement: bool = False) -> T:
         # READ COMMITTED: a statement that waited for a row's lock sees what the lock's holder committed.
-        return self._transact("BEGIN", work)
+        return self._transact("" if one_statement else "BEGIN", work, True)
 
-    def _transact(self, begin: str, work: Work[T]) -> T:
+    def _transact(self, begin: str, work: Work[T], writes: bool) -> T:
         with failures_named():
             for _ in range(ATTEMPTS - 1):
                 try:
-                    return self._once(begin, work)
+                    return self._once(begin, work, writes)
                 except _Again:
                     continue
-            return self._once(begin, work)
+            return self._once(begin, work, writes)
 
-    def _once(self, begin: str, work: Work[T]) -> T:
-        """Raises _Again, which carries the error, where nothing can have been written."""
-        committing = False
+    def _once(self, begin: str, work: Work[T], writes: bool) -> T:
+        """Raises _Again where nothing can have been written."""
+        committing = writes and not begin  # a statement by itself commits by itself
         with self._pool.lent() as database:
             try:
-                database.execute_sql(begin)
+                if begin:
+                    database.execute_sql(begin)
                 answer = work(Tx(database))
-                committing = True
-                database.execute_sql("COMMIT")
+                if begin:
+                    committing = writes
+                    database.execute_sql("COMMIT")
                 return answer
-            except Undo as undo:
-                database.execute_sql("ROLLBACK")
-                return cast("T", undo.answer)
             except Exception as error:
                 lost = bool(database.connection().closed)
-                if lost:
-                    self._pool.close()
-                else:
+                if begin and not lost:
                     database.execute_sql("ROLLBACK")
                 # After a COMMIT without an answer nobody knows whether it happened: that is not repeated.
                 if (lost and not committing and is_lost(error)) or _sqlstate(error) in REPEATABLE:
@@ -75,9 +77,14 @@ class _Again(peewee.OperationalError):
     """The transaction was taken back by no fault of its own and may be run again."""
 
 
-def _idle(database: peewee.Database) -> bool:
+def _usable(database: peewee.Database) -> bool:
     connection = database.connection()
-    return not connection.closed and connection.get_transaction_status() == TRANSACTION_STATUS_IDLE
+    if connection.closed or connection.get_transaction_status() != TRANSACTION_STATUS_IDLE:
+        return False
+    # An idle server says nothing: what there is to read is its farewell.
+    waiting = select.poll()
+    waiting.register(connection.fileno(), select.POLLIN)
+    return not waiting.poll(0)
 
 
 def _sqlstate(error: Exception) -> str:

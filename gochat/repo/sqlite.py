@@ -11,7 +11,7 @@ import peewee
 
 from gochat.context import current, entered
 from gochat.errors import deadline_exceeded
-from gochat.repo.database import Pool, T, Tx, Undo, Work, failures_named
+from gochat.repo.database import Pool, T, Tx, Work, failures_named
 
 READERS = 8  # more find no more of the interpreter's time
 
@@ -48,15 +48,17 @@ class SqliteDatabase:
         self._queue: deque[_Job] = deque()
         self._write_lock = threading.Lock()
 
-    def read(self, work: Work[T]) -> T:
+    def read(self, work: Work[T], *, one_statement: bool = False) -> T:
         with failures_named(), self._readers.lent() as database:
+            if one_statement:
+                return work(Tx(database))
             database.execute_sql("BEGIN")
             try:
                 return work(Tx(database))
             finally:
                 database.execute_sql("ROLLBACK")
 
-    def write(self, work: Work[T]) -> T:
+    def write(self, work: Work[T], *, one_statement: bool = False) -> T:  # noqa: ARG002 - all share a transaction
         job = _Job(work)
         self._queue.append(job)
         if not self._write_lock.acquire(timeout=max(0.0, job.call.remaining())):
@@ -101,10 +103,7 @@ class SqliteDatabase:
             if _outside_transaction(self._writer):
                 raise  # a full disk, an I/O error
             self._writer.execute_sql("ROLLBACK TO job")
-            if isinstance(error, Undo):
-                job.answer = error.answer
-            else:
-                job.error = error
+            job.error = error
         self._writer.execute_sql("RELEASE job")
 
     def close(self) -> None:

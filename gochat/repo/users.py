@@ -46,7 +46,9 @@ class Users:
         return repo_pb2.CreateUserResponse(user_id=user.user_id, user=_user(user))
 
     def GetUser(self, request: repo_pb2.GetUserRequest) -> repo_pb2.GetUserResponse:
-        return repo_pb2.GetUserResponse(user=_user(self._database.read(lambda tx: found(tx, request.user_id))))
+        return repo_pb2.GetUserResponse(
+            user=_user(self._database.read(lambda tx: found(tx, request.user_id), one_statement=True))
+        )
 
     def GetUsers(self, request: repo_pb2.GetUsersRequest) -> repo_pb2.GetUsersResponse:
         wanted = list(dict.fromkeys(request.user_ids))
@@ -64,7 +66,7 @@ class Users:
         return store_pb2.SetUserRoleResponse(success=True)
 
     def GetProfile(self, request: store_pb2.GetProfileRequest) -> store_pb2.GetProfileResponse:
-        user = self._database.read(lambda tx: found(tx, request.user_id))
+        user = self._database.read(lambda tx: found(tx, request.user_id), one_statement=True)
         if user.status == DELETED:
             raise not_found("user", "user_id")
         return store_pb2.GetProfileResponse(profile=_profile(user))
@@ -80,7 +82,7 @@ class Users:
 
     def CheckCredentials(self, request: store_pb2.CheckCredentialsRequest) -> store_pb2.CheckCredentialsResponse:
         key = folded(request.username)
-        user = self._database.read(lambda tx: tx.one(User.select().where(User.username_key == key)))
+        user = self._database.read(lambda tx: tx.one(User.select().where(User.username_key == key)), one_statement=True)
         # The hash is compared outside of any transaction, since that takes long, and whoever is asked for.
         right = passwords.matches(user.password_hash if user else None, request.password)
         if not right or user.status != ACTIVE:

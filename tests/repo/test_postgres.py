@@ -9,7 +9,7 @@ import pytest
 
 from gochat.context import SERVICE, Call, entered
 from gochat.errors import ChatError
-from gochat.repo.database import Tx, Undo
+from gochat.repo.database import Tx
 from gochat.repo.postgres import PostgresDatabase
 from tests.harness import Postgres
 
@@ -33,11 +33,20 @@ def text_of(database: PostgresDatabase) -> list[str]:
 
 
 def end_connections(url: str) -> None:
-    with psycopg2.connect(url) as other:
-        other.cursor().execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
+    """Returns when they are gone."""
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    connection = psycopg2.connect(url)
+    connection.autocommit = True  # within a transaction the view would not change
+    cursor = connection.cursor()
+    cursor.execute(f"SELECT pg_terminate_backend(pid) {others}")
+    for _ in range(1000):
+        cursor.execute(f"SELECT count(*) {others}")
+        if cursor.fetchall() == [(0,)]:
+            break
+        time.sleep(0.01)
+    else:
+        pytest.fail("the connections do not end")
+    connection.close()
 
 
 def test_a_deadlock_is_run_again(database: PostgresDatabase) -> None:
@@ -97,13 +106,25 @@ def test_a_commit_without_an_answer_is_not_run_again(database: PostgresDatabase,
     assert "terminat" not in caught.value.message
 
 
-def test_undo_takes_back_and_answers(database: PostgresDatabase) -> None:
-    def write(tx: Tx) -> None:
-        tx.sql("UPDATE notes SET text = 'x'")
-        raise Undo("answer")
+def test_a_statement_by_itself_is_a_transaction(database: PostgresDatabase, url: str) -> None:
+    database.write(lambda tx: tx.sql("UPDATE notes SET text = 'x'"), one_statement=True)
+    end_connections(url)
+    assert database.read(lambda tx: tx.rows("SELECT text FROM notes"), one_statement=True) == [("x",), ("x",)]
+    end_connections(url)
+    database.write(lambda tx: tx.sql("UPDATE notes SET text = 'y'"), one_statement=True)
+    assert text_of(database) == ["y", "y"]
 
-    assert database.write(write) == "answer"
-    assert text_of(database) == ["", ""]
+
+def test_a_statement_by_itself_that_may_have_happened_is_not_run_again(database: PostgresDatabase) -> None:
+    runs: list[int] = []
+
+    def write(tx: Tx) -> None:
+        runs.append(1)
+        tx.sql("WITH gone AS (SELECT pg_terminate_backend(pg_backend_pid())) UPDATE notes SET text = 'x' FROM gone")
+
+    with pytest.raises(ChatError, match="not available"):
+        database.write(write, one_statement=True)
+    assert len(runs) == 1
 
 
 def test_a_read_sees_one_state_and_writes_nothing(database: PostgresDatabase) -> None:

@@ -199,7 +199,8 @@ class RepoServiceServicer:
 
     def GetMessages(self, request, context):
         """Messages of a conversation: those with the given ids, in the order of the request, without duplicates and with
-        unknown ids skipped; or, without ids, a range of all, newest first. Deleted messages are absent.
+        unknown ids skipped; or, without ids, a range of all, newest first. Deleted messages are absent. Many large ones are
+        more than the 4 MiB that gRPC clients take by default.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

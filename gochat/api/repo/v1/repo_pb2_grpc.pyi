@@ -58,7 +58,8 @@ class RepoServiceStub:
     """
     GetMessages: _grpc.UnaryUnaryMultiCallable[_repo_pb2.GetMessagesRequest, _repo_pb2.GetMessagesResponse]
     """Messages of a conversation: those with the given ids, in the order of the request, without duplicates and with
-    unknown ids skipped; or, without ids, a range of all, newest first. Deleted messages are absent.
+    unknown ids skipped; or, without ids, a range of all, newest first. Deleted messages are absent. Many large ones are
+    more than the 4 MiB that gRPC clients take by default.
     """
     UpdateMessageStatus: _grpc.UnaryUnaryMultiCallable[_repo_pb2.UpdateMessageStatusRequest, _repo_pb2.UpdateMessageStatusResponse]
     """Changes the status of a message on behalf of a user. Delivered and read: by a participant, forward only; by the
@@ -135,7 +136,8 @@ class RepoServiceAsyncStub(RepoServiceStub):
     """
     GetMessages: _aio.UnaryUnaryMultiCallable[_repo_pb2.GetMessagesRequest, _repo_pb2.GetMessagesResponse]  # type: ignore[assignment]
     """Messages of a conversation: those with the given ids, in the order of the request, without duplicates and with
-    unknown ids skipped; or, without ids, a range of all, newest first. Deleted messages are absent.
+    unknown ids skipped; or, without ids, a range of all, newest first. Deleted messages are absent. Many large ones are
+    more than the 4 MiB that gRPC clients take by default.
     """
     UpdateMessageStatus: _aio.UnaryUnaryMultiCallable[_repo_pb2.UpdateMessageStatusRequest, _repo_pb2.UpdateMessageStatusResponse]  # type: ignore[assignment]
     """Changes the status of a message on behalf of a user. Delivered and read: by a participant, forward only; by the
@@ -245,7 +247,8 @@ class RepoServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_repo_pb2.GetMessagesResponse, _abc.Awaitable[_repo_pb2.GetMessagesResponse]]:
         """Messages of a conversation: those with the given ids, in the order of the request, without duplicates and with
-        unknown ids skipped; or, without ids, a range of all, newest first. Deleted messages are absent.
+        unknown ids skipped; or, without ids, a range of all, newest first. Deleted messages are absent. Many large ones are
+        more than the 4 MiB that gRPC clients take by default.
         """
 
     @_abc_1.abstractmethod

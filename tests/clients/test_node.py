@@ -1,0 +1,110 @@
+"""A client in another language, made from the .proto files alone: what it sees is what the contract promises."""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness import PASSWORD, Deployment
+
+HERE = Path(__file__).parent
+PROTO = HERE.parents[1] / "proto"
+
+
+@pytest.fixture(scope="session")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """client.mjs with what it needs installed beside it, outside of the project."""
+    missing = [program for program in ("node", "npm") if not shutil.which(program)]
+    if missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"the client in another language must be tested under CI, without {missing} it cannot be")
+        pytest.skip(f"no {' and no '.join(missing)} to run a client in another language with")
+    folder = tmp_path_factory.mktemp("clients") / "node"
+    shutil.copytree(HERE / "node", folder, ignore=shutil.ignore_patterns("node_modules"))
+    # No package runs a script of its own.
+    npm = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+    install = subprocess.run(npm, cwd=folder, capture_output=True, text=True, timeout=300)
+    assert install.returncode == 0, install.stderr
+    return folder / "client.mjs"
+
+
+def test_what_a_client_in_another_language_sees(app: Deployment, client: Path) -> None:
+    me, him = app.person("node", nickname="诺德"), app.person("friend")
+    arguments = (PROTO, app.address, me.username.upper(), him.username, PASSWORD)
+    run = subprocess.run(
+        ["node", str(client), *map(str, arguments)], capture_output=True, text=True, encoding="utf-8", timeout=60
+    )
+    assert run.returncode == 0, run.stderr
+    saw: dict[str, Any] = json.loads(run.stdout)
+
+    signed_in = saw["signed_in"]
+    assert (signed_in["user"]["user_id"], signed_in["friend"]["user_id"]) == (me.id, him.id)
+    assert (signed_in["user"]["username"], signed_in["user"]["nickname"]) == (me.username, "诺德")
+    assert signed_in["expires_in"] == 900
+
+    assert saw["sent"] == saw["repeated"]
+    assert abs(saw["sent"]["created_at"] - time.time() * 1000) < 60_000
+    assert saw["sent"]["error"] is None
+    (message,) = saw["history"]["messages"]
+    assert message == {
+        "message_id": saw["sent"]["message_id"],
+        "conversation_id": saw["conversation"]["conversation_id"],
+        "from_user_id": me.id,
+        "to_user_id": him.id,
+        "content": "你好 from node 🌍",
+        "message_type": "text",
+        "status": 3,
+        "metadata": {"client_msg_id": "node-1", "color": "red"},
+        "created_at": saw["sent"]["created_at"],
+        "updated_at": message["updated_at"],
+    }
+    assert saw["history"]["has_more"] is False
+    assert (saw["conversation"]["type"], saw["conversation"]["last_message"]["status"]) == ("single", 1)
+
+    assert saw["unread"]["total_count"] == 1
+    assert [info["unread_count"] for info in saw["unread"]["conversations"]] == [1]
+    assert saw["marked"]["success"] is True
+    assert (saw["unread_then"]["total_count"], saw["unread_then"]["conversations"]) == (0, [])
+
+    assert (saw["group"]["name"], saw["group"]["owner_id"]) == ("Node 组", me.id)
+    assert (saw["group"]["current_members"], saw["group"]["max_members"]) == (2, 2)
+    assert [member["role"] for member in saw["members"]["members"]] == ["member"]
+    assert saw["members"]["pagination"] == {"total": 2, "page": 2, "limit": 1}
+
+    assert saw["renewed"]["user_id"] == me.id
+    check_errors(saw)
+
+
+def check_errors(saw: dict[str, Any]) -> None:
+    """Each error twice, as status and as details, and the request id in the trailing metadata of every call."""
+    assert saw["answered"] == "node-42"
+    assert saw["refused"]["requestId"] == "node-43"
+    for error, status, code, reason in (
+        (saw["refused"]["error"], "INVALID_ARGUMENT", "ERROR_CODE_INVALID_PARAMS", "INVALID_FIELD"),
+        (saw["without_token"]["error"], "UNAUTHENTICATED", "ERROR_CODE_UNAUTHORIZED", "NO_TOKEN"),
+        (saw["not_mine"], "PERMISSION_DENIED", "ERROR_CODE_PERMISSION_DENIED", "NOT_YOURSELF"),
+        (saw["reused"], "ALREADY_EXISTS", "ERROR_CODE_DUPLICATE_OPERATION", "CLIENT_MSG_ID_REUSED"),
+        (saw["refresh_reused"], "UNAUTHENTICATED", "ERROR_CODE_UNAUTHORIZED", "SESSION_ENDED"),
+    ):
+        assert error["status"] == status
+        assert error["packed"] == {"code": status, "message": error["message"]}
+        assert error["details"]["google.rpc.ErrorInfo"] == {"reason": reason, "domain": "gochat", "metadata": {}}
+        answer = error["details"]["gochat.api.common.v1.ErrorResponse"]
+        assert (answer["code"], answer["message"], answer["details"]["reason"]) == (code, error["message"], reason)
+        assert abs(answer["timestamp"] - time.time() * 1000) < 60_000
+        assert answer["request_id"]
+    details = saw["refused"]["error"]["details"]
+    violation = {"field": "limit", "description": "must be from 0 to 200, not -1"}
+    assert details["google.rpc.BadRequest"] == {"field_violations": [violation]}
+    assert details["gochat.api.common.v1.ErrorResponse"]["request_id"] == "node-43"
+
+    in_body = saw["refused_in_body"]["response"]
+    assert (in_body["messages"], in_body["error"]["code"]) == ([], "ERROR_CODE_INVALID_PARAMS")
+    assert in_body["error"]["details"]["limit"] == violation["description"]
+    assert saw["refused_in_body"]["requestId"]
+    assert saw["without_token"]["requestId"]

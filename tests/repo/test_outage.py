@@ -1,0 +1,218 @@
+"""PostgreSQL goes away and comes back under a running server."""
+
+import os
+import shlex
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from threading import Barrier, Event
+from typing import Any
+
+import grpc
+import psycopg2
+import pytest
+
+from gochat.api.common.v1 import common_pb2
+from gochat.api.logic.v1 import logic_pb2
+from gochat.repo.database import Tx
+from gochat.repo.postgres import PostgresDatabase
+from tests.harness import Deployment, Person, Postgres, fresh, refused
+
+SENDERS = 8
+
+
+class ShellPostgres(Postgres):
+    """Runs its programs through one shell, begun while all is quiet: to fork into another user while threads call gRPC
+    crashes the child."""
+
+    _shell: "subprocess.Popen[str] | None" = None
+
+    def _run(self, program: str, *arguments: str) -> None:
+        if self._shell is None:
+            pipe = subprocess.PIPE
+            self._shell = subprocess.Popen(["sh"], stdin=pipe, stdout=pipe, text=True, cwd=self._folder, **self._user)  # type: ignore[call-overload]
+        assert self._shell is not None
+        assert self._shell.stdin is not None
+        assert self._shell.stdout is not None
+        command = shlex.join([str(self._bin / program), *arguments])
+        print(f"{command} >/dev/null 2>&1 </dev/null; echo $?", file=self._shell.stdin, flush=True)
+        assert self._shell.stdout.readline() == "0\n", command
+
+    def remove(self) -> None:
+        super().remove()
+        assert self._shell is not None
+        self._shell.communicate()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    """A PostgreSQL server that only the tests of this file use, and stop."""
+    try:
+        server = ShellPostgres()
+    except FileNotFoundError as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"PostgreSQL must be tested under CI: {missing}")
+        pytest.skip(f"no PostgreSQL to test with: {missing}")
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="module")
+def url(server: Postgres) -> str:
+    return server.create_database()
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["colocated", "split"])
+def app(
+    request: pytest.FixtureRequest, server: Postgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    deployment = Deployment(tmp_path_factory.mktemp("app"), url=server.create_database(), split=request.param)
+    yield deployment
+    deployment.kill()
+
+
+def again_and_again(call: Callable[[], Any]) -> Any:
+    """Calls until it is not UNAVAILABLE."""
+    for _ in range(200):
+        try:
+            return call()
+        except grpc.RpcError as error:
+            assert isinstance(error, grpc.Call)
+            assert error.code() is grpc.StatusCode.UNAVAILABLE, f"{error.code()} {error.details()}"
+            time.sleep(0.1)
+    raise AssertionError("it stayed UNAVAILABLE")
+
+
+def history(person: Person, conversation_id: str) -> list[Any]:
+    """Oldest first."""
+    messages: list[Any] = []
+    while True:
+        before = messages[-1].message_id if messages else ""
+        page = person.GetMessageHistory(conversation_id=conversation_id, before_message_id=before, limit=200)
+        messages += page.messages
+        if not page.has_more:
+            return messages[::-1]
+
+
+@pytest.mark.parametrize("how", ["fast", "immediate"])
+def test_a_restart_between_two_calls_goes_unnoticed(app: Deployment, server: Postgres, how: str) -> None:
+    person, friend = app.person(), app.create_user()
+    message_id = person.send(friend, "before").message_id
+    for _ in range(2):
+        server.stop(how)
+        server.start()
+        message_id, before = person.send(friend, "after").message_id, message_id
+        assert int(message_id[-12:]) == int(before[-12:]) + 1
+
+
+@pytest.mark.parametrize("how", ["fast", "immediate"])
+def test_without_the_database_calls_are_refused_until_it_is_back(app: Deployment, server: Postgres, how: str) -> None:
+    person, friend = app.person(), app.create_user()
+    conversation_id = person.send(friend, "before").message_id.rpartition("-")[0]
+    calls: tuple[Callable[[], Any], ...] = (
+        partial(person.send, friend, "lost"),
+        partial(person.GetMessageHistory, conversation_id=conversation_id),
+        person.GetUserProfile,
+        app.person,
+    )
+    server.stop(how)
+    try:
+        for call in calls * 2:
+            with refused("UNAVAILABLE", reason="UNAVAILABLE") as refusal:
+                call()
+            assert refusal.message == "the database is not available"
+            assert refusal.response.code == common_pb2.ERROR_CODE_INTERNAL_ERROR
+        assert person.ValidateToken(token=person.access_token).valid, "what needs no database still works"
+    finally:
+        server.start()
+    for call in calls:
+        again_and_again(call)
+    assert [message.content for message in history(person, conversation_id)] == ["before", "lost"]
+
+
+@pytest.mark.parametrize("how", ["fast", "immediate"])
+def test_what_was_acknowledged_around_an_outage_is_there_once(app: Deployment, server: Postgres, how: str) -> None:
+    owner = app.person()
+    senders = [app.create_user() for _ in range(SENDERS)]
+    group_id = owner.CreateGroup(name="Storm", member_ids=senders).group_id
+    over = Event()
+
+    def talk(sender: str) -> list[str]:
+        """The ids of what was acknowledged; what is n-th says so."""
+        acknowledged: list[str] = []
+        while not over.is_set() or not acknowledged:
+            text = f"{sender} {len(acknowledged)}"
+            request = logic_pb2.SendMessageRequest(
+                from_user_id=sender, conversation_id=group_id, content=text, metadata={"client_msg_id": text}
+            )
+            send = partial(app.logic.SendMessage, request, metadata=app.service, timeout=30)
+            acknowledged.append(again_and_again(send).message_id)
+        return acknowledged
+
+    with ThreadPoolExecutor(SENDERS) as pool:
+        talking = [pool.submit(talk, sender) for sender in senders]
+        try:
+            for _ in range(2):
+                time.sleep(0.5)
+                server.stop(how)
+                time.sleep(0.5)
+                server.start()
+            time.sleep(0.5)
+        finally:
+            over.set()
+        acknowledged = {sender: future.result() for sender, future in zip(senders, talking, strict=True)}
+    stored = history(owner, group_id)
+    assert [int(message.message_id[-12:]) for message in stored] == list(range(1, len(stored) + 1))
+    for sender, message_ids in acknowledged.items():
+        his = [message for message in stored if message.from_user_id == sender]
+        assert [message.message_id for message in his] == message_ids
+        assert [message.content for message in his] == [f"{sender} {number}" for number in range(len(message_ids))]
+
+
+def test_a_server_does_not_start_without_its_database(server: Postgres, tmp_path: Path) -> None:
+    lost = f"postgresql://postgres:{fresh('secret')}@127.0.0.1:{server.port}/nosuchdatabase"
+    with pytest.raises(AssertionError, match="the database is not available") as refusal:
+        Deployment(tmp_path, url=lost)
+    assert "Traceback" not in str(refusal.value)
+    assert "secret" not in str(refusal.value)
+
+
+def test_an_internal_error_says_nothing_of_its_cause(server: Postgres, tmp_path: Path) -> None:
+    url = server.create_database()
+    app = Deployment(tmp_path, url=url)
+    try:
+        person = app.person()
+        with psycopg2.connect(url) as connection:
+            connection.cursor().execute("ALTER TABLE members RENAME TO gone")
+        connection.close()
+        with refused("INTERNAL", reason="INTERNAL") as refusal:
+            person.GetConversations()
+        assert (refusal.message, refusal.fields) == ("internal error", {})
+        assert 'relation "members" does not exist' in app.logs(), "the log tells what the client is not told"
+    finally:
+        app.kill()
+
+
+def test_the_victim_of_a_deadlock_is_run_again(url: str) -> None:
+    database = PostgresDatabase(url, pool_min=2, pool_max=2)
+    database.write(lambda tx: tx.sql("CREATE TABLE counters (name TEXT PRIMARY KEY, count INTEGER)"))
+    database.write(lambda tx: tx.sql("INSERT INTO counters VALUES ('a', 0), ('b', 0)"))
+    both_hold_one = Barrier(2)
+
+    def count(tx: Tx, first: str, second: str, once: list[bool]) -> None:
+        tx.sql("UPDATE counters SET count = count + 1 WHERE name = ?", first)
+        if not once:
+            once.append(True)
+            both_hold_one.wait(timeout=30)
+        tx.sql("UPDATE counters SET count = count + 1 WHERE name = ?", second)
+
+    with ThreadPoolExecutor() as pool:
+        orders: tuple[tuple[str, str], ...] = (("a", "b"), ("b", "a"))
+        works = [partial(count, first=first, second=second, once=[]) for first, second in orders]
+        for written in [pool.submit(database.write, work) for work in works]:
+            written.result(timeout=60)
+    assert database.read(lambda tx: tx.rows("SELECT count FROM counters")) == [(2,), (2,)]
+    database.close()
