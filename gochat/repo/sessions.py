@@ -5,7 +5,7 @@ from gochat.domain import ids
 from gochat.errors import ChatError, unauthorized
 from gochat.repo.database import Database, Tx
 from gochat.repo.models import Session, User
-from gochat.repo.users import ACTIVE
+from gochat.repo.users import ACTIVE, found
 
 
 class Sessions:
@@ -67,8 +67,8 @@ class Sessions:
 
 
 def _active(tx: Tx, user_id: str) -> User:
-    user: User | None = tx.one(User.select().where(User.user_id == user_id))
-    if user is None or user.status != ACTIVE:
+    user = found(tx, user_id)
+    if user.status != ACTIVE:
         raise unauthorized("the user is not active", "USER_NOT_ACTIVE")
     return user
 

