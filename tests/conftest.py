@@ -1,12 +1,12 @@
 """Every scenario that takes `app` runs four times: {SQLite, PostgreSQL} x {co-located, split}."""
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.harness import Deployment, Postgres
+from tests.harness import Deployment
+from tests.postgres import Postgres, running_postgres
 
 MODES = ("sqlite-colocated", "sqlite-split", "postgres-colocated", "postgres-split")
 Start = Callable[..., Deployment]
@@ -14,14 +14,8 @@ Start = Callable[..., Deployment]
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    try:
-        server = Postgres()
-    except FileNotFoundError as missing:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"PostgreSQL must be tested under CI: {missing}")
-        pytest.skip(f"no PostgreSQL to test with: {missing}")
-    yield server
-    server.remove()
+    with running_postgres() as server:
+        yield server
 
 
 @pytest.fixture(scope="session", params=MODES)

@@ -1,11 +1,9 @@
 """Starts GoChat as an operator would and drives it as a client would: real processes, real ports, real databases."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -258,65 +256,12 @@ def refused(status: str, field: str = "", reason: str = "") -> Iterator[Refusal]
     raise AssertionError(f"this was not refused; {status} was expected")
 
 
-class Postgres:
-    """A PostgreSQL server of the tests' own, in a folder of its own."""
-
-    def __init__(self) -> None:
-        programs = [Path(found).parent for found in [shutil.which("initdb")] if found]
-        programs += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-        if not programs:
-            raise FileNotFoundError("no initdb on the PATH nor below /usr/lib/postgresql")
-        self._bin = programs[0]
-        # The server refuses to run as root, so its folder belongs to whoever runs it.
-        self._user = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
-        self._folder = Path(tempfile.mkdtemp(prefix="gochat-postgres-"))
-        if self._user:
-            shutil.chown(self._folder, "postgres", "postgres")
-        self._run("initdb", "-D", str(self._data), "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8")
-        self.port = self._free_port()
-        self.start()
-
-    @property
-    def _data(self) -> Path:
-        return self._folder / "data"
-
-    @staticmethod
-    def _free_port() -> int:
-        import socket
-
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return int(probe.getsockname()[1])
-
-    def _run(self, program: str, *arguments: str) -> None:
-        subprocess.run(
-            [str(self._bin / program), *arguments],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=self._folder,
-            **self._user,  # type: ignore[call-overload]
-        )
-
-    def start(self) -> None:
-        options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 -c max_connections=400"
-        self._run("pg_ctl", "-D", str(self._data), "-o", options, "-l", str(self._folder / "log"), "-w", "start")
-
-    def stop(self, mode: str = "fast") -> None:
-        """mode: fast, or immediate, which is like a crash."""
-        self._run("pg_ctl", "-D", str(self._data), "-m", mode, "-w", "stop")
-
-    def create_database(self) -> str:
-        """Returns the URL of a new, empty database."""
-        import psycopg2
-
-        name = fresh("db")
-        connection = psycopg2.connect(f"postgresql://postgres@127.0.0.1:{self.port}/postgres")
-        connection.autocommit = True
-        connection.cursor().execute(f"CREATE DATABASE {name}")
-        connection.close()
-        return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
-
-    def remove(self) -> None:
-        self.stop("immediate")
-        shutil.rmtree(self._folder)
+def every_message(get_history: Callable[..., Any], conversation_id: str) -> list[common_pb2.Message]:
+    """All pages of a conversation, newest first. get_history(**fields): GetMessageHistory as somebody."""
+    messages: list[common_pb2.Message] = []
+    while True:
+        before = messages[-1].message_id if messages else ""
+        page = get_history(conversation_id=conversation_id, before_message_id=before, limit=200)
+        messages += page.messages
+        if not page.has_more:
+            return messages

@@ -1,8 +1,5 @@
 """PostgreSQL goes away and comes back under a running server."""
 
-import os
-import shlex
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,45 +16,17 @@ from gochat.api.common.v1 import common_pb2
 from gochat.api.logic.v1 import logic_pb2
 from gochat.repo.database import Tx
 from gochat.repo.postgres import PostgresDatabase
-from tests.harness import Deployment, Person, Postgres, fresh, refused
+from tests.harness import Deployment, Person, every_message, fresh, refused
+from tests.postgres import Postgres, running_postgres
 
 SENDERS = 8
-
-
-class ShellPostgres(Postgres):
-    """Runs its programs through one shell, begun while all is quiet: to fork into another user while threads call gRPC
-    crashes the child."""
-
-    _shell: "subprocess.Popen[str] | None" = None
-
-    def _run(self, program: str, *arguments: str) -> None:
-        if self._shell is None:
-            pipe = subprocess.PIPE
-            self._shell = subprocess.Popen(["sh"], stdin=pipe, stdout=pipe, text=True, cwd=self._folder, **self._user)  # type: ignore[call-overload]
-        assert self._shell is not None
-        assert self._shell.stdin is not None
-        assert self._shell.stdout is not None
-        command = shlex.join([str(self._bin / program), *arguments])
-        print(f"{command} >/dev/null 2>&1 </dev/null; echo $?", file=self._shell.stdin, flush=True)
-        assert self._shell.stdout.readline() == "0\n", command
-
-    def remove(self) -> None:
-        super().remove()
-        assert self._shell is not None
-        self._shell.communicate()
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Postgres]:
     """A PostgreSQL server that only the tests of this file use, and stop."""
-    try:
-        server = ShellPostgres()
-    except FileNotFoundError as missing:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"PostgreSQL must be tested under CI: {missing}")
-        pytest.skip(f"no PostgreSQL to test with: {missing}")
-    yield server
-    server.remove()
+    with running_postgres() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -88,13 +57,7 @@ def again_and_again(call: Callable[[], Any]) -> Any:
 
 def history(person: Person, conversation_id: str) -> list[Any]:
     """Oldest first."""
-    messages: list[Any] = []
-    while True:
-        before = messages[-1].message_id if messages else ""
-        page = person.GetMessageHistory(conversation_id=conversation_id, before_message_id=before, limit=200)
-        messages += page.messages
-        if not page.has_more:
-            return messages[::-1]
+    return every_message(person.GetMessageHistory, conversation_id)[::-1]
 
 
 @pytest.mark.parametrize("how", ["fast", "immediate"])

@@ -11,7 +11,7 @@ from gochat.context import SERVICE, Call, entered
 from gochat.errors import ChatError
 from gochat.repo.database import Tx
 from gochat.repo.postgres import PostgresDatabase
-from tests.harness import Postgres
+from tests.postgres import Postgres
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from gochat.api.session.v1 import session_pb2
 from gochat.api.store.v1 import store_pb2
 from gochat.context import Caller
 from gochat.domain.tokens import ACCESS, Tokens
-from tests.harness import PASSWORD, Deployment, as_service, bearer, caller, fresh, refused
+from tests.harness import PASSWORD, Deployment, as_service, bearer, caller, every_message, fresh, refused
 
 CROWD, EACH = 50, 20
 
@@ -65,13 +65,7 @@ def found(owner: Client, *members: Client, **fields: Any) -> str:
 
 def history(reader: Client, conversation_id: str) -> list[Any]:
     """Oldest first."""
-    messages: list[Any] = []
-    while True:
-        before = messages[-1].message_id if messages else ""
-        page = reader.GetMessageHistory(conversation_id=conversation_id, before_message_id=before, limit=200)
-        messages += page.messages
-        if not page.has_more:
-            return messages[::-1]
+    return every_message(reader.GetMessageHistory, conversation_id)[::-1]
 
 
 def denied(answers: Iterable[Any]) -> int:

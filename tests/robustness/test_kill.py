@@ -8,7 +8,7 @@ import grpc
 
 from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
 from tests.conftest import Start
-from tests.harness import Deployment, as_service
+from tests.harness import Deployment, as_service, every_message
 
 SENDERS, ROUNDS = 8, 3
 
@@ -66,7 +66,7 @@ def test_nothing_acknowledged_is_lost_or_doubled(start: Start) -> None:
         for sender in senders:
             sender.join()
         app.start()
-    stored = history(app, group)
+    stored = every_message(as_service(app).logic.GetMessageHistory, group)
     acknowledged = {key: message_id for sender in senders for key, message_id in sender.acknowledged.items()}
     assert len(acknowledged) > SENDERS * ROUNDS
     by_key = {message.content: message.message_id for message in stored}
@@ -75,14 +75,3 @@ def test_nothing_acknowledged_is_lost_or_doubled(start: Start) -> None:
     assert [int(message.message_id[-12:]) for message in stored] == list(range(len(stored), 0, -1))
     in_doubt = {key for sender in senders for key in sender.pending}
     assert set(by_key) - set(acknowledged) <= in_doubt
-
-
-def history(app: Deployment, group: str) -> list:  # type: ignore[type-arg]
-    """Every message, newest first."""
-    calls, messages, before = as_service(app), [], ""
-    while True:
-        page = calls.logic.GetMessageHistory(conversation_id=group, limit=200, before_message_id=before)
-        messages += page.messages
-        if not page.has_more:
-            return messages
-        before = messages[-1].message_id

@@ -1,0 +1,88 @@
+"""A PostgreSQL server of the tests' own."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from tests.harness import fresh
+
+
+@contextmanager
+def running_postgres() -> Iterator["Postgres"]:
+    """Where there are no server programs, this is a skip that says so, and under CI a failure."""
+    try:
+        server = Postgres()
+    except FileNotFoundError as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"PostgreSQL must be tested under CI: {missing}")
+        pytest.skip(f"no PostgreSQL to test with: {missing}")
+    yield server
+    server.remove()
+
+
+class Postgres:
+    """A PostgreSQL server of the tests' own, in a folder of its own."""
+
+    def __init__(self) -> None:
+        programs = [Path(found).parent for found in [shutil.which("initdb")] if found]
+        programs += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+        if not programs:
+            raise FileNotFoundError("no initdb on the PATH nor below /usr/lib/postgresql")
+        self._bin = programs[0]
+        # The server refuses to run as root, so its folder belongs to whoever runs it.
+        self._user = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
+        self._folder = Path(tempfile.mkdtemp(prefix="gochat-postgres-"))
+        if self._user:
+            shutil.chown(self._folder, "postgres", "postgres")
+        self._run("initdb", "-D", str(self._data), "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8")
+        self.port = self._free_port()
+        self.start()
+
+    @property
+    def _data(self) -> Path:
+        return self._folder / "data"
+
+    @staticmethod
+    def _free_port() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [str(self._bin / program), *arguments],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self._folder,
+            **self._user,  # type: ignore[call-overload]
+        )
+
+    def start(self) -> None:
+        options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 -c max_connections=400"
+        self._run("pg_ctl", "-D", str(self._data), "-o", options, "-l", str(self._folder / "log"), "-w", "start")
+
+    def stop(self, mode: str = "fast") -> None:
+        """mode: fast, or immediate, which is like a crash."""
+        self._run("pg_ctl", "-D", str(self._data), "-m", mode, "-w", "stop")
+
+    def create_database(self) -> str:
+        """Returns the URL of a new, empty database."""
+        name = fresh("db")
+        connection = psycopg2.connect(f"postgresql://postgres@127.0.0.1:{self.port}/postgres")
+        connection.autocommit = True
+        connection.cursor().execute(f"CREATE DATABASE {name}")
+        connection.close()
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
+
+    def remove(self) -> None:
+        self.stop("immediate")
+        shutil.rmtree(self._folder)
