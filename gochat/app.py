@@ -1,29 +1,37 @@
 """The composition root: puts a server together from the configuration. The only place that knows "split or not"."""
 
-import ipaddress
 import logging
+import re
 import signal
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 
 from gochat import logic, repo
+from gochat.api.account.v1 import account_pb2
+from gochat.api.account.v1.account_pb2_grpc import AccountServiceStub
+from gochat.api.audit.v1 import audit_pb2
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.api.session.v1 import session_pb2
 from gochat.api.store.v1 import store_pb2
 from gochat.api.store.v1.store_pb2_grpc import StoreServiceStub
-from gochat.config import Config, ConfigError, parse_address, signing_key
+from gochat.config import Config, ConfigError, is_loopback, parse_address
+from gochat.context import SERVICE, Call, entered
 from gochat.domain import policy
+from gochat.domain.revocation import POLL, Revocations
 from gochat.domain.tokens import Tokens
 from gochat.errors import ChatError
+from gochat.keys import KeyFile
 from gochat.repo.engine import DatabaseInUseError, MigrationError, open_database
 from gochat.rpc import server
 from gochat.rpc.bind import Method, bind, repeatable_paths
 from gochat.rpc.client import SEAM_FAILURES, NetworkChannel
 from gochat.rpc.guard import Guard
 from gochat.rpc.local import LocalChannel
+from gochat.rpc.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
@@ -32,48 +40,109 @@ LOGIC_SERVICES = tuple(
     for file, name in ((logic_pb2, "LogicService"), (session_pb2, "SessionService"))
 )
 REPO_SERVICES = tuple(
-    file.DESCRIPTOR.services_by_name[name] for file, name in ((repo_pb2, "RepoService"), (store_pb2, "StoreService"))
+    file.DESCRIPTOR.services_by_name[name]
+    for file, name in (
+        (repo_pb2, "RepoService"),
+        (store_pb2, "StoreService"),
+        (account_pb2, "AccountService"),
+        (audit_pb2, "AuditService"),
+    )
 )
+LONGEST_LOOK = 2.0  # seconds
 TARGETS = ("all", "logic", "repo")
 STARTUP_ERRORS = (ConfigError, MigrationError, DatabaseInUseError, server.ListenError, ChatError)
 """What stops a start with a reason that a person can act on."""
 
 
-def serve(config: Config, target: str | None, ready: Callable[[str], None]) -> None:
+def serve(config: Config, target: str | None, ready: Callable[[str], None], *, insecure: bool = False) -> None:
     """Serves until SIGTERM or SIGINT, then drains. ready(line) is called once, when it can serve.
 
-    target: all, logic or repo; None: logic if [repo] address is set, else all. Raises STARTUP_ERRORS.
+    target: all, logic or repo; None: logic if [repo] address is set, else all. insecure: other hosts may be talked to
+    without encryption. Raises STARTUP_ERRORS.
     """
     target = _target(config, target)
+    if not insecure:
+        _must_be_private(config)
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    tokens = Tokens(signing_key(config, make=True))
+    revocations = Revocations(config.auth.access_ttl)
+    key_file = KeyFile(config)
+    tokens = Tokens(key_file.keys, revocations)
     with ExitStack() as resources:
         methods: dict[str, Method] = {}
         if target != "logic":
             database = resources.enter_context(closing(open_database(config)))
             methods |= bind(REPO_SERVICES, repo.handlers(database))
+        channel = _network_channel(config, tokens) if target == "logic" else LocalChannel(methods)
+        resources.callback(channel.close)
+        repo_stub, accounts = RepoServiceStub(channel), AccountServiceStub(channel)
+        if target == "logic" and not _repo_answers(repo_stub, config.repo.address, stopped):
+            return
         if target != "repo":
-            channel = LocalChannel(methods) if target == "all" else _network_channel(config, tokens)
-            resources.callback(channel.close)
-            stubs = RepoServiceStub(channel), StoreServiceStub(channel)
-            if target == "logic" and not _repo_answers(stubs[0], config.repo.address, stopped):
-                return
+            stubs = repo_stub, StoreServiceStub(channel), accounts
             methods = methods | bind(LOGIC_SERVICES, logic.handlers(*stubs, tokens, config.auth))
         rpc_server = server.build(
             methods,
-            Guard(tokens, config.server.error_mode),
-            listen=config.server.listen,
-            threads=config.server.threads,
-            reflect=config.server.reflection or _is_loopback(config.server.listen),
+            Guard(tokens, Throttle(config.limits), config.server.error_mode),
+            config,
+            reflect=config.server.reflection or is_loopback(parse_address("server.listen", config.server.listen)[0]),
         )
+        watch = _Watch(accounts, revocations, tokens, key_file)
+        watch.look()
+        resources.enter_context(watch.running())
         rpc_server.start()
         ready(f"gochat ready on {rpc_server.address} ({'logic, repo' if target == 'all' else target})")
         stopped.wait()
         log.info("draining: %g s for running calls", config.server.grace)
         rpc_server.drain(config.server.grace)
     log.info("stopped")
+
+
+class _Watch:
+    """Looks every second at what the world may have changed: sessions that ended, the key file."""
+
+    def __init__(
+        self, accounts: AccountServiceStub, revocations: Revocations, tokens: Tokens, key_file: KeyFile
+    ) -> None:
+        self._accounts = accounts
+        self._revocations = revocations
+        self._tokens = tokens
+        self._key_file = key_file
+        self._stopped = threading.Event()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        thread = threading.Thread(target=self._run, name="watch")
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stopped.set()
+            thread.join()
+
+    def _run(self) -> None:
+        failing = False
+        while not self._stopped.wait(POLL):
+            try:
+                self.look()
+                failing = False
+            except (ChatError, ConfigError) as error:
+                if not failing:
+                    log.error("it is not known which sessions end, nor which keys sign: %s", error)
+                failing = True
+
+    def look(self) -> None:
+        """Raises ChatError, ConfigError."""
+        if keys := self._key_file.changed():
+            self._tokens.use(keys)
+            log.info("tokens are signed with key %s from now on", keys[0].id)
+        asked_at = time.monotonic()
+        with entered(Call(SERVICE, "-", asked_at + LONGEST_LOOK, SERVICE)):
+            answer = self._accounts.ListEndedSessions(
+                account_pb2.ListEndedSessionsRequest(since=self._revocations.since)
+            )
+        self._revocations.heard(list(answer.session_ids), answer.now, asked_at)
 
 
 def _target(config: Config, target: str | None) -> str:
@@ -88,6 +157,7 @@ def _network_channel(config: Config, tokens: Tokens) -> NetworkChannel:
     repeatable = repeatable_paths(REPO_SERVICES)
     return NetworkChannel(
         config.repo.address,
+        config.tls,
         credential=tokens.for_service,
         repeatable=lambda path, request: path in repeatable or policy.names_itself(request),
     )
@@ -109,9 +179,20 @@ def _repo_answers(stub: RepoServiceStub, address: str, stopped: threading.Event)
     return False
 
 
-def _is_loopback(listen: str) -> bool:
-    host, _ = parse_address("server.listen", listen)
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _must_be_private(config: Config) -> None:
+    """Tokens, passwords and messages do not cross a network in the clear unless the operator says so."""
+    host, _ = parse_address("server.listen", config.server.listen)
+    if not (config.tls.cert or is_loopback(host)):
+        raise ConfigError(
+            f"server.listen: other hosts can reach {config.server.listen}, in the clear: set tls.cert and tls.key, or"
+            " say --insecure if what lies between is yours"
+        )
+    # A gRPC target: scheme://authority/host:port, or scheme:host:port,host:port.
+    _, _, hosts = re.sub(r"^(dns|ipv4|ipv6):(//[^/]*/)?", "", config.repo.address).rpartition("/")
+    if config.repo.address and not config.tls.used and not config.repo.address.startswith("unix:"):
+        for address in hosts.split(","):
+            if not is_loopback(address.rpartition(":")[0] or address):
+                raise ConfigError(
+                    f"repo.address: {config.repo.address} is another host, called in the clear: set tls.ca, or say"
+                    " --insecure if what lies between is yours"
+                )

@@ -5,13 +5,15 @@ import logging
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from gochat import app
-from gochat.commands import config_of, health, importer, migrate, token, users
+from gochat.commands import audit, config_of, health, importer, key, migrate, token, users
+from gochat.config import LONGEST_TTL
 from gochat.context import current
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -28,12 +30,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 def _serve(arguments: argparse.Namespace) -> int:
     config = config_of(arguments).with_settings("server", listen=arguments.listen)
     _log_to_stderr(config.log.level)
-    app.serve(config, arguments.target, ready=lambda line: print(line, flush=True))
+    app.serve(config, arguments.target, ready=lambda line: print(line, flush=True), insecure=arguments.insecure)
     return 0
 
 
@@ -59,13 +64,17 @@ def _parser() -> argparse.ArgumentParser:
         help="which half to serve (default: all, or logic if [repo] address is set)",
     )
 
+    serve.add_argument(
+        "--insecure", action="store_true", help="talk to other hosts without TLS: what lies between is yours"
+    )
+
     _command(commands, "health", health.run, "ask the running server how it is; exit code 0 if it serves", there)
 
     signed = _command(commands, "token", token.run, "print a token signed with the server's key", here)
     signed.add_argument("--role", required=True, choices=("service", "admin"))
     signed.add_argument("--ttl", type=_duration, default=3600, help="30s, 15m, 1h, 7d (default: 1h)")
 
-    user = commands.add_parser("user", help="create, list and disable users of a running server")
+    user = commands.add_parser("user", help="the users of a running server")
     acts = user.add_subparsers(required=True, metavar="ACT")
     created = _command(acts, "create", users.create, "create a user and print the id", there)
     created.add_argument("name", metavar="NAME")
@@ -74,8 +83,27 @@ def _parser() -> argparse.ArgumentParser:
     created.add_argument("--nickname", default="", help="what others see (default: NAME)")
     created.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
     _command(acts, "list", users.list_all, "print id, name and status of every user", there)
-    disabled = _command(acts, "disable", users.disable, "keep a user from signing in", there)
-    disabled.add_argument("name", metavar="NAME")
+    for name, run, help_text in (
+        ("disable", users.disable, "end a user's sessions and keep him from signing in"),
+        ("enable", users.enable, "let a disabled user sign in again"),
+        ("password", users.password, "set a new password for one who forgot it, and end his sessions"),
+    ):
+        of_one = _command(acts, name, run, help_text, there)
+        of_one.add_argument("name", metavar="NAME")
+    of_one.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
+
+    keys = commands.add_parser("key", help="the key that signs tokens").add_subparsers(required=True, metavar="ACT")
+    rotated = _command(
+        keys, "rotate", key.run, "make a new signing key; tokens of the old one last until they expire", there
+    )
+    rotated.add_argument("--drop-old", action="store_true", help="refuse what older keys signed: one was stolen")
+
+    audited = _command(commands, "audit", audit.run, "print the audit log of a running server", there)
+    audited.add_argument("--user", default="", metavar="ID", help="as who acts or who is acted on")
+    audited.add_argument("--action", default="", help="such as session.begin; group. for all that begin so")
+    audited.add_argument("--since", type=_duration, default=0, metavar="AGO", help="no older than 30m, 12h, 7d")
+    audited.add_argument("--limit", type=_number(1_000_000), default=100, metavar="N", help="the last N (default: 100)")
+    audited.add_argument("--json", action="store_true", help="JSON lines")
 
     imported = _command(
         commands, "import", importer.run, "replay chat logs (JSON lines) through a running server", there
@@ -83,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     imported.add_argument("files", nargs="+", metavar="FILE")
     imported.add_argument("--owner", default="importer", metavar="NAME", help="owns the rooms (default: importer)")
     imported.add_argument(
-        "--concurrency", type=_count, default=16, metavar="N", help="conversations at a time (default: 16)"
+        "--concurrency", type=_number(999), default=16, metavar="N", help="conversations at a time (default: 16)"
     )
 
     _command(commands, "migrate", migrate.run, "bring the database of a stopped server to this program's schema", here)
@@ -110,24 +138,47 @@ def _duration(text: str) -> int:
     match = re.fullmatch(r"([1-9]\d{0,8})([smhd])", text)
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration like 30s, 15m, 1h or 7d")
-    return int(match[1]) * _UNITS[match[2]]
+    seconds = int(match[1]) * _UNITS[match[2]]
+    if seconds > LONGEST_TTL:
+        raise argparse.ArgumentTypeError(f"{text} is longer than {LONGEST_TTL // _UNITS['d']}d")
+    return seconds
 
 
-def _count(text: str) -> int:
-    if not re.fullmatch(r"[1-9]\d{0,2}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 999")
-    return int(text)
+def _number(most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[1-9]\d{0,8}", text) or int(text) > most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {most}")
+        return int(text)
+
+    return parse
 
 
-class _RequestId(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
+class _Lines(logging.Formatter):
+    """One line a record, whatever is in it: no record can be made to look like two, or to command a terminal. Of an
+    exception it tells the types and the places, not the texts, which may quote what people wrote."""
+
+    def format(self, record: logging.LogRecord) -> str:
         record.request_id = current().request_id
-        return True
+        return super().format(record)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - as in logging
+        text = super().formatMessage(record)
+        return text if text.isprintable() else "".join(map(_escaped, text))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - as in logging
+        told, error = [], ei[1]
+        while error is not None:
+            told.append("".join(traceback.format_tb(error.__traceback__)) + type(error).__qualname__)
+            error = error.__cause__ or error.__context__
+        return "\nafter\n".join(told)
+
+
+def _escaped(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
 def _log_to_stderr(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s [%(request_id)s] %(name)s: %(message)s"))
-    handler.addFilter(_RequestId())
+    handler.setFormatter(_Lines("%(asctime)s %(levelname)s [%(request_id)s] %(name)s: %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("peewee").setLevel(logging.INFO)  # at debug it logs every parameter: messages, hashes

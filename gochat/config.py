@@ -3,9 +3,8 @@
 Each key `[section] key` is overridden by GOCHAT_<SECTION>_<KEY>. An unknown key or a bad value stops the start.
 """
 
+import ipaddress
 import os
-import secrets
-import tempfile
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -13,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 DEFAULT_FILE = Path("gochat.toml")
-KEY_FILE = "signing.key"
+LONGEST_ACCESS_TTL = 24 * 3600  # seconds
+LONGEST_TTL = 366 * 24 * 3600  # seconds that any token may be valid
 
 
 class ConfigError(Exception):
@@ -49,16 +49,38 @@ class Repo:
 
 
 @dataclass(frozen=True)
+class Tls:
+    cert: str = ""
+    key: str = ""
+    client_ca: str = ""
+    ca: str = ""
+    name: str = ""
+
+    @property
+    def used(self) -> bool:
+        """Connections that this program makes are encrypted."""
+        return bool(self.cert or self.ca)
+
+
+@dataclass(frozen=True)
 class Auth:
     secret: str = field(default="", repr=False)
-    access_ttl: int = _setting(15 * 60, least=1, most=24 * 3600)
-    refresh_ttl: int = _setting(30 * 24 * 3600, least=1, most=366 * 24 * 3600)
+    previous_secret: str = field(default="", repr=False)
+    access_ttl: int = _setting(15 * 60, least=1, most=LONGEST_ACCESS_TTL)
+    refresh_ttl: int = _setting(30 * 24 * 3600, least=1, most=LONGEST_TTL)
+    registration: str = _setting("closed", choices=("closed", "open"))
 
 
 @dataclass(frozen=True)
 class Limits:
-    calls_per_second: float = _setting(0.0, least=0)
-    sends_per_second: float = _setting(0.0, least=0)
+    calls_per_second: float = _setting(100.0, least=0)
+    sends_per_second: float = _setting(20.0, least=0)
+    failed_sign_ins_per_minute: float = _setting(30.0, least=0)
+    trusted_proxies: str = ""
+    connections: int = _setting(10_000, least=1)
+    streams_per_connection: int = _setting(128, least=1, most=10_000)
+    connection_idle: int = _setting(900, least=1)
+    connection_age: int = _setting(3600, least=1)
 
 
 @dataclass(frozen=True)
@@ -71,6 +93,7 @@ class Config:
     server: Server = field(default_factory=Server)
     database: Database = field(default_factory=Database)
     repo: Repo = field(default_factory=Repo)
+    tls: Tls = field(default_factory=Tls)
     auth: Auth = field(default_factory=Auth)
     limits: Limits = field(default_factory=Limits)
     log: Log = field(default_factory=Log)
@@ -164,13 +187,17 @@ def _check_together(config: Config) -> None:
     url = config.database.url
     if url and not url.startswith(("postgresql://", "postgres://", "sqlite:///")):
         raise ConfigError("database.url: must begin with postgresql:// or sqlite:///")
-    if config.auth.secret and len(config.auth.secret.encode()) < 32:
-        raise ConfigError("auth.secret: must have at least 32 bytes")
-    if config.limits.calls_per_second or config.limits.sends_per_second:
-        raise ConfigError(
-            "limits.calls_per_second, limits.sends_per_second: this version enforces no rate limit; leave both at 0"
-        )
+    for key in ("secret", "previous_secret"):
+        if 0 < len(getattr(config.auth, key).encode()) < 32:
+            raise ConfigError(f"auth.{key}: must have at least 32 bytes")
+    if config.auth.previous_secret and not config.auth.secret:
+        raise ConfigError("auth.previous_secret: goes with auth.secret")
+    if bool(config.tls.cert) != bool(config.tls.key):
+        raise ConfigError("tls.cert, tls.key: go together")
+    if config.tls.client_ca and not config.tls.cert:
+        raise ConfigError("tls.client_ca: goes with tls.cert")
     parse_address("server.listen", config.server.listen)
+    networks(config.limits.trusted_proxies)
 
 
 def parse_address(source: str, address: str) -> tuple[str, int]:
@@ -181,37 +208,17 @@ def parse_address(source: str, address: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def signing_key(config: Config, *, make: bool) -> bytes:
-    """The key that signs tokens: [auth] secret, or the file signing.key in the data folder, which can be made.
-
-    Both halves of a split server must have the same one. Raises ConfigError.
-    """
-    if config.auth.secret:
-        return config.auth.secret.encode()
-    data = Path(config.server.data)
-    file = data / KEY_FILE
+def is_loopback(host: str) -> bool:
+    """Is this host, as in HOST:PORT, reachable from this machine alone?"""
     try:
-        if make and not file.exists():
-            data.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write_once(file, secrets.token_hex(32).encode())
-        return file.read_bytes()
-    except FileNotFoundError:
-        raise ConfigError(f"server.data: {file} is missing: is {data} the data folder of the server?") from None
-    except OSError as error:
-        raise ConfigError(f"server.data: {error.filename}: {error.strerror}") from None
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
-def _write_once(file: Path, content: bytes) -> None:
-    """Creates the file whole, with mode 0600, or leaves the one that another process made first."""
-    handle, temporary = tempfile.mkstemp(dir=file.parent)
+def networks(text: str) -> "tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]":
+    """[limits] trusted_proxies: addresses or networks, separated by commas. Raises ConfigError."""
     try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        try:
-            os.link(temporary, file)
-        except FileExistsError:
-            return
-    finally:
-        os.unlink(temporary)
+        return tuple(ipaddress.ip_network(item.strip()) for item in text.split(",") if item.strip())
+    except ValueError as error:
+        raise ConfigError(f"limits.trusted_proxies: {error}") from None

@@ -23,28 +23,35 @@ class Caller:
         return self.role in {"admin", "service"}
 
 
+NOBODY = Caller()
+SERVICE = Caller(role="service")
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
-    """deadline: on the clock of time.monotonic(), in seconds."""
+    """deadline: on the clock of time.monotonic(), in seconds.
+
+    actor: who stands behind the call. Across the seam the caller is the service and the actor remains who it was: that
+    is for the audit log, never for a verdict. peer: the network address of the actor; "" for this process itself.
+    """
 
     caller: Caller
     request_id: str
     deadline: float
+    actor: Caller = NOBODY
+    peer: str = ""
 
     def remaining(self) -> float:
         """Seconds left; 0 or less once the deadline has passed."""
         return self.deadline - time.monotonic()
 
 
-NOBODY = Caller()
-SERVICE = Caller(role="service")
-
 _current: ContextVar[Call | None] = ContextVar("call", default=None)
 
 
 def current() -> Call:
     """The call in hand; outside of any (start-up, shutdown) one by the service itself."""
-    return _current.get() or Call(SERVICE, "-", time.monotonic() + LONGEST_DEADLINE)
+    return _current.get() or Call(SERVICE, "-", time.monotonic() + LONGEST_DEADLINE, SERVICE)
 
 
 @contextmanager

@@ -31,6 +31,7 @@ class ChatError(Exception):
     code: the business code. message: one sentence for a person, with nothing internal in it.
     reason: UPPER_SNAKE_CASE, stable, for programs. fields: request field -> the rule it broke.
     status: the gRPC status where it is not the one of the table: UNAVAILABLE, DEADLINE_EXCEEDED, ABORTED.
+    retry_after: of a rate limit, the seconds until it is worth trying again.
     """
 
     code: common_pb2.ErrorCode.ValueType
@@ -38,6 +39,7 @@ class ChatError(Exception):
     reason: str
     fields: dict[str, str] = field(default_factory=dict)
     status: int = 0
+    retry_after: float = 0
 
     def __post_init__(self) -> None:
         super().__init__(self.message)
@@ -70,6 +72,10 @@ def not_found(what: str, name: str = "") -> ChatError:
 
 def duplicate(message: str, reason: str, name: str = "") -> ChatError:
     return ChatError(common_pb2.ERROR_CODE_DUPLICATE_OPERATION, message, reason, {name: message} if name else {})
+
+
+def limited(message: str, reason: str, retry_after: float) -> ChatError:
+    return ChatError(common_pb2.ERROR_CODE_RATE_LIMIT, message, reason, retry_after=retry_after)
 
 
 def internal(reason: str = "INTERNAL") -> ChatError:

@@ -16,13 +16,22 @@ from typing import Any
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 
+from gochat.api.account.v1 import account_pb2_grpc
+from gochat.api.audit.v1 import audit_pb2, audit_pb2_grpc
 from gochat.api.common.v1 import common_pb2
 from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
 from gochat.api.repo.v1 import repo_pb2, repo_pb2_grpc
-from gochat.api.session.v1 import session_pb2_grpc
+from gochat.api.session.v1 import session_pb2, session_pb2_grpc
 from gochat.api.store.v1 import store_pb2_grpc
 
 PASSWORD = "correct horse"
+UNLIMITED = {
+    "GOCHAT_LIMITS_CALLS_PER_SECOND": "0",
+    "GOCHAT_LIMITS_SENDS_PER_SECOND": "0",
+    "GOCHAT_LIMITS_FAILED_SIGN_INS_PER_MINUTE": "0",
+}
+"""Settings for scenarios that are not about rate limits: all tests together are one busy client."""
+
 _numbers = count(1)
 
 
@@ -76,13 +85,13 @@ class Process:
 class Deployment:
     """A running GoChat: one process, or two that share the work.
 
-    url: of the database; "" for SQLite in the data folder. `logic`, `repo`, `session`, `store` are generated stubs;
-    `service` is the metadata of a service token.
+    url: of the database; "" for SQLite in the data folder. `logic`, `repo`, `session`, `store`, `account`, `audit` are
+    generated stubs; `service` is the metadata of a service token.
     """
 
     def __init__(self, folder: Path, *, url: str = "", split: bool = False, env: dict[str, str] | None = None) -> None:
         self.folder, self.data, self.split = folder, folder / "data", split
-        self._env = (env or {}) | ({"GOCHAT_DATABASE_URL": url} if url else {})
+        self._env = UNLIMITED | (env or {}) | ({"GOCHAT_DATABASE_URL": url} if url else {})
         folder.mkdir(parents=True, exist_ok=True)
         self.processes: list[Process] = []
         self.start()
@@ -103,6 +112,8 @@ class Deployment:
         self.session = session_pb2_grpc.SessionServiceStub(self.channel)
         self.repo = repo_pb2_grpc.RepoServiceStub(self.repo_channel)
         self.store = store_pb2_grpc.StoreServiceStub(self.repo_channel)
+        self.account = account_pb2_grpc.AccountServiceStub(self.repo_channel)
+        self.audit = audit_pb2_grpc.AuditServiceStub(self.repo_channel)
         self.service = bearer(self.token("service"))
 
     def _process(self, target: str, **env: str) -> Process:
@@ -154,8 +165,18 @@ class Deployment:
             user_id = self.run(*arguments, stdin=PASSWORD + "\n").stdout.strip()
         else:
             user_id = self.create_user(username, **fields)
-        answer = self.logic.Authenticate(logic_pb2.AuthRequest(username=username, password=PASSWORD))
+        return self.signed_in(user_id, username)
+
+    def signed_in(self, user_id: str, username: str, password: str = PASSWORD, device_id: str = "") -> "Person":
+        """A session of a user's."""
+        request = logic_pb2.AuthRequest(username=username, password=password, device_id=device_id)
+        answer = self.logic.Authenticate(request)
         return Person(self, user_id, username, answer.access_token, answer.refresh_token)
+
+    def events(self, **fields: Any) -> list[audit_pb2.Event]:
+        """The latest entries of the audit log, the oldest of them first. fields: of ListEventsRequest."""
+        request = audit_pb2.ListEventsRequest(**({"limit": 200} | fields))
+        return list(reversed(self.audit.ListEvents(request, metadata=self.service).events))
 
     def people(self, number: int) -> "list[Person]":
         return [self.person() for _ in range(number)]
@@ -166,8 +187,8 @@ def bearer(token: str) -> tuple[tuple[str, str], ...]:
 
 
 class Person:
-    """A signed-in user. `person.SendMessage(content=...)` calls the RPC of LogicService with the user's token; keywords
-    are the fields of its request."""
+    """A signed-in user. `person.SendMessage(content=...)` calls the RPC of LogicService or SessionService with the
+    user's token; keywords are the fields of its request."""
 
     def __init__(self, app: Deployment, user_id: str, username: str, access_token: str, refresh_token: str) -> None:
         self.app, self.id, self.username = app, user_id, username
@@ -175,6 +196,8 @@ class Person:
         self.metadata = bearer(access_token)
 
     def __getattr__(self, rpc: str) -> Callable[..., Any]:
+        if rpc in session_pb2.DESCRIPTOR.services_by_name["SessionService"].methods_by_name:
+            return caller(self.app.session, session_pb2, "SessionService", rpc, self.metadata)
         return caller(self.app.logic, logic_pb2, "LogicService", rpc, self.metadata)
 
     def send(self, to: str, content: str = "hello", **fields: Any) -> Any:

@@ -1,11 +1,10 @@
 """Settings: file, environment, and what stops the start."""
 
-import stat
 from pathlib import Path
 
 import pytest
 
-from gochat.config import Config, ConfigError, load, parse_address, signing_key
+from gochat.config import ConfigError, load, networks, parse_address
 
 
 def write(folder: Path, text: str) -> Path:
@@ -43,7 +42,12 @@ def test_the_file_of_the_current_folder_is_read(tmp_path: Path, monkeypatch: pyt
         ('[database]\nurl = "mysql://x"\n', "database.url"),
         ("[database]\npool_min = 5\npool_max = 4\n", "database.pool_min"),
         ('[auth]\nsecret = "short"\n', "auth.secret"),
-        ("[limits]\ncalls_per_second = 5\n", "limits.calls_per_second"),
+        ('[auth]\nsecret = ""\nprevious_secret = "tttttttttttttttttttttttttttttttttt"\n', "auth.previous_secret"),
+        ('[auth]\nregistration = "ajar"\n', "auth.registration"),
+        ('[tls]\ncert = "cert.pem"\n', "tls.cert"),
+        ('[tls]\nclient_ca = "ca.pem"\n', "tls.client_ca"),
+        ("[limits]\ncalls_per_second = -5\n", "limits.calls_per_second"),
+        ('[limits]\ntrusted_proxies = "10.0.0.0/8, gateway"\n', "limits.trusted_proxies"),
         ("[server\n", "gochat.toml"),
     ],
 )
@@ -67,35 +71,13 @@ def test_secrets_are_not_shown() -> None:
     assert "hush" not in repr(config)
 
 
-def test_the_key_is_made_once_and_only_for_its_owner(tmp_path: Path) -> None:
-    config = Config().with_settings("server", data=str(tmp_path / "new"))
-    key = signing_key(config, make=True)
-    assert len(key) >= 32
-    assert signing_key(config, make=True) == key
-    assert stat.S_IMODE((tmp_path / "new" / "signing.key").stat().st_mode) == 0o600
-    assert [file.name for file in (tmp_path / "new").iterdir()] == ["signing.key"]
-
-
-def test_who_only_talks_to_a_server_makes_no_key(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"signing\.key is missing"):
-        signing_key(Config().with_settings("server", data=str(tmp_path / "new")), make=False)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_configured_secret_is_the_key(tmp_path: Path) -> None:
-    config = load(None, {"GOCHAT_AUTH_SECRET": "s" * 32, "GOCHAT_SERVER_DATA": str(tmp_path)})
-    assert signing_key(config, make=True) == b"s" * 32
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match=r"server\.data"):
-        signing_key(Config().with_settings("server", data=str(tmp_path / "file" / "data")), make=True)
-
-
 def test_addresses() -> None:
     assert parse_address("x", "[::1]:50051") == ("[::1]", 50051)
     for bad in ("", ":1", "host", "host:", "host:x", "host:-1", "host:65536"):
         with pytest.raises(ConfigError):
             parse_address("x", bad)
+
+
+def test_networks() -> None:
+    assert networks("") == ()
+    assert [str(network) for network in networks("10.0.0.0/8, ::1")] == ["10.0.0.0/8", "::1/128"]

@@ -2,13 +2,15 @@
 server, or of repo/ where the server must be stopped."""
 
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from gochat.config import Config, ConfigError, load, signing_key
+from gochat.config import Config, ConfigError, load
 from gochat.domain import policy
+from gochat.domain.revocation import Revocations
 from gochat.domain.tokens import Tokens
 from gochat.errors import ChatError
+from gochat.keys import Key, signing_keys
 from gochat.rpc.client import SEAM_FAILURES, NetworkChannel
 
 
@@ -18,14 +20,17 @@ def config_of(arguments: Namespace) -> Config:
 
 
 @contextmanager
-def connection(config: Config, address: str) -> Iterator[NetworkChannel]:
-    """A channel to the running server, as a service: the command reads the key that signs the server's tokens.
+def connection(config: Config, address: str, keys: Sequence[Key] = ()) -> Iterator[NetworkChannel]:
+    """A channel to the running server, as a service: the command reads the keys that sign the server's tokens.
 
-    address: "" for [server] listen. Raises ConfigError where it is the address that is wrong.
+    address: "" for [server] listen. keys: others than the server's newest. Raises ConfigError where it is the address
+    that is wrong.
     """
     address = address or config.server.listen
-    credential = Tokens(signing_key(config, make=False)).for_service
-    channel = NetworkChannel(address, credential, repeatable=lambda _, request: policy.names_itself(request))
+    credential = Tokens(keys or signing_keys(config, make=False), Revocations(0)).for_service
+    channel = NetworkChannel(
+        address, config.tls, credential, repeatable=lambda _, request: policy.names_itself(request)
+    )
     try:
         yield channel
     except ChatError as error:

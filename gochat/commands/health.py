@@ -11,8 +11,8 @@ from gochat.rpc.client import NetworkChannel
 
 def run(arguments: Namespace) -> int:
     """0 if the server says SERVING."""
-    address = arguments.address or config_of(arguments).server.listen
-    with closing(NetworkChannel(address)) as channel:
+    config = config_of(arguments)
+    with closing(NetworkChannel(arguments.address or config.server.listen, config.tls)) as channel:
         check = channel.unary_unary(
             "/grpc.health.v1.Health/Check", pb.HealthCheckRequest.SerializeToString, pb.HealthCheckResponse.FromString
         )

@@ -3,12 +3,13 @@
 from argparse import Namespace
 
 from gochat.commands import config_of
-from gochat.config import signing_key
 from gochat.context import Caller
-from gochat.domain.tokens import ACCESS, Tokens
+from gochat.domain.revocation import Revocations
+from gochat.domain.tokens import SERVICE_KIND, Tokens
+from gochat.keys import signing_keys
 
 
 def run(arguments: Namespace) -> int:
-    key = signing_key(config_of(arguments), make=True)
-    print(Tokens(key).sign(ACCESS, Caller(role=arguments.role), arguments.ttl))
+    keys = signing_keys(config_of(arguments), make=True)
+    print(Tokens(keys, Revocations(0)).sign(SERVICE_KIND, Caller(role=arguments.role), arguments.ttl))
     return 0

@@ -1,4 +1,4 @@
-"""gochat user create, list, disable: accounts, through the running server."""
+"""gochat user create, list, disable, enable, password: accounts, through the running server."""
 
 import getpass
 import sys
@@ -6,6 +6,8 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
+from gochat.api.account.v1 import account_pb2
+from gochat.api.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.api.common.v1.common_pb2 import PaginationRequest, User
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
@@ -29,7 +31,9 @@ def create(arguments: Namespace) -> int:
             )
         )
         if arguments.admin:
-            StoreServiceStub(channel).SetUserRole(store_pb2.SetUserRoleRequest(user_id=created.user_id, role="admin"))
+            AccountServiceStub(channel).SetUserRole(
+                account_pb2.SetUserRoleRequest(user_id=created.user_id, role="admin")
+            )
     print(created.user_id)
     return 0
 
@@ -43,11 +47,31 @@ def list_all(arguments: Namespace) -> int:
 
 
 def disable(arguments: Namespace) -> int:
+    print(f"{_with_status(arguments, 2)} is disabled: no sign-in, and sessions end within 5 seconds")
+    return 0
+
+
+def enable(arguments: Namespace) -> int:
+    print(f"{_with_status(arguments, 1)} may sign in")
+    return 0
+
+
+def password(arguments: Namespace) -> int:
+    """Sets a new password for one who forgot it."""
+    new = _password(arguments.password_stdin)
     with _repo_half(arguments) as channel:
         user = _named(StoreServiceStub(channel), arguments.name)
-        RepoServiceStub(channel).UpdateUser(repo_pb2.UpdateUserRequest(user_id=user.user_id, status=2))
-    print(f"{user.username} is disabled: no sign-in, no new tokens")
+        AccountServiceStub(channel).SetPassword(account_pb2.SetPasswordRequest(user_id=user.user_id, password=new))
+    print(f"{user.username} has a new password, and signs in anew")
     return 0
+
+
+def _with_status(arguments: Namespace, status: int) -> str:
+    """Returns the username."""
+    with _repo_half(arguments) as channel:
+        user = _named(StoreServiceStub(channel), arguments.name)
+        RepoServiceStub(channel).UpdateUser(repo_pb2.UpdateUserRequest(user_id=user.user_id, status=status))
+    return user.username
 
 
 def _repo_half(arguments: Namespace) -> AbstractContextManager[NetworkChannel]:

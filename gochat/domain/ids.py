@@ -35,6 +35,10 @@ def new_session() -> str:
     return "d" + _time_ordered()
 
 
+def new_event() -> str:
+    return "a" + _time_ordered()
+
+
 def new_secret() -> str:
     """128 random bits, for what must not be guessed."""
     return _base32(secrets.randbits(128))

@@ -14,11 +14,12 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from gochat.api.common.v1.common_pb2 import PaginationRequest
-from gochat.domain.text import normal_name
+from gochat.domain.text import DIRECTION_CONTROLS, normal_name, overmarked
 from gochat.errors import invalid
 
 MESSAGE_TYPES = ("text", "image", "file", "audio", "video", "location", "system", "custom")
 BATCH = 1_000
+LEAST_PASSWORD = 8
 DEFAULT_MAX_MEMBERS = 500
 MOST_MAX_MEMBERS = 100_000
 PAGE, MOST_PAGE = 20, 100
@@ -43,13 +44,16 @@ def text(*, characters: int = 0, size: int = 0) -> Rule:
 
 
 def line(characters: int) -> Rule:
-    """Text on one line, which people see: not blank, no control characters."""
+    """Text on one line, which people see: not blank, no control characters, none that turn the direction of what
+    follows."""
     length = text(characters=characters)
 
     def rule(name: str, value: str) -> None:
         length(name, value)
         if value and (value.isspace() or any(unicodedata.category(character) == "Cc" for character in value)):
             raise invalid(name, "must not be blank or contain control characters")
+        if not DIRECTION_CONTROLS.isdisjoint(value):
+            raise invalid(name, "must not contain characters that change the direction of text")
 
     return rule
 
@@ -99,6 +103,16 @@ def username(name: str, value: str) -> None:
     text(characters=64)(name, value)
     if any(unicodedata.category(character)[0] in "ZC" for character in value):
         raise invalid(name, "must not contain spaces or control characters")
+    if overmarked(value):
+        raise invalid(name, "must not begin with a combining mark or have more than three on one letter")
+
+
+def chosen_password(name: str, value: str) -> None:
+    """What a person chooses (NIST SP 800-63B: 8 characters or more, none forbidden). An operator's own tools decide for
+    themselves what they set."""
+    text(size=1024)(name, value)
+    if len(value) < LEAST_PASSWORD:
+        raise invalid(name, f"must have at least {LEAST_PASSWORD} characters")
 
 
 def email(name: str, value: str) -> None:
@@ -129,7 +143,9 @@ def metadata(name: str, value: Any) -> None:
 _id = text(size=128)
 
 _FORMS: dict[str, Rule] = {
+    "action": text(size=64),
     "avatar": text(size=2048),
+    "before_event_id": _id,
     "before_message_id": _id,
     "bio": text(characters=1000),
     "content": text(size=16 * 1024),
@@ -149,9 +165,11 @@ _FORMS: dict[str, Rule] = {
     "message_type": one_of("", *MESSAGE_TYPES),
     "metadata": metadata,
     "name": line(100),
+    "new_password": text(size=1024),
     "next_refresh_id": _id,
     "nickname": line(64),
     "offset": number(0, 2**31 - 1),
+    "old_password": text(size=1024),
     "operator_id": _id,
     "owner_id": _id,
     "pagination": paging(MOST_PAGE),
@@ -162,7 +180,9 @@ _FORMS: dict[str, Rule] = {
     "refresh_token": text(size=8192),
     "role": one_of("owner", "admin", "member"),
     "session_id": _id,
+    "since": number(0, 2**63 - 1),
     "status": number(0, 3),
+    "target_id": _id,
     "to_user_id": _id,
     "token": text(size=8192),
     "type": one_of("single", "group"),
@@ -174,13 +194,17 @@ _FORMS: dict[str, Rule] = {
 
 # Where a field of this name has another form than elsewhere.
 _SPECIAL_FORMS: dict[str, Rule] = {
+    "account.v1.SetUserRoleRequest.role": one_of("user", "admin"),
+    "audit.v1.RecordEventRequest.action": one_of("key.rotate"),
     "logic.v1.GetGroupMembersRequest.pagination": paging(MOST_LONG_PAGE),
     "repo.v1.AddGroupMemberRequest.role": one_of("", "admin", "member"),
     "repo.v1.CreateUserRequest.username": username,
     "repo.v1.GetGroupMembersRequest.pagination": paging(MOST_LONG_PAGE),
     "repo.v1.UpdateMessageStatusRequest.status": number(2, 5),
+    "session.v1.ChangePasswordRequest.new_password": chosen_password,
+    "session.v1.RegisterRequest.password": chosen_password,
+    "session.v1.RegisterRequest.username": username,
     "store.v1.ListMembersRequest.pagination": paging(MOST_LONG_PAGE),
-    "store.v1.SetUserRoleRequest.role": one_of("user", "admin"),
 }
 
 # The fields that must not be empty. user_id and the like in LogicService are not among them: empty is the caller.
@@ -222,14 +246,22 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
     "repo.v1.RemoveGroupMemberRequest": ("group_id", "user_id"),
     "repo.v1.GetGroupMembersRequest": ("group_id",),
     "repo.v1.UpdateGroupMemberRoleRequest": ("group_id", "user_id", "role"),
+    "account.v1.SignInRequest": ("username", "password", "refresh_id", "expires_at"),
+    "account.v1.ChangePasswordRequest": (
+        *("user_id", "old_password", "new_password", "session_id", "refresh_id", "expires_at"),
+    ),
+    "account.v1.SetPasswordRequest": ("user_id", "password"),
+    "account.v1.SetUserRoleRequest": ("user_id", "role"),
+    "account.v1.RotateSessionRequest": ("session_id", "refresh_id", "next_refresh_id", "expires_at"),
+    "account.v1.EndSessionRequest": ("session_id",),
+    "account.v1.ListUserSessionsRequest": ("user_id",),
+    "audit.v1.RecordEventRequest": ("action",),
     "session.v1.RefreshTokenRequest": ("refresh_token",),
-    "store.v1.CheckCredentialsRequest": ("username", "password"),
-    "store.v1.SetUserRoleRequest": ("user_id", "role"),
+    "session.v1.RegisterRequest": ("username", "password"),
+    "session.v1.RevokeSessionRequest": ("session_id",),
+    "session.v1.ChangePasswordRequest": ("old_password", "new_password"),
     "store.v1.GetProfileRequest": ("user_id",),
     "store.v1.UpdateProfileRequest": ("user_id",),
-    "store.v1.CreateSessionRequest": ("user_id", "refresh_id", "expires_at"),
-    "store.v1.RotateSessionRequest": ("session_id", "refresh_id", "next_refresh_id", "expires_at"),
-    "store.v1.EndSessionRequest": ("session_id",),
     "store.v1.GetHistoryRequest": ("conversation_id",),
     "store.v1.MarkReadRequest": ("conversation_id", "user_id", "message_id"),
     "store.v1.GetUnreadRequest": ("user_id",),

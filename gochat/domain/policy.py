@@ -1,92 +1,12 @@
-"""Who may do what: facts in, verdict out, no I/O. A verdict of "no" is a raised ChatError."""
+"""What one may do, judged on facts: facts in, verdict out, no I/O. A verdict of "no" is a raised ChatError.
 
-from enum import Enum
+Who may call what at all stands in access.py, with the names of the conditions that are judged here.
+"""
+
 from typing import Any
 
 from gochat.context import Caller
 from gochat.errors import ChatError, denied, invalid
-
-
-class Access(Enum):
-    """Who may call an RPC at all; what a handler then asks of the facts comes on top."""
-
-    ANYONE = "anyone, without a token"
-    SIGNED_IN = "any valid access token"
-    SERVICE = "tokens of role service or admin"
-
-
-_LOGIC = "gochat.api.logic.v1.LogicService"
-_SESSION = "gochat.api.session.v1.SessionService"
-_REPO = "gochat.api.repo.v1.RepoService"
-_STORE = "gochat.api.store.v1.StoreService"
-
-# Deny by default: the server does not start with an RPC that is missing here.
-ACCESS: dict[str, Access] = {
-    f"/{_LOGIC}/Authenticate": Access.ANYONE,
-    f"/{_LOGIC}/ValidateToken": Access.SIGNED_IN,
-    f"/{_LOGIC}/GetUserProfile": Access.SIGNED_IN,
-    f"/{_LOGIC}/UpdateUserProfile": Access.SIGNED_IN,
-    f"/{_LOGIC}/SearchUsers": Access.SIGNED_IN,
-    f"/{_LOGIC}/SendMessage": Access.SIGNED_IN,
-    f"/{_LOGIC}/GetMessageHistory": Access.SIGNED_IN,
-    f"/{_LOGIC}/MarkMessageRead": Access.SIGNED_IN,
-    f"/{_LOGIC}/GetUnreadMessages": Access.SIGNED_IN,
-    f"/{_LOGIC}/CreateConversation": Access.SIGNED_IN,
-    f"/{_LOGIC}/GetConversations": Access.SIGNED_IN,
-    f"/{_LOGIC}/UpdateConversation": Access.SIGNED_IN,
-    f"/{_LOGIC}/DeleteConversation": Access.SIGNED_IN,
-    f"/{_LOGIC}/CreateGroup": Access.SIGNED_IN,
-    f"/{_LOGIC}/GetGroupInfo": Access.SIGNED_IN,
-    f"/{_LOGIC}/UpdateGroup": Access.SIGNED_IN,
-    f"/{_LOGIC}/JoinGroup": Access.SIGNED_IN,
-    f"/{_LOGIC}/LeaveGroup": Access.SIGNED_IN,
-    f"/{_LOGIC}/GetGroupMembers": Access.SIGNED_IN,
-    f"/{_LOGIC}/AddGroupMember": Access.SIGNED_IN,
-    f"/{_LOGIC}/RemoveGroupMember": Access.SIGNED_IN,
-    f"/{_SESSION}/RefreshToken": Access.ANYONE,
-    f"/{_SESSION}/Logout": Access.SIGNED_IN,
-    f"/{_REPO}/CreateUser": Access.SERVICE,
-    f"/{_REPO}/GetUser": Access.SERVICE,
-    f"/{_REPO}/UpdateUser": Access.SERVICE,
-    f"/{_REPO}/GetUsers": Access.SERVICE,
-    f"/{_REPO}/CreateMessage": Access.SERVICE,
-    f"/{_REPO}/GetMessages": Access.SERVICE,
-    f"/{_REPO}/UpdateMessageStatus": Access.SERVICE,
-    f"/{_REPO}/DeleteMessage": Access.SERVICE,
-    f"/{_REPO}/CreateConversation": Access.SERVICE,
-    f"/{_REPO}/GetConversation": Access.SERVICE,
-    f"/{_REPO}/UpdateConversation": Access.SERVICE,
-    f"/{_REPO}/GetConversationsByUser": Access.SERVICE,
-    f"/{_REPO}/GetConversationParticipants": Access.SERVICE,
-    f"/{_REPO}/CreateGroup": Access.SERVICE,
-    f"/{_REPO}/GetGroup": Access.SERVICE,
-    f"/{_REPO}/UpdateGroup": Access.SERVICE,
-    f"/{_REPO}/GetGroupsByUser": Access.SERVICE,
-    f"/{_REPO}/AddGroupMember": Access.SERVICE,
-    f"/{_REPO}/RemoveGroupMember": Access.SERVICE,
-    f"/{_REPO}/GetGroupMembers": Access.SERVICE,
-    f"/{_REPO}/UpdateGroupMemberRole": Access.SERVICE,
-    f"/{_STORE}/CheckCredentials": Access.SERVICE,
-    f"/{_STORE}/SetUserRole": Access.SERVICE,
-    f"/{_STORE}/GetProfile": Access.SERVICE,
-    f"/{_STORE}/UpdateProfile": Access.SERVICE,
-    f"/{_STORE}/FindUsers": Access.SERVICE,
-    f"/{_STORE}/CreateSession": Access.SERVICE,
-    f"/{_STORE}/RotateSession": Access.SERVICE,
-    f"/{_STORE}/EndSession": Access.SERVICE,
-    f"/{_STORE}/GetHistory": Access.SERVICE,
-    f"/{_STORE}/MarkRead": Access.SERVICE,
-    f"/{_STORE}/GetUnread": Access.SERVICE,
-    f"/{_STORE}/HideConversation": Access.SERVICE,
-    f"/{_STORE}/EditConversation": Access.SERVICE,
-    f"/{_STORE}/FoundGroup": Access.SERVICE,
-    f"/{_STORE}/EditGroup": Access.SERVICE,
-    f"/{_STORE}/JoinGroup": Access.SERVICE,
-    f"/{_STORE}/LeaveGroup": Access.SERVICE,
-    f"/{_STORE}/AddMembers": Access.SERVICE,
-    f"/{_STORE}/RemoveMember": Access.SERVICE,
-    f"/{_STORE}/ListMembers": Access.SERVICE,
-}
 
 OWNER, ADMIN, MEMBER = "owner", "admin", "member"
 _MANAGERS = {OWNER, ADMIN}
@@ -100,6 +20,18 @@ def actor(caller: Caller, named: str, field: str) -> str:
     if not named and not caller.user_id:
         raise invalid(field, "must name the user to act for, since your token is no person's")
     return named or caller.user_id
+
+
+def personal(caller: Caller) -> Caller:
+    """For what only a person with a session can do. Raises INVALID_PARAMS."""
+    if not caller.session_id:
+        raise invalid("authorization", "must be the token of a user's session")
+    return caller
+
+
+def register(registration: str) -> None:
+    if registration != "open":
+        raise denied("this server's operator makes the accounts", "REGISTRATION_CLOSED")
 
 
 def operator(caller: Caller) -> str:

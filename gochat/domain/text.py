@@ -13,6 +13,35 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
+DIRECTION_CONTROLS = frozenset(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]))
+"""Embeddings, overrides and isolates (Unicode Standard Annex 9): with them a name can be made to show as another."""
+
+# Letters that pass for Latin ones in most fonts (from the data of Unicode Technical Standard 39), each after the other.
+_LOOK_ALIKES = (
+    "АAВBСCЕEНHІIЈJКKМMОOРPЅSТTУYХXӀIаaсcԁdеeһhіiјjоoрpԛqѕsуyхxѵvԝwӏl"  # Cyrillic
+    "ΑAΒBΕEΖZΗHΙIΚKΜMΝNΟOΡPΤTΥYΧXαaγyιiνvοoρpυu"  # Greek
+    "օoոnսuհhզqցg"  # Armenian
+    "ıiɑaɡg"  # Latin itself
+)
+_PLAIN = str.maketrans(_LOOK_ALIKES[::2], _LOOK_ALIKES[1::2])
+_MOST_MARKS = 3  # combining marks on one letter; living scripts need no more
+
+
+def shape(name: str) -> str:
+    """The same for names that look the same: "alice" with a Cyrillic a is no other name."""
+    return folded(normal_name(name).translate(_PLAIN))
+
+
+def overmarked(name: str) -> bool:
+    """Does it begin with a combining mark, or heap them on one letter?"""
+    marks = 0
+    for position, character in enumerate(name):
+        marks = marks + 1 if unicodedata.category(character)[0] == "M" else 0
+        if marks > (_MOST_MARKS if position >= marks else 0):
+            return True
+    return False
+
+
 def masked_email(email: str) -> str:
     """alice@example.com -> a***@example.com; nothing stays nothing."""
     name, at, host = email.rpartition("@")

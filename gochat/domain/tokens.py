@@ -1,6 +1,7 @@
-"""Tokens: JSON Web Tokens (RFC 7519) signed with HS256. Pure computation over a key; sessions live in the repo."""
+"""Tokens: JSON Web Tokens (RFC 7519) signed with HS256. Pure computation over keys; sessions live in the repo."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -8,16 +9,31 @@ import jwt
 
 from gochat.context import SERVICE, Caller
 from gochat.domain import ids
+from gochat.domain.revocation import Revocations
+from gochat.keys import Key
 
 ALGORITHM = "HS256"
 ISSUER = AUDIENCE = "gochat"
 LEEWAY = 5  # seconds that two hosts' clocks may differ
-SERVICE_TTL = 120  # seconds that the halves of a server trust each other's token; renewed at half of it
-ACCESS, REFRESH = "access", "refresh"
+OWN_TTL = 120  # seconds that the halves of a server trust each other's token; renewed at half of it
+REFRESH, SERVICE_KIND = "refresh", "service"
+ACCESS = "access"
+CALLING = (ACCESS, SERVICE_KIND)
+"""The kinds that the authorization metadata takes: a person's, and the service's."""
+
+# What a token may claim to be: kind -> roles, and whether it is a person's, with a session.
+_KINDS = {
+    ACCESS: ({"user", "admin"}, True),
+    REFRESH: ({"user", "admin"}, True),
+    SERVICE_KIND: ({"service", "admin"}, False),
+}
+_HEADER = {"alg", "typ", "kid"}  # nothing that bids us do otherwise: crit, b64, jku, jwk, x5u ...
+_TEXTS = ("sub", "typ", "uid", "role", "sid", "jti")
+_REQUIRED = ["iss", "aud", "iat", "exp", *_TEXTS]
 
 
 class BadTokenError(Exception):
-    """A token that is malformed, forged, expired or of another kind."""
+    """A token that is malformed, forged, expired, of another kind, or of a session that has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +47,19 @@ class Claims:
 
 
 class Tokens:
-    """Signs and verifies with one key."""
+    """Signs with the newest key, verifies with all. revocations: the sessions that have ended."""
 
-    def __init__(self, key: bytes) -> None:
-        self._key = key
+    def __init__(self, keys: Sequence[Key], revocations: Revocations) -> None:
+        self._revocations = revocations
+        self.use(keys)
+
+    def use(self, keys: Sequence[Key]) -> None:
+        """Takes other keys, newest first; what was verified with the old ones is verified anew."""
+        self._newest = keys[0]
+        self._secrets = {key.id: key.secret for key in keys}
         # A client sends the same access token with every call; its signature needs checking once.
         self._decode_cached = lru_cache(maxsize=10_000)(self._decode)
-        self._service = ("", 0.0)  # token, when to renew it
+        self._own = ("", 0.0)  # token, when to renew it
 
     def sign(self, kind: str, caller: Caller, ttl: int, token_id: str = "") -> str:
         """ttl: seconds."""
@@ -54,40 +76,61 @@ class Tokens:
             "iat": now,
             "exp": now + ttl,
         }
-        return jwt.encode(claims, self._key, algorithm=ALGORITHM)
+        return jwt.encode(claims, self._newest.secret, algorithm=ALGORITHM, headers={"kid": self._newest.id})
 
     def for_service(self) -> str:
         """A token with which GoChat calls itself: the same for many calls, so that verifying it is remembered."""
-        token, renew_at = self._service
+        token, renew_at = self._own
         if renew_at <= time.monotonic():
-            token = self.sign(ACCESS, SERVICE, SERVICE_TTL)
-            self._service = token, time.monotonic() + SERVICE_TTL / 2
+            token = self.sign(SERVICE_KIND, SERVICE, OWN_TTL)
+            self._own = token, time.monotonic() + OWN_TTL / 2
         return token
 
-    def verify(self, token: str, kind: str) -> Claims:
-        """Raises BadTokenError."""
+    def verify(self, token: str, *kinds: str) -> Claims:
+        """Raises BadTokenError, and UNAVAILABLE while it is not known which sessions have ended."""
         claims = self._decode_cached(token)
-        if claims.kind != kind:
-            raise BadTokenError(f"this is not {'an' if kind == ACCESS else 'a'} {kind} token")
+        if claims.kind not in kinds:
+            raise BadTokenError(f"a token of kind {claims.kind} does not do here")
         if claims.expires_at + LEEWAY <= time.time():
             raise BadTokenError("the token has expired")
+        # Whether a refresh token's session lasts, the repo says when it is used.
+        if claims.kind == ACCESS and self._revocations.has(claims.caller.session_id):
+            raise BadTokenError("the session of the token has ended")
         return claims
 
     def _decode(self, token: str) -> Claims:
-        required = ["iss", "aud", "sub", "typ", "uid", "role", "sid", "jti", "iat", "exp"]
         try:
+            header = jwt.get_unverified_header(token)
             claims = jwt.decode(
                 token,
-                self._key,
+                self._secrets[header.get("kid", self._newest.id)],
                 algorithms=[ALGORITHM],
                 issuer=ISSUER,
                 audience=AUDIENCE,
                 leeway=LEEWAY,
-                options={"require": required},
+                options={"require": _REQUIRED},
             )
         except jwt.ExpiredSignatureError:
             raise BadTokenError("the token has expired") from None
-        except (jwt.InvalidTokenError, ValueError):
-            raise BadTokenError("the token is malformed or not signed by this server") from None
+        except (jwt.InvalidTokenError, KeyError, ValueError, TypeError):
+            raise _MALFORMED from None
         caller = Caller(claims["uid"], claims["role"], claims["sid"])
+        if not (header.keys() <= _HEADER and _holds_together(claims, caller)):
+            raise _MALFORMED
         return Claims(caller, claims["typ"], claims["jti"], claims["exp"])
+
+
+_MALFORMED = BadTokenError("the token is malformed or not signed by this server")
+
+
+def _holds_together(claims: dict[str, object], caller: Caller) -> bool:
+    """A token that we signed does; this keeps it so for whoever else holds the key."""
+    if not all(isinstance(claims[name], str) for name in _TEXTS) or claims["typ"] not in _KINDS:
+        return False
+    roles, personal = _KINDS[str(claims["typ"])]
+    return (
+        caller.role in roles
+        and bool(caller.user_id) == bool(caller.session_id) == personal
+        and claims["sub"] == (caller.user_id or caller.role)
+        and isinstance(claims["exp"], int)
+    )

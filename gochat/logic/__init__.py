@@ -1,5 +1,6 @@
 """Business rules: LogicService and SessionService, over the repo's services as generated stubs."""
 
+from gochat.api.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.api.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.config import Auth as AuthSettings
@@ -8,13 +9,17 @@ from gochat.logic.auth import Auth
 from gochat.logic.conversations import Conversations
 from gochat.logic.groups import Groups
 from gochat.logic.messages import Messages
+from gochat.logic.sessions import Sessions
 from gochat.logic.users import Users
 
 
-def handlers(repo: RepoServiceStub, store: StoreServiceStub, tokens: Tokens, settings: AuthSettings) -> list[object]:
+def handlers(
+    repo: RepoServiceStub, store: StoreServiceStub, accounts: AccountServiceStub, tokens: Tokens, settings: AuthSettings
+) -> list[object]:
     """One object a noun; together they serve every RPC of the two services."""
     return [
-        Auth(store, tokens, settings),
+        Auth(repo, accounts, tokens, settings),
+        Sessions(accounts),
         Users(store),
         Messages(repo, store),
         Conversations(repo, store),

@@ -1,50 +1,73 @@
-"""Signing in, tokens, sessions."""
+"""Signing in: passwords and refresh tokens in, tokens out."""
 
 import time
-from dataclasses import replace
 
+from gochat.api.account.v1 import account_pb2
+from gochat.api.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.api.logic.v1 import logic_pb2
+from gochat.api.repo.v1 import repo_pb2
+from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.api.session.v1 import session_pb2
-from gochat.api.store.v1 import store_pb2
-from gochat.api.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.config import Auth as Settings
 from gochat.context import Caller, current
-from gochat.domain import ids
-from gochat.domain.tokens import ACCESS, REFRESH, BadTokenError, Tokens
-from gochat.errors import invalid, unauthorized
+from gochat.domain import ids, policy
+from gochat.domain.tokens import ACCESS, CALLING, REFRESH, BadTokenError, Tokens
+from gochat.errors import unauthorized
 
 
 class Auth:
-    def __init__(self, store: StoreServiceStub, tokens: Tokens, settings: Settings) -> None:
-        self._store = store
+    def __init__(self, repo: RepoServiceStub, accounts: AccountServiceStub, tokens: Tokens, settings: Settings) -> None:
+        self._repo = repo
+        self._accounts = accounts
         self._tokens = tokens
         self._settings = settings
 
     def Authenticate(self, request: logic_pb2.AuthRequest) -> logic_pb2.AuthResponse:
-        checked = self._store.CheckCredentials(
-            store_pb2.CheckCredentialsRequest(username=request.username, password=request.password)
-        )
-        refresh_id = ids.new_secret()
-        session = self._store.CreateSession(
-            store_pb2.CreateSessionRequest(
-                user_id=checked.profile.user_id,
-                device_id=request.device_id,
-                refresh_id=refresh_id,
-                expires_at=self._refresh_expiry(),
-            )
-        )
-        access, refresh = self._pair(Caller(checked.profile.user_id, checked.role, session.session_id), refresh_id)
+        opened, access, refresh = self._sign_in(request.username, request.password, request.device_id)
         return logic_pb2.AuthResponse(
             success=True,
             access_token=access,
             refresh_token=refresh,
             expires_in=self._settings.access_ttl,
-            user_info=checked.profile,
+            user_info=opened.profile,
+        )
+
+    def Register(self, request: session_pb2.RegisterRequest) -> session_pb2.RegisterResponse:
+        policy.register(self._settings.registration)
+        created = self._repo.CreateUser(
+            repo_pb2.CreateUserRequest(
+                username=request.username, password=request.password, email=request.email, nickname=request.nickname
+            )
+        )
+        _, access, refresh = self._sign_in(request.username, request.password, request.device_id)
+        return session_pb2.RegisterResponse(
+            user_id=created.user_id,
+            access_token=access,
+            refresh_token=refresh,
+            expires_in=self._settings.access_ttl,
+        )
+
+    def ChangePassword(self, request: session_pb2.ChangePasswordRequest) -> session_pb2.ChangePasswordResponse:
+        caller = policy.personal(current().caller)
+        refresh_id = ids.new_secret()
+        opened = self._accounts.ChangePassword(
+            account_pb2.ChangePasswordRequest(
+                user_id=caller.user_id,
+                old_password=request.old_password,
+                new_password=request.new_password,
+                session_id=caller.session_id,
+                refresh_id=refresh_id,
+                expires_at=self._refresh_expiry(),
+            )
+        )
+        access, refresh = self._pair(Caller(caller.user_id, opened.role, opened.session_id), refresh_id)
+        return session_pb2.ChangePasswordResponse(
+            access_token=access, refresh_token=refresh, expires_in=self._settings.access_ttl
         )
 
     def ValidateToken(self, request: logic_pb2.ValidateTokenRequest) -> logic_pb2.ValidateTokenResponse:
         try:
-            claims = self._tokens.verify(request.token, ACCESS)
+            claims = self._tokens.verify(request.token, *CALLING)
         except BadTokenError:
             return logic_pb2.ValidateTokenResponse(valid=False)
         return logic_pb2.ValidateTokenResponse(
@@ -57,25 +80,31 @@ class Auth:
         except BadTokenError as bad:
             raise unauthorized(str(bad), "BAD_REFRESH_TOKEN") from None
         next_id = ids.new_secret()
-        rotated = self._store.RotateSession(
-            store_pb2.RotateSessionRequest(
+        rotated = self._accounts.RotateSession(
+            account_pb2.RotateSessionRequest(
                 session_id=claims.caller.session_id,
                 refresh_id=claims.token_id,
                 next_refresh_id=next_id,
                 expires_at=self._refresh_expiry(),
             )
         )
-        access, refresh = self._pair(replace(claims.caller, role=rotated.role), next_id)
+        access, refresh = self._pair(Caller(rotated.user_id, rotated.role, claims.caller.session_id), next_id)
         return session_pb2.RefreshTokenResponse(
             access_token=access, refresh_token=refresh, expires_in=self._settings.access_ttl
         )
 
-    def Logout(self, request: session_pb2.LogoutRequest) -> session_pb2.LogoutResponse:  # noqa: ARG002 - it is empty
-        session_id = current().caller.session_id
-        if not session_id:
-            raise invalid("authorization", "must be the token of a session to end")
-        self._store.EndSession(store_pb2.EndSessionRequest(session_id=session_id))
-        return session_pb2.LogoutResponse(success=True)
+    def _sign_in(self, username: str, password: str, device_id: str) -> tuple[account_pb2.SignInResponse, str, str]:
+        refresh_id = ids.new_secret()
+        opened = self._accounts.SignIn(
+            account_pb2.SignInRequest(
+                username=username,
+                password=password,
+                device_id=device_id,
+                refresh_id=refresh_id,
+                expires_at=self._refresh_expiry(),
+            )
+        )
+        return opened, *self._pair(Caller(opened.profile.user_id, opened.role, opened.session_id), refresh_id)
 
     def _refresh_expiry(self) -> int:
         return int((time.time() + self._settings.refresh_ttl) * 1000)

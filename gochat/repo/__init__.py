@@ -1,5 +1,7 @@
-"""Persistence: RepoService and StoreService over SQLite or PostgreSQL."""
+"""Persistence: RepoService, StoreService, AccountService and AuditService over SQLite or PostgreSQL."""
 
+from gochat.repo.accounts import Accounts
+from gochat.repo.audit import Audit
 from gochat.repo.conversations import Conversations
 from gochat.repo.database import Database
 from gochat.repo.groups import Groups
@@ -10,5 +12,5 @@ from gochat.repo.users import Users
 
 
 def handlers(database: Database) -> list[object]:
-    """One object a noun; together they serve every RPC of the two services."""
-    return [noun(database) for noun in (Users, Sessions, Messages, Conversations, Groups, Members)]
+    """One object a noun; together they serve every RPC of these services."""
+    return [noun(database) for noun in (Users, Accounts, Sessions, Messages, Conversations, Groups, Members, Audit)]

@@ -9,6 +9,7 @@ from gochat.api.repo.v1 import repo_pb2
 from gochat.api.store.v1 import store_pb2
 from gochat.domain import ids, limits, policy
 from gochat.errors import invalid
+from gochat.repo.audit import record, record_each
 from gochat.repo.database import Database, Tx
 from gochat.repo.models import Conversation, Member
 from gochat.repo.standing import enter, group, locked_group, role_of
@@ -115,6 +116,8 @@ def found_group(
     tx.run(Conversation.insert(created.__data__))
     enter(tx, created.conversation_id, [owner_id], policy.OWNER, read_seq=0)
     enter(tx, created.conversation_id, others, policy.MEMBER, read_seq=0)
+    record(tx, "group.create", created.conversation_id, owner_id)
+    record_each(tx, "group.add", created.conversation_id, others)
     return created
 
 
@@ -133,6 +136,7 @@ def _edit(tx: Tx, request: repo_pb2.UpdateGroupRequest | store_pb2.EditGroupRequ
         changes["updated_at"] = ids.now_ms()
         tx.run(Conversation.update(changes).where(Conversation.conversation_id == request.group_id))
         edited.__data__.update(changes)
+        record(tx, "group.change", request.group_id)
     return edited
 
 

@@ -7,6 +7,7 @@ from gochat.api.repo.v1 import repo_pb2
 from gochat.api.store.v1 import store_pb2
 from gochat.domain import ids, limits, policy
 from gochat.errors import duplicate, not_found
+from gochat.repo.audit import record, record_each
 from gochat.repo.database import Database, Tx
 from gochat.repo.models import Conversation, Member, RemovedMember, User
 from gochat.repo.standing import enter, group, locked_group, role_of, standing
@@ -26,7 +27,7 @@ class Members:
                 request.user_id,
             )
             policy.join(removed is not None)
-            _admit_one(tx, joined, request.user_id, policy.MEMBER)
+            _admit_one(tx, joined, request.user_id, policy.MEMBER, "group.join")
 
         self._database.write(work)
         return store_pb2.JoinGroupResponse(success=True)
@@ -35,7 +36,7 @@ class Members:
         def work(tx: Tx) -> None:
             left = locked_group(tx, request.group_id)
             policy.leave(_role_within(tx, request.group_id, request.user_id), left.member_count)
-            _dismiss(tx, left, request.user_id)
+            _dismiss(tx, left, request.user_id, "group.leave")
 
         self._database.write(work)
         return store_pb2.LeaveGroupResponse(success=True)
@@ -52,7 +53,7 @@ class Members:
             )
             members = {user_id for (user_id,) in tx.all(here.tuples())}
             added = [user_id for user_id in wanted if user_id not in members]
-            _admit(tx, entered, added, policy.MEMBER)
+            _admit(tx, entered, added, policy.MEMBER, "group.add")
             return added
 
         return store_pb2.AddMembersResponse(added_user_ids=self._database.write(work))
@@ -60,7 +61,7 @@ class Members:
     def AddGroupMember(self, request: repo_pb2.AddGroupMemberRequest) -> repo_pb2.AddGroupMemberResponse:
         self._database.write(
             lambda tx: _admit_one(
-                tx, locked_group(tx, request.group_id), request.user_id, request.role or policy.MEMBER
+                tx, locked_group(tx, request.group_id), request.user_id, request.role or policy.MEMBER, "group.add"
             )
         )
         return repo_pb2.AddGroupMemberResponse(success=True)
@@ -149,8 +150,10 @@ def _role_of_target(tx: Tx, group_id: str, user_id: str) -> str:
     return role
 
 
-def _admit(tx: Tx, entered: Conversation, user_ids: Sequence[str], role: str) -> None:
-    """Makes users who are no members members of a locked group. What was said before them counts as read."""
+def _admit(tx: Tx, entered: Conversation, user_ids: Sequence[str], role: str, action: str) -> None:
+    """Makes users who are no members members of a locked group. What was said before them counts as read.
+
+    action: what the audit log calls it."""
     policy.room_for(len(user_ids), entered.member_count, entered.max_members)
     enter(tx, entered.conversation_id, user_ids, role, read_seq=entered.last_seq)
     tx.run(
@@ -159,13 +162,14 @@ def _admit(tx: Tx, entered: Conversation, user_ids: Sequence[str], role: str) ->
         )
     )
     _count(tx, entered, len(user_ids))
+    record_each(tx, action, entered.conversation_id, user_ids)
 
 
-def _admit_one(tx: Tx, entered: Conversation, user_id: str, role: str) -> None:
+def _admit_one(tx: Tx, entered: Conversation, user_id: str, role: str, action: str) -> None:
     must_exist(tx, [user_id], "user_id")
     if role_of(tx, entered.conversation_id, user_id) is not None:
         raise duplicate("the user is a member of the group", "ALREADY_A_MEMBER", "user_id")
-    _admit(tx, entered, [user_id], role)
+    _admit(tx, entered, [user_id], role, action)
 
 
 def _remove(tx: Tx, group_id: str, user_id: str, operator_id: str) -> None:
@@ -173,13 +177,14 @@ def _remove(tx: Tx, group_id: str, user_id: str, operator_id: str) -> None:
     left = locked_group(tx, group_id)
     role = _role_within(tx, group_id, operator_id) if operator_id else None
     policy.remove(role, _role_of_target(tx, group_id, user_id))
-    _dismiss(tx, left, user_id)
+    _dismiss(tx, left, user_id, "group.remove")
     tx.run(RemovedMember.insert(conversation_id=group_id, user_id=user_id, removed_at=ids.now_ms()))
 
 
-def _dismiss(tx: Tx, left: Conversation, user_id: str) -> None:
+def _dismiss(tx: Tx, left: Conversation, user_id: str, action: str) -> None:
     tx.run(Member.delete().where(Member.conversation_id == left.conversation_id, Member.user_id == user_id))
     _count(tx, left, -1)
+    record(tx, action, left.conversation_id, user_id)
 
 
 def _count(tx: Tx, changed: Conversation, more: int) -> None:
@@ -195,5 +200,6 @@ def _count(tx: Tx, changed: Conversation, more: int) -> None:
 
 def _set_role(tx: Tx, group_id: str, user_id: str, role: str) -> None:
     tx.run(Member.update(role=role).where(Member.conversation_id == group_id, Member.user_id == user_id))
+    record(tx, f"group.role.{role}", group_id, user_id)
     if role == policy.OWNER:
         tx.run(Conversation.update(owner_id=user_id).where(Conversation.conversation_id == group_id))

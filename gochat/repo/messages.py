@@ -10,6 +10,7 @@ from gochat.api.store.v1 import store_pb2
 from gochat.context import current
 from gochat.domain import ids, limits, policy
 from gochat.errors import ChatError, duplicate, invalid, not_found
+from gochat.repo.audit import record
 from gochat.repo.database import Database, Row, Tx, marks
 from gochat.repo.standing import Standing, open_single, standing
 
@@ -259,10 +260,6 @@ def _set_status(tx: Tx, message_id: str, user_id: str, status: int) -> None:
         changes += ", content = '', metadata = ''"
     elif status == READ:
         _move_read(tx, conversation_id, user_id, seq)
-    tx.sql(
-        f"UPDATE messages SET {changes} WHERE conversation_id = ? AND seq = ? AND status < ?",
-        *values,
-        conversation_id,
-        seq,
-        status,
-    )
+    update = f"UPDATE messages SET {changes} WHERE conversation_id = ? AND seq = ? AND status < ?"
+    if tx.sql(update, *values, conversation_id, seq, status).rowcount and status >= RECALLED:
+        record(tx, "message.recall" if status == RECALLED else "message.delete", message_id, user_id)

@@ -17,6 +17,7 @@ class User(Model):
     password_hash = TextField()
     created_at = BigIntegerField()
     updated_at = BigIntegerField()
+    username_shape = TextField(unique=True)
 
     class Meta:
         table_name = "users"
@@ -33,6 +34,14 @@ class Session(Model):
 
     class Meta:
         table_name = "sessions"
+
+
+class EndedSession(Model):
+    session_id = TextField(primary_key=True)
+    ended_at = BigIntegerField()
+
+    class Meta:
+        table_name = "ended_sessions"
 
 
 class Conversation(Model):
@@ -103,3 +112,19 @@ class Message(Model):
     class Meta:
         table_name = "messages"
         primary_key = CompositeKey("conversation_id", "seq")
+
+
+class AuditEvent(Model):
+    event_id = TextField(primary_key=True)
+    at = BigIntegerField()
+    actor_id = TextField()
+    actor_role = TextField()
+    action = TextField()
+    target_id = TextField()
+    detail = TextField()
+    outcome = TextField()
+    peer = TextField()
+    request_id = TextField()
+
+    class Meta:
+        table_name = "audit_log"

@@ -1,9 +1,12 @@
 """Sessions: one a device, known by the id of the one refresh token that still works."""
 
-from gochat.api.store.v1 import store_pb2
+from gochat.api.account.v1 import account_pb2
+from gochat.api.session.v1 import session_pb2
 from gochat.domain import ids
 from gochat.errors import ChatError, unauthorized
+from gochat.repo.audit import REFUSED, record
 from gochat.repo.database import Database, Tx
+from gochat.repo.endings import end
 from gochat.repo.models import Session, User
 from gochat.repo.users import ACTIVE, found
 
@@ -12,38 +15,14 @@ class Sessions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def CreateSession(self, request: store_pb2.CreateSessionRequest) -> store_pb2.CreateSessionResponse:
-        now = ids.now_ms()
-        session_id = ids.new_session()
-        device_id = request.device_id or session_id
-
-        def work(tx: Tx) -> None:
-            _active(tx, request.user_id)
-            tx.run(Session.delete().where(Session.user_id == request.user_id, Session.expires_at <= now))
-            row = {
-                Session.session_id: session_id,
-                Session.user_id: request.user_id,
-                Session.device_id: device_id,
-                Session.refresh_id: request.refresh_id,
-                Session.created_at: now,
-                Session.refreshed_at: now,
-                Session.expires_at: request.expires_at,
-            }
-            # An upsert, since two sign-ins of one device may race.
-            device = (Session.user_id, Session.device_id)
-            tx.run(Session.insert(row).on_conflict(conflict_target=device, preserve=tuple(row)))
-
-        self._database.write(work)
-        return store_pb2.CreateSessionResponse(session_id=session_id)
-
-    def RotateSession(self, request: store_pb2.RotateSessionRequest) -> store_pb2.RotateSessionResponse:
+    def RotateSession(self, request: account_pb2.RotateSessionRequest) -> account_pb2.RotateSessionResponse:
         now = ids.now_ms()
         this = Session.session_id == request.session_id
 
         def work(tx: Tx) -> User | ChatError:
             session = tx.one(Session.select().where(this, Session.expires_at > now))
             if session is None:
-                return _ended()
+                return ended()
             rotated = tx.run(
                 Session.update(
                     refresh_id=request.next_refresh_id, refreshed_at=now, expires_at=request.expires_at
@@ -51,27 +30,94 @@ class Sessions:
             )
             if not rotated:
                 # A refresh token that was used before: a copy is abroad, so the session ends, for both holders.
-                tx.run(Session.delete().where(this))
-                return _ended()
-            return _active(tx, session.user_id)
+                end(tx, [request.session_id])
+                record(tx, "session.reuse", session.user_id, request.session_id, REFUSED)
+                return ended()
+            return active(tx, session.user_id)
 
         # The refusal is returned and not raised within: raising would take the end of the session back.
         user = self._database.write(work)
         if isinstance(user, ChatError):
             raise user
-        return store_pb2.RotateSessionResponse(user_id=user.user_id, role=user.role)
+        return account_pb2.RotateSessionResponse(user_id=user.user_id, role=user.role)
 
-    def EndSession(self, request: store_pb2.EndSessionRequest) -> store_pb2.EndSessionResponse:
-        self._database.write(lambda tx: tx.run(Session.delete().where(Session.session_id == request.session_id)))
-        return store_pb2.EndSessionResponse(success=True)
+    def EndSession(self, request: account_pb2.EndSessionRequest) -> account_pb2.EndSessionResponse:
+        def work(tx: Tx) -> bool:
+            session = owned(tx, request.session_id, request.user_id)
+            if session is not None:
+                end(tx, [request.session_id])
+                record(tx, "session.end", session.user_id, request.session_id)
+            return session is not None
+
+        return account_pb2.EndSessionResponse(ended=self._database.write(work))
+
+    def ListUserSessions(self, request: account_pb2.ListUserSessionsRequest) -> account_pb2.ListUserSessionsResponse:
+        his = (Session.user_id == request.user_id) & (Session.expires_at > ids.now_ms())
+        latest_first = (Session.refreshed_at.desc(), Session.session_id)
+
+        def work(tx: Tx) -> list[Session]:
+            found(tx, request.user_id)
+            return tx.all(Session.select().where(his).order_by(*latest_first))
+
+        sessions = [
+            session_pb2.Session(
+                session_id=session.session_id,
+                device_id=session.device_id,
+                created_at=session.created_at,
+                refreshed_at=session.refreshed_at,
+                expires_at=session.expires_at,
+            )
+            for session in self._database.read(work)
+        ]
+        return account_pb2.ListUserSessionsResponse(sessions=sessions)
+
+    def ListEndedSessions(self, request: account_pb2.ListEndedSessionsRequest) -> account_pb2.ListEndedSessionsResponse:
+        now = ids.now_ms()
+        rows = self._database.read(
+            lambda tx: tx.rows("SELECT session_id FROM ended_sessions WHERE ended_at >= ?", request.since),
+            one_statement=True,
+        )
+        return account_pb2.ListEndedSessionsResponse(session_ids=[session_id for (session_id,) in rows], now=now)
 
 
-def _active(tx: Tx, user_id: str) -> User:
-    user = found(tx, user_id)
+def active(tx: Tx, user_id: str) -> User:
+    """The user, who stays so until the commit. Raises NOT_FOUND, UNAUTHORIZED."""
+    user = found(tx, user_id, lock=True)
     if user.status != ACTIVE:
         raise unauthorized("the user is not active", "USER_NOT_ACTIVE")
     return user
 
 
-def _ended() -> ChatError:
+def owned(tx: Tx, session_id: str, user_id: str) -> Session | None:
+    """user_id: "" for anyone's."""
+    this = Session.session_id == session_id
+    session: Session | None = tx.one(Session.select().where(this & (Session.user_id == user_id) if user_id else this))
+    return session
+
+
+def ended() -> ChatError:
     return unauthorized("the session has ended; sign in again", "SESSION_ENDED")
+
+
+def replace_session(tx: Tx, user_id: str, device_id: str, refresh_id: str, expires_at: int) -> str:
+    """Opens the session of a device, in place of the one that it had; returns its id."""
+    session_id = ids.new_session()
+    now = ids.now_ms()
+    row = {
+        Session.session_id: session_id,
+        Session.user_id: user_id,
+        Session.device_id: device_id or session_id,
+        Session.refresh_id: refresh_id,
+        Session.created_at: now,
+        Session.refreshed_at: now,
+        Session.expires_at: expires_at,
+    }
+    replaced = Session.select(Session.session_id).where(Session.user_id == user_id, Session.device_id == device_id)
+    end(tx, [old for (old,) in tx.all(replaced.tuples())])
+    tx.run(Session.insert(row))
+    record(tx, "session.begin", user_id, session_id)
+    return session_id
+
+
+def forget_expired(tx: Tx, user_id: str) -> None:
+    tx.run(Session.delete().where(Session.user_id == user_id, Session.expires_at <= ids.now_ms()))

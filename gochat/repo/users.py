@@ -8,13 +8,16 @@ from gochat.api.common.v1 import common_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.store.v1 import store_pb2
 from gochat.domain import ids, limits
-from gochat.domain.text import folded, normal_name
-from gochat.errors import duplicate, not_found, unauthorized
+from gochat.domain.text import folded, normal_name, shape
+from gochat.errors import duplicate, not_found
 from gochat.repo import passwords
+from gochat.repo.audit import record
 from gochat.repo.database import Database, Tx, marks
+from gochat.repo.endings import end_all
 from gochat.repo.models import User
 
 ACTIVE, DISABLED, DELETED = 1, 2, 3
+STATUSES = {ACTIVE: "active", DISABLED: "disabled", DELETED: "deleted"}
 
 # By hand, since looking a user up is what is done most: Peewee takes ten times as long to say the same.
 _COLUMNS = User._meta.sorted_field_names
@@ -33,6 +36,7 @@ class Users:
             user_id=ids.new_user(),
             username=username,
             username_key=folded(username),
+            username_shape=shape(username),
             email=request.email,
             nickname=nickname,
             nickname_key=folded(nickname),
@@ -44,9 +48,13 @@ class Users:
             created_at=now,
             updated_at=now,
         )
-        created = self._database.write(lambda tx: tx.run(User.insert(user.__data__).on_conflict_ignore().as_rowcount()))
-        if not created:
-            raise duplicate("the username is taken", "USERNAME_TAKEN", "username")
+
+        def work(tx: Tx) -> None:
+            if not tx.run(User.insert(user.__data__).on_conflict_ignore().as_rowcount()):
+                raise duplicate("the username is taken, or looks like one that is", "USERNAME_TAKEN", "username")
+            record(tx, "user.create", user.user_id)
+
+        self._database.write(work)
         return repo_pb2.CreateUserResponse(user_id=user.user_id, user=_user(user))
 
     def GetUser(self, request: repo_pb2.GetUserRequest) -> repo_pb2.GetUserResponse:
@@ -62,36 +70,35 @@ class Users:
 
     def UpdateUser(self, request: repo_pb2.UpdateUserRequest) -> repo_pb2.UpdateUserResponse:
         changes = {"nickname": request.nickname, "avatar": request.avatar, "status": request.status}
-        user = self._database.write(lambda tx: _changed(tx, request.user_id, changes))
-        return repo_pb2.UpdateUserResponse(success=True, user=_user(user))
 
-    def SetUserRole(self, request: store_pb2.SetUserRoleRequest) -> store_pb2.SetUserRoleResponse:
-        self._database.write(lambda tx: _changed(tx, request.user_id, {"role": request.role}))
-        return store_pb2.SetUserRoleResponse(success=True)
+        def work(tx: Tx) -> User:
+            before = found(tx, request.user_id, lock=True)
+            user = changed(tx, request.user_id, changes)
+            if user.status != before.status:
+                end_all(tx, request.user_id)
+                record(tx, "user.status", request.user_id, STATUSES[user.status])
+            elif user.updated_at != before.updated_at:
+                record(tx, "user.change", request.user_id)
+            return user
+
+        user = self._database.write(work)
+        return repo_pb2.UpdateUserResponse(success=True, user=_user(user))
 
     def GetProfile(self, request: store_pb2.GetProfileRequest) -> store_pb2.GetProfileResponse:
         user = self._database.read(lambda tx: found(tx, request.user_id), one_statement=True)
         if user.status == DELETED:
             raise not_found("user", "user_id")
-        return store_pb2.GetProfileResponse(profile=_profile(user))
+        return store_pb2.GetProfileResponse(profile=profile(user))
 
     def UpdateProfile(self, request: store_pb2.UpdateProfileRequest) -> store_pb2.UpdateProfileResponse:
         changes = {"nickname": request.nickname, "avatar": request.avatar, "bio": request.bio}
 
         def work(tx: Tx) -> User:
             must_exist(tx, [request.user_id], "user_id")
-            return _changed(tx, request.user_id, changes)
+            record(tx, "user.change", request.user_id)
+            return changed(tx, request.user_id, changes)
 
-        return store_pb2.UpdateProfileResponse(profile=_profile(self._database.write(work)))
-
-    def CheckCredentials(self, request: store_pb2.CheckCredentialsRequest) -> store_pb2.CheckCredentialsResponse:
-        key = folded(request.username)
-        user = self._database.read(lambda tx: tx.one(User.select().where(User.username_key == key)), one_statement=True)
-        # The hash is compared outside of any transaction, since that takes long, and whoever is asked for.
-        right = passwords.matches(user.password_hash if user else None, request.password)
-        if not right or user.status != ACTIVE:
-            raise unauthorized("unknown username or wrong password", "BAD_CREDENTIALS")
-        return store_pb2.CheckCredentialsResponse(profile=_profile(user), role=user.role)
+        return store_pb2.UpdateProfileResponse(profile=profile(self._database.write(work)))
 
     def FindUsers(self, request: store_pb2.FindUsersRequest) -> store_pb2.FindUsersResponse:
         page, limit = limits.page_of(request.pagination)
@@ -118,9 +125,9 @@ class Users:
         )
 
 
-def found(tx: Tx, user_id: str) -> User:
-    """Raises NOT_FOUND for the field user_id."""
-    row = tx.row(_BY_ID, user_id)
+def found(tx: Tx, user_id: str, *, lock: bool = False) -> User:
+    """lock: until the commit nobody else changes the user. Raises NOT_FOUND for the field user_id."""
+    row = tx.row(_BY_ID + tx.lock if lock else _BY_ID, user_id)
     if row is None:
         raise not_found("user", "user_id")
     return User(**dict(zip(_COLUMNS, row, strict=True)))
@@ -137,7 +144,7 @@ def must_exist(tx: Tx, user_ids: list[str], field: str) -> None:
         raise error
 
 
-def _changed(tx: Tx, user_id: str, changes: dict[str, Any]) -> User:
+def changed(tx: Tx, user_id: str, changes: dict[str, Any]) -> User:
     """The user after the changes that are not empty or 0."""
     changes = {name: value for name, value in changes.items() if value}
     if "nickname" in changes:
@@ -160,7 +167,7 @@ def _user(user: User) -> common_pb2.User:
     )
 
 
-def _profile(user: User) -> common_pb2.UserProfile:
+def profile(user: User) -> common_pb2.UserProfile:
     return common_pb2.UserProfile(
         user_id=user.user_id,
         username=user.username,

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from gochat.domain import limits
-from gochat.domain.policy import ACCESS, Access
+from gochat.domain.access import RULES, Rule
 
 Handler = Callable[[Any], Any]
 
@@ -24,7 +24,7 @@ class Method:
     """One RPC with its handler. Calling it checks the form of the request, then runs the handler."""
 
     path: str
-    access: Access
+    rule: Rule
     request_class: type[Message]
     response_class: type[Message]
     handler: Handler
@@ -72,10 +72,10 @@ def bind(services: Iterable[ServiceDescriptor], handlers: Iterable[object]) -> d
 
 def _method(rpc: MethodDescriptor, handler: Handler) -> Method:
     path = path_of(rpc)
-    if path not in ACCESS:
-        raise BindError(f"{path}: no policy says who may call it")
+    if path not in RULES:
+        raise BindError(f"{path}: no rule says who may call it")
     try:
         limits.form_of(rpc.input_type)
     except KeyError as field:
         raise BindError(f"{path}: no rule for the form of {field}") from None
-    return Method(path, ACCESS[path], GetMessageClass(rpc.input_type), GetMessageClass(rpc.output_type), handler)
+    return Method(path, RULES[path], GetMessageClass(rpc.input_type), GetMessageClass(rpc.output_type), handler)

@@ -8,11 +8,13 @@ from typing import Any
 
 import grpc
 
+from gochat.config import Tls
 from gochat.context import LONGEST_DEADLINE, current
 from gochat.errors import ChatError, deadline_exceeded, internal
-from gochat.rpc.guard import AUTHORIZATION, ERROR_MODE, REASONS, REQUEST_ID
+from gochat.rpc.guard import ACTOR, AUTHORIZATION, ERROR_MODE, REASONS, REQUEST_ID
 from gochat.rpc.local import UnaryChannel
 from gochat.rpc.status import from_rpc_error
+from gochat.rpc.tls import open_channel
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +46,13 @@ class NetworkChannel(UnaryChannel):
     """
 
     def __init__(
-        self, address: str, credential: Callable[[], str] = lambda: "", repeatable: Repeatable = lambda *_: False
+        self,
+        address: str,
+        tls: Tls,
+        credential: Callable[[], str] = lambda: "",
+        repeatable: Repeatable = lambda *_: False,
     ) -> None:
-        self._channel = grpc.insecure_channel(address, options=OPTIONS)
+        self._channel = open_channel(address, tls, OPTIONS)
         self._credential = credential
         self._repeatable = repeatable
 
@@ -77,11 +83,13 @@ class NetworkChannel(UnaryChannel):
         remaining = outer.remaining()
         if remaining <= 0:
             raise deadline_exceeded()
-        metadata = (
+        metadata = [
             (AUTHORIZATION, f"Bearer {self._credential()}"),
-            (REQUEST_ID, outer.request_id),
             (ERROR_MODE, "status"),  # whatever the other side does for callers who do not ask
-        )
+        ]
+        if outer.peer:  # somebody's call is in hand
+            actor = f"{outer.actor.user_id}|{outer.actor.role}|{outer.peer}"
+            metadata += [(REQUEST_ID, outer.request_id), (ACTOR, actor)]
         return remote(request, timeout=min(remaining, LONGEST_DEADLINE), metadata=metadata)
 
 

@@ -1,13 +1,13 @@
 """What stands between the wire and a handler: request id, authentication, access, parsing, error mapping.
 
 The order of a call: name it (request id) so that any answer can be traced; authenticate before a byte of the request
-is parsed; refuse who has no access; parse; then the bound method checks the form and runs the handler.
+is parsed; refuse who has no access or calls too often; parse; then the bound method checks the form and runs the
+handler.
 """
 
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -15,30 +15,37 @@ from google.protobuf.message import DecodeError
 
 from gochat.context import LONGEST_DEADLINE, NOBODY, Call, Caller, entered
 from gochat.domain import ids
-from gochat.domain.policy import Access
-from gochat.domain.tokens import ACCESS, BadTokenError, Tokens
+from gochat.domain.access import Access
+from gochat.domain.tokens import CALLING, BadTokenError, Tokens
 from gochat.errors import ChatError, denied, internal, invalid, unauthorized
 from gochat.rpc.bind import Method
 from gochat.rpc.status import DETAILS_KEY, STATUS_BY_NUMBER, to_body, to_status
+from gochat.rpc.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
 AUTHORIZATION = "authorization"
 REQUEST_ID = "x-request-id"
 ERROR_MODE = "x-gochat-error-mode"
+FORWARDED_FOR = "x-forwarded-for"
+ACTOR = "x-gochat-actor"
+"""What the logic half tells the repo half, for the audit log: user id, role and network address, with | between."""
+
 REASONS = frozenset({"NO_TOKEN", "BAD_TOKEN", "NOT_A_SERVICE"})
 """The reasons with which a caller is turned away here, before any handler."""
 
 
-@dataclass(frozen=True)
 class Guard:
     """error_mode: "status" or "body", for callers who do not ask for one."""
 
-    tokens: Tokens
-    error_mode: str = "status"
+    def __init__(self, tokens: Tokens, throttle: Throttle, error_mode: str = "status") -> None:
+        self._tokens = tokens
+        self._throttle = throttle
+        self._error_mode = error_mode
 
     def wrap(self, method: Method) -> Callable[[bytes, grpc.ServicerContext], Any]:
         """The behaviour that a grpcio server runs for this method, from request bytes to response message."""
+        rate = method.rule.rate
 
         def behaviour(data: bytes, context: grpc.ServicerContext) -> Any:
             metadata = context.invocation_metadata()
@@ -49,12 +56,19 @@ class Guard:
             response: Any = None
             remaining = context.time_remaining()
             deadline = started + min(LONGEST_DEADLINE, remaining if remaining is not None else LONGEST_DEADLINE)
-            with entered(Call(NOBODY, request_id, deadline)):
+            peer = self._throttle.address(context.peer(), headers.get(FORWARDED_FOR, ""))
+            with entered(Call(NOBODY, request_id, deadline, NOBODY, peer)):
                 try:
-                    caller = self._admit(method, metadata)
-                    request = _parse(method, data)
-                    with entered(Call(caller, request_id, deadline)):
-                        response = method(request)
+                    caller = self._authenticate(method, metadata)
+                    self._throttle.admit(rate, caller, peer)
+                    try:
+                        request = _parse(method, data)
+                        actor, origin = _origin(caller, peer, headers)
+                        with entered(Call(caller, request_id, deadline, actor, origin)):
+                            response = method(request)
+                    except ChatError as raised:
+                        error = raised
+                    self._throttle.done(rate, peer, error)
                 except ChatError as raised:
                     error = raised
                 except Exception:
@@ -67,17 +81,18 @@ class Guard:
 
         return behaviour
 
-    def _admit(self, method: Method, metadata: Any) -> Caller:
-        if method.access is Access.ANYONE:
+    def _authenticate(self, method: Method, metadata: Any) -> Caller:
+        access = method.rule.access
+        if access is Access.ANYONE:
             return NOBODY
         given = [value for key, value in metadata if key == AUTHORIZATION]
         if len(given) != 1 or not isinstance(given[0], str) or given[0][:7].lower() != "bearer ":
             raise unauthorized("send the metadata authorization: Bearer <access token>, once", "NO_TOKEN")
         try:
-            caller = self.tokens.verify(given[0][7:], ACCESS).caller
+            caller = self._tokens.verify(given[0][7:], *CALLING).caller
         except BadTokenError as bad:
             raise unauthorized(str(bad), "BAD_TOKEN") from None
-        if method.access is Access.SERVICE and not caller.privileged:
+        if access is Access.SERVICE and not caller.privileged:
             raise denied("this service takes tokens of role service or admin only", "NOT_A_SERVICE")
         return caller
 
@@ -95,7 +110,7 @@ class Guard:
         if error is None:
             context.set_trailing_metadata(trailing)
             return response
-        if headers.get(ERROR_MODE, self.error_mode) == "body":
+        if headers.get(ERROR_MODE, self._error_mode) == "body":
             context.set_trailing_metadata(trailing)
             return method.response_class(error=to_body(error))
         details = to_status(error, request_id).SerializeToString()
@@ -107,7 +122,19 @@ class Guard:
 def _request_id(headers: Mapping[str, str]) -> str:
     """The caller's, if it is fit for a log line; else a new one."""
     given = headers.get(REQUEST_ID, "")
-    return given if 0 < len(given) <= 128 and given.isascii() and given.isprintable() else ids.new_secret()
+    return given if _is_word(given) else ids.new_secret()
+
+
+def _origin(caller: Caller, peer: str, headers: Mapping[str, str]) -> tuple[Caller, str]:
+    """Who stands behind the call and where. Only a service is believed when it says that it calls for another."""
+    if caller.role == "service" and _is_word(told := headers.get(ACTOR, "")) and told.count("|") == 2:
+        user_id, role, peer = told.split("|")
+        return Caller(user_id, role), peer
+    return caller, peer
+
+
+def _is_word(text: str) -> bool:
+    return 0 < len(text) <= 128 and text.isascii() and text.isprintable()
 
 
 def _parse(method: Method, data: bytes) -> Any:

@@ -1,5 +1,6 @@
 """The error on the wire: a gRPC status with google.rpc details, and back again; or a field of the response."""
 
+import math
 import time
 
 import grpc
@@ -9,6 +10,7 @@ from gochat.api.common.v1 import common_pb2
 from gochat.errors import DOMAIN, ChatError, deadline_exceeded, internal, unavailable
 
 DETAILS_KEY = "grpc-status-details-bin"
+RETRY_AFTER = "retry_after_ms"
 STATUS_BY_NUMBER: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -17,7 +19,8 @@ def to_body(error: ChatError) -> common_pb2.Error:
 
 
 def to_status(error: ChatError, request_id: str) -> status_pb2.Status:
-    """google.rpc.Status with ErrorInfo, the specification's ErrorResponse and, for bad fields, BadRequest."""
+    """google.rpc.Status with ErrorInfo, the specification's ErrorResponse, for bad fields BadRequest, for rate limits
+    RetryInfo."""
     details = [
         error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN),
         common_pb2.ErrorResponse(
@@ -35,6 +38,10 @@ def to_status(error: ChatError, request_id: str) -> status_pb2.Status:
                 field_violations=[violation(field=name, description=rule) for name, rule in error.fields.items()]
             )
         )
+    if error.retry_after:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMilliseconds(_retry_ms(error))
+        details.append(retry)
     status = status_pb2.Status(code=error.status, message=error.message)
     for detail in details:
         status.details.add().Pack(detail)
@@ -50,7 +57,8 @@ def from_rpc_error(error: grpc.RpcError) -> ChatError:
         answer = common_pb2.ErrorResponse()
         if any(detail.Unpack(answer) for detail in status.details):
             fields = dict(answer.details)
-            return ChatError(answer.code, answer.message, fields.pop("reason", ""), fields, status.code)
+            reason, retry_after = fields.pop("reason", ""), int(fields.pop(RETRY_AFTER, "0")) / 1000
+            return ChatError(answer.code, answer.message, reason, fields, status.code, retry_after)
     if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
         return deadline_exceeded()
     if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
@@ -59,4 +67,9 @@ def from_rpc_error(error: grpc.RpcError) -> ChatError:
 
 
 def _details(error: ChatError) -> dict[str, str]:
-    return {"reason": error.reason, **error.fields}
+    retry = {RETRY_AFTER: str(_retry_ms(error))} if error.retry_after else {}
+    return {"reason": error.reason, **error.fields, **retry}
+
+
+def _retry_ms(error: ChatError) -> int:
+    return math.ceil(error.retry_after * 1000)

@@ -3,10 +3,10 @@
 import pytest
 from google.protobuf.message import Message
 
+from gochat.api.account.v1 import account_pb2
 from gochat.api.common.v1.common_pb2 import ERROR_CODE_INVALID_PARAMS, PaginationRequest
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
-from gochat.api.store.v1 import store_pb2
 from gochat.app import LOGIC_SERVICES, REPO_SERVICES
 from gochat.domain import limits
 from gochat.errors import ChatError
@@ -64,7 +64,7 @@ def test_every_required_field_and_special_form_is_one_of_the_contract() -> None:
         (repo_pb2.UpdateMessageStatusRequest(message_id="m", user_id="u", status=1), "status"),
         (repo_pb2.AddGroupMemberRequest(group_id="g", user_id="u", role="owner"), "role"),
         (repo_pb2.GetMessagesRequest(conversation_id="c", offset=-1), "offset"),
-        (store_pb2.SetUserRoleRequest(user_id="u", role="owner"), "role"),
+        (account_pb2.SetUserRoleRequest(user_id="u", role="owner"), "role"),
     ],
 )
 def test_a_bad_field_is_named_with_its_rule(request_: Message, field: str) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gochat.domain.text import folded, masked_email, normal_name
+from gochat.domain.text import folded, masked_email, normal_name, overmarked, shape
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,20 @@ def test_a_kept_name_keeps_its_case() -> None:
 )
 def test_a_masked_email_shows_one_character(email: str, shown: str) -> None:
     assert masked_email(email) == shown
+
+
+@pytest.mark.parametrize("other", ["аlice", "ALICE", "Αlice", "ａｌіcе", "alıce"])
+def test_names_that_look_the_same_have_one_shape(other: str) -> None:
+    assert shape("alice") == shape(other)
+
+
+def test_names_that_look_different_have_shapes_of_their_own() -> None:
+    names = ["alice", "alicia", "a1ice", "алиса", "Αλίκη", "小明", "álice"]
+    assert len({shape(name) for name in names}) == len(names)
+
+
+def test_heaped_marks_are_told_from_living_scripts() -> None:
+    assert overmarked("\u0301alice")
+    assert overmarked("a" + "\u0336" * 4)
+    for name in ("alice", "", "นที่รัก", "हिन्दी", "Việt", "e\u0301" * 10):
+        assert not overmarked(name)

@@ -9,12 +9,11 @@ from typing import Any
 import grpc
 import pytest
 
+from gochat.api.account.v1 import account_pb2
 from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
+from gochat.api.repo.v1 import repo_pb2
 from gochat.api.session.v1 import session_pb2
-from gochat.api.store.v1 import store_pb2
-from gochat.context import Caller
-from gochat.domain.tokens import ACCESS, Tokens
-from tests.harness import PASSWORD, Deployment, as_service, bearer, caller, every_message, fresh, refused
+from tests.harness import PASSWORD, Deployment, as_service, caller, every_message, fresh, refused
 
 CROWD, EACH = 50, 20
 
@@ -23,8 +22,8 @@ class Client:
     """A user on a connection of his own; `client.SendMessage(content=...)` as with Person."""
 
     def __init__(self, app: Deployment, user_id: str) -> None:
-        token = Tokens((app.data / "signing.key").read_bytes()).sign(ACCESS, Caller(user_id, "user"), 3600)
-        self.id, self.metadata = user_id, bearer(token)
+        username = app.repo.GetUser(repo_pb2.GetUserRequest(user_id=user_id), metadata=app.service).user.username
+        self.id, self.metadata = user_id, app.signed_in(user_id, username).metadata
         self.channel = grpc.insecure_channel(app.address, options=(("grpc.use_local_subchannel_pool", 1),))
         self._stub = logic_pb2_grpc.LogicServiceStub(self.channel)
 
@@ -156,10 +155,12 @@ def test_a_refresh_token_presented_many_times_at_once_works_once(app: Deployment
 
 
 def test_racing_sign_ins_on_one_device_leave_one_session(app: Deployment, crowd: list[Client]) -> None:
-    create = caller(app.store, store_pb2, "StoreService", "CreateSession", app.service)
-    rotate = caller(app.store, store_pb2, "StoreService", "RotateSession", app.service)
+    username = crowd[0].GetUserProfile().profile.username
+    create = caller(app.account, account_pb2, "AccountService", "SignIn", app.service)
+    rotate = caller(app.account, account_pb2, "AccountService", "RotateSession", app.service)
     for _ in range(10):
-        sign_in = partial(create, user_id=crowd[0].id, device_id=fresh("phone"), refresh_id="r", expires_at=2**42)
+        device = {"username": username, "password": PASSWORD, "device_id": fresh("phone")}
+        sign_in = partial(create, refresh_id="r", expires_at=2**42, **device)
         sessions = together([sign_in] * 8)
         assert not [answer for answer in sessions if isinstance(answer, grpc.StatusCode)]
         use = partial(rotate, refresh_id="r", next_refresh_id="s", expires_at=2**42)

@@ -49,6 +49,7 @@ def test_usernames_are_kept_in_nfkc(app: Deployment) -> None:
         ("name{}", "ｎａｍｅ{}"),
         ("Ὀδυσσεύς{}", "ὈΔΥΣΣΕΎΣ{}"),
         ("fish{}", "ﬁsh{}"),
+        ("paypal{}", "pаypаl{}"),
     ],
 )
 def test_a_username_is_unique_regardless_of_case_and_spelling(app: Deployment, taken: str, wanted: str) -> None:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from gochat.api.common.v1 import common_pb2 as gochat_dot_api_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#gochat/api/session/v1/session.proto\x12\x15gochat.api.session.v1\x1a!gochat/api/common/v1/common.proto\",\n\x13RefreshTokenRequest\x12\x15\n\rrefresh_token\x18\x01 \x01(\t\"\x83\x01\n\x14RefreshTokenResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x15\n\rrefresh_token\x18\x02 \x01(\t\x12\x12\n\nexpires_in\x18\x03 \x01(\x03\x12*\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"\x0f\n\rLogoutRequest\"M\n\x0eLogoutResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12*\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error2\xd5\x01\n\x0eSessionService\x12g\n\x0cRefreshToken\x12*.gochat.api.session.v1.RefreshTokenRequest\x1a+.gochat.api.session.v1.RefreshTokenResponse\x12Z\n\x06Logout\x12$.gochat.api.session.v1.LogoutRequest\x1a%.gochat.api.session.v1.LogoutResponse\"\x03\x90\x02\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#gochat/api/session/v1/session.proto\x12\x15gochat.api.session.v1\x1a!gochat/api/common/v1/common.proto\"\x7f\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12\x12\n\ncreated_at\x18\x03 \x01(\x03\x12\x14\n\x0crefreshed_at\x18\x04 \x01(\x03\x12\x12\n\nexpires_at\x18\x05 \x01(\x03\x12\x0f\n\x07\x63urrent\x18\x06 \x01(\x08\",\n\x13RefreshTokenRequest\x12\x15\n\rrefresh_token\x18\x01 \x01(\t\"\x83\x01\n\x14RefreshTokenResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x15\n\rrefresh_token\x18\x02 \x01(\t\x12\x12\n\nexpires_in\x18\x03 \x01(\x03\x12*\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"\x0f\n\rLogoutRequest\"M\n\x0eLogoutResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12*\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"&\n\x13ListSessionsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"t\n\x14ListSessionsResponse\x12\x30\n\x08sessions\x18\x01 \x03(\x0b\x32\x1e.gochat.api.session.v1.Session\x12*\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"*\n\x14RevokeSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"T\n\x15RevokeSessionResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12*\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"C\n\x15\x43hangePasswordRequest\x12\x14\n\x0cold_password\x18\x01 \x01(\t\x12\x14\n\x0cnew_password\x18\x02 \x01(\t\"\x85\x01\n\x16\x43hangePasswordResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x15\n\rrefresh_token\x18\x02 \x01(\t\x12\x12\n\nexpires_in\x18\x03 \x01(\x03\x12*\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"i\n\x0fRegisterRequest\x12\x10\n\x08username\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\x12\x10\n\x08nickname\x18\x04 \x01(\t\x12\x11\n\tdevice_id\x18\x05 \x01(\t\"\x90\x01\n\x10RegisterResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x02 \x01(\t\x12\x15\n\rrefresh_token\x18\x03 \x01(\t\x12\x12\n\nexpires_in\x18\x04 \x01(\x03\x12*\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error2\xfb\x04\n\x0eSessionService\x12g\n\x0cRefreshToken\x12*.gochat.api.session.v1.RefreshTokenRequest\x1a+.gochat.api.session.v1.RefreshTokenResponse\x12Z\n\x06Logout\x12$.gochat.api.session.v1.LogoutRequest\x1a%.gochat.api.session.v1.LogoutResponse\"\x03\x90\x02\x02\x12l\n\x0cListSessions\x12*.gochat.api.session.v1.ListSessionsRequest\x1a+.gochat.api.session.v1.ListSessionsResponse\"\x03\x90\x02\x01\x12j\n\rRevokeSession\x12+.gochat.api.session.v1.RevokeSessionRequest\x1a,.gochat.api.session.v1.RevokeSessionResponse\x12m\n\x0e\x43hangePassword\x12,.gochat.api.session.v1.ChangePasswordRequest\x1a-.gochat.api.session.v1.ChangePasswordResponse\x12[\n\x08Register\x12&.gochat.api.session.v1.RegisterRequest\x1a\'.gochat.api.session.v1.RegisterResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,14 +34,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SESSIONSERVICE'].methods_by_name['Logout']._loaded_options = None
   _globals['_SESSIONSERVICE'].methods_by_name['Logout']._serialized_options = b'\220\002\002'
-  _globals['_REFRESHTOKENREQUEST']._serialized_start=97
-  _globals['_REFRESHTOKENREQUEST']._serialized_end=141
-  _globals['_REFRESHTOKENRESPONSE']._serialized_start=144
-  _globals['_REFRESHTOKENRESPONSE']._serialized_end=275
-  _globals['_LOGOUTREQUEST']._serialized_start=277
-  _globals['_LOGOUTREQUEST']._serialized_end=292
-  _globals['_LOGOUTRESPONSE']._serialized_start=294
-  _globals['_LOGOUTRESPONSE']._serialized_end=371
-  _globals['_SESSIONSERVICE']._serialized_start=374
-  _globals['_SESSIONSERVICE']._serialized_end=587
+  _globals['_SESSIONSERVICE'].methods_by_name['ListSessions']._loaded_options = None
+  _globals['_SESSIONSERVICE'].methods_by_name['ListSessions']._serialized_options = b'\220\002\001'
+  _globals['_SESSION']._serialized_start=97
+  _globals['_SESSION']._serialized_end=224
+  _globals['_REFRESHTOKENREQUEST']._serialized_start=226
+  _globals['_REFRESHTOKENREQUEST']._serialized_end=270
+  _globals['_REFRESHTOKENRESPONSE']._serialized_start=273
+  _globals['_REFRESHTOKENRESPONSE']._serialized_end=404
+  _globals['_LOGOUTREQUEST']._serialized_start=406
+  _globals['_LOGOUTREQUEST']._serialized_end=421
+  _globals['_LOGOUTRESPONSE']._serialized_start=423
+  _globals['_LOGOUTRESPONSE']._serialized_end=500
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=502
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=540
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=542
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=658
+  _globals['_REVOKESESSIONREQUEST']._serialized_start=660
+  _globals['_REVOKESESSIONREQUEST']._serialized_end=702
+  _globals['_REVOKESESSIONRESPONSE']._serialized_start=704
+  _globals['_REVOKESESSIONRESPONSE']._serialized_end=788
+  _globals['_CHANGEPASSWORDREQUEST']._serialized_start=790
+  _globals['_CHANGEPASSWORDREQUEST']._serialized_end=857
+  _globals['_CHANGEPASSWORDRESPONSE']._serialized_start=860
+  _globals['_CHANGEPASSWORDRESPONSE']._serialized_end=993
+  _globals['_REGISTERREQUEST']._serialized_start=995
+  _globals['_REGISTERREQUEST']._serialized_end=1100
+  _globals['_REGISTERRESPONSE']._serialized_start=1103
+  _globals['_REGISTERRESPONSE']._serialized_end=1247
+  _globals['_SESSIONSERVICE']._serialized_start=1250
+  _globals['_SESSIONSERVICE']._serialized_end=1885
 # @@protoc_insertion_point(module_scope)

@@ -27,7 +27,8 @@ if _version_not_supported:
 
 class SessionServiceStub:
     """SessionService keeps and ends the sessions that LogicService.Authenticate opens. A session belongs to one
-    device of one user; signing in again on the same device replaces it.
+    device of one user; signing in again on the same device replaces it. A session that has ended takes its access
+    tokens with it, everywhere, within 5 seconds.
     """
 
     def __init__(self, channel):
@@ -46,25 +47,79 @@ class SessionServiceStub:
                 request_serializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.LogoutRequest.SerializeToString,
                 response_deserializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.LogoutResponse.FromString,
                 _registered_method=True)
+        self.ListSessions = channel.unary_unary(
+                '/gochat.api.session.v1.SessionService/ListSessions',
+                request_serializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ListSessionsRequest.SerializeToString,
+                response_deserializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ListSessionsResponse.FromString,
+                _registered_method=True)
+        self.RevokeSession = channel.unary_unary(
+                '/gochat.api.session.v1.SessionService/RevokeSession',
+                request_serializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.RevokeSessionRequest.SerializeToString,
+                response_deserializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.RevokeSessionResponse.FromString,
+                _registered_method=True)
+        self.ChangePassword = channel.unary_unary(
+                '/gochat.api.session.v1.SessionService/ChangePassword',
+                request_serializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ChangePasswordRequest.SerializeToString,
+                response_deserializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ChangePasswordResponse.FromString,
+                _registered_method=True)
+        self.Register = channel.unary_unary(
+                '/gochat.api.session.v1.SessionService/Register',
+                request_serializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.RegisterRequest.SerializeToString,
+                response_deserializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.RegisterResponse.FromString,
+                _registered_method=True)
 
 
 class SessionServiceServicer:
     """SessionService keeps and ends the sessions that LogicService.Authenticate opens. A session belongs to one
-    device of one user; signing in again on the same device replaces it.
+    device of one user; signing in again on the same device replaces it. A session that has ended takes its access
+    tokens with it, everywhere, within 5 seconds.
     """
 
     def RefreshToken(self, request, context):
         """Exchanges a refresh token for a new pair of tokens. A refresh token works once: presenting a used one ends the
         session, since either the client or a thief holds a copy. Needs no access token.
-        Errors: UNAUTHORIZED for a token that is malformed, expired, used, or of a session that has ended.
+        Errors: UNAUTHORIZED for a token that is malformed, expired, used, or of a session that has ended; RATE_LIMIT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Logout(self, request, context):
-        """Ends the caller's session: its refresh token stops working at once, its access token when it expires.
-        Repeating it is no error. Who may call: users. Errors: INVALID_PARAMS for a token without a session.
+        """Ends the caller's session. Repeating it is no error while the token is still taken. Who may call: users.
+        Errors: INVALID_PARAMS for a token without a session.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSessions(self, request, context):
+        """The sessions of the caller, the latest used first. Who may call: users; admins and services for anyone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeSession(self, request, context):
+        """Ends one session of the caller, such as that of a lost phone. Who may call: users; admins and services for anyone.
+        Errors: NOT_FOUND for a session that has ended or is another user's.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangePassword(self, request, context):
+        """Changes the caller's password and ends every session of his, the one in use too: the answer holds the tokens of a
+        new one for the same device. Who may call: users.
+        Errors: UNAUTHORIZED for a wrong old password; INVALID_PARAMS for a new one under 8 characters; RATE_LIMIT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Register(self, request, context):
+        """Makes an account and signs in, where the server's [auth] registration is "open". Needs no token.
+        Errors: PERMISSION_DENIED where it is closed; DUPLICATE_OPERATION for a username that is taken; INVALID_PARAMS;
+        RATE_LIMIT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -83,6 +138,26 @@ def add_SessionServiceServicer_to_server(servicer, server):
                     request_deserializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.LogoutRequest.FromString,
                     response_serializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.LogoutResponse.SerializeToString,
             ),
+            'ListSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSessions,
+                    request_deserializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ListSessionsRequest.FromString,
+                    response_serializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ListSessionsResponse.SerializeToString,
+            ),
+            'RevokeSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeSession,
+                    request_deserializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.RevokeSessionRequest.FromString,
+                    response_serializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.RevokeSessionResponse.SerializeToString,
+            ),
+            'ChangePassword': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangePassword,
+                    request_deserializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ChangePasswordRequest.FromString,
+                    response_serializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ChangePasswordResponse.SerializeToString,
+            ),
+            'Register': grpc.unary_unary_rpc_method_handler(
+                    servicer.Register,
+                    request_deserializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.RegisterRequest.FromString,
+                    response_serializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.RegisterResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'gochat.api.session.v1.SessionService', rpc_method_handlers)
@@ -93,7 +168,8 @@ def add_SessionServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class SessionService:
     """SessionService keeps and ends the sessions that LogicService.Authenticate opens. A session belongs to one
-    device of one user; signing in again on the same device replaces it.
+    device of one user; signing in again on the same device replaces it. A session that has ended takes its access
+    tokens with it, everywhere, within 5 seconds.
     """
 
     @staticmethod
@@ -140,6 +216,114 @@ class SessionService:
             '/gochat.api.session.v1.SessionService/Logout',
             gochat_dot_api_dot_session_dot_v1_dot_session__pb2.LogoutRequest.SerializeToString,
             gochat_dot_api_dot_session_dot_v1_dot_session__pb2.LogoutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.api.session.v1.SessionService/ListSessions',
+            gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ListSessionsRequest.SerializeToString,
+            gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ListSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.api.session.v1.SessionService/RevokeSession',
+            gochat_dot_api_dot_session_dot_v1_dot_session__pb2.RevokeSessionRequest.SerializeToString,
+            gochat_dot_api_dot_session_dot_v1_dot_session__pb2.RevokeSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangePassword(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.api.session.v1.SessionService/ChangePassword',
+            gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ChangePasswordRequest.SerializeToString,
+            gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ChangePasswordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Register(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.api.session.v1.SessionService/Register',
+            gochat_dot_api_dot_session_dot_v1_dot_session__pb2.RegisterRequest.SerializeToString,
+            gochat_dot_api_dot_session_dot_v1_dot_session__pb2.RegisterResponse.FromString,
             options,
             channel_credentials,
             insecure,

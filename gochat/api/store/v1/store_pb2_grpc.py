@@ -38,16 +38,6 @@ class StoreServiceStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.CheckCredentials = channel.unary_unary(
-                '/gochat.api.store.v1.StoreService/CheckCredentials',
-                request_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.CheckCredentialsRequest.SerializeToString,
-                response_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.CheckCredentialsResponse.FromString,
-                _registered_method=True)
-        self.SetUserRole = channel.unary_unary(
-                '/gochat.api.store.v1.StoreService/SetUserRole',
-                request_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.SetUserRoleRequest.SerializeToString,
-                response_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.SetUserRoleResponse.FromString,
-                _registered_method=True)
         self.GetProfile = channel.unary_unary(
                 '/gochat.api.store.v1.StoreService/GetProfile',
                 request_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.GetProfileRequest.SerializeToString,
@@ -62,21 +52,6 @@ class StoreServiceStub:
                 '/gochat.api.store.v1.StoreService/FindUsers',
                 request_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.FindUsersRequest.SerializeToString,
                 response_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.FindUsersResponse.FromString,
-                _registered_method=True)
-        self.CreateSession = channel.unary_unary(
-                '/gochat.api.store.v1.StoreService/CreateSession',
-                request_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.CreateSessionRequest.SerializeToString,
-                response_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.CreateSessionResponse.FromString,
-                _registered_method=True)
-        self.RotateSession = channel.unary_unary(
-                '/gochat.api.store.v1.StoreService/RotateSession',
-                request_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.RotateSessionRequest.SerializeToString,
-                response_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.RotateSessionResponse.FromString,
-                _registered_method=True)
-        self.EndSession = channel.unary_unary(
-                '/gochat.api.store.v1.StoreService/EndSession',
-                request_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.EndSessionRequest.SerializeToString,
-                response_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.EndSessionResponse.FromString,
                 _registered_method=True)
         self.GetHistory = channel.unary_unary(
                 '/gochat.api.store.v1.StoreService/GetHistory',
@@ -147,21 +122,6 @@ class StoreServiceServicer:
     Who may call: tokens of role service or admin.
     """
 
-    def CheckCredentials(self, request, context):
-        """Finds the active user with this name and password. Errors: UNAUTHORIZED, the same for an unknown name and a
-        wrong password, and after the same work.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def SetUserRole(self, request, context):
-        """Makes a user an administrator, or an ordinary user again. Errors: NOT_FOUND.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
     def GetProfile(self, request, context):
         """The public profile of a user. Errors: NOT_FOUND, also for a deleted user.
         """
@@ -178,29 +138,6 @@ class StoreServiceServicer:
 
     def FindUsers(self, request, context):
         """Users by name or nickname: exact matches first, then prefixes, then substrings, each by name.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def CreateSession(self, request, context):
-        """Opens the session of a device, in place of the one that the device had. Errors: UNAUTHORIZED if the user is
-        not active.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def RotateSession(self, request, context):
-        """Replaces the refresh id of a session. A refresh id that is not the session's current one ends the session.
-        Errors: UNAUTHORIZED for that, for a session that has ended or expired, and for a user who is not active.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def EndSession(self, request, context):
-        """Ends a session; no error if it has ended already.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -302,16 +239,6 @@ class StoreServiceServicer:
 
 def add_StoreServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'CheckCredentials': grpc.unary_unary_rpc_method_handler(
-                    servicer.CheckCredentials,
-                    request_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.CheckCredentialsRequest.FromString,
-                    response_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.CheckCredentialsResponse.SerializeToString,
-            ),
-            'SetUserRole': grpc.unary_unary_rpc_method_handler(
-                    servicer.SetUserRole,
-                    request_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.SetUserRoleRequest.FromString,
-                    response_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.SetUserRoleResponse.SerializeToString,
-            ),
             'GetProfile': grpc.unary_unary_rpc_method_handler(
                     servicer.GetProfile,
                     request_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.GetProfileRequest.FromString,
@@ -326,21 +253,6 @@ def add_StoreServiceServicer_to_server(servicer, server):
                     servicer.FindUsers,
                     request_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.FindUsersRequest.FromString,
                     response_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.FindUsersResponse.SerializeToString,
-            ),
-            'CreateSession': grpc.unary_unary_rpc_method_handler(
-                    servicer.CreateSession,
-                    request_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.CreateSessionRequest.FromString,
-                    response_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.CreateSessionResponse.SerializeToString,
-            ),
-            'RotateSession': grpc.unary_unary_rpc_method_handler(
-                    servicer.RotateSession,
-                    request_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.RotateSessionRequest.FromString,
-                    response_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.RotateSessionResponse.SerializeToString,
-            ),
-            'EndSession': grpc.unary_unary_rpc_method_handler(
-                    servicer.EndSession,
-                    request_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.EndSessionRequest.FromString,
-                    response_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.EndSessionResponse.SerializeToString,
             ),
             'GetHistory': grpc.unary_unary_rpc_method_handler(
                     servicer.GetHistory,
@@ -418,60 +330,6 @@ class StoreService:
     """
 
     @staticmethod
-    def CheckCredentials(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/gochat.api.store.v1.StoreService/CheckCredentials',
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.CheckCredentialsRequest.SerializeToString,
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.CheckCredentialsResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def SetUserRole(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/gochat.api.store.v1.StoreService/SetUserRole',
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.SetUserRoleRequest.SerializeToString,
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.SetUserRoleResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
     def GetProfile(request,
             target,
             options=(),
@@ -542,87 +400,6 @@ class StoreService:
             '/gochat.api.store.v1.StoreService/FindUsers',
             gochat_dot_api_dot_store_dot_v1_dot_store__pb2.FindUsersRequest.SerializeToString,
             gochat_dot_api_dot_store_dot_v1_dot_store__pb2.FindUsersResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def CreateSession(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/gochat.api.store.v1.StoreService/CreateSession',
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.CreateSessionRequest.SerializeToString,
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.CreateSessionResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def RotateSession(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/gochat.api.store.v1.StoreService/RotateSession',
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.RotateSessionRequest.SerializeToString,
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.RotateSessionResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def EndSession(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/gochat.api.store.v1.StoreService/EndSession',
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.EndSessionRequest.SerializeToString,
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.EndSessionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,28 +37,12 @@ class StoreServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> StoreServiceAsyncStub: ...
-    CheckCredentials: _grpc.UnaryUnaryMultiCallable[_store_pb2.CheckCredentialsRequest, _store_pb2.CheckCredentialsResponse]
-    """Finds the active user with this name and password. Errors: UNAUTHORIZED, the same for an unknown name and a
-    wrong password, and after the same work.
-    """
-    SetUserRole: _grpc.UnaryUnaryMultiCallable[_store_pb2.SetUserRoleRequest, _store_pb2.SetUserRoleResponse]
-    """Makes a user an administrator, or an ordinary user again. Errors: NOT_FOUND."""
     GetProfile: _grpc.UnaryUnaryMultiCallable[_store_pb2.GetProfileRequest, _store_pb2.GetProfileResponse]
     """The public profile of a user. Errors: NOT_FOUND, also for a deleted user."""
     UpdateProfile: _grpc.UnaryUnaryMultiCallable[_store_pb2.UpdateProfileRequest, _store_pb2.UpdateProfileResponse]
     """Changes the fields that are not empty. Errors: NOT_FOUND."""
     FindUsers: _grpc.UnaryUnaryMultiCallable[_store_pb2.FindUsersRequest, _store_pb2.FindUsersResponse]
     """Users by name or nickname: exact matches first, then prefixes, then substrings, each by name."""
-    CreateSession: _grpc.UnaryUnaryMultiCallable[_store_pb2.CreateSessionRequest, _store_pb2.CreateSessionResponse]
-    """Opens the session of a device, in place of the one that the device had. Errors: UNAUTHORIZED if the user is
-    not active.
-    """
-    RotateSession: _grpc.UnaryUnaryMultiCallable[_store_pb2.RotateSessionRequest, _store_pb2.RotateSessionResponse]
-    """Replaces the refresh id of a session. A refresh id that is not the session's current one ends the session.
-    Errors: UNAUTHORIZED for that, for a session that has ended or expired, and for a user who is not active.
-    """
-    EndSession: _grpc.UnaryUnaryMultiCallable[_store_pb2.EndSessionRequest, _store_pb2.EndSessionResponse]
-    """Ends a session; no error if it has ended already."""
     GetHistory: _grpc.UnaryUnaryMultiCallable[_store_pb2.GetHistoryRequest, _store_pb2.GetHistoryResponse]
     """Messages of a conversation, newest first, without deleted ones and without those the viewer has hidden.
     Errors: NOT_FOUND; PERMISSION_DENIED for a viewer who is not in it; INVALID_PARAMS for a foreign cursor.
@@ -110,28 +94,12 @@ class StoreServiceAsyncStub(StoreServiceStub):
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    CheckCredentials: _aio.UnaryUnaryMultiCallable[_store_pb2.CheckCredentialsRequest, _store_pb2.CheckCredentialsResponse]  # type: ignore[assignment]
-    """Finds the active user with this name and password. Errors: UNAUTHORIZED, the same for an unknown name and a
-    wrong password, and after the same work.
-    """
-    SetUserRole: _aio.UnaryUnaryMultiCallable[_store_pb2.SetUserRoleRequest, _store_pb2.SetUserRoleResponse]  # type: ignore[assignment]
-    """Makes a user an administrator, or an ordinary user again. Errors: NOT_FOUND."""
     GetProfile: _aio.UnaryUnaryMultiCallable[_store_pb2.GetProfileRequest, _store_pb2.GetProfileResponse]  # type: ignore[assignment]
     """The public profile of a user. Errors: NOT_FOUND, also for a deleted user."""
     UpdateProfile: _aio.UnaryUnaryMultiCallable[_store_pb2.UpdateProfileRequest, _store_pb2.UpdateProfileResponse]  # type: ignore[assignment]
     """Changes the fields that are not empty. Errors: NOT_FOUND."""
     FindUsers: _aio.UnaryUnaryMultiCallable[_store_pb2.FindUsersRequest, _store_pb2.FindUsersResponse]  # type: ignore[assignment]
     """Users by name or nickname: exact matches first, then prefixes, then substrings, each by name."""
-    CreateSession: _aio.UnaryUnaryMultiCallable[_store_pb2.CreateSessionRequest, _store_pb2.CreateSessionResponse]  # type: ignore[assignment]
-    """Opens the session of a device, in place of the one that the device had. Errors: UNAUTHORIZED if the user is
-    not active.
-    """
-    RotateSession: _aio.UnaryUnaryMultiCallable[_store_pb2.RotateSessionRequest, _store_pb2.RotateSessionResponse]  # type: ignore[assignment]
-    """Replaces the refresh id of a session. A refresh id that is not the session's current one ends the session.
-    Errors: UNAUTHORIZED for that, for a session that has ended or expired, and for a user who is not active.
-    """
-    EndSession: _aio.UnaryUnaryMultiCallable[_store_pb2.EndSessionRequest, _store_pb2.EndSessionResponse]  # type: ignore[assignment]
-    """Ends a session; no error if it has ended already."""
     GetHistory: _aio.UnaryUnaryMultiCallable[_store_pb2.GetHistoryRequest, _store_pb2.GetHistoryResponse]  # type: ignore[assignment]
     """Messages of a conversation, newest first, without deleted ones and without those the viewer has hidden.
     Errors: NOT_FOUND; PERMISSION_DENIED for a viewer who is not in it; INVALID_PARAMS for a foreign cursor.
@@ -182,24 +150,6 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
     """
 
     @_abc_1.abstractmethod
-    def CheckCredentials(
-        self,
-        request: _store_pb2.CheckCredentialsRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_store_pb2.CheckCredentialsResponse, _abc.Awaitable[_store_pb2.CheckCredentialsResponse]]:
-        """Finds the active user with this name and password. Errors: UNAUTHORIZED, the same for an unknown name and a
-        wrong password, and after the same work.
-        """
-
-    @_abc_1.abstractmethod
-    def SetUserRole(
-        self,
-        request: _store_pb2.SetUserRoleRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_store_pb2.SetUserRoleResponse, _abc.Awaitable[_store_pb2.SetUserRoleResponse]]:
-        """Makes a user an administrator, or an ordinary user again. Errors: NOT_FOUND."""
-
-    @_abc_1.abstractmethod
     def GetProfile(
         self,
         request: _store_pb2.GetProfileRequest,
@@ -222,34 +172,6 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_store_pb2.FindUsersResponse, _abc.Awaitable[_store_pb2.FindUsersResponse]]:
         """Users by name or nickname: exact matches first, then prefixes, then substrings, each by name."""
-
-    @_abc_1.abstractmethod
-    def CreateSession(
-        self,
-        request: _store_pb2.CreateSessionRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_store_pb2.CreateSessionResponse, _abc.Awaitable[_store_pb2.CreateSessionResponse]]:
-        """Opens the session of a device, in place of the one that the device had. Errors: UNAUTHORIZED if the user is
-        not active.
-        """
-
-    @_abc_1.abstractmethod
-    def RotateSession(
-        self,
-        request: _store_pb2.RotateSessionRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_store_pb2.RotateSessionResponse, _abc.Awaitable[_store_pb2.RotateSessionResponse]]:
-        """Replaces the refresh id of a session. A refresh id that is not the session's current one ends the session.
-        Errors: UNAUTHORIZED for that, for a session that has ended or expired, and for a user who is not active.
-        """
-
-    @_abc_1.abstractmethod
-    def EndSession(
-        self,
-        request: _store_pb2.EndSessionRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_store_pb2.EndSessionResponse, _abc.Awaitable[_store_pb2.EndSessionResponse]]:
-        """Ends a session; no error if it has ended already."""
 
     @_abc_1.abstractmethod
     def GetHistory(

@@ -1,0 +1,63 @@
+"""gochat audit: reads the audit log through the running server."""
+
+import json
+import time
+from argparse import Namespace
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from google.protobuf.json_format import MessageToDict
+
+from gochat.api.audit.v1 import audit_pb2
+from gochat.api.audit.v1.audit_pb2_grpc import AuditServiceStub
+from gochat.commands import config_of, connection
+
+
+def run(arguments: Namespace) -> int:
+    """Prints an entry a line, the newest last."""
+    config = config_of(arguments)
+    with connection(config, arguments.address or config.repo.address) as channel:
+        events = list(_events(AuditServiceStub(channel), arguments))
+    for event in reversed(events):
+        print(_as_json(event) if arguments.json else _as_text(event))
+    return 0
+
+
+def _events(audit: AuditServiceStub, arguments: Namespace) -> Iterator[audit_pb2.Event]:
+    since = int((time.time() - arguments.since) * 1000) if arguments.since else 0
+    before, left = "", arguments.limit
+    while left:
+        page = audit.ListEvents(
+            audit_pb2.ListEventsRequest(
+                user_id=arguments.user,
+                action=arguments.action,
+                since=since,
+                before_event_id=before,
+                limit=min(left, 200),
+            )
+        )
+        yield from page.events
+        if not page.has_more:
+            return
+        before, left = page.events[-1].event_id, left - len(page.events)
+
+
+def _as_json(event: audit_pb2.Event) -> str:
+    return json.dumps(MessageToDict(event, preserving_proto_field_name=True, always_print_fields_with_no_presence=True))
+
+
+def _as_text(event: audit_pb2.Event) -> str:
+    at = datetime.fromtimestamp(event.at / 1000, UTC).isoformat(timespec="milliseconds")
+    who = event.actor_id or event.actor_role or "-"
+    words = (
+        event.action,
+        event.target_id,
+        event.detail,
+        event.outcome,
+        "by",
+        who,
+        "from",
+        event.peer,
+        event.request_id,
+    )
+    return " ".join([at, *(word or "-" for word in words)])

@@ -1,0 +1,30 @@
+"""gochat key rotate: a new key to sign tokens with."""
+
+from argparse import Namespace
+from contextlib import closing
+
+from gochat.api.audit.v1.audit_pb2 import RecordEventRequest
+from gochat.api.audit.v1.audit_pb2_grpc import AuditServiceStub
+from gochat.commands import config_of, connection
+from gochat.config import ConfigError
+from gochat.keys import rotate, signing_keys
+from gochat.repo.audit import Audit
+from gochat.repo.engine import open_database
+
+
+def run(arguments: Namespace) -> int:
+    """Prints the id of the new key. The audit log is told by the running server; where none runs, directly."""
+    config = config_of(arguments)
+    before = signing_keys(config, make=False)
+    key = rotate(config, drop_old=arguments.drop_old)
+    print(key.id)
+    event = RecordEventRequest(action="key.rotate", target_id=key.id)
+    try:
+        with connection(config, arguments.address or config.repo.address, before) as channel:
+            AuditServiceStub(channel).RecordEvent(event)
+    except ConfigError:
+        if config.repo.address:
+            raise
+        with closing(open_database(config)) as database:
+            Audit(database).RecordEvent(event)
+    return 0

@@ -1,0 +1,149 @@
+"""Who may call which RPC, and on what condition: one table, deny by default. The server does not start with an RPC that
+is missing in it. The conditions are judged in policy.py, on the facts that the handler reads."""
+
+from dataclasses import dataclass
+from enum import Enum, Flag, auto
+
+
+class Access(Enum):
+    """Who may call at all."""
+
+    ANYONE = "anyone, without a token"
+    SIGNED_IN = "any valid access or service token"
+    SERVICE = "tokens of role service or admin"
+
+
+class On(Flag):
+    """What is asked of a signed-in user beyond that. Admins and services are asked none of it, but whom they act for is
+    where that is a participant's or a member's own act: they send and read for those who are in a conversation."""
+
+    NOTHING = 0
+    SELF = auto()  # acts for himself: user_id and the like are empty or his own
+    PARTICIPANT = auto()  # is in the conversation
+    MEMBER = auto()  # is in the group
+    MANAGER = auto()  # is its owner or an admin of it; both participants of a one-to-one conversation
+    OUTRANKS = auto()  # the owner whom he likes, an admin plain members
+    WELCOME = auto()  # was not removed from the group, which has a place, and is not in it
+    FREE_TO_GO = auto()  # is not the owner while others remain
+
+
+class Rate(Enum):
+    """Which limit stands before the handler, beside that on all calls of a user."""
+
+    NONE = "none"
+    SEND = "sends of a user"
+    SIGN_IN = "failures from a network address"
+    REGISTER = "failures from a network address, and what succeeds too"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """hashes: takes a password hash, so tens of milliseconds of a core."""
+
+    access: Access
+    on: On = On.NOTHING
+    rate: Rate = Rate.NONE
+    hashes: bool = False
+
+
+_USER, _SERVICE = Access.SIGNED_IN, Access.SERVICE
+
+_LOGIC = {
+    "Authenticate": Rule(Access.ANYONE, rate=Rate.SIGN_IN, hashes=True),
+    "ValidateToken": Rule(_USER),
+    "GetUserProfile": Rule(_USER),
+    "UpdateUserProfile": Rule(_USER, On.SELF),
+    "SearchUsers": Rule(_USER),
+    "SendMessage": Rule(_USER, On.SELF | On.PARTICIPANT, Rate.SEND),
+    "GetMessageHistory": Rule(_USER, On.PARTICIPANT),
+    "MarkMessageRead": Rule(_USER, On.SELF | On.PARTICIPANT),
+    "GetUnreadMessages": Rule(_USER, On.SELF),
+    "CreateConversation": Rule(_USER),
+    "GetConversations": Rule(_USER, On.SELF),
+    "UpdateConversation": Rule(_USER, On.MANAGER),
+    "DeleteConversation": Rule(_USER, On.SELF | On.PARTICIPANT),
+    "CreateGroup": Rule(_USER, On.SELF),
+    "GetGroupInfo": Rule(_USER),
+    "UpdateGroup": Rule(_USER, On.MANAGER),
+    "JoinGroup": Rule(_USER, On.SELF | On.WELCOME),
+    "LeaveGroup": Rule(_USER, On.SELF | On.MEMBER | On.FREE_TO_GO),
+    "GetGroupMembers": Rule(_USER, On.MEMBER),
+    "AddGroupMember": Rule(_USER, On.SELF | On.MANAGER),
+    "RemoveGroupMember": Rule(_USER, On.SELF | On.OUTRANKS),
+}
+_SESSION = {
+    "RefreshToken": Rule(Access.ANYONE, rate=Rate.SIGN_IN),
+    "Register": Rule(Access.ANYONE, rate=Rate.REGISTER, hashes=True),
+    "Logout": Rule(_USER, On.SELF),
+    "ListSessions": Rule(_USER, On.SELF),
+    "RevokeSession": Rule(_USER, On.SELF),
+    "ChangePassword": Rule(_USER, On.SELF, hashes=True),
+}
+_REPO = {
+    "CreateUser": Rule(_SERVICE, hashes=True),
+    "GetUser": Rule(_SERVICE),
+    "UpdateUser": Rule(_SERVICE),
+    "GetUsers": Rule(_SERVICE),
+    "CreateMessage": Rule(_SERVICE),
+    "GetMessages": Rule(_SERVICE),
+    "UpdateMessageStatus": Rule(_SERVICE),
+    "DeleteMessage": Rule(_SERVICE),
+    "CreateConversation": Rule(_SERVICE),
+    "GetConversation": Rule(_SERVICE),
+    "UpdateConversation": Rule(_SERVICE),
+    "GetConversationsByUser": Rule(_SERVICE),
+    "GetConversationParticipants": Rule(_SERVICE),
+    "CreateGroup": Rule(_SERVICE),
+    "GetGroup": Rule(_SERVICE),
+    "UpdateGroup": Rule(_SERVICE),
+    "GetGroupsByUser": Rule(_SERVICE),
+    "AddGroupMember": Rule(_SERVICE),
+    "RemoveGroupMember": Rule(_SERVICE),
+    "GetGroupMembers": Rule(_SERVICE),
+    "UpdateGroupMemberRole": Rule(_SERVICE),
+}
+_STORE = {
+    "GetProfile": Rule(_SERVICE),
+    "UpdateProfile": Rule(_SERVICE),
+    "FindUsers": Rule(_SERVICE),
+    "GetHistory": Rule(_SERVICE),
+    "MarkRead": Rule(_SERVICE),
+    "GetUnread": Rule(_SERVICE),
+    "HideConversation": Rule(_SERVICE),
+    "EditConversation": Rule(_SERVICE),
+    "FoundGroup": Rule(_SERVICE),
+    "EditGroup": Rule(_SERVICE),
+    "JoinGroup": Rule(_SERVICE),
+    "LeaveGroup": Rule(_SERVICE),
+    "AddMembers": Rule(_SERVICE),
+    "RemoveMember": Rule(_SERVICE),
+    "ListMembers": Rule(_SERVICE),
+}
+_ACCOUNT = {
+    "SignIn": Rule(_SERVICE, hashes=True),
+    "ChangePassword": Rule(_SERVICE, hashes=True),
+    "SetPassword": Rule(_SERVICE, hashes=True),
+    "SetUserRole": Rule(_SERVICE),
+    "RotateSession": Rule(_SERVICE),
+    "EndSession": Rule(_SERVICE),
+    "ListUserSessions": Rule(_SERVICE),
+    "ListEndedSessions": Rule(_SERVICE),
+}
+_AUDIT = {
+    "ListEvents": Rule(_SERVICE),
+    "RecordEvent": Rule(_SERVICE),
+}
+
+RULES: dict[str, Rule] = {
+    f"/gochat.api.{service}/{rpc}": rule
+    for service, rules in {
+        "logic.v1.LogicService": _LOGIC,
+        "session.v1.SessionService": _SESSION,
+        "repo.v1.RepoService": _REPO,
+        "store.v1.StoreService": _STORE,
+        "account.v1.AccountService": _ACCOUNT,
+        "audit.v1.AuditService": _AUDIT,
+    }.items()
+    for rpc, rule in rules.items()
+}
+"""By the path of the RPC, as gRPC writes it."""

@@ -1,0 +1,104 @@
+"""Accounts: credentials and platform roles."""
+
+from gochat.api.account.v1 import account_pb2
+from gochat.domain import ids
+from gochat.domain.rates import Failures
+from gochat.domain.text import folded
+from gochat.errors import ChatError, limited, unauthorized
+from gochat.repo import passwords
+from gochat.repo.audit import REFUSED, record
+from gochat.repo.database import Database, Tx
+from gochat.repo.endings import end_all
+from gochat.repo.models import User
+from gochat.repo.sessions import active, ended, forget_expired, owned, replace_session
+from gochat.repo.users import ACTIVE, changed, found, profile
+
+
+class Accounts:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._failures = Failures()
+
+    def SignIn(self, request: account_pb2.SignInRequest) -> account_pb2.SignInResponse:
+        key = folded(request.username)
+        read = self._database.read(lambda tx: tx.one(User.select().where(User.username_key == key)), one_statement=True)
+        known = self._must_know(read, key, request.password, "session.begin")
+
+        def work(tx: Tx) -> tuple[User, str]:
+            user = active(tx, known.user_id)
+            if user.password_hash != known.password_hash:  # changed since it was read
+                raise bad_credentials()
+            forget_expired(tx, user.user_id)
+            opened = replace_session(tx, user.user_id, request.device_id, request.refresh_id, request.expires_at)
+            return user, opened
+
+        user, session_id = self._database.write(work)
+        return account_pb2.SignInResponse(profile=profile(user), role=user.role, session_id=session_id)
+
+    def ChangePassword(self, request: account_pb2.ChangePasswordRequest) -> account_pb2.ChangePasswordResponse:
+        user = self._database.read(lambda tx: found(tx, request.user_id), one_statement=True)
+        self._must_know(user, user.username_key, request.old_password, "user.password")
+        password_hash = passwords.hashed(request.new_password)
+
+        def work(tx: Tx) -> tuple[str, str]:
+            now = active(tx, request.user_id)
+            session = owned(tx, request.session_id, request.user_id)
+            if session is None or now.password_hash != user.password_hash:
+                raise ended()
+            _set_password(tx, request.user_id, password_hash)
+            return replace_session(
+                tx, user.user_id, session.device_id, request.refresh_id, request.expires_at
+            ), now.role
+
+        session_id, role = self._database.write(work)
+        return account_pb2.ChangePasswordResponse(session_id=session_id, role=role)
+
+    def SetPassword(self, request: account_pb2.SetPasswordRequest) -> account_pb2.SetPasswordResponse:
+        password_hash = passwords.hashed(request.password)
+
+        def work(tx: Tx) -> None:
+            found(tx, request.user_id)
+            _set_password(tx, request.user_id, password_hash)
+
+        self._database.write(work)
+        return account_pb2.SetPasswordResponse(success=True)
+
+    def SetUserRole(self, request: account_pb2.SetUserRoleRequest) -> account_pb2.SetUserRoleResponse:
+        def work(tx: Tx) -> None:
+            before = found(tx, request.user_id)
+            if before.role != request.role:
+                changed(tx, request.user_id, {"role": request.role})
+                end_all(tx, request.user_id)
+                record(tx, "user.role", request.user_id, request.role)
+
+        self._database.write(work)
+        return account_pb2.SetUserRoleResponse(success=True)
+
+    def _must_know(self, user: User | None, key: str, password: str, action: str) -> User:
+        """The user. Raises UNAUTHORIZED unless he is active and this is his password, and RATE_LIMIT after failures for
+        this name, which does not tell whether there is such a name.
+
+        The hash is compared outside of any transaction, since that takes long, and whoever is asked for.
+        """
+        with passwords.place:
+            # Judged where few are at a time, so that guesses side by side do not all pass as the first.
+            if wait := self._failures.wait(key):
+                raise limited("too many failed sign-ins for this name", "ACCOUNT_DELAYED", wait)
+            right = passwords.matches(user.password_hash if user else None, password)
+            if right and user is not None and user.status == ACTIVE:
+                self._failures.succeeded(key)
+                return user
+            self._failures.failed(key)
+        target = user.user_id if user else ""
+        self._database.write(lambda tx: record(tx, action, target, outcome=REFUSED))
+        raise bad_credentials()
+
+
+def bad_credentials() -> ChatError:
+    return unauthorized("unknown username or wrong password", "BAD_CREDENTIALS")
+
+
+def _set_password(tx: Tx, user_id: str, password_hash: str) -> None:
+    tx.run(User.update(password_hash=password_hash, updated_at=ids.now_ms()).where(User.user_id == user_id))
+    end_all(tx, user_id)
+    record(tx, "user.password", user_id)

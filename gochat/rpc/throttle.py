@@ -1,0 +1,72 @@
+"""The rate limits that stand before a handler: by user, and by network address where nobody is signed in yet."""
+
+import ipaddress
+from urllib.parse import unquote
+
+from gochat.api.common.v1 import common_pb2
+from gochat.config import Limits, networks
+from gochat.context import Caller
+from gochat.domain.access import Rate
+from gochat.domain.rates import Buckets
+from gochat.errors import ChatError, limited
+
+BURST = 5.0  # seconds' worth of calls that a user may make at once
+_BY_ADDRESS = (Rate.SIGN_IN, Rate.REGISTER)
+_GUESSES = (common_pb2.ERROR_CODE_UNAUTHORIZED, common_pb2.ERROR_CODE_RATE_LIMIT)
+
+
+class Throttle:
+    def __init__(self, limits: Limits) -> None:
+        self._calls = Buckets(limits.calls_per_second, max(1.0, limits.calls_per_second * BURST))
+        self._sends = Buckets(limits.sends_per_second, max(1.0, limits.sends_per_second * BURST))
+        per_minute = limits.failed_sign_ins_per_minute
+        self._sign_ins = Buckets(per_minute / 60, max(1.0, per_minute))
+        self._proxies = networks(limits.trusted_proxies)
+
+    def address(self, peer: str, forwarded_for: str) -> str:
+        """The network address of the client. peer: as gRPC names it, ipv4:192.0.2.1:5000. forwarded_for: the metadata
+        x-forwarded-for, believed of trusted proxies: its last entry that is not one of them."""
+        host = unquote(peer.partition(":")[2].rpartition(":")[0]).strip("[]")
+        hops = [hop.strip() for hop in forwarded_for.split(",") if _parsed(hop.strip())]
+        while hops and self._trusts(host):
+            host = hops.pop()
+        return host
+
+    def _trusts(self, host: str) -> bool:
+        address = _parsed(host)
+        return address is not None and any(address in network for network in self._proxies)
+
+    def admit(self, rate: Rate, caller: Caller, address: str) -> None:
+        """Raises RATE_LIMIT. Services and admins have no limit."""
+        if rate in _BY_ADDRESS:
+            _take(self._sign_ins, _subscriber(address), "too many failed sign-ins from your address", "ADDRESS_LIMITED")
+        elif not caller.privileged:
+            _take(self._calls, caller.user_id, "too many calls", "CALLS_LIMITED")
+            if rate is Rate.SEND:
+                _take(self._sends, caller.user_id, "too many messages", "SENDS_LIMITED")
+
+    def done(self, rate: Rate, address: str, error: ChatError | None) -> None:
+        """A sign-in that was no wrong guess costs nothing. Each was charged before, as are guesses side by side."""
+        if rate is Rate.SIGN_IN and (error is None or error.code not in _GUESSES):
+            self._sign_ins.give_back(_subscriber(address))
+
+
+def _take(buckets: Buckets, key: str, message: str, reason: str) -> None:
+    if wait := buckets.take(key):
+        raise limited(message, reason, wait)
+
+
+def _parsed(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _subscriber(host: str) -> str:
+    """An IPv6 subscriber has a whole /64."""
+    address = _parsed(host)
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return host

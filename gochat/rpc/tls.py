@@ -1,0 +1,86 @@
+"""Encryption of connections: TLS 1.2 or newer (gRPC takes no older), with or without certificates of clients."""
+
+import logging
+import ssl
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from gochat.config import ConfigError, Tls
+from gochat.keys import read_private
+
+log = logging.getLogger(__name__)
+
+_OTHERS = 0o007  # a key may be shared with a group, as system-wide ones are
+
+
+def server_credentials(tls: Tls) -> grpc.ServerCredentials:
+    """Looks at the files at each handshake and takes them anew when they changed; what then does not fit together is
+    logged, and what served before serves on. Raises ConfigError for what does not fit now."""
+    files = [Path(name) for name in (tls.cert, tls.key, tls.client_ca) if name]
+    seen = _versions(files)
+    first = _configuration(tls)
+
+    def changed() -> Any:
+        nonlocal seen
+        try:
+            now = _versions(files)
+            if now == seen:
+                return None
+            seen = now
+            configuration = _configuration(tls)
+        except (ConfigError, OSError) as error:
+            log.error("the certificate was not reread: %s", error)
+            return None
+        log.info("the certificate was reread")
+        return configuration
+
+    return grpc.dynamic_ssl_server_credentials(first, changed, require_client_authentication=bool(tls.client_ca))
+
+
+def open_channel(address: str, tls: Tls, options: Sequence[tuple[str, Any]]) -> grpc.Channel:
+    """An encrypted channel where [tls] cert or ca is set. Raises ConfigError."""
+    if not tls.used:
+        return grpc.insecure_channel(address, options=options)
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates=_read("tls.ca" if tls.ca else "tls.cert", tls.ca or tls.cert),
+        private_key=_read_key(tls) if tls.key else None,
+        certificate_chain=_read("tls.cert", tls.cert) if tls.cert else None,
+    )
+    if tls.name:
+        options = [*options, ("grpc.ssl_target_name_override", tls.name)]
+    return grpc.secure_channel(address, credentials, options=options)
+
+
+def _configuration(tls: Tls) -> "grpc.ServerCertificateConfiguration":
+    key, chain = _read_key(tls), _read("tls.cert", tls.cert)
+    roots = _read("tls.client_ca", tls.client_ca) if tls.client_ca else None
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.cert, tls.key, password="")
+    except (ssl.SSLError, OSError) as error:
+        raise ConfigError(
+            f"tls.cert, tls.key: are not a certificate and its key, without a password: {error}"
+        ) from None
+    return grpc.ssl_server_certificate_configuration([(key, chain)], root_certificates=roots)
+
+
+def _read_key(tls: Tls) -> bytes:
+    return _named("tls.key", lambda: read_private(Path(tls.key), "tls.key", _OTHERS))
+
+
+def _read(setting: str, file: str) -> bytes:
+    return _named(setting, Path(file).read_bytes)
+
+
+def _named(setting: str, read: Callable[[], bytes]) -> bytes:
+    try:
+        return read()
+    except OSError as error:
+        raise ConfigError(f"{setting}: {error.filename}: {error.strerror}") from None
+
+
+def _versions(files: Sequence[Path]) -> list[tuple[int, int, int]]:
+    found = [file.stat() for file in files]
+    return [(status.st_ino, status.st_mtime_ns, status.st_size) for status in found]
