@@ -14,6 +14,8 @@ from gochat.repo.migrate import MigrationError
 
 TABLES = [model for model in peewee.Model.__subclasses__() if model.__module__ == "gochat.repo.models"]
 
+LATEST = len(migrate.migrations("sqlite"))
+
 
 def test_models_and_schema_agree(database: Database) -> None:
     def work(tx: Tx) -> None:
@@ -74,15 +76,15 @@ def test_a_changed_migration_stops_the_start(config: Config, changed_folder: Pat
 
 
 def test_a_newer_database_stops_the_start(config: Config, changed_folder: Path) -> None:
-    (changed_folder / "0003_future.sql").write_text("CREATE TABLE future (x INTEGER);\n")
+    (changed_folder / f"{LATEST + 1:04d}_future.sql").write_text("CREATE TABLE future (x INTEGER);\n")
     open_database(config).close()
-    (changed_folder / "0003_future.sql").unlink()
-    with pytest.raises(MigrationError, match="schema version 3, this program knows 2"):
+    (changed_folder / f"{LATEST + 1:04d}_future.sql").unlink()
+    with pytest.raises(MigrationError, match=f"schema version {LATEST + 1}, this program knows {LATEST}"):
         open_database(config)
 
 
 def test_a_failing_migration_leaves_nothing_behind(config: Config, changed_folder: Path) -> None:
-    broken = changed_folder / "0003_broken.sql"
+    broken = changed_folder / f"{LATEST + 1:04d}_broken.sql"
     broken.write_text("CREATE TABLE half (x INTEGER);\nINSERT INTO nowhere VALUES (1);\n")
     with pytest.raises(peewee.DatabaseError):
         open_database(config)
@@ -90,7 +92,7 @@ def test_a_failing_migration_leaves_nothing_behind(config: Config, changed_folde
     open_database(config).close()
 
 
-@pytest.mark.parametrize("name", ["0004_gap.sql", "three.sql"])
+@pytest.mark.parametrize("name", [f"{LATEST + 2:04d}_gap.sql", "three.sql"])
 def test_a_misnumbered_file_stops_the_start(config: Config, changed_folder: Path, name: str) -> None:
     (changed_folder / name).write_text("SELECT 1;\n")
     with pytest.raises(MigrationError):
