@@ -1,7 +1,16 @@
-"""python -m gochat"""
+"""The program `gochat`, also as `python -m gochat`."""
 
+import os
 import sys
 
-from gochat.cli import main
 
-sys.exit(main())
+def main() -> int:
+    # Read when grpc is imported, hence before: its own log would have a line for each stranger's failed handshake.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    from gochat.cli import main as run
+
+    return run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -2,8 +2,8 @@
 server, or of repo/ where the server must be stopped."""
 
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 from gochat.config import Config, ConfigError, load
 from gochat.domain import policy
@@ -19,15 +19,22 @@ def config_of(arguments: Namespace) -> Config:
     return load(arguments.config).with_settings("server", data=arguments.data)
 
 
-@contextmanager
-def connection(config: Config, address: str, keys: Sequence[Key] = ()) -> Iterator[NetworkChannel]:
+def connection(config: Config, address: str, keys: Sequence[Key] = ()) -> AbstractContextManager[NetworkChannel]:
     """A channel to the running server, as a service: the command reads the keys that sign the server's tokens.
 
     address: "" for [server] listen. keys: others than the server's newest. Raises ConfigError where it is the address
     that is wrong.
     """
+    keys = keys or signing_keys(config, make=False)
+    return nameless_connection(config, address, Tokens(keys, Revocations(0)).for_service)
+
+
+@contextmanager
+def nameless_connection(
+    config: Config, address: str, credential: Callable[[], str] = lambda: ""
+) -> Iterator[NetworkChannel]:
+    """The same without a token."""
     address = address or config.server.listen
-    credential = Tokens(keys or signing_keys(config, make=False), Revocations(0)).for_service
     channel = NetworkChannel(
         address, config.tls, credential, repeatable=lambda _, request: policy.names_itself(request)
     )

@@ -1,18 +1,15 @@
 """gochat health: asks the running server how it is."""
 
 from argparse import Namespace
-from contextlib import closing
 
 from grpc_health.v1 import health_pb2 as pb
 
-from gochat.commands import config_of
-from gochat.rpc.client import NetworkChannel
+from gochat.commands import config_of, nameless_connection
 
 
 def run(arguments: Namespace) -> int:
     """0 if the server says SERVING."""
-    config = config_of(arguments)
-    with closing(NetworkChannel(arguments.address or config.server.listen, config.tls)) as channel:
+    with nameless_connection(config_of(arguments), arguments.address) as channel:
         check = channel.unary_unary(
             "/grpc.health.v1.Health/Check", pb.HealthCheckRequest.SerializeToString, pb.HealthCheckResponse.FromString
         )

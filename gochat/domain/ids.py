@@ -36,7 +36,8 @@ def new_session() -> str:
 
 
 def new_event() -> str:
-    return "a" + _time_ordered()
+    """By the nanosecond: what one call does, one after the other, stands in that order."""
+    return "a" + _base32(time.time_ns() << 64 | secrets.randbits(64))
 
 
 def new_secret() -> str:

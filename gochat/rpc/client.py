@@ -29,6 +29,7 @@ OPTIONS = (
 
 SEAM_FAILURES = {
     "UNREACHABLE": "nobody answers there",
+    "TLS_FAILED": "its certificate, or ours, was not taken: see tls.ca and tls.name",
     "CREDENTIAL_REFUSED": "it does not take our token: both sides need the same signing key",
     "NOT_OFFERED": "it does not offer this service: is it the other half?",
 }

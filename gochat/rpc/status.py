@@ -1,6 +1,7 @@
 """The error on the wire: a gRPC status with google.rpc details, and back again; or a field of the response."""
 
 import math
+import re
 import time
 
 import grpc
@@ -62,7 +63,10 @@ def from_rpc_error(error: grpc.RpcError) -> ChatError:
     if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
         return deadline_exceeded()
     if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
-        return unavailable("the service behind this one cannot be reached", "UNREACHABLE")
+        encryption = re.search("(?i)handshake|verification", error.details() or "")
+        return unavailable(
+            "the service behind this one cannot be reached", "TLS_FAILED" if encryption else "UNREACHABLE"
+        )
     return internal()
 
 

@@ -1,0 +1,299 @@
+"""Encryption, and what must not lie open: who is let onto the wire, files, settings that would send secrets in clear."""
+
+import os
+import re
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+from tests.attacks.certificates import NAME, Authority, Encrypted, channel, settings
+from tests.harness import PASSWORD, Process, fresh
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"  # and an empty SETTINGS frame
+TLS_1_0, TLS_1_1 = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("certificates"), "ours")
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Nobody trusts this one."""
+    return Authority(tmp_path_factory.mktemp("certificates"), "theirs")
+
+
+@pytest.fixture(scope="module")
+def encrypted(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encrypted]:
+    deployment = Encrypted(tmp_path_factory.mktemp("encrypted"), authority.issue(), authority)
+    yield deployment
+    deployment.kill()
+
+
+def gochat(*arguments: str, **env: str) -> "subprocess.Popen[str]":
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
+    command = [sys.executable, "-m", "gochat", *arguments]
+    return subprocess.Popen(command, env=clean | env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def refused_start(folder: Path, *arguments: str, **env: str) -> str:
+    """Runs a server that is not to start. Returns what it said."""
+    with gochat("serve", "--data", str(folder / "data"), "--listen", "127.0.0.1:0", *arguments, **env) as process:
+        try:
+            out, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (process.returncode, out) == (1, ""), said
+    assert "Traceback" not in said, said
+    return said
+
+
+@contextmanager
+def serving(folder: Path, *arguments: str, **env: str) -> Iterator[Process]:
+    process = Process("serve", "--data", str(folder / "data"), *arguments, env=env, log=folder / "log")
+    try:
+        yield process
+    finally:
+        process.kill()
+
+
+def healthy(opened: grpc.Channel) -> bool:
+    try:
+        status = health_pb2_grpc.HealthStub(opened).Check(health_pb2.HealthCheckRequest(), timeout=30).status
+    except grpc.RpcError as error:
+        assert isinstance(error, grpc.Call)
+        assert error.code() is grpc.StatusCode.UNAVAILABLE, error
+        return False
+    return bool(status == SERVING)
+
+
+def serves(opened: grpc.Channel) -> bool:
+    with closing(opened):
+        return healthy(opened)
+
+
+def until(condition: Callable[[], object], what: str, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def client(authority: Authority, least: ssl.TLSVersion = TLS_1_2, most: ssl.TLSVersion = TLS_1_3) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(authority.cert)
+    context.set_alpn_protocols(["h2"])
+    context.set_ciphers("ALL:@SECLEVEL=0")  # otherwise this client itself would refuse old versions
+    with pytest.warns() if least < TLS_1_2 else nothing():
+        context.minimum_version, context.maximum_version = least, most
+    return context
+
+
+@contextmanager
+def nothing() -> Iterator[None]:
+    yield
+
+
+def handshake(address: str, context: ssl.SSLContext) -> tuple[str | None, bytes | None]:
+    """The version agreed on and the certificate that the server showed."""
+    host, port = address.split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as plain:
+        with context.wrap_socket(plain, server_hostname=NAME) as wrapped:
+            return wrapped.version(), wrapped.getpeercert(binary_form=True)
+
+
+def test_a_client_that_trusts_the_authority_signs_in_and_writes(encrypted: Encrypted) -> None:
+    alice, bob = encrypted.people(2)
+    alice.send(bob.id, "over TLS")
+    assert bob.GetUnreadMessages().conversations[0].last_message.content == "over TLS"
+
+
+def test_plain_text_is_refused_on_an_encrypted_port(encrypted: Encrypted) -> None:
+    assert not serves(grpc.insecure_channel(encrypted.address))
+    host, port = encrypted.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as raw:
+        raw.sendall(PREFACE)
+        answer = b"".join(iter(lambda: raw.recv(4096), b""))
+    assert not answer.startswith(b"\0"), "an HTTP/2 frame in the clear"
+    assert encrypted.person().GetUserProfile()
+
+
+@pytest.mark.parametrize("version", [TLS_1_0, TLS_1_1], ids=lambda version: version.name)
+def test_old_versions_of_tls_are_refused(encrypted: Encrypted, authority: Authority, version: ssl.TLSVersion) -> None:
+    old = client(authority, version, version)
+    assert agreed(old, authority) == version.name.replace("_", "."), "this client speaks it with who takes it"
+    with pytest.raises(ssl.SSLError, match="(?i)protocol.version"):
+        handshake(encrypted.address, old)
+    assert healthy(encrypted.channel)
+
+
+def agreed(context: ssl.SSLContext, authority: Authority) -> str | None:
+    """What this client agrees on with a server that takes every version."""
+    pair = authority.issue()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(pair.cert, pair.key)
+    server.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.warns():
+        server.minimum_version = TLS_1_0
+    ours, theirs = socket.socketpair()
+
+    def accept() -> None:
+        server.wrap_socket(theirs, server_side=True).close()
+
+    thread = threading.Thread(target=accept)
+    thread.start()
+    with context.wrap_socket(ours, server_hostname=NAME) as wrapped:
+        thread.join()
+        return wrapped.version()
+
+
+@pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3], ids=lambda version: version.name)
+def test_present_versions_of_tls_are_taken(encrypted: Encrypted, authority: Authority, version: ssl.TLSVersion) -> None:
+    assert handshake(encrypted.address, client(authority, version, version))[0] == version.name.replace("_", ".")
+
+
+def test_a_client_refuses_the_certificate_of_another_authority(encrypted: Encrypted, stranger: Authority) -> None:
+    assert not serves(channel(encrypted.address, stranger))
+    assert healthy(encrypted.channel)
+
+
+def test_a_client_refuses_a_certificate_of_another_name(encrypted: Encrypted, authority: Authority) -> None:
+    assert not serves(channel(encrypted.address, authority, name="other.example"))
+
+
+def test_a_renewed_certificate_is_taken_without_a_restart(authority: Authority, tmp_path: Path) -> None:
+    pair, second, third = authority.issue(), authority.issue(), authority.issue()
+
+    def shown() -> bytes | None:
+        return handshake(app.address, client(authority))[1]
+
+    def of(cert: Path) -> bytes:
+        return ssl.PEM_cert_to_DER_cert(re.sub("^[^-]*", "", cert.read_text()))
+
+    app = Encrypted(tmp_path, pair, authority)
+    try:
+        old = app.person()
+        states: list[grpc.ChannelConnectivity] = []
+        app.channel.subscribe(states.append)
+        first_cert = of(pair.cert)
+        assert shown() == first_cert
+        pair.replace_by(second)
+        assert shown() == of(second.cert) != first_cert
+        assert old.GetUserProfile(), "who was connected stays so"
+        assert serves(app.open(app.address))
+        pair.key.write_text("no key")
+        assert shown() == of(second.cert)
+        assert "the certificate was not reread: tls.cert, tls.key: are not a certificate and its key" in app.logs()
+        pair.cert.unlink()
+        assert shown() == of(second.cert)
+        assert old.GetUserProfile()
+        pair.replace_by(third)
+        assert shown() == of(third.cert)
+        assert old.GetUserProfile()
+        assert set(states) <= {grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.IDLE}, "connected all along"
+        assert len(states) <= 2, states
+        assert "Traceback" not in app.logs()
+    finally:
+        app.kill()
+
+
+def test_who_shows_no_certificate_or_a_strangers_is_refused_where_one_is_asked_for(
+    authority: Authority, stranger: Authority, tmp_path: Path
+) -> None:
+    ours, server = authority.issue("client.example"), authority.issue()
+    app = Encrypted(tmp_path, server, authority, client=ours, client_ca=authority.cert)
+    try:
+        assert not serves(channel(app.address, authority))
+        assert not serves(channel(app.address, authority, stranger.issue("client.example")))
+        assert app.person().GetUserProfile()
+        # The commands show the server's own certificate.
+        assert app.run("health", "--address", app.address).stdout == "SERVING\n"
+    finally:
+        app.kill()
+
+
+COMMANDS = {
+    "health": ("health",),
+    "user create": ("user", "create", "--password-stdin", "NAME"),
+    "audit": ("audit",),
+    "key rotate": ("key", "rotate"),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_commands_reach_an_encrypted_server(encrypted: Encrypted, name: str) -> None:
+    arguments = [fresh() if word == "NAME" else word for word in COMMANDS[name]]
+    done = encrypted.run(*arguments, "--address", encrypted.address, stdin=f"{PASSWORD}\n", check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+    assert encrypted.person().GetUserProfile(), "what they did left the server in order"
+
+
+def test_a_token_of_the_command_is_taken_by_an_encrypted_server(encrypted: Encrypted) -> None:
+    assert encrypted.create_user()  # with such a token
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_says_that_the_servers_name_is_not_the_one_expected(
+    encrypted: Encrypted, authority: Authority, name: str
+) -> None:
+    arguments = [fresh() if word == "NAME" else word for word in COMMANDS[name]]
+    env = {"GOCHAT_TLS_CA": str(authority.cert)}
+    address = ("--data", str(encrypted.data), "--address", encrypted.address)
+    with gochat(*arguments, *address, **env) as process:
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 1
+    assert "Traceback" not in said
+    assert re.search("certificate|tls", said), said
+
+
+def test_the_halves_speak_tls_with_a_certificate_on_both_sides(authority: Authority, tmp_path: Path) -> None:
+    pair = authority.issue()
+    app = Encrypted(tmp_path, pair, authority, client=pair, split=True, client_ca=authority.cert)
+    try:
+        alice, bob = app.people(2)
+        group_id = alice.CreateGroup(name="Both halves", member_ids=[bob.id]).group_id
+        alice.send(group_id, "across the seam")
+        assert bob.GetMessageHistory(conversation_id=group_id).messages[0].content == "across the seam"
+        for address in (app.address, app.repo_address):
+            assert not serves(channel(address, authority)), "without a certificate"
+    finally:
+        app.kill()
+
+
+def test_the_business_half_waits_for_a_repo_that_it_trusts(
+    encrypted: Encrypted, authority: Authority, stranger: Authority, tmp_path: Path
+) -> None:
+    env = settings(authority.issue(), stranger) | {"GOCHAT_REPO_ADDRESS": encrypted.address}
+    log = tmp_path / "log"
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gochat", "serve", "--data", str(encrypted.data), "--listen", "127.0.0.1:0"],
+            env=os.environ | env,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        )
+    try:
+        until(lambda: log.read_text().count("waiting for the repo") > 1, "it never said that it waits")
+        process.terminate()
+        out, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, out) == (0, ""), "it is not ready"
+    ours = [line for line in log.read_text().splitlines() if " gochat." in line]
+    assert any(re.search("certificate|tls", line) for line in ours), ours
