@@ -17,4 +17,5 @@ ENV GOCHAT_SERVER_LISTEN=0.0.0.0:50051 GOCHAT_SERVER_DATA=/data
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
     CMD ["/gochat/bin/gochat", "health", "--address", "127.0.0.1:50051"]
 ENTRYPOINT ["/gochat/bin/gochat"]
-CMD ["serve"]
+# With GOCHAT_TLS_CERT and GOCHAT_TLS_KEY set, other hosts are talked to over TLS all the same.
+CMD ["serve", "--insecure"]

@@ -153,9 +153,14 @@ def _number(most: int) -> Callable[[str], int]:
     return parse
 
 
+# Database errors whose first lines name tables, statements and hosts, never values.
+_PLAIN_SPOKEN = {"OperationalError", "ProgrammingError", "InternalError", "InterfaceError"}
+
+
 class _Lines(logging.Formatter):
     """One line a record, whatever is in it: no record can be made to look like two, or to command a terminal. Of an
-    exception it tells the types and the places, not the texts, which may quote what people wrote."""
+    exception it tells the types and the places, but the texts of _PLAIN_SPOKEN only: others may quote what people
+    wrote."""
 
     def format(self, record: logging.LogRecord) -> str:
         record.request_id = current().request_id
@@ -168,7 +173,9 @@ class _Lines(logging.Formatter):
     def formatException(self, ei: Any) -> str:  # noqa: N802 - as in logging
         told, error = [], ei[1]
         while error is not None:
-            told.append("".join(traceback.format_tb(error.__traceback__)) + type(error).__qualname__)
+            kind = type(error).__qualname__
+            text = str(error).splitlines()[:1] if kind in _PLAIN_SPOKEN else []
+            told.append("".join(traceback.format_tb(error.__traceback__)) + ": ".join([kind, *text]))
             error = error.__cause__ or error.__context__
         return "\nafter\n".join(told)
 

@@ -1,15 +1,35 @@
 """Every scenario that takes `app` runs four times: {SQLite, PostgreSQL} x {co-located, split}."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.harness import Deployment
+from tests.harness import CONTENT, PASSWORD, Deployment, Process
 from tests.postgres import Postgres, running_postgres
 
 MODES = ("sqlite-colocated", "sqlite-split", "postgres-colocated", "postgres-split")
 Start = Callable[..., Deployment]
+
+
+SECRETS = re.compile(rf"{PASSWORD}|{CONTENT}|eyJ[\w-]+\.[\w-]+|[Bb]earer |\$argon2|PRIVATE KEY")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_secret_is_written_down() -> Iterator[None]:
+    """After all tests: no log, and no audit log, holds a password, a token, a key or what people wrote."""
+    yield
+    files = {path for log in Process.logs for path in (log, log.parent / "audit.log") if path.exists()}
+    keys = {key.split()[0] for log in Process.logs for key in _key_lines(log.parent / "data" / "signing.key")}
+    for file in files:
+        text = file.read_text()
+        assert not (leaked := SECRETS.search(text)), f"{file}: {leaked[0]}"
+        assert not [key for key in keys if key in text], f"{file}: a signing key"
+
+
+def _key_lines(file: Path) -> list[str]:
+    return file.read_text().splitlines() if file.exists() else []
 
 
 @pytest.fixture(scope="session")
@@ -28,8 +48,10 @@ def app(mode: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
     """A running GoChat that the tests of one mode share: each makes users and groups of its own."""
     database, layout = mode.split("-")
     url = request.getfixturevalue("postgres").create_database() if database == "postgres" else ""
-    deployment = Deployment(tmp_path_factory.mktemp(mode), url=url, split=layout == "split")
+    env = {"GOCHAT_LOG_LEVEL": "debug"}
+    deployment = Deployment(tmp_path_factory.mktemp(mode), url=url, split=layout == "split", env=env)
     yield deployment
+    (deployment.folder / "audit.log").write_text("".join(map(str, deployment.events())))
     deployment.stop()
 
 

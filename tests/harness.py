@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
@@ -25,6 +25,7 @@ from gochat.api.session.v1 import session_pb2, session_pb2_grpc
 from gochat.api.store.v1 import store_pb2_grpc
 
 PASSWORD = "correct horse"
+CONTENT = "for your eyes only"
 UNLIMITED = {
     "GOCHAT_LIMITS_CALLS_PER_SECOND": "0",
     "GOCHAT_LIMITS_SENDS_PER_SECOND": "0",
@@ -41,10 +42,13 @@ def fresh(prefix: str = "user") -> str:
 
 
 class Process:
-    """One `gochat` process that has said that it is ready."""
+    """One `gochat` process that has said that it is ready. logs: of all there were."""
+
+    logs: ClassVar[set[Path]] = set()
 
     def __init__(self, *arguments: str, env: dict[str, str] | None = None, log: Path) -> None:
         self.log = log
+        Process.logs.add(log)
         clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
         with log.open("ab") as stderr:
             self._popen = subprocess.Popen(
@@ -200,7 +204,7 @@ class Person:
             return caller(self.app.session, session_pb2, "SessionService", rpc, self.metadata)
         return caller(self.app.logic, logic_pb2, "LogicService", rpc, self.metadata)
 
-    def send(self, to: str, content: str = "hello", **fields: Any) -> Any:
+    def send(self, to: str, content: str = CONTENT, **fields: Any) -> Any:
         """to: a conversation id or a user id."""
         where = {"to_user_id" if to.startswith("u") else "conversation_id": to}
         return self.SendMessage(content=content, **where, **fields)

@@ -10,6 +10,7 @@ import jwt
 import pytest
 
 from gochat.api.logic.v1 import logic_pb2
+from gochat.repo.migrate import migrations
 from tests.harness import Deployment, as_service, fresh, refused
 
 
@@ -136,10 +137,8 @@ def test_migrate_needs_the_database_for_itself(tmp_path: Path) -> None:
     data = str(tmp_path / "data")
     assert gochat("migrate", "--data", data).stdout == "the database has this program's schema\n"
     with sqlite3.connect(tmp_path / "data" / "gochat.db") as connection:
-        assert [row[0] for row in connection.execute("SELECT version FROM schema_migrations ORDER BY version")] == [
-            1,
-            2,
-        ]
+        versions = [row[0] for row in connection.execute("SELECT version FROM schema_migrations ORDER BY version")]
+        assert versions == [migration.version for migration in migrations("sqlite")]
     app = Deployment(tmp_path)
     run = gochat("migrate", "--data", data)
     app.stop()

@@ -84,7 +84,8 @@ def test_reflection_lists_all_services_on_loopback(app: Deployment) -> None:
 
 
 def test_reflection_is_off_where_others_can_reach_it(tmp_path: Path) -> None:
-    process = Process("serve", "--data", str(tmp_path), "--listen", "0.0.0.0:0", log=tmp_path / "log")
+    arguments = ("serve", "--data", str(tmp_path), "--listen", "0.0.0.0:0", "--insecure")
+    process = Process(*arguments, log=tmp_path / "log")
     try:
         assert re.fullmatch(r"gochat ready on 0\.0\.0\.0:\d+ \(logic, repo\)", process.ready_line)
         with grpc.insecure_channel(process.address.replace("0.0.0.0", "127.0.0.1")) as channel:
