@@ -26,3 +26,9 @@ CREATE TABLE audit_log (
     peer       TEXT   NOT NULL,  -- network address
     request_id TEXT   NOT NULL
 );
+
+-- Made at the first start, kept for ever: "pair" is the key of the ids of one-to-one conversations.
+CREATE TABLE secrets (
+    name  TEXT NOT NULL PRIMARY KEY,
+    value TEXT NOT NULL
+);

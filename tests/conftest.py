@@ -51,7 +51,8 @@ def app(mode: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
     env = {"GOCHAT_LOG_LEVEL": "debug"}
     deployment = Deployment(tmp_path_factory.mktemp(mode), url=url, split=layout == "split", env=env)
     yield deployment
-    (deployment.folder / "audit.log").write_text("".join(map(str, deployment.events())))
+    audited = deployment.run("audit", "--limit", "1000000", "--address", deployment.repo_address)
+    (deployment.folder / "audit.log").write_text(audited.stdout)
     deployment.stop()
 
 

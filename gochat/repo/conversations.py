@@ -56,13 +56,14 @@ class Conversations:
         def work(tx: Tx) -> common_pb2.Conversation:
             if request.type == "single":
                 users = [(user_id, "participant_ids") for user_id in participants]
-                conversation_id = open_single(tx, *users, name=request.name, avatar=request.avatar)
+                names = {"name": request.name, "avatar": request.avatar}
+                conversation_id = open_single(tx, self._database.pair_key, *users, **names)
             else:
                 owner, *others = participants
                 conversation_id = found_group(
                     tx, owner, others, name=request.name, avatar=request.avatar, field="participant_ids"
                 ).conversation_id
-            return _conversation(tx, conversation_id)
+            return _conversation(tx, conversation_id, participants[0])
 
         conversation = self._database.write(work)
         return repo_pb2.CreateConversationResponse(
@@ -70,7 +71,7 @@ class Conversations:
         )
 
     def GetConversation(self, request: repo_pb2.GetConversationRequest) -> repo_pb2.GetConversationResponse:
-        conversation = self._database.read(lambda tx: _conversation(tx, request.conversation_id))
+        conversation = self._database.read(lambda tx: _conversation(tx, request.conversation_id, ""))
         return repo_pb2.GetConversationResponse(conversation=conversation)
 
     def UpdateConversation(self, request: repo_pb2.UpdateConversationRequest) -> repo_pb2.UpdateConversationResponse:
@@ -139,14 +140,18 @@ def _edit(tx: Tx, conversation_id: str, operator_id: str, name: str, avatar: str
                 Conversation.conversation_id == conversation_id
             )
         )
-    return _conversation(tx, conversation_id)
+    return _conversation(tx, conversation_id, operator_id)
 
 
-def _conversation(tx: Tx, conversation_id: str) -> common_pb2.Conversation:
+def _conversation(tx: Tx, conversation_id: str, viewer_id: str) -> common_pb2.Conversation:
+    """viewer_id: from whom what he has hidden stays hidden; "" for the service itself."""
     row = tx.row(
         "SELECT c.type, c.name, c.avatar, c.created_at, c.updated_at, (SELECT n.content FROM messages n WHERE"
-        f" n.conversation_id = c.conversation_id AND n.status < {DELETED} ORDER BY n.seq DESC LIMIT 1)"
-        " FROM conversations c WHERE c.conversation_id = ? AND c.dissolved_at = 0",
+        f" n.conversation_id = c.conversation_id AND n.seq > COALESCE(m.hidden_seq, -1) AND n.status < {DELETED}"
+        " ORDER BY n.seq DESC LIMIT 1) FROM conversations c"
+        " LEFT JOIN members m ON m.conversation_id = c.conversation_id AND m.user_id = ?"
+        " WHERE c.conversation_id = ? AND c.dissolved_at = 0",
+        viewer_id,
         conversation_id,
     )
     if row is None:

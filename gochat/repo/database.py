@@ -81,7 +81,9 @@ def marks(items: Sequence[Any]) -> str:
 
 class Database(Protocol):
     """What the handlers of this package hold. one_statement: work runs a single statement, which is a transaction by
-    itself and is spared the words around one."""
+    itself and is spared the words around one. pair_key: of ids.single, in this database."""
+
+    pair_key: bytes
 
     def read(self, work: Work[T], *, one_statement: bool = False) -> T:
         """Runs work in a transaction that sees one state of the database and writes nothing."""

@@ -4,6 +4,8 @@ import logging
 from pathlib import Path
 
 from gochat.config import Config
+from gochat.domain import ids
+from gochat.repo.database import Tx
 from gochat.repo.migrate import MigrationError, migrate
 from gochat.repo.postgres import PostgresDatabase
 from gochat.repo.sqlite import DatabaseInUseError, SqliteDatabase
@@ -29,7 +31,14 @@ def open_database(config: Config) -> PostgresDatabase | SqliteDatabase:
     try:
         for migration in migrate(database, dialect):
             log.info("applied migration %04d_%s", migration.version, migration.name)
+        database.pair_key = database.write(_pair_key)
     except BaseException:
         database.close()
         raise
     return database
+
+
+def _pair_key(tx: Tx) -> bytes:
+    tx.sql("INSERT INTO secrets VALUES ('pair', ?) ON CONFLICT DO NOTHING", ids.new_secret())
+    ((key,),) = tx.rows("SELECT value FROM secrets WHERE name = 'pair'")
+    return str(key).encode()

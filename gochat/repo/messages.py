@@ -32,9 +32,10 @@ class Messages:
 
     def CreateMessage(self, request: repo_pb2.CreateMessageRequest) -> repo_pb2.CreateMessageResponse:
         policy.send(current().caller, request.message_type)
-        stored = self._database.write(lambda tx: _send(tx, request), one_statement=True)
+        pair_key = self._database.pair_key
+        stored = self._database.write(lambda tx: _send(tx, request, pair_key), one_statement=True)
         if stored is None:
-            stored = self._database.write(lambda tx: _send_first(tx, request))
+            stored = self._database.write(lambda tx: _send_first(tx, request, pair_key))
         return repo_pb2.CreateMessageResponse(message_id=stored.message_id, message=stored)
 
     def GetMessages(self, request: repo_pb2.GetMessagesRequest) -> repo_pb2.GetMessagesResponse:
@@ -113,10 +114,10 @@ def message(row: Any) -> common_pb2.Message:
     )
 
 
-def _send(tx: Tx, request: repo_pb2.CreateMessageRequest) -> common_pb2.Message | None:
+def _send(tx: Tx, request: repo_pb2.CreateMessageRequest, pair_key: bytes) -> common_pb2.Message | None:
     """None if two users have no conversation yet. One statement on PostgreSQL."""
     sender, kind = request.from_user_id, request.message_type or "text"
-    conversation_id = request.conversation_id or _single_of(request)
+    conversation_id = request.conversation_id or _single_of(request, pair_key)
     key, digest = request.metadata.get("client_msg_id", ""), _digest(kind, request.content)
     metadata = json.dumps(dict(request.metadata), ensure_ascii=False) if request.metadata else ""
     now = ids.now_ms()
@@ -136,9 +137,9 @@ def _send(tx: Tx, request: repo_pb2.CreateMessageRequest) -> common_pb2.Message 
     return None
 
 
-def _send_first(tx: Tx, request: repo_pb2.CreateMessageRequest) -> common_pb2.Message:
-    open_single(tx, (request.from_user_id, "from_user_id"), (request.to_user_id, "to_user_id"))
-    sent = _send(tx, request)
+def _send_first(tx: Tx, request: repo_pb2.CreateMessageRequest, pair_key: bytes) -> common_pb2.Message:
+    open_single(tx, pair_key, (request.from_user_id, "from_user_id"), (request.to_user_id, "to_user_id"))
+    sent = _send(tx, request, pair_key)
     assert sent is not None
     return sent
 
@@ -175,12 +176,12 @@ def _store(tx: Tx, conversation_id: str, sender: str, named: str, *rest: Any) ->
     return ("sent", seq, recipient)
 
 
-def _single_of(request: repo_pb2.CreateMessageRequest) -> str:
+def _single_of(request: repo_pb2.CreateMessageRequest, pair_key: bytes) -> str:
     if not request.to_user_id:
         raise invalid("conversation_id", "must not be empty unless to_user_id is given")
     if request.to_user_id == request.from_user_id:
         raise invalid("to_user_id", "must not be the sender")
-    return ids.single(request.from_user_id, request.to_user_id)
+    return ids.single(request.from_user_id, request.to_user_id, pair_key)
 
 
 def _move_read(tx: Tx, conversation_id: str, user_id: str, seq: int) -> None:

@@ -114,6 +114,14 @@ class Message(Model):
         primary_key = CompositeKey("conversation_id", "seq")
 
 
+class Secret(Model):
+    name = TextField(primary_key=True)
+    value = TextField()
+
+    class Meta:
+        table_name = "secrets"
+
+
 class AuditEvent(Model):
     event_id = TextField(primary_key=True)
     at = BigIntegerField()

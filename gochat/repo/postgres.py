@@ -17,6 +17,7 @@ class PostgresDatabase:
 
     def __init__(self, url: str, pool_min: int, pool_max: int) -> None:
         self._url = url
+        self.pair_key = b""
         with failures_named():
             self._pool = Pool(self._connect, _usable, warm=pool_min, most=pool_max)
 

@@ -40,6 +40,7 @@ class SqliteDatabase:
 
     def __init__(self, path: Path) -> None:
         """Creates the file if it is missing. Raises DatabaseInUseError."""
+        self.pair_key = b""
         self._lock_file = _lock(path)
         self._writer = _open(path, journal_mode="wal", synchronous="full", foreign_keys=1, busy_timeout=5000)
         self._readers = Pool(

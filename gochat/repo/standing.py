@@ -83,13 +83,13 @@ def enter(tx: Tx, conversation_id: str, user_ids: Sequence[str], role: str, *, r
         tx.run(Member.insert_many(rows).on_conflict_ignore())
 
 
-def open_single(tx: Tx, *users: tuple[str, str], name: str = "", avatar: str = "") -> str:
+def open_single(tx: Tx, pair_key: bytes, *users: tuple[str, str], name: str = "", avatar: str = "") -> str:
     """Finds or makes the one-to-one conversation of two users; returns its id.
 
     users: (user id, the request field that names him). Raises NOT_FOUND.
     """
     (one, _), (other, _) = users
-    conversation_id = ids.single(one, other)
+    conversation_id = ids.single(one, other, pair_key)
     for user_id, field in users:
         must_exist(tx, [user_id], field)
     now = ids.now_ms()

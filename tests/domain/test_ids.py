@@ -4,10 +4,12 @@ import re
 
 from gochat.domain import ids
 
+KEY = b"k"
+
 
 def test_ids_are_url_safe_and_differ() -> None:
     made = [make() for make in (ids.new_user, ids.new_group, ids.new_session, ids.new_secret) for _ in range(100)]
-    made.append(ids.single("a", "b"))
+    made.append(ids.single("a", "b", KEY))
     assert len(set(made)) == len(made)
     assert all(re.fullmatch(r"[0-9a-z]{26,27}", name) for name in made)
 
@@ -21,8 +23,13 @@ def test_user_ids_are_ordered_by_time(monkeypatch) -> None:  # type: ignore[no-u
 
 
 def test_a_one_to_one_conversation_has_one_id_from_both_sides() -> None:
-    assert ids.single("a", "b") == ids.single("b", "a")
-    assert len({ids.single("a", "b"), ids.single("a", "c"), ids.single("ab", ""), ids.single("b", "c")}) == 4
+    assert ids.single("a", "b", KEY) == ids.single("b", "a", KEY) != ids.single("a", "b", b"other")
+    assert (
+        len(
+            {ids.single("a", "b", KEY), ids.single("a", "c", KEY), ids.single("ab", "", KEY), ids.single("b", "c", KEY)}
+        )
+        == 4
+    )
 
 
 def test_message_ids_sort_by_sequence_and_are_read_back() -> None:

@@ -1,0 +1,400 @@
+"""Who may call what: every RPC as every kind of caller, in his own and in another's name, held against access.py."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor_pb2 import MethodOptions
+from google.protobuf.message_factory import GetMessageClass
+from google.rpc import error_details_pb2, status_pb2
+
+from gochat.api.account.v1 import account_pb2
+from gochat.api.audit.v1 import audit_pb2
+from gochat.api.logic.v1 import logic_pb2
+from gochat.api.repo.v1 import repo_pb2
+from gochat.api.session.v1 import session_pb2
+from gochat.api.store.v1 import store_pb2
+from gochat.domain.access import RULES, Access, On, Rule
+from tests.harness import PASSWORD, Deployment, Person, fresh
+
+RPCS: dict[str, MethodDescriptor] = {
+    f"/{service.full_name}/{rpc.name}": rpc
+    for module in (logic_pb2, session_pb2, repo_pb2, store_pb2, account_pb2, audit_pb2)
+    for service in module.DESCRIPTOR.services_by_name.values()
+    for rpc in service.methods
+}
+
+NOBODY, SERVICE, PLATFORM_ADMIN = "nobody", "service", "platform admin"
+PEOPLE = ("owner", "admin", "member", "removed", "outsider", PLATFORM_ADMIN)
+CALLERS = (NOBODY, *PEOPLE, SERVICE)
+PRIVILEGED = (PLATFORM_ADMIN, SERVICE)
+INSIDE = ("owner", "admin", "member")
+
+STATUSES = {
+    "NO_TOKEN": "UNAUTHENTICATED",
+    "INVALID_FIELD": "INVALID_ARGUMENT",
+    "ALREADY_A_MEMBER": "ALREADY_EXISTS",
+    "SESSION_NOT_FOUND": "NOT_FOUND",
+}
+"""The status of a reason; PERMISSION_DENIED of those that are not here."""
+
+ACTORS = ("from_user_id", "owner_id", "operator_id", "viewer_id", "user_id")
+"""The request fields that name who acts: the first of them that a request has."""
+
+REGISTER, REVOKE, REFRESH = (
+    f"/gochat.api.session.v1.SessionService/{rpc}" for rpc in ("Register", "RevokeSession", "RefreshToken")
+)
+APPS = ("/gochat.api.logic.", "/gochat.api.session.")
+ENDS_THE_SESSION = ("/Logout", "SessionService/ChangePassword")
+
+
+@dataclass
+class World:
+    """Who calls, and `other`, who never does: a plain member whom calls are about."""
+
+    app: Deployment
+    people: dict[str, Person]
+    other: Person
+    sessions: dict[str, str] = field(default_factory=dict)
+    places: "dict[str, Place]" = field(default_factory=dict)
+
+    def metadata(self, caller: str) -> tuple[tuple[str, str], ...]:
+        if caller == NOBODY:
+            return ()
+        return self.app.service if caller == SERVICE else self.people[caller].metadata
+
+    def id_of(self, name: str) -> str:
+        return self.people[name].id
+
+    def signed_in(self, person: Person) -> Person:
+        return self.app.signed_in(person.id, person.username)
+
+    def open_session(self, person: Person) -> tuple[str, str]:
+        """(session id, refresh id)"""
+        names = {"username": person.username, "password": PASSWORD}
+        request = account_pb2.SignInRequest(**names, refresh_id=fresh(), expires_at=soon())
+        return self.app.account.SignIn(request, metadata=self.app.service).session_id, request.refresh_id
+
+    def spare_session(self, name: str) -> str:
+        """A session that nobody needs."""
+        if name not in self.sessions:
+            self.sessions[name], _ = self.open_session(self.people[name])
+        return self.sessions[name]
+
+    def place(self, kind: str) -> "Place":
+        if kind not in self.places:
+            self.places[kind] = Place.group(self) if kind == "group" else Place.single(self)
+        return self.places[kind]
+
+
+@dataclass
+class Place:
+    """A conversation that calls are made in: roles are those of callers."""
+
+    world: World
+    kind: str
+    id: str
+    message_id: str
+    roles: dict[str, str]
+
+    @classmethod
+    def group(cls, world: World) -> "Place":
+        members = [world.id_of(name) for name in ("admin", "member", "removed")] + [world.other.id]
+        owner, app = world.people["owner"], world.app
+        group_id = owner.CreateGroup(name="Matrix", member_ids=members).group_id
+        promotion = {"group_id": group_id, "user_id": world.id_of("admin"), "role": "admin"}
+        app.repo.UpdateGroupMemberRole(repo_pb2.UpdateGroupMemberRoleRequest(**promotion), metadata=app.service)
+        owner.RemoveGroupMember(group_id=group_id, user_id=world.id_of("removed"))
+        roles = {name: name for name in (*INSIDE, "removed")}
+        return cls(world, "group", group_id, owner.send(group_id).message_id, roles)
+
+    @classmethod
+    def single(cls, world: World) -> "Place":
+        message_id = world.people["owner"].send(world.id_of("member")).message_id
+        return cls(world, "single", message_id.rpartition("-")[0], message_id, {"owner": "member", "member": "member"})
+
+    def facts(self) -> list[Any]:
+        """What a refused call must leave as it is. Of accounts, sessions, roles and groups the audit log tells."""
+        app = self.world.app
+        requests: list[tuple[Callable[..., Any], Any]] = [
+            (app.audit.ListEvents, audit_pb2.ListEventsRequest(limit=1)),
+            (app.repo.GetConversation, repo_pb2.GetConversationRequest(conversation_id=self.id)),
+            (app.repo.GetMessages, repo_pb2.GetMessagesRequest(conversation_id=self.id)),
+        ]
+        for name in ("owner", "member", "outsider"):
+            lists = repo_pb2.GetConversationsByUserRequest(user_id=self.world.id_of(name))
+            requests.append((app.repo.GetConversationsByUser, lists))
+        if self.kind == "group":
+            requests.append((app.repo.GetGroup, repo_pb2.GetGroupRequest(group_id=self.id)))
+            requests.append((app.repo.GetGroupMembers, repo_pb2.GetGroupMembersRequest(group_id=self.id)))
+        return [call(request, metadata=app.service, timeout=30) for call, request in requests]
+
+
+def soon() -> int:
+    return int(time.time() + 3600) * 1000
+
+
+def session(place: Place) -> dict[str, Any]:
+    """A new session of the other's, to be rotated."""
+    session_id, refresh_id = place.world.open_session(place.world.other)
+    return {"session_id": session_id, "refresh_id": refresh_id, "expires_at": soon()}
+
+
+def in_it(place: Place, **more: Any) -> dict[str, Any]:
+    return {"conversation_id": place.id} | more
+
+
+def of_group(place: Place, **more: Any) -> dict[str, Any]:
+    return {"group_id": place.id} | more
+
+
+def by(place: Place, who: str, key: str = "user_id", **more: Any) -> dict[str, Any]:
+    return {key: place.world.id_of(who)} | more
+
+
+def of_other(place: Place, **more: Any) -> dict[str, Any]:
+    return {"user_id": place.world.other.id} | more
+
+
+def credentials(place: Place) -> dict[str, Any]:
+    return {"username": place.world.other.username, "password": PASSWORD}
+
+
+def nothing(_: Place) -> dict[str, Any]:
+    return {}
+
+
+NEW_PASSWORD = {"old_password": PASSWORD, "new_password": PASSWORD}
+
+VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
+    "logic.v1.LogicService": {
+        "Authenticate": credentials,
+        "ValidateToken": lambda p: {"token": p.world.other.access_token},
+        "GetUserProfile": of_other,
+        "UpdateUserProfile": lambda _: {"bio": fresh("bio")},
+        "SearchUsers": lambda p: {"query": p.world.other.username},
+        "SendMessage": lambda p: in_it(p, content="hello"),
+        "GetMessageHistory": in_it,
+        "MarkMessageRead": lambda p: in_it(p, message_id=p.message_id),
+        "GetUnreadMessages": nothing,
+        "CreateConversation": lambda p: {"type": "group", "name": "New", "user_ids": [p.world.other.id]},
+        "GetConversations": nothing,
+        "UpdateConversation": lambda p: in_it(p, name=fresh("name")),
+        "DeleteConversation": in_it,
+        "CreateGroup": lambda _: {"name": "New"},
+        "GetGroupInfo": of_group,
+        "UpdateGroup": lambda p: of_group(p, name=fresh("name")),
+        "JoinGroup": of_group,
+        "LeaveGroup": of_group,
+        "GetGroupMembers": of_group,
+        "AddGroupMember": lambda p: of_group(p, user_ids=[p.world.id_of("outsider")]),
+        "RemoveGroupMember": lambda p: of_group(p, user_id=p.world.other.id),
+    },
+    "session.v1.SessionService": {
+        "RefreshToken": lambda p: {"refresh_token": p.world.signed_in(p.world.other).refresh_token},
+        "Register": lambda _: {"username": fresh(), "password": PASSWORD},
+        "Logout": nothing,
+        "ListSessions": nothing,
+        "RevokeSession": nothing,  # session_id comes with the name of whose it is
+        "ChangePassword": lambda _: NEW_PASSWORD,
+    },
+    "repo.v1.RepoService": {
+        "CreateUser": lambda _: {"username": fresh(), "password": PASSWORD},
+        "GetUser": of_other,
+        "UpdateUser": lambda p: of_other(p, nickname=fresh("nick")),
+        "GetUsers": lambda p: {"user_ids": [p.world.other.id]},
+        "CreateMessage": lambda p: by(p, "owner", "from_user_id", **in_it(p, content="hello")),
+        "GetMessages": in_it,
+        "UpdateMessageStatus": lambda p: by(p, "member", message_id=p.message_id, status=2),
+        "DeleteMessage": lambda p: by(p, "owner", message_id=p.message_id),
+        "CreateConversation": lambda p: {"type": "group", "name": "New", "participant_ids": [p.world.other.id]},
+        "GetConversation": in_it,
+        "UpdateConversation": lambda p: in_it(p, name=fresh("name")),
+        "GetConversationsByUser": of_other,
+        "GetConversationParticipants": in_it,
+        "CreateGroup": lambda p: by(p, "owner", "owner_id", name="New"),
+        "GetGroup": of_group,
+        "UpdateGroup": lambda p: of_group(p, name=fresh("name")),
+        "GetGroupsByUser": of_other,
+        "AddGroupMember": lambda p: by(p, "outsider", **of_group(p)),
+        "RemoveGroupMember": lambda p: of_other(p, **of_group(p)),
+        "GetGroupMembers": of_group,
+        "UpdateGroupMemberRole": lambda p: of_other(p, **of_group(p, role="admin")),
+    },
+    "store.v1.StoreService": {
+        "GetProfile": of_other,
+        "UpdateProfile": lambda p: of_other(p, bio=fresh("bio")),
+        "FindUsers": lambda p: {"query": p.world.other.username},
+        "GetHistory": lambda p: by(p, "member", "viewer_id", **in_it(p)),
+        "MarkRead": lambda p: by(p, "member", **in_it(p, message_id=p.message_id)),
+        "GetUnread": of_other,
+        "HideConversation": lambda p: by(p, "member", **in_it(p)),
+        "EditConversation": lambda p: by(p, "owner", "operator_id", **in_it(p, name=fresh("name"))),
+        "FoundGroup": lambda p: by(p, "owner", "owner_id", name="New"),
+        "EditGroup": lambda p: by(p, "owner", "operator_id", **of_group(p, name=fresh("name"))),
+        "JoinGroup": lambda p: by(p, "outsider", **of_group(p)),
+        "LeaveGroup": lambda p: by(p, "member", **of_group(p)),
+        "AddMembers": lambda p: by(p, "owner", "operator_id", **of_group(p, user_ids=[p.world.id_of("outsider")])),
+        "RemoveMember": lambda p: by(p, "owner", "operator_id", **of_group(p, user_id=p.world.other.id)),
+        "ListMembers": lambda p: by(p, "member", "viewer_id", **of_group(p)),
+    },
+    "account.v1.AccountService": {
+        "SignIn": lambda p: credentials(p) | {"refresh_id": fresh("refresh"), "expires_at": soon()},
+        "ChangePassword": lambda p: of_other(p, **session(p), **NEW_PASSWORD),
+        "SetPassword": lambda p: of_other(p, password=PASSWORD),
+        "SetUserRole": lambda p: of_other(p, role="user"),
+        "RotateSession": lambda p: session(p) | {"next_refresh_id": fresh("refresh")},
+        "EndSession": lambda p: {"session_id": session(p)["session_id"]},
+        "ListUserSessions": of_other,
+        "ListEndedSessions": lambda _: {"since": soon()},
+    },
+    "audit.v1.AuditService": {
+        "ListEvents": nothing,
+        "RecordEvent": lambda _: {"action": "key.rotate", "target_id": fresh("key")},
+    },
+}
+"""A valid request of each RPC, whoever calls. Where the caller must act for himself, nobody is named yet."""
+
+BUILDERS = {f"/gochat.api.{service}/{rpc}": valid for service, rpcs in VALID.items() for rpc, valid in rpcs.items()}
+
+
+def actor_field(path: str) -> str:
+    if path == REVOKE:
+        return "session_id"
+    names = {field.name for field in RPCS[path].input_type.fields}
+    return next((name for name in ACTORS if name in names), "")
+
+
+def verdict(rule: Rule, caller: str, named: str, place: Place) -> str:
+    """The reason for which the call is refused; "" if it is not. named: who acts by the request; "" for nobody."""
+    if rule.access is Access.ANYONE:
+        return ""
+    if caller == NOBODY:
+        return "NO_TOKEN"
+    if rule.access is Access.SERVICE:
+        return "" if caller in PRIVILEGED else "NOT_A_SERVICE"
+    if On.SELF in rule.on:
+        if named not in ("", caller) and caller not in PRIVILEGED:
+            return "NOT_YOURSELF"
+        if not named and caller == SERVICE:
+            return "INVALID_FIELD"
+    elif caller in PRIVILEGED:
+        return ""
+    role = place.roles.get(named or caller, "")
+    manages = place.kind == "single" or role in ("owner", "admin")
+    if rule.on & (On.PARTICIPANT | On.MEMBER | On.MANAGER | On.OUTRANKS) and role not in INSIDE:
+        return "NOT_A_PARTICIPANT"
+    if rule.on & (On.MANAGER | On.OUTRANKS) and not manages:
+        return "NOT_A_MANAGER"
+    if On.WELCOME in rule.on and role:
+        return "REMOVED" if role == "removed" else "ALREADY_A_MEMBER"
+    return "OWNER" if On.FREE_TO_GO in rule.on and role == "owner" else ""
+
+
+def expected(path: str, caller: str, named: str, place: Place) -> str:
+    reason = verdict(RULES[path], caller, named, place)
+    if path == REGISTER:
+        reason = "REGISTRATION_CLOSED"  # by the setting of the server that the tests share, to everybody
+    elif path == REVOKE and reason == "NOT_YOURSELF":
+        reason = "SESSION_NOT_FOUND"  # nobody is told that there is such a session
+    return f"{STATUSES.get(reason, 'PERMISSION_DENIED')} {reason}" if reason else "OK"
+
+
+def trials(path: str) -> Iterator[tuple[str, str]]:
+    """(who calls, whom the request names as the one who acts)"""
+    rule, names = RULES[path], actor_field(path)
+    for caller in CALLERS:
+        if path != REVOKE or caller == NOBODY:
+            yield caller, ""
+        if names and On.SELF in rule.on and caller != NOBODY:
+            # Where no relation to a conversation counts, one other person is like another.
+            some = PEOPLE if rule.on != On.SELF else ("owner", "outsider", caller)
+            yield from ((caller, named) for named in dict.fromkeys(some) if named in PEOPLE)
+        elif names and rule.access is Access.SERVICE and caller not in (NOBODY, *PRIVILEGED):
+            yield caller, caller
+
+
+def request(path: str, named: str, place: Place, valid: dict[str, Any]) -> bytes:
+    world = place.world
+    if named:
+        valid = valid | {actor_field(path): world.spare_session(named) if path == REVOKE else world.id_of(named)}
+    return bytes(GetMessageClass(RPCS[path].input_type)(**valid).SerializeToString())
+
+
+def outcome(path: str, caller: str, data: bytes, world: World) -> str:
+    """ "OK", or the status and the reason."""
+    channel = world.app.channel if path.startswith(APPS) else world.app.repo_channel
+    try:
+        channel.unary_unary(path)(data, metadata=world.metadata(caller), timeout=30)
+    except grpc.RpcError as error:
+        assert isinstance(error, grpc.Call)
+        info, trailing = error_details_pb2.ErrorInfo(), dict(error.trailing_metadata() or ())
+        assert "grpc-status-details-bin" in trailing, f"{error.code()} {error.details()}"
+        for detail in status_pb2.Status.FromString(trailing["grpc-status-details-bin"]).details:
+            detail.Unpack(info)
+        return f"{error.code().name} {info.reason}"
+    return "OK"
+
+
+@pytest.fixture(scope="module")
+def world(app: Deployment) -> World:
+    people = {name: app.person(name.split()[0], admin=name == PLATFORM_ADMIN) for name in PEOPLE}
+    return World(app, people, app.person("other"))
+
+
+def test_every_rpc_has_a_rule_and_a_request_here() -> None:
+    assert RULES.keys() == RPCS.keys()
+    assert BUILDERS.keys() == RPCS.keys()
+
+
+def test_the_repo_half_is_for_services_and_three_rpcs_are_for_anyone() -> None:
+    anyone = ("/gochat.api.logic.v1.LogicService/Authenticate", REGISTER, REFRESH)
+    for path, rule in RULES.items():
+        apps = Access.ANYONE if path in anyone else Access.SIGNED_IN
+        assert rule.access is (apps if path.startswith(APPS) else Access.SERVICE), path
+
+
+def test_whoever_is_named_in_a_request_of_an_app_is_the_caller() -> None:
+    """The rules of requests that name who acts say so, and no others do."""
+    for path, rule in RULES.items():
+        if rule.access is Access.SIGNED_IN and path != "/gochat.api.logic.v1.LogicService/GetUserProfile":
+            nameless = path.endswith(ENDS_THE_SESSION)
+            assert (On.SELF in rule.on) == (nameless or bool(actor_field(path))), path
+
+
+@pytest.mark.parametrize("path", RPCS)
+def test_who_may_call_what(world: World, path: str) -> None:
+    fields = RPCS[path].input_type.fields_by_name
+    spoils = writes(path) and not {"group_id", "conversation_id", "message_id"}.isdisjoint(fields)
+    for kind in ("group", "single") if ".logic." in path and "conversation_id" in fields else ("group",):
+        right = {trial: expected(path, *trial, world.place(kind)) for trial in trials(path)}
+        refused = {trial: answer for trial, answer in right.items() if answer != "OK"}
+        if refused:
+            check_refusals(path, world.place(kind), refused)
+        for caller, named in (trial for trial in right if trial not in refused):
+            place = world.place(kind)
+            data = request(path, named, place, BUILDERS[path](place))
+            assert (caller, named, outcome(path, caller, data, world)) == (caller, named, "OK")
+            if spoils and kind == "group":
+                del world.places[kind]
+            if path == REVOKE:
+                del world.sessions[named]
+            if path.endswith(ENDS_THE_SESSION) and caller in PEOPLE:
+                world.people[caller] = world.signed_in(world.people[caller])
+
+
+def check_refusals(path: str, place: Place, refused: dict[tuple[str, str], str]) -> None:
+    valid = BUILDERS[path](place)
+    requests = {(caller, named): request(path, named, place, valid) for caller, named in refused}
+    before = place.facts() if writes(path) else []
+    answers = {trial: outcome(path, trial[0], data, place.world) for trial, data in requests.items()}
+    assert answers == refused
+    assert (place.facts() if writes(path) else []) == before, "a refused call changes nothing"
+
+
+def writes(path: str) -> bool:
+    return bool(RPCS[path].GetOptions().idempotency_level != MethodOptions.NO_SIDE_EFFECTS)
