@@ -68,7 +68,7 @@ def serve(config: Config, target: str | None, ready: Callable[[str], None], *, i
         signal.signal(number, lambda *_: stopped.set())
     revocations = Revocations(config.auth.access_ttl)
     key_file = KeyFile(config)
-    tokens = Tokens(key_file.keys, revocations)
+    tokens = Tokens(key_file.keys, revocations, key_file.changed)
     with ExitStack() as resources:
         methods: dict[str, Method] = {}
         if target != "logic":
@@ -88,7 +88,7 @@ def serve(config: Config, target: str | None, ready: Callable[[str], None], *, i
             config,
             reflect=config.server.reflection or is_loopback(parse_address("server.listen", config.server.listen)[0]),
         )
-        watch = _Watch(accounts, revocations, tokens, key_file)
+        watch = _Watch(accounts, revocations, tokens)
         watch.look()
         resources.enter_context(watch.running())
         rpc_server.start()
@@ -102,13 +102,10 @@ def serve(config: Config, target: str | None, ready: Callable[[str], None], *, i
 class _Watch:
     """Looks every second at what the world may have changed: sessions that ended, the key file."""
 
-    def __init__(
-        self, accounts: AccountServiceStub, revocations: Revocations, tokens: Tokens, key_file: KeyFile
-    ) -> None:
+    def __init__(self, accounts: AccountServiceStub, revocations: Revocations, tokens: Tokens) -> None:
         self._accounts = accounts
         self._revocations = revocations
         self._tokens = tokens
-        self._key_file = key_file
         self._stopped = threading.Event()
 
     @contextmanager
@@ -134,9 +131,7 @@ class _Watch:
 
     def look(self) -> None:
         """Raises ChatError, ConfigError."""
-        if keys := self._key_file.changed():
-            self._tokens.use(keys)
-            log.info("tokens are signed with key %s from now on", keys[0].id)
+        self._tokens.renew()
         asked_at = time.monotonic()
         with entered(Call(SERVICE, "-", asked_at + LONGEST_LOOK, SERVICE)):
             answer = self._accounts.ListEndedSessions(
@@ -187,12 +182,11 @@ def _must_be_private(config: Config) -> None:
             f"server.listen: other hosts can reach {config.server.listen}, in the clear: set tls.cert and tls.key, or"
             " say --insecure if what lies between is yours"
         )
-    # A gRPC target: scheme://authority/host:port, or scheme:host:port,host:port.
-    _, _, hosts = re.sub(r"^(dns|ipv4|ipv6):(//[^/]*/)?", "", config.repo.address).rpartition("/")
-    if config.repo.address and not config.tls.used and not config.repo.address.startswith("unix:"):
-        for address in hosts.split(","):
-            if not is_loopback(address.rpartition(":")[0] or address):
-                raise ConfigError(
-                    f"repo.address: {config.repo.address} is another host, called in the clear: set tls.ca, or say"
-                    " --insecure if what lies between is yours"
-                )
+    # A gRPC target: host:port, scheme:///host:port, or scheme:host:port,host:port.
+    target = re.fullmatch(r"(?:(?:dns|ipv4|ipv6):(?:///)?)?([^/]*)", config.repo.address)
+    hosts = target[1].split(",") if target else [""]
+    if config.repo.address and not (config.tls.used or all(is_loopback(host.rpartition(":")[0]) for host in hosts)):
+        raise ConfigError(
+            f"repo.address: {config.repo.address} is another host, called in the clear: set tls.ca, or say"
+            " --insecure if what lies between is yours"
+        )

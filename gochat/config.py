@@ -7,7 +7,7 @@ import ipaddress
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ class Limits:
     failed_sign_ins_per_minute: float = _setting(30.0, least=0)
     trusted_proxies: str = ""
     connections: int = _setting(10_000, least=1)
-    streams_per_connection: int = _setting(128, least=1, most=10_000)
+    streams_per_connection: int = _setting(1000, least=1, most=10_000)
     connection_idle: int = _setting(900, least=1)
     connection_age: int = _setting(3600, least=1)
 
@@ -151,14 +151,15 @@ def _read_section(name: str, cls: type, table: Any, environment: Mapping[str, st
     for source, (key, value) in given.items():
         if key not in known:
             raise ConfigError(f"{source}: no such setting; [{name}] has {', '.join(known)}")
-        settings[key] = _coerce(source, value, type(known[key].default), known[key].metadata)
+        settings[key] = _coerce(source, value, known[key])
     return cls(**settings)
 
 
-def _coerce(source: str, value: Any, kind: type, bounds: Mapping[str, Any]) -> Any:
+def _coerce(source: str, value: Any, key: "Field[Any]") -> Any:
     """The value in the type of the default; the environment has only text, so numbers may come as such."""
+    kind, bounds = type(key.default), key.metadata
     expected = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[kind]
-    wrong = ConfigError(f"{source}: must be {expected}, not {value!r}")
+    wrong = ConfigError(f"{source}: must be {expected}" + (f", not {value!r}" if key.repr else ""))
     if isinstance(value, str) and kind is bool:
         value = {"true": True, "1": True, "false": False, "0": False}.get(value.lower(), value)
     elif isinstance(value, str) and kind in (int, float):

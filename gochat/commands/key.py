@@ -9,7 +9,7 @@ from gochat.commands import config_of, connection
 from gochat.config import ConfigError
 from gochat.keys import rotate, signing_keys
 from gochat.repo.audit import Audit
-from gochat.repo.engine import open_database
+from gochat.repo.engine import DatabaseInUseError, open_database
 
 
 def run(arguments: Namespace) -> int:
@@ -22,9 +22,12 @@ def run(arguments: Namespace) -> int:
     try:
         with connection(config, arguments.address or config.repo.address, before) as channel:
             AuditServiceStub(channel).RecordEvent(event)
-    except ConfigError:
+    except ConfigError as unreachable:
         if config.repo.address:
             raise
-        with closing(open_database(config)) as database:
-            Audit(database).RecordEvent(event)
+        try:
+            with closing(open_database(config)) as database:
+                Audit(database).RecordEvent(event)
+        except DatabaseInUseError:
+            raise unreachable from None
     return 0

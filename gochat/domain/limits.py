@@ -14,7 +14,7 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from gochat.api.common.v1.common_pb2 import PaginationRequest
-from gochat.domain.text import DIRECTION_CONTROLS, normal_name, overmarked
+from gochat.domain.text import DIRECTION_CONTROLS, hides_letters, normal_name, overmarked
 from gochat.errors import invalid
 
 MESSAGE_TYPES = ("text", "image", "file", "audio", "video", "location", "system", "custom")
@@ -27,6 +27,10 @@ LONG_PAGE, MOST_LONG_PAGE = 50, 200  # history and members
 
 Rule = Callable[[str, Any], None]
 """(field name as the caller knows it, value) -> nothing; raises INVALID_PARAMS."""
+
+
+def anything(name: str, value: Any) -> None:
+    """Of what the handler itself says whether it is good."""
 
 
 def text(*, characters: int = 0, size: int = 0) -> Rule:
@@ -103,6 +107,8 @@ def username(name: str, value: str) -> None:
     text(characters=64)(name, value)
     if any(unicodedata.category(character)[0] in "ZC" for character in value):
         raise invalid(name, "must not contain spaces or control characters")
+    if hides_letters(value):
+        raise invalid(name, "must not contain characters that show nothing")
     if overmarked(value):
         raise invalid(name, "must not begin with a combining mark or have more than three on one letter")
 
@@ -184,7 +190,7 @@ _FORMS: dict[str, Rule] = {
     "status": number(0, 3),
     "target_id": _id,
     "to_user_id": _id,
-    "token": text(size=8192),
+    "token": anything,
     "type": one_of("single", "group"),
     "user_id": _id,
     "user_ids": each(_id),

@@ -24,12 +24,20 @@ _LOOK_ALIKES = (
     "ıiɑaɡg"  # Latin itself
 )
 _PLAIN = str.maketrans(_LOOK_ALIKES[::2], _LOOK_ALIKES[1::2])
+# What shows nothing and yet is a letter, a mark or a symbol to Unicode: joiners, fillers, selectors, blank Braille.
+_INVISIBLE = frozenset(
+    map(chr, [0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x2800, 0x3164, *range(0xFE00, 0xFE10)])
+) | frozenset(map(chr, [0xFFA0, *range(0xE0100, 0xE01F0)]))
 _MOST_MARKS = 3  # combining marks on one letter; living scripts need no more
 
 
 def shape(name: str) -> str:
     """The same for names that look the same: "alice" with a Cyrillic a is no other name."""
     return folded(normal_name(name).translate(_PLAIN))
+
+
+def hides_letters(name: str) -> bool:
+    return not _INVISIBLE.isdisjoint(name)
 
 
 def overmarked(name: str) -> bool:

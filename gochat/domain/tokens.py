@@ -1,7 +1,9 @@
 """Tokens: JSON Web Tokens (RFC 7519) signed with HS256. Pure computation over keys; sessions live in the repo."""
 
+import logging
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,6 +13,8 @@ from gochat.context import SERVICE, Caller
 from gochat.domain import ids
 from gochat.domain.revocation import Revocations
 from gochat.keys import Key
+
+log = logging.getLogger(__name__)
 
 ALGORITHM = "HS256"
 ISSUER = AUDIENCE = "gochat"
@@ -29,6 +33,7 @@ _KINDS = {
 }
 _HEADER = {"alg", "typ", "kid"}  # nothing that bids us do otherwise: crit, b64, jku, jwk, x5u ...
 _TEXTS = ("sub", "typ", "uid", "role", "sid", "jti")
+_LATEST = 2**43  # Unix seconds that fit 64 bits as milliseconds
 _REQUIRED = ["iss", "aud", "iat", "exp", *_TEXTS]
 
 
@@ -47,14 +52,27 @@ class Claims:
 
 
 class Tokens:
-    """Signs with the newest key, verifies with all. revocations: the sessions that have ended."""
+    """Signs with the newest key, verifies with all.
 
-    def __init__(self, keys: Sequence[Key], revocations: Revocations) -> None:
+    revocations: the sessions that have ended. changed() -> other keys, if there are since it was last asked.
+    """
+
+    def __init__(
+        self, keys: Sequence[Key], revocations: Revocations, changed: Callable[[], Sequence[Key]] = tuple
+    ) -> None:
         self._revocations = revocations
-        self.use(keys)
+        self._changed = changed
+        self._renewing = threading.Lock()
+        self._use(keys)
 
-    def use(self, keys: Sequence[Key]) -> None:
-        """Takes other keys, newest first; what was verified with the old ones is verified anew."""
+    def renew(self) -> None:
+        """Takes other keys if there are; what was verified with the old ones is verified anew. Raises ConfigError."""
+        with self._renewing:
+            if keys := self._changed():
+                self._use(keys)
+                log.info("tokens are signed with key %s from now on", keys[0].id)
+
+    def _use(self, keys: Sequence[Key]) -> None:
         self._newest = keys[0]
         self._secrets = {key.id: key.secret for key in keys}
         # A client sends the same access token with every call; its signature needs checking once.
@@ -101,9 +119,12 @@ class Tokens:
     def _decode(self, token: str) -> Claims:
         try:
             header = jwt.get_unverified_header(token)
+            key_id = header.get("kid", self._newest.id)
+            if key_id not in self._secrets:
+                self.renew()  # the other half of the server may have seen a new key first
             claims = jwt.decode(
                 token,
-                self._secrets[header.get("kid", self._newest.id)],
+                self._secrets[key_id],
                 algorithms=[ALGORITHM],
                 issuer=ISSUER,
                 audience=AUDIENCE,
@@ -113,19 +134,22 @@ class Tokens:
         except jwt.ExpiredSignatureError:
             raise BadTokenError("the token has expired") from None
         except (jwt.InvalidTokenError, KeyError, ValueError, TypeError):
-            raise _MALFORMED from None
+            raise _malformed() from None
         caller = Caller(claims["uid"], claims["role"], claims["sid"])
         if not (header.keys() <= _HEADER and _holds_together(claims, caller)):
-            raise _MALFORMED
+            raise _malformed()
         return Claims(caller, claims["typ"], claims["jti"], claims["exp"])
 
 
-_MALFORMED = BadTokenError("the token is malformed or not signed by this server")
+def _malformed() -> BadTokenError:
+    return BadTokenError("the token is malformed or not signed by this server")
 
 
 def _holds_together(claims: dict[str, object], caller: Caller) -> bool:
     """A token that we signed does; this keeps it so for whoever else holds the key."""
-    if not all(isinstance(claims[name], str) for name in _TEXTS) or claims["typ"] not in _KINDS:
+    if not all(isinstance(text := claims[name], str) and text.isascii() for name in _TEXTS):
+        return False
+    if claims["typ"] not in _KINDS:
         return False
     roles, personal = _KINDS[str(claims["typ"])]
     return (
@@ -133,4 +157,5 @@ def _holds_together(claims: dict[str, object], caller: Caller) -> bool:
         and bool(caller.user_id) == bool(caller.session_id) == personal
         and claims["sub"] == (caller.user_id or caller.role)
         and isinstance(claims["exp"], int)
+        and claims["exp"] < _LATEST
     )

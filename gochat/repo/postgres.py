@@ -3,8 +3,10 @@
 import select
 
 import peewee
-from psycopg2.extensions import TRANSACTION_STATUS_IDLE
+import psycopg2
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, parse_dsn
 
+from gochat.config import ConfigError
 from gochat.repo.database import Pool, T, Tx, Work, driver_error, failures_named, is_lost
 
 ATTEMPTS = 3
@@ -16,6 +18,11 @@ class PostgresDatabase:
     """url: postgresql://user:password@host:port/name, as libpq reads it."""
 
     def __init__(self, url: str, pool_min: int, pool_max: int) -> None:
+        try:
+            parse_dsn(url)
+        except psycopg2.ProgrammingError:
+            # Not told: libpq quotes what it does not understand, which may be the password.
+            raise ConfigError("database.url: is no postgresql:// URL that libpq understands") from None
         self._url = url
         self.pair_key = b""
         with failures_named():

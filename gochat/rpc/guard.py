@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
-from gochat.context import LONGEST_DEADLINE, NOBODY, Call, Caller, entered
+from gochat.context import LONGEST_DEADLINE, NOBODY, Call, Caller, current, entered
 from gochat.domain import ids
 from gochat.domain.access import Access
 from gochat.domain.tokens import CALLING, BadTokenError, Tokens
@@ -45,32 +45,22 @@ class Guard:
 
     def wrap(self, method: Method) -> Callable[[bytes, grpc.ServicerContext], Any]:
         """The behaviour that a grpcio server runs for this method, from request bytes to response message."""
-        rate = method.rule.rate
 
         def behaviour(data: bytes, context: grpc.ServicerContext) -> Any:
+            started = time.monotonic()
             metadata = context.invocation_metadata()
             headers = {key: value for key, value in metadata if isinstance(value, str)}
             request_id = _request_id(headers)
-            started = time.monotonic()
-            error: ChatError | None = None
-            response: Any = None
             remaining = context.time_remaining()
             deadline = started + min(LONGEST_DEADLINE, remaining if remaining is not None else LONGEST_DEADLINE)
             peer = self._throttle.address(context.peer(), headers.get(FORWARDED_FOR, ""))
+            error: ChatError | None = None
+            response: Any = None
             with entered(Call(NOBODY, request_id, deadline, NOBODY, peer)):
                 try:
-                    caller = self._authenticate(method, metadata)
-                    self._throttle.admit(rate, caller, peer)
-                    try:
-                        request = _parse(method, data)
-                        actor, origin = _origin(caller, peer, headers)
-                        with entered(Call(caller, request_id, deadline, actor, origin)):
-                            response = method(request)
-                    except ChatError as raised:
-                        error = raised
-                    self._throttle.done(rate, peer, error)
+                    response = self._respond(method, data, metadata, headers)
                 except ChatError as raised:
-                    error = raised
+                    error = _without_frames(raised)
                 except Exception:
                     log.exception("%s failed", method.path)
                     error = internal()
@@ -80,6 +70,21 @@ class Guard:
             return self._answer(method, context, headers, request_id, response, error)
 
         return behaviour
+
+    def _respond(self, method: Method, data: bytes, metadata: Any, headers: Mapping[str, str]) -> Any:
+        call, rate = current(), method.rule.rate
+        caller = self._authenticate(method, metadata)
+        self._throttle.admit(rate, caller, call.peer)
+        try:
+            request = _parse(method, data)
+            actor, origin = _origin(caller, call.peer, headers)
+            with entered(Call(caller, call.request_id, call.deadline, actor, origin)):
+                response = method(request)
+        except ChatError as error:
+            self._throttle.done(rate, call.peer, error)
+            raise
+        self._throttle.done(rate, call.peer, None)
+        return response
 
     def _authenticate(self, method: Method, metadata: Any) -> Caller:
         access = method.rule.access
@@ -142,3 +147,12 @@ def _parse(method: Method, data: bytes) -> Any:
         return method.request_class.FromString(data)
     except DecodeError:
         raise invalid("request", f"is not a {method.request_class.DESCRIPTOR.name}", "MALFORMED") from None
+
+
+def _without_frames(error: ChatError) -> ChatError:
+    """A traceback holds its frames and so the call, which would not end before garbage is collected."""
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__context__
+    return error

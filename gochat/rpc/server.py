@@ -3,7 +3,6 @@
 import os
 from collections import defaultdict
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import grpc
@@ -14,6 +13,7 @@ from grpc_reflection.v1alpha import reflection
 from gochat.config import Config, Limits, parse_address
 from gochat.rpc.bind import Method
 from gochat.rpc.guard import Guard
+from gochat.rpc.pool import CallPool
 from gochat.rpc.tls import server_credentials
 
 LARGEST_REQUEST = 1024 * 1024  # bytes
@@ -72,7 +72,7 @@ def build(methods: Mapping[str, Method], guard: Guard, config: Config, *, reflec
     by_service: dict[str, dict[str, grpc.RpcMethodHandler[bytes, Message]]] = defaultdict(dict)
     # Password hashes take long: calls that need one have a few threads of their own, so that a flood of them leaves
     # the others be.
-    hashing = ThreadPoolExecutor(HASHING_THREADS, thread_name_prefix="hash")
+    hashing = CallPool(HASHING_THREADS, "hash")
     for path, method in methods.items():
         _, service, name = path.split("/")
         behaviour = guard.wrap(method)
@@ -82,7 +82,7 @@ def build(methods: Mapping[str, Method], guard: Guard, config: Config, *, reflec
             behaviour, response_serializer=method.response_class.SerializeToString
         )
     server = grpc.server(
-        ThreadPoolExecutor(config.server.threads, thread_name_prefix="call"),
+        CallPool(config.server.threads, "call"),
         options=_options(config.limits),
         maximum_concurrent_rpcs=MOST_WAITING,
     )

@@ -1,6 +1,7 @@
 """The rate limits that stand before a handler: by user, and by network address where nobody is signed in yet."""
 
 import ipaddress
+import re
 from urllib.parse import unquote
 
 from gochat.api.common.v1 import common_pb2
@@ -26,15 +27,14 @@ class Throttle:
     def address(self, peer: str, forwarded_for: str) -> str:
         """The network address of the client. peer: as gRPC names it, ipv4:192.0.2.1:5000. forwarded_for: the metadata
         x-forwarded-for, believed of trusted proxies: its last entry that is not one of them."""
-        host = unquote(peer.partition(":")[2].rpartition(":")[0]).strip("[]")
-        hops = [hop.strip() for hop in forwarded_for.split(",") if _parsed(hop.strip())]
-        while hops and self._trusts(host):
-            host = hops.pop()
-        return host
-
-    def _trusts(self, host: str) -> bool:
-        address = _parsed(host)
-        return address is not None and any(address in network for network in self._proxies)
+        address = _parsed(unquote(peer.partition(":")[2]))
+        hops = forwarded_for.split(",") if self._proxies else []
+        while hops and address and any(address in network for network in self._proxies):
+            before = _parsed(hops.pop())
+            if before is None:  # what a proxy did not say plainly says nothing, nor does what stands before it
+                break
+            address = before
+        return str(address or "")
 
     def admit(self, rate: Rate, caller: Caller, address: str) -> None:
         """Raises RATE_LIMIT. Services and admins have no limit."""
@@ -56,9 +56,11 @@ def _take(buckets: Buckets, key: str, message: str, reason: str) -> None:
         raise limited(message, reason, wait)
 
 
-def _parsed(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An address, with or without a port."""
+    match = re.fullmatch(r"\s*(?:\[([^\]]+)\](?::\d+)?|([^:]+)(?::\d+)?|([^\[\]]+))\s*", text)
     try:
-        address = ipaddress.ip_address(host)
+        address = ipaddress.ip_address(match[1] or match[2] or match[3]) if match else None
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
@@ -66,7 +68,4 @@ def _parsed(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 def _subscriber(host: str) -> str:
     """An IPv6 subscriber has a whole /64."""
-    address = _parsed(host)
-    if isinstance(address, ipaddress.IPv6Address):
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return host
+    return str(ipaddress.ip_network((host, 64), strict=False)) if ":" in host else host

@@ -20,8 +20,8 @@ def server_credentials(tls: Tls) -> grpc.ServerCredentials:
     """Looks at the files at each handshake and takes them anew when they changed; what then does not fit together is
     logged, and what served before serves on. Raises ConfigError for what does not fit now."""
     files = [Path(name) for name in (tls.cert, tls.key, tls.client_ca) if name]
-    seen = _versions(files)
     first = _configuration(tls)
+    seen = _versions(files)
 
     def changed() -> Any:
         nonlocal seen
@@ -45,7 +45,7 @@ def open_channel(address: str, tls: Tls, options: Sequence[tuple[str, Any]]) -> 
     if not tls.used:
         return grpc.insecure_channel(address, options=options)
     credentials = grpc.ssl_channel_credentials(
-        root_certificates=_read("tls.ca" if tls.ca else "tls.cert", tls.ca or tls.cert),
+        root_certificates=_read_roots("tls.ca" if tls.ca else "tls.cert", tls.ca or tls.cert),
         private_key=_read_key(tls) if tls.key else None,
         certificate_chain=_read("tls.cert", tls.cert) if tls.cert else None,
     )
@@ -56,7 +56,7 @@ def open_channel(address: str, tls: Tls, options: Sequence[tuple[str, Any]]) -> 
 
 def _configuration(tls: Tls) -> "grpc.ServerCertificateConfiguration":
     key, chain = _read_key(tls), _read("tls.cert", tls.cert)
-    roots = _read("tls.client_ca", tls.client_ca) if tls.client_ca else None
+    roots = _read_roots("tls.client_ca", tls.client_ca) if tls.client_ca else None
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.cert, tls.key, password="")
     except (ssl.SSLError, OSError) as error:
@@ -64,6 +64,15 @@ def _configuration(tls: Tls) -> "grpc.ServerCertificateConfiguration":
             f"tls.cert, tls.key: are not a certificate and its key, without a password: {error}"
         ) from None
     return grpc.ssl_server_certificate_configuration([(key, chain)], root_certificates=roots)
+
+
+def _read_roots(setting: str, file: str) -> bytes:
+    roots = _read(setting, file)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+    except ssl.SSLError:
+        raise ConfigError(f"{setting}: {file} holds no PEM certificates") from None
+    return roots
 
 
 def _read_key(tls: Tls) -> bytes:

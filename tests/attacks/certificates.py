@@ -3,11 +3,14 @@
 import os
 import shutil
 import subprocess
+import sys
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gochat.api.logic.v1 import logic_pb2_grpc
 from gochat.api.repo.v1 import repo_pb2_grpc
@@ -136,3 +139,24 @@ class Encrypted(Deployment):
 
     def open(self, address: str) -> grpc.Channel:
         return channel(address, self._authority, self._client)
+
+
+def gochat(*arguments: str, **env: str) -> "subprocess.Popen[str]":
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
+    command = [sys.executable, "-m", "gochat", *arguments]
+    return subprocess.Popen(command, env=clean | env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def healthy(opened: grpc.Channel) -> bool:
+    try:
+        status = health_pb2_grpc.HealthStub(opened).Check(health_pb2.HealthCheckRequest(), timeout=30).status
+    except grpc.RpcError as error:
+        assert isinstance(error, grpc.Call)
+        assert error.code() is grpc.StatusCode.UNAVAILABLE, error
+        return False
+    return bool(status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def serves(opened: grpc.Channel) -> bool:
+    with closing(opened):
+        return healthy(opened)

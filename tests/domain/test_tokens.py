@@ -104,7 +104,8 @@ def test_keys_take_turns() -> None:
     both = signer(new, old)
     assert both.verify(token, ACCESS).caller == ALICE
     assert signer(new).verify(both.sign(ACCESS, ALICE, 60), ACCESS).caller == ALICE
-    both.use([Key(new)])
+    both._changed = lambda: [Key(new)]
+    both.renew()
     with pytest.raises(BadTokenError):
         both.verify(token, ACCESS)
 

@@ -1,0 +1,52 @@
+"""All that a client is told when a call is refused, so that two answers can be compared field by field."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2
+
+from gochat.api.common.v1 import common_pb2
+
+
+@dataclass(frozen=True)
+class Answer:
+    """delay: seconds, of RetryInfo. Answers are equal that differ only in when they were given."""
+
+    status: str
+    message: str = ""
+    reason: str = ""
+    details: tuple[str, ...] = ()
+    metadata: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
+    delay: float = field(default=0.0, compare=False)
+
+
+OK = Answer("OK")
+
+
+def answer(call: Callable[[], Any]) -> Answer:
+    try:
+        call()
+    except grpc.RpcError as error:
+        assert isinstance(error, grpc.Call)
+        code, trailing = error.code(), dict(error.trailing_metadata() or ())
+        assert code is not None
+        info, told, retry = error_details_pb2.ErrorInfo(), common_pb2.ErrorResponse(), error_details_pb2.RetryInfo()
+        packed = status_pb2.Status.FromString(trailing.get("grpc-status-details-bin", b""))
+        for detail in packed.details:
+            for message in (info, told, retry):
+                detail.Unpack(message)
+        delay = retry.retry_delay.ToMilliseconds()
+        assert told.details.get("retry_after_ms", "0") == str(delay)
+        return Answer(
+            status=code.name,
+            message=f"{error.details()} {told.message} {told.code}",
+            reason=info.reason,
+            details=tuple(detail.type_url for detail in packed.details),
+            metadata=tuple(sorted(trailing)),
+            fields=tuple(f"{key}={value}" for key, value in sorted(told.details.items()) if key != "retry_after_ms"),
+            delay=delay / 1000,
+        )
+    return OK

@@ -1,0 +1,207 @@
+"""What tokens are worth while keys change, halves stop and servers start again."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import jwt
+import pytest
+
+from gochat.api.account.v1 import account_pb2
+from gochat.api.logic.v1 import logic_pb2
+from gochat.api.repo.v1 import repo_pb2
+from tests.attacks.test_sessions import PROMISE, refresh, taken, valid
+from tests.harness import Deployment, Person, Process, bearer, refused
+
+UNKNOWN_AFTER = 6.0  # seconds without the repo half after which no session is vouched for
+
+
+@pytest.fixture(scope="module", params=["colocated", "split"])
+def app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    deployment = Deployment(tmp_path_factory.mktemp("rotation"), split=request.param == "split")
+    yield deployment
+    deployment.kill()
+
+
+@pytest.fixture(scope="module")
+def halves(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """Two processes, which the tests freeze, kill and start again."""
+    deployment = Deployment(tmp_path_factory.mktemp("halves"), split=True)
+    yield deployment
+    deployment.kill()
+
+
+def rotate(app: Deployment, *options: str) -> str:
+    """Returns the id of the new key."""
+    key_id = app.run("key", "rotate", *options, "--address", app.repo_address).stdout.strip()
+    app.service = bearer(app.token("service"))
+    return key_id
+
+
+def signed_with(token: str) -> str:
+    return str(jwt.get_unverified_header(token)["kid"])
+
+
+def until(holds: Callable[[], bool], seconds: float) -> None:
+    since = time.monotonic()
+    while True:
+        began = time.monotonic() - since
+        if holds():
+            return
+        assert began < seconds, f"it did not come about in {seconds} s"
+        time.sleep(0.05)
+
+
+def outcome(call: Callable[[], Any]) -> str:
+    try:
+        call()
+    except grpc.RpcError as error:
+        assert isinstance(error, grpc.Call)
+        assert error.code() is not None
+        return error.code().name
+    return "OK"
+
+
+# The signing key.
+
+
+def test_a_new_key_signs_and_the_old_ones_tokens_still_work(app: Deployment) -> None:
+    person, admin, service = app.person(), app.person(admin=True), app.service
+    key_id = rotate(app)
+    assert signed_with(person.access_token) != key_id == signed_with(app.service[0][1].split()[1])
+
+    get = repo_pb2.GetUserRequest(user_id=person.id)
+
+    def signs() -> bool:
+        signed = []
+        told = outcome(lambda: signed.append(app.signed_in(person.id, person.username).access_token))
+        return told == "OK" and signed_with(signed[0]) == key_id
+
+    until(signs, 2.0)
+    until(lambda: taken(lambda: app.repo.GetUser(get, metadata=app.service)), 2.0)
+    person.GetConversations()
+    assert valid(app, person.access_token)
+    for metadata in (service, admin.metadata):
+        app.repo.GetUser(get, metadata=metadata)
+    assert signed_with(refresh(app, person.refresh_token).access_token) == key_id
+    assert [event.target_id for event in app.events(action="key.rotate")][-1] == key_id
+
+
+def test_a_dropped_keys_tokens_stop_working(app: Deployment) -> None:
+    person, service = app.person(), app.service
+    get = repo_pb2.GetUserRequest(user_id=person.id)
+    key_id = rotate(app, "--drop-old")
+    until(lambda: outcome(person.GetConversations) == "UNAUTHENTICATED", PROMISE)
+    until(lambda: not taken(lambda: app.repo.GetUser(get, metadata=service)), PROMISE)
+    with refused("UNAUTHENTICATED", reason="BAD_TOKEN"):
+        person.GetConversations()
+    with refused("UNAUTHENTICATED", reason="BAD_REFRESH_TOKEN"):
+        refresh(app, person.refresh_token)
+    until(lambda: taken(lambda: app.repo.GetUser(get, metadata=app.service)), 2.0)
+    assert not valid(app, person.access_token)
+    again = app.signed_in(person.id, person.username)
+    assert signed_with(again.access_token) == key_id
+    again.GetConversations()
+
+
+def test_no_call_fails_while_the_key_changes_under_both_halves(halves: Deployment) -> None:
+    person, ended, outcomes = halves.person(), threading.Event(), []
+
+    def call() -> None:
+        while not ended.wait(0.05):
+            outcomes.append(outcome(person.GetConversations))
+
+    calling = threading.Thread(target=call)
+    calling.start()
+    try:
+        for _ in range(3):
+            key_id = halves.run("key", "rotate", "--address", halves.repo_address).stdout.strip()
+            until(lambda key_id=key_id: halves.logs().count(f"signed with key {key_id}") == 2, 5.0)
+    finally:
+        ended.set()
+        calling.join()
+        halves.service = bearer(halves.token("service"))
+    assert set(outcomes) == {"OK"}
+
+
+# The repo half away: nobody knows then which sessions have ended.
+
+
+def freeze(process: Process) -> None:
+    os.kill(process.pid, signal.SIGSTOP)
+
+
+def thaw(process: Process) -> None:
+    os.kill(process.pid, signal.SIGCONT)
+
+
+def assert_not_vouched_for(person: Person, since: float) -> None:
+    """Neither way of using the token works once it is unknown whether the session lasts, and it says so."""
+    until(lambda: outcome(lambda: valid(person.app, person.access_token)) == "UNAVAILABLE", UNKNOWN_AFTER)
+    assert time.monotonic() - since < UNKNOWN_AFTER + 1
+    for call in (person.GetConversations, lambda: person.ValidateToken(token=person.access_token)):
+        with refused("UNAVAILABLE", reason="SESSIONS_UNKNOWN"):
+            call()
+    with refused("UNAVAILABLE", reason="SESSIONS_UNKNOWN"):
+        valid(person.app, person.access_token)
+    with refused("UNAUTHENTICATED", reason="BAD_TOKEN"):
+        person.app.logic.GetUserProfile(logic_pb2.GetUserProfileRequest(), metadata=bearer("x"), timeout=30)
+
+
+def test_no_token_is_vouched_for_while_the_repo_is_frozen(halves: Deployment) -> None:
+    person, leaver = halves.person(), halves.person()
+    leaver.Logout()
+    freeze(halves.processes[-1])
+    try:
+        assert_not_vouched_for(person, time.monotonic())
+    finally:
+        thaw(halves.processes[-1])
+    until(lambda: outcome(person.GetConversations) == "OK", 10.0)
+    assert valid(halves, person.access_token)
+    assert not valid(halves, leaver.access_token)
+
+
+def test_no_token_is_vouched_for_while_the_repo_is_gone(halves: Deployment) -> None:
+    person, leaver = halves.person(), halves.person()
+    leaver.Logout()
+    halves.processes[-1].kill()
+    assert_not_vouched_for(person, time.monotonic())
+    arguments = ("serve", "--target", "repo", "--data", str(halves.data), "--listen", halves.repo_address)
+    halves.processes[-1] = Process(*arguments, log=halves.folder / "repo.log")
+    until(lambda: outcome(person.GetConversations) == "OK", 10.0)
+    assert valid(halves, person.access_token)
+    assert not valid(halves, leaver.access_token)
+
+
+def test_a_logic_half_that_slept_knows_nothing_of_what_ended_meanwhile(halves: Deployment) -> None:
+    person = halves.person()
+    (session,) = person.ListSessions().sessions
+    freeze(halves.processes[0])
+    try:
+        halves.account.EndSession(
+            account_pb2.EndSessionRequest(session_id=session.session_id), metadata=halves.service, timeout=30
+        )
+        time.sleep(PROMISE)  # the time that is promised has to pass
+        call = halves.logic.GetConversations.future(
+            logic_pb2.GetConversationsRequest(), metadata=person.metadata, timeout=30
+        )
+    finally:
+        thaw(halves.processes[0])
+    assert outcome(call.result) in ("UNAVAILABLE", "UNAUTHENTICATED")
+    until(lambda: outcome(person.GetConversations) == "UNAUTHENTICATED", PROMISE)
+
+
+def test_what_ended_before_a_restart_has_ended_after_it(halves: Deployment) -> None:
+    person, leaver = halves.person(), halves.person()
+    leaver.Logout()
+    halves.kill()
+    halves.start()
+    assert not valid(halves, leaver.access_token)
+    with refused("UNAUTHENTICATED", reason="BAD_TOKEN"):
+        leaver.GetConversations()
+    person.GetConversations()
+    assert valid(halves, person.access_token)
