@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from queue import SimpleQueue
 
 from gochat import logic, repo
 from gochat.api.account.v1 import account_pb2
@@ -63,9 +64,9 @@ def serve(config: Config, target: str | None, ready: Callable[[str], None], *, i
     target = _target(config, target)
     if not insecure:
         _must_be_private(config)
-    stopped = threading.Event()
+    stop: SimpleQueue[int] = SimpleQueue()  # unlike an Event it may be told by a handler while it is waited for
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
+        signal.signal(number, lambda received, _: stop.put(received))
     revocations = Revocations(config.auth.access_ttl)
     key_file = KeyFile(config)
     tokens = Tokens(key_file.keys, revocations, key_file.changed)
@@ -77,7 +78,7 @@ def serve(config: Config, target: str | None, ready: Callable[[str], None], *, i
         channel = _network_channel(config, tokens) if target == "logic" else LocalChannel(methods)
         resources.callback(channel.close)
         repo_stub, accounts = RepoServiceStub(channel), AccountServiceStub(channel)
-        if target == "logic" and not _repo_answers(repo_stub, config.repo.address, stopped):
+        if target == "logic" and not _repo_answers(repo_stub, config.repo.address, stop):
             return
         if target != "repo":
             stubs = repo_stub, StoreServiceStub(channel), accounts
@@ -93,7 +94,7 @@ def serve(config: Config, target: str | None, ready: Callable[[str], None], *, i
         resources.enter_context(watch.running())
         rpc_server.start()
         ready(f"gochat ready on {rpc_server.address} ({'logic, repo' if target == 'all' else target})")
-        stopped.wait()
+        stop.get()
         log.info("draining: %g s for running calls", config.server.grace)
         rpc_server.drain(config.server.grace)
     log.info("stopped")
@@ -158,9 +159,9 @@ def _network_channel(config: Config, tokens: Tokens) -> NetworkChannel:
     )
 
 
-def _repo_answers(stub: RepoServiceStub, address: str, stopped: threading.Event) -> bool:
+def _repo_answers(stub: RepoServiceStub, address: str, stop: "SimpleQueue[int]") -> bool:
     """Waits until the repo half answers. False if the process was told to stop before. Raises ConfigError."""
-    while not stopped.is_set():
+    while stop.empty():
         try:
             stub.GetUsers(repo_pb2.GetUsersRequest())
             return True
@@ -170,7 +171,7 @@ def _repo_answers(stub: RepoServiceStub, address: str, stopped: threading.Event)
             if error.reason == "NOT_OFFERED":
                 raise ConfigError(f"repo.address: {address}: {SEAM_FAILURES[error.reason]}") from None
             log.info("waiting for the repo at %s: %s", address, error)
-            stopped.wait(1)
+            time.sleep(1)
     return False
 
 

@@ -68,7 +68,7 @@ def test_a_deadlock_is_run_again(database: PostgresDatabase) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(runs.values()) == [1, 2]
+    assert max(runs.values()) == 2
     assert [sorted(text) for text in text_of(database)] == [["a", "b"], ["a", "b"]]
 
 
