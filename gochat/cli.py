@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gochat import app
-from gochat.commands import audit, config_of, health, importer, key, migrate, token, users
+from gochat.commands import audit, bench, config_of, health, importer, key, migrate, token, users
 from gochat.config import LONGEST_TTL
 from gochat.context import current
 
@@ -114,6 +114,42 @@ def _parser() -> argparse.ArgumentParser:
         "--concurrency", type=_number(999), default=16, metavar="N", help="conversations at a time (default: 16)"
     )
 
+    measured = _command(
+        commands, "bench", bench.run, "measure on this machine (Linux), with servers and a database made for it"
+    )
+    measured.add_argument(
+        "--database",
+        default="sqlite",
+        metavar="URL",
+        help="an empty postgresql://user:password@host/NAME (default: sqlite); --growth makes NAME_small, NAME_large",
+    )
+    measured.add_argument(
+        "--target", choices=("all", "split"), default="all", help="one process (default), or its two halves"
+    )
+    measured.add_argument(
+        "--rpc", nargs="+", choices=bench.NAMES, metavar="NAME", help=f"only these of {', '.join(bench.NAMES)}"
+    )
+    measured.add_argument(
+        "--concurrency", type=_number(1000), default=16, metavar="N", help="calls in flight (default: 16)"
+    )
+    measured.add_argument(
+        "--duration", type=_between(0.1, 600), default=5.0, metavar="SECONDS", help="of each RPC (default: 5)"
+    )
+    for name, number in (("users", 10_000), ("messages", 200_000), ("conversations", 1_000), ("members", 100)):
+        of_what = "of a group" if name == "members" else "in all"
+        measured.add_argument(
+            f"--{name}", type=_number(10**8), default=number, metavar="N", help=f"{of_what} (default: {number:,})"
+        )
+    measured.add_argument(
+        "--growth", action="store_true", help="instead: a small and a large database, one call at a time"
+    )
+    measured.add_argument(
+        "--scale", type=_between(0.001, 1), default=1.0, help="of the large database of --growth, 0.001 to 1"
+    )
+    measured.add_argument("--data", metavar="DIR", help="keep the database here and use it again (default: removed)")
+    measured.add_argument("--seed-only", action="store_true", help="make the database and no more")
+    measured.add_argument("--json", action="store_true", help="one JSON object")
+
     _command(commands, "migrate", migrate.run, "bring the database of a stopped server to this program's schema", here)
 
     _command(commands, "version", _version, "print the version")
@@ -149,6 +185,15 @@ def _number(most: int) -> Callable[[str], int]:
         if not re.fullmatch(r"[1-9]\d{0,8}", text) or int(text) > most:
             raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {most}")
         return int(text)
+
+    return parse
+
+
+def _between(least: float, most: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text) or not least <= float(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least:g} to {most:g}")
+        return float(text)
 
     return parse
 

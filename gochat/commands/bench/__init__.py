@@ -1,0 +1,145 @@
+"""gochat bench: what a machine does, measured on servers and databases of its own."""
+
+import json
+import signal
+import sys
+import tempfile
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from gochat.commands.bench import growth, report
+from gochat.commands.bench.clients import clients, sign_in
+from gochat.commands.bench.databases import SQLITE, config_of, made, prepare
+from gochat.commands.bench.load import Measurement, Row, Sizes
+from gochat.commands.bench.requests import RPCS
+from gochat.commands.bench.servers import Deployment, echo, gochat
+from gochat.config import Config, ConfigError
+from gochat.context import Caller
+from gochat.domain.revocation import Revocations
+from gochat.domain.tokens import SERVICE_KIND, Tokens
+from gochat.keys import signing_keys
+
+NAMES = tuple(dict.fromkeys([*RPCS, *(timed.rpc for timed in growth.TIMED)]))
+"""The RPCs that can be measured."""
+
+WORLDS = ("small", "large")
+
+
+def run(arguments: Namespace) -> int:
+    if not Path("/proc/self/stat").exists():
+        raise ConfigError("bench runs on Linux: it reads the processor time of the server in /proc")
+    if arguments.database != SQLITE and not arguments.database.startswith(("postgresql://", "postgres://")):
+        raise ConfigError(f"--database: must be {SQLITE} or postgresql://user:password@host/name")
+    if arguments.seed_only and arguments.database == SQLITE and not arguments.data:
+        raise ConfigError("--seed-only: goes with --data, which says where")
+    with ExitStack() as resources:
+        resources.enter_context(_ended_by_signals())
+        scratch = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="gochat-bench-")))
+        data = Path(arguments.data).absolute() if arguments.data else scratch
+        if arguments.growth:
+            _growth(arguments, data, scratch)
+        else:
+            _load(arguments, data, scratch)
+    return 0
+
+
+def _load(arguments: Namespace, data: Path, scratch: Path) -> None:
+    chosen = arguments.rpc or list(RPCS)
+    if "GetUser" in chosen:
+        raise ConfigError("--rpc: GetUser goes with --growth")
+    sizes = Sizes(arguments.users, arguments.conversations, arguments.messages, arguments.members)
+    rooms = sizes.rooms()
+    settings = config_of(arguments.database, data)
+    database = prepare(settings, _shape("load", asdict(sizes)), sizes.users, lambda: rooms)
+    if arguments.seed_only:
+        return
+    described = report.machine(database)
+    with ExitStack() as running:
+        server = running.enter_context(gochat(settings, arguments.target, scratch))
+        idle = server.memory()
+        calling = running.enter_context(clients(arguments.concurrency))
+        bare = running.enter_context(echo(scratch))
+        people = [sign_in(server.logic.address, number) for number in range(sizes.callers)]
+        measurement = Measurement(server, bare, calling, people, arguments.concurrency, arguments.duration)
+        rows: list[Row] = []
+        for name in chosen:
+            _show(f"measuring {name}")
+            rows.append(measurement.measure(name))
+        _show("")
+        memory = [
+            {"process": process.name, "idle_mib": round(before, 1), "end_mib": round(after, 1)}
+            for process, before, after in zip(server.processes, idle, server.memory(), strict=True)
+        ]
+    options = {name: getattr(arguments, name) for name in ("target", "concurrency", "duration")} | asdict(sizes)
+    print(report.load(described, options, measurement.echo(), rows, memory, as_json=arguments.json))
+
+
+def _growth(arguments: Namespace, data: Path, scratch: Path) -> None:
+    chosen = [timed for timed in growth.TIMED if not arguments.rpc or timed.rpc in arguments.rpc]
+    if not chosen:
+        raise ConfigError(f"--rpc: {arguments.rpc[0]} does not go with --growth")
+    sizes = dict(zip(WORLDS, (growth.SMALL, growth.large(arguments.scale)), strict=True))
+    with ExitStack() as running:
+        keep = bool(arguments.data) or arguments.seed_only
+        urls = running.enter_context(made(arguments.database, WORLDS, keep=keep))
+        prepared = {}
+        for (name, size), url in zip(sizes.items(), urls, strict=True):
+            prepared[name] = config_of(url, data / name)
+            database = prepare(prepared[name], _shape(name, asdict(size)), size.users, size.rooms)
+        if arguments.seed_only:
+            return
+        described = report.machine(database)
+        worlds: dict[str, growth.World] = {}
+        for name in WORLDS:
+            logs = scratch / f"{name}-logs"
+            logs.mkdir()
+            server = running.enter_context(gochat(prepared[name], arguments.target, logs))
+            worlds[name] = running.enter_context(closing(_world(server, sizes[name], prepared[name])))
+        grown = []
+        for timed in chosen:
+            _show(f"measuring {timed.name} by {timed.dimension}")
+            grown.append(growth.grow(timed, **worlds, seconds=arguments.duration))
+        _show("")
+    print(report.growth(described, arguments.target, sizes, grown, as_json=arguments.json))
+
+
+def _world(server: Deployment, sizes: growth.Sizes, settings: Config) -> growth.World:
+    tokens = Tokens(signing_keys(settings, make=False), Revocations(0))
+    return growth.World(server, sizes, tokens.sign(SERVICE_KIND, Caller(role="service"), 24 * 3600))
+
+
+def _shape(kind: str, sizes: dict[str, Any]) -> str:
+    return json.dumps({"kind": kind, **sizes})
+
+
+def _show(text: str) -> None:
+    """One line, over the one before, for who watches."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Ctrl-C, SIGTERM and SIGHUP end this program, but only when what it started was stopped; what was ignored before
+    (nohup) still is."""
+    handled = [
+        number
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    ]
+
+    def end(number: int, _: Any) -> None:
+        for other in handled:
+            signal.signal(other, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in handled}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,210 @@
+"""One call at a time on a small and a large database in turn: what grows with the data, and how much."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from time import monotonic
+
+from gochat.api.common.v1.common_pb2 import PaginationRequest
+from gochat.api.logic.v1 import logic_pb2 as pb
+from gochat.api.repo.v1 import repo_pb2
+from gochat.commands.bench.clients import sign_in
+from gochat.commands.bench.requests import Call, call
+from gochat.commands.bench.seed import FAMILY, GIVEN, Room, username
+from gochat.commands.bench.servers import Deployment
+from gochat.domain import ids
+from gochat.rpc.load import Probe, percentile
+
+PAGE = 10  # what the small database has, so that both give answers of one size
+UNREAD_ROOMS = 5
+LEAST = 20  # calls of each kind on each database
+WARM_UP = 5  # calls
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """messages: of one conversation. conversations: of one user. members: of one group. unread: of one user."""
+
+    messages: int
+    users: int
+    conversations: int
+    members: int
+    unread: int
+
+    def rooms(self) -> list[Room]:
+        """Each dimension has a user of its own, who is first in his conversations; JOINER is in none."""
+        friends = range(FRIENDS, self.users)
+        others = [friends[number % len(friends)] for number in range(self.conversations)]
+        return [
+            Room("group", [TALKER, *friends[:9]], self.messages),
+            Room("group", [MEMBER, *friends[: self.members - 1]], 100),
+            Room("group", [BEHIND, *friends[:9]], self.unread, self.unread),
+            *(Room("single", [BUSY, other], 10, int(place < UNREAD_ROOMS)) for place, other in enumerate(others)),
+        ]
+
+
+TALKER, BUSY, MEMBER, JOINER, BEHIND, FRIENDS = range(6)
+"""Numbers of users; from FRIENDS on they are anybody."""
+
+SMALL = Sizes(messages=1_000, users=100, conversations=10, members=10, unread=10)
+LARGE = Sizes(messages=1_000_000, users=100_000, conversations=5_000, members=10_000, unread=100_000)
+
+
+def large(scale: float) -> Sizes:
+    """The large database, by so much smaller, but never smaller than the small one."""
+    sizes = {name: max(getattr(SMALL, name), int(size * scale)) for name, size in asdict(LARGE).items()}
+    return Sizes(**sizes)
+
+
+class World:
+    """A server with one of the two databases. service: a token of the role service."""
+
+    def __init__(self, server: Deployment, sizes: Sizes, service: str) -> None:
+        self.sizes, self.service = sizes, service
+        self.people = {
+            number: sign_in(server.logic.address, number) for number in (TALKER, BUSY, MEMBER, JOINER, BEHIND)
+        }
+        self._logic, self._repo = Probe(server.logic.address), Probe(server.repo.address)
+        for group_id in self.people[JOINER].groups:  # a measurement was broken off
+            self._logic.time(*_leave(group_id), self.people[JOINER].token)
+
+    def time(self, probe: "Timed") -> int:
+        """Nanoseconds. Raises ChatError."""
+        if probe.caller is None:
+            return self._repo.time(*probe.request(self), self.service)
+        token = self.people[probe.caller].token
+        taken = self._logic.time(*probe.request(self), token)
+        if probe.undo:
+            self._logic.time(*probe.undo(self), token)
+        return taken
+
+    def room(self, number: int) -> str:
+        """The conversation that the user of a dimension is about."""
+        return self.people[number].conversations[0].conversation_id
+
+    def close(self) -> None:
+        self._logic.close()
+        self._repo.close()
+
+
+@dataclass(frozen=True)
+class Timed:
+    """caller: None for the service. undo: done after each call, and not timed."""
+
+    dimension: str
+    name: str
+    caller: int | None
+    request: Callable[[World], Call]
+    undo: Callable[[World], Call] | None = None
+
+    @property
+    def rpc(self) -> str:
+        return self.name.split(",")[0]
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Latencies of one call on the small and on the large database, in nanoseconds."""
+
+    timed: Timed
+    small: list[int]
+    large: list[int]
+
+    @property
+    def factor(self) -> float:
+        """Of the P50."""
+        return percentile(self.large, 50) / percentile(self.small, 50)
+
+
+def grow(timed: Timed, small: World, large: World, seconds: float) -> Growth:
+    """Measures for so many seconds. Raises ChatError."""
+    for _ in range(WARM_UP):
+        small.time(timed)
+        large.time(timed)
+    growth = Growth(timed, [], [])
+    until = monotonic() + seconds
+    while monotonic() < until or len(growth.small) < LEAST:
+        growth.small.append(small.time(timed))
+        growth.large.append(large.time(timed))
+    return growth
+
+
+def _send(caller: int) -> Callable[[World], Call]:
+    """Into the conversation that was silent longest: in one of many, the order of the list changes each time."""
+    return lambda world: call(
+        "SendMessage",
+        pb.SendMessageRequest(
+            conversation_id=world.people[caller].conversations[-1].conversation_id, content="a message like many others"
+        ),
+    )
+
+
+def _history(world: World, caller: int, before: int = 0) -> Call:
+    room = world.room(caller)
+    cursor = ids.message(room, before) if before else ""
+    return call(
+        "GetMessageHistory", pb.GetMessageHistoryRequest(conversation_id=room, before_message_id=cursor, limit=PAGE)
+    )
+
+
+def _conversations(_: World) -> Call:
+    return call("GetConversations", pb.GetConversationsRequest(pagination=PaginationRequest(limit=PAGE)))
+
+
+def _unread(_: World) -> Call:
+    return call("GetUnreadMessages", pb.GetUnreadMessagesRequest())
+
+
+def _members(world: World, page: int) -> Call:
+    pagination = PaginationRequest(page=page, limit=PAGE)
+    return call("GetGroupMembers", pb.GetGroupMembersRequest(group_id=world.room(MEMBER), pagination=pagination))
+
+
+def _leave(group_id: str) -> Call:
+    return call("LeaveGroup", pb.LeaveGroupRequest(group_id=group_id))
+
+
+def _profile(world: World) -> Call:
+    return call("GetUserProfile", pb.GetUserProfileRequest(user_id=world.people[BUSY].user_id))
+
+
+def _user(world: World) -> Call:
+    request = repo_pb2.GetUserRequest(user_id=world.people[BUSY].user_id)
+    return "/gochat.api.repo.v1.RepoService/GetUser", request.SerializeToString()
+
+
+def _search(query: str) -> Callable[[World], Call]:
+    request = pb.SearchUsersRequest(query=query, pagination=PaginationRequest(limit=PAGE))
+    return lambda _: call("SearchUsers", request)
+
+
+TIMED = (
+    Timed("messages", "SendMessage", TALKER, _send(TALKER)),
+    Timed("messages", "GetMessageHistory, first page", TALKER, lambda world: _history(world, TALKER)),
+    Timed(
+        *("messages", "GetMessageHistory, deep page", TALKER),
+        lambda world: _history(world, TALKER, before=world.sizes.messages // 10),
+    ),
+    Timed("messages", "GetConversations", TALKER, _conversations),
+    Timed("messages", "GetUnreadMessages", TALKER, _unread),
+    Timed("users", "GetUser", None, _user),
+    Timed("users", "GetUserProfile", TALKER, _profile),
+    Timed("users", "SearchUsers, part of a username", TALKER, _search(username(42)[1:])),
+    Timed("users", "SearchUsers, part of a nickname", TALKER, _search("ol Bak")),
+    Timed("users", "SearchUsers, 3 Chinese characters", TALKER, _search(FAMILY[0] + GIVEN[0])),
+    Timed("users", "SearchUsers, 2 Chinese characters", TALKER, _search(GIVEN[0])),
+    Timed("users", "SearchUsers, what all have", TALKER, _search(username(0)[:5])),
+    Timed("conversations", "GetConversations", BUSY, _conversations),
+    Timed("conversations", "GetUnreadMessages", BUSY, _unread),
+    Timed("conversations", "SendMessage", BUSY, _send(BUSY)),
+    Timed("members", "GetGroupMembers, first page", MEMBER, lambda world: _members(world, 1)),
+    Timed("members", "GetGroupMembers, last page", MEMBER, lambda world: _members(world, world.sizes.members // PAGE)),
+    Timed(
+        *("members", "JoinGroup", JOINER),
+        lambda world: call("JoinGroup", pb.JoinGroupRequest(group_id=world.room(MEMBER))),
+        lambda world: _leave(world.room(MEMBER)),
+    ),
+    Timed("members", "SendMessage", MEMBER, _send(MEMBER)),
+    Timed("unread", "GetUnreadMessages", BEHIND, _unread),
+    Timed("unread", "GetConversations", BEHIND, _conversations),
+    Timed("unread", "GetMessageHistory, first page", BEHIND, lambda world: _history(world, BEHIND)),
+)

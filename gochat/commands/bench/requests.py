@@ -1,0 +1,148 @@
+"""What is asked of the server, an entry an RPC."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from google.protobuf.message import Message
+
+from gochat.api.common.v1.common_pb2 import PaginationRequest
+from gochat.api.logic.v1 import logic_pb2 as pb
+from gochat.commands.bench.clients import Person
+from gochat.commands.bench.seed import CONTENTS, username
+from gochat.config import ConfigError
+from gochat.domain import ids
+from gochat.rpc.load import ECHO, Script
+
+SIMPLE, COMPLEX, WRITE = 50, 200, 100  # ms that the specification allows ("响应时间")
+PAGE = 20
+_LOGIC = "/gochat.api.logic.v1.LogicService/"
+_NAMES = 50  # that are looked up in turn
+
+Call = tuple[str, bytes]
+
+
+@dataclass(frozen=True)
+class Rpc:
+    """limit: milliseconds that the specification allows. calls(people, caller, lane): what a worker of the caller
+    sends in turn; lane numbers the workers of one caller. finite: a call has an effect the first time only, so the
+    workers of one caller share them out."""
+
+    limit: int
+    calls: Callable[[Sequence[Person], Person, int], list[Call]]
+    finite: bool = False
+
+
+def scripts(rpc: Rpc, people: Sequence[Person], workers: int) -> list[Script]:
+    """One for each worker, the workers spread over the people. Raises ConfigError if there is nothing to call."""
+    made = []
+    for worker in range(workers):
+        caller = people[worker % len(people)]
+        lane, lanes = worker // len(people), len(range(worker % len(people), workers, len(people)))
+        calls = rpc.calls(people, caller, lane)
+        if rpc.finite:
+            calls = calls[lane * len(calls) // lanes : (lane + 1) * len(calls) // lanes]
+        if not calls:
+            raise ConfigError("--data, --database: earlier measurements left nothing to do: use a new one")
+        made.append(Script(calls, caller.token))
+    return made
+
+
+def echo_scripts(workers: int) -> list[Script]:
+    return [Script([(ECHO, b"x" * 64)])] * workers
+
+
+def call(rpc: str, request: Message) -> Call:
+    """An RPC of LogicService."""
+    return _LOGIC + rpc, request.SerializeToString()
+
+
+def _turned(calls: list[Call], lane: int) -> list[Call]:
+    """The workers of one caller do not do the same at the same time."""
+    start = lane * len(calls) // 4 % max(1, len(calls))
+    return calls[start:] + calls[:start]
+
+
+def _validate_token(_: Sequence[Person], caller: Person, __: int) -> list[Call]:
+    return [call("ValidateToken", pb.ValidateTokenRequest(token=caller.token))]
+
+
+def _get_user_profile(people: Sequence[Person], _: Person, lane: int) -> list[Call]:
+    return _turned([call("GetUserProfile", pb.GetUserProfileRequest(user_id=one.user_id)) for one in people], lane)
+
+
+def _send_message(_: Sequence[Person], caller: Person, lane: int) -> list[Call]:
+    """Into conversations without unread messages: a send would read them."""
+    unread = {info.conversation_id for info in caller.unread}
+    calls = [
+        call(
+            "SendMessage",
+            pb.SendMessageRequest(conversation_id=info.conversation_id, content=CONTENTS[number % len(CONTENTS)]),
+        )
+        for number, info in enumerate(caller.conversations)
+        if info.conversation_id not in unread
+    ]
+    return _turned(calls, lane)
+
+
+def _get_message_history(_: Sequence[Person], caller: Person, lane: int) -> list[Call]:
+    requests = [
+        pb.GetMessageHistoryRequest(conversation_id=info.conversation_id, limit=PAGE) for info in caller.conversations
+    ]
+    return _turned([call("GetMessageHistory", request) for request in requests], lane)
+
+
+def _get_unread_messages(_: Sequence[Person], __: Person, ___: int) -> list[Call]:
+    return [call("GetUnreadMessages", pb.GetUnreadMessagesRequest())]
+
+
+def _get_conversations(_: Sequence[Person], __: Person, ___: int) -> list[Call]:
+    return [call("GetConversations", pb.GetConversationsRequest(pagination=PaginationRequest(limit=PAGE)))]
+
+
+def _mark_message_read(_: Sequence[Person], caller: Person, __: int) -> list[Call]:
+    """One message after the other, but never the last: the conversation stays unread."""
+    calls = []
+    for info in caller.unread:
+        parsed = ids.parse_message(info.last_message.message_id)
+        last = parsed[1] if parsed else 0
+        for seq in range(max(1, last - info.unread_count + 1), last):
+            message_id = ids.message(info.conversation_id, seq)
+            request = pb.MarkMessageReadRequest(conversation_id=info.conversation_id, message_id=message_id)
+            calls.append(call("MarkMessageRead", request))
+    return calls
+
+
+def _search_users(_: Sequence[Person], __: Person, lane: int) -> list[Call]:
+    """Parts of usernames; each finds one user."""
+    queries = [username(number)[1:] for number in range(_NAMES)]
+    return _turned([call("SearchUsers", pb.SearchUsersRequest(query=query)) for query in queries], lane)
+
+
+def _get_group_members(_: Sequence[Person], caller: Person, lane: int) -> list[Call]:
+    requests = [pb.GetGroupMembersRequest(group_id=group_id) for group_id in caller.groups]
+    return _turned([call("GetGroupMembers", request) for request in requests], lane)
+
+
+def _join_and_leave(people: Sequence[Person], caller: Person, lane: int) -> list[Call]:
+    others = [group_id for one in people for group_id in one.groups if group_id not in caller.groups]
+    if not others:
+        return []
+    group_id = others[lane % len(others)]
+    return [
+        call("JoinGroup", pb.JoinGroupRequest(group_id=group_id)),
+        call("LeaveGroup", pb.LeaveGroupRequest(group_id=group_id)),
+    ]
+
+
+RPCS = {
+    "ValidateToken": Rpc(SIMPLE, _validate_token),
+    "GetUserProfile": Rpc(SIMPLE, _get_user_profile),
+    "SendMessage": Rpc(WRITE, _send_message),
+    "GetMessageHistory": Rpc(COMPLEX, _get_message_history),
+    "GetUnreadMessages": Rpc(COMPLEX, _get_unread_messages),
+    "GetConversations": Rpc(COMPLEX, _get_conversations),
+    "MarkMessageRead": Rpc(WRITE, _mark_message_read, finite=True),
+    "SearchUsers": Rpc(COMPLEX, _search_users),
+    "GetGroupMembers": Rpc(COMPLEX, _get_group_members),
+    "JoinGroup": Rpc(WRITE, _join_and_leave),
+}

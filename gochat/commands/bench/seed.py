@@ -1,0 +1,194 @@
+"""Fills a database through gochat.repo, with no server running: users, conversations, members, messages."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from itertools import islice
+from typing import Any
+
+from gochat.domain import ids, limits, policy
+from gochat.domain.text import folded, shape
+from gochat.repo import passwords
+from gochat.repo.database import Database, Tx, marks
+from gochat.repo.messages import SENT
+from gochat.repo.users import ACTIVE
+
+PASSWORD = "bench"  # noqa: S105 - of users who exist in measurements only
+TRANSACTION, STATEMENT = 20_000, 500  # rows
+SENDERS = 8  # members of a group who write
+_TICK = 0.2  # seconds between two looks of a progress line
+
+FIRST = ("Alice", "Bruno", "Carol", "David", "Edith", "Frank", "Grace", "Henry", "Irene", "Jakob", "Karin", "Louis")
+LAST = ("Archer", "Baker", "Cooper", "Draper", "Fisher", "Glover", "Hunter", "Mason", "Porter", "Slater", "Tailor")
+FAMILY = "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗"
+GIVEN = ("小明", "建国", "秀英", "志强", "丽华", "海燕", "文博", "雨桐", "子轩", "晓东", "春梅")
+CONTENTS = (
+    "Good morning!",
+    "Has anyone looked at the build since yesterday evening?",
+    "明天上午十点开会,大家别忘了。",
+    "I will be there in ten minutes, start without me if you like.",
+    "The figures are in the shared folder. The second table is the one that matters; the first is only for reference.",
+    "好的,收到。",
+    "ok",
+)
+
+_USER = (
+    *("user_id", "username", "username_key", "username_shape", "email", "nickname", "nickname_key", "avatar", "bio"),
+    *("role", "status", "password_hash", "created_at", "updated_at"),
+)
+_CONVERSATION = (
+    *("conversation_id", "type", "name", "description", "avatar", "owner_id", "max_members", "member_count"),
+    *("last_seq", "created_at", "updated_at", "dissolved_at"),
+)
+_MEMBER = ("conversation_id", "user_id", "role", "read_seq", "hidden_seq", "joined_at")
+_MESSAGE = (
+    *("conversation_id", "seq", "from_user_id", "to_user_id", "content", "message_type", "status", "metadata"),
+    *("created_at", "updated_at"),
+)
+
+
+@dataclass(frozen=True)
+class Room:
+    """A conversation to be. members: numbers of users; the first owns the group, and has not read the last `unread`
+    messages; the others have read all."""
+
+    type: str
+    members: Sequence[int]
+    messages: int
+    unread: int = 0
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A room with the ids of its members. ended_at: Unix milliseconds, of its last message; one was sent a second."""
+
+    room: Room
+    conversation_id: str
+    user_ids: list[str]
+    ended_at: int
+
+    @property
+    def made_at(self) -> int:
+        return self.ended_at - 1000 * self.room.messages - len(self.user_ids)
+
+
+def username(number: int) -> str:
+    return f"bench{number:06d}"
+
+
+def nickname(number: int) -> str:
+    """Every third is Chinese."""
+    if number % 3 == 0:
+        return FAMILY[number // 3 % len(FAMILY)] + GIVEN[number // 60 % len(GIVEN)]
+    return f"{FIRST[number % len(FIRST)]} {LAST[number // len(FIRST) % len(LAST)]}"
+
+
+def fill(database: Database, users: int, rooms: Sequence[Room]) -> None:
+    """All users have the same PASSWORD."""
+    total = users + sum(1 + len(room.members) + room.messages for room in rooms)
+    progress = _Progress(total)
+    now = ids.now_ms()
+    user_ids = [ids.new_user() for _ in range(users)]
+    placed = [_placed(room, user_ids, database.pair_key, now - 1000 * number) for number, room in enumerate(rooms)]
+    for table, columns, rows in (
+        ("users", _USER, _users(user_ids, now)),
+        ("conversations", _CONVERSATION, map(_conversation, placed)),
+        ("members", _MEMBER, (row for place in placed for row in _members(place))),
+        ("messages", _MESSAGE, (row for place in placed for row in _messages(place))),
+    ):
+        _insert(database, table, columns, rows, progress)
+    progress.finish()
+
+
+def _placed(room: Room, user_ids: list[str], pair_key: bytes, ended_at: int) -> _Placed:
+    members = [user_ids[number] for number in room.members]
+    is_group = room.type == "group"
+    conversation_id = ids.new_group() if is_group else ids.single(members[0], members[1], pair_key)
+    return _Placed(room, conversation_id, members, ended_at)
+
+
+def _users(user_ids: list[str], now: int) -> Iterator[tuple[Any, ...]]:
+    password_hash = passwords.hashed(PASSWORD)
+    for number, user_id in enumerate(user_ids):
+        name, nick = username(number), nickname(number)
+        yield (
+            *(user_id, name, folded(name), shape(name), f"{name}@example.com", nick, folded(nick), "", ""),
+            *("user", ACTIVE, password_hash, now, now),
+        )
+
+
+def _conversation(place: _Placed) -> tuple[Any, ...]:
+    is_group, count = place.room.type == "group", len(place.user_ids)
+    return (
+        *(place.conversation_id, place.room.type, "A group" if is_group else "", "", ""),
+        place.user_ids[0] if is_group else "",
+        min(limits.MOST_MAX_MEMBERS, max(limits.DEFAULT_MAX_MEMBERS, 2 * count)) if is_group else 2,
+        *(count, place.room.messages, place.made_at, place.ended_at, 0),
+    )
+
+
+def _members(place: _Placed) -> Iterator[tuple[Any, ...]]:
+    for number, user_id in enumerate(place.user_ids):
+        is_first = number == 0
+        role = policy.OWNER if is_first and place.room.type == "group" else policy.MEMBER
+        read_seq = place.room.messages - (place.room.unread if is_first else 0)
+        yield (place.conversation_id, user_id, role, read_seq, -1, place.made_at + number)
+
+
+def _messages(place: _Placed) -> Iterator[tuple[Any, ...]]:
+    """Nobody has written what he has not read."""
+    conversation_id, (first, *others) = place.conversation_id, place.user_ids[:SENDERS]
+    is_group, read = place.room.type == "group", place.room.messages - place.room.unread
+    started = place.ended_at - 1000 * place.room.messages
+    for seq in range(1, place.room.messages + 1):
+        sender = others[seq % len(others)] if seq > read or seq % 2 else first
+        recipient = "" if is_group else others[0] if sender is first else first
+        at = started + 1000 * seq
+        yield (conversation_id, seq, sender, recipient, CONTENTS[seq % len(CONTENTS)], "text", SENT, "", at, at)
+
+
+def _insert(
+    database: Database, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]], progress: "_Progress"
+) -> None:
+    names = ", ".join(columns)
+    row = f"({marks(columns)})"
+    rows = iter(rows)
+
+    def work(tx: Tx) -> None:
+        if tx.postgres:
+            # Of what is written here nothing needs the escapes of COPY.
+            lines = "\n".join("\t".join(map(str, one)) for one in batch)
+            tx.sql("SELECT 1").copy_expert(f"COPY {table} ({names}) FROM STDIN", StringIO(lines))
+            return
+        for start in range(0, len(batch), STATEMENT):
+            part = batch[start : start + STATEMENT]
+            values = (value for one in part for value in one)
+            tx.sql(f"INSERT INTO {table} ({names}) VALUES {', '.join([row] * len(part))}", *values)  # noqa: S608
+
+    while batch := list(islice(rows, TRANSACTION)):
+        database.write(work)
+        progress.add(len(batch))
+
+
+class _Progress:
+    """A line on standard error, which follows the work where somebody watches."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._done = total, 0
+        self._started = self._shown = time.monotonic()
+
+    def add(self, rows: int) -> None:
+        self._done += rows
+        if sys.stderr.isatty() and time.monotonic() - self._shown >= _TICK:
+            self._shown = time.monotonic()
+            self._print("\r\x1b[Kseeding: ", "")
+
+    def finish(self) -> None:
+        self._print("\r\x1b[Kseeded: " if sys.stderr.isatty() else "seeded: ", "\n")
+
+    def _print(self, before: str, after: str) -> None:
+        rate = self._done / max(time.monotonic() - self._started, 1e-3)
+        text = f"{self._done:,} of {self._total:,} rows, {rate:,.0f} rows/s"
+        print(before + text, end=after, file=sys.stderr, flush=True)

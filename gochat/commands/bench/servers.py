@@ -1,0 +1,133 @@
+"""The processes that are measured: GoChat's, and the bare echo server."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gochat.config import LONGEST_ACCESS_TTL, Config, ConfigError, Server
+
+UNREACHED = "1000000"  # a limit that is looked at and never met
+STOPPED_WITHIN = 20.0  # seconds
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Running:
+    """A process that has said that it is ready."""
+
+    name: str
+    address: str
+    process: "subprocess.Popen[str]"
+    log: Path
+
+    def cpu(self) -> float:
+        """Seconds of processor time, user and system. Raises ConfigError if the process has ended."""
+        # The name in parentheses may hold anything, so fields are counted after it.
+        fields = self._read("stat").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def memory(self) -> float:
+        """MiB of resident memory."""
+        lines = self._read("status").splitlines()
+        return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:")), 0.0)
+
+    def _read(self, file: str) -> str:
+        if self.process.poll() is not None:
+            raise ConfigError(_why_ended(self.name, self.log))
+        return Path(f"/proc/{self.process.pid}/{file}").read_text()
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One GoChat: one process, or its two halves."""
+
+    logic: Running
+    repo: Running
+
+    @property
+    def processes(self) -> list[Running]:
+        return [self.logic] if self.logic is self.repo else [self.logic, self.repo]
+
+    def cpu(self) -> float:
+        """Seconds, of all processes together."""
+        return sum(process.cpu() for process in self.processes)
+
+    def memory(self) -> list[float]:
+        """MiB, of each process."""
+        return [process.memory() for process in self.processes]
+
+
+@contextmanager
+def gochat(settings: Config, target: str, folder: Path) -> Iterator[Deployment]:
+    """target: all, or split. folder: for the logs. Raises ConfigError."""
+    with ExitStack() as started:
+        if target == "all":
+            server = started.enter_context(_serve(settings, "all", folder))
+            yield Deployment(server, server)
+        else:
+            repo = started.enter_context(_serve(settings, "repo", folder))
+            logic = started.enter_context(_serve(settings, "logic", folder, GOCHAT_REPO_ADDRESS=repo.address))
+            yield Deployment(logic, repo)
+
+
+@contextmanager
+def echo(folder: Path) -> Iterator[Running]:
+    """A bare grpcio server with as many threads as GoChat's."""
+    command = [sys.executable, "-m", "gochat.rpc.load", str(Server().threads)]
+    with _started("echo", command, {}, folder) as running:
+        yield running
+
+
+@contextmanager
+def _serve(settings: Config, target: str, folder: Path, **env: str) -> Iterator[Running]:
+    no_settings = folder / "gochat.toml"  # rather than the one in the current folder
+    no_settings.touch()
+    env |= {
+        "GOCHAT_LIMITS_CALLS_PER_SECOND": UNREACHED,
+        "GOCHAT_LIMITS_SENDS_PER_SECOND": UNREACHED,
+        "GOCHAT_AUTH_ACCESS_TTL": str(LONGEST_ACCESS_TTL),
+    }
+    if settings.database.url:
+        env["GOCHAT_DATABASE_URL"] = settings.database.url
+    options = ["--config", str(no_settings), "--data", settings.server.data, "--listen", "127.0.0.1:0"]
+    with _started(target, [sys.executable, "-m", "gochat", "serve", "--target", target, *options], env, folder) as one:
+        yield one
+
+
+@contextmanager
+def _started(name: str, command: list[str], env: dict[str, str], folder: Path) -> Iterator[Running]:
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
+    log = folder / f"{name}.log"
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(  # noqa: S603 - it is ourselves
+            command,
+            env=clean | env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            process_group=0,  # Ctrl-C is for us, who then stop it
+        )
+    with process:  # closes the pipes and waits
+        try:
+            assert process.stdout is not None
+            ready = process.stdout.readline().split()
+            if "ready" not in ready:
+                process.wait(STOPPED_WITHIN)
+                raise ConfigError(_why_ended(name, log))
+            yield Running(name, ready[3], process, log)
+        finally:
+            process.terminate()
+            try:
+                process.wait(STOPPED_WITHIN)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _why_ended(name: str, log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines() or ["it said nothing"]
+    return f"the server ({name}) ended: {lines[-1].removeprefix('gochat: ')}"
