@@ -121,7 +121,7 @@ class _Watch:
 
     def _run(self) -> None:
         failing = False
-        while not self._stopped.wait(POLL):
+        while not self._stopped.wait(POLL / 5 if failing else POLL):
             try:
                 self.look()
                 failing = False

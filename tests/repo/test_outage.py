@@ -127,7 +127,7 @@ def test_what_was_acknowledged_around_an_outage_is_there_once(app: Deployment, s
         finally:
             over.set()
         acknowledged = {sender: future.result() for sender, future in zip(senders, talking, strict=True)}
-    stored = history(owner, group_id)
+    stored = again_and_again(partial(history, owner, group_id))
     assert [int(message.message_id[-12:]) for message in stored] == list(range(1, len(stored) + 1))
     for sender, message_ids in acknowledged.items():
         his = [message for message in stored if message.from_user_id == sender]
