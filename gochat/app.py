@@ -14,6 +14,7 @@ from gochat.api.account.v1 import account_pb2
 from gochat.api.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.api.audit.v1 import audit_pb2
 from gochat.api.logic.v1 import logic_pb2
+from gochat.api.message.v1 import message_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.api.session.v1 import session_pb2
@@ -38,7 +39,11 @@ log = logging.getLogger(__name__)
 
 LOGIC_SERVICES = tuple(
     file.DESCRIPTOR.services_by_name[name]
-    for file, name in ((logic_pb2, "LogicService"), (session_pb2, "SessionService"))
+    for file, name in (
+        (logic_pb2, "LogicService"),
+        (session_pb2, "SessionService"),
+        (message_pb2, "MessageService"),
+    )
 )
 REPO_SERVICES = tuple(
     file.DESCRIPTOR.services_by_name[name]
@@ -64,6 +69,7 @@ def serve(config: Config, target: str | None, ready: Callable[[str], None], *, i
     target = _target(config, target)
     if not insecure:
         _must_be_private(config)
+    _must_share(config, target)
     stop: SimpleQueue[int] = SimpleQueue()  # unlike an Event it may be told by a handler while it is waited for
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: stop.put(received))
@@ -88,6 +94,8 @@ def serve(config: Config, target: str | None, ready: Callable[[str], None], *, i
             Guard(tokens, Throttle(config.limits), config.server.error_mode),
             config,
             reflect=config.server.reflection or is_loopback(parse_address("server.listen", config.server.listen)[0]),
+            at_hand=target != "logic" and not config.database.url.startswith("postgres"),
+            largest_request=server.LARGEST_REQUEST + (server.SEAM_ROOM if target == "repo" else 0),
         )
         watch = _Watch(accounts, revocations, tokens)
         watch.look()
@@ -173,6 +181,15 @@ def _repo_answers(stub: RepoServiceStub, address: str, stop: "SimpleQueue[int]")
             log.info("waiting for the repo at %s: %s", address, error)
             time.sleep(1)
     return False
+
+
+def _must_share(config: Config, target: str) -> None:
+    """Workers share the database between them, which only PostgreSQL does."""
+    if config.server.workers > 1 and target != "logic" and not config.database.url.startswith("postgres"):
+        raise ConfigError(
+            "server.workers: must be 1 on SQLite, whose file one process alone may write; for more set database.url to"
+            " a PostgreSQL database"
+        )
 
 
 def _must_be_private(config: Config) -> None:

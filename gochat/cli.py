@@ -7,13 +7,14 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from gochat import app
+from gochat import app, workers
 from gochat.commands import audit, bench, config_of, health, importer, key, migrate, token, users
-from gochat.config import LONGEST_TTL
+from gochat.config import LONGEST_TTL, Config
 from gochat.context import current
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger().addHandler(logging.NullHandler())  # `serve` alone logs; the others say what is wrong once
     try:
         return int(parsed.run(parsed))
-    except app.STARTUP_ERRORS as error:
+    except (*app.STARTUP_ERRORS, workers.WorkerError) as error:
         print(f"gochat: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -37,9 +38,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(arguments: argparse.Namespace) -> int:
     config = config_of(arguments).with_settings("server", listen=arguments.listen)
-    _log_to_stderr(config.log.level)
-    app.serve(config, arguments.target, ready=lambda line: print(line, flush=True), insecure=arguments.insecure)
+    work = partial(_work, config, arguments.target, arguments.insecure)
+    ready = partial(print, flush=True)
+    settings = config.server
+    if settings.workers == 1:
+        work(settings.listen, ready)
+    else:
+        _log_to_stderr(config.log.level)
+        workers.run(settings.workers, settings.listen, settings.grace, work, app.STARTUP_ERRORS, ready)
     return 0
+
+
+def _work(config: Config, target: str | None, insecure: bool, listen: str, ready: Callable[[str], None]) -> None:
+    """Serves, in this process."""
+    _log_to_stderr(config.log.level)
+    app.serve(config.with_settings("server", listen=listen), target, ready, insecure=insecure)
 
 
 def _version(_: argparse.Namespace) -> int:
@@ -125,6 +138,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     measured.add_argument(
         "--target", choices=("all", "split"), default="all", help="one process (default), or its two halves"
+    )
+    measured.add_argument(
+        "--workers", type=_number(100), default=1, metavar="N", help="of [server] workers, on PostgreSQL (default: 1)"
     )
     measured.add_argument(
         "--rpc", nargs="+", choices=bench.NAMES, metavar="NAME", help=f"only these of {', '.join(bench.NAMES)}"

@@ -30,6 +30,7 @@ def _setting(
 class Server:
     listen: str = "127.0.0.1:50051"
     data: str = "data"
+    workers: int = _setting(1, least=1, most=100)
     threads: int = _setting(64, least=1, most=1000)
     grace: float = _setting(10.0, least=0, most=600)
     reflection: bool = False
@@ -98,7 +99,7 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     log: Log = field(default_factory=Log)
 
-    def with_settings(self, section: str, **settings: str) -> "Config":
+    def with_settings(self, section: str, **settings: Any) -> "Config":
         """A copy with what the command line says; None leaves a key as it is."""
         given = {key: value for key, value in settings.items() if value is not None}
         return replace(self, **{section: replace(getattr(self, section), **given)})

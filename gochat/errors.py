@@ -1,5 +1,6 @@
 """The one error that GoChat raises, and the one table that says what it is in gRPC and in a response body."""
 
+import math
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -8,6 +9,7 @@ from google.rpc import code_pb2
 from gochat.api.common.v1 import common_pb2
 
 DOMAIN = "gochat"
+RETRY_AFTER = "retry_after_ms"
 
 # The table of the specification, "错误码映射": business code -> gRPC status.
 STATUS_OF = MappingProxyType(
@@ -44,6 +46,19 @@ class ChatError(Exception):
     def __post_init__(self) -> None:
         super().__init__(self.message)
         self.status = self.status or STATUS_OF[self.code]
+
+    @property
+    def retry_ms(self) -> int:
+        return math.ceil(self.retry_after * 1000)
+
+    @property
+    def details(self) -> dict[str, str]:
+        """As in common.proto."""
+        retry = {RETRY_AFTER: str(self.retry_ms)} if self.retry_after else {}
+        return {"reason": self.reason, **self.fields, **retry}
+
+    def body(self) -> common_pb2.Error:
+        return common_pb2.Error(code=self.code, message=self.message, details=self.details)
 
     def renamed(self, old: str, new: str) -> "ChatError":
         """The same error for a caller whose request calls the field otherwise."""

@@ -20,6 +20,7 @@ from gochat.api.account.v1 import account_pb2_grpc
 from gochat.api.audit.v1 import audit_pb2, audit_pb2_grpc
 from gochat.api.common.v1 import common_pb2
 from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
+from gochat.api.message.v1 import message_pb2, message_pb2_grpc
 from gochat.api.repo.v1 import repo_pb2, repo_pb2_grpc
 from gochat.api.session.v1 import session_pb2, session_pb2_grpc
 from gochat.api.store.v1 import store_pb2_grpc
@@ -89,8 +90,8 @@ class Process:
 class Deployment:
     """A running GoChat: one process, or two that share the work.
 
-    url: of the database; "" for SQLite in the data folder. `logic`, `repo`, `session`, `store`, `account`, `audit` are
-    generated stubs; `service` is the metadata of a service token.
+    url: of the database; "" for SQLite in the data folder. `logic`, `repo`, `session`, `message`, `store`, `account`,
+    `audit` are generated stubs; `service` is the metadata of a service token.
     """
 
     def __init__(self, folder: Path, *, url: str = "", split: bool = False, env: dict[str, str] | None = None) -> None:
@@ -114,6 +115,7 @@ class Deployment:
         self.repo_channel = grpc.insecure_channel(repo.address)
         self.logic = logic_pb2_grpc.LogicServiceStub(self.channel)
         self.session = session_pb2_grpc.SessionServiceStub(self.channel)
+        self.message = message_pb2_grpc.MessageServiceStub(self.channel)
         self.repo = repo_pb2_grpc.RepoServiceStub(self.repo_channel)
         self.store = store_pb2_grpc.StoreServiceStub(self.repo_channel)
         self.account = account_pb2_grpc.AccountServiceStub(self.repo_channel)
@@ -191,8 +193,8 @@ def bearer(token: str) -> tuple[tuple[str, str], ...]:
 
 
 class Person:
-    """A signed-in user. `person.SendMessage(content=...)` calls the RPC of LogicService or SessionService with the
-    user's token; keywords are the fields of its request."""
+    """A signed-in user. `person.SendMessage(content=...)` calls the RPC of LogicService, SessionService or
+    MessageService with the user's token; keywords are the fields of its request."""
 
     def __init__(self, app: Deployment, user_id: str, username: str, access_token: str, refresh_token: str) -> None:
         self.app, self.id, self.username = app, user_id, username
@@ -202,6 +204,8 @@ class Person:
     def __getattr__(self, rpc: str) -> Callable[..., Any]:
         if rpc in session_pb2.DESCRIPTOR.services_by_name["SessionService"].methods_by_name:
             return caller(self.app.session, session_pb2, "SessionService", rpc, self.metadata)
+        if rpc in message_pb2.DESCRIPTOR.services_by_name["MessageService"].methods_by_name:
+            return caller(self.app.message, message_pb2, "MessageService", rpc, self.metadata)
         return caller(self.app.logic, logic_pb2, "LogicService", rpc, self.metadata)
 
     def send(self, to: str, content: str = CONTENT, **fields: Any) -> Any:
@@ -221,7 +225,7 @@ def caller(stub: Any, module: Any, service: str, rpc: str, metadata: Any) -> Cal
 
 
 def as_service(app: Deployment) -> SimpleNamespace:
-    """`as_service(app).repo.GetUser(user_id=...)`, and logic: calls with a service token."""
+    """`as_service(app).repo.GetUser(user_id=...)`, and logic, message: calls with a service token."""
 
     class Calls:
         def __init__(self, stub: Any, module: Any, service: str) -> None:
@@ -231,7 +235,9 @@ def as_service(app: Deployment) -> SimpleNamespace:
             return caller(*self._of, rpc, app.service)
 
     return SimpleNamespace(
-        repo=Calls(app.repo, repo_pb2, "RepoService"), logic=Calls(app.logic, logic_pb2, "LogicService")
+        repo=Calls(app.repo, repo_pb2, "RepoService"),
+        logic=Calls(app.logic, logic_pb2, "LogicService"),
+        message=Calls(app.message, message_pb2, "MessageService"),
     )
 
 

@@ -25,15 +25,19 @@ from google.rpc import code_pb2
 from gochat.api.common.v1 import common_pb2
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.logic.v1.logic_pb2_grpc import LogicServiceStub
+from gochat.api.message.v1 import message_pb2
+from gochat.api.message.v1.message_pb2_grpc import MessageServiceStub
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.commands import config_of, connection
 from gochat.domain import limits
 from gochat.domain.text import folded
 from gochat.errors import ChatError, duplicate
+from gochat.rpc.client import NetworkChannel
 
 ATTEMPTS, FIRST_PAUSE = 5, 0.5  # seconds; doubles. Long enough for the server to be restarted meanwhile
 TICK = 0.2  # seconds between two pictures of the progress bar
+BATCH, BATCH_SIZE = 500, 512 * 1024  # messages and bytes of a request
 ROOM_LINE, DIALOGUE_LINE = {"room", "at", "sender", "content"}, {"dialogue", "sender", "receiver", "content"}
 
 A = TypeVar("A")
@@ -65,7 +69,7 @@ def run(arguments: Namespace) -> int:
     # Only the repo half makes users; in split mode its address is a setting.
     repo_address = config.repo.address or arguments.address
     with connection(config, arguments.address) as logic, connection(config, repo_address) as repo:
-        replay = Replay(LogicServiceStub(logic), RepoServiceStub(repo), arguments.owner, arguments.concurrency)
+        replay = Replay(logic, repo, arguments.owner, arguments.concurrency)
         try:
             replay.add_users(lines)
             replay.add_rooms(lines)
@@ -122,11 +126,15 @@ def _line(source: str, entry: object, places: Counter[str]) -> Line:
     return Line(source, entry["sender"], entry.get("receiver", ""), entry.get("room", ""), entry["content"], metadata)
 
 
+Batch = list[tuple[Line, logic_pb2.SendMessageRequest]]
+
+
 class Replay:
     """What an import has found or made at the server."""
 
-    def __init__(self, logic: LogicServiceStub, repo: RepoServiceStub, owner: str, concurrency: int) -> None:
-        self._logic, self._repo, self._owner, self._concurrency = logic, repo, owner, concurrency
+    def __init__(self, logic: NetworkChannel, repo: NetworkChannel, owner: str, concurrency: int) -> None:
+        self._logic, self._messages = LogicServiceStub(logic), MessageServiceStub(logic)
+        self._repo, self._owner, self._concurrency = RepoServiceStub(repo), owner, concurrency
         self._stopped = threading.Event()
         self._owner_id = ""
         self._rooms: dict[str, str] = {}  # name -> group id
@@ -163,23 +171,37 @@ class Replay:
         def replay(conversation: list[Line]) -> None:
             if conversation[0].room:
                 self._add_members(conversation)
-            for line in conversation:
+            for batch in _batches((line, self._request(line)) for line in conversation):
                 if self._stopped.is_set():
                     return
-                request = logic_pb2.SendMessageRequest(
-                    from_user_id=self.users[line.sender],
-                    to_user_id=self.users.get(line.receiver, ""),
-                    conversation_id=self._rooms.get(line.room, ""),
-                    content=line.content,
-                    metadata=line.metadata,
-                )
-                with _told_of(line.source):
-                    self._patiently(self._logic.SendMessage, request)
-                sent[line.conversation] += 1
+                self._send(batch)
+                sent[conversation[0].conversation] += len(batch)
 
         longest_first = sorted(conversations.values(), key=len, reverse=True)
         self._in_parallel(replay, longest_first, "messages", lambda: sum(sent.values()), len(lines))
         return len(conversations)
+
+    def _request(self, line: Line) -> logic_pb2.SendMessageRequest:
+        """Raises INVALID_PARAMS here already: the server would send what follows, and a repeat this one after it."""
+        request = logic_pb2.SendMessageRequest(
+            from_user_id=self.users[line.sender],
+            to_user_id=self.users.get(line.receiver, ""),
+            conversation_id=self._rooms.get(line.room, ""),
+            content=line.content,
+            metadata=line.metadata,
+        )
+        with _told_of(line.source):
+            limits.check(request)
+        return request
+
+    def _send(self, batch: Batch) -> None:
+        request = message_pb2.SendMessagesRequest(messages=[message for _, message in batch])
+        with _told_of(batch[0][0].source):
+            answer = self._patiently(self._messages.SendMessages, request)
+        for (line, _), result in zip(batch, answer.results, strict=True):
+            if result.HasField("error"):
+                with _told_of(line.source):
+                    raise ChatError(result.error.code, result.error.message, result.error.details["reason"])
 
     def _user(self, nickname: str) -> str:
         """The id of the user with this nickname, who is made if missing."""
@@ -268,6 +290,18 @@ class Replay:
                 self._stopped.set()
             pool.shutdown(cancel_futures=True)
             _show("", 0)
+
+
+def _batches(messages: Iterable[tuple[Line, logic_pb2.SendMessageRequest]]) -> Iterator[Batch]:
+    batch: Batch = []
+    size = 0
+    for line, message in messages:
+        size += message.ByteSize()
+        if len(batch) == BATCH or size > BATCH_SIZE:
+            yield batch
+            batch, size = [], message.ByteSize()
+        batch.append((line, message))
+    yield batch
 
 
 def _usernames(nickname: str) -> Iterator[str]:

@@ -32,30 +32,38 @@ class Rate(Enum):
 
     NONE = "none"
     SEND = "sends of a user"
+    SENDS = "sends of a user, one for each of the messages"
     SIGN_IN = "failures from a network address"
     REGISTER = "failures from a network address, and what succeeds too"
 
 
+class Cost(Enum):
+    """What a call takes, which says where it runs (rpc/server.py)."""
+
+    NOTHING = "no repo, microseconds"
+    FEW_ROWS = "one read of a few rows by index, whoever asks"
+    USUAL = "reads and writes"
+    HASH = "a password hash: tens of milliseconds of a core"
+
+
 @dataclass(frozen=True)
 class Rule:
-    """hashes: takes a password hash, so tens of milliseconds of a core."""
-
     access: Access
     on: On = On.NOTHING
     rate: Rate = Rate.NONE
-    hashes: bool = False
+    cost: Cost = Cost.USUAL
 
 
 _USER, _SERVICE = Access.SIGNED_IN, Access.SERVICE
 
 _LOGIC = {
-    "Authenticate": Rule(Access.ANYONE, rate=Rate.SIGN_IN, hashes=True),
-    "ValidateToken": Rule(_USER),
-    "GetUserProfile": Rule(_USER),
+    "Authenticate": Rule(Access.ANYONE, rate=Rate.SIGN_IN, cost=Cost.HASH),
+    "ValidateToken": Rule(_USER, cost=Cost.NOTHING),
+    "GetUserProfile": Rule(_USER, cost=Cost.FEW_ROWS),
     "UpdateUserProfile": Rule(_USER, On.SELF),
     "SearchUsers": Rule(_USER),
     "SendMessage": Rule(_USER, On.SELF | On.PARTICIPANT, Rate.SEND),
-    "GetMessageHistory": Rule(_USER, On.PARTICIPANT),
+    "GetMessageHistory": Rule(_USER, On.PARTICIPANT, cost=Cost.FEW_ROWS),
     "MarkMessageRead": Rule(_USER, On.SELF | On.PARTICIPANT),
     "GetUnreadMessages": Rule(_USER, On.SELF),
     "CreateConversation": Rule(_USER),
@@ -73,15 +81,18 @@ _LOGIC = {
 }
 _SESSION = {
     "RefreshToken": Rule(Access.ANYONE, rate=Rate.SIGN_IN),
-    "Register": Rule(Access.ANYONE, rate=Rate.REGISTER, hashes=True),
+    "Register": Rule(Access.ANYONE, rate=Rate.REGISTER, cost=Cost.HASH),
     "Logout": Rule(_USER, On.SELF),
     "ListSessions": Rule(_USER, On.SELF),
     "RevokeSession": Rule(_USER, On.SELF),
-    "ChangePassword": Rule(_USER, On.SELF, hashes=True),
+    "ChangePassword": Rule(_USER, On.SELF, cost=Cost.HASH),
+}
+_MESSAGE = {
+    "SendMessages": Rule(_USER, On.SELF | On.PARTICIPANT, Rate.SENDS),
 }
 _REPO = {
-    "CreateUser": Rule(_SERVICE, hashes=True),
-    "GetUser": Rule(_SERVICE),
+    "CreateUser": Rule(_SERVICE, cost=Cost.HASH),
+    "GetUser": Rule(_SERVICE, cost=Cost.FEW_ROWS),
     "UpdateUser": Rule(_SERVICE),
     "GetUsers": Rule(_SERVICE),
     "CreateMessage": Rule(_SERVICE),
@@ -103,10 +114,11 @@ _REPO = {
     "UpdateGroupMemberRole": Rule(_SERVICE),
 }
 _STORE = {
-    "GetProfile": Rule(_SERVICE),
+    "GetProfile": Rule(_SERVICE, cost=Cost.FEW_ROWS),
     "UpdateProfile": Rule(_SERVICE),
     "FindUsers": Rule(_SERVICE),
-    "GetHistory": Rule(_SERVICE),
+    "StoreMessages": Rule(_SERVICE),
+    "GetHistory": Rule(_SERVICE, cost=Cost.FEW_ROWS),
     "MarkRead": Rule(_SERVICE),
     "GetUnread": Rule(_SERVICE),
     "HideConversation": Rule(_SERVICE),
@@ -120,9 +132,9 @@ _STORE = {
     "ListMembers": Rule(_SERVICE),
 }
 _ACCOUNT = {
-    "SignIn": Rule(_SERVICE, hashes=True),
-    "ChangePassword": Rule(_SERVICE, hashes=True),
-    "SetPassword": Rule(_SERVICE, hashes=True),
+    "SignIn": Rule(_SERVICE, cost=Cost.HASH),
+    "ChangePassword": Rule(_SERVICE, cost=Cost.HASH),
+    "SetPassword": Rule(_SERVICE, cost=Cost.HASH),
     "SetUserRole": Rule(_SERVICE),
     "RotateSession": Rule(_SERVICE),
     "EndSession": Rule(_SERVICE),
@@ -139,6 +151,7 @@ RULES: dict[str, Rule] = {
     for service, rules in {
         "logic.v1.LogicService": _LOGIC,
         "session.v1.SessionService": _SESSION,
+        "message.v1.MessageService": _MESSAGE,
         "repo.v1.RepoService": _REPO,
         "store.v1.StoreService": _STORE,
         "account.v1.AccountService": _ACCOUNT,

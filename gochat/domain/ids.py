@@ -42,7 +42,7 @@ def new_event() -> str:
 
 def new_secret() -> str:
     """128 random bits, for what must not be guessed."""
-    return _base32(secrets.randbits(128))
+    return secrets.token_hex(16)
 
 
 def single(one: str, other: str, key: bytes) -> str:

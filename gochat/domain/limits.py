@@ -78,12 +78,17 @@ def number(least: int, most: int) -> Rule:
     return rule
 
 
+def batch(name: str, values: Any) -> None:
+    """A list of at most BATCH items."""
+    if len(values) > BATCH:
+        raise invalid(name, f"must have at most {BATCH} items, not {len(values)}")
+
+
 def each(rule: Rule) -> Rule:
-    """A list of at most BATCH items, each of the rule and none empty."""
+    """A batch of which each item is of the rule and none empty."""
 
     def rule_of_list(name: str, values: Any) -> None:
-        if len(values) > BATCH:
-            raise invalid(name, f"must have at most {BATCH} items, not {len(values)}")
+        batch(name, values)
         for position, value in enumerate(values):
             if not value:
                 raise invalid(f"{name}[{position}]", "must not be empty")
@@ -169,6 +174,7 @@ _FORMS: dict[str, Rule] = {
     "message_id": _id,
     "message_ids": each(_id),
     "message_type": one_of("", *MESSAGE_TYPES),
+    "messages": batch,  # each is checked by itself: it has an outcome of its own
     "metadata": metadata,
     "name": line(100),
     "new_password": text(size=1024),
@@ -231,6 +237,7 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
     "logic.v1.GetGroupMembersRequest": ("group_id",),
     "logic.v1.AddGroupMemberRequest": ("group_id", "user_ids"),
     "logic.v1.RemoveGroupMemberRequest": ("group_id", "user_id"),
+    "message.v1.SendMessagesRequest": ("messages",),
     "repo.v1.CreateUserRequest": ("username", "password"),
     "repo.v1.GetUserRequest": ("user_id",),
     "repo.v1.UpdateUserRequest": ("user_id",),
@@ -268,6 +275,7 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
     "session.v1.ChangePasswordRequest": ("old_password", "new_password"),
     "store.v1.GetProfileRequest": ("user_id",),
     "store.v1.UpdateProfileRequest": ("user_id",),
+    "store.v1.StoreMessagesRequest": ("messages",),
     "store.v1.GetHistoryRequest": ("conversation_id",),
     "store.v1.MarkReadRequest": ("conversation_id", "user_id", "message_id"),
     "store.v1.GetUnreadRequest": ("user_id",),

@@ -41,8 +41,10 @@ def operator(caller: Caller) -> str:
 
 
 def names_itself(request: Any) -> bool:
-    """A send with a client_msg_id is exactly-once, so it may be repeated when its answer was lost."""
-    return "client_msg_id" in getattr(request, "metadata", ())
+    """A send with a client_msg_id is exactly-once, so it may be repeated when its answer was lost; many at once may if
+    each has one."""
+    sends = getattr(request, "messages", None) or [request]
+    return all("client_msg_id" in getattr(send, "metadata", ()) for send in sends)
 
 
 def send(caller: Caller, message_type: str) -> None:

@@ -1,5 +1,6 @@
 """Rate limits: token buckets, and delays that grow with failures. In memory, of this process alone."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -22,18 +23,19 @@ class Buckets:
 
     def __init__(self, rate: float, burst: float, clock: Clock = time.monotonic) -> None:
         self._interval = 1 / rate if rate else 0.0
+        self.burst = burst if rate else math.inf
         self._room = burst * self._interval
         self._full_at: dict[str, float] = {}
         self._clock = clock
         self._lock = threading.Lock()
 
-    def take(self, key: str) -> float:
-        """0 if a token was taken, else the seconds until there is one."""
+    def take(self, key: str, tokens: int = 1) -> float:
+        """0 if the tokens, at most `burst`, were taken, else the seconds until there are as many."""
         if not self._interval:
             return 0.0
         now = self._clock()
         with self._lock:
-            full_at = max(self._full_at.get(key, now), now) + self._interval
+            full_at = max(self._full_at.get(key, now), now) + tokens * self._interval
             if full_at - now > self._room + 1e-9:
                 return full_at - now - self._room
             _remember(self._full_at, key, full_at)

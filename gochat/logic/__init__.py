@@ -1,4 +1,4 @@
-"""Business rules: LogicService and SessionService, over the repo's services as generated stubs."""
+"""Business rules: LogicService, SessionService and MessageService, over the repo's services as generated stubs."""
 
 from gochat.api.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
@@ -6,6 +6,7 @@ from gochat.api.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.config import Auth as AuthSettings
 from gochat.domain.tokens import Tokens
 from gochat.logic.auth import Auth
+from gochat.logic.bulk import Bulk
 from gochat.logic.conversations import Conversations
 from gochat.logic.groups import Groups
 from gochat.logic.messages import Messages
@@ -16,12 +17,13 @@ from gochat.logic.users import Users
 def handlers(
     repo: RepoServiceStub, store: StoreServiceStub, accounts: AccountServiceStub, tokens: Tokens, settings: AuthSettings
 ) -> list[object]:
-    """One object a noun; together they serve every RPC of the two services."""
+    """One object a noun; together they serve every RPC of these services."""
     return [
         Auth(repo, accounts, tokens, settings),
         Sessions(accounts),
         Users(store),
         Messages(repo, store),
+        Bulk(store),
         Conversations(repo, store),
         Groups(repo, store),
     ]

@@ -2,15 +2,18 @@
 
 from gochat.repo.accounts import Accounts
 from gochat.repo.audit import Audit
+from gochat.repo.bulk import Bulk
 from gochat.repo.conversations import Conversations
 from gochat.repo.database import Database
 from gochat.repo.groups import Groups
 from gochat.repo.members import Members
 from gochat.repo.messages import Messages
+from gochat.repo.search import Search
 from gochat.repo.sessions import Sessions
 from gochat.repo.users import Users
 
 
 def handlers(database: Database) -> list[object]:
     """One object a noun; together they serve every RPC of these services."""
-    return [noun(database) for noun in (Users, Accounts, Sessions, Messages, Conversations, Groups, Members, Audit)]
+    nouns = (Users, Search, Accounts, Sessions, Messages, Bulk, Conversations, Groups, Members, Audit)
+    return [noun(database) for noun in nouns]

@@ -1,5 +1,6 @@
 """Conversations as their participants see them: lists, unread counts, names, hiding."""
 
+from operator import itemgetter
 from typing import Any
 
 from gochat.api.common.v1 import common_pb2
@@ -17,29 +18,38 @@ from gochat.repo.users import found
 MOST_UNREAD = 100  # conversations in one answer: of the largest messages, as much as gRPC clients take by default
 _INT32 = 2**31 - 1
 
-# Sequence numbers count messages, so what came after a read position is a subtraction; only what was withdrawn since
-# is counted. One's own messages are never after one's read position.
-_UNREAD = (
-    "c.last_seq - m.read_seq - (SELECT COUNT(*) FROM messages w WHERE w.conversation_id = c.conversation_id"
-    f" AND w.seq > m.read_seq AND w.status >= {RECALLED})"
-)
-_MINE = (
-    f"SELECT c.conversation_id, c.type, c.name, c.avatar, c.updated_at, m.hidden_seq, {_UNREAD} AS unread"
+_PLACES = (
+    "SELECT c.conversation_id, c.type, c.name, c.avatar, c.updated_at, c.last_seq, m.read_seq, m.hidden_seq"
     " FROM members m JOIN conversations c ON c.conversation_id = m.conversation_id"
     " WHERE m.user_id = ? AND c.last_seq > m.hidden_seq"
 )
-_LATEST_FIRST = "ORDER BY {0}.updated_at DESC, {0}.conversation_id DESC"
-# The page is cut first, then the newest visible message of each of its conversations is looked up.
-_WITH_NEWEST = (
-    "SELECT p.conversation_id, p.type, p.name, p.avatar, p.updated_at, p.unread, " + MESSAGE + " FROM (%s) p"
-    " LEFT JOIN messages l ON l.conversation_id = p.conversation_id AND l.seq = ("
-    "SELECT n.seq FROM messages n WHERE n.conversation_id = p.conversation_id AND n.seq > p.hidden_seq"
-    f" AND n.status < {DELETED} ORDER BY n.seq DESC LIMIT 1) {RECIPIENT}"
-    f" {_LATEST_FIRST.format('p')}"
+# Sequence numbers count messages, so what came after a read position is a subtraction; only what was withdrawn since
+# is counted. One's own messages are never after one's read position.
+_UNREAD = (
+    "p.last_seq - p.read_seq - (SELECT COUNT(*) FROM messages w INDEXED BY messages_withdrawn"
+    f" WHERE w.conversation_id = p.conversation_id AND w.seq > p.read_seq AND w.status >= {RECALLED})"
 )
-_PAGE = _WITH_NEWEST.replace("%s", f"{_MINE} {_LATEST_FIRST.format('c')} LIMIT ? OFFSET ?")
-_MINE_UNREAD = f"SELECT * FROM ({_MINE} AND c.last_seq > m.read_seq) u WHERE u.unread > 0"
-_UNREAD_PAGE = _WITH_NEWEST.replace("%s", f"{_MINE_UNREAD} {_LATEST_FIRST.format('u')} LIMIT ?")
+_LATEST_FIRST = "ORDER BY 5 DESC, 1 DESC"  # updated_at, conversation_id
+# The page is cut first, then the newest visible message of each of its conversations is looked up.
+_INFOS = (
+    "(SELECT json_group_array(json_array(p.conversation_id, p.type, p.name, p.avatar, p.updated_at, %s, "
+    + MESSAGE
+    + ")) FROM (%s) p LEFT JOIN messages l ON l.conversation_id = p.conversation_id AND l.seq = ("
+    "SELECT n.seq FROM messages n WHERE n.conversation_id = p.conversation_id AND n.seq > p.hidden_seq"
+    f" AND n.status < {DELETED} ORDER BY n.seq DESC LIMIT 1) {RECIPIENT})"
+)
+_PAGE = (
+    "SELECT (SELECT COUNT(*) FROM members WHERE user_id = ?) - (SELECT COUNT(*) FROM members h JOIN conversations c"
+    " ON c.conversation_id = h.conversation_id"
+    " WHERE h.user_id = ? AND h.hidden_seq >= 0 AND c.last_seq <= h.hidden_seq),"
+    f" {_INFOS % (_UNREAD, f'{_PLACES} {_LATEST_FIRST} LIMIT ? OFFSET ?')}"
+)
+_UNREAD_PAGE = (
+    f"WITH u AS (SELECT * FROM (SELECT p.*, {_UNREAD} AS unread FROM ({_PLACES} AND c.last_seq > m.read_seq) p) v"
+    " WHERE unread > 0)"
+    f" SELECT (SELECT SUM(unread) FROM u), {_INFOS % ('p.unread', f'SELECT * FROM u {_LATEST_FIRST} LIMIT ?')}"
+)
+_latest = itemgetter(4, 0)  # of the columns of _INFOS
 
 
 class Conversations:
@@ -89,31 +99,27 @@ class Conversations:
     ) -> repo_pb2.GetConversationsByUserResponse:
         page, limit = limits.page_of(request.pagination)
 
-        def work(tx: Tx) -> repo_pb2.GetConversationsByUserResponse:
-            rows = tx.rows(_PAGE, request.user_id, limit, (page - 1) * limit)
-            total = tx.rows(
-                "SELECT COUNT(*) FROM members m JOIN conversations c ON c.conversation_id = m.conversation_id"
-                " WHERE m.user_id = ? AND c.last_seq > m.hidden_seq",
-                request.user_id,
-            )[0][0]
-            if not total:
-                found(tx, request.user_id)
-            return repo_pb2.GetConversationsByUserResponse(
-                conversations=map(_info, rows),
-                pagination=common_pb2.PaginationResponse(total=total, page=page, limit=limit),
-            )
+        def work(tx: Tx) -> Row:
+            return tx.rows(_PAGE, request.user_id, request.user_id, request.user_id, limit, (page - 1) * limit)[0]
 
-        return self._database.read(work)
+        total, infos = self._database.read(work, one_statement=True)
+        if not total:
+            self._must_be_user(request.user_id)
+        return repo_pb2.GetConversationsByUserResponse(
+            conversations=_infos(infos), pagination=common_pb2.PaginationResponse(total=total, page=page, limit=limit)
+        )
 
     def GetUnread(self, request: store_pb2.GetUnreadRequest) -> store_pb2.GetUnreadResponse:
-        def work(tx: Tx) -> store_pb2.GetUnreadResponse:
-            rows = tx.rows(_UNREAD_PAGE, request.user_id, MOST_UNREAD)
-            if not rows:
-                found(tx, request.user_id)
-            total = tx.rows(f"SELECT SUM(unread) FROM ({_MINE_UNREAD}) t", request.user_id)[0][0] or 0
-            return store_pb2.GetUnreadResponse(total_count=min(int(total), _INT32), conversations=map(_info, rows))
+        ((total, infos),) = self._database.read(
+            lambda tx: tx.rows(_UNREAD_PAGE, request.user_id, MOST_UNREAD), one_statement=True
+        )
+        if not total:
+            self._must_be_user(request.user_id)
+        return store_pb2.GetUnreadResponse(total_count=min(int(total or 0), _INT32), conversations=_infos(infos))
 
-        return self._database.read(work)
+    def _must_be_user(self, user_id: str) -> None:
+        """Raises NOT_FOUND. Asked only where a list is empty."""
+        self._database.read(lambda tx: found(tx, user_id), one_statement=True)
 
     def HideConversation(self, request: store_pb2.HideConversationRequest) -> store_pb2.HideConversationResponse:
         def work(tx: Tx) -> None:
@@ -166,6 +172,10 @@ def _conversation(tx: Tx, conversation_id: str, viewer_id: str) -> common_pb2.Co
         created_at=created_at,
         updated_at=updated_at,
     )
+
+
+def _infos(table: Any) -> Any:
+    return map(_info, sorted(Tx.table(table), key=_latest, reverse=True))
 
 
 def _info(row: Row) -> Any:

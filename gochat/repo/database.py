@@ -3,6 +3,7 @@
 `work` is a function of a transaction (Tx). It may run more than once, so it must have no effect outside of it.
 """
 
+import json
 import logging
 import sqlite3
 import threading
@@ -38,7 +39,10 @@ def driver_error(error: BaseException) -> Any:
 
 
 class Tx:
-    """One transaction: runs Peewee queries, and SQL written by hand with ? for each parameter and no other ? or %."""
+    """One transaction: runs Peewee queries, and SQL written by hand with ? for each parameter and no other ? or %.
+
+    SQL by hand is SQLite's; where PostgreSQL has other words (_POSTGRES) they are put in for it.
+    """
 
     def __init__(self, database: peewee.Database) -> None:
         self._database = database
@@ -48,7 +52,7 @@ class Tx:
 
     def sql(self, text: str, *parameters: Any) -> Any:
         """A DB-API cursor."""
-        return self._database.execute_sql(_percent_style(text) if self.postgres else text, parameters)
+        return self._database.execute_sql(_for_postgres(text) if self.postgres else text, parameters)
 
     def row(self, text: str, *parameters: Any) -> Row | None:
         # All rows, since SQLite ends a statement (a RETURNING) only when its last row was fetched.
@@ -56,6 +60,15 @@ class Tx:
 
     def rows(self, text: str, *parameters: Any) -> list[Row]:
         return cast("list[Row]", self.sql(text, *parameters).fetchall())
+
+    def close(self) -> None:
+        self._database.close()
+
+    @staticmethod
+    def table(value: Any) -> list[Any]:
+        """The rows that json_group_array(json_array(...)) made of a subquery, in no order. Many rows as one: SQLite
+        lets go of the interpreter at each row it hands out, and takes it back among all other threads."""
+        return (json.loads(value) if isinstance(value, str) else value) or []
 
     def run(self, query: Any) -> Any:
         """Executes a Peewee query: the number of rows that a write changed, or the cursor of a select."""
@@ -69,9 +82,19 @@ class Tx:
         return list(self.run(query))
 
 
+_POSTGRES = {
+    "?": "%s",
+    "json_group_array(": "json_agg(",
+    "json_array(": "json_build_array(",
+    " INDEXED BY messages_withdrawn": "",  # its planner finds that by itself
+}
+
+
 @lru_cache(maxsize=1000)
-def _percent_style(text: str) -> str:
-    return text.replace("?", "%s")
+def _for_postgres(text: str) -> str:
+    for word, other in _POSTGRES.items():
+        text = text.replace(word, other)
+    return text
 
 
 def marks(items: Sequence[Any]) -> str:
@@ -85,11 +108,17 @@ class Database(Protocol):
 
     pair_key: bytes
 
-    def read(self, work: Work[T], *, one_statement: bool = False) -> T:
-        """Runs work in a transaction that sees one state of the database and writes nothing."""
+    def read(self, work: Work[T], *, one_statement: bool = False, quick: bool = False) -> T:
+        """Runs work in a transaction that sees one state of the database and writes nothing.
+
+        quick: a single statement that reads a few rows by index.
+        """
 
     def write(self, work: Work[T], *, one_statement: bool = False) -> T:
         """Runs work in a transaction; returns when it is durable. What work raises takes its writes back."""
+
+    def write_each(self, works: Sequence[Work[T]]) -> list[T]:
+        """Runs each work as by `write`. What one raises is raised at the end or at once; others may be durable then."""
 
     def close(self) -> None: ...
 

@@ -8,10 +8,21 @@ from gochat.api.store.v1 import store_pb2
 from gochat.domain import ids, limits, policy
 from gochat.errors import duplicate, not_found
 from gochat.repo.audit import record, record_each
-from gochat.repo.database import Database, Tx
-from gochat.repo.models import Conversation, Member, RemovedMember, User
-from gochat.repo.standing import enter, group, locked_group, role_of, standing
+from gochat.repo.database import Database, Row, Tx
+from gochat.repo.models import Conversation, Member, RemovedMember
+from gochat.repo.standing import enter, locked_group, role_of, standing
 from gochat.repo.users import must_exist
+
+# The page is cut by index, then its rows are looked up.
+_PAGE = (
+    "SELECT c.member_count, (SELECT 1 FROM members v WHERE v.conversation_id = c.conversation_id AND v.user_id = ?),"
+    " (SELECT json_group_array(json_array(m.joined_at, m.user_id, u.nickname, u.avatar, m.role)) FROM"
+    " (SELECT k.conversation_id, k.user_id FROM members k WHERE k.conversation_id = c.conversation_id"
+    " ORDER BY k.joined_at, k.user_id LIMIT ? OFFSET ?) p"
+    " JOIN members m ON m.conversation_id = p.conversation_id AND m.user_id = p.user_id"
+    " JOIN users u ON u.user_id = m.user_id)"
+    " FROM conversations c WHERE c.conversation_id = ? AND c.type = 'group' AND c.dissolved_at = 0"
+)
 
 
 class Members:
@@ -114,23 +125,19 @@ class Members:
     ) -> tuple[list[common_pb2.GroupMember], common_pb2.PaginationResponse]:
         page, limit = limits.page_of(pagination, limits.LONG_PAGE)
 
-        def work(tx: Tx) -> tuple[int, list[common_pb2.GroupMember]]:
-            listed = group(tx, group_id)
-            if viewer_id:
-                _role_within(tx, group_id, viewer_id)
-            rows = (
-                Member.select(Member.user_id, User.nickname, User.avatar, Member.role, Member.joined_at)
-                .join(User, on=(User.user_id == Member.user_id))
-                .where(Member.conversation_id == group_id)
-                .order_by(Member.joined_at, Member.user_id)
-                .paginate(page, limit)
-            )
-            return listed.member_count, [
-                common_pb2.GroupMember(user_id=user_id, nickname=nickname, avatar=avatar, role=role, joined_at=joined)
-                for user_id, nickname, avatar, role, joined in tx.all(rows.tuples())
-            ]
+        def work(tx: Tx) -> Row | None:
+            return tx.row(_PAGE, viewer_id, limit, (page - 1) * limit, group_id)
 
-        total, members = self._database.read(work)
+        found = self._database.read(work, one_statement=True)
+        if found is None:
+            raise not_found("group", "group_id")
+        total, viewer, rows = found
+        if viewer_id and not viewer:
+            raise policy.not_participant()
+        members = [
+            common_pb2.GroupMember(user_id=user_id, nickname=nickname, avatar=avatar, role=role, joined_at=joined)
+            for joined, user_id, nickname, avatar, role in sorted(Tx.table(rows))
+        ]
         return members, common_pb2.PaginationResponse(total=total, page=page, limit=limit)
 
 

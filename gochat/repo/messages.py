@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Collection
+from operator import itemgetter
 from typing import Any
 
 from gochat.api.common.v1 import common_pb2
@@ -15,6 +17,8 @@ from gochat.repo.database import Database, Row, Tx, marks
 from gochat.repo.standing import Standing, open_single, standing
 
 SENT, DELIVERED, READ, RECALLED, DELETED = 1, 2, 3, 4, 5
+SENT_NOW, NO_CONVERSATION = "sent", "no_conversation"  # outcomes, as of send_message in sql/0002_messages.postgres.sql
+PARTICIPANTS = "SELECT user_id FROM members WHERE conversation_id = ?"
 
 # A message of a one-to-one conversation counts as read once its recipient's read position has passed it.
 MESSAGE = (
@@ -24,6 +28,16 @@ MESSAGE = (
 )
 RECIPIENT = "LEFT JOIN members r ON r.conversation_id = l.conversation_id AND r.user_id = l.to_user_id"
 _BY_SEQ = f"SELECT {MESSAGE} FROM messages l {RECIPIENT} WHERE l.conversation_id = ? AND l.status < {DELETED}"
+
+_NEWEST = 2**62  # before it stands every message
+_HISTORY = (
+    f"SELECT c.last_seq, m.role, (SELECT json_group_array(json_array({MESSAGE})) FROM (SELECT n.* FROM messages n"
+    f" WHERE n.conversation_id = c.conversation_id AND n.status < {DELETED} AND n.seq < ?"
+    f" AND n.seq > COALESCE(m.hidden_seq, -1) ORDER BY n.seq DESC LIMIT ?) l {RECIPIENT})"
+    " FROM conversations c LEFT JOIN members m ON m.conversation_id = c.conversation_id AND m.user_id = ?"
+    " WHERE c.conversation_id = ? AND c.dissolved_at = 0"
+)
+_seq_column = itemgetter(1)  # of the columns MESSAGE
 
 
 class Messages:
@@ -67,23 +81,21 @@ class Messages:
     def GetHistory(self, request: store_pb2.GetHistoryRequest) -> store_pb2.GetHistoryResponse:
         limit = request.limit or limits.LONG_PAGE
 
-        def work(tx: Tx) -> store_pb2.GetHistoryResponse:
-            place = standing(tx, request.conversation_id, request.viewer_id)
-            before = place.last_seq + 1
-            if request.before_message_id:
-                before = _seq_of(request.before_message_id, request.conversation_id, place)
-                if not before:
-                    raise invalid("before_message_id", "must be the id of a message of this conversation")
-            rows = tx.rows(
-                f"{_BY_SEQ} AND l.seq < ? AND l.seq > ? ORDER BY l.seq DESC LIMIT ?",
-                request.conversation_id,
-                before,
-                place.hidden_seq,
-                limit + 1,
-            )
-            return store_pb2.GetHistoryResponse(messages=map(message, rows[:limit]), has_more=len(rows) > limit)
+        before = _before(request.before_message_id, request.conversation_id)
 
-        return self._database.read(work)
+        def work(tx: Tx) -> Row | None:
+            return tx.row(_HISTORY, before, limit + 1, request.viewer_id, request.conversation_id)
+
+        place = self._database.read(work, quick=True)
+        if place is None:
+            raise not_found("conversation", "conversation_id")
+        last_seq, role, page = place
+        if role is None and request.viewer_id:
+            raise policy.not_participant()
+        if before == 0 or (request.before_message_id and before > last_seq):
+            raise invalid("before_message_id", "must be the id of a message of this conversation")
+        rows = sorted(Tx.table(page), key=_seq_column, reverse=True)
+        return store_pb2.GetHistoryResponse(messages=map(message, rows[:limit]), has_more=len(rows) > limit)
 
     def MarkRead(self, request: store_pb2.MarkReadRequest) -> store_pb2.MarkReadResponse:
         def work(tx: Tx) -> None:
@@ -116,25 +128,44 @@ def message(row: Any) -> common_pb2.Message:
 
 def _send(tx: Tx, request: repo_pb2.CreateMessageRequest, pair_key: bytes) -> common_pb2.Message | None:
     """None if two users have no conversation yet. One statement on PostgreSQL."""
-    sender, kind = request.from_user_id, request.message_type or "text"
-    conversation_id = request.conversation_id or _single_of(request, pair_key)
-    key, digest = request.metadata.get("client_msg_id", ""), _digest(kind, request.content)
-    metadata = json.dumps(dict(request.metadata), ensure_ascii=False) if request.metadata else ""
+    sender, (kind, metadata, key, digest) = request.from_user_id, as_stored(request)
+    conversation_id = conversation_of(request, pair_key)
     now = ids.now_ms()
     outcome, seq, recipient = _store(
         tx, conversation_id, sender, request.to_user_id, request.content, kind, metadata, key, digest, now
     )
-    if outcome == "sent":
+    if outcome == SENT_NOW:
         return message((conversation_id, seq, sender, recipient, request.content, kind, SENT, metadata, now, now))
     if outcome == "repeated":
         return _earlier(tx, conversation_id, sender, key, digest)
+    if outcome == NO_CONVERSATION and not request.conversation_id:
+        return None
+    raise refusal(outcome)
+
+
+def as_stored(request: repo_pb2.CreateMessageRequest) -> tuple[str, str, str, str]:
+    """(message type, metadata, client_msg_id, digest)"""
+    kind = request.message_type or "text"
+    metadata = json.dumps(dict(request.metadata), ensure_ascii=False) if request.metadata else ""
+    digest = hashlib.sha256(f"{kind}\0{request.content}".encode()).hexdigest()[:32]
+    return kind, metadata, request.metadata.get("client_msg_id", ""), digest
+
+
+def judged(kind: str, members: Collection[str], sender: str, named: str) -> tuple[str, str]:
+    """(outcome, recipient) of a send into a conversation. members: has the sender if he is in it; of a one-to-one
+    conversation both. named: the recipient by the request; may be empty."""
+    if sender not in members:
+        return "not_participant", ""
+    recipient = next(user_id for user_id in members if user_id != sender) if kind == "single" else ""
+    return ("other_recipient", "") if named not in ("", recipient) else (SENT_NOW, recipient)
+
+
+def refusal(outcome: str) -> ChatError:
     if outcome == "not_participant":
-        raise policy.not_participant()
+        return policy.not_participant()
     if outcome == "other_recipient":
-        raise invalid("to_user_id", "must be empty or the other participant of this conversation")
-    if request.conversation_id:
-        raise not_found("conversation", "conversation_id")
-    return None
+        return invalid("to_user_id", "must be empty or the other participant of this conversation")
+    return not_found("conversation", "conversation_id")
 
 
 def _send_first(tx: Tx, request: repo_pb2.CreateMessageRequest, pair_key: bytes) -> common_pb2.Message:
@@ -157,26 +188,27 @@ def _store(tx: Tx, conversation_id: str, sender: str, named: str, *rest: Any) ->
         *(sender, conversation_id),
     )
     if place is None:
-        return ("no_conversation", 0, "")
+        return (NO_CONVERSATION, 0, "")
     conversation_type, seq, role = place
-    if role is None:
-        return ("not_participant", 0, "")
-    recipient = ""
+    members = [sender] if role else []
     if conversation_type == "single":
-        others = "SELECT user_id FROM members WHERE conversation_id = ? AND user_id <> ?"
-        ((recipient,),) = tx.rows(others, conversation_id, sender)
-    if named not in ("", recipient):
-        return ("other_recipient", 0, "")
+        members = [user_id for (user_id,) in tx.rows(PARTICIPANTS, conversation_id)]
+    outcome, recipient = judged(conversation_type, members, sender, named)
+    if outcome != SENT_NOW:
+        return (outcome, 0, "")
     if key and not _first_use(tx, conversation_id, sender, key, seq, digest):
         return ("repeated", 0, "")
     tx.sql("UPDATE conversations SET last_seq = ?, updated_at = ? WHERE conversation_id = ?", seq, now, conversation_id)
     _move_read(tx, conversation_id, sender, seq)  # one's own message is read, and everything before it
     row = (conversation_id, seq, sender, recipient, content, kind, SENT, metadata, now, now)
     tx.sql(f"INSERT INTO messages VALUES ({marks(row)})", *row)
-    return ("sent", seq, recipient)
+    return (SENT_NOW, seq, recipient)
 
 
-def _single_of(request: repo_pb2.CreateMessageRequest, pair_key: bytes) -> str:
+def conversation_of(request: repo_pb2.CreateMessageRequest, pair_key: bytes) -> str:
+    """The id; of a one-to-one conversation also where there is none yet. Raises INVALID_PARAMS."""
+    if request.conversation_id:
+        return request.conversation_id
     if not request.to_user_id:
         raise invalid("conversation_id", "must not be empty unless to_user_id is given")
     if request.to_user_id == request.from_user_id:
@@ -190,10 +222,6 @@ def _move_read(tx: Tx, conversation_id: str, user_id: str, seq: int) -> None:
         "UPDATE members SET read_seq = ? WHERE conversation_id = ? AND user_id = ? AND read_seq < ?",
         *(seq, conversation_id, user_id, seq),
     )
-
-
-def _digest(kind: str, content: str) -> str:
-    return hashlib.sha256(f"{kind}\0{content}".encode()).hexdigest()[:32]
 
 
 def _first_use(tx: Tx, conversation_id: str, sender: str, key: str, seq: int, digest: str) -> bool:
@@ -212,10 +240,12 @@ def _earlier(tx: Tx, conversation_id: str, sender: str, key: str, digest: str) -
         key,
     )[0]
     if earlier[-1] != digest:
-        raise duplicate(
-            "this client_msg_id was used for a message with other content", "CLIENT_MSG_ID_REUSED", "metadata"
-        )
+        raise key_reused()
     return message(earlier[:-1])
+
+
+def key_reused() -> ChatError:
+    return duplicate("this client_msg_id was used for a message with other content", "CLIENT_MSG_ID_REUSED", "metadata")
 
 
 def _by_ids(tx: Tx, conversation_id: str, message_ids: Any) -> repo_pb2.GetMessagesResponse:
@@ -225,6 +255,14 @@ def _by_ids(tx: Tx, conversation_id: str, message_ids: Any) -> repo_pb2.GetMessa
     by_seq = {row[1]: row for row in rows}
     found = [message(by_seq[seq]) for seq in wanted if seq in by_seq]
     return repo_pb2.GetMessagesResponse(messages=found, total=len(found))
+
+
+def _before(message_id: str, conversation_id: str) -> int:
+    """The sequence number that a page ends before; 0 for an id of another conversation."""
+    if not message_id:
+        return _NEWEST
+    parsed = ids.parse_message(message_id)
+    return parsed[1] if parsed and parsed[0] == conversation_id else 0
 
 
 def _seq_of(message_id: str, conversation_id: str, place: Standing) -> int:

@@ -1,6 +1,7 @@
 """PostgreSQL: a pool of connections to one server."""
 
 import select
+from collections.abc import Sequence
 
 import peewee
 import psycopg2
@@ -40,12 +41,17 @@ class PostgresDatabase:
         database.connect()
         return database
 
-    def read(self, work: Work[T], *, one_statement: bool = False) -> T:
-        return self._transact("" if one_statement else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", work, False)
+    def read(self, work: Work[T], *, one_statement: bool = False, quick: bool = False) -> T:
+        return self._transact(
+            "" if one_statement or quick else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", work, False
+        )
 
     def write(self, work: Work[T], *, one_statement: bool = False) -> T:
         # READ COMMITTED: a statement that waited for a row's lock sees what the lock's holder committed.
         return self._transact("" if one_statement else "BEGIN", work, True)
+
+    def write_each(self, works: Sequence[Work[T]]) -> list[T]:
+        return [self.write(work) for work in works]
 
     def _transact(self, begin: str, work: Work[T], writes: bool) -> T:
         with failures_named():

@@ -4,13 +4,14 @@ import fcntl
 import os
 import threading
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import peewee
 
 from gochat.context import current, entered
-from gochat.errors import deadline_exceeded
+from gochat.errors import ChatError, deadline_exceeded
 from gochat.repo.database import Pool, T, Tx, Work, failures_named
 
 READERS = 8  # more find no more of the interpreter's time
@@ -46,10 +47,16 @@ class SqliteDatabase:
         self._readers = Pool(
             lambda: _open(path, query_only=1, cache_size=-1024), _outside_transaction, warm=1, most=READERS
         )
+        # Of its own, so that what is quick never waits for what is not.
+        self._quick = Tx(_open(path, query_only=1))
+        self._quick_lock = threading.Lock()
         self._queue: deque[_Job] = deque()
         self._write_lock = threading.Lock()
 
-    def read(self, work: Work[T], *, one_statement: bool = False) -> T:
+    def read(self, work: Work[T], *, one_statement: bool = False, quick: bool = False) -> T:
+        if quick:
+            with failures_named(), self._quick_lock:
+                return work(self._quick)
         with failures_named(), self._readers.lent() as database:
             if one_statement:
                 return work(Tx(database))
@@ -60,27 +67,29 @@ class SqliteDatabase:
                 database.execute_sql("ROLLBACK")
 
     def write(self, work: Work[T], *, one_statement: bool = False) -> T:  # noqa: ARG002 - all share a transaction
-        job = _Job(work)
-        self._queue.append(job)
-        if not self._write_lock.acquire(timeout=max(0.0, job.call.remaining())):
+        return self.write_each([work])[0]
+
+    def write_each(self, works: Sequence[Work[T]]) -> list[T]:
+        jobs = [_Job(work) for work in works]
+        self._queue.extend(jobs)
+        if not self._write_lock.acquire(timeout=max(0.0, current().remaining())):
             raise deadline_exceeded()
         try:
-            if not job.done:
+            if not jobs[-1].done:
                 self._commit_queued()
         finally:
             self._write_lock.release()
-        if job.error is not None:
-            raise job.error
-        return cast("T", job.answer)
+        for job in jobs:
+            if job.error is not None:
+                raise job.error
+        return [cast("T", job.answer) for job in jobs]
 
     def _commit_queued(self) -> None:
         batch = [self._queue.popleft() for _ in range(len(self._queue))]
         try:
             with failures_named():
-                self._writer.execute_sql("BEGIN IMMEDIATE")
-                for job in batch:
-                    self._run(job)
-                self._writer.execute_sql("COMMIT")
+                if not self._commits(batch, savepoints=False):
+                    self._commits(batch, savepoints=True)
         except Exception as error:  # noqa: BLE001 - each caller of the batch raises it
             # Nothing of the batch is on disk, whatever its jobs believe.
             for job in batch:
@@ -91,25 +100,47 @@ class SqliteDatabase:
             for job in batch:
                 job.done = True
 
-    def _run(self, job: _Job) -> None:
-        """Runs one job in a savepoint. An error stays with its job, unless SQLite has given up the transaction."""
+    def _commits(self, batch: list[_Job], *, savepoints: bool) -> bool:
+        """A savepoint a job is dear, and needed only to take one back that fails after it has written something:
+        without savepoints that takes the whole batch back and returns False."""
+        self._writer.execute_sql("BEGIN IMMEDIATE")
+        for job in batch:
+            if not self._run(job, savepoints):
+                self._writer.execute_sql("ROLLBACK")
+                return False
+        self._writer.execute_sql("COMMIT")
+        return True
+
+    def _run(self, job: _Job, savepoint: bool) -> bool:
+        """Runs one job. An error stays with its job, unless SQLite has given up the transaction. False for an error
+        that leaves writes behind."""
+        job.error = None
         if job.call.remaining() <= 0:
             job.error = deadline_exceeded()
-            return
-        self._writer.execute_sql("SAVEPOINT job")
+            return True
+        connection = self._writer.connection()
+        changes = connection.total_changes
+        if savepoint:
+            self._writer.execute_sql("SAVEPOINT job")
         try:
             with entered(job.call):
                 job.answer = job.work(Tx(self._writer))
         except Exception as error:
             if _outside_transaction(self._writer):
                 raise  # a full disk, an I/O error
-            self._writer.execute_sql("ROLLBACK TO job")
+            if savepoint:
+                self._writer.execute_sql("ROLLBACK TO job")
+            elif not isinstance(error, ChatError) or connection.total_changes > changes:
+                return False
             job.error = error
-        self._writer.execute_sql("RELEASE job")
+        if savepoint:
+            self._writer.execute_sql("RELEASE job")
+        return True
 
     def close(self) -> None:
         with self._write_lock:
             self._readers.close()
+            self._quick.close()
             self._writer.close()
             os.close(self._lock_file)
 

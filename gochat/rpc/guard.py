@@ -15,11 +15,11 @@ from google.protobuf.message import DecodeError
 
 from gochat.context import LONGEST_DEADLINE, NOBODY, Call, Caller, current, entered
 from gochat.domain import ids
-from gochat.domain.access import Access
+from gochat.domain.access import Access, Rate
 from gochat.domain.tokens import CALLING, BadTokenError, Tokens
 from gochat.errors import ChatError, denied, internal, invalid, unauthorized
 from gochat.rpc.bind import Method
-from gochat.rpc.status import DETAILS_KEY, STATUS_BY_NUMBER, to_body, to_status
+from gochat.rpc.status import DETAILS_KEY, STATUS_BY_NUMBER, to_status
 from gochat.rpc.throttle import Throttle
 
 log = logging.getLogger(__name__)
@@ -77,6 +77,8 @@ class Guard:
         self._throttle.admit(rate, caller, call.peer)
         try:
             request = _parse(method, data)
+            if rate is Rate.SENDS:
+                self._throttle.admit_sends(caller, len(request.messages))
             actor, origin = _origin(caller, call.peer, headers)
             with entered(Call(caller, call.request_id, call.deadline, actor, origin)):
                 response = method(request)
@@ -117,7 +119,7 @@ class Guard:
             return response
         if headers.get(ERROR_MODE, self._error_mode) == "body":
             context.set_trailing_metadata(trailing)
-            return method.response_class(error=to_body(error))
+            return method.response_class(error=error.body())
         details = to_status(error, request_id).SerializeToString()
         context.set_trailing_metadata((*trailing, (DETAILS_KEY, details)))
         context.abort(STATUS_BY_NUMBER[error.status], error.message)

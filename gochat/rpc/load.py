@@ -77,10 +77,13 @@ class _Worker:
                 self.latencies.append(time.perf_counter_ns() - started)
 
 
-def client(pipe: Connection) -> None:
-    """A process that makes calls, until the pipe is closed. Takes (name, address, scripts), a worker a script; and
-    (name, seconds), which it answers with a Sample once the workers of that name have run so long."""
-    channels: dict[str, grpc.Channel] = {}
+def client(pipe: Connection, apart: bool) -> None:
+    """A process that makes calls, until the pipe is closed. apart: each worker has a connection of its own.
+
+    Takes (name, address, scripts), a worker a script; and (name, seconds), which it answers with a Sample once the
+    workers of that name have run so long.
+    """
+    channels: dict[tuple[str, int], grpc.Channel] = {}
     workers: dict[str, list[_Worker]] = {}
     while True:
         try:
@@ -89,9 +92,12 @@ def client(pipe: Connection) -> None:
             return
         if len(told) == 2:
             address, scripts = told
-            if address not in channels:
-                channels[address] = grpc.insecure_channel(address, options=_OPTIONS)
-            workers[name] = [_Worker(channels[address], script) for script in scripts]
+            workers[name] = []
+            for number, script in enumerate(scripts):
+                place = address, number if apart else 0
+                if place not in channels:
+                    channels[place] = grpc.insecure_channel(address, options=_OPTIONS)
+                workers[name].append(_Worker(channels[place], script))
         else:
             pipe.send(_run(workers[name], told[0]))
 

@@ -1,5 +1,9 @@
 """The threads that calls run on. A call takes one when its request is there, not before.
 
+A call whose behaviour is `inline` takes none: it is answered where it comes in, which spares the hand-over of the
+interpreter from thread to thread, more than half of the CPU of an empty call. Every other call waits meanwhile, so that
+is for what is done in tens of microseconds whoever asks.
+
 grpcio's server gives a call its thread first and waits for the request on it: a client that never sends one holds a
 thread for as long as it likes, and a client that does costs a thread switch more. This pool does it the other way
 round, which took a quarter off the CPU of an empty call (grpcio 1.85). It leans on names inside grpcio; where they are
@@ -48,6 +52,9 @@ class CallPool(ThreadPoolExecutor):
         def arrived(batch: Any) -> Any:
             finished = receive(batch)
             call.arrived = True
+            if getattr(behaviour, "inline", False):
+                answer()
+                return finished
             try:
                 super(CallPool, self).submit(answer)
             except RuntimeError:  # the server has stopped

@@ -1,8 +1,10 @@
 """The grpcio server: bound services, health and reflection on one port."""
 
 import os
+import socket
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import grpc
@@ -11,21 +13,23 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from gochat.config import Config, Limits, parse_address
+from gochat.domain.access import Cost
 from gochat.rpc.bind import Method
 from gochat.rpc.guard import Guard
 from gochat.rpc.pool import CallPool
 from gochat.rpc.tls import server_credentials
 
 LARGEST_REQUEST = 1024 * 1024  # bytes
+SEAM_ROOM = 64 * 1024  # bytes that the logic half may add to a request: the senders of a thousand messages
 LARGEST_METADATA = 16 * 1024  # bytes
 HASHING_THREADS = (os.cpu_count() or 1) + 2
 MOST_WAITING = 2000  # calls at once, running or waiting for a thread; more are refused
 
 
-def _options(limits: Limits) -> list[tuple[str, int]]:
+def _options(limits: Limits, largest_request: int, *, shared: bool) -> list[tuple[str, int]]:
     return [
-        ("grpc.so_reuseport", 0),  # a second server on the same port is a mistake, not a second worker
-        ("grpc.max_receive_message_length", LARGEST_REQUEST),
+        ("grpc.so_reuseport", int(shared)),  # else a second server on the same port is a mistake, not a second worker
+        ("grpc.max_receive_message_length", largest_request),
         ("grpc.max_metadata_size", LARGEST_METADATA),
         ("grpc.absolute_max_metadata_size", LARGEST_METADATA),
         ("grpc.max_allowed_incoming_connections", limits.connections),
@@ -43,8 +47,52 @@ def _options(limits: Limits) -> list[tuple[str, int]]:
     ]
 
 
+@contextmanager
+def held(listen: str) -> Iterator[str]:
+    """Keeps a port for several servers of ours (server.workers), and from everybody else, without listening on it.
+
+    Yields HOST:PORT, with a free port in place of 0. Raises ListenError.
+    """
+    host, port = parse_address("server.listen", listen)
+    try:
+        # Of several addresses (localhost) the first is enough: the others are taken by the servers that listen.
+        family, _, _, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+        holder = _holder(family, address)
+    except OSError:
+        raise ListenError(listen) from None
+    with holder:
+        yield f"{host}:{holder.getsockname()[1]}"
+
+
+def _holder(family: socket.AddressFamily, address: tuple[str | int | bytes, ...]) -> socket.socket:
+    """A socket that is bound so that none can listen on its port but those of this user with SO_REUSEPORT.
+
+    Listening finds out whether the port is free, from other holders too, which share it only with who says so; and the
+    probe does not until its place is taken. SO_REUSEADDR lets both pass the remains of closed connections; a holder
+    that kept it would let others in. Raises OSError.
+    """
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
+        probe.listen()
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder = socket.socket(family)
+        try:
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            holder.bind(probe.getsockname())
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        except OSError:
+            holder.close()
+            raise
+        return holder
+
+
 class ListenError(Exception):
     """The address cannot be listened on; the message says which."""
+
+    def __init__(self, listen: str) -> None:
+        super().__init__(f"cannot listen on {listen}: is the port taken, or the address not this host's?")
 
 
 @dataclass(frozen=True)
@@ -67,8 +115,13 @@ class RpcServer:
         self._server.stop(grace).wait()
 
 
-def build(methods: Mapping[str, Method], guard: Guard, config: Config, *, reflect: bool) -> RpcServer:
-    """A server of these methods, bound to its port but not started. Raises ListenError, ConfigError."""
+def build(
+    methods: Mapping[str, Method], guard: Guard, config: Config, *, reflect: bool, largest_request: int, at_hand: bool
+) -> RpcServer:
+    """A server of these methods, bound to its port but not started. Raises ListenError, ConfigError.
+
+    at_hand: the database is a file of this process, so that a few rows are had without waiting for anyone.
+    """
     by_service: dict[str, dict[str, grpc.RpcMethodHandler[bytes, Message]]] = defaultdict(dict)
     # Password hashes take long: calls that need one have a few threads of their own, so that a flood of them leaves
     # the others be.
@@ -76,14 +129,16 @@ def build(methods: Mapping[str, Method], guard: Guard, config: Config, *, reflec
     for path, method in methods.items():
         _, service, name = path.split("/")
         behaviour = guard.wrap(method)
-        if method.rule.hashes:
+        cost = method.rule.cost
+        if cost is Cost.HASH:
             behaviour.experimental_thread_pool = hashing  # type: ignore[attr-defined]
+        behaviour.inline = cost is Cost.NOTHING or (at_hand and cost is Cost.FEW_ROWS)  # type: ignore[attr-defined]
         by_service[service][name] = grpc.unary_unary_rpc_method_handler(
             behaviour, response_serializer=method.response_class.SerializeToString
         )
     server = grpc.server(
         CallPool(config.server.threads, "call"),
-        options=_options(config.limits),
+        options=_options(config.limits, largest_request, shared=config.server.workers > 1),
         maximum_concurrent_rpcs=MOST_WAITING,
     )
     server.add_generic_rpc_handlers(
@@ -102,5 +157,5 @@ def build(methods: Mapping[str, Method], guard: Guard, config: Config, *, reflec
         else:
             port = server.add_insecure_port(listen)
     except RuntimeError:
-        raise ListenError(f"cannot listen on {listen}: is the port taken, or the address not this host's?") from None
+        raise ListenError(listen) from None
     return RpcServer(f"{host}:{port}", server, health_servicer, services)

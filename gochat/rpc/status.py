@@ -1,6 +1,5 @@
 """The error on the wire: a gRPC status with google.rpc details, and back again; or a field of the response."""
 
-import math
 import re
 import time
 
@@ -8,15 +7,10 @@ import grpc
 from google.rpc import error_details_pb2, status_pb2
 
 from gochat.api.common.v1 import common_pb2
-from gochat.errors import DOMAIN, ChatError, deadline_exceeded, internal, unavailable
+from gochat.errors import DOMAIN, RETRY_AFTER, ChatError, deadline_exceeded, internal, unavailable
 
 DETAILS_KEY = "grpc-status-details-bin"
-RETRY_AFTER = "retry_after_ms"
 STATUS_BY_NUMBER: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
-
-
-def to_body(error: ChatError) -> common_pb2.Error:
-    return common_pb2.Error(code=error.code, message=error.message, details=_details(error))
 
 
 def to_status(error: ChatError, request_id: str) -> status_pb2.Status:
@@ -27,7 +21,7 @@ def to_status(error: ChatError, request_id: str) -> status_pb2.Status:
         common_pb2.ErrorResponse(
             code=error.code,
             message=error.message,
-            details=_details(error),
+            details=error.details,
             timestamp=time.time_ns() // 1_000_000,
             request_id=request_id,
         ),
@@ -41,7 +35,7 @@ def to_status(error: ChatError, request_id: str) -> status_pb2.Status:
         )
     if error.retry_after:
         retry = error_details_pb2.RetryInfo()
-        retry.retry_delay.FromMilliseconds(_retry_ms(error))
+        retry.retry_delay.FromMilliseconds(error.retry_ms)
         details.append(retry)
     status = status_pb2.Status(code=error.status, message=error.message)
     for detail in details:
@@ -68,12 +62,3 @@ def from_rpc_error(error: grpc.RpcError) -> ChatError:
             "the service behind this one cannot be reached", "TLS_FAILED" if encryption else "UNREACHABLE"
         )
     return internal()
-
-
-def _details(error: ChatError) -> dict[str, str]:
-    retry = {RETRY_AFTER: str(_retry_ms(error))} if error.retry_after else {}
-    return {"reason": error.reason, **error.fields, **retry}
-
-
-def _retry_ms(error: ChatError) -> int:
-    return math.ceil(error.retry_after * 1000)

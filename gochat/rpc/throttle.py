@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from functools import lru_cache
 from urllib.parse import unquote
 
 from gochat.api.common.v1 import common_pb2
@@ -9,7 +10,7 @@ from gochat.config import Limits, networks
 from gochat.context import Caller
 from gochat.domain.access import Rate
 from gochat.domain.rates import Buckets
-from gochat.errors import ChatError, limited
+from gochat.errors import ChatError, invalid, limited
 
 BURST = 5.0  # seconds' worth of calls that a user may make at once
 _BY_ADDRESS = (Rate.SIGN_IN, Rate.REGISTER)
@@ -45,17 +46,27 @@ class Throttle:
             if rate is Rate.SEND:
                 _take(self._sends, caller.user_id, "too many messages", "SENDS_LIMITED")
 
+    def admit_sends(self, caller: Caller, number: int) -> None:
+        """All of them or none. Raises RATE_LIMIT, and INVALID_PARAMS for more than there ever is room for."""
+        if caller.privileged:
+            return
+        if number > self._sends.burst:
+            rule = f"must have at most {self._sends.burst:g} items: your rate limit lets no more through at once"
+            raise invalid("messages", rule, "SENDS_LIMITED")
+        _take(self._sends, caller.user_id, "too many messages", "SENDS_LIMITED", number)
+
     def done(self, rate: Rate, address: str, error: ChatError | None) -> None:
         """A sign-in that was no wrong guess costs nothing. Each was charged before, as are guesses side by side."""
         if rate is Rate.SIGN_IN and (error is None or error.code not in _GUESSES):
             self._sign_ins.give_back(_subscriber(address))
 
 
-def _take(buckets: Buckets, key: str, message: str, reason: str) -> None:
-    if wait := buckets.take(key):
+def _take(buckets: Buckets, key: str, message: str, reason: str, tokens: int = 1) -> None:
+    if wait := buckets.take(key, tokens):
         raise limited(message, reason, wait)
 
 
+@lru_cache(maxsize=10_000)  # a client calls often
 def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """An address, with or without a port."""
     match = re.fullmatch(r"\s*(?:\[([^\]]+)\](?::\d+)?|([^:]+)(?::\d+)?|([^\[\]]+))\s*", text)

@@ -1,8 +1,6 @@
 """Who may call what: every RPC as every kind of caller, in his own and in another's name, held against access.py."""
 
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
@@ -10,29 +8,26 @@ import pytest
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message_factory import GetMessageClass
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from gochat.api.account.v1 import account_pb2
 from gochat.api.audit.v1 import audit_pb2
 from gochat.api.logic.v1 import logic_pb2
+from gochat.api.message.v1 import message_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.session.v1 import session_pb2
 from gochat.api.store.v1 import store_pb2
 from gochat.domain.access import RULES, Access, On, Rule
-from tests.harness import PASSWORD, Deployment, Person, fresh
+from gochat.errors import STATUS_OF
+from tests.attacks.world import CALLERS, INSIDE, NOBODY, PEOPLE, PLATFORM_ADMIN, PRIVILEGED, SERVICE, Place, World, soon
+from tests.harness import PASSWORD, Deployment, fresh
 
 RPCS: dict[str, MethodDescriptor] = {
     f"/{service.full_name}/{rpc.name}": rpc
-    for module in (logic_pb2, session_pb2, repo_pb2, store_pb2, account_pb2, audit_pb2)
+    for module in (logic_pb2, session_pb2, message_pb2, repo_pb2, store_pb2, account_pb2, audit_pb2)
     for service in module.DESCRIPTOR.services_by_name.values()
     for rpc in service.methods
 }
-
-NOBODY, SERVICE, PLATFORM_ADMIN = "nobody", "service", "platform admin"
-PEOPLE = ("owner", "admin", "member", "removed", "outsider", PLATFORM_ADMIN)
-CALLERS = (NOBODY, *PEOPLE, SERVICE)
-PRIVILEGED = (PLATFORM_ADMIN, SERVICE)
-INSIDE = ("owner", "admin", "member")
 
 STATUSES = {
     "NO_TOKEN": "UNAUTHENTICATED",
@@ -48,94 +43,8 @@ ACTORS = ("from_user_id", "owner_id", "operator_id", "viewer_id", "user_id")
 REGISTER, REVOKE, REFRESH = (
     f"/gochat.api.session.v1.SessionService/{rpc}" for rpc in ("Register", "RevokeSession", "RefreshToken")
 )
-APPS = ("/gochat.api.logic.", "/gochat.api.session.")
+APPS = ("/gochat.api.logic.", "/gochat.api.session.", "/gochat.api.message.")
 ENDS_THE_SESSION = ("/Logout", "SessionService/ChangePassword")
-
-
-@dataclass
-class World:
-    """Who calls, and `other`, who never does: a plain member whom calls are about."""
-
-    app: Deployment
-    people: dict[str, Person]
-    other: Person
-    sessions: dict[str, str] = field(default_factory=dict)
-    places: "dict[str, Place]" = field(default_factory=dict)
-
-    def metadata(self, caller: str) -> tuple[tuple[str, str], ...]:
-        if caller == NOBODY:
-            return ()
-        return self.app.service if caller == SERVICE else self.people[caller].metadata
-
-    def id_of(self, name: str) -> str:
-        return self.people[name].id
-
-    def signed_in(self, person: Person) -> Person:
-        return self.app.signed_in(person.id, person.username)
-
-    def open_session(self, person: Person) -> tuple[str, str]:
-        """(session id, refresh id)"""
-        names = {"username": person.username, "password": PASSWORD}
-        request = account_pb2.SignInRequest(**names, refresh_id=fresh(), expires_at=soon())
-        return self.app.account.SignIn(request, metadata=self.app.service).session_id, request.refresh_id
-
-    def spare_session(self, name: str) -> str:
-        """A session that nobody needs."""
-        if name not in self.sessions:
-            self.sessions[name], _ = self.open_session(self.people[name])
-        return self.sessions[name]
-
-    def place(self, kind: str) -> "Place":
-        if kind not in self.places:
-            self.places[kind] = Place.group(self) if kind == "group" else Place.single(self)
-        return self.places[kind]
-
-
-@dataclass
-class Place:
-    """A conversation that calls are made in: roles are those of callers."""
-
-    world: World
-    kind: str
-    id: str
-    message_id: str
-    roles: dict[str, str]
-
-    @classmethod
-    def group(cls, world: World) -> "Place":
-        members = [world.id_of(name) for name in ("admin", "member", "removed")] + [world.other.id]
-        owner, app = world.people["owner"], world.app
-        group_id = owner.CreateGroup(name="Matrix", member_ids=members).group_id
-        promotion = {"group_id": group_id, "user_id": world.id_of("admin"), "role": "admin"}
-        app.repo.UpdateGroupMemberRole(repo_pb2.UpdateGroupMemberRoleRequest(**promotion), metadata=app.service)
-        owner.RemoveGroupMember(group_id=group_id, user_id=world.id_of("removed"))
-        roles = {name: name for name in (*INSIDE, "removed")}
-        return cls(world, "group", group_id, owner.send(group_id).message_id, roles)
-
-    @classmethod
-    def single(cls, world: World) -> "Place":
-        message_id = world.people["owner"].send(world.id_of("member")).message_id
-        return cls(world, "single", message_id.rpartition("-")[0], message_id, {"owner": "member", "member": "member"})
-
-    def facts(self) -> list[Any]:
-        """What a refused call must leave as it is. Of accounts, sessions, roles and groups the audit log tells."""
-        app = self.world.app
-        requests: list[tuple[Callable[..., Any], Any]] = [
-            (app.audit.ListEvents, audit_pb2.ListEventsRequest(limit=1)),
-            (app.repo.GetConversation, repo_pb2.GetConversationRequest(conversation_id=self.id)),
-            (app.repo.GetMessages, repo_pb2.GetMessagesRequest(conversation_id=self.id)),
-        ]
-        for name in ("owner", "member", "outsider"):
-            lists = repo_pb2.GetConversationsByUserRequest(user_id=self.world.id_of(name))
-            requests.append((app.repo.GetConversationsByUser, lists))
-        if self.kind == "group":
-            requests.append((app.repo.GetGroup, repo_pb2.GetGroupRequest(group_id=self.id)))
-            requests.append((app.repo.GetGroupMembers, repo_pb2.GetGroupMembersRequest(group_id=self.id)))
-        return [call(request, metadata=app.service, timeout=30) for call, request in requests]
-
-
-def soon() -> int:
-    return int(time.time() + 3600) * 1000
 
 
 def session(place: Place) -> dict[str, Any]:
@@ -202,6 +111,9 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "RevokeSession": nothing,  # session_id comes with the name of whose it is
         "ChangePassword": lambda _: NEW_PASSWORD,
     },
+    "message.v1.MessageService": {
+        "SendMessages": lambda p: in_it(p, content="hello"),
+    },
     "repo.v1.RepoService": {
         "CreateUser": lambda _: {"username": fresh(), "password": PASSWORD},
         "GetUser": of_other,
@@ -229,6 +141,7 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "GetProfile": of_other,
         "UpdateProfile": lambda p: of_other(p, bio=fresh("bio")),
         "FindUsers": lambda p: {"query": p.world.other.username},
+        "StoreMessages": lambda p: by(p, "owner", "from_user_id", **in_it(p, content="hello")),
         "GetHistory": lambda p: by(p, "member", "viewer_id", **in_it(p)),
         "MarkRead": lambda p: by(p, "member", **in_it(p, message_id=p.message_id)),
         "GetUnread": of_other,
@@ -257,15 +170,23 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "RecordEvent": lambda _: {"action": "key.rotate", "target_id": fresh("key")},
     },
 }
-"""A valid request of each RPC, whoever calls. Where the caller must act for himself, nobody is named yet."""
+"""A valid request of each RPC, or the one message of it; whoever calls. Where the caller must act for himself, nobody
+is named yet."""
 
 BUILDERS = {f"/gochat.api.{service}/{rpc}": valid for service, rpcs in VALID.items() for rpc, valid in rpcs.items()}
+
+
+def fields_of(path: str) -> set[str]:
+    """Of a request, or of each of its messages."""
+    kind = RPCS[path].input_type
+    many = kind.fields_by_name.get("messages")
+    return {field.name for field in (many.message_type if many else kind).fields}
 
 
 def actor_field(path: str) -> str:
     if path == REVOKE:
         return "session_id"
-    names = {field.name for field in RPCS[path].input_type.fields}
+    names = fields_of(path)
     return next((name for name in ACTORS if name in names), "")
 
 
@@ -322,6 +243,8 @@ def request(path: str, named: str, place: Place, valid: dict[str, Any]) -> bytes
     world = place.world
     if named:
         valid = valid | {actor_field(path): world.spare_session(named) if path == REVOKE else world.id_of(named)}
+    if "messages" in RPCS[path].input_type.fields_by_name:
+        valid = {"messages": [valid]}
     return bytes(GetMessageClass(RPCS[path].input_type)(**valid).SerializeToString())
 
 
@@ -329,7 +252,7 @@ def outcome(path: str, caller: str, data: bytes, world: World) -> str:
     """ "OK", or the status and the reason."""
     channel = world.app.channel if path.startswith(APPS) else world.app.repo_channel
     try:
-        channel.unary_unary(path)(data, metadata=world.metadata(caller), timeout=30)
+        answer = channel.unary_unary(path)(data, metadata=world.metadata(caller), timeout=30)
     except grpc.RpcError as error:
         assert isinstance(error, grpc.Call)
         info, trailing = error_details_pb2.ErrorInfo(), dict(error.trailing_metadata() or ())
@@ -337,6 +260,9 @@ def outcome(path: str, caller: str, data: bytes, world: World) -> str:
         for detail in status_pb2.Status.FromString(trailing["grpc-status-details-bin"]).details:
             detail.Unpack(info)
         return f"{error.code().name} {info.reason}"
+    for result in getattr(GetMessageClass(RPCS[path].output_type).FromString(answer), "results", ()):
+        if result.error.code:
+            return f"{code_pb2.Code.Name(STATUS_OF[result.error.code])} {result.error.details['reason']}"
     return "OK"
 
 
@@ -368,9 +294,9 @@ def test_whoever_is_named_in_a_request_of_an_app_is_the_caller() -> None:
 
 @pytest.mark.parametrize("path", RPCS)
 def test_who_may_call_what(world: World, path: str) -> None:
-    fields = RPCS[path].input_type.fields_by_name
+    fields = fields_of(path)
     spoils = writes(path) and not {"group_id", "conversation_id", "message_id"}.isdisjoint(fields)
-    for kind in ("group", "single") if ".logic." in path and "conversation_id" in fields else ("group",):
+    for kind in ("group", "single") if path.startswith(APPS) and "conversation_id" in fields else ("group",):
         right = {trial: expected(path, *trial, world.place(kind)) for trial in trials(path)}
         refused = {trial: answer for trial, answer in right.items() if answer != "OK"}
         if refused:

@@ -9,6 +9,7 @@ import pytest
 
 from gochat.api.account.v1 import account_pb2
 from gochat.api.logic.v1 import logic_pb2
+from gochat.api.message.v1 import message_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.session.v1 import session_pb2
 from gochat.domain import ids
@@ -187,7 +188,7 @@ def test_nobody_promotes_himself(app: Deployment, people: list[Person]) -> None:
 
 
 def test_no_request_of_an_app_has_a_role_or_a_status() -> None:
-    for module in (logic_pb2, session_pb2):
+    for module in (logic_pb2, session_pb2, message_pb2):
         for name, message in module.DESCRIPTOR.message_types_by_name.items():
             if name.endswith("Request"):
                 assert not {"role", "status", "include_inactive"} & set(message.fields_by_name), name

@@ -84,7 +84,7 @@ def request_class(path: str) -> Callable[..., Any]:
 
 
 def strings(path: str) -> list[FieldDescriptor]:
-    """The fields with text in them; no request has any deeper, but for its maps."""
+    """The fields with text in them; deeper ones are in maps, and in the messages of tests/logic/test_bulk.py."""
     return [
         one
         for one in RPCS[path].input_type.fields

@@ -88,8 +88,10 @@ def test_growth(temporary: Path) -> None:
 def test_postgres_keeps_what_was_seeded_and_refuses_what_was_not(postgres: Postgres, temporary: Path) -> None:
     url = postgres.create_database()
     there = ("--database", url, *QUICK, "--rpc", "SendMessage", "MarkMessageRead")
-    first = bench(*there, *TINY, "--json", temporary=temporary)
-    assert [row["errors"] for row in json.loads(first.stdout)["rpcs"]] == [{}, {}]
+    first = bench(*there, *TINY, "--workers", "2", "--json", temporary=temporary)
+    whole = json.loads(first.stdout)
+    assert [row["errors"] for row in whole["rpcs"]] == [{}, {}]
+    assert whole["memory"][0]["idle_mib"] > 2 * 40  # of the workers together
     assert first.stderr.startswith("seeded: ")
     again = bench(*there, *TINY, "--seed-only", temporary=temporary)
     assert (again.stdout, again.stderr) == ("", "")

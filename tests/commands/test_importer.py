@@ -105,6 +105,7 @@ def test_a_log_may_come_in_pieces(app: Deployment, tmp_path: Path) -> None:
     assert [message.metadata["sent_at"] for message in history(app, room)] == [str(entry["at"]) for entry in entries]
 
 
+ROOM = 2_000  # lines: so many that a kill meets an import in the middle
 GOOD = json.dumps(room_line("room", "alice", "fine")).encode()
 
 
@@ -165,6 +166,19 @@ def test_what_the_server_refuses_is_named_too(app: Deployment, tmp_path: Path, c
     assert refused(app, file, "--owner", owner) == f"gochat: {file}:3: {says}\n"
 
 
+def test_a_line_that_was_mended_is_in_its_place(app: Deployment, tmp_path: Path) -> None:
+    tag, owner = fresh("x"), fresh("owner")
+    lines = [room_line(f"room{tag}", f"alice{tag}", f"{n}") for n in range(8)]
+    bad = log_of(tmp_path / "log.jsonl", *lines[:5], lines[5] | {"content": "x" * 16385}, *lines[6:])
+    assert refused(app, bad, "--owner", owner).startswith(f"gochat: {bad}:6: content must ")
+    replayed(app, log_of(tmp_path / "log.jsonl", *lines), "--owner", owner)
+    (room,) = rooms_of(app, owner).values()
+    assert [message.content for message in history(app, room)] == [f"{n}" for n in range(8)]
+    # What only the server can know: the key of a line is used for other words already.
+    other = log_of(tmp_path / "other.jsonl", *lines[:3], lines[3] | {"content": "other"}, *lines[4:])
+    assert f"{other}:4: this client_msg_id was used" in refused(app, other, "--owner", owner)
+
+
 @dataclass
 class Long:
     """A log that takes a while: three rooms and a pair."""
@@ -206,7 +220,7 @@ def long(tmp_path: Path) -> Long:
     rooms = {
         f"{name}{tag}": [
             room_line(f"{name}{tag}", f"{'abcde'[n**3 % 5 if n < 300 else n % 3]}{tag}", f"{n} 行", at=n // 9)
-            for n in range(400)
+            for n in range(ROOM)
         ]
         for name in ("red", "green", "blue")
     }
@@ -216,14 +230,14 @@ def long(tmp_path: Path) -> Long:
 
 
 def test_killed_in_the_middle_and_repeated(app: Deployment, long: Long) -> None:
-    for messages in (1, 300, 700):
+    for messages in (1, ROOM // 2, ROOM * 3 // 2):
         process = begin(app, long.file, "--owner", long.owner)
         long.wait_for(app, messages)
         process.kill()
         process.communicate()
         assert process.returncode == -signal.SIGKILL
-        assert messages <= long.stored(app) < 1200, "it was not in the middle"
-    assert replayed(app, long.file, "--owner", long.owner) == (1400, 5, 4)
+        assert messages <= long.stored(app) < 3 * ROOM, "it was not in the middle"
+    assert replayed(app, long.file, "--owner", long.owner) == (3 * ROOM + 200, 5, 4)
     long.check(app)
 
 
@@ -234,8 +248,8 @@ def test_ctrl_c_stops_cleanly(app: Deployment, long: Long) -> None:
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert (out, err) == ("", "gochat: interrupted; the same command again does the rest and doubles nothing\n")
-    assert long.stored(app) < 1200
-    assert replayed(app, long.file, "--owner", long.owner) == (1400, 5, 4)
+    assert long.stored(app) < 3 * ROOM
+    assert replayed(app, long.file, "--owner", long.owner) == (3 * ROOM + 200, 5, 4)
     long.check(app)
 
 
@@ -255,10 +269,10 @@ def test_a_terminal_shows_progress(app: Deployment, long: Long) -> None:
     pictures = shown.decode().split("\r\x1b[K")
     assert pictures[0] == pictures[-1] == ""  # cleared at the end
     assert re.fullmatch(r"users [#-]{40} \d of 5", pictures[1])
-    messages = [re.fullmatch(r"messages [#-]{40} (\d+) of 1400", picture) for picture in pictures]
+    messages = [re.fullmatch(rf"messages [#-]{{40}} (\d+) of {3 * ROOM + 200}", picture) for picture in pictures]
     counts = [int(match[1]) for match in messages if match]
     assert counts == sorted(counts)
-    assert counts[-1] == 1400
+    assert counts[-1] == 3 * ROOM + 200
 
 
 class Anchored(Deployment):

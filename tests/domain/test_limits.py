@@ -6,6 +6,7 @@ from google.protobuf.message import Message
 from gochat.api.account.v1 import account_pb2
 from gochat.api.common.v1.common_pb2 import ERROR_CODE_INVALID_PARAMS, PaginationRequest
 from gochat.api.logic.v1 import logic_pb2
+from gochat.api.message.v1 import message_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.app import LOGIC_SERVICES, REPO_SERVICES
 from gochat.domain import limits
@@ -54,6 +55,8 @@ def test_every_required_field_and_special_form_is_one_of_the_contract() -> None:
         (logic_pb2.CreateConversationRequest(), "type"),
         (logic_pb2.CreateConversationRequest(type="club"), "type"),
         (repo_pb2.GetUsersRequest(user_ids=["u"] * 1001), "user_ids"),
+        (message_pb2.SendMessagesRequest(), "messages"),
+        (message_pb2.SendMessagesRequest(messages=[logic_pb2.SendMessageRequest()] * 1001), "messages"),
         (repo_pb2.CreateUserRequest(username="a b", password="x"), "username"),
         (repo_pb2.CreateUserRequest(username="a\u202eb", password="x"), "username"),
         (repo_pb2.CreateUserRequest(username="a", password="x", email="a"), "email"),

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
+from gochat.api.logic.v1.logic_pb2 import SendMessageRequest
+from gochat.api.message.v1.message_pb2 import SendMessagesRequest
 from gochat.context import Caller
 from gochat.domain import policy
 from gochat.errors import ChatError
@@ -86,3 +88,12 @@ def test_who_withdraws_a_message() -> None:
     assert refused(lambda: policy.withdraw("u1", "u2", "single", "member"))
     assert not refused(lambda: policy.withdraw("u1", "u2", "group", "admin"))
     assert refused(lambda: policy.withdraw("u1", "u2", "group", "member"))
+
+
+def test_what_may_be_repeated_names_itself_in_each_of_its_messages() -> None:
+    keyed = SendMessageRequest(metadata={"client_msg_id": "1"})
+    assert policy.names_itself(keyed)
+    assert not policy.names_itself(SendMessageRequest(metadata={"other": "1"}))
+    assert policy.names_itself(SendMessagesRequest(messages=[keyed, keyed]))
+    assert not policy.names_itself(SendMessagesRequest(messages=[keyed, SendMessageRequest()]))
+    assert not policy.names_itself(SendMessagesRequest())

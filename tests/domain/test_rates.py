@@ -28,6 +28,16 @@ def test_a_bucket_gives_its_burst_at_once_then_its_rate(clock: Clock) -> None:
     assert buckets.take("a") == pytest.approx(0.5)
 
 
+def test_several_tokens_are_taken_all_or_none(clock: Clock) -> None:
+    buckets = Buckets(rate=2, burst=5, clock=clock)
+    assert (buckets.burst, buckets.take("a", 3)) == (5, 0)
+    assert buckets.take("a", 4) == pytest.approx(1)
+    assert buckets.take("a", 2) == 0
+    clock.now += 2.5
+    assert buckets.take("a", 5) == 0
+    assert buckets.take("a", 0) == 0
+
+
 def test_what_was_refused_costs_nothing(clock: Clock) -> None:
     buckets = Buckets(rate=1, burst=1, clock=clock)
     buckets.take("a")

@@ -82,6 +82,18 @@ LISTS: dict[str, Callable[[Handlers, World], Any]] = {
     "ListMembers": lambda h, w: (
         h.ListMembers(store_pb2.ListMembersRequest(group_id=w.group, viewer_id=w.reader, pagination=PAGE)).members
     ),
+    "StoreMessages": lambda h, w: (
+        h.StoreMessages(
+            store_pb2.StoreMessagesRequest(
+                messages=[
+                    repo_pb2.CreateMessageRequest(
+                        conversation_id=w.group, from_user_id=user, content="x", metadata={"client_msg_id": "1"}
+                    )
+                    for user in w.users
+                ]
+            )
+        ).results
+    ),
     "AddMembers": lambda h, w: (
         h.AddMembers(
             store_pb2.AddMembersRequest(

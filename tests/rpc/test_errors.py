@@ -16,6 +16,7 @@ from gochat.api.account.v1 import account_pb2
 from gochat.api.audit.v1 import audit_pb2
 from gochat.api.common.v1 import common_pb2
 from gochat.api.logic.v1 import logic_pb2
+from gochat.api.message.v1 import message_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.session.v1 import session_pb2
 from gochat.api.store.v1 import store_pb2
@@ -26,7 +27,7 @@ from tests.harness import Deployment, Person, as_service, fresh, refused
 BODY, STATUS = ("x-gochat-error-mode", "body"), ("x-gochat-error-mode", "status")
 GARBAGE = (b"\xff" * 10, b"\x0a\x05ab", b"\x0a\x02\xff\xfe", b"\x0b", b"\x00")
 UNKNOWN_USER, UNKNOWN_GROUP = "u00000000000000000000000000", "g00000000000000000000000000"
-FILES = (logic_pb2, session_pb2, repo_pb2, store_pb2, account_pb2, audit_pb2)
+FILES = (logic_pb2, session_pb2, message_pb2, repo_pb2, store_pb2, account_pb2, audit_pb2)
 RPCS = {
     f"/{service.full_name}/{rpc.name}": rpc
     for file in FILES
@@ -39,7 +40,7 @@ SEND = "/gochat.api.logic.v1.LogicService/SendMessage"
 
 def raw(app: Deployment, path: str, data: bytes, *metadata: tuple[str, str]) -> Any:
     """Calls with the bytes as they are; returns the response."""
-    channel = app.channel if ".logic." in path or ".session." in path else app.repo_channel
+    channel = app.channel if re.search(r"\.(logic|session|message)\.", path) else app.repo_channel
     answer = channel.unary_unary(path)(data, metadata=metadata, timeout=30)
     return GetMessageClass(RPCS[path].output_type).FromString(answer)
 
@@ -144,7 +145,7 @@ def test_a_request_id_comes_back_behind_the_answer(
         assert request_ids == [metadata[0][1]] * 4
     else:
         assert len(set(request_ids)) == 4
-        assert all(re.fullmatch(r"[0-9a-z]{26}", str(request_id)) for request_id in request_ids)
+        assert all(re.fullmatch(r"[0-9a-f]{32}", str(request_id)) for request_id in request_ids)
 
 
 def test_a_failed_call_has_no_initial_metadata(app: Deployment, person: Person) -> None:

@@ -52,6 +52,21 @@ def test_users_have_a_limit_each_and_services_none() -> None:
         assert taken(throttle, Rate.SEND, privileged) == 100
 
 
+def test_each_of_many_messages_counts_as_a_send() -> None:
+    throttle = Throttle(Limits(sends_per_second=2))
+    throttle.admit_sends(ALICE, 7)
+    with pytest.raises(ChatError) as refusal:
+        throttle.admit_sends(ALICE, 4)
+    assert (refusal.value.reason, refusal.value.retry_after) == ("SENDS_LIMITED", pytest.approx(0.5, abs=0.1))
+    throttle.admit_sends(ALICE, 3)
+    assert taken(throttle, Rate.SEND, ALICE) == 0, "one bucket for both"
+    with pytest.raises(ChatError) as refusal:
+        throttle.admit_sends(Caller("u2", "user", "d2"), 11)
+    assert list(refusal.value.fields) == ["messages"], "waiting would not help"
+    throttle.admit_sends(SERVICE, 1000)
+    Throttle(Limits(sends_per_second=0)).admit_sends(ALICE, 1000)
+
+
 def test_failed_sign_ins_count_against_the_address() -> None:
     throttle = Throttle(Limits(failed_sign_ins_per_minute=3))
     for _ in range(5):

@@ -27,6 +27,7 @@ NAMES = tuple(dict.fromkeys([*RPCS, *(timed.rpc for timed in growth.TIMED)]))
 """The RPCs that can be measured."""
 
 WORLDS = ("small", "large")
+_OPTIONS = ("target", "workers", "concurrency", "duration")
 
 
 def run(arguments: Namespace) -> int:
@@ -53,7 +54,7 @@ def _load(arguments: Namespace, data: Path, scratch: Path) -> None:
         raise ConfigError("--rpc: GetUser goes with --growth")
     sizes = Sizes(arguments.users, arguments.conversations, arguments.messages, arguments.members)
     rooms = sizes.rooms()
-    settings = config_of(arguments.database, data)
+    settings = config_of(arguments.database, data).with_settings("server", workers=arguments.workers)
     database = prepare(settings, _shape("load", asdict(sizes)), sizes.users, lambda: rooms)
     if arguments.seed_only:
         return
@@ -61,7 +62,7 @@ def _load(arguments: Namespace, data: Path, scratch: Path) -> None:
     with ExitStack() as running:
         server = running.enter_context(gochat(settings, arguments.target, scratch))
         idle = server.memory()
-        calling = running.enter_context(clients(arguments.concurrency))
+        calling = running.enter_context(clients(arguments.concurrency, apart=arguments.workers > 1))
         bare = running.enter_context(echo(scratch))
         people = [sign_in(server.logic.address, number) for number in range(sizes.callers)]
         measurement = Measurement(server, bare, calling, people, arguments.concurrency, arguments.duration)
@@ -74,7 +75,7 @@ def _load(arguments: Namespace, data: Path, scratch: Path) -> None:
             {"process": process.name, "idle_mib": round(before, 1), "end_mib": round(after, 1)}
             for process, before, after in zip(server.processes, idle, server.memory(), strict=True)
         ]
-    options = {name: getattr(arguments, name) for name in ("target", "concurrency", "duration")} | asdict(sizes)
+    options = {name: getattr(arguments, name) for name in _OPTIONS} | asdict(sizes)
     print(report.load(described, options, measurement.echo(), rows, memory, as_json=arguments.json))
 
 

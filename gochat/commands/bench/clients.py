@@ -75,14 +75,14 @@ def merged(parts: Sequence[Sample], seconds: float) -> Sample:
 
 
 @contextmanager
-def clients(workers: int) -> Iterator[Clients]:
-    """One process a core, but no more than workers."""
+def clients(workers: int, *, apart: bool) -> Iterator[Clients]:
+    """One process a core, but no more than workers. apart: a connection for each of them, not for each process."""
     spawn = multiprocessing.get_context("spawn")
     running: list[tuple[SpawnProcess, Connection]] = []
     try:
         for _ in range(min(workers, len(os.sched_getaffinity(0)))):
             ours, theirs = spawn.Pipe()
-            process = spawn.Process(target=load.client, args=(theirs,), daemon=True)
+            process = spawn.Process(target=load.client, args=(theirs, apart), daemon=True)
             # Ctrl-C is for us, who then stop them: they inherit what is blocked here.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:

@@ -97,11 +97,13 @@ def load(
             "memory": memory,
         }
         return json.dumps(whole, indent=1)
+    workers = f", as {options['workers']} workers" if options["workers"] > 1 else ""
     lines = [
         str(described),
-        f"{LAYOUTS[options['target']]}; {options['users']:,} users, {options['conversations']:,} conversations,"
-        f" {options['messages']:,} messages, groups of {options['members']:,}; {options['concurrency']} calls in"
-        f" flight, {options['duration']:g} s an RPC, from clients on the same cores",
+        f"{LAYOUTS[options['target']]}{workers}; {options['users']:,} users,"
+        f" {options['conversations']:,} conversations, {options['messages']:,} messages,"
+        f" groups of {options['members']:,}; {options['concurrency']} calls in flight,"
+        f" {options['duration']:g} s an RPC, from clients on the same cores",
         "",
         _table([COLUMNS, *(_cells(figures(row)) for row in (echo, *rows))]),
         "",

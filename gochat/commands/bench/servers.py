@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +13,12 @@ from gochat.config import LONGEST_ACCESS_TTL, Config, ConfigError, Server
 UNREACHED = "1000000"  # a limit that is looked at and never met
 STOPPED_WITHIN = 20.0  # seconds
 _TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")  # bytes
 
 
 @dataclass(frozen=True)
 class Running:
-    """A process that has said that it is ready."""
+    """A process that has said that it is ready, with its workers."""
 
     name: str
     address: str
@@ -26,19 +27,23 @@ class Running:
 
     def cpu(self) -> float:
         """Seconds of processor time, user and system. Raises ConfigError if the process has ended."""
-        # The name in parentheses may hold anything, so fields are counted after it.
-        fields = self._read("stat").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        return sum(int(fields[11]) + int(fields[12]) for fields in self._stats().values()) / _TICKS
 
     def memory(self) -> float:
         """MiB of resident memory."""
-        lines = self._read("status").splitlines()
-        return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:")), 0.0)
+        return sum(int(fields[21]) for fields in self._stats().values()) * _PAGE / 2**20
 
-    def _read(self, file: str) -> str:
+    def _stats(self) -> dict[int, list[str]]:
+        """By process id, what /proc/PID/stat has after the name, of the process and its children."""
         if self.process.poll() is not None:
             raise ConfigError(_why_ended(self.name, self.log))
-        return Path(f"/proc/{self.process.pid}/{file}").read_text()
+        all_there = {}
+        for file in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                # The name in parentheses may hold anything, so fields are counted after it.
+                all_there[int(file.parent.name)] = file.read_text().rpartition(")")[2].split()
+        ours = self.process.pid
+        return {pid: fields for pid, fields in all_there.items() if pid == ours or int(fields[1]) == ours}
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,7 @@ def _serve(settings: Config, target: str, folder: Path, **env: str) -> Iterator[
     no_settings = folder / "gochat.toml"  # rather than the one in the current folder
     no_settings.touch()
     env |= {
+        "GOCHAT_SERVER_WORKERS": str(settings.server.workers),
         "GOCHAT_LIMITS_CALLS_PER_SECOND": UNREACHED,
         "GOCHAT_LIMITS_SENDS_PER_SECOND": UNREACHED,
         "GOCHAT_AUTH_ACCESS_TTL": str(LONGEST_ACCESS_TTL),

@@ -5,6 +5,8 @@ What LogicService needs from persistence and RepoService does not offer."""
 
 from collections import abc as _abc
 from gochat.api.common.v1 import common_pb2 as _common_pb2
+from gochat.api.message.v1 import message_pb2 as _message_pb2
+from gochat.api.repo.v1 import repo_pb2 as _repo_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -172,6 +174,54 @@ class FindUsersResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FindUsersResponse: _TypeAlias = FindUsersResponse  # noqa: Y015
+
+@_typing.final
+class StoreMessagesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[_repo_pb2.CreateMessageRequest]:
+        """1 to 1000."""
+
+    def __init__(
+        self,
+        *,
+        messages: _abc.Iterable[_repo_pb2.CreateMessageRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoreMessagesRequest: _TypeAlias = StoreMessagesRequest  # noqa: Y015
+
+@_typing.final
+class StoreMessagesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.SendResult]:
+        """One for each message, in the order of the request. Their errors name the fields of the message alone."""
+
+    @_builtins.property
+    def error(self) -> _common_pb2.Error: ...
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[_message_pb2.SendResult] | None = ...,
+        error: _common_pb2.Error | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoreMessagesResponse: _TypeAlias = StoreMessagesResponse  # noqa: Y015
 
 @_typing.final
 class GetHistoryRequest(_message.Message):

@@ -53,6 +53,11 @@ class StoreServiceStub:
                 request_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.FindUsersRequest.SerializeToString,
                 response_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.FindUsersResponse.FromString,
                 _registered_method=True)
+        self.StoreMessages = channel.unary_unary(
+                '/gochat.api.store.v1.StoreService/StoreMessages',
+                request_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.StoreMessagesRequest.SerializeToString,
+                response_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.StoreMessagesResponse.FromString,
+                _registered_method=True)
         self.GetHistory = channel.unary_unary(
                 '/gochat.api.store.v1.StoreService/GetHistory',
                 request_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.GetHistoryRequest.SerializeToString,
@@ -138,6 +143,14 @@ class StoreServiceServicer:
 
     def FindUsers(self, request, context):
         """Users by name or nickname: exact matches first, then prefixes, then substrings, each by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StoreMessages(self, request, context):
+        """RepoService.CreateMessage for up to 1000 messages: one transaction for each conversation. A message that breaks a
+        rule is not stored, all others are. Errors: INVALID_PARAMS for no messages or more than 1000.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -253,6 +266,11 @@ def add_StoreServiceServicer_to_server(servicer, server):
                     servicer.FindUsers,
                     request_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.FindUsersRequest.FromString,
                     response_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.FindUsersResponse.SerializeToString,
+            ),
+            'StoreMessages': grpc.unary_unary_rpc_method_handler(
+                    servicer.StoreMessages,
+                    request_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.StoreMessagesRequest.FromString,
+                    response_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.StoreMessagesResponse.SerializeToString,
             ),
             'GetHistory': grpc.unary_unary_rpc_method_handler(
                     servicer.GetHistory,
@@ -400,6 +418,33 @@ class StoreService:
             '/gochat.api.store.v1.StoreService/FindUsers',
             gochat_dot_api_dot_store_dot_v1_dot_store__pb2.FindUsersRequest.SerializeToString,
             gochat_dot_api_dot_store_dot_v1_dot_store__pb2.FindUsersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StoreMessages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.api.store.v1.StoreService/StoreMessages',
+            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.StoreMessagesRequest.SerializeToString,
+            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.StoreMessagesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,10 @@ class StoreServiceStub:
     """Changes the fields that are not empty. Errors: NOT_FOUND."""
     FindUsers: _grpc.UnaryUnaryMultiCallable[_store_pb2.FindUsersRequest, _store_pb2.FindUsersResponse]
     """Users by name or nickname: exact matches first, then prefixes, then substrings, each by name."""
+    StoreMessages: _grpc.UnaryUnaryMultiCallable[_store_pb2.StoreMessagesRequest, _store_pb2.StoreMessagesResponse]
+    """RepoService.CreateMessage for up to 1000 messages: one transaction for each conversation. A message that breaks a
+    rule is not stored, all others are. Errors: INVALID_PARAMS for no messages or more than 1000.
+    """
     GetHistory: _grpc.UnaryUnaryMultiCallable[_store_pb2.GetHistoryRequest, _store_pb2.GetHistoryResponse]
     """Messages of a conversation, newest first, without deleted ones and without those the viewer has hidden.
     Errors: NOT_FOUND; PERMISSION_DENIED for a viewer who is not in it; INVALID_PARAMS for a foreign cursor.
@@ -100,6 +104,10 @@ class StoreServiceAsyncStub(StoreServiceStub):
     """Changes the fields that are not empty. Errors: NOT_FOUND."""
     FindUsers: _aio.UnaryUnaryMultiCallable[_store_pb2.FindUsersRequest, _store_pb2.FindUsersResponse]  # type: ignore[assignment]
     """Users by name or nickname: exact matches first, then prefixes, then substrings, each by name."""
+    StoreMessages: _aio.UnaryUnaryMultiCallable[_store_pb2.StoreMessagesRequest, _store_pb2.StoreMessagesResponse]  # type: ignore[assignment]
+    """RepoService.CreateMessage for up to 1000 messages: one transaction for each conversation. A message that breaks a
+    rule is not stored, all others are. Errors: INVALID_PARAMS for no messages or more than 1000.
+    """
     GetHistory: _aio.UnaryUnaryMultiCallable[_store_pb2.GetHistoryRequest, _store_pb2.GetHistoryResponse]  # type: ignore[assignment]
     """Messages of a conversation, newest first, without deleted ones and without those the viewer has hidden.
     Errors: NOT_FOUND; PERMISSION_DENIED for a viewer who is not in it; INVALID_PARAMS for a foreign cursor.
@@ -172,6 +180,16 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_store_pb2.FindUsersResponse, _abc.Awaitable[_store_pb2.FindUsersResponse]]:
         """Users by name or nickname: exact matches first, then prefixes, then substrings, each by name."""
+
+    @_abc_1.abstractmethod
+    def StoreMessages(
+        self,
+        request: _store_pb2.StoreMessagesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_store_pb2.StoreMessagesResponse, _abc.Awaitable[_store_pb2.StoreMessagesResponse]]:
+        """RepoService.CreateMessage for up to 1000 messages: one transaction for each conversation. A message that breaks a
+        rule is not stored, all others are. Errors: INVALID_PARAMS for no messages or more than 1000.
+        """
 
     @_abc_1.abstractmethod
     def GetHistory(

@@ -1,0 +1,56 @@
+"""Sending in bulk."""
+
+from gochat.api.common.v1 import common_pb2
+from gochat.api.message.v1 import message_pb2
+from gochat.api.repo.v1 import repo_pb2
+from gochat.api.store.v1 import store_pb2
+from gochat.api.store.v1.store_pb2_grpc import StoreServiceStub
+from gochat.context import current
+from gochat.domain import policy
+from gochat.errors import ChatError
+
+
+class Bulk:
+    def __init__(self, store: StoreServiceStub) -> None:
+        self._store = store
+
+    def SendMessages(self, request: message_pb2.SendMessagesRequest) -> message_pb2.SendMessagesResponse:
+        caller = current().caller
+        response = message_pb2.SendMessagesResponse()
+        allowed: list[repo_pb2.CreateMessageRequest] = []
+        results: list[message_pb2.SendResult] = []  # of those that are allowed
+        for message in request.messages:
+            result = response.results.add()
+            try:
+                policy.send(caller, message.message_type)
+                sender = policy.actor(caller, message.from_user_id, "from_user_id")
+            except ChatError as error:
+                result.error.CopyFrom(error.body())
+                continue
+            allowed.append(
+                repo_pb2.CreateMessageRequest(
+                    conversation_id=message.conversation_id,
+                    from_user_id=sender,
+                    to_user_id=message.to_user_id,
+                    content=message.content,
+                    message_type=message.message_type,
+                    metadata=message.metadata,
+                )
+            )
+            results.append(result)
+        if allowed:
+            stored = self._store.StoreMessages(store_pb2.StoreMessagesRequest(messages=allowed))
+            for result, told in zip(results, stored.results, strict=True):
+                result.CopyFrom(told)
+        for place, result in enumerate(response.results):
+            if result.HasField("error"):
+                _name_place(result.error, f"messages[{place}].")
+        return response
+
+
+def _name_place(error: common_pb2.Error, prefix: str) -> None:
+    """The fields of one message become fields of the request."""
+    for name in set(error.details) - {"reason"}:
+        error.details[prefix + name] = error.details.pop(name)
+        if error.message.startswith(f"{name} "):
+            error.message = prefix + error.message

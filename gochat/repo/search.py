@@ -1,0 +1,127 @@
+"""The search for users: by any part of their names, through an index of the sequences of up to three characters.
+
+What very many users match is not looked up but read in the order of the answer, as far as the page: to rank so many
+takes longer than to walk past the others.
+"""
+
+from gochat.api.common.v1 import common_pb2
+from gochat.api.store.v1 import store_pb2
+from gochat.domain import limits
+from gochat.domain.text import folded
+from gochat.repo.database import Database, Tx, marks
+from gochat.repo.users import ACTIVE, COLUMNS, DELETED, as_user, of_row
+
+MOST, PART = 10_000, 5
+"""Very many are more than MOST, and more than one in PART."""
+
+# As in sql/0005_search.sqlite.sql. In a query it finds too much in the index, of which nothing stands the check.
+_SEPARATOR = "\1"
+
+_WITHIN = "(position(username_key, ?) > 0 OR position(nickname_key, ?) > 0)"
+_BEGINNING = "(position(username_key, ?) = 1 OR position(nickname_key, ?) = 1)"
+# In this order, and in each place by username_key. Every parameter is the key.
+_PLACES = (
+    "username_key = ?",  # the only one of its kind, so that a name is always found
+    "nickname_key = ? AND username_key <> ?",
+    f"{_BEGINNING} AND username_key <> ? AND nickname_key <> ?",
+    f"{_WITHIN} AND NOT {_BEGINNING}",
+)
+_PLACE = f"CASE {' '.join(f'WHEN {place} THEN {number}' for number, place in enumerate(_PLACES[:3]))} ELSE 3 END"
+
+
+class Search:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def FindUsers(self, request: store_pb2.FindUsersRequest) -> store_pb2.FindUsersResponse:
+        page, limit = limits.page_of(request.pagination)
+        key, status = folded(request.query), DELETED if request.include_inactive else ACTIVE
+
+        def work(tx: Tx) -> tuple[int, list[common_pb2.User]]:
+            find = _walked if not key or _is_in_very_many(tx, key) else _looked_up
+            total, user_ids = find(tx, key, status, (page - 1) * limit, limit)
+            return total, _users(tx, user_ids)
+
+        total, users = self._database.read(work)
+        return store_pb2.FindUsersResponse(
+            users=users, pagination=common_pb2.PaginationResponse(total=total, page=page, limit=limit)
+        )
+
+
+def _is_in_very_many(tx: Tx, key: str) -> bool:
+    """Is the key in the names of very many? On PostgreSQL judged by a sample, one page of the table in a hundred."""
+    if tx.postgres:
+        sample = f"SELECT count(*), count(*) FILTER (WHERE {_WITHIN}) FROM users TABLESAMPLE SYSTEM (1)"
+        users, matching = tx.rows(_sql(tx, sample), key, key)[0]
+        return bool(matching > max(MOST // 100, users // PART))
+    beyond = (
+        "SELECT 1 FROM user_search WHERE user_search MATCH ?"
+        " LIMIT 1 OFFSET (SELECT max(?, coalesce(max(rowid), 0) / ?) FROM users)"
+    )
+    return tx.row(beyond, _match(key), MOST, PART) is not None
+
+
+def _looked_up(tx: Tx, key: str, status: int, start: int, limit: int) -> tuple[int, list[str]]:
+    """How many users match, and the ids of a page of them."""
+    tokens, source = (
+        (_grams(key), "users WHERE name_grams(username_key, nickname_key) @> ?")
+        if tx.postgres
+        else (_match(key), "user_search CROSS JOIN users ON users.rowid = user_search.rowid WHERE user_search MATCH ?")
+    )
+    source += f" AND {_WITHIN} AND status <= ?"
+    wanted = (tokens, key, key, status)
+    rows = tx.rows(
+        _sql(
+            tx,
+            f"""
+            SELECT total, user_id
+            FROM (SELECT count(*) AS total FROM {source}) AS counted
+            LEFT JOIN (
+                SELECT user_id, username_key, {_PLACE} AS place FROM {source}
+                ORDER BY place, username_key LIMIT ? OFFSET ?
+            ) AS page ON TRUE
+            ORDER BY place, username_key""",
+        ),
+        *wanted,
+        *[key] * _PLACE.count("?"),
+        *wanted,
+        *(limit, start),
+    )
+    return rows[0][0], [user_id for _, user_id in rows if user_id is not None]
+
+
+def _walked(tx: Tx, key: str, status: int, start: int, limit: int) -> tuple[int, list[str]]:
+    """The same without the index: place by place, in each along the index of usernames until the page is full."""
+    count = f"SELECT count(*) FROM users WHERE {_WITHIN} AND status <= ?"
+    total = tx.rows(_sql(tx, count), key, key, status)[0][0]
+    user_ids: list[str] = []
+    for place in _PLACES:
+        missing = min(start + limit, total) - len(user_ids)
+        if start < total and missing:
+            walk = f"SELECT user_id FROM users WHERE {place} AND status <= ? ORDER BY username_key LIMIT ?"
+            user_ids += [user_id for (user_id,) in tx.rows(_sql(tx, walk), *[key] * place.count("?"), status, missing)]
+    return total, user_ids[start:]
+
+
+def _users(tx: Tx, user_ids: list[str]) -> list[common_pb2.User]:
+    if not user_ids:
+        return []
+    rows = tx.rows(f"SELECT {', '.join(COLUMNS)} FROM users WHERE user_id IN ({marks(user_ids)})", *user_ids)
+    by_id = {user.user_id: user for user in map(of_row, rows)}
+    return [as_user(by_id[user_id]) for user_id in user_ids]
+
+
+def _sql(tx: Tx, text: str) -> str:
+    return text.replace("position(", "strpos(" if tx.postgres else "instr(")
+
+
+def _grams(key: str) -> list[str]:
+    """The longest of the sequences that stand in the index for every name with the key in it."""
+    return [key[at : at + 3] for at in range(max(1, len(key) - 2))]
+
+
+def _match(key: str) -> str:
+    """The same as an FTS5 query."""
+    spread = _SEPARATOR.join(key)
+    grams = {1: [f"{_SEPARATOR}{spread}{_SEPARATOR}"], 2: [spread]}.get(len(key)) or _grams(key)
+    return " AND ".join('"' + gram.replace('"', '""') + '"' for gram in grams)

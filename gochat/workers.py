@@ -1,0 +1,189 @@
+"""Several processes on one port: the parent, which starts the workers, watches them and stops them. It serves nobody.
+
+The kernel gives each new connection to one of the workers (SO_REUSEPORT). Between the parent and a worker there is a
+pipe: the worker says on it that it serves, or why it cannot; when it closes, the other end is dead.
+"""
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+
+from gochat.rpc.server import held
+
+log = logging.getLogger(__name__)
+
+STEADY = 10.0  # seconds: who ran so long and ends is replaced at once, others after a pause
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds; each is twice the one before
+CLOSING = 5.0  # seconds beyond the grace, for what a worker does after its last call
+REAPING = 1.0  # seconds that a process takes to end after its pipe has
+
+Ready = Callable[[str], None]
+Work = Callable[[str, Ready], None]
+Errors = tuple[type[Exception], ...]
+
+_spawn = multiprocessing.get_context("spawn")  # a fork would inherit gRPC's threads without their locks' owners
+
+
+class WorkerError(Exception):
+    """The first workers cannot start; the message says why, as they do."""
+
+
+def run(count: int, listen: str, grace: float, work: Work, errors: Errors, ready: Ready) -> None:
+    """Runs work(HOST:PORT, ready) in so many processes until SIGTERM or SIGINT, then lets them drain.
+
+    ready(line) is called once, with what the first worker said, when all serve. grace: seconds that draining takes at
+    most. errors: what work raises when it cannot start. A second signal ends all at once, by SystemExit. Raises
+    WorkerError, ListenError.
+    """
+    told = _signals()
+    with held(listen) as address:
+        workers = [_Worker(number, partial(work, address), errors) for number in range(1, count + 1)]
+        try:
+            # The first starts alone: it migrates the database, makes the signing key, and finds what is wrong.
+            for some in (workers[:1], workers[1:]):
+                for worker in some:
+                    worker.start()
+                if not _all_serve(some, told):
+                    return
+            ready(workers[0].line)
+            _watch(workers, told)
+        finally:
+            _stop(workers, told, grace)
+    log.info("all workers stopped")
+
+
+class _Worker:
+    """One process after the other. pipe: None while there is none. error: why the last one ended."""
+
+    def __init__(self, number: int, work: Callable[[Ready], None], errors: Errors) -> None:
+        self._number = number
+        self._arguments = work, errors
+        self._pause = 0.0
+        self.process: SpawnProcess
+        self.pipe: Connection | None = None
+        self.started_at = self.due_at = 0.0
+        self.line = self.error = ""
+
+    def start(self) -> None:
+        self.pipe, theirs = _spawn.Pipe()
+        self.process = _spawn.Process(target=_work, args=(*self._arguments, theirs), name=f"worker {self._number}")
+        self.process.start()
+        theirs.close()  # so that the pipe ends with the worker
+        self.started_at = time.monotonic()
+
+    def serves(self) -> bool:
+        """Takes what the worker says; if that is its end, cleans up after it."""
+        assert self.pipe is not None
+        try:
+            serves, text = self.pipe.recv()
+        except (EOFError, OSError):
+            serves, text = False, ""
+        if serves:
+            self.line = text
+            log.info("worker %d serves: process %d", self._number, self.process.pid)
+            return True
+        self.pipe.close()
+        self.pipe = None
+        self.process.join(REAPING)
+        _end([self.process])
+        self.error = text or f"worker {self._number} (process {self.process.pid}) {_how(self.process.exitcode)}"
+        return False
+
+    def put_off(self) -> None:
+        """Sets the time at which the next process starts."""
+        steady = time.monotonic() - self.started_at >= STEADY
+        self._pause = 0.0 if steady else min(LONGEST_PAUSE, max(FIRST_PAUSE, 2 * self._pause))
+        self.due_at = time.monotonic() + self._pause
+        log.error("%s; worker %d starts anew in %g s", self.error, self._number, self._pause)
+
+
+def _signals() -> int:
+    """A file descriptor with a byte, its number, for each SIGTERM and SIGINT."""
+    told, tell = os.pipe()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _: os.write(tell, bytes([received])))
+    return told
+
+
+def _all_serve(workers: Sequence[_Worker], told: int) -> bool:
+    """Waits for workers that have just been started. False on a signal. Raises WorkerError if one cannot."""
+    waiting = {worker.pipe: worker for worker in workers if worker.pipe}
+    while waiting:
+        for source in wait([told, *waiting]):
+            if source == told:
+                os.read(told, 1)
+                return False
+            assert isinstance(source, Connection)
+            worker = waiting.pop(source)
+            if not worker.serves():
+                raise WorkerError(worker.error)
+    return True
+
+
+def _watch(workers: Sequence[_Worker], told: int) -> None:
+    """Starts workers anew that end, until a signal."""
+    while True:
+        running = {worker.pipe: worker for worker in workers if worker.pipe}
+        pauses = [worker.due_at - time.monotonic() for worker in workers if not worker.pipe]
+        for source in wait([told, *running], max(0.0, min(pauses)) if pauses else None):
+            if source == told:
+                os.read(told, 1)
+                return
+            assert isinstance(source, Connection)
+            if not running[source].serves():
+                running[source].put_off()
+        for worker in workers:
+            if not worker.pipe and worker.due_at <= time.monotonic():
+                worker.start()
+
+
+def _stop(workers: Sequence[_Worker], told: int, grace: float) -> None:
+    """Lets them drain; who takes too long is ended, and all are on another signal."""
+    running = [worker.process for worker in workers if worker.pipe]
+    for process in running:
+        process.terminate()
+    until = time.monotonic() + grace + CLOSING
+    while running := [process for process in running if process.is_alive()]:
+        over = wait([told, *(process.sentinel for process in running)], max(0.0, until - time.monotonic()))
+        if told in over:
+            _end(running)
+            raise SystemExit(128 + os.read(told, 1)[0])
+        if not over:
+            log.warning("%d workers did not end within %g s: ended by force", len(running), grace + CLOSING)
+            _end(running)
+
+
+def _end(processes: Sequence[SpawnProcess]) -> None:
+    for process in processes:
+        process.kill()
+        process.join()
+
+
+def _how(code: int | None) -> str:
+    """code: as Process.exitcode."""
+    return f"was ended by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with code {code}"
+
+
+def _work(work: Callable[[Ready], None], errors: Errors, pipe: Connection) -> None:
+    """What a worker process runs."""
+    threading.Thread(target=_end_with_parent, args=(pipe,), name="parent", daemon=True).start()
+    try:
+        work(lambda line: pipe.send((True, line)))
+    except errors as error:
+        pipe.send((False, str(error)))
+        sys.exit(1)
+
+
+def _end_with_parent(pipe: Connection) -> None:
+    with suppress(EOFError, OSError):
+        pipe.recv()
+    os.kill(os.getpid(), signal.SIGTERM)

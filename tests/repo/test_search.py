@@ -1,0 +1,182 @@
+"""The search for users: the index holds what the table holds, and both ways answer what reading all would."""
+
+import logging
+import random
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from gochat.api.common.v1.common_pb2 import PaginationRequest
+from gochat.api.repo.v1 import repo_pb2
+from gochat.api.store.v1 import store_pb2
+from gochat.commands.bench.seed import fill
+from gochat.config import Config
+from gochat.domain.text import folded
+from gochat.errors import ChatError, not_found
+from gochat.repo import migrate, search
+from gochat.repo.database import Database, Tx
+from gochat.repo.engine import open_database
+from gochat.repo.search import Search
+from gochat.repo.users import Users
+
+LETTERS = "aAb1王小明%_\\\"'* -é\U0001f600"
+QUERIES = [
+    *LETTERS,
+    "aa",
+    "ab",
+    "王小",
+    "小明",
+    "%_",
+    '"a',
+    "\1",
+    "a\1b",
+    "aab",
+    "王小明",
+    "aaba",
+    "ab1王",
+    "a b a",
+    "zz",
+    "zzzz",
+]
+
+
+def add(database: Database, names: list[tuple[str, str]]) -> None:
+    """As gochat bench does: in SQL, past CreateUser."""
+
+    def work(tx: Tx) -> None:
+        for number, (username, nickname) in enumerate(names):
+            tx.sql(
+                "INSERT INTO users VALUES (?, ?, ?, '', ?, ?, '', '', 'user', 1, '', 0, 0, ?)",
+                *(f"u{number}", username, folded(username), nickname, folded(nickname), f"shape{number}"),
+            )
+
+    database.write(work)
+
+
+def find(database: Database, query: str, page: int = 1, inactive: bool = False) -> tuple[int, list[str]]:
+    request = store_pb2.FindUsersRequest(
+        query=query, pagination=PaginationRequest(page=page, limit=20), include_inactive=inactive
+    )
+    answer = Search(database).FindUsers(request)
+    return answer.pagination.total, [user.username for user in answer.users]
+
+
+def expected(users: dict[str, tuple[str, int]], query: str, page: int, inactive: bool) -> tuple[int, list[str]]:
+    """users: username -> (nickname, status)."""
+    key, ranked = folded(query), []
+    for username, (nickname, status) in users.items():
+        keys = (folded(username), folded(nickname))
+        if any(key in name for name in keys) and (inactive or status == 1):
+            begins = any(name.startswith(key) for name in keys)
+            place = 0 if keys[0] == key else 1 if keys[1] == key else 2 if begins else 3
+            ranked.append((place, keys[0].encode(), username))
+    return len(ranked), [username for _, _, username in sorted(ranked)][20 * page - 20 : 20 * page]
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_the_answer_is_that_of_reading_all(database: Database, many: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "_is_in_very_many", lambda *_: many)
+    dice = random.Random(1)
+
+    def word(longest: int) -> str:
+        return "".join(dice.choices(LETTERS, k=dice.randint(1, longest)))
+
+    users = {folded(word(7)): (word(7), 1) for _ in range(300)}
+    add(database, [(username, nickname) for username, (nickname, _) in users.items()])
+    for number, username in enumerate(list(users)[:60]):
+        users[username] = (word(5), number % 3 + 1)
+        nickname, status = users[username]
+        Users(database).UpdateUser(repo_pb2.UpdateUserRequest(user_id=f"u{number}", nickname=nickname, status=status))
+    names = [name for username, (nickname, _) in list(users.items())[40:80] for name in (username, nickname.upper())]
+    for query in [*QUERIES, *names, ""]:
+        for page in (1, 2, 3, 50):
+            for inactive in (False, True):
+                answer = find(database, query, page, inactive)
+                assert answer == expected(users, query, page, inactive), (query, page, inactive)
+
+
+def test_users_of_earlier_versions_are_found(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    older = tmp_path / "sql"
+    older.mkdir()
+    for file in migrate.folder().glob("000[1-4]*.sql"):
+        (older / file.name).write_text(file.read_text())
+    with monkeypatch.context() as earlier:
+        earlier.setattr(migrate, "folder", lambda: older)
+        database = open_database(config)
+        add(database, [("anna", "王小明"), ("bert", "Bert")])
+        database.close()
+    database = open_database(config)
+    assert [find(database, query)[1] for query in ("nna", "小明", "王", "ert")] == [
+        ["anna"],
+        ["anna"],
+        ["anna"],
+        ["bert"],
+    ]
+    database.close()
+
+
+def test_who_was_not_created_or_was_deleted_is_not_found(database: Database) -> None:
+    def fail(tx: Tx) -> None:
+        tx.sql("INSERT INTO users VALUES ('x', 'ghost', 'ghost', '', '', 'ghost', '', '', '', 1, '', 0, 0, 'ghost')")
+        raise not_found("user")
+
+    with pytest.raises(ChatError):
+        database.write(fail)
+    add(database, [("ghost hunter", "h"), ("other ghost", "o")])
+    assert find(database, "ghost") == (2, ["ghost hunter", "other ghost"])
+    database.write(lambda tx: tx.sql("DELETE FROM users WHERE user_id = 'u0'"))
+    assert find(database, "ghost") == find(database, "host") == (1, ["other ghost"])
+
+
+@pytest.mark.parametrize("query", ["ench00042", "bench000042", "ol bak", "王小明", "小明", "明", "zz", "no such name"])
+def test_a_search_does_not_read_all_users(database: Database, query: str, caplog: pytest.LogCaptureFixture) -> None:
+    fill(database, 2000, [])
+    database.write(lambda tx: tx.sql("ANALYZE"))
+    with caplog.at_level(logging.DEBUG, logger="peewee"):
+        total, _ = find(database, query)
+    assert (total > 0) == (query not in ("zz", "no such name"))
+    statements = [record.msg for record in caplog.records if "SELECT" in record.msg[0]]
+    assert len(statements) >= 2
+
+    def plans(tx: Tx) -> str:
+        explain = "EXPLAIN " if tx.postgres else "EXPLAIN QUERY PLAN "
+        run = tx._database.execute_sql
+        return "\n".join(str(run(explain + text, values).fetchall()) for text, values in statements)
+
+    told = database.read(plans)
+    assert "users_by_gram" in told or "SCAN user_search VIRTUAL TABLE" in told
+    assert "SCAN users" not in told
+    assert "Seq Scan" not in told
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+def test_what_very_many_match_is_not_looked_up(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(database, 200, [])
+    of_many = ["bench", "b", "en", "000"]
+    for query in of_many:
+        assert not database.read(lambda tx, key=query: search._is_in_very_many(tx, key))
+    monkeypatch.setattr(search, "MOST", 20)
+    for query in [*of_many, "小明", "bench000042"]:
+        assert database.read(lambda tx, key=query: search._is_in_very_many(tx, key)) == (query in of_many)
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+def test_the_index_survives_a_vacuum(config: Config) -> None:
+    database = open_database(config)
+    add(database, [(f"user{number}", "n") for number in range(50)])
+    database.write(lambda tx: tx.sql("DELETE FROM users WHERE user_id IN ('u3', 'u20')"))
+    database.close()
+    (file,) = Path(config.server.data).glob("*.db")
+    with sqlite3.connect(file) as connection:
+        connection.execute("VACUUM")
+        connection.execute("INSERT INTO user_search (user_search, rank) VALUES ('integrity-check', 1)")
+    database = open_database(config)
+    assert find(database, "user49") == (1, ["user49"])
+    database.close()
+
+
+@pytest.mark.parametrize("query", ["", "a", "小明", "alice"])
+def test_nobody_is_found_where_there_is_nobody(database: Database, query: str) -> None:
+    answer = Search(database).FindUsers(store_pb2.FindUsersRequest(query=query))
+    assert (len(answer.users), answer.pagination.total) == (0, 0)
