@@ -163,6 +163,8 @@ def _open(path: Path, **pragmas: str | int) -> peewee.Database:
     database = peewee.SqliteDatabase(str(path), pragmas=pragmas, thread_safe=False, check_same_thread=False)
     with failures_named():
         database.connect()
+        # SQLite opens the WAL with the first read: now, and not when there may be no file descriptor left.
+        database.execute_sql("SELECT 1 FROM sqlite_schema").fetchall()
     return database
 
 
