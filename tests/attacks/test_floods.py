@@ -235,16 +235,16 @@ def test_headers_beyond_the_limit_never_reach_a_handler(own: Deployment, person:
 
 
 def test_headers_that_go_on_and_on_take_no_memory(own: Deployment, person: Person) -> None:
-    """The first time the allocator grows; what counts is that it does not go on."""
+    """At first the allocator grows, and gives back late; what counts is that it does not go on, 32 MB a round."""
     sizes = []
-    for _ in range(3):
+    for _ in range(8):
         with connections(own, 4) as opened:
             for connection in opened:
                 connection.send(long_headers(PROFILE, 8_000_000))
                 list(connection.frames(0.2))
             served(person)
         sizes.append(memory(own))
-    assert sizes[2] - sizes[1] < MOST_GROWTH
+    assert min(sizes[4:]) - max(sizes[:4]) < MOST_GROWTH
     served(person)
 
 
