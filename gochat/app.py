@@ -94,7 +94,7 @@ def serve(config: Config, target: str | None, ready: Callable[[str], None], *, i
             Guard(tokens, Throttle(config.limits), config.server.error_mode),
             config,
             reflect=config.server.reflection or is_loopback(parse_address("server.listen", config.server.listen)[0]),
-            at_hand=target != "logic" and not config.database.url.startswith("postgres"),
+            at_hand=target != "logic" and not config.database.is_postgres,
             largest_request=server.LARGEST_REQUEST + (server.SEAM_ROOM if target == "repo" else 0),
         )
         watch = _Watch(accounts, revocations, tokens)
@@ -185,7 +185,7 @@ def _repo_answers(stub: RepoServiceStub, address: str, stop: "SimpleQueue[int]")
 
 def _must_share(config: Config, target: str) -> None:
     """Workers share the database between them, which only PostgreSQL does."""
-    if config.server.workers > 1 and target != "logic" and not config.database.url.startswith("postgres"):
+    if config.server.workers > 1 and target != "logic" and not config.database.is_postgres:
         raise ConfigError(
             "server.workers: must be 1 on SQLite, whose file one process alone may write; for more set database.url to"
             " a PostgreSQL database"

@@ -43,6 +43,11 @@ class Database:
     pool_min: int = _setting(10, least=1, most=1000)
     pool_max: int = _setting(100, least=1, most=1000)
 
+    @property
+    def is_postgres(self) -> bool:
+        """Else it is SQLite."""
+        return self.url.startswith("postgres")
+
 
 @dataclass(frozen=True)
 class Repo:

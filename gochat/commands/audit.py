@@ -11,6 +11,7 @@ from google.protobuf.json_format import MessageToDict
 from gochat.api.audit.v1 import audit_pb2
 from gochat.api.audit.v1.audit_pb2_grpc import AuditServiceStub
 from gochat.commands import config_of, connection
+from gochat.domain import limits
 
 
 def run(arguments: Namespace) -> int:
@@ -33,7 +34,7 @@ def _events(audit: AuditServiceStub, arguments: Namespace) -> Iterator[audit_pb2
                 action=arguments.action,
                 since=since,
                 before_event_id=before,
-                limit=min(left, 200),
+                limit=min(left, limits.MOST_LONG_PAGE),
             )
         )
         yield from page.events

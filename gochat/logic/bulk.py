@@ -6,8 +6,8 @@ from gochat.api.repo.v1 import repo_pb2
 from gochat.api.store.v1 import store_pb2
 from gochat.api.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.context import current
-from gochat.domain import policy
 from gochat.errors import ChatError
+from gochat.logic.messages import to_store
 
 
 class Bulk:
@@ -22,22 +22,10 @@ class Bulk:
         for message in request.messages:
             result = response.results.add()
             try:
-                policy.send(caller, message.message_type)
-                sender = policy.actor(caller, message.from_user_id, "from_user_id")
+                allowed.append(to_store(caller, message))
+                results.append(result)
             except ChatError as error:
                 result.error.CopyFrom(error.body())
-                continue
-            allowed.append(
-                repo_pb2.CreateMessageRequest(
-                    conversation_id=message.conversation_id,
-                    from_user_id=sender,
-                    to_user_id=message.to_user_id,
-                    content=message.content,
-                    message_type=message.message_type,
-                    metadata=message.metadata,
-                )
-            )
-            results.append(result)
         if allowed:
             stored = self._store.StoreMessages(store_pb2.StoreMessagesRequest(messages=allowed))
             for result, told in zip(results, stored.results, strict=True):

@@ -5,7 +5,7 @@ from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.api.store.v1 import store_pb2
 from gochat.api.store.v1.store_pb2_grpc import StoreServiceStub
-from gochat.context import current
+from gochat.context import Caller, current
 from gochat.domain import policy
 
 
@@ -15,18 +15,7 @@ class Messages:
         self._store = store
 
     def SendMessage(self, request: logic_pb2.SendMessageRequest) -> logic_pb2.SendMessageResponse:
-        caller = current().caller
-        policy.send(caller, request.message_type)
-        stored = self._repo.CreateMessage(
-            repo_pb2.CreateMessageRequest(
-                conversation_id=request.conversation_id,
-                from_user_id=policy.actor(caller, request.from_user_id, "from_user_id"),
-                to_user_id=request.to_user_id,
-                content=request.content,
-                message_type=request.message_type,
-                metadata=request.metadata,
-            )
-        )
+        stored = self._repo.CreateMessage(to_store(current().caller, request))
         return logic_pb2.SendMessageResponse(message_id=stored.message_id, created_at=stored.message.created_at)
 
     def GetMessageHistory(self, request: logic_pb2.GetMessageHistoryRequest) -> logic_pb2.GetMessageHistoryResponse:
@@ -55,3 +44,16 @@ class Messages:
             store_pb2.GetUnreadRequest(user_id=policy.actor(current().caller, request.user_id, "user_id"))
         )
         return logic_pb2.GetUnreadMessagesResponse(total_count=unread.total_count, conversations=unread.conversations)
+
+
+def to_store(caller: Caller, request: logic_pb2.SendMessageRequest) -> repo_pb2.CreateMessageRequest:
+    """What the repo is asked to store, in the name of whom the caller may act for. Raises PERMISSION_DENIED."""
+    policy.send(caller, request.message_type)
+    return repo_pb2.CreateMessageRequest(
+        conversation_id=request.conversation_id,
+        from_user_id=policy.actor(caller, request.from_user_id, "from_user_id"),
+        to_user_id=request.to_user_id,
+        content=request.content,
+        message_type=request.message_type,
+        metadata=request.metadata,
+    )

@@ -61,9 +61,6 @@ class Tx:
     def rows(self, text: str, *parameters: Any) -> list[Row]:
         return cast("list[Row]", self.sql(text, *parameters).fetchall())
 
-    def close(self) -> None:
-        self._database.close()
-
     @staticmethod
     def table(value: Any) -> list[Any]:
         """The rows that json_group_array(json_array(...)) made of a subquery, in no order. Many rows as one: SQLite

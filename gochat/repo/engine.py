@@ -22,7 +22,7 @@ def open_database(config: Config) -> PostgresDatabase | SqliteDatabase:
     """
     settings = config.database
     database: PostgresDatabase | SqliteDatabase
-    if settings.url.startswith("postgres"):
+    if settings.is_postgres:
         dialect, database = "postgres", PostgresDatabase(settings.url, settings.pool_min, settings.pool_max)
     else:
         path = settings.url.removeprefix("sqlite:///") or Path(config.server.data) / "gochat.db"

@@ -14,7 +14,7 @@ from gochat.domain import ids, limits, policy
 from gochat.errors import ChatError, duplicate, invalid, not_found
 from gochat.repo.audit import record
 from gochat.repo.database import Database, Row, Tx, marks
-from gochat.repo.standing import Standing, open_single, standing
+from gochat.repo.standing import open_single, standing
 
 SENT, DELIVERED, READ, RECALLED, DELETED = 1, 2, 3, 4, 5
 SENT_NOW, NO_CONVERSATION = "sent", "no_conversation"  # outcomes, as of send_message in sql/0002_messages.postgres.sql
@@ -80,8 +80,8 @@ class Messages:
 
     def GetHistory(self, request: store_pb2.GetHistoryRequest) -> store_pb2.GetHistoryResponse:
         limit = request.limit or limits.LONG_PAGE
-
-        before = _before(request.before_message_id, request.conversation_id)
+        cursor = request.before_message_id
+        before = _seq_in(request.conversation_id, cursor) if cursor else _NEWEST
 
         def work(tx: Tx) -> Row | None:
             return tx.row(_HISTORY, before, limit + 1, request.viewer_id, request.conversation_id)
@@ -92,7 +92,7 @@ class Messages:
         last_seq, role, page = place
         if role is None and request.viewer_id:
             raise policy.not_participant()
-        if before == 0 or (request.before_message_id and before > last_seq):
+        if cursor and not 1 <= before <= last_seq:
             raise invalid("before_message_id", "must be the id of a message of this conversation")
         rows = sorted(Tx.table(page), key=_seq_column, reverse=True)
         return store_pb2.GetHistoryResponse(messages=map(message, rows[:limit]), has_more=len(rows) > limit)
@@ -100,8 +100,8 @@ class Messages:
     def MarkRead(self, request: store_pb2.MarkReadRequest) -> store_pb2.MarkReadResponse:
         def work(tx: Tx) -> None:
             place = standing(tx, request.conversation_id, request.user_id)
-            seq = _seq_of(request.message_id, request.conversation_id, place)
-            if not seq:
+            seq = _seq_in(request.conversation_id, request.message_id)
+            if not 1 <= seq <= place.last_seq:
                 raise _no_message()
             _move_read(tx, request.conversation_id, request.user_id, seq)
 
@@ -257,20 +257,10 @@ def _by_ids(tx: Tx, conversation_id: str, message_ids: Any) -> repo_pb2.GetMessa
     return repo_pb2.GetMessagesResponse(messages=found, total=len(found))
 
 
-def _before(message_id: str, conversation_id: str) -> int:
-    """The sequence number that a page ends before; 0 for an id of another conversation."""
-    if not message_id:
-        return _NEWEST
+def _seq_in(conversation_id: str, message_id: str) -> int:
+    """0 for an id of another conversation."""
     parsed = ids.parse_message(message_id)
     return parsed[1] if parsed and parsed[0] == conversation_id else 0
-
-
-def _seq_of(message_id: str, conversation_id: str, place: Standing) -> int:
-    """0 for an id that no message of this conversation has."""
-    parsed = ids.parse_message(message_id)
-    if parsed is None or parsed[0] != conversation_id or not 1 <= parsed[1] <= place.last_seq:
-        return 0
-    return parsed[1]
 
 
 def _no_message() -> ChatError:

@@ -48,7 +48,7 @@ class SqliteDatabase:
             lambda: _open(path, query_only=1, cache_size=-1024), _outside_transaction, warm=1, most=READERS
         )
         # Of its own, so that what is quick never waits for what is not.
-        self._quick = Tx(_open(path, query_only=1))
+        self._quick = _open(path, query_only=1)
         self._quick_lock = threading.Lock()
         self._queue: deque[_Job] = deque()
         self._write_lock = threading.Lock()
@@ -56,7 +56,7 @@ class SqliteDatabase:
     def read(self, work: Work[T], *, one_statement: bool = False, quick: bool = False) -> T:
         if quick:
             with failures_named(), self._quick_lock:
-                return work(self._quick)
+                return work(Tx(self._quick))
         with failures_named(), self._readers.lent() as database:
             if one_statement:
                 return work(Tx(database))
