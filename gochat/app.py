@@ -93,7 +93,7 @@ def serve(config: Config, target: str | None, ready: Callable[[str], None], *, i
             methods,
             Guard(tokens, Throttle(config.limits), config.server.error_mode),
             config,
-            reflect=config.server.reflection or is_loopback(parse_address("server.listen", config.server.listen)[0]),
+            reflect=config.server.reflection or _is_local(config),
             at_hand=target != "logic" and not config.database.is_postgres,
             largest_request=server.LARGEST_REQUEST + (server.SEAM_ROOM if target == "repo" else 0),
         )
@@ -183,6 +183,12 @@ def _repo_answers(stub: RepoServiceStub, address: str, stop: "SimpleQueue[int]")
     return False
 
 
+def _is_local(config: Config) -> bool:
+    """Does it listen for this machine alone?"""
+    host, _ = parse_address("server.listen", config.server.listen)
+    return is_loopback(host)
+
+
 def _must_share(config: Config, target: str) -> None:
     """Workers share the database between them, which only PostgreSQL does."""
     if config.server.workers > 1 and target != "logic" and not config.database.is_postgres:
@@ -194,8 +200,7 @@ def _must_share(config: Config, target: str) -> None:
 
 def _must_be_private(config: Config) -> None:
     """Tokens, passwords and messages do not cross a network in the clear unless the operator says so."""
-    host, _ = parse_address("server.listen", config.server.listen)
-    if not (config.tls.cert or is_loopback(host)):
+    if not (config.tls.cert or _is_local(config)):
         raise ConfigError(
             f"server.listen: other hosts can reach {config.server.listen}, in the clear: set tls.cert and tls.key, or"
             " say --insecure if what lies between is yours"

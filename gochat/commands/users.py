@@ -16,9 +16,8 @@ from gochat.api.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.commands import config_of, connection
 from gochat.domain.text import folded
 from gochat.errors import not_found
+from gochat.repo.users import ACTIVE, DISABLED, STATUSES
 from gochat.rpc.client import NetworkChannel
-
-STATUS = {1: "active", 2: "disabled", 3: "deleted"}
 
 
 def create(arguments: Namespace) -> int:
@@ -42,17 +41,17 @@ def list_all(arguments: Namespace) -> int:
     """Prints a line a user: id, name, status."""
     with _repo_half(arguments) as channel:
         for user in _every_user(StoreServiceStub(channel)):
-            print(f"{user.user_id}\t{user.username}\t{STATUS.get(user.status, user.status)}")
+            print(f"{user.user_id}\t{user.username}\t{STATUSES[user.status]}")
     return 0
 
 
 def disable(arguments: Namespace) -> int:
-    print(f"{_with_status(arguments, 2)} is disabled: no sign-in, and sessions end within 5 seconds")
+    print(f"{_with_status(arguments, DISABLED)} is disabled: no sign-in, and sessions end within 5 seconds")
     return 0
 
 
 def enable(arguments: Namespace) -> int:
-    print(f"{_with_status(arguments, 1)} may sign in")
+    print(f"{_with_status(arguments, ACTIVE)} may sign in")
     return 0
 
 
