@@ -78,6 +78,7 @@ def serve(config: Config, target: str | None, ready: Callable[[str], None], *, i
     tokens = Tokens(key_file.keys, revocations, key_file.changed)
     with ExitStack() as resources:
         methods: dict[str, Method] = {}
+        database = None
         if target != "logic":
             database = resources.enter_context(closing(open_database(config)))
             methods |= bind(REPO_SERVICES, repo.handlers(database))
@@ -94,7 +95,7 @@ def serve(config: Config, target: str | None, ready: Callable[[str], None], *, i
             Guard(tokens, Throttle(config.limits), config.server.error_mode),
             config,
             reflect=config.server.reflection or _is_local(config),
-            at_hand=target != "logic" and not config.database.is_postgres,
+            enqueue=database.enqueue if database else None,
             largest_request=server.LARGEST_REQUEST + (server.SEAM_ROOM if target == "repo" else 0),
         )
         watch = _Watch(accounts, revocations, tokens)

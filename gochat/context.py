@@ -1,8 +1,6 @@
 """What is known of the call in hand: who is calling, its request id, its deadline."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -23,6 +21,10 @@ class Caller:
         return self.role in {"admin", "service"}
 
 
+class TooLongError(Exception):
+    """The call in hand takes longer than one that is run at once may."""
+
+
 NOBODY = Caller()
 SERVICE = Caller(role="service")
 
@@ -33,6 +35,7 @@ class Call:
 
     actor: who stands behind the call. Across the seam the caller is the service and the actor remains who it was: that
     is for the audit log, never for a verdict. peer: the network address of the actor; "" for this process itself.
+    at_once: it is run where every other call waits, and gives up with TooLongError rather than to hold them up.
     """
 
     caller: Caller
@@ -40,6 +43,7 @@ class Call:
     deadline: float
     actor: Caller = NOBODY
     peer: str = ""
+    at_once: bool = False
 
     def remaining(self) -> float:
         """Seconds left; 0 or less once the deadline has passed."""
@@ -54,10 +58,16 @@ def current() -> Call:
     return _current.get() or Call(SERVICE, "-", time.monotonic() + LONGEST_DEADLINE, SERVICE)
 
 
-@contextmanager
-def entered(call: Call) -> Iterator[None]:
-    token = _current.set(call)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+class entered:  # noqa: N801 - used as a function; a class since every call enters several times
+    """A context manager: within it, this is the call in hand."""
+
+    __slots__ = ("_call", "_token")
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def __enter__(self) -> None:
+        self._token = _current.set(self._call)
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)

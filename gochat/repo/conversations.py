@@ -10,7 +10,7 @@ from gochat.domain import ids, limits, policy
 from gochat.errors import invalid, not_found
 from gochat.repo.database import Database, Row, Tx
 from gochat.repo.groups import found_group
-from gochat.repo.messages import DELETED, MESSAGE, RECALLED, RECIPIENT, message
+from gochat.repo.messages import DELETED, MESSAGE, RECALLED, RECIPIENT, fill
 from gochat.repo.models import Conversation
 from gochat.repo.standing import open_single, standing
 from gochat.repo.users import found
@@ -81,7 +81,9 @@ class Conversations:
         )
 
     def GetConversation(self, request: repo_pb2.GetConversationRequest) -> repo_pb2.GetConversationResponse:
-        conversation = self._database.read(lambda tx: _conversation(tx, request.conversation_id, ""))
+        conversation = self._database.read(
+            lambda tx: _conversation(tx, request.conversation_id, ""), one_statement=True
+        )
         return repo_pb2.GetConversationResponse(conversation=conversation)
 
     def UpdateConversation(self, request: repo_pb2.UpdateConversationRequest) -> repo_pb2.UpdateConversationResponse:
@@ -105,9 +107,11 @@ class Conversations:
         total, infos = self._database.read(work, one_statement=True)
         if not total:
             self._must_be_user(request.user_id)
-        return repo_pb2.GetConversationsByUserResponse(
-            conversations=_infos(infos), pagination=common_pb2.PaginationResponse(total=total, page=page, limit=limit)
+        answer = repo_pb2.GetConversationsByUserResponse(
+            pagination=common_pb2.PaginationResponse(total=total, page=page, limit=limit)
         )
+        _fill(answer.conversations, infos)
+        return answer
 
     def GetUnread(self, request: store_pb2.GetUnreadRequest) -> store_pb2.GetUnreadResponse:
         ((total, infos),) = self._database.read(
@@ -115,7 +119,9 @@ class Conversations:
         )
         if not total:
             self._must_be_user(request.user_id)
-        return store_pb2.GetUnreadResponse(total_count=min(int(total or 0), _INT32), conversations=_infos(infos))
+        answer = store_pb2.GetUnreadResponse(total_count=min(int(total or 0), _INT32))
+        _fill(answer.conversations, infos)
+        return answer
 
     def _must_be_user(self, user_id: str) -> None:
         """Raises NOT_FOUND. Asked only where a list is empty."""
@@ -174,18 +180,11 @@ def _conversation(tx: Tx, conversation_id: str, viewer_id: str) -> common_pb2.Co
     )
 
 
-def _infos(table: Any) -> Any:
-    return map(_info, sorted(Tx.table(table), key=_latest, reverse=True))
-
-
-def _info(row: Row) -> Any:
-    conversation_id, kind, name, avatar, updated_at, unread, *newest = row
-    return common_pb2.ConversationInfo(
-        conversation_id=conversation_id,
-        type=kind,
-        name=name,
-        avatar=avatar,
-        last_message=message(newest) if newest[0] is not None else None,
-        unread_count=min(unread, _INT32),
-        updated_at=updated_at,
-    )
+def _fill(infos: Any, table: Any) -> None:
+    """infos: the list of an answer. table: what _INFOS has read."""
+    for row in sorted(Tx.table(table), key=_latest, reverse=True):
+        info = infos.add()
+        info.conversation_id, info.type, info.name, info.avatar, info.updated_at, unread, *newest = row
+        info.unread_count = min(unread, _INT32)
+        if newest[0] is not None:
+            fill(info.last_message, newest)

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import peewee
 
-from gochat.context import current
+from gochat.context import Call, current
 from gochat.errors import unavailable
 
 log = logging.getLogger(__name__)
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Row = tuple[Any, ...]
 Work = Callable[["Tx"], T]
+Enqueue = Callable[[Call, Callable[[Call], None], Callable[[Exception | None], None]], None]
 
 
 def is_lost(error: BaseException) -> bool:
@@ -101,15 +102,16 @@ def marks(items: Sequence[Any]) -> str:
 
 class Database(Protocol):
     """What the handlers of this package hold. one_statement: work runs a single statement, which is a transaction by
-    itself and is spared the words around one. pair_key: of ids.single, in this database."""
+    itself and is spared the words around one. pair_key: of ids.single, in this database. enqueue: None where there is
+    no one thread that writes; see sqlite.py."""
 
     pair_key: bytes
 
-    def read(self, work: Work[T], *, one_statement: bool = False, quick: bool = False) -> T:
-        """Runs work in a transaction that sees one state of the database and writes nothing.
+    @property
+    def enqueue(self) -> Enqueue | None: ...
 
-        quick: a single statement that reads a few rows by index.
-        """
+    def read(self, work: Work[T], *, one_statement: bool = False) -> T:
+        """Runs work in a transaction that sees one state of the database and writes nothing."""
 
     def write(self, work: Work[T], *, one_statement: bool = False) -> T:
         """Runs work in a transaction; returns when it is durable. What work raises takes its writes back."""

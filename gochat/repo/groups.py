@@ -49,7 +49,9 @@ class Groups:
         return store_pb2.FoundGroupResponse(group=_group(created))
 
     def GetGroup(self, request: repo_pb2.GetGroupRequest) -> repo_pb2.GetGroupResponse:
-        return repo_pb2.GetGroupResponse(group=_group(self._database.read(lambda tx: group(tx, request.group_id))))
+        return repo_pb2.GetGroupResponse(
+            group=_group(self._database.read(lambda tx: group(tx, request.group_id), one_statement=True))
+        )
 
     def UpdateGroup(self, request: repo_pb2.UpdateGroupRequest) -> repo_pb2.UpdateGroupResponse:
         changed = self._database.write(lambda tx: _edit(tx, request, ""))

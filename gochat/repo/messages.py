@@ -86,7 +86,7 @@ class Messages:
         def work(tx: Tx) -> Row | None:
             return tx.row(_HISTORY, before, limit + 1, request.viewer_id, request.conversation_id)
 
-        place = self._database.read(work, quick=True)
+        place = self._database.read(work, one_statement=True)
         if place is None:
             raise not_found("conversation", "conversation_id")
         last_seq, role, page = place
@@ -95,7 +95,10 @@ class Messages:
         if cursor and not 1 <= before <= last_seq:
             raise invalid("before_message_id", "must be the id of a message of this conversation")
         rows = sorted(Tx.table(page), key=_seq_column, reverse=True)
-        return store_pb2.GetHistoryResponse(messages=map(message, rows[:limit]), has_more=len(rows) > limit)
+        answer = store_pb2.GetHistoryResponse(has_more=len(rows) > limit)
+        for row in rows[:limit]:
+            fill(answer.messages.add(), row)
+        return answer
 
     def MarkRead(self, request: store_pb2.MarkReadRequest) -> store_pb2.MarkReadResponse:
         def work(tx: Tx) -> None:
@@ -110,20 +113,19 @@ class Messages:
 
 
 def message(row: Any) -> common_pb2.Message:
-    """A row of the columns MESSAGE."""
-    conversation_id, seq, sender, recipient, content, kind, status, metadata, created_at, updated_at = row
-    return common_pb2.Message(
-        message_id=ids.message(conversation_id, seq),
-        conversation_id=conversation_id,
-        from_user_id=sender,
-        to_user_id=recipient,
-        content=content,
-        message_type=kind,
-        status=status,
-        metadata=json.loads(metadata) if metadata else {},
-        created_at=created_at,
-        updated_at=updated_at,
-    )
+    """Of the columns MESSAGE."""
+    made = common_pb2.Message()
+    fill(made, row)
+    return made
+
+
+def fill(message: common_pb2.Message, row: Any) -> None:
+    """In place: into a list of an answer a message made apart is copied. row: the columns MESSAGE."""
+    message.conversation_id, seq, message.from_user_id, message.to_user_id, message.content, *rest = row
+    message.message_type, message.status, metadata, message.created_at, message.updated_at = rest
+    message.message_id = ids.message(message.conversation_id, seq)
+    if metadata:
+        message.metadata.update(json.loads(metadata))
 
 
 def _send(tx: Tx, request: repo_pb2.CreateMessageRequest, pair_key: bytes) -> common_pb2.Message | None:

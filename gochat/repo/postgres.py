@@ -18,6 +18,8 @@ OPTIONS = "-c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
 class PostgresDatabase:
     """url: postgresql://user:password@host:port/name, as libpq reads it."""
 
+    enqueue = None
+
     def __init__(self, url: str, pool_min: int, pool_max: int) -> None:
         try:
             parse_dsn(url)
@@ -41,10 +43,8 @@ class PostgresDatabase:
         database.connect()
         return database
 
-    def read(self, work: Work[T], *, one_statement: bool = False, quick: bool = False) -> T:
-        return self._transact(
-            "" if one_statement or quick else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", work, False
-        )
+    def read(self, work: Work[T], *, one_statement: bool = False) -> T:
+        return self._transact("" if one_statement else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", work, False)
 
     def write(self, work: Work[T], *, one_statement: bool = False) -> T:
         # READ COMMITTED: a statement that waited for a row's lock sees what the lock's holder committed.

@@ -1,42 +1,52 @@
-"""SQLite: one file, one connection that writes, in batches."""
+"""SQLite: one file, one thread that writes, in batches."""
 
 import fcntl
+import logging
 import os
+import sqlite3
 import threading
-from collections import deque
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, cast
 
 import peewee
 
-from gochat.context import current, entered
+from gochat.context import Call, TooLongError, current, entered
 from gochat.errors import ChatError, deadline_exceeded
-from gochat.repo.database import Pool, T, Tx, Work, failures_named
+from gochat.repo.database import Pool, T, Tx, Work, driver_error, failures_named
 
 READERS = 8  # more find no more of the interpreter's time
+LARGEST_BATCH = 500  # jobs
+AT_ONCE = 0.002  # seconds that a statement takes at most which is run at once
+STEPS = 10_000  # of SQLite's virtual machine, after which it is asked how long a statement has taken
+
+log = logging.getLogger(__name__)
 
 
 class DatabaseInUseError(Exception):
     """Another process has the database open; the message names it."""
 
 
+@dataclass(slots=True)
 class _Job:
-    """One queued write, with the call that it belongs to."""
+    """Something to do within a batch, with the call that it belongs to. end(error) is called once, after the commit:
+    error says why nothing of it happened."""
 
-    def __init__(self, work: Work[Any]) -> None:
-        self.work = work
-        self.call = current()
-        self.done = False
-        self.answer: Any = None
-        self.error: Exception | None = None
+    call: Call
+    run: Callable[[Call], None]
+    end: Callable[[Exception | None], None]
+    error: Exception | None = None
 
 
 class SqliteDatabase:
-    """Exactly one connection writes and checkpoints; readers have their own and never wait for it (WAL).
+    """Exactly one connection writes and checkpoints, on a thread of its own; readers have theirs and never wait for it
+    (WAL).
 
-    Group commit: a writer queues its work and takes the write lock. Whoever gets the lock commits everything queued
-    by then in one transaction with one fsync, a savepoint each; the others wake to find theirs done.
+    Group commit: what is queued by the time that the thread is free is done in one transaction with one fsync, and
+    ended after it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -49,14 +59,18 @@ class SqliteDatabase:
         )
         # Of its own, so that what is quick never waits for what is not.
         self._quick = _open(path, query_only=1)
+        self._quick_until = 0.0
+        self._quick.connection().set_progress_handler(lambda: time.monotonic() > self._quick_until, STEPS)
         self._quick_lock = threading.Lock()
-        self._queue: deque[_Job] = deque()
-        self._write_lock = threading.Lock()
+        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._write_queued, name="writer", daemon=True)
+        self._thread.start()
 
-    def read(self, work: Work[T], *, one_statement: bool = False, quick: bool = False) -> T:
-        if quick:
-            with failures_named(), self._quick_lock:
-                return work(Tx(self._quick))
+    def read(self, work: Work[T], *, one_statement: bool = False) -> T:
+        if self._in_batch():
+            return work(Tx(self._writer))
+        if current().at_once:
+            return self._read_at_once(work, one_statement)
         with failures_named(), self._readers.lent() as database:
             if one_statement:
                 return work(Tx(database))
@@ -66,39 +80,68 @@ class SqliteDatabase:
             finally:
                 database.execute_sql("ROLLBACK")
 
+    def _read_at_once(self, work: Work[T], one_statement: bool) -> T:
+        """Raises TooLongError."""
+        if not one_statement:
+            raise TooLongError
+        with failures_named(), self._quick_lock:
+            self._quick_until = time.monotonic() + AT_ONCE
+            try:
+                return work(Tx(self._quick))
+            except peewee.OperationalError as error:
+                if driver_error(error).sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+                    raise TooLongError from None
+                raise
+
     def write(self, work: Work[T], *, one_statement: bool = False) -> T:  # noqa: ARG002 - all share a transaction
         return self.write_each([work])[0]
 
     def write_each(self, works: Sequence[Work[T]]) -> list[T]:
-        jobs = [_Job(work) for work in works]
-        self._queue.extend(jobs)
-        if not self._write_lock.acquire(timeout=max(0.0, current().remaining())):
-            raise deadline_exceeded()
-        try:
-            if not jobs[-1].done:
-                self._commit_queued()
-        finally:
-            self._write_lock.release()
-        for job in jobs:
-            if job.error is not None:
-                raise job.error
-        return [cast("T", job.answer) for job in jobs]
+        if self._in_batch():
+            return [work(Tx(self._writer)) for work in works]
+        waiting = [_Waiting(work, self._writer) for work in works]
+        for one in waiting:
+            self.enqueue(current(), one.run, one.end)
+        return [cast("T", one.answer()) for one in waiting]
 
-    def _commit_queued(self) -> None:
-        batch = [self._queue.popleft() for _ in range(len(self._queue))]
+    def enqueue(self, call: Call, run: Callable[[Call], None], end: Callable[[Exception | None], None]) -> None:
+        """Has run(call) called within the next batch, where `read` and `write` join its transaction; then end(None)
+        once that is durable, or end(error): nothing of it was written. run may be called more than once."""
+        self._queue.put(_Job(call, run, end))
+
+    def _in_batch(self) -> bool:
+        return threading.get_ident() == self._thread.ident
+
+    def _write_queued(self) -> None:
+        """What the thread does."""
+        while (job := self._queue.get()) is not None:
+            batch = [job]
+            while len(batch) < LARGEST_BATCH and not self._queue.empty():
+                if (job := self._queue.get()) is None:
+                    self._queue.put(None)
+                    break
+                batch.append(job)
+            self._commit(batch)
+            for job in batch:
+                try:
+                    job.end(job.error)
+                except Exception:
+                    log.exception("a call was not answered")
+
+    def _commit(self, batch: list[_Job]) -> None:
         try:
             with failures_named():
                 if not self._commits(batch, savepoints=False):
                     self._commits(batch, savepoints=True)
-        except Exception as error:  # noqa: BLE001 - each caller of the batch raises it
+        except Exception as error:  # noqa: BLE001 - each caller of the batch is told
             # Nothing of the batch is on disk, whatever its jobs believe.
             for job in batch:
                 job.error = error
-            if not _outside_transaction(self._writer):
-                self._writer.execute_sql("ROLLBACK")
-        finally:
-            for job in batch:
-                job.done = True
+            try:
+                if not _outside_transaction(self._writer):
+                    self._writer.execute_sql("ROLLBACK")
+            except peewee.PeeweeException:
+                log.exception("a transaction was not taken back")  # nor will the next one begin, and say so
 
     def _commits(self, batch: list[_Job], *, savepoints: bool) -> bool:
         """A savepoint a job is dear, and needed only to take one back that fails after it has written something:
@@ -123,8 +166,7 @@ class SqliteDatabase:
         if savepoint:
             self._writer.execute_sql("SAVEPOINT job")
         try:
-            with entered(job.call):
-                job.answer = job.work(Tx(self._writer))
+            job.run(job.call)
         except Exception as error:
             if _outside_transaction(self._writer):
                 raise  # a full disk, an I/O error
@@ -138,11 +180,41 @@ class SqliteDatabase:
         return True
 
     def close(self) -> None:
-        with self._write_lock:
-            self._readers.close()
-            self._quick.close()
-            self._writer.close()
-            os.close(self._lock_file)
+        """Everything that was queued is done before."""
+        self._queue.put(None)
+        self._thread.join()
+        self._readers.close()
+        self._quick.close()
+        self._writer.close()
+        os.close(self._lock_file)
+
+
+class _Waiting:
+    """A piece of work that another thread waits for."""
+
+    def __init__(self, work: Work[Any], writer: peewee.Database) -> None:
+        self._work = work
+        self._writer = writer
+        self._ended = threading.Lock()
+        self._ended.acquire()
+        self._answer: Any = None
+        self._error: Exception | None = None
+
+    def run(self, call: Call) -> None:
+        with entered(call):
+            self._answer = self._work(Tx(self._writer))
+
+    def end(self, error: Exception | None) -> None:
+        self._error = error
+        self._ended.release()
+
+    def answer(self) -> Any:
+        """Raises what the work did, or DEADLINE_EXCEEDED: then nobody knows whether it will be done."""
+        if not self._ended.acquire(timeout=max(0.0, current().remaining())):
+            raise deadline_exceeded()
+        if self._error is not None:
+            raise self._error
+        return self._answer
 
 
 def _lock(path: Path) -> int:

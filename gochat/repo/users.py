@@ -57,7 +57,7 @@ class Users:
 
     def GetUser(self, request: repo_pb2.GetUserRequest) -> repo_pb2.GetUserResponse:
         return repo_pb2.GetUserResponse(
-            user=as_user(self._database.read(lambda tx: found(tx, request.user_id), quick=True))
+            user=as_user(self._database.read(lambda tx: found(tx, request.user_id), one_statement=True))
         )
 
     def GetUsers(self, request: repo_pb2.GetUsersRequest) -> repo_pb2.GetUsersResponse:
@@ -83,7 +83,7 @@ class Users:
         return repo_pb2.UpdateUserResponse(success=True, user=as_user(user))
 
     def GetProfile(self, request: store_pb2.GetProfileRequest) -> store_pb2.GetProfileResponse:
-        user = self._database.read(lambda tx: found(tx, request.user_id), quick=True)
+        user = self._database.read(lambda tx: found(tx, request.user_id), one_statement=True)
         if user.status == DELETED:
             raise not_found("user", "user_id")
         return store_pb2.GetProfileResponse(profile=profile(user))

@@ -7,13 +7,13 @@ handler.
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
 
-from gochat.context import LONGEST_DEADLINE, NOBODY, Call, Caller, current, entered
+from gochat.context import LONGEST_DEADLINE, NOBODY, Call, Caller, entered
 from gochat.domain import ids
 from gochat.domain.access import Access, Rate
 from gochat.domain.tokens import CALLING, BadTokenError, Tokens
@@ -39,91 +39,124 @@ class Guard:
     """error_mode: "status" or "body", for callers who do not ask for one."""
 
     def __init__(self, tokens: Tokens, throttle: Throttle, error_mode: str = "status") -> None:
-        self._tokens = tokens
-        self._throttle = throttle
-        self._error_mode = error_mode
+        self.tokens = tokens
+        self.throttle = throttle
+        self.error_mode = error_mode
 
-    def wrap(self, method: Method) -> Callable[[bytes, grpc.ServicerContext], Any]:
-        """The behaviour that a grpcio server runs for this method, from request bytes to response message."""
+    def wrap(self, method: Method) -> "Behaviour":
+        return Behaviour(self, method)
 
-        def behaviour(data: bytes, context: grpc.ServicerContext) -> Any:
-            started = time.monotonic()
-            metadata = context.invocation_metadata()
-            headers = {key: value for key, value in metadata if isinstance(value, str)}
-            request_id = _request_id(headers)
-            remaining = context.time_remaining()
-            deadline = started + min(LONGEST_DEADLINE, remaining if remaining is not None else LONGEST_DEADLINE)
-            peer = self._throttle.address(context.peer(), headers.get(FORWARDED_FOR, ""))
-            error: ChatError | None = None
-            response: Any = None
-            with entered(Call(NOBODY, request_id, deadline, NOBODY, peer)):
-                try:
-                    response = self._respond(method, data, metadata, headers)
-                except ChatError as raised:
-                    error = _without_frames(raised)
-                except Exception:
-                    log.exception("%s failed", method.path)
-                    error = internal()
-                log.debug(
-                    "%s %s %.1f ms", method.path, error.reason if error else "OK", (time.monotonic() - started) * 1e3
-                )
-            return self._answer(method, context, headers, request_id, response, error)
 
-        return behaviour
+class Behaviour:
+    """What a grpcio server runs for a method, from request bytes to response message. place: where, see pool.py."""
 
-    def _respond(self, method: Method, data: bytes, metadata: Any, headers: Mapping[str, str]) -> Any:
-        call, rate = current(), method.rule.rate
-        caller = self._authenticate(method, metadata)
-        self._throttle.admit(rate, caller, call.peer)
+    place: Any = None
+    experimental_thread_pool: Any = None  # grpcio's name for: which threads, if not the server's
+
+    def __init__(self, guard: Guard, method: Method) -> None:
+        self._guard = guard
+        self._method = method
+
+    def __call__(self, data: bytes, context: grpc.ServicerContext) -> Any:
+        visit = self.visit(data, context)
+        if visit.welcome:
+            try:
+                visit.run(visit.call)
+            except Exception as error:  # noqa: BLE001 - it is the answer
+                visit.fail(error)
+        return visit.answer()
+
+    def visit(self, data: bytes, context: grpc.ServicerContext) -> "Visit":
+        return Visit(self._guard, self._method, data, context)
+
+
+class Visit:
+    """A call: admitted when it is made, then run, if it is welcome, then answered.
+
+    Whoever lets it run catches what it raises and says so with `fail`.
+    """
+
+    __slots__ = (
+        *("_context", "_error", "_guard", "_headers", "_method", "_request", "_response", "_started", "_throttled"),
+        *("call", "welcome"),
+    )
+
+    def __init__(self, guard: Guard, method: Method, data: bytes, context: grpc.ServicerContext) -> None:
+        self._guard, self._method, self._context = guard, method, context
+        self._started = time.monotonic()
+        metadata = context.invocation_metadata()
+        self._headers = headers = {key: value for key, value in metadata if isinstance(value, str)}
+        remaining = context.time_remaining()
+        deadline = self._started + min(LONGEST_DEADLINE, remaining if remaining is not None else LONGEST_DEADLINE)
+        peer = guard.throttle.address(context.peer(), headers.get(FORWARDED_FOR, ""))
+        self.call = Call(NOBODY, _request_id(headers), deadline, NOBODY, peer)
+        self._error: ChatError | None = None
+        self._throttled = self.welcome = False
         try:
-            request = _parse(method, data)
-            if rate is Rate.SENDS:
-                self._throttle.admit_sends(caller, len(request.messages))
-            actor, origin = _origin(caller, call.peer, headers)
-            with entered(Call(caller, call.request_id, call.deadline, actor, origin)):
-                response = method(request)
-        except ChatError as error:
-            self._throttle.done(rate, call.peer, error)
-            raise
-        self._throttle.done(rate, call.peer, None)
-        return response
+            self._admit(data, metadata)
+        except Exception as error:  # noqa: BLE001 - it is the answer
+            self.fail(error)
 
-    def _authenticate(self, method: Method, metadata: Any) -> Caller:
-        access = method.rule.access
-        if access is Access.ANYONE:
-            return NOBODY
-        given = [value for key, value in metadata if key == AUTHORIZATION]
-        if len(given) != 1 or not isinstance(given[0], str) or given[0][:7].lower() != "bearer ":
-            raise unauthorized("send the metadata authorization: Bearer <access token>, once", "NO_TOKEN")
-        try:
-            caller = self._tokens.verify(given[0][7:], *CALLING).caller
-        except BadTokenError as bad:
-            raise unauthorized(str(bad), "BAD_TOKEN") from None
-        if access is Access.SERVICE and not caller.privileged:
-            raise denied("this service takes tokens of role service or admin only", "NOT_A_SERVICE")
-        return caller
+    def _admit(self, data: bytes, metadata: Any) -> None:
+        call, rate, throttle = self.call, self._method.rule.rate, self._guard.throttle
+        caller = _authenticate(self._guard.tokens, self._method.rule.access, metadata)
+        throttle.admit(rate, caller, call.peer)
+        self._throttled = True
+        self._request = _parse(self._method, data)
+        if rate is Rate.SENDS:
+            throttle.admit_sends(caller, len(self._request.messages))
+        self.call = Call(caller, call.request_id, call.deadline, *_origin(caller, call.peer, self._headers))
+        self.welcome = True
 
-    def _answer(
-        self,
-        method: Method,
-        context: grpc.ServicerContext,
-        headers: Mapping[str, str],
-        request_id: str,
-        response: Any,
-        error: ChatError | None,
-    ) -> Any:
+    def run(self, call: Call) -> None:
+        """As which call it is run. Raises what the handler raises. May be repeated if it had no effect."""
+        with entered(call):
+            self._response = self._method(self._request)
+
+    def fail(self, error: Exception) -> None:
+        if isinstance(error, ChatError):
+            self._error = _without_frames(error)
+        else:
+            with entered(self.call):
+                log.error("%s failed", self._method.path, exc_info=error)
+            self._error = internal()
+
+    def answer(self) -> Any:
+        """The response message; or aborts the call, as grpcio wants it, by an exception of its own."""
+        error, context, method = self._error, self._context, self._method
+        if self._throttled:
+            self._guard.throttle.done(method.rule.rate, self.call.peer, error)
+        if log.isEnabledFor(logging.DEBUG):
+            took = (time.monotonic() - self._started) * 1e3
+            with entered(self.call):
+                log.debug("%s %s %.1f ms", method.path, error.reason if error else "OK", took)
         # Trailing, not initial: metadata sent before the answer would switch off the client's retries.
-        trailing: tuple[tuple[str, str | bytes], ...] = ((REQUEST_ID, request_id),)
+        trailing: tuple[tuple[str, str | bytes], ...] = ((REQUEST_ID, self.call.request_id),)
         if error is None:
             context.set_trailing_metadata(trailing)
-            return response
-        if headers.get(ERROR_MODE, self._error_mode) == "body":
+            return self._response
+        if self._headers.get(ERROR_MODE, self._guard.error_mode) == "body":
             context.set_trailing_metadata(trailing)
             return method.response_class(error=error.body())
-        details = to_status(error, request_id).SerializeToString()
+        details = to_status(error, self.call.request_id).SerializeToString()
         context.set_trailing_metadata((*trailing, (DETAILS_KEY, details)))
         context.abort(STATUS_BY_NUMBER[error.status], error.message)
         return None
+
+
+def _authenticate(tokens: Tokens, access: Access, metadata: Any) -> Caller:
+    if access is Access.ANYONE:
+        return NOBODY
+    given = [value for key, value in metadata if key == AUTHORIZATION]
+    if len(given) != 1 or not isinstance(given[0], str) or given[0][:7].lower() != "bearer ":
+        raise unauthorized("send the metadata authorization: Bearer <access token>, once", "NO_TOKEN")
+    try:
+        caller = tokens.verify(given[0][7:], *CALLING).caller
+    except BadTokenError as bad:
+        raise unauthorized(str(bad), "BAD_TOKEN") from None
+    if access is Access.SERVICE and not caller.privileged:
+        raise denied("this service takes tokens of role service or admin only", "NOT_A_SERVICE")
+    return caller
 
 
 def _request_id(headers: Mapping[str, str]) -> str:

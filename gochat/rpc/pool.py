@@ -1,8 +1,9 @@
 """The threads that calls run on. A call takes one when its request is there, not before.
 
-A call whose behaviour is `inline` takes none: it is answered where it comes in, which spares the hand-over of the
-interpreter from thread to thread, more than half of the CPU of an empty call. Every other call waits meanwhile, so that
-is for what is done in tens of microseconds whoever asks.
+Some calls take none, which spares the hand-over of the interpreter from thread to thread, more than half of the CPU of
+an empty call. Behaviour.place says which: those that are soon done are run where they come in (`at_once`), while every
+other call waits, and get a thread only if they take longer after all; and writes are queued for the thread that does
+many of them in one transaction.
 
 grpcio's server gives a call its thread first and waits for the request on it: a client that never sends one holds a
 thread for as long as it likes, and a client that does costs a thread switch more. This pool does it the other way
@@ -13,20 +14,32 @@ missing, it is a plain pool, and says so.
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import grpc._server as _grpc
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
+from gochat.context import Call, TooLongError
+
 PATIENCE = 10.0  # seconds in which a request must have come, after its headers
 
 log = logging.getLogger(__name__)
 
-_NAMES = ("_unary_response_in_pool", "_receive_message", "_RECEIVE_MESSAGE_TOKEN", "_is_rpc_state_active", "_abort")
+_NAMES = (
+    *("_unary_response_in_pool", "_receive_message", "_RECEIVE_MESSAGE_TOKEN", "_is_rpc_state_active", "_abort"),
+    "_Context",
+)
 ABLE = all(hasattr(_grpc, name) for name in _NAMES)
 if not ABLE:
     log.warning("this grpcio is not one that the pool knows: calls hold a thread while their request is on its way")
+
+
+Run = Callable[[Call], None]
+End = Callable[[Exception | None], None]
+Enqueue = Callable[[Call, Run, End], None]
+"""(call, run, end): has run(call) called, here or on another thread, then end(None); or end(error) if it failed."""
 
 
 class CallPool(ThreadPoolExecutor):
@@ -43,22 +56,38 @@ class CallPool(ThreadPoolExecutor):
         call = _Awaited(event, state, time.monotonic() + PATIENCE)
         receive = _grpc._receive_message(state, event.call, deserializer)
 
-        def answer() -> None:
+        def answer(behaviour: Any, take: Callable[[], Any]) -> None:
             try:
-                run(respond, event, state, behaviour, call.take, deserializer, serializer)
+                run(respond, event, state, behaviour, take, deserializer, serializer)
             finally:
                 call.done.set_result(None)
+
+        def queue(enqueue: Enqueue) -> None:
+            if (request := call.take()) is None:
+                call.done.set_result(None)
+                return
+            visit = behaviour.visit(request, _grpc._Context(event, state, deserializer))
+
+            def end(error: Exception | None) -> None:
+                if error is not None:
+                    visit.fail(error)
+                answer(lambda _, __: visit.answer(), lambda: request)
+
+            if visit.welcome:
+                enqueue(visit.call, visit.run, end)
+            else:
+                end(None)
 
         def arrived(batch: Any) -> Any:
             finished = receive(batch)
             call.arrived = True
-            if getattr(behaviour, "inline", False):
-                answer()
-                return finished
-            try:
-                super(CallPool, self).submit(answer)
-            except RuntimeError:  # the server has stopped
-                call.done.set_result(None)
+            if place := getattr(behaviour, "place", None):
+                queue(place)
+            else:
+                try:
+                    super(CallPool, self).submit(answer, behaviour, call.take)
+                except RuntimeError:  # the server has stopped
+                    call.done.set_result(None)
             return finished
 
         with state.condition:
@@ -73,6 +102,26 @@ class CallPool(ThreadPoolExecutor):
             call = self._awaited.popleft()
             if not call.arrived:
                 call.event.call.cancel()
+
+    def at_once(self, call: Call, run: Run, end: End) -> None:
+        """An Enqueue that runs where it is called; what takes too long is run anew, on a thread of this pool."""
+        try:
+            run(Call(call.caller, call.request_id, call.deadline, call.actor, call.peer, at_once=True))
+        except TooLongError:
+            super().submit(_run, call, run, end)
+        except Exception as error:  # noqa: BLE001 - it is told
+            end(error)
+        else:
+            end(None)
+
+
+def _run(call: Call, run: Run, end: End) -> None:
+    try:
+        run(call)
+    except Exception as error:  # noqa: BLE001 - it is told
+        end(error)
+    else:
+        end(None)
 
 
 class _Awaited:

@@ -16,7 +16,7 @@ from gochat.config import Config, Limits, parse_address
 from gochat.domain.access import Cost
 from gochat.rpc.bind import Method
 from gochat.rpc.guard import Guard
-from gochat.rpc.pool import CallPool
+from gochat.rpc.pool import CallPool, Enqueue
 from gochat.rpc.tls import server_credentials
 
 LARGEST_REQUEST = 1024 * 1024  # bytes
@@ -116,28 +116,38 @@ class RpcServer:
 
 
 def build(
-    methods: Mapping[str, Method], guard: Guard, config: Config, *, reflect: bool, largest_request: int, at_hand: bool
+    methods: Mapping[str, Method],
+    guard: Guard,
+    config: Config,
+    *,
+    reflect: bool,
+    largest_request: int,
+    enqueue: Enqueue | None,
 ) -> RpcServer:
     """A server of these methods, bound to its port but not started. Raises ListenError, ConfigError.
 
-    at_hand: the database is a file of this process, so that a few rows are had without waiting for anyone.
+    enqueue: of a database that is a file of this process, where writes have one thread, and a page of rows is had
+    without waiting for anyone.
     """
     by_service: dict[str, dict[str, grpc.RpcMethodHandler[bytes, Message]]] = defaultdict(dict)
     # Password hashes take long: calls that need one have a few threads of their own, so that a flood of them leaves
     # the others be.
-    hashing = CallPool(HASHING_THREADS, "hash")
+    calls, hashing = CallPool(config.server.threads, "call"), CallPool(HASHING_THREADS, "hash")
     for path, method in methods.items():
         _, service, name = path.split("/")
         behaviour = guard.wrap(method)
         cost = method.rule.cost
-        if cost is Cost.HASH:
-            behaviour.experimental_thread_pool = hashing  # type: ignore[attr-defined]
-        behaviour.inline = cost is Cost.NOTHING or (at_hand and cost is Cost.FEW_ROWS)  # type: ignore[attr-defined]
+        if cost is Cost.NOTHING or (enqueue and cost is Cost.PAGE):
+            behaviour.place = calls.at_once
+        elif enqueue and cost is Cost.WRITE:
+            behaviour.place = enqueue
+        else:
+            behaviour.experimental_thread_pool = hashing if cost is Cost.HASH else calls
         by_service[service][name] = grpc.unary_unary_rpc_method_handler(
             behaviour, response_serializer=method.response_class.SerializeToString
         )
     server = grpc.server(
-        CallPool(config.server.threads, "call"),
+        calls,
         options=_options(config.limits, largest_request, shared=config.server.workers > 1),
         maximum_concurrent_rpcs=MOST_WAITING,
     )

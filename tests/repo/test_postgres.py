@@ -10,7 +10,7 @@ import pytest
 from gochat.context import SERVICE, Call, entered
 from gochat.errors import ChatError
 from gochat.repo.database import Tx
-from gochat.repo.postgres import PostgresDatabase
+from gochat.repo.postgres import ATTEMPTS, PostgresDatabase
 from tests.postgres import Postgres
 
 
@@ -68,7 +68,7 @@ def test_a_deadlock_is_run_again(database: PostgresDatabase) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert max(runs.values()) == 2
+    assert 2 <= max(runs.values()) <= ATTEMPTS
     assert [sorted(text) for text in text_of(database)] == [["a", "b"], ["a", "b"]]
 
 

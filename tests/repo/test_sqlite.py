@@ -1,5 +1,6 @@
 """The batching writer: what shares a commit, and what happens when a part or the whole of a batch fails."""
 
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 import peewee
 import pytest
 
-from gochat.context import SERVICE, Call, entered
+from gochat.context import SERVICE, Call, TooLongError, current, entered
 from gochat.errors import ChatError, not_found
 from gochat.repo.database import Tx
 from gochat.repo.sqlite import DatabaseInUseError, SqliteDatabase
@@ -31,19 +32,23 @@ def notes(database: SqliteDatabase) -> list[int]:
 
 
 class Batch:
-    """Works that wait for the write lock together, so that they share a transaction."""
+    """Works that are queued together, so that they share a transaction. begun: the SQL that was run for them."""
 
     def __init__(self, database: SqliteDatabase, works: list) -> None:  # type: ignore[type-arg]
         self.outcomes: list[object] = [None] * len(works)
         threads = [threading.Thread(target=self._run, args=(database, n, work)) for n, work in enumerate(works)]
-        with database._write_lock:
-            for thread in threads:
-                thread.start()
-            while len(database._queue) < len(works):
-                time.sleep(0.001)
-            self.begun: list[str] = []
-            original = database._writer.execute_sql
+        self.begun: list[str] = []
+        original, gate = database._writer.execute_sql, threading.Event()
+
+        def listen(_: Exception | None) -> None:
             database._writer.execute_sql = lambda sql, *rest: (self.begun.append(sql), original(sql, *rest))[1]
+
+        database.enqueue(current(), lambda _: gate.wait() and None, listen)
+        for thread in threads:
+            thread.start()
+        while database._queue.qsize() < len(works):
+            time.sleep(0.001)
+        gate.set()
         for thread in threads:
             thread.join()
 
@@ -118,3 +123,72 @@ def test_the_file_is_durable_before_the_answer(database: SqliteDatabase) -> None
 def test_one_process_alone_opens_the_file(tmp_path: Path) -> None:
     with pytest.raises(DatabaseInUseError, match=r"test\.db is in use"):
         SqliteDatabase(tmp_path / "test.db")
+
+
+def test_what_is_enqueued_is_one_transaction_and_ended_when_that_is_durable(database: SqliteDatabase) -> None:
+    seen: list[object] = []
+    ended = threading.Event()
+
+    def run(_: Call) -> None:
+        database.write(note(1))
+        database.write(note(2))
+        seen.append(notes(database))
+
+    def end(error: Exception | None) -> None:
+        with sqlite3.connect(database._writer.database) as other:
+            seen.extend((error, other.execute("SELECT COUNT(*) FROM notes").fetchone()[0]))
+        ended.set()
+
+    database.enqueue(current(), run, end)
+    assert ended.wait(10)
+    assert seen == [[1, 2], None, 2]
+
+
+def test_what_is_enqueued_and_fails_is_taken_back_alone(database: SqliteDatabase) -> None:
+    errors: list[Exception | None] = []
+
+    def fail(_: Call) -> None:
+        database.write(note(1))
+        raise ValueError
+
+    database.enqueue(current(), fail, errors.append)
+    database.write(note(2))
+    assert [type(error) for error in errors] == [ValueError]
+    assert notes(database) == [2]
+
+
+def test_a_call_that_cannot_be_answered_does_not_end_the_writing(database: SqliteDatabase) -> None:
+    def broken(_: Exception | None) -> None:
+        raise ValueError
+
+    database.enqueue(current(), lambda _: None, broken)
+    database.write(note(1))
+    assert notes(database) == [1]
+
+
+def test_who_waits_for_a_write_waits_no_longer_than_his_deadline(database: SqliteDatabase) -> None:
+    gate = threading.Event()
+    database.enqueue(current(), lambda _: gate.wait() and None, lambda _: None)
+    with entered(Call(SERVICE, "r", time.monotonic() + 0.1)), pytest.raises(ChatError) as caught:
+        database.write(note(1))
+    assert caught.value.reason == "DEADLINE_EXCEEDED"
+    gate.set()
+    database.write(note(2))
+    assert notes(database) == [2]
+
+
+def test_a_read_at_once_gives_up_when_it_takes_long(database: SqliteDatabase) -> None:
+    numbers = "WITH RECURSIVE t (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t LIMIT ?) SELECT COUNT(*) FROM t"
+
+    def count(most: int) -> int:
+        return database.read(lambda tx: int(tx.rows(numbers, most)[0][0]), one_statement=True)
+
+    with entered(Call(SERVICE, "r", time.monotonic() + 30, at_once=True)):
+        for _ in range(100):
+            assert count(100) == 100
+        with pytest.raises(TooLongError):
+            count(3_000_000)
+        assert count(100) == 100
+        with pytest.raises(TooLongError):
+            notes(database)  # several statements may be
+    assert count(300_000) == 300_000

@@ -1,5 +1,7 @@
 """Where calls run, and when they get a thread."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from gochat.domain.access import RULES, Cost
 from gochat.rpc import pool
 from gochat.rpc.pool import PATIENCE
 from tests.attacks.wire import END_HEADERS, HEADERS, RST_STREAM, Raw, frame, request
-from tests.harness import Deployment
+from tests.harness import Deployment, Person
 
 PROFILE = "/gochat.api.logic.v1.LogicService/GetUserProfile"
 END_STREAM = 1
@@ -18,9 +20,25 @@ def test_this_grpcio_is_one_that_the_pool_knows() -> None:
     assert pool.ABLE
 
 
-def test_what_hashes_a_password_or_writes_is_not_answered_where_it_comes_in() -> None:
-    at_once = {path.rpartition("/")[2] for path, rule in RULES.items() if rule.cost in (Cost.NOTHING, Cost.FEW_ROWS)}
-    assert at_once == {"ValidateToken", "GetUserProfile", "GetMessageHistory", "GetUser", "GetProfile", "GetHistory"}
+def test_what_hashes_a_password_writes_or_searches_is_not_answered_where_it_comes_in() -> None:
+    at_once = {path.rpartition("/")[2] for path, rule in RULES.items() if rule.cost in (Cost.NOTHING, Cost.PAGE)}
+    assert {name for name in at_once if not name.startswith(("Get", "List"))} == {"ValidateToken"}
+    hashing = {path.rpartition("/")[2] for path, rule in RULES.items() if rule.cost is Cost.HASH}
+    assert {"Authenticate", "Register", "CreateUser", "ChangePassword", "SignIn", "SetPassword"} == hashing
+
+
+def test_what_takes_long_after_all_is_answered_from_a_thread(own: Deployment) -> None:
+    person = own.person()
+    own.stop()
+    rows = [(f"g{number}", person.id, number) for number in range(4000)]
+    with closing(sqlite3.connect(own.data / "gochat.db")) as database, database:
+        database.executemany("INSERT INTO conversations VALUES (?1, 'group', '', '', '', ?2, 9, 1, 0, ?3, ?3, 0)", rows)
+        database.executemany("INSERT INTO members VALUES (?1, ?2, 'owner', 0, -1, ?3)", rows)
+    own.start()
+    answer = Person(own, person.id, person.username, person.access_token, "").GetConversations()
+    assert answer.pagination.total == 4000
+    assert [info.updated_at for info in answer.conversations] == list(range(3999, 3979, -1))
+    own.stop()
 
 
 @pytest.fixture
