@@ -109,8 +109,8 @@ def _send_all(
         tx.sql(sql.add_keys, conversation_id, _json(keys))
     if rows:
         tx.sql(sql.add_messages, conversation_id, now, now, _json(rows))
-        tx.sql(sql.move_last, seq, now, conversation_id)
         tx.sql(sql.move_read, conversation_id, _json(list(read.items())))
+        tx.sql(sql.move_last, seq, now, conversation_id)
     return results
 
 
@@ -165,7 +165,7 @@ class _Sql(NamedTuple):
 
 
 def _sql(*, postgres: bool) -> _Sql:
-    """The lock is that of send_message in sql/0002_messages.postgres.sql. A subquery for each row of the request and an
+    """The lock is that of send_message in sql/0007_inbox.postgres.sql. A subquery for each row of the request and an
     INSERT that always meets its row: so a planner goes by the primary key, and never reads all of a conversation."""
     rows = "json_array_elements(?::json) j" if postgres else "json_each(?) j"
     cell = "(j.value ->> {})" if postgres else "json_extract(j.value, '$[{}]')"

@@ -11,7 +11,7 @@ from gochat.errors import invalid, not_found
 from gochat.repo.database import Database, Row, Tx
 from gochat.repo.groups import found_group
 from gochat.repo.messages import DELETED, MESSAGE, RECALLED, RECIPIENT, fill
-from gochat.repo.models import Conversation
+from gochat.repo.models import LOOKED_UP, Conversation
 from gochat.repo.standing import open_single, standing
 from gochat.repo.users import found
 
@@ -20,8 +20,8 @@ _INT32 = 2**31 - 1
 
 _PLACES = (
     "SELECT c.conversation_id, c.type, c.name, c.avatar, c.updated_at, c.last_seq, m.read_seq, m.hidden_seq"
-    " FROM members m JOIN conversations c ON c.conversation_id = m.conversation_id"
-    " WHERE m.user_id = ? AND c.last_seq > m.hidden_seq"
+    " FROM members m%s JOIN conversations c ON c.conversation_id = m.conversation_id"
+    " WHERE m.user_id = ? AND c.last_seq > m.hidden_seq AND "
 )
 # Sequence numbers count messages, so what came after a read position is a subtraction; only what was withdrawn since
 # is counted. One's own messages are never after one's read position.
@@ -30,6 +30,11 @@ _UNREAD = (
     f" WHERE w.conversation_id = p.conversation_id AND w.seq > p.read_seq AND w.status >= {RECALLED})"
 )
 _LATEST_FIRST = "ORDER BY 5 DESC, 1 DESC"  # updated_at, conversation_id
+# The latest that are in order already, as many as there are up to the end of the page, among all that are not.
+_LATEST = (
+    f"SELECT * FROM ({_PLACES % ''} m.active_at = {LOOKED_UP}) b UNION ALL SELECT * FROM ({_PLACES % ''}"
+    f" m.active_at < {LOOKED_UP} ORDER BY m.active_at DESC, m.conversation_id DESC LIMIT ?) s"
+)
 # The page is cut first, then the newest visible message of each of its conversations is looked up.
 _INFOS = (
     "(SELECT json_group_array(json_array(p.conversation_id, p.type, p.name, p.avatar, p.updated_at, %s, "
@@ -42,11 +47,11 @@ _PAGE = (
     "SELECT (SELECT COUNT(*) FROM members WHERE user_id = ?) - (SELECT COUNT(*) FROM members h JOIN conversations c"
     " ON c.conversation_id = h.conversation_id"
     " WHERE h.user_id = ? AND h.hidden_seq >= 0 AND c.last_seq <= h.hidden_seq),"
-    f" {_INFOS % (_UNREAD, f'{_PLACES} {_LATEST_FIRST} LIMIT ? OFFSET ?')}"
+    f" {_INFOS % (_UNREAD, f'SELECT * FROM ({_LATEST}) a {_LATEST_FIRST} LIMIT ? OFFSET ?')}"
 )
 _UNREAD_PAGE = (
-    f"WITH u AS (SELECT * FROM (SELECT p.*, {_UNREAD} AS unread FROM ({_PLACES} AND c.last_seq > m.read_seq) p) v"
-    " WHERE unread > 0)"
+    f"WITH u AS (SELECT * FROM (SELECT p.*, {_UNREAD} AS unread FROM ({_PLACES % ' INDEXED BY members_unread'}"
+    " m.last_seq > m.read_seq AND c.last_seq > m.read_seq) p) v WHERE unread > 0)"
     f" SELECT (SELECT SUM(unread) FROM u), {_INFOS % ('p.unread', f'SELECT * FROM u {_LATEST_FIRST} LIMIT ?')}"
 )
 _latest = itemgetter(4, 0)  # of the columns of _INFOS
@@ -102,7 +107,7 @@ class Conversations:
         page, limit = limits.page_of(request.pagination)
 
         def work(tx: Tx) -> Row:
-            return tx.rows(_PAGE, request.user_id, request.user_id, request.user_id, limit, (page - 1) * limit)[0]
+            return tx.rows(_PAGE, *(request.user_id,) * 4, page * limit, limit, (page - 1) * limit)[0]
 
         total, infos = self._database.read(work, one_statement=True)
         if not total:

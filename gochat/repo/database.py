@@ -85,6 +85,7 @@ _POSTGRES = {
     "json_group_array(": "json_agg(",
     "json_array(": "json_build_array(",
     " INDEXED BY messages_withdrawn": "",  # its planner finds that by itself
+    " INDEXED BY members_unread": "",
 }
 
 

@@ -17,7 +17,7 @@ from gochat.repo.database import Database, Row, Tx, marks
 from gochat.repo.standing import open_single, standing
 
 SENT, DELIVERED, READ, RECALLED, DELETED = 1, 2, 3, 4, 5
-SENT_NOW, NO_CONVERSATION = "sent", "no_conversation"  # outcomes, as of send_message in sql/0002_messages.postgres.sql
+SENT_NOW, NO_CONVERSATION = "sent", "no_conversation"  # outcomes, as of send_message in sql/0007_inbox.postgres.sql
 PARTICIPANTS = "SELECT user_id FROM members WHERE conversation_id = ?"
 
 # A message of a one-to-one conversation counts as read once its recipient's read position has passed it.
@@ -178,7 +178,7 @@ def _send_first(tx: Tx, request: repo_pb2.CreateMessageRequest, pair_key: bytes)
 
 
 def _store(tx: Tx, conversation_id: str, sender: str, named: str, *rest: Any) -> Row:
-    """(outcome, seq, recipient). The same steps as send_message in sql/0002_messages.postgres.sql."""
+    """(outcome, seq, recipient). The same steps as send_message in sql/0007_inbox.postgres.sql."""
     if tx.postgres:
         arguments = (conversation_id, sender, named, *rest)
         return tx.rows(f"SELECT outcome, seq, recipient FROM send_message({marks(arguments)})", *arguments)[0]
@@ -200,8 +200,8 @@ def _store(tx: Tx, conversation_id: str, sender: str, named: str, *rest: Any) ->
         return (outcome, 0, "")
     if key and not _first_use(tx, conversation_id, sender, key, seq, digest):
         return ("repeated", 0, "")
-    tx.sql("UPDATE conversations SET last_seq = ?, updated_at = ? WHERE conversation_id = ?", seq, now, conversation_id)
     _move_read(tx, conversation_id, sender, seq)  # one's own message is read, and everything before it
+    tx.sql("UPDATE conversations SET last_seq = ?, updated_at = ? WHERE conversation_id = ?", seq, now, conversation_id)
     row = (conversation_id, seq, sender, recipient, content, kind, SENT, metadata, now, now)
     tx.sql(f"INSERT INTO messages VALUES ({marks(row)})", *row)
     return (SENT_NOW, seq, recipient)

@@ -2,6 +2,8 @@
 
 from peewee import BigIntegerField, CompositeKey, IntegerField, Model, TextField
 
+LOOKED_UP = 2**62  # in Member.last_seq and active_at: the conversation itself is to be asked
+
 
 class User(Model):
     user_id = TextField(primary_key=True)
@@ -69,6 +71,9 @@ class Member(Model):
     read_seq = BigIntegerField()
     hidden_seq = BigIntegerField(default=-1)
     joined_at = BigIntegerField()
+    # Kept by triggers, sql/0007_inbox.
+    last_seq = BigIntegerField(default=LOOKED_UP)
+    active_at = BigIntegerField(default=LOOKED_UP)
 
     class Meta:
         table_name = "members"

@@ -1,0 +1,155 @@
+"""Lists of conversations by index: what members carry, what the lists answer, and that neither reads all there is."""
+
+import random
+from typing import Any
+
+import pytest
+
+from gochat.api.common.v1.common_pb2 import PaginationRequest
+from gochat.api.repo.v1 import repo_pb2
+from gochat.api.store.v1 import store_pb2
+from gochat.errors import ChatError
+from gochat.repo import conversations, members, messages
+from gochat.repo.database import Database
+from gochat.repo.models import LOOKED_UP
+from tests.repo.test_query_counts import Handlers
+
+SMALL = 10  # members, up to which they carry the conversation's state
+
+
+class Chats:
+    """Ten people in one-to-one conversations and in groups around SMALL."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.do = Handlers(database)
+        self.people = [
+            self.do.CreateUser(repo_pb2.CreateUserRequest(username=f"user{n}", password="x")).user_id for n in range(14)
+        ]
+        self.reader = self.people[0]
+        self.groups = [self._group(size) for size in (2, SMALL - 1, SMALL, SMALL + 1)]
+        for other in self.people[1:8]:
+            self.send(other, to_user_id=self.reader)
+
+    def _group(self, size: int) -> str:
+        request = store_pb2.FoundGroupRequest(name="g", owner_id=self.reader, member_ids=self.people[1:size])
+        return str(self.do.FoundGroup(request).group.group_id)
+
+    def send(self, sender: str, **where: str) -> Any:
+        return self.do.CreateMessage(repo_pb2.CreateMessageRequest(from_user_id=sender, content="x", **where))
+
+    def act(self, dice: random.Random) -> None:
+        group, person = dice.choice(self.groups), dice.choice(self.people[1:])
+        match dice.randrange(9):
+            case 0 | 1 | 2:
+                self.send(dice.choice((person, self.reader)), conversation_id=group)
+            case 3:
+                self.send(person, to_user_id=self.reader)
+            case 4:
+                add = repo_pb2.AddGroupMemberRequest(group_id=group, user_id=person)
+                self.do.AddGroupMember(add)
+            case 5:
+                self.do.RemoveGroupMember(repo_pb2.RemoveGroupMemberRequest(group_id=group, user_id=person))
+            case 6:
+                hide = store_pb2.HideConversationRequest(conversation_id=group, user_id=self.reader)
+                self.do.HideConversation(hide)
+            case 7:
+                sent = self.send(self.people[1], conversation_id=self.groups[0])
+                status = repo_pb2.UpdateMessageStatusRequest(
+                    message_id=sent.message_id, user_id=self.reader, status=dice.choice((3, 4))
+                )
+                self.do.UpdateMessageStatus(status)
+            case 8:
+                self.do.UpdateConversation(repo_pb2.UpdateConversationRequest(conversation_id=group, name="n"))
+
+    def expected(self) -> list[tuple[str, int]]:
+        """(conversation id, unread), the latest first, by reading everything."""
+        rows = self.database.read(
+            lambda tx: tx.rows(
+                "SELECT c.conversation_id, c.updated_at, (SELECT COUNT(*) FROM messages l"
+                " WHERE l.conversation_id = c.conversation_id AND l.seq > m.read_seq AND l.status < 4)"
+                " FROM members m JOIN conversations c ON c.conversation_id = m.conversation_id"
+                " WHERE m.user_id = ? AND c.last_seq > m.hidden_seq",
+                self.reader,
+            )
+        )
+        return [(row[0], row[2]) for row in sorted(rows, key=lambda row: (row[1], row[0]), reverse=True)]
+
+    def listed(self, limit: int) -> list[tuple[str, int]]:
+        """All pages."""
+        found: list[tuple[str, int]] = []
+        for page in range(1, 100):
+            request = repo_pb2.GetConversationsByUserRequest(
+                user_id=self.reader, pagination=PaginationRequest(page=page, limit=limit)
+            )
+            answer = self.do.GetConversationsByUser(request)
+            found += [(info.conversation_id, info.unread_count) for info in answer.conversations]
+            if page * limit >= answer.pagination.total:
+                assert len(found) == answer.pagination.total
+                break
+        return found
+
+    def astray(self) -> list[Any]:
+        """The members that do not carry what they should."""
+        return self.database.read(
+            lambda tx: tx.rows(
+                "SELECT m.*, c.member_count FROM members m JOIN conversations c"
+                " ON c.conversation_id = m.conversation_id WHERE"
+                f" m.last_seq <> CASE WHEN c.member_count <= {SMALL} THEN c.last_seq ELSE {LOOKED_UP} END"
+                f" OR m.active_at <> CASE WHEN c.member_count <= {SMALL} THEN c.updated_at ELSE {LOOKED_UP} END"
+            )
+        )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_lists_are_those_of_reading_all(database: Database, seed: int) -> None:
+    chats, dice = Chats(database), random.Random(seed)
+    for step in range(120):
+        try:
+            chats.act(dice)
+        except ChatError as refused:  # who is no member does not send, and is not removed
+            assert refused.reason in {"NOT_A_PARTICIPANT", "ALREADY_A_MEMBER", "MEMBER_NOT_FOUND"}, refused
+        if step % 20 == 19:
+            assert chats.astray() == []
+            expected = chats.expected()
+            assert chats.listed(limit=100) == expected
+            assert chats.listed(limit=3) == expected
+            unread = chats.do.GetUnread(store_pb2.GetUnreadRequest(user_id=chats.reader))
+            assert [(info.conversation_id, info.unread_count) for info in unread.conversations] == [
+                (conversation_id, number) for conversation_id, number in expected if number
+            ]
+            assert unread.total_count == sum(number for _, number in expected)
+
+
+GROWING = {"users", "sessions", "conversations", "members", "messages", "sends"}
+_PAGE_OF_MANY = ("u", "u", "u", "u", 20, 20, 0)
+
+
+@pytest.mark.parametrize(
+    ("statement", "parameters"),
+    [
+        (conversations._PAGE, _PAGE_OF_MANY),
+        (conversations._UNREAD_PAGE, ("u", 100)),
+        (messages._HISTORY, (5, 20, "u", "c")),
+        (messages._BY_SEQ + " ORDER BY l.seq DESC LIMIT 20", ("c",)),
+        (messages.PARTICIPANTS, ("c",)),
+        (members._PAGE, ("u", 50, 0, "g")),
+    ],
+)
+def test_no_hot_query_reads_all_of_a_growing_table(
+    database: Database, dialect: str, statement: str, parameters: tuple[object, ...]
+) -> None:
+    if dialect == "sqlite":
+        plan = [row[-1] for row in database.read(lambda tx: tx.rows(f"EXPLAIN QUERY PLAN {statement}", *parameters))]
+        results = {line.split()[1] for line in plan if line.startswith(("CO-ROUTINE", "MATERIALIZE"))} | {"CONSTANT"}
+        scans = [line for line in plan if line.startswith("SCAN") and line.split()[1] not in results]
+        assert not scans, plan
+        assert not [line for line in plan if "AUTOMATIC" in line], plan
+    else:
+
+        def explain(tx: Any) -> list[Any]:
+            tx.sql("SET LOCAL enable_seqscan = off")  # where an index serves, the planner has no choice but to say so
+            return [row[0] for row in tx.rows(f"EXPLAIN {statement}", *parameters)]
+
+        plan = database.read(explain)
+        assert not [line for line in plan if "Seq Scan on" in line], "\n".join(plan)
