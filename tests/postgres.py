@@ -66,6 +66,10 @@ class Postgres:
             **self._user,  # type: ignore[call-overload]
         )
 
+    def client(self, program: str, *arguments: str) -> None:
+        """Runs pg_dump, pg_restore or the like, as an operator would."""
+        subprocess.run([str(self._bin / program), *arguments], check=True)
+
     def start(self) -> None:
         options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 -c max_connections=400"
         self._run("pg_ctl", "-D", str(self._data), "-o", options, "-l", str(self._folder / "log"), "-w", "start")

@@ -15,5 +15,10 @@ def run(arguments: Namespace) -> int:
             print(finding)
             wrong = True
         if not wrong:
-            print("clean:", ", ".join(f"{number:,} {table}" for table, number in counts(tx).items()))
+            print(f"clean: {told(counts(tx))}")
     return int(wrong)
+
+
+def told(rows: dict[str, int]) -> str:
+    """rows: by table."""
+    return ", ".join(f"{number:,} {table}" for table, number in rows.items())

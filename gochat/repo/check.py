@@ -5,7 +5,7 @@ All are judged on one state of the database, in memory that does not grow with i
 
 import sqlite3
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import peewee
 
@@ -17,6 +17,8 @@ from gochat.repo.models import ALL
 
 MOST = 100  # findings told of one rule
 COUNTED = ("users", "conversations", "members", "messages")
+DAMAGED = "file: "
+"""Begins a finding of a file or an index that the database itself cannot read."""
 _PAGE = 10_000  # rows in memory
 _CLOCK = 60_000  # milliseconds that the two times of an entry of the audit log may differ
 _KEYS = {model._meta.table_name: [key.column_name for key in model._meta.get_primary_keys()] for model in ALL}
@@ -191,9 +193,14 @@ def findings(tx: Tx) -> Iterator[str]:
     try:
         yield from _findings(tx)
     except peewee.DatabaseError as error:
-        if not _is_damage(driver_error(error)):
-            raise
-        yield f"file: {error}".splitlines()[0]
+        yield _damage(error)
+
+
+def version(tx: Tx) -> int:
+    """Of the schema; 0 where this is no database of GoChat."""
+    if "schema_migrations" not in _objects(tx):
+        return 0
+    return int(tx.rows("SELECT coalesce(max(version), 0) FROM schema_migrations")[0][0])
 
 
 def _findings(tx: Tx) -> Iterator[str]:
@@ -211,10 +218,14 @@ def _findings(tx: Tx) -> Iterator[str]:
     yield from _of_names(tx)
 
 
-def _is_damage(error: Any) -> bool:
-    if isinstance(error, sqlite3.Error):
-        return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-    return getattr(error, "pgcode", None) in ("XX001", "XX002")  # data_corrupted, index_corrupted
+def _damage(error: peewee.DatabaseError) -> str:
+    """The finding that a read failed of. Raises the error if it tells of something else."""
+    cause = driver_error(error)
+    primary = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    corrupted = getattr(cause, "pgcode", None) in ("XX001", "XX002")  # data_corrupted, index_corrupted
+    if not corrupted and primary not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        raise error
+    return f"{DAMAGED}{error}".splitlines()[0]
 
 
 def counts(tx: Tx) -> dict[str, int]:
@@ -229,11 +240,15 @@ def _line(table: str, key: Row, sentence: str) -> str:
 def _of_file(tx: Tx) -> Iterator[str]:
     for (line,) in [] if tx.postgres else tx.rows(f"PRAGMA integrity_check({MOST})"):
         if line != "ok":
-            yield f"file: {line}"
+            yield f"{DAMAGED}{line}"
+
+
+def _objects(tx: Tx) -> set[str]:
+    return {name for (name,) in tx.rows(_OBJECTS[tx.postgres])}
 
 
 def _of_schema(tx: Tx) -> Iterator[str]:
-    there = {name for (name,) in tx.rows(_OBJECTS[tx.postgres])}
+    there = _objects(tx)
     if "schema_migrations" not in there:
         yield "schema_migrations: is missing: this is no database of GoChat"
         return
