@@ -61,7 +61,7 @@ def restore(config: Config, file: Path) -> Copy:
             _copied(file, copy)
             open_database(config.with_settings("database", url=f"sqlite:///{copy}")).close()
             _without_wal(copy)
-            made = _verified(copy)
+            made = _verified(copy, file)
             _placed(copy, target)
     finally:
         os.close(locked)
@@ -100,17 +100,22 @@ def _copied(source: Path, copy: Path) -> Copy:
     In one step, which is one read transaction: in several, each write of the server in between would start it anew.
     Meanwhile the server writes on; its WAL grows by what it writes.
     """
-    with sqlite_snapshot(source) as tx:
-        if not version(tx):
-            raise BackupError(f"{source}: is no database of GoChat")
-        rows = counts(tx)
-        with closing(sqlite3.connect(copy)) as target:
-            target.execute("PRAGMA synchronous = off")  # _placed does it once
-            tx.connection.backup(target)
+    try:
+        with sqlite_snapshot(source) as tx:
+            if not version(tx):
+                raise BackupError(f"{source}: is no database of GoChat")
+            rows = counts(tx)
+            with closing(sqlite3.connect(copy)) as target:
+                target.execute("PRAGMA synchronous = off")  # _placed does it once
+                tx.connection.backup(target)
+    except sqlite3.OperationalError:
+        raise  # it is the copy that cannot be written
+    except (sqlite3.DatabaseError, peewee.DatabaseError) as error:
+        raise BackupError(f"{source}: {error}") from None
     _without_wal(copy)
-    made = _verified(copy)
+    made = _verified(copy, source)
     if made.rows != rows:
-        raise BackupError(f"{copy.name}: the copy has {made.rows}, the database {rows}")
+        raise BackupError(f"{source}: has {rows}, the copy {made.rows}")
     return made
 
 
@@ -119,15 +124,15 @@ def _without_wal(copy: Path) -> None:
     with closing(sqlite3.connect(copy)) as whole:
         ((mode,),) = whole.execute("PRAGMA journal_mode = delete")
     if mode != "delete":
-        raise BackupError(f"{copy.name}: the copy is in use")
+        raise BackupError(f"{copy}: is in use")
 
 
-def _verified(copy: Path) -> Copy:
+def _verified(copy: Path, source: Path) -> Copy:
     """Raises BackupError where the database itself cannot read it."""
     with sqlite_snapshot(copy) as tx:
         found = list(findings(tx))
         if found and found[0].startswith(DAMAGED):
-            raise BackupError(f"{copy.name}: is damaged: {found[0].removeprefix(DAMAGED)}")
+            raise BackupError(f"{source}: is damaged: {found[0].removeprefix(DAMAGED)}")
         known = version(tx) == len(migrations("sqlite"))
         return Copy(copy.stat().st_size, counts(tx), found if known else None)
 
