@@ -38,8 +38,9 @@ def backup(config: Config, file: Path) -> Copy:
     _must_be_new(file)
     if not file.parent.is_dir():
         raise BackupError(f"{file}: there is no folder {file.parent}")
-    with _beside(file) as copy:
-        made = _copied(sqlite_file(config), copy)
+    source = sqlite_file(config)
+    with _beside(file, source) as copy:
+        made = _copied(source, copy)
         _placed(copy, file)
     return made
 
@@ -52,20 +53,29 @@ def restore(config: Config, file: Path) -> Copy:
     if not file.is_file():
         raise BackupError(f"{file}: there is no such file")
     target = sqlite_file(config)
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    locked = lock(target)
+    with _held(target), _beside(target, file) as copy:
+        _copied(file, copy)
+        open_database(config.with_settings("database", url=f"sqlite:///{copy}")).close()
+        _without_wal(copy)
+        made = _verified(copy, file)
+        _placed(copy, target)
+    return made
+
+
+@contextmanager
+def _held(target: Path) -> Iterator[None]:
+    """No server starts on this database, which does not exist yet."""
+    try:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        locked = lock(target)
+    except OSError as error:
+        raise BackupError(f"{target}: {error.strerror}") from None
     try:
         _must_be_new(target)
         _clear_remains(target)
-        with _beside(target) as copy:
-            _copied(file, copy)
-            open_database(config.with_settings("database", url=f"sqlite:///{copy}")).close()
-            _without_wal(copy)
-            made = _verified(copy, file)
-            _placed(copy, target)
+        yield
     finally:
         os.close(locked)
-    return made
 
 
 def _must_be_new(file: Path) -> None:
@@ -84,14 +94,16 @@ def _clear_remains(target: Path) -> None:
 
 
 @contextmanager
-def _beside(file: Path) -> Iterator[Path]:
-    """A path for a copy on the file's disk, in a folder that goes, with all that SQLite puts there. An error on the
-    way is a BackupError."""
+def _beside(file: Path, source: Path) -> Iterator[Path]:
+    """A path for a copy of the source, on the disk of the file that it is to be, in a folder that goes with all that
+    SQLite puts there. An error on the way is a BackupError."""
     try:
         with TemporaryDirectory(prefix=".gochat-copy-", dir=file.absolute().parent) as folder:
             yield Path(folder) / file.name
-    except (OSError, sqlite3.Error, peewee.DatabaseError) as error:
+    except (OSError, sqlite3.OperationalError) as error:
         raise BackupError(f"{file}: {error}") from None
+    except (sqlite3.DatabaseError, peewee.DatabaseError) as error:
+        raise BackupError(f"{source}: {error}") from None
 
 
 def _copied(source: Path, copy: Path) -> Copy:
@@ -100,18 +112,13 @@ def _copied(source: Path, copy: Path) -> Copy:
     In one step, which is one read transaction: in several, each write of the server in between would start it anew.
     Meanwhile the server writes on; its WAL grows by what it writes.
     """
-    try:
-        with sqlite_snapshot(source) as tx:
-            if not version(tx):
-                raise BackupError(f"{source}: is no database of GoChat")
-            rows = counts(tx)
-            with closing(sqlite3.connect(copy)) as target:
-                target.execute("PRAGMA synchronous = off")  # _placed does it once
-                tx.connection.backup(target)
-    except sqlite3.OperationalError:
-        raise  # it is the copy that cannot be written
-    except (sqlite3.DatabaseError, peewee.DatabaseError) as error:
-        raise BackupError(f"{source}: {error}") from None
+    with sqlite_snapshot(source) as tx:
+        if not version(tx):
+            raise BackupError(f"{source}: is no database of GoChat")
+        rows = counts(tx)
+        with closing(sqlite3.connect(copy)) as target:
+            target.execute("PRAGMA synchronous = off")  # _placed does it once
+            tx.connection.backup(target)
     _without_wal(copy)
     made = _verified(copy, source)
     if made.rows != rows:

@@ -123,7 +123,11 @@ def test_what_is_restored_is_what_there_was(app: Deployment, tmp_path: Path) -> 
 def test_a_backup_of_a_stopped_server(app: Deployment, tmp_path: Path) -> None:
     person = app.person()
     app.kill()  # what it committed last stands in the WAL alone
+    files = [app.data / "gochat.db", app.data / "gochat.db-wal"]
+    before = [file.read_bytes() for file in files]
     app.run("backup", str(tmp_path / "backup.db"))
+    app.run("check")
+    assert [file.read_bytes() for file in files] == before, "a reader wrote"
     with sqlite3.connect(tmp_path / "backup.db") as connection:
         assert connection.execute("SELECT user_id FROM users").fetchall() == [(person.id,)]
     app.start()
