@@ -4,7 +4,7 @@ All are judged on one state of the database, in memory that does not grow with i
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import peewee
@@ -210,10 +210,7 @@ def _findings(tx: Tx) -> Iterator[str]:
         if found:
             return
     for rule in RULES:
-        rows = tx.rows(f"{rule.offenders} LIMIT {MOST + 1}")
-        yield from (_line(rule.table, row, rule.sentence) for row in rows[:MOST])
-        if len(rows) > MOST:
-            yield f"{rule.table}: more rows of which {rule.sentence}"
+        yield from _told(rule.table, rule.sentence, tx.rows(f"{rule.offenders} LIMIT {MOST + 1}"))
     yield from _of_pairs(tx)
     yield from _of_names(tx)
 
@@ -233,8 +230,13 @@ def counts(tx: Tx) -> dict[str, int]:
     return {table: tx.rows(f"SELECT count(*) FROM {table}")[0][0] for table in COUNTED}
 
 
-def _line(table: str, key: Row, sentence: str) -> str:
-    return f"{table} {' '.join(map(str, key))}: {sentence}"
+def _told(table: str, sentence: str, offenders: Iterable[Row]) -> Iterator[str]:
+    """offenders: their primary keys."""
+    for number, key in enumerate(offenders):
+        if number == MOST:
+            yield f"{table}: more rows of which {sentence}"
+            return
+        yield f"{table} {' '.join(map(str, key))}: {sentence}"
 
 
 def _of_file(tx: Tx) -> Iterator[str]:
@@ -282,18 +284,21 @@ def _of_pairs(tx: Tx) -> Iterator[str]:
         f"t.conversation_id, {_members('min(m.user_id)')}, {_members('max(m.user_id)')}",
         "t.type = 'single' AND t.member_count = 2",
     )
-    for conversation_id, one, other in pairs:
-        if one and ids.single(one, other, str(key[0]).encode()) != conversation_id:
-            yield _line("conversations", (conversation_id,), "conversation_id is not the one of its two members")
+    secret = str(key[0]).encode()
+    others = ((where,) for where, one, other in pairs if one and ids.single(one, other, secret) != where)
+    yield from _told("conversations", "conversation_id is not the one of its two members", others)
 
 
 def _of_names(tx: Tx) -> Iterator[str]:
     """The names that users are found by; on SQLite also the index over them."""
-    columns = "t.user_id, t.username, t.username_key, t.username_shape, t.nickname, t.nickname_key"
-    for user_id, username, key, looks, nickname, nickname_key in _pages(tx, "users", columns):
+    users = _pages(tx, "users", "t.user_id, t.username, t.username_key, t.username_shape, t.nickname, t.nickname_key")
+    others = (
+        (user_id,)
+        for user_id, username, key, looks, nickname, nickname_key in users
         # Accounts older than the shape have their key as such.
-        if key != folded(username) or looks not in (key, shape(username)) or nickname_key != folded(nickname):
-            yield _line("users", (user_id,), "the keys of its names are not theirs")
+        if key != folded(username) or looks not in (key, shape(username)) or nickname_key != folded(nickname)
+    )
+    yield from _told("users", "the keys of its names are not theirs", others)
     if not tx.postgres and _indexed_names(tx) != _names(tx):
         yield "user_search: this index is not that of the names of users"
 
