@@ -236,7 +236,13 @@ def _told(table: str, sentence: str, offenders: Iterable[Row]) -> Iterator[str]:
         if number == MOST:
             yield f"{table}: more rows of which {sentence}"
             return
-        yield f"{table} {' '.join(map(str, key))}: {sentence}"
+        yield f"{table} {' '.join(map(_shown, key))}: {sentence}"
+
+
+def _shown(part: object) -> str:
+    """Clients choose their client_msg_ids: none makes two lines of one, or commands a terminal."""
+    text = str(part)
+    return text if text.isprintable() else ascii(text)
 
 
 def _of_file(tx: Tx) -> Iterator[str]:

@@ -159,6 +159,10 @@ HARMS = [
         "sends {talk} {ann} once: seq is not of a message of this sender",
     ),
     (
+        "INSERT INTO sends VALUES ('{talk}', '{ann}', 'on\n\x1b[1mtwo', 99, '')",
+        "sends {talk} {ann} 'on\\n\\x1b[1mtwo': seq is not of a message of this sender",
+    ),
+    (
         "INSERT INTO sends VALUES ('{talk}', '{ann}', 'twice', 1, '')",
         "sends {talk} {ann} once: another client_msg_id of this sender is of the same message",
     ),
