@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from gochat import app, workers
-from gochat.commands import audit, bench, config_of, health, importer, key, migrate, token, users
+from gochat.commands import audit, backup, bench, check, config_of, health, importer, key, migrate, token, users
 from gochat.config import LONGEST_TTL, Config
 from gochat.context import current
+from gochat.repo.backup import BackupError
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger().addHandler(logging.NullHandler())  # `serve` alone logs; the others say what is wrong once
     try:
         return int(parsed.run(parsed))
-    except (*app.STARTUP_ERRORS, workers.WorkerError) as error:
+    except (*app.STARTUP_ERRORS, workers.WorkerError, BackupError) as error:
         print(f"gochat: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -166,10 +167,21 @@ def _parser() -> argparse.ArgumentParser:
     measured.add_argument("--seed-only", action="store_true", help="make the database and no more")
     measured.add_argument("--json", action="store_true", help="one JSON object")
 
-    _command(commands, "migrate", migrate.run, "bring the database of a stopped server to this program's schema", here)
-
+    _upkeep(commands, here)
     _command(commands, "version", _version, "print the version")
     return parser
+
+
+def _upkeep(commands: Any, here: argparse.ArgumentParser) -> None:
+    _command(commands, "migrate", migrate.run, "bring the database of a stopped server to this program's schema", here)
+    _command(
+        commands, "check", check.run, "hold the database against its invariants; exit code 1 with what is wrong", here
+    )
+    for name, run, help_text in (
+        ("backup", backup.run, "copy the SQLite database of a running or stopped server to a new file, and check it"),
+        ("restore", backup.run_restore, "make such a file the database of a stopped server that has none"),
+    ):
+        _command(commands, name, run, help_text, here).add_argument("file", type=Path, metavar="FILE")
 
 
 def _command(

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import psycopg2
 import pytest
@@ -21,11 +22,15 @@ def running_postgres() -> Iterator["Postgres"]:
     try:
         server = Postgres()
     except FileNotFoundError as missing:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"PostgreSQL must be tested under CI: {missing}")
-        pytest.skip(f"no PostgreSQL to test with: {missing}")
+        _missing(str(missing))
     yield server
     server.remove()
+
+
+def _missing(what: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"PostgreSQL must be tested under CI: {what}")
+    pytest.skip(f"no PostgreSQL to test with: {what}")
 
 
 class Postgres:
@@ -65,6 +70,13 @@ class Postgres:
             cwd=self._folder,
             **self._user,  # type: ignore[call-overload]
         )
+
+    def client(self, program: str, *arguments: str) -> None:
+        """Runs pg_dump or pg_restore, as an operator would. Where there is none, as running_postgres."""
+        found = shutil.which(program) or shutil.which(program, path=self._bin)
+        if not found:
+            _missing(f"no {program} on the PATH nor in {self._bin}")
+        subprocess.run([str(found), *arguments], check=True)
 
     def start(self) -> None:
         options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 -c max_connections=400"

@@ -51,6 +51,11 @@ class Tx:
         self.lock = " FOR UPDATE" if self.postgres else ""
         """Ends a SELECT whose rows must not change until the commit. SQLite writes one transaction at a time anyway."""
 
+    @property
+    def connection(self) -> Any:
+        """Of the database driver."""
+        return self._database.connection()
+
     def sql(self, text: str, *parameters: Any) -> Any:
         """A DB-API cursor."""
         return self._database.execute_sql(_for_postgres(text) if self.postgres else text, parameters)

@@ -6,7 +6,8 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -14,6 +15,7 @@ from typing import Any, cast
 
 import peewee
 
+from gochat.config import ConfigError
 from gochat.context import Call, TooLongError, current, entered
 from gochat.errors import ChatError, deadline_exceeded
 from gochat.repo.database import Pool, T, Tx, Work, driver_error, failures_named
@@ -52,7 +54,7 @@ class SqliteDatabase:
     def __init__(self, path: Path) -> None:
         """Creates the file if it is missing. Raises DatabaseInUseError."""
         self.pair_key = b""
-        self._lock_file = _lock(path)
+        self._lock_file = lock(path)
         self._writer = _open(path, journal_mode="wal", synchronous="full", foreign_keys=1, busy_timeout=5000)
         self._readers = Pool(
             lambda: _open(path, query_only=1, cache_size=-1024), _outside_transaction, warm=1, most=READERS
@@ -217,9 +219,32 @@ class _Waiting:
         return self._answer
 
 
-def _lock(path: Path) -> int:
-    """Holds path.lock until the process ends, however it ends: one process alone may write a database (the WAL-reset
-    bug of SQLite 3.7.0 to 3.51.2 needs two). A file of its own, since SQLite locks ranges of the database file."""
+@contextmanager
+def sqlite_snapshot(path: Path) -> Iterator[Tx]:
+    """One state of a file that another process may be writing, for as long as it is read. Raises ConfigError where
+    it cannot be read.
+
+    mode=ro is no second writer: SQLite opens the file O_RDONLY, so this connection can neither write nor checkpoint,
+    not even when it closes last; of a crashed server's WAL it makes the index anew (-shm) and leaves the rest to the
+    next start. It holds up the server's checkpoints alone: meanwhile the WAL grows.
+    """
+    if not path.is_file():
+        raise ConfigError(f"server.data: there is no database {path}")
+    database = peewee.SqliteDatabase(f"{path.absolute().as_uri()}?mode=ro", uri=True, thread_safe=False)
+    try:
+        database.connect()
+        database.execute_sql("BEGIN")
+        yield Tx(database)
+    except peewee.OperationalError as error:
+        raise ConfigError(f"server.data: {path}: {error}") from None
+    finally:
+        database.close()
+
+
+def lock(path: Path) -> int:
+    """Holds path.lock until it is closed or the process ends, however it ends: one process alone may write a database
+    (the WAL-reset bug of SQLite 3.7.0 to 3.51.2 needs two). A file of its own, since SQLite locks ranges of the
+    database file. Returns its descriptor."""
     handle = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

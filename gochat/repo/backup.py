@@ -1,0 +1,158 @@
+"""Copies of an SQLite database: of one that a server is writing, and back into a data folder."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import peewee
+
+from gochat.config import Config, ConfigError
+from gochat.repo.check import DAMAGED, counts, findings, version
+from gochat.repo.engine import open_database, sqlite_file
+from gochat.repo.migrate import migrations
+from gochat.repo.sqlite import lock, sqlite_snapshot
+
+
+class BackupError(Exception):
+    """Why there is no copy; the message names the file."""
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy that was made. size: bytes. rows: by table. findings: of gochat check, in what was copied too; None where
+    the schema is not this program's, whose invariants it does not know."""
+
+    size: int
+    rows: dict[str, int]
+    findings: list[str] | None
+
+
+def backup(config: Config, file: Path) -> Copy:
+    """Copies the database, of a running server or not, to a new file. Raises BackupError, ConfigError."""
+    if config.database.is_postgres:
+        raise ConfigError("database.url: is PostgreSQL: make the backup with pg_dump --format=custom")
+    _must_be_new(file)
+    if not file.parent.is_dir():
+        raise BackupError(f"{file}: there is no folder {file.parent}")
+    source = sqlite_file(config)
+    with _beside(file, source) as copy:
+        made = _copied(source, copy)
+        _placed(copy, file)
+    return made
+
+
+def restore(config: Config, file: Path) -> Copy:
+    """Makes a copy of this file the database, at this program's schema. Raises BackupError, ConfigError,
+    MigrationError, and DatabaseInUseError where a server runs."""
+    if config.database.is_postgres:
+        raise ConfigError("database.url: is PostgreSQL: restore with pg_restore into an empty database")
+    if not file.is_file():
+        raise BackupError(f"{file}: there is no such file")
+    target = sqlite_file(config)
+    with _held(target), _beside(target, file) as copy:
+        _copied(file, copy)
+        open_database(config.with_settings("database", url=f"sqlite:///{copy}")).close()
+        _without_wal(copy)
+        made = _verified(copy, file)
+        _placed(copy, target)
+    return made
+
+
+@contextmanager
+def _held(target: Path) -> Iterator[None]:
+    """No server starts on this database, which does not exist yet."""
+    try:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        locked = lock(target)
+    except OSError as error:
+        raise BackupError(f"{target}: {error.strerror}") from None
+    try:
+        _must_be_new(target)
+        _clear_remains(target)
+        yield
+    finally:
+        os.close(locked)
+
+
+def _must_be_new(file: Path) -> None:
+    if os.path.lexists(file):
+        raise BackupError(f"{file}: is there already; move it away first")
+
+
+def _clear_remains(target: Path) -> None:
+    """SQLite would take a WAL that lies beside the new database for its own. What the server leaves on SIGKILL is not
+    thrown away: it holds the newest messages of the database that was here."""
+    wal, index = Path(f"{target}-wal"), Path(f"{target}-shm")
+    if wal.exists() and wal.stat().st_size:
+        raise BackupError(f"{wal}: belongs to the database that was {target}: move it to where that is now")
+    wal.unlink(missing_ok=True)
+    index.unlink(missing_ok=True)
+
+
+@contextmanager
+def _beside(file: Path, source: Path) -> Iterator[Path]:
+    """A path for a copy of the source, on the disk of the file that it is to be, in a folder that goes with all that
+    SQLite puts there. An error on the way is a BackupError."""
+    try:
+        with TemporaryDirectory(prefix=".gochat-copy-", dir=file.absolute().parent) as folder:
+            yield Path(folder) / file.name
+    except (OSError, sqlite3.OperationalError) as error:
+        raise BackupError(f"{file}: {error}") from None
+    except (sqlite3.DatabaseError, peewee.DatabaseError) as error:
+        raise BackupError(f"{source}: {error}") from None
+
+
+def _copied(source: Path, copy: Path) -> Copy:
+    """Not VACUUM INTO: it may number the rows of users anew, by which the search index names them.
+
+    In one step, which is one read transaction: in several, each write of the server in between would start it anew.
+    Meanwhile the server writes on; its WAL grows by what it writes.
+    """
+    with sqlite_snapshot(source) as tx:
+        if not version(tx):
+            raise BackupError(f"{source}: is no database of GoChat")
+        rows = counts(tx)
+        with closing(sqlite3.connect(copy)) as target:
+            target.execute("PRAGMA synchronous = off")  # _placed does it once
+            tx.connection.backup(target)
+    _without_wal(copy)
+    made = _verified(copy, source)
+    if made.rows != rows:
+        raise BackupError(f"{source}: has {rows}, the copy {made.rows}")
+    return made
+
+
+def _without_wal(copy: Path) -> None:
+    """All of it in one file, which can be moved."""
+    with closing(sqlite3.connect(copy)) as whole:
+        ((mode,),) = whole.execute("PRAGMA journal_mode = delete")
+    if mode != "delete":
+        raise BackupError(f"{copy}: is in use")
+
+
+def _verified(copy: Path, source: Path) -> Copy:
+    """Raises BackupError where the database itself cannot read it."""
+    with sqlite_snapshot(copy) as tx:
+        found = list(findings(tx))
+        if found and found[0].startswith(DAMAGED):
+            raise BackupError(f"{source}: is damaged: {found[0].removeprefix(DAMAGED)}")
+        known = version(tx) == len(migrations("sqlite"))
+        return Copy(copy.stat().st_size, counts(tx), found if known else None)
+
+
+def _placed(copy: Path, file: Path) -> None:
+    """Under its name whole and on disk, or not at all."""
+    os.chmod(copy, 0o600)
+    with copy.open("rb") as written:
+        os.fsync(written.fileno())
+    _must_be_new(file)
+    copy.rename(file)
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,266 @@
+"""gochat backup and restore, as an operator types them, beside a server that is at work."""
+
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Deployment, as_service, every_message
+from tests.life import lived
+from tests.postgres import Postgres
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[Deployment]:
+    deployment = Deployment(tmp_path / "gochat")
+    yield deployment
+    deployment.kill()
+
+
+class Sender(threading.Thread):
+    """Writes into a group until told to stop. acknowledged: contents, in order."""
+
+    def __init__(self, app: Deployment, group: str, user_id: str) -> None:
+        super().__init__()
+        self.app, self.group, self.user_id = app, group, user_id
+        self.acknowledged: list[str] = []
+        self.stopped = threading.Event()
+
+    def run(self) -> None:
+        while not self.stopped.is_set():
+            content = f"{self.user_id} {len(self.acknowledged)}"
+            where = {"conversation_id": self.group, "from_user_id": self.user_id}
+            as_service(self.app).logic.SendMessage(content=content, **where)
+            self.acknowledged.append(content)
+
+
+@pytest.fixture
+def busy(app: Deployment) -> Iterator[tuple[str, list[Sender]]]:
+    """A group and those who are writing into it."""
+    users = [app.create_user() for _ in range(4)]
+    group = as_service(app).logic.CreateGroup(name="g", owner_id=users[0], member_ids=users).group_id
+    senders = [Sender(app, group, user_id) for user_id in users]
+    for sender in senders:
+        sender.start()
+    while not all(sender.acknowledged for sender in senders):
+        time.sleep(0.01)
+    yield group, senders
+    for sender in senders:
+        sender.stopped.set()
+        sender.join()
+
+
+def gochat(*arguments: str, preexec: Callable[[], None] | None = None) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "gochat", *arguments], capture_output=True, text=True, timeout=120, preexec_fn=preexec
+    )
+
+
+def refusal(*arguments: object, preexec: Callable[[], None] | None = None) -> str:
+    """What a command that fails says, on one line."""
+    run = gochat(*map(str, arguments), preexec=preexec)
+    assert (run.returncode, run.stdout) == (1, ""), run
+    assert run.stderr.startswith("gochat: ")
+    assert run.stderr.count("\n") == 1, run.stderr
+    return run.stderr
+
+
+def everything(database: Path) -> dict[str, list[tuple[object, ...]]]:
+    with sqlite3.connect(database) as connection:
+        tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'user_%'")
+        return {name: connection.execute(f"SELECT * FROM {name}").fetchall() for (name,) in tables}
+
+
+def test_a_backup_made_while_people_write_has_all_that_was_acknowledged_before(
+    app: Deployment, busy: tuple[str, list[Sender]], tmp_path: Path
+) -> None:
+    group, senders = busy
+    file = tmp_path / "backup.db"
+    before = [list(sender.acknowledged) for sender in senders]
+    made = app.run("backup", str(file))
+    sent_meanwhile = sum(len(sender.acknowledged) for sender in senders) - sum(map(len, before))
+    assert sent_meanwhile > 0
+    assert made.stdout.startswith(f"{file}: 4 users, 1 conversations, 4 members, ")
+    assert made.stdout.endswith("bytes, checked\n")
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["backup.db"]
+
+    other = Deployment(tmp_path / "other")
+    other.stop()
+    (other.data / "gochat.db").unlink()
+    assert other.run("restore", str(file)).stdout.startswith("restored: 4 users, ")
+    other.start()
+    contents = {message.content for message in every_message(as_service(other).logic.GetMessageHistory, group)}
+    other.kill()
+    for acknowledged in before:
+        assert set(acknowledged) <= contents
+
+
+def test_what_is_restored_is_what_there_was(app: Deployment, tmp_path: Path) -> None:
+    life = lived(app)
+    file = tmp_path / "backup.db"
+    app.run("backup", str(file))
+    app.stop()
+    there = everything(app.data / "gochat.db")
+    assert everything(file) == there
+    (app.data / "gochat.db").unlink()
+    app.run("restore", str(file))
+    assert everything(app.data / "gochat.db") == there
+    app.start()
+    assert [user.user_id for user in life.cem.SearchUsers(query=life.ann.username).users] == [life.ann.id]
+    assert life.ann.send(life.talk, "4").message_id.endswith("004")
+    assert app.run("check").stdout.startswith("clean: ")
+
+
+def test_a_backup_of_a_stopped_server(app: Deployment, tmp_path: Path) -> None:
+    person = app.person()
+    app.kill()  # what it committed last stands in the WAL alone
+    files = [app.data / "gochat.db", app.data / "gochat.db-wal"]
+    before = [file.read_bytes() for file in files]
+    app.run("backup", str(tmp_path / "backup.db"))
+    app.run("check")
+    assert [file.read_bytes() for file in files] == before, "a reader wrote"
+    with sqlite3.connect(tmp_path / "backup.db") as connection:
+        assert connection.execute("SELECT user_id FROM users").fetchall() == [(person.id,)]
+    app.start()
+    person.ListSessions()
+
+
+def test_a_backup_replaces_nothing(app: Deployment, tmp_path: Path) -> None:
+    file = tmp_path / "backup.db"
+    file.write_text("precious")
+    assert "backup.db: is there already" in refusal("backup", file, "--data", app.data)
+    assert file.read_text() == "precious"
+    assert "there is no folder" in refusal("backup", tmp_path / "no" / "b", "--data", app.data)
+    assert "there is no database" in refusal("backup", tmp_path / "b", "--data", tmp_path)
+
+
+def test_a_backup_that_is_killed_leaves_no_file(app: Deployment, tmp_path: Path) -> None:
+    lived(app)
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    for number in range(20):
+        file = folder / str(number)
+        command = [sys.executable, "-m", "gochat", "backup", str(file), "--data", str(app.data)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        while process.poll() is None and not any(folder.glob(".gochat-copy-*")):
+            pass
+        process.kill()
+        process.communicate()
+        if any(folder.glob(".gochat-copy-*")):
+            break
+    else:
+        pytest.fail("each was done before it could be killed")
+    assert not file.exists()
+    app.run("backup", str(file))
+    assert gochat("restore", str(file), "--data", str(tmp_path / "new")).returncode == 0
+
+
+def limited() -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+
+def test_a_full_disk_leaves_no_half(app: Deployment, tmp_path: Path) -> None:
+    file = tmp_path / "backup.db"
+    told = refusal("backup", file, "--data", app.data, preexec=limited)
+    assert "disk" in told
+    assert not list(tmp_path.glob("*backup*"))
+    app.run("backup", str(file))
+    refusal("restore", file, "--data", tmp_path / "new", preexec=limited)
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["gochat.db.lock"]
+    assert gochat("restore", str(file), "--data", str(tmp_path / "new")).returncode == 0
+
+
+def test_a_restore_replaces_nothing(app: Deployment, tmp_path: Path) -> None:
+    file = tmp_path / "backup.db"
+    app.run("backup", str(file))
+    person = app.person()
+    assert "in use by another gochat process" in refusal("restore", file, "--data", app.data)
+    app.kill()
+    database, wal = app.data / "gochat.db", app.data / "gochat.db-wal"
+    assert f"{database}: is there already" in refusal("restore", file, "--data", app.data)
+    assert wal.stat().st_size > 0
+    database.rename(tmp_path / "old.db")
+    assert f"{wal}: belongs to the database that was {database}" in refusal("restore", file, "--data", app.data)
+    wal.rename(tmp_path / "old.db-wal")
+    app.run("restore", str(file))
+    assert not list(app.data.glob("*-shm"))
+    with sqlite3.connect(tmp_path / "old.db") as old, sqlite3.connect(database) as restored:
+        count = "SELECT count(*) FROM users WHERE user_id = ?"
+        assert old.execute(count, (person.id,)).fetchone() == (1,)
+        assert restored.execute(count, (person.id,)).fetchone() == (0,)
+
+
+def test_what_is_no_backup_is_not_restored(app: Deployment, tmp_path: Path) -> None:
+    app.run("backup", str(tmp_path / "good"))
+
+    def tried(name: str) -> str:
+        return refusal("restore", tmp_path / name, "--data", tmp_path / "new")
+
+    assert "there is no such file" in tried("nothing")
+    (tmp_path / "text").write_text("hello" * 1000)
+    assert "file is not a database" in tried("text")
+    (tmp_path / "empty").touch()
+    assert "is no database of GoChat" in tried("empty")
+    with sqlite3.connect(tmp_path / "other") as other:
+        other.execute("CREATE TABLE notes (text)")
+    assert "is no database of GoChat" in tried("other")
+    whole = (tmp_path / "good").read_bytes()
+    (tmp_path / "half").write_bytes(whole[: len(whole) // 2])
+    assert "malformed" in tried("half")
+    (tmp_path / "scratched").write_bytes(whole[:20_480] + b"\xff" * 4096 + whole[24_576:])
+    assert f"{tmp_path / 'scratched'}: database disk image is malformed" in tried("scratched")
+    shutil.copy(tmp_path / "good", tmp_path / "newer")
+    with sqlite3.connect(tmp_path / "newer") as newer:
+        newer.execute("INSERT INTO schema_migrations VALUES (9999, 'x', '', 0)")
+    assert "schema version 9999, this program knows" in tried("newer")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["gochat.db.lock"]
+
+
+def test_a_database_with_findings_is_copied_and_they_are_told(app: Deployment, tmp_path: Path) -> None:
+    user_id = app.create_user()
+    app.stop()
+    with sqlite3.connect(app.data / "gochat.db") as harmed:
+        harmed.execute("UPDATE users SET status = 9")
+    for command, data in (("backup", app.data), ("restore", tmp_path / "new")):
+        run = gochat(command, str(tmp_path / "b"), "--data", str(data))
+        assert run.returncode == 1
+        assert run.stdout.splitlines()[1:] == [f"users {user_id}: status is not 1, 2 or 3"]
+    assert (tmp_path / "new" / "gochat.db").exists()
+
+
+def test_postgres_is_backed_up_by_its_own_programs(postgres: Postgres, tmp_path: Path) -> None:
+    url = postgres.create_database()
+    app = Deployment(tmp_path / "gochat", url=url)
+    life = lived(app)
+    assert "pg_dump" in app.run("backup", str(tmp_path / "b"), check=False).stderr
+    assert "pg_restore" in app.run("restore", str(tmp_path / "b"), check=False).stderr
+    copy = postgres.create_database()
+    dump = str(tmp_path / "gochat.dump")
+    postgres.client("pg_dump", "--format=custom", f"--file={dump}", url)  # while it runs
+    history = [message.content for message in life.ann.GetMessageHistory(conversation_id=life.group).messages]
+    app.stop()
+    postgres.client("pg_restore", "--exit-on-error", "--no-owner", f"--dbname={copy}", dump)
+    restored = Deployment(tmp_path / "restored", url=copy)
+    assert restored.run("check").stdout.startswith("clean: ")
+    calls = as_service(restored).logic
+    answer = calls.GetMessageHistory(conversation_id=life.group)
+    assert [message.content for message in answer.messages] == history
+    assert calls.SendMessage(conversation_id=life.group, from_user_id=life.ann.id, content="on").message_id
+    restored.kill()
+
+
+def test_a_missing_database_is_told(tmp_path: Path) -> None:
+    assert "there is no database" in refusal("check", "--data", tmp_path)
+    (tmp_path / "gochat.db").write_text("hello" * 1000)
+    run = gochat("check", "--data", str(tmp_path))
+    assert (run.returncode, run.stdout) == (1, "file: file is not a database\n")
