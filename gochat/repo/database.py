@@ -5,13 +5,15 @@
 
 import json
 import logging
+import math
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 import peewee
 
@@ -44,6 +46,9 @@ class Tx:
     SQL by hand is SQLite's; where PostgreSQL has other words (_POSTGRES) they are put in for it.
     """
 
+    slow_after: ClassVar[float] = math.inf
+    """Seconds after which a statement is told to the log."""
+
     def __init__(self, database: peewee.Database) -> None:
         self._database = database
         self.postgres = isinstance(database, peewee.PostgresqlDatabase)
@@ -52,14 +57,20 @@ class Tx:
 
     def sql(self, text: str, *parameters: Any) -> Any:
         """A DB-API cursor."""
-        return self._database.execute_sql(_for_postgres(text) if self.postgres else text, parameters)
+        started = time.monotonic()
+        cursor = self._execute(text, parameters)
+        self._note(started, text)
+        return cursor
 
     def row(self, text: str, *parameters: Any) -> Row | None:
         # All rows, since SQLite ends a statement (a RETURNING) only when its last row was fetched.
         return next(iter(self.rows(text, *parameters)), None)
 
     def rows(self, text: str, *parameters: Any) -> list[Row]:
-        return cast("list[Row]", self.sql(text, *parameters).fetchall())
+        started = time.monotonic()
+        rows = cast("list[Row]", self._execute(text, parameters).fetchall())  # which is when SQLite looks for most
+        self._note(started, text)
+        return rows
 
     @staticmethod
     def table(value: Any) -> list[Any]:
@@ -69,7 +80,10 @@ class Tx:
 
     def run(self, query: Any) -> Any:
         """Executes a Peewee query: the number of rows that a write changed, or the cursor of a select."""
-        return query.execute(self._database)
+        started = time.monotonic()
+        answer = query.execute(self._database)
+        self._note(started, query)
+        return answer
 
     def one(self, query: Any) -> Any:
         """The first row of a Peewee select, or None."""
@@ -77,6 +91,16 @@ class Tx:
 
     def all(self, query: Any) -> list[Any]:
         return list(self.run(query))
+
+    def _execute(self, text: str, parameters: tuple[Any, ...]) -> Any:
+        return self._database.execute_sql(_for_postgres(text) if self.postgres else text, parameters)
+
+    def _note(self, started: float, query: Any) -> None:
+        """query: SQL, or Peewee's. Of its parameters nothing is told."""
+        if (seconds := time.monotonic() - started) >= self.slow_after:
+            text = query if isinstance(query, str) else query.sql()[0]
+            said = {"statement": " ".join(text.split()), "duration_ms": round(seconds * 1e3, 3)}
+            log.warning("slow: %(duration_ms).0f ms: %(statement)s", said)
 
 
 _POSTGRES = {

@@ -69,10 +69,11 @@ class PostgresDatabase:
             try:
                 if begin:
                     database.execute_sql(begin)
-                answer = work(Tx(database))
+                tx = Tx(database)
+                answer = work(tx)
                 if begin:
                     committing = writes
-                    database.execute_sql("COMMIT")
+                    tx.sql("COMMIT")
                 return answer
             except Exception as error:
                 lost = bool(database.connection().closed)

@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
+from gochat import logs
 from gochat.context import LONGEST_DEADLINE, NOBODY, Call, Caller, current, entered
 from gochat.domain import ids
 from gochat.domain.access import Access, Rate
@@ -54,26 +55,25 @@ class Guard:
             remaining = context.time_remaining()
             deadline = started + min(LONGEST_DEADLINE, remaining if remaining is not None else LONGEST_DEADLINE)
             peer = self._throttle.address(context.peer(), headers.get(FORWARDED_FOR, ""))
+            caller = NOBODY
             error: ChatError | None = None
             response: Any = None
             with entered(Call(NOBODY, request_id, deadline, NOBODY, peer)):
                 try:
-                    response = self._respond(method, data, metadata, headers)
+                    caller = self._authenticate(method, metadata)
+                    response = self._respond(method, caller, data, headers)
                 except ChatError as raised:
                     error = _without_frames(raised)
                 except Exception:
                     log.exception("%s failed", method.path)
                     error = internal()
-                log.debug(
-                    "%s %s %.1f ms", method.path, error.reason if error else "OK", (time.monotonic() - started) * 1e3
-                )
+                logs.call(method.path, error, started, caller, peer)
             return self._answer(method, context, headers, request_id, response, error)
 
         return behaviour
 
-    def _respond(self, method: Method, data: bytes, metadata: Any, headers: Mapping[str, str]) -> Any:
+    def _respond(self, method: Method, caller: Caller, data: bytes, headers: Mapping[str, str]) -> Any:
         call, rate = current(), method.rule.rate
-        caller = self._authenticate(method, metadata)
         self._throttle.admit(rate, caller, call.peer)
         try:
             request = _parse(method, data)

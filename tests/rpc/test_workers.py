@@ -161,7 +161,7 @@ def test_both_workers_serve(pair: Deployment) -> None:
             metadata = (*person.metadata, ("x-request-id", f"asks-{worker}"))
             answer = logic.GetUserProfile(logic_pb2.GetUserProfileRequest(), metadata=metadata, timeout=30)
             assert answer.profile.user_id == person.id
-        eventually(lambda worker=worker: f"DEBUG [asks-{worker}] gochat.rpc.guard: /gochat" in pair.logs())
+        eventually(lambda worker=worker: f"INFO [asks-{worker}] gochat.calls: /gochat" in pair.logs())
 
 
 def test_a_session_ended_through_one_worker_stops_working_on_the_other(pair: Deployment) -> None:
