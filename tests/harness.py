@@ -42,6 +42,17 @@ def fresh(prefix: str = "user") -> str:
     return f"{prefix}{os.getpid()}x{next(_numbers)}"
 
 
+def children(pid: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(stat.parent.name))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
 class Process:
     """One `gochat` process that has said that it is ready. logs: of all there were."""
 

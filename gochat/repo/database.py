@@ -17,10 +17,12 @@ from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 import peewee
 
-from gochat.context import current
+from gochat.context import current, due
 from gochat.errors import unavailable
 
 log = logging.getLogger(__name__)
+
+LOOK = 0.25  # seconds between two looks for connections that are overdue
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -148,6 +150,8 @@ class Pool:
     """Connections, each lent to one thread at a time, the one used last first.
 
     usable(connection) -> is it alive and in no transaction? Asked before it is lent, and when it comes back.
+    cut(connection), for a driver that waits without end: what waits on it fails. Done to one that is lent beyond the
+    deadline of the call in hand.
     """
 
     def __init__(
@@ -157,28 +161,48 @@ class Pool:
         *,
         warm: int,
         most: int,
+        cut: Callable[[peewee.Database], None] | None = None,
     ) -> None:
         self._connect = connect
         self._usable = usable
+        self._cut = cut
+        self._due: dict[peewee.Database, float] = {}
+        self._closed = threading.Event()
         self._idle = deque(connect() for _ in range(warm))
         self._places = threading.Semaphore(most)
+        if cut:
+            threading.Thread(target=self._keep_cutting, name="overdue", daemon=True).start()
 
     @contextmanager
     def lent(self) -> Iterator[peewee.Database]:
         """Waits for a free place until the deadline of the call in hand; raises UNAVAILABLE then."""
-        if not self._places.acquire(timeout=max(0.0, current().remaining())):
+        if (remaining := current().remaining()) <= 0 or not self._places.acquire(timeout=remaining):
             raise unavailable("the database is busy: every connection is in use")
         try:
             database = self._take() or self._connect()
+            self._due[database] = due()
             try:
                 yield database
             finally:
-                if self._usable(database):
+                if not self._due.pop(database, 0.0):
+                    pass  # it is being cut, and closed when both threads have let go of it
+                elif self._usable(database):
                     self._idle.append(database)
                 else:
                     _discard(database)
         finally:
             self._places.release()
+
+    def _keep_cutting(self) -> None:
+        while not self._closed.wait(LOOK):
+            self._cut_overdue(time.monotonic())
+
+    def _cut_overdue(self, now: float) -> None:
+        """Whoever takes a connection out of _due may do with it what he likes: cut it, or lend it again."""
+        for database, deadline in list(self._due.items()):
+            if deadline <= now and self._cut and self._due.pop(database, 0.0):
+                log.error("the database did not answer in time: a connection is cut")
+                self._cut(database)
 
     def _take(self) -> peewee.Database | None:
         """An idle connection that did not die meanwhile."""
@@ -192,7 +216,9 @@ class Pool:
             _discard(database)
 
     def close(self) -> None:
-        """Closes what is idle."""
+        """Closes what is idle, and cuts what is not."""
+        self._closed.set()
+        self._cut_overdue(math.inf)
         while (database := self._take()) is not None:
             _discard(database)
 

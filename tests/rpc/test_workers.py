@@ -21,7 +21,7 @@ import pytest
 from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
 from gochat.api.session.v1 import session_pb2, session_pb2_grpc
 from gochat.rpc.server import ListenError, held
-from tests.harness import UNLIMITED, Deployment, Person, Process, as_service, every_message
+from tests.harness import UNLIMITED, Deployment, Person, Process, as_service, children, every_message
 from tests.postgres import Postgres
 
 pytestmark = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="/proc tells which worker is which")
@@ -82,17 +82,6 @@ def sockets_of(pid: int) -> set[str]:
                 continue
     except (FileNotFoundError, PermissionError):
         return set()
-    return found
-
-
-def children(pid: int) -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
-                found.append(int(stat.parent.name))
-        except (FileNotFoundError, ProcessLookupError):
-            continue
     return found
 
 
