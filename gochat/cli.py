@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import re
+import resource
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -36,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(arguments: argparse.Namespace) -> int:
     config = config_of(arguments).with_settings("server", listen=arguments.listen)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is an open file
     work = partial(_work, config, arguments.target, arguments.insecure)
     ready = partial(print, flush=True)
     settings = config.server

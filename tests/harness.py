@@ -81,9 +81,9 @@ class Process:
     def pid(self) -> int:
         return self._popen.pid
 
-    def stop(self) -> int:
-        """SIGTERM; returns the exit code."""
-        self._popen.send_signal(signal.SIGTERM)
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Returns the exit code."""
+        self._popen.send_signal(number)
         return self._end()
 
     def kill(self) -> int:
