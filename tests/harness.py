@@ -25,6 +25,9 @@ from gochat.api.repo.v1 import repo_pb2, repo_pb2_grpc
 from gochat.api.session.v1 import session_pb2, session_pb2_grpc
 from gochat.api.store.v1 import store_pb2_grpc
 
+PROGRAM = os.environ.get("GOCHAT_TEST_BINARY", sys.executable)
+"""Runs `-m gochat`: Python, or dist/gochat."""
+
 PASSWORD = "correct horse"
 CONTENT = "for your eyes only"
 UNLIMITED = {
@@ -64,7 +67,7 @@ class Process:
         clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
         with log.open("ab") as stderr:
             self._popen = subprocess.Popen(
-                [sys.executable, "-m", "gochat", *arguments],
+                [PROGRAM, "-m", "gochat", *arguments],
                 env=clean | (env or {}),
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -144,7 +147,7 @@ class Deployment:
         """Runs a gochat command with the data folder of this deployment."""
         clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
         return subprocess.run(
-            [sys.executable, "-m", "gochat", *arguments, "--data", str(self.data)],
+            [PROGRAM, "-m", "gochat", *arguments, "--data", str(self.data)],
             env=clean | self._env,
             input=stdin,
             capture_output=True,
