@@ -25,6 +25,8 @@ def settle() -> None:
     freeze_support()
     folder = Path(sys._MEIPASS)  # type: ignore[attr-defined]
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # who kills the outer process means this one
+    if "serve" in sys.argv:
+        os.setpgid(0, 0)  # Ctrl-C reaches it from the outer process alone: twice means at once
     fcntl.flock(os.open(folder / LOCKED, os.O_RDONLY), fcntl.LOCK_SH)
     for other in folder.parent.glob("_MEI*"):
         if (other / "gochat").is_dir():
