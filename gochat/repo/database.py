@@ -101,7 +101,7 @@ class Tx:
         """query: SQL, or Peewee's. Of its parameters nothing is told."""
         if (seconds := time.monotonic() - started) >= self.slow_after:
             text = query if isinstance(query, str) else query.sql()[0]
-            said = {"statement": " ".join(text.split()), "duration_ms": round(seconds * 1e3, 3)}
+            said = {"statement": " ".join(text.split())[:1000], "duration_ms": round(seconds * 1e3, 3)}
             log.warning("slow: %(duration_ms).0f ms: %(statement)s", said)
 
 
