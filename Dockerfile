@@ -9,7 +9,7 @@ RUN python -m venv /gochat && /gochat/bin/pip install --no-cache-dir .
 FROM python:3.11-slim
 RUN useradd --system --uid 10001 --home-dir /data gochat && install -d -o gochat -g gochat -m 700 /data
 COPY --from=build /gochat /gochat
-USER gochat
+USER 10001
 VOLUME /data
 EXPOSE 50051
 # Inside the container every interface is listened on; what is published, and to whom, `docker run -p` says.

@@ -5,6 +5,10 @@ import sys
 
 
 def main() -> int:
+    if getattr(sys, "frozen", False):
+        from gochat import onefile
+
+        onefile.settle()
     # Read when grpc is imported, hence before: its own log would have a line for each stranger's failed handshake.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     from gochat.cli import main as run

@@ -1,13 +1,14 @@
 """The composition root: puts a server together from the configuration. The only place that knows "split or not"."""
 
 import logging
+import os
 import re
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
-from queue import SimpleQueue
+from contextlib import ExitStack, closing, contextmanager, suppress
+from queue import Empty, SimpleQueue
 
 from gochat import logic, repo
 from gochat.api.account.v1 import account_pb2
@@ -32,6 +33,7 @@ from gochat.rpc import server
 from gochat.rpc.bind import Method, bind, repeatable_paths
 from gochat.rpc.client import SEAM_FAILURES, NetworkChannel
 from gochat.rpc.guard import Guard
+from gochat.rpc.health import Health
 from gochat.rpc.local import LocalChannel
 from gochat.rpc.throttle import Throttle
 
@@ -55,6 +57,9 @@ REPO_SERVICES = tuple(
     )
 )
 LONGEST_LOOK = 2.0  # seconds
+LOST = 3.5  # seconds without an answer of the database after which health says NOT_SERVING
+TICK = 0.25  # seconds between two looks at that
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 TARGETS = ("all", "logic", "repo")
 STARTUP_ERRORS = (ConfigError, MigrationError, DatabaseInUseError, server.ListenError, ChatError)
 """What stops a start with a reason that a person can act on."""
@@ -70,9 +75,7 @@ def serve(config: Config, target: str | None, ready: Callable[[str], None], *, i
     if not insecure:
         _must_be_private(config)
     _must_share(config, target)
-    stop: SimpleQueue[int] = SimpleQueue()  # unlike an Event it may be told by a handler while it is waited for
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _: stop.put(received))
+    stop = _told_to_stop(alone=config.server.workers == 1)
     revocations = Revocations(config.auth.access_ttl)
     key_file = KeyFile(config)
     tokens = Tokens(key_file.keys, revocations, key_file.changed)
@@ -103,20 +106,50 @@ def serve(config: Config, target: str | None, ready: Callable[[str], None], *, i
         resources.enter_context(watch.running())
         rpc_server.start()
         ready(f"gochat ready on {rpc_server.address} ({'logic, repo' if target == 'all' else target})")
-        stop.get()
+        _follow(rpc_server.health, watch, stop)
         log.info("draining: %g s for running calls", config.server.grace)
         rpc_server.drain(config.server.grace)
     log.info("stopped")
 
 
+def _told_to_stop(*, alone: bool) -> "SimpleQueue[int]":
+    """Gets the number of the first SIGTERM or SIGINT. alone: the second ends the process at once; of several workers
+    the parent sees to that."""
+    stop: SimpleQueue[int] = SimpleQueue()  # unlike an Event it may be told by a handler while it is waited for
+
+    def first(number: int, _: object) -> None:
+        if alone:
+            for each in SIGNALS:
+                signal.signal(each, lambda number, _: os._exit(128 + number))
+        stop.put(number)
+
+    for each in SIGNALS:
+        signal.signal(each, first)
+    return stop
+
+
+def _follow(health: Health, watch: "_Watch", stop: "SimpleQueue[int]") -> None:
+    """Lets health say whether the database answers, until told to stop."""
+    while True:
+        with suppress(Empty):
+            stop.get(timeout=TICK)
+            return
+        serving = time.monotonic() - watch.heard_at < LOST
+        if serving != health.serving:
+            log.warning("serving again" if serving else "not serving: the database does not answer")
+            health.change(serving)
+
+
 class _Watch:
-    """Looks every second at what the world may have changed: sessions that ended, the key file."""
+    """Looks every second at what the world may have changed: sessions that ended, the key file. heard_at: on the clock
+    of time.monotonic(), when the database was last known to answer."""
 
     def __init__(self, accounts: AccountServiceStub, revocations: Revocations, tokens: Tokens) -> None:
         self._accounts = accounts
         self._revocations = revocations
         self._tokens = tokens
         self._stopped = threading.Event()
+        self.heard_at = 0.0
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -148,6 +181,7 @@ class _Watch:
                 account_pb2.ListEndedSessionsRequest(since=self._revocations.since)
             )
         self._revocations.heard(list(answer.session_ids), answer.now, asked_at)
+        self.heard_at = asked_at
 
 
 def _target(config: Config, target: str | None) -> str:

@@ -4,18 +4,17 @@ import argparse
 import logging
 import os
 import re
+import resource
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from gochat import app, workers
+from gochat import app, logs, workers
 from gochat.commands import audit, backup, bench, check, config_of, health, importer, key, migrate, token, users
 from gochat.config import LONGEST_TTL, Config
-from gochat.context import current
 from gochat.repo.backup import BackupError
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -39,20 +38,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(arguments: argparse.Namespace) -> int:
     config = config_of(arguments).with_settings("server", listen=arguments.listen)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is an open file
     work = partial(_work, config, arguments.target, arguments.insecure)
     ready = partial(print, flush=True)
     settings = config.server
     if settings.workers == 1:
         work(settings.listen, ready)
     else:
-        _log_to_stderr(config.log.level)
+        logs.to_stderr(config.log)
         workers.run(settings.workers, settings.listen, settings.grace, work, app.STARTUP_ERRORS, ready)
     return 0
 
 
 def _work(config: Config, target: str | None, insecure: bool, listen: str, ready: Callable[[str], None]) -> None:
     """Serves, in this process."""
-    _log_to_stderr(config.log.level)
+    logs.to_stderr(config.log)
     app.serve(config.with_settings("server", listen=listen), target, ready, insecure=insecure)
 
 
@@ -224,42 +225,3 @@ def _between(least: float, most: float) -> Callable[[str], float]:
         return float(text)
 
     return parse
-
-
-# Database errors whose first lines name tables, statements and hosts, never values.
-_PLAIN_SPOKEN = {"OperationalError", "ProgrammingError", "InternalError", "InterfaceError"}
-
-
-class _Lines(logging.Formatter):
-    """One line a record, whatever is in it: no record can be made to look like two, or to command a terminal. Of an
-    exception it tells the types and the places, but the texts of _PLAIN_SPOKEN only: others may quote what people
-    wrote."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        record.request_id = current().request_id
-        return super().format(record)
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - as in logging
-        text = super().formatMessage(record)
-        return text if text.isprintable() else "".join(map(_escaped, text))
-
-    def formatException(self, ei: Any) -> str:  # noqa: N802 - as in logging
-        told, error = [], ei[1]
-        while error is not None:
-            kind = type(error).__qualname__
-            text = str(error).splitlines()[:1] if kind in _PLAIN_SPOKEN else []
-            told.append("".join(traceback.format_tb(error.__traceback__)) + ": ".join([kind, *text]))
-            error = error.__cause__ or error.__context__
-        return "\nafter\n".join(told)
-
-
-def _escaped(character: str) -> str:
-    return character if character.isprintable() else character.encode("unicode_escape").decode()
-
-
-def _log_to_stderr(level: str) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Lines("%(asctime)s %(levelname)s [%(request_id)s] %(name)s: %(message)s"))
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    logging.getLogger("grpc._cython.cygrpc").setLevel(logging.CRITICAL)  # it quotes metadata that is not UTF-8
-    logging.getLogger("peewee").setLevel(logging.INFO)  # at debug it logs every parameter: messages, hashes

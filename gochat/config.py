@@ -92,6 +92,9 @@ class Limits:
 @dataclass(frozen=True)
 class Log:
     level: str = _setting("info", choices=("debug", "info", "warning", "error"))
+    format: str = _setting("text", choices=("text", "json"))
+    calls: bool = True
+    slow_query_ms: int = _setting(200, least=0)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """What is known of the call in hand: who is calling, its request id, its deadline."""
 
+import math
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -56,6 +57,13 @@ _current: ContextVar[Call | None] = ContextVar("call", default=None)
 def current() -> Call:
     """The call in hand; outside of any (start-up, shutdown) one by the service itself."""
     return _current.get() or Call(SERVICE, "-", time.monotonic() + LONGEST_DEADLINE, SERVICE)
+
+
+def due() -> float:
+    """When the call in hand must have ended, on the clock of time.monotonic(); infinity outside of any: who migrates
+    or copies takes the time it takes."""
+    call = _current.get()
+    return call.deadline if call else math.inf
 
 
 class entered:  # noqa: N801 - used as a function; a class since every call enters several times

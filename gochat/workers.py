@@ -1,7 +1,7 @@
 """Several processes on one port: the parent, which starts the workers, watches them and stops them. It serves nobody.
 
 The kernel gives each new connection to one of the workers (SO_REUSEPORT). Between the parent and a worker there is a
-pipe: the worker says on it that it serves, or why it cannot; when it closes, the other end is dead.
+pipe: the worker says on it that it serves, again and again, or why it cannot; when it closes, the other end is dead.
 """
 
 import logging
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 STEADY = 10.0  # seconds: who ran so long and ends is replaced at once, others after a pause
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds; each is twice the one before
 CLOSING = 5.0  # seconds beyond the grace, for what a worker does after its last call
+BEAT = 4.0  # seconds between two signs of life of a worker
+MISSED = 5  # of them after which it is taken for hung
 REAPING = 1.0  # seconds that a process takes to end after its pipe has
 
 Ready = Callable[[str], None]
@@ -62,7 +64,8 @@ def run(count: int, listen: str, grace: float, work: Work, errors: Errors, ready
 
 
 class _Worker:
-    """One process after the other. pipe: None while there is none. error: why the last one ended."""
+    """One process after the other. pipe: None while there is none. silent: beats without a sign of life; None until it
+    serves. error: why the last one ended."""
 
     def __init__(self, number: int, work: Callable[[Ready], None], errors: Errors) -> None:
         self._number = number
@@ -72,8 +75,10 @@ class _Worker:
         self.pipe: Connection | None = None
         self.started_at = self.due_at = 0.0
         self.line = self.error = ""
+        self.silent: int | None = None
 
     def start(self) -> None:
+        self.silent = None
         self.pipe, theirs = _spawn.Pipe()
         self.process = _spawn.Process(target=_work, args=(*self._arguments, theirs), name=f"worker {self._number}")
         self.process.start()
@@ -88,8 +93,10 @@ class _Worker:
         except (EOFError, OSError):
             serves, text = False, ""
         if serves:
-            self.line = text
-            log.info("worker %d serves: process %d", self._number, self.process.pid)
+            if self.silent is None:
+                self.line = text
+                log.info("worker %d serves: process %d", self._number, self.process.pid)
+            self.silent = 0
             return True
         self.pipe.close()
         self.pipe = None
@@ -97,6 +104,14 @@ class _Worker:
         _end([self.process])
         self.error = text or f"worker {self._number} (process {self.process.pid}) {_how(self.process.exitcode)}"
         return False
+
+    def beat(self) -> None:
+        """Counts, and ends who has said nothing for MISSED beats: its pipe tells the rest."""
+        if self.pipe and self.silent is not None:
+            self.silent += 1
+            if self.silent > MISSED:
+                log.error("worker %d has hung for %g s: ended by force", self._number, MISSED * BEAT)
+                self.process.kill()
 
     def put_off(self) -> None:
         """Sets the time at which the next process starts."""
@@ -130,11 +145,12 @@ def _all_serve(workers: Sequence[_Worker], told: int) -> bool:
 
 
 def _watch(workers: Sequence[_Worker], told: int) -> None:
-    """Starts workers anew that end, until a signal."""
+    """Starts workers anew that end or hang, until a signal."""
+    beat_at = time.monotonic() + BEAT
     while True:
         running = {worker.pipe: worker for worker in workers if worker.pipe}
-        pauses = [worker.due_at - time.monotonic() for worker in workers if not worker.pipe]
-        for source in wait([told, *running], max(0.0, min(pauses)) if pauses else None):
+        until = min([beat_at, *(worker.due_at for worker in workers if not worker.pipe)])
+        for source in wait([told, *running], max(0.0, until - time.monotonic())):
             if source == told:
                 os.read(told, 1)
                 return
@@ -144,6 +160,11 @@ def _watch(workers: Sequence[_Worker], told: int) -> None:
         for worker in workers:
             if not worker.pipe and worker.due_at <= time.monotonic():
                 worker.start()
+        # Counted, not timed: who was stopped together with us is not to blame for it.
+        if beat_at <= time.monotonic():
+            beat_at = time.monotonic() + BEAT
+            for worker in workers:
+                worker.beat()
 
 
 def _stop(workers: Sequence[_Worker], told: int, grace: float) -> None:
@@ -176,11 +197,23 @@ def _how(code: int | None) -> str:
 def _work(work: Callable[[Ready], None], errors: Errors, pipe: Connection) -> None:
     """What a worker process runs."""
     threading.Thread(target=_end_with_parent, args=(pipe,), name="parent", daemon=True).start()
+
+    def ready(line: str) -> None:
+        pipe.send((True, line))
+        threading.Thread(target=_keep_beating, args=(pipe,), name="beat", daemon=True).start()
+
     try:
-        work(lambda line: pipe.send((True, line)))
+        work(ready)
     except errors as error:
         pipe.send((False, str(error)))
         sys.exit(1)
+
+
+def _keep_beating(pipe: Connection) -> None:
+    with suppress(OSError):
+        while True:
+            time.sleep(BEAT)
+            pipe.send((True, ""))
 
 
 def _end_with_parent(pipe: Connection) -> None:

@@ -25,6 +25,9 @@ from gochat.api.repo.v1 import repo_pb2, repo_pb2_grpc
 from gochat.api.session.v1 import session_pb2, session_pb2_grpc
 from gochat.api.store.v1 import store_pb2_grpc
 
+PROGRAM = os.environ.get("GOCHAT_TEST_BINARY", sys.executable)
+"""Runs `-m gochat`: Python, or dist/gochat."""
+
 PASSWORD = "correct horse"
 CONTENT = "for your eyes only"
 UNLIMITED = {
@@ -42,6 +45,17 @@ def fresh(prefix: str = "user") -> str:
     return f"{prefix}{os.getpid()}x{next(_numbers)}"
 
 
+def children(pid: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(stat.parent.name))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
 class Process:
     """One `gochat` process that has said that it is ready. logs: of all there were."""
 
@@ -53,7 +67,7 @@ class Process:
         clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
         with log.open("ab") as stderr:
             self._popen = subprocess.Popen(
-                [sys.executable, "-m", "gochat", *arguments],
+                [PROGRAM, "-m", "gochat", *arguments],
                 env=clean | (env or {}),
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -70,9 +84,9 @@ class Process:
     def pid(self) -> int:
         return self._popen.pid
 
-    def stop(self) -> int:
-        """SIGTERM; returns the exit code."""
-        self._popen.send_signal(signal.SIGTERM)
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Returns the exit code."""
+        self._popen.send_signal(number)
         return self._end()
 
     def kill(self) -> int:
@@ -133,7 +147,7 @@ class Deployment:
         """Runs a gochat command with the data folder of this deployment."""
         clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
         return subprocess.run(
-            [sys.executable, "-m", "gochat", *arguments, "--data", str(self.data)],
+            [PROGRAM, "-m", "gochat", *arguments, "--data", str(self.data)],
             env=clean | self._env,
             input=stdin,
             capture_output=True,

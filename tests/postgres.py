@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -13,7 +14,7 @@ from typing import NoReturn
 import psycopg2
 import pytest
 
-from tests.harness import fresh
+from tests.harness import children, fresh
 
 
 @contextmanager
@@ -85,6 +86,19 @@ class Postgres:
     def stop(self, mode: str = "fast") -> None:
         """mode: fast, or immediate, which is like a crash."""
         self._run("pg_ctl", "-D", str(self._data), "-m", mode, "-w", "stop")
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """It is there, takes connections, and answers nothing."""
+        postmaster = int((self._data / "postmaster.pid").read_text().split()[0])
+        family = [postmaster, *children(postmaster)]
+        for pid in family:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in family:
+                os.kill(pid, signal.SIGCONT)
 
     def create_database(self) -> str:
         """Returns the URL of a new, empty database."""

@@ -5,20 +5,24 @@
 
 import json
 import logging
+import math
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 import peewee
 
-from gochat.context import Call, current
+from gochat.context import Call, current, due
 from gochat.errors import unavailable
 
 log = logging.getLogger(__name__)
+
+LOOK = 0.25  # seconds between two looks for connections that are overdue
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -45,6 +49,9 @@ class Tx:
     SQL by hand is SQLite's; where PostgreSQL has other words (_POSTGRES) they are put in for it.
     """
 
+    slow_after: ClassVar[float] = math.inf
+    """Seconds after which a statement is told to the log."""
+
     def __init__(self, database: peewee.Database) -> None:
         self._database = database
         self.postgres = isinstance(database, peewee.PostgresqlDatabase)
@@ -58,14 +65,20 @@ class Tx:
 
     def sql(self, text: str, *parameters: Any) -> Any:
         """A DB-API cursor."""
-        return self._database.execute_sql(_for_postgres(text) if self.postgres else text, parameters)
+        started = time.monotonic()
+        cursor = self._execute(text, parameters)
+        self._note(started, text)
+        return cursor
 
     def row(self, text: str, *parameters: Any) -> Row | None:
         # All rows, since SQLite ends a statement (a RETURNING) only when its last row was fetched.
         return next(iter(self.rows(text, *parameters)), None)
 
     def rows(self, text: str, *parameters: Any) -> list[Row]:
-        return cast("list[Row]", self.sql(text, *parameters).fetchall())
+        started = time.monotonic()
+        rows = cast("list[Row]", self._execute(text, parameters).fetchall())  # which is when SQLite looks for most
+        self._note(started, text)
+        return rows
 
     @staticmethod
     def table(value: Any) -> list[Any]:
@@ -75,7 +88,10 @@ class Tx:
 
     def run(self, query: Any) -> Any:
         """Executes a Peewee query: the number of rows that a write changed, or the cursor of a select."""
-        return query.execute(self._database)
+        started = time.monotonic()
+        answer = query.execute(self._database)
+        self._note(started, query)
+        return answer
 
     def one(self, query: Any) -> Any:
         """The first row of a Peewee select, or None."""
@@ -83,6 +99,16 @@ class Tx:
 
     def all(self, query: Any) -> list[Any]:
         return list(self.run(query))
+
+    def _execute(self, text: str, parameters: tuple[Any, ...]) -> Any:
+        return self._database.execute_sql(_for_postgres(text) if self.postgres else text, parameters)
+
+    def _note(self, started: float, query: Any) -> None:
+        """query: SQL, or Peewee's. Of its parameters nothing is told."""
+        if (seconds := time.monotonic() - started) >= self.slow_after:
+            text = query if isinstance(query, str) else query.sql()[0]
+            said = {"statement": " ".join(text.split())[:1000], "duration_ms": round(seconds * 1e3, 3)}
+            log.warning("slow: %(duration_ms).0f ms: %(statement)s", said)
 
 
 _POSTGRES = {
@@ -132,6 +158,8 @@ class Pool:
     """Connections, each lent to one thread at a time, the one used last first.
 
     usable(connection) -> is it alive and in no transaction? Asked before it is lent, and when it comes back.
+    cut(connection), for a driver that waits without end: what waits on it fails. Done to one that is lent beyond the
+    deadline of the call in hand.
     """
 
     def __init__(
@@ -141,28 +169,48 @@ class Pool:
         *,
         warm: int,
         most: int,
+        cut: Callable[[peewee.Database], None] | None = None,
     ) -> None:
         self._connect = connect
         self._usable = usable
+        self._cut = cut
+        self._due: dict[peewee.Database, float] = {}
+        self._closed = threading.Event()
         self._idle = deque(connect() for _ in range(warm))
         self._places = threading.Semaphore(most)
+        if cut:
+            threading.Thread(target=self._keep_cutting, name="overdue", daemon=True).start()
 
     @contextmanager
     def lent(self) -> Iterator[peewee.Database]:
         """Waits for a free place until the deadline of the call in hand; raises UNAVAILABLE then."""
-        if not self._places.acquire(timeout=max(0.0, current().remaining())):
+        if (remaining := current().remaining()) <= 0 or not self._places.acquire(timeout=remaining):
             raise unavailable("the database is busy: every connection is in use")
         try:
             database = self._take() or self._connect()
+            self._due[database] = due()
             try:
                 yield database
             finally:
-                if self._usable(database):
+                if not self._due.pop(database, 0.0):
+                    pass  # it is being cut, and closed when both threads have let go of it
+                elif self._usable(database):
                     self._idle.append(database)
                 else:
                     _discard(database)
         finally:
             self._places.release()
+
+    def _keep_cutting(self) -> None:
+        while not self._closed.wait(LOOK):
+            self._cut_overdue(time.monotonic())
+
+    def _cut_overdue(self, now: float) -> None:
+        """Whoever takes a connection out of _due may do with it what he likes: cut it, or lend it again."""
+        for database, deadline in list(self._due.items()):
+            if deadline <= now and self._cut and self._due.pop(database, 0.0):
+                log.error("the database did not answer in time: a connection is cut")
+                self._cut(database)
 
     def _take(self) -> peewee.Database | None:
         """An idle connection that did not die meanwhile."""
@@ -176,7 +224,9 @@ class Pool:
             _discard(database)
 
     def close(self) -> None:
-        """Closes what is idle."""
+        """Closes what is idle, and cuts what is not."""
+        self._closed.set()
+        self._cut_overdue(math.inf)
         while (database := self._take()) is not None:
             _discard(database)
 

@@ -1,6 +1,7 @@
 """Opens the database that the configuration names."""
 
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ def open_database(config: Config) -> PostgresDatabase | SqliteDatabase:
     Raises MigrationError, DatabaseInUseError, and ChatError where it cannot be reached.
     """
     settings = config.database
+    Tx.slow_after = config.log.slow_query_ms / 1000 or math.inf
     database: PostgresDatabase | SqliteDatabase
     if settings.is_postgres:
         dialect, database = "postgres", PostgresDatabase(settings.url, settings.pool_min, settings.pool_max)

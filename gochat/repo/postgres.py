@@ -1,8 +1,10 @@
 """PostgreSQL: a pool of connections to one server."""
 
+import os
 import select
+import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import peewee
 import psycopg2
@@ -14,7 +16,10 @@ from gochat.repo.database import Pool, T, Tx, Work, driver_error, failures_named
 ATTEMPTS = 3
 REPEATABLE = {"40001", "40P01"}  # serialization_failure, deadlock_detected: nothing was written
 READ_ONLY = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-OPTIONS = "-c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
+OPTIONS = (
+    "-c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
+    " -c client_connection_check_interval=1s"  # a query, or a wait for a lock, whose connection we cut ends
+)
 
 
 class PostgresDatabase:
@@ -27,7 +32,7 @@ class PostgresDatabase:
         self._url = url
         self.pair_key = b""
         with failures_named():
-            self._pool = Pool(self._connect, _usable, warm=pool_min, most=pool_max)
+            self._pool = Pool(self._connect, _usable, warm=pool_min, most=pool_max, cut=_cut)
 
     def _connect(self) -> peewee.Database:
         return _connected(self._url, OPTIONS)
@@ -58,10 +63,11 @@ class PostgresDatabase:
             try:
                 if begin:
                     database.execute_sql(begin)
-                answer = work(Tx(database))
+                tx = Tx(database)
+                answer = work(tx)
                 if begin:
                     committing = writes
-                    database.execute_sql("COMMIT")
+                    tx.sql("COMMIT")
                 return answer
             except Exception as error:
                 lost = bool(database.connection().closed)
@@ -103,7 +109,7 @@ def _connected(url: str, options: str) -> peewee.Database:
         thread_safe=False,
         application_name="gochat",
         options=options,
-        connect_timeout=5,
+        connect_timeout=3,
         tcp_user_timeout=30_000,  # ms: a host that is cut off is not waited for longer than a call may take
     )
     database.connect()
@@ -122,6 +128,12 @@ def _usable(database: peewee.Database) -> bool:
     waiting = select.poll()
     waiting.register(connection.fileno(), select.POLLIN)
     return not waiting.poll(0)
+
+
+def _cut(database: peewee.Database) -> None:
+    """libpq waits for an answer as long as the host is there, however long its server is silent."""
+    with suppress(psycopg2.Error, OSError), socket.socket(fileno=os.dup(database.connection().fileno())) as shared:
+        shared.shutdown(socket.SHUT_RDWR)
 
 
 def _sqlstate(error: Exception) -> str:

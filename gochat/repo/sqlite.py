@@ -153,7 +153,7 @@ class SqliteDatabase:
             if not self._run(job, savepoints):
                 self._writer.execute_sql("ROLLBACK")
                 return False
-        self._writer.execute_sql("COMMIT")
+        Tx(self._writer).sql("COMMIT")
         return True
 
     def _run(self, job: _Job, savepoint: bool) -> bool:

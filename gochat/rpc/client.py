@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 3  # the specification, "并发处理"
 FIRST_BACKOFF = 0.1  # seconds; doubles, with jitter
+GONE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}  # the latter of calls that meet a server's stop
 OPTIONS = (
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -69,7 +70,7 @@ class NetworkChannel(UnaryChannel):
                 try:
                     return self._once(remote, request)
                 except grpc.RpcError as error:
-                    if error.code() is not grpc.StatusCode.UNAVAILABLE or attempt == attempts:
+                    if error.code() not in GONE or attempt == attempts:
                         raise _raised(error) from None
                     backoff = FIRST_BACKOFF * 2 ** (attempt - 1) * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
                     if backoff >= current().remaining():

@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
+from gochat import logs
 from gochat.context import LONGEST_DEADLINE, NOBODY, Call, Caller, entered
 from gochat.domain import ids
 from gochat.domain.access import Access, Rate
@@ -100,12 +101,12 @@ class Visit:
     def _admit(self, data: bytes, metadata: Any) -> None:
         call, rate, throttle = self.call, self._method.rule.rate, self._guard.throttle
         caller = _authenticate(self._guard.tokens, self._method.rule.access, metadata)
+        self.call = Call(caller, call.request_id, call.deadline, *_origin(caller, call.peer, self._headers))
         throttle.admit(rate, caller, call.peer)
         self._throttled = True
         self._request = _parse(self._method, data)
         if rate is Rate.SENDS:
             throttle.admit_sends(caller, len(self._request.messages))
-        self.call = Call(caller, call.request_id, call.deadline, *_origin(caller, call.peer, self._headers))
         self.welcome = True
 
     def run(self, call: Call) -> None:
@@ -126,10 +127,7 @@ class Visit:
         error, context, method = self._error, self._context, self._method
         if self._throttled:
             self._guard.throttle.done(method.rule.rate, self.call.peer, error)
-        if log.isEnabledFor(logging.DEBUG):
-            took = (time.monotonic() - self._started) * 1e3
-            with entered(self.call):
-                log.debug("%s %s %.1f ms", method.path, error.reason if error else "OK", took)
+        logs.call(method.path, error, self._started, self.call)
         # Trailing, not initial: metadata sent before the answer would switch off the client's retries.
         trailing: tuple[tuple[str, str | bytes], ...] = ((REQUEST_ID, self.call.request_id),)
         if error is None:

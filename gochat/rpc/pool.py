@@ -83,6 +83,8 @@ class CallPool(ThreadPoolExecutor):
             call.arrived = True
             if place := getattr(behaviour, "place", None):
                 queue(place)
+            elif getattr(behaviour, "inline", False):
+                answer(behaviour, call.take)
             else:
                 try:
                     super(CallPool, self).submit(answer, behaviour, call.take)

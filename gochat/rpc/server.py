@@ -9,13 +9,15 @@ from dataclasses import dataclass
 
 import grpc
 from google.protobuf.message import Message
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1.health import SERVICE_NAME as HEALTH
 from grpc_reflection.v1alpha import reflection
 
 from gochat.config import Config, Limits, parse_address
 from gochat.domain.access import Cost
 from gochat.rpc.bind import Method
 from gochat.rpc.guard import Guard
+from gochat.rpc.health import Health
 from gochat.rpc.pool import CallPool, Enqueue
 from gochat.rpc.tls import server_credentials
 
@@ -100,18 +102,16 @@ class RpcServer:
     """address: HOST:PORT with the port that is really listened on."""
 
     address: str
+    health: Health
     _server: grpc.Server
-    _health: health.HealthServicer
-    _services: tuple[str, ...]
 
     def start(self) -> None:
+        self.health.change(True)
         self._server.start()
-        for service in ("", *self._services):
-            self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
 
     def drain(self, grace: float) -> None:
         """Health off, new calls refused, running ones given so many seconds; returns when all is over."""
-        self._health.enter_graceful_shutdown()
+        self.health.end()
         self._server.stop(grace).wait()
 
 
@@ -154,11 +154,10 @@ def build(
     server.add_generic_rpc_handlers(
         [grpc.method_handlers_generic_handler(service, handlers) for service, handlers in by_service.items()]
     )
-    services = tuple(by_service)
-    health_servicer = health.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    health = Health(tuple(by_service))
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
     if reflect:
-        reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        reflection.enable_server_reflection((*by_service, HEALTH, reflection.SERVICE_NAME), server)
     listen = config.server.listen
     host, _ = parse_address("server.listen", listen)
     try:
@@ -168,4 +167,4 @@ def build(
             port = server.add_insecure_port(listen)
     except RuntimeError:
         raise ListenError(listen) from None
-    return RpcServer(f"{host}:{port}", server, health_servicer, services)
+    return RpcServer(f"{host}:{port}", health, server)

@@ -4,13 +4,12 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from gochat.api.common.v1 import common_pb2
 from gochat.api.store.v1 import store_pb2
-from tests.harness import Deployment, as_service
+from tests.harness import PROGRAM, Deployment, as_service
 
 Entry = dict[str, Any]
 SUMMARY = re.compile(
@@ -41,7 +40,7 @@ def begin_at(
 ) -> "subprocess.Popen[str]":
     env = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
     return subprocess.Popen(
-        [sys.executable, "-m", "gochat", "import", "--address", address, "--data", str(data), *map(str, arguments)],
+        [PROGRAM, "-m", "gochat", "import", "--address", address, "--data", str(data), *map(str, arguments)],
         env=env | ({"GOCHAT_REPO_ADDRESS": repo} if repo else {}),
         stdout=subprocess.PIPE,
         stderr=stderr,
@@ -51,7 +50,7 @@ def begin_at(
 
 def make_key(data: Path) -> None:
     """As `serve` does on its first start."""
-    command = [sys.executable, "-m", "gochat", "token", "--role", "service", "--data", str(data)]
+    command = [PROGRAM, "-m", "gochat", "token", "--role", "service", "--data", str(data)]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
 
 

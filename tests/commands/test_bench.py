@@ -5,7 +5,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +16,7 @@ import pytest
 from gochat.commands.bench.requests import RPCS
 from gochat.commands.bench.seed import PASSWORD, nickname, username
 from gochat.rpc.load import percentile
-from tests.harness import Deployment
+from tests.harness import PROGRAM, Deployment
 from tests.postgres import Postgres
 
 TINY = ("--users", "60", "--conversations", "40", "--messages", "1003", "--members", "10")
@@ -27,7 +26,7 @@ QUICK = ("--duration", "0.1", "--concurrency", "3")
 def bench(*arguments: str, temporary: Path, check: bool = True) -> "subprocess.CompletedProcess[str]":
     """temporary: where temporary files go; nothing may stay there."""
     run = subprocess.run(
-        [sys.executable, "-m", "gochat", "bench", *arguments],
+        [PROGRAM, "-m", "gochat", "bench", *arguments],
         env=os.environ | {"TMPDIR": str(temporary)},
         capture_output=True,
         text=True,
@@ -223,7 +222,7 @@ def test_a_database_of_somebody_else_is_not_touched(temporary: Path, tmp_path: P
 
 def test_ctrl_c_ends_it_and_all_that_it_started(temporary: Path) -> None:
     running = subprocess.Popen(
-        [sys.executable, "-m", "gochat", "bench", *TINY, "--duration", "60", "--target", "split"],
+        [PROGRAM, "-m", "gochat", "bench", *TINY, "--duration", "60", "--target", "split"],
         env=os.environ | {"TMPDIR": str(temporary)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -2,7 +2,6 @@
 
 import sqlite3
 import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,11 +10,11 @@ import pytest
 
 from gochat.api.logic.v1 import logic_pb2
 from gochat.repo.migrate import migrations
-from tests.harness import Deployment, as_service, fresh, refused
+from tests.harness import PROGRAM, Deployment, as_service, fresh, refused
 
 
 def gochat(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, "-m", "gochat", *arguments], capture_output=True, text=True, timeout=60)
+    return subprocess.run([PROGRAM, "-m", "gochat", *arguments], capture_output=True, text=True, timeout=60)
 
 
 def test_version() -> None:

@@ -11,15 +11,18 @@ from typing import Any
 import grpc
 import psycopg2
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gochat.api.common.v1 import common_pb2
 from gochat.api.logic.v1 import logic_pb2
+from gochat.app import LOGIC_SERVICES, REPO_SERVICES
 from gochat.repo.database import Tx
 from gochat.repo.postgres import PostgresDatabase
 from tests.harness import Deployment, Person, every_message, fresh, refused
 from tests.postgres import Postgres, running_postgres
 
 SENDERS = 8
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +56,32 @@ def again_and_again(call: Callable[[], Any]) -> Any:
             assert error.code() is grpc.StatusCode.UNAVAILABLE, f"{error.code()} {error.details()}"
             time.sleep(0.1)
     raise AssertionError("it stayed UNAVAILABLE")
+
+
+def until(holds: Callable[[], bool], seconds: float) -> None:
+    last = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < last, f"not within {seconds} s"
+        time.sleep(0.05)
+
+
+def health(app: Deployment) -> set[int]:
+    """What the processes say of all their services."""
+    return {status for process in app.processes for status in health_of(process.address)}
+
+
+def health_of(address: str) -> set[int]:
+    with grpc.insecure_channel(address) as channel:
+        check = health_pb2_grpc.HealthStub(channel).Check
+        statuses = set()
+        for service in (*LOGIC_SERVICES, *REPO_SERVICES, ""):
+            request = health_pb2.HealthCheckRequest(service=getattr(service, "full_name", ""))
+            try:
+                statuses.add(check(request, timeout=1).status)
+            except grpc.RpcError as error:
+                assert isinstance(error, grpc.Call)
+                assert error.code() is grpc.StatusCode.NOT_FOUND, "a half has half the services"
+    return statuses
 
 
 def history(person: Person, conversation_id: str) -> list[Any]:
@@ -179,3 +208,47 @@ def test_the_victim_of_a_deadlock_is_run_again(url: str) -> None:
             written.result(timeout=60)
     assert database.read(lambda tx: tx.rows("SELECT count FROM counters")) == [(2,), (2,)]
     database.close()
+
+
+def test_health_follows_the_database(app: Deployment, server: Postgres) -> None:
+    assert health(app) == {SERVING}
+    server.stop("immediate")
+    try:
+        until(lambda: health(app) == {NOT_SERVING}, 5.0)
+        assert [
+            app.run("health", "--address", process.address, check=False).returncode for process in app.processes
+        ] == [1] * len(app.processes)
+    finally:
+        server.start()
+    until(lambda: health(app) == {SERVING}, 5.0)
+
+
+def test_a_database_that_is_silent_holds_up_nobody_beyond_his_deadline(app: Deployment, server: Postgres) -> None:
+    person, friend = app.person(), app.create_user()
+    person.send(friend)
+    send = partial(
+        app.logic.SendMessage.future,
+        logic_pb2.SendMessageRequest(to_user_id=friend, content="x"),
+        metadata=person.metadata,
+    )
+    with server.frozen():
+        running = [send(timeout=2) for _ in range(100)]  # more than there are threads
+        until(lambda: health(app) == {NOT_SERVING}, 5.0)
+        assert {call.code() for call in running} == {grpc.StatusCode.DEADLINE_EXCEEDED}
+        for _ in range(5):
+            with refused("UNAVAILABLE"):
+                person.GetUserProfile()
+    until(lambda: health(app) == {SERVING}, 5.0)
+    again_and_again(partial(person.send, friend, "after"))
+
+
+def test_a_server_whose_database_is_silent_stops_within_its_grace(server: Postgres, tmp_path: Path) -> None:
+    own = Deployment(tmp_path, url=server.create_database(), env={"GOCHAT_SERVER_GRACE": "1"})
+    request = logic_pb2.GetUserProfileRequest(user_id=own.create_user())
+    with server.frozen():
+        running = own.logic.GetUserProfile.future(request, metadata=own.service, timeout=60)
+        time.sleep(0.5)  # it is with the server
+        started = time.monotonic()
+        assert own.stop() == [0]
+        assert time.monotonic() - started < 10, "not the half minute that a call may take"
+        assert running.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}

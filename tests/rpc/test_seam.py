@@ -5,7 +5,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,7 @@ from gochat.api.common.v1 import common_pb2
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.store.v1 import store_pb2
-from tests.harness import Deployment, Process, as_service, refused
+from tests.harness import PROGRAM, Deployment, Process, as_service, refused
 
 BODY = ("x-gochat-error-mode", "body")
 KEY = {"client_msg_id": "1"}
@@ -42,7 +41,7 @@ def serve(target: str, data: Path, listen: str = "127.0.0.1:0", **env: str) -> P
 def refused_start(*arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
     clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
     stopped = subprocess.run(
-        [sys.executable, "-m", "gochat", "serve", *arguments],
+        [PROGRAM, "-m", "gochat", "serve", *arguments],
         env=clean | env,
         capture_output=True,
         text=True,
@@ -160,7 +159,7 @@ def waiting(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     address, log = free_address(), tmp_path / "logic.log"
     with log.open("w") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gochat", "serve", "--data", str(tmp_path / "data"), "--listen", "127.0.0.1:0"],
+            [PROGRAM, "-m", "gochat", "serve", "--data", str(tmp_path / "data"), "--listen", "127.0.0.1:0"],
             env=os.environ | {"GOCHAT_REPO_ADDRESS": address},
             stdout=subprocess.PIPE,
             stderr=stderr,

@@ -5,7 +5,6 @@ import re
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from gochat.api.logic.v1 import logic_pb2
-from tests.harness import PASSWORD, Deployment, Process
+from tests.harness import PASSWORD, PROGRAM, Deployment, Process
 
 LOGIC = ("gochat.api.logic.v1.LogicService", "gochat.api.session.v1.SessionService")
 REPO = ("gochat.api.repo.v1.RepoService", "gochat.api.store.v1.StoreService")
@@ -36,7 +35,7 @@ def serve(*arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
     """Runs a server that is not to start."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
     return subprocess.run(
-        [sys.executable, "-m", "gochat", "serve", *arguments],
+        [PROGRAM, "-m", "gochat", "serve", *arguments],
         env=clean | env,
         capture_output=True,
         text=True,
@@ -106,7 +105,7 @@ def test_the_ready_line_says_where_and_what(app: Deployment) -> None:
 def test_stdout_has_the_ready_line_alone_and_stderr_the_log(tmp_path: Path, number: signal.Signals) -> None:
     clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
     process = subprocess.Popen(
-        [sys.executable, "-m", "gochat", "serve", "--data", str(tmp_path), "--listen", "127.0.0.1:0"],
+        [PROGRAM, "-m", "gochat", "serve", "--data", str(tmp_path), "--listen", "127.0.0.1:0"],
         env=clean | {"GOCHAT_LOG_LEVEL": "debug"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -119,8 +118,10 @@ def test_stdout_has_the_ready_line_alone_and_stderr_the_log(tmp_path: Path, numb
     process.send_signal(number)
     out, log = process.communicate(timeout=60)
     assert (process.returncode, ready[:16], out) == (0, "gochat ready on ", "")
-    assert all(re.match(r"\d{4}-\d\d-\d\d [\d:,]+ (DEBUG|INFO) \[\S+\] gochat\.", line) for line in log.splitlines())
-    assert "SendMessage NO_TOKEN" in log
+    assert all(
+        re.match(r"\d{4}-\d\d-\d\d [\d:,]+ (DEBUG|INFO|WARNING) \[\S+\] gochat\.", line) for line in log.splitlines()
+    )
+    assert re.search(r"gochat\.calls: /\S+/SendMessage UNAUTHENTICATED .*: NO_TOKEN$", log, re.MULTILINE)
     assert log.rstrip().endswith("stopped")
 
 

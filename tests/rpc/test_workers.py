@@ -5,7 +5,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ import pytest
 from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
 from gochat.api.session.v1 import session_pb2, session_pb2_grpc
 from gochat.rpc.server import ListenError, held
-from tests.harness import UNLIMITED, Deployment, Person, Process, as_service, every_message
+from tests.harness import PROGRAM, UNLIMITED, Deployment, Person, Process, as_service, children, every_message
 from tests.postgres import Postgres
 
 pytestmark = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="/proc tells which worker is which")
@@ -85,17 +84,6 @@ def sockets_of(pid: int) -> set[str]:
     return found
 
 
-def children(pid: int) -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
-                found.append(int(stat.parent.name))
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return found
-
-
 def workers(process: Process) -> set[int]:
     """The processes that listen for this parent."""
     there = listening(process.address)
@@ -133,7 +121,7 @@ def is_free(address: str) -> bool:
 def serve(*arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
     """Runs a server that is not to start."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
-    command = [sys.executable, "-m", "gochat", "serve", *arguments]
+    command = [PROGRAM, "-m", "gochat", "serve", *arguments]
     return subprocess.run(command, env=clean | env, capture_output=True, text=True, timeout=60)
 
 
@@ -161,7 +149,7 @@ def test_both_workers_serve(pair: Deployment) -> None:
             metadata = (*person.metadata, ("x-request-id", f"asks-{worker}"))
             answer = logic.GetUserProfile(logic_pb2.GetUserProfileRequest(), metadata=metadata, timeout=30)
             assert answer.profile.user_id == person.id
-        eventually(lambda worker=worker: f"DEBUG [asks-{worker}] gochat.rpc.guard: /gochat" in pair.logs())
+        eventually(lambda worker=worker: f"INFO [asks-{worker}] gochat.calls: /gochat" in pair.logs())
 
 
 def test_a_session_ended_through_one_worker_stops_working_on_the_other(pair: Deployment) -> None:
@@ -262,6 +250,18 @@ def test_a_killed_worker_fails_its_running_calls_alone_and_is_replaced(own: Depl
     log = own.logs()
     assert re.search(rf"worker \d \(process {killed}\) was ended by SIGKILL; worker \d starts anew in 0\.5 s", log)
     assert re.search(rf"worker \d \(process {fresh}\) ended with code 0; worker \d starts anew in 1 s", log)
+
+
+def test_a_worker_that_hangs_is_replaced(own: Deployment) -> None:
+    hung, spared = sorted(workers(own.processes[0]))
+    os.kill(hung, signal.SIGSTOP)
+    (fresh,) = eventually(lambda: workers(own.processes[0]) - {hung, spared}, seconds=60)
+    assert not Path(f"/proc/{hung}").exists()
+    assert re.search(rf"worker \d \(process {hung}\) was ended by SIGKILL", own.logs())
+    with connect_to(own, fresh) as channel:
+        request = logic_pb2.GetUserProfileRequest(user_id=own.create_user())
+        logic_pb2_grpc.LogicServiceStub(channel).GetUserProfile(request, metadata=own.service, timeout=30)
+    assert spared in workers(own.processes[0])
 
 
 def test_workers_end_with_a_killed_parent(own: Deployment) -> None:
