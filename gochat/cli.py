@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gochat import app, workers
-from gochat.commands import audit, bench, config_of, health, importer, key, migrate, token, users
+from gochat.commands import audit, bench, config_of, copy, health, importer, key, migrate, token, users
 from gochat.config import LONGEST_TTL, Config
 from gochat.context import current
 
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger().addHandler(logging.NullHandler())  # `serve` alone logs; the others say what is wrong once
     try:
         return int(parsed.run(parsed))
-    except (*app.STARTUP_ERRORS, workers.WorkerError) as error:
+    except (*app.STARTUP_ERRORS, copy.CopyError, workers.WorkerError) as error:
         print(f"gochat: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -168,8 +168,26 @@ def _parser() -> argparse.ArgumentParser:
 
     _command(commands, "migrate", migrate.run, "bring the database of a stopped server to this program's schema", here)
 
+    _add_copy(commands)
+
     _command(commands, "version", _version, "print the version")
     return parser
+
+
+def _add_copy(commands: Any) -> None:
+    moved = _command(
+        commands, "copy", copy.run, "copy the database of a stopped server into an empty one; repeated, it goes on"
+    )
+    for name, destination in (("from", "source"), ("to", "target")):
+        variable = f"GOCHAT_COPY_{name.upper()}"  # others can read a command line, and a password in it
+        moved.add_argument(
+            f"--{name}",
+            dest=destination,
+            default=os.environ.get(variable),
+            required=variable not in os.environ,
+            metavar="URL",
+            help=f"sqlite:///FILE or postgresql://user:password@host/name (default: {variable})",
+        )
 
 
 def _command(

@@ -25,6 +25,10 @@ Row = tuple[Any, ...]
 Work = Callable[["Tx"], T]
 
 
+class DatabaseInUseError(Exception):
+    """Another process has the database open; the message names it."""
+
+
 def is_lost(error: BaseException) -> bool:
     """Has the database itself failed us (unreachable, full, timed out), as against a query that is wrong?"""
     if not isinstance(error, (peewee.OperationalError, peewee.InterfaceError)):

@@ -1,6 +1,8 @@
 """PostgreSQL: a pool of connections to one server."""
 
+import re
 import select
+import time
 from collections.abc import Sequence
 
 import peewee
@@ -8,23 +10,32 @@ import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, parse_dsn
 
 from gochat.config import ConfigError
-from gochat.repo.database import Pool, T, Tx, Work, driver_error, failures_named, is_lost
+from gochat.errors import unavailable
+from gochat.repo.database import DatabaseInUseError, Pool, T, Tx, Work, driver_error, failures_named, is_lost
 
 ATTEMPTS = 3
 REPEATABLE = {"40001", "40P01"}  # serialization_failure, deadlock_detected: nothing was written
 OPTIONS = "-c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
+IN_USE = 0x676F63686175  # of an advisory lock: any number, but not that of migrate.py
+PATIENCE = 3.0  # seconds: PostgreSQL notices only after a while that who held the lock was killed
 
 
 class PostgresDatabase:
-    """url: postgresql://user:password@host:port/name, as libpq reads it."""
+    """url: postgresql://user:password@host:port/name, as libpq reads it.
 
-    def __init__(self, url: str, pool_min: int, pool_max: int) -> None:
+    Each connection holds a lock on the database: a shared one, or, alone, one that nobody else has with it.
+    """
+
+    def __init__(self, url: str, pool_min: int, pool_max: int, *, alone: bool = False) -> None:
+        """alone: one connection, without time limits. Raises ConfigError, ChatError, and alone DatabaseInUseError."""
         try:
             parse_dsn(url)
         except psycopg2.ProgrammingError:
             # Not told: libpq quotes what it does not understand, which may be the password.
             raise ConfigError("database.url: is no postgresql:// URL that libpq understands") from None
-        self._url = url
+        if not re.fullmatch(r"\w+://([^@/]*@)?[^@]*", url):  # half a password would be taken for the host, and quoted
+            raise ConfigError("database.url: in a user name or password write @ as %40 and / as %2F")
+        self._url, self._alone = url, alone
         self.pair_key = b""
         with failures_named():
             self._pool = Pool(self._connect, _usable, warm=pool_min, most=pool_max)
@@ -34,11 +45,16 @@ class PostgresDatabase:
             self._url,
             thread_safe=False,
             application_name="gochat",
-            options=OPTIONS,
+            options="" if self._alone else OPTIONS,
             connect_timeout=5,
             tcp_user_timeout=30_000,  # ms: a host that is cut off is not waited for longer than a call may take
         )
         database.connect()
+        if self._alone:
+            _lock_out_all(database)
+        elif not _locked(database, "pg_try_advisory_lock_shared"):
+            database.close()
+            raise unavailable("the database is in use by gochat copy")
         return database
 
     def read(self, work: Work[T], *, one_statement: bool = False, quick: bool = False) -> T:
@@ -89,6 +105,20 @@ class PostgresDatabase:
 
 class _Again(peewee.OperationalError):
     """The transaction was taken back by no fault of its own and may be run again."""
+
+
+def _lock_out_all(database: peewee.Database) -> None:
+    """Raises DatabaseInUseError. Asks again and again: one who waits for a lock keeps out those who would share it."""
+    until = time.monotonic() + PATIENCE
+    while not _locked(database, "pg_try_advisory_lock"):
+        if time.monotonic() > until:
+            database.close()
+            raise DatabaseInUseError("the database is in use by another gochat process")
+        time.sleep(0.1)
+
+
+def _locked(database: peewee.Database, function: str) -> bool:
+    return bool(database.execute_sql(f"SELECT {function}({IN_USE})").fetchone()[0])
 
 
 def _usable(database: peewee.Database) -> bool:

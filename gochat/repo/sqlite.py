@@ -12,13 +12,9 @@ import peewee
 
 from gochat.context import current, entered
 from gochat.errors import ChatError, deadline_exceeded
-from gochat.repo.database import Pool, T, Tx, Work, failures_named
+from gochat.repo.database import DatabaseInUseError, Pool, T, Tx, Work, failures_named
 
 READERS = 8  # more find no more of the interpreter's time
-
-
-class DatabaseInUseError(Exception):
-    """Another process has the database open; the message names it."""
 
 
 class _Job:
