@@ -14,14 +14,16 @@ PAUSE = 5.0  # seconds between two lines of progress where no terminal is
 
 def run(arguments: Namespace) -> int:
     started = time.monotonic()
-    copied = copy(arguments.source, arguments.target, _Progress())
+    copied, findings = copy(arguments.source, arguments.target, _Progress())
     show_progress("", 0)
     seconds = time.monotonic() - started
     for one in copied:
         print(f"{one.table:<16}{one.rows:>12,} rows  {one.checksum}")
     rows = sum(one.rows for one in copied)
     print(f"copied {rows:,} rows, the same in both; {seconds:.1f} s")
-    return 0
+    for finding in findings:  # that --from has too: both are the same
+        print(finding)
+    return int(bool(findings))
 
 
 class _Progress:

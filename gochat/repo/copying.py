@@ -23,6 +23,7 @@ import psycopg2
 from gochat.config import ConfigError
 from gochat.errors import ChatError
 from gochat.repo import models
+from gochat.repo.check import findings
 from gochat.repo.database import Database, DatabaseInUseError, Row, Tx, marks
 from gochat.repo.migrate import UNFINISHED, MigrationError, check_current, migrate, tables
 from gochat.repo.postgres import PostgresDatabase
@@ -78,28 +79,14 @@ def _table(model: type[peewee.Model]) -> Table:
     )
 
 
-# What others refer to comes before them.
-TABLES = tuple(
-    map(
-        _table,
-        (
-            models.Secret,
-            models.User,
-            models.Session,
-            models.EndedSession,
-            models.Conversation,
-            models.Member,
-            models.RemovedMember,
-            models.Send,
-            models.Message,
-            models.AuditEvent,
-        ),
-    )
-)
+TABLES = tuple(map(_table, models.ALL))
 
 
-def copy(source_url: str, target_url: str, show: Show) -> list[Copied]:
-    """Copies, or goes on with it, and compares both. Raises CopyError."""
+def copy(source_url: str, target_url: str, show: Show) -> tuple[list[Copied], list[str]]:
+    """Copies, or goes on with it, and compares both. Returns the tables, and what `gochat check` finds in the copy.
+
+    Raises CopyError.
+    """
     with _opened(_FROM, source_url) as source:
         with _named(_FROM):
             check_current(source, _dialect(source))
@@ -112,8 +99,7 @@ def copy(source_url: str, target_url: str, show: Show) -> list[Copied]:
             _copy_rows(source, target, place, partial(show, "copied", sum(counts)))
             copied = _compared(source, target, partial(show, "compared", 2 * sum(counts)))
             with _named(_TO):
-                target.write(_finish)
-            return copied
+                return copied, target.write(_finish)
 
 
 @contextmanager
@@ -217,10 +203,12 @@ def _mark(state: str, tx: Tx) -> Place:
     return place
 
 
-def _finish(tx: Tx) -> None:
+def _finish(tx: Tx) -> list[str]:
+    found = list(findings(tx))
     tx.sql(f"DROP TABLE {UNFINISHED}")
     if tx.postgres:
         tx.sql("ANALYZE")  # as autovacuum would in time
+    return found
 
 
 def _copy_rows(source: Database, target: Database, place: Place, show: Callable[[int], None]) -> None:

@@ -16,6 +16,7 @@ from gochat.repo.database import Database, Tx
 
 LOCK = 0x676F63686174  # "gochat": any number, but always this one
 UNFINISHED = "copy_progress"  # the table that copying.py has in its target until the copy is complete
+_OBJECT = re.compile(r"^(?:CREATE|DROP) (?:UNIQUE |VIRTUAL )?(TABLE|INDEX|TRIGGER|VIEW|FUNCTION) (\w+)", re.MULTILINE)
 _NAME = re.compile(r"(\d{4})_([a-z0-9_]+)(?:\.(sqlite|postgres))?\.sql")
 
 
@@ -63,6 +64,17 @@ def tables(tx: Tx) -> set[str]:
         else "SELECT name FROM sqlite_schema WHERE type = 'table'"
     )
     return {name for (name,) in tx.rows(named)}
+
+
+def objects(applied: list[Migration]) -> list[tuple[str, str]]:
+    """(kind, name) of all that these migrations leave behind. kind: table, index, trigger, view or function."""
+    made: dict[str, str] = {}
+    for match in (match for migration in applied for match in _OBJECT.finditer(migration.text)):
+        if match[0].startswith("CREATE"):
+            made[match[2]] = match[1].lower()
+        else:
+            del made[match[2]]
+    return [(kind, name) for name, kind in made.items()]
 
 
 def migrate(database: Database, dialect: str) -> list[Migration]:

@@ -136,3 +136,7 @@ class AuditEvent(Model):
 
     class Meta:
         table_name = "audit_log"
+
+
+# What others refer to comes before them.
+ALL = (User, Session, EndedSession, Conversation, Member, RemovedMember, Send, Message, Secret, AuditEvent)

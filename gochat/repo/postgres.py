@@ -3,7 +3,8 @@
 import re
 import select
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import peewee
 import psycopg2
@@ -15,6 +16,7 @@ from gochat.repo.database import DatabaseInUseError, Pool, T, Tx, Work, driver_e
 
 ATTEMPTS = 3
 REPEATABLE = {"40001", "40P01"}  # serialization_failure, deadlock_detected: nothing was written
+READ_ONLY = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 OPTIONS = "-c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
 IN_USE = 0x676F63686175  # of an advisory lock: any number, but not that of migrate.py
 PATIENCE = 3.0  # seconds: PostgreSQL notices only after a while that who held the lock was killed
@@ -27,29 +29,15 @@ class PostgresDatabase:
     """
 
     def __init__(self, url: str, pool_min: int, pool_max: int, *, alone: bool = False) -> None:
-        """alone: one connection, without time limits. Raises ConfigError, ChatError, and alone DatabaseInUseError."""
-        try:
-            parse_dsn(url)
-        except psycopg2.ProgrammingError:
-            # Not told: libpq quotes what it does not understand, which may be the password.
-            raise ConfigError("database.url: is no postgresql:// URL that libpq understands") from None
-        if not re.fullmatch(r"\w+://([^@/]*@)?[^@]*", url):  # half a password would be taken for the host, and quoted
-            raise ConfigError("database.url: in a user name or password write @ as %40 and / as %2F")
+        """alone: without time limits. Raises ConfigError, ChatError, and alone DatabaseInUseError."""
+        _must_be_understood(url)
         self._url, self._alone = url, alone
         self.pair_key = b""
         with failures_named():
             self._pool = Pool(self._connect, _usable, warm=pool_min, most=pool_max)
 
     def _connect(self) -> peewee.Database:
-        database = peewee.PostgresqlDatabase(
-            self._url,
-            thread_safe=False,
-            application_name="gochat",
-            options="" if self._alone else OPTIONS,
-            connect_timeout=5,
-            tcp_user_timeout=30_000,  # ms: a host that is cut off is not waited for longer than a call may take
-        )
-        database.connect()
+        database = _connected(self._url, "" if self._alone else OPTIONS)
         if self._alone:
             _lock_out_all(database)
         elif not _locked(database, "pg_try_advisory_lock_shared"):
@@ -58,9 +46,7 @@ class PostgresDatabase:
         return database
 
     def read(self, work: Work[T], *, one_statement: bool = False, quick: bool = False) -> T:
-        return self._transact(
-            "" if one_statement or quick else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", work, False
-        )
+        return self._transact("" if one_statement or quick else READ_ONLY, work, False)
 
     def write(self, work: Work[T], *, one_statement: bool = False) -> T:
         # READ COMMITTED: a statement that waited for a row's lock sees what the lock's holder committed.
@@ -101,6 +87,42 @@ class PostgresDatabase:
 
     def close(self) -> None:
         self._pool.close()
+
+
+@contextmanager
+def postgres_snapshot(url: str) -> Iterator[Tx]:
+    """One state of the database, for as long as it is read."""
+    _must_be_understood(url)
+    with failures_named():
+        database = _connected(url, "")
+        try:
+            database.execute_sql(READ_ONLY)
+            yield Tx(database)
+        finally:
+            database.connection().close()
+
+
+def _must_be_understood(url: str) -> None:
+    try:
+        parse_dsn(url)
+    except psycopg2.ProgrammingError:
+        # Not told: libpq quotes what it does not understand, which may be the password.
+        raise ConfigError("database.url: is no postgresql:// URL that libpq understands") from None
+    if not re.fullmatch(r"\w+://([^@/]*@)?[^@]*", url):  # libpq would take half a password for the host, and quote it
+        raise ConfigError("database.url: in a user name or password write @ as %40 and / as %2F")
+
+
+def _connected(url: str, options: str) -> peewee.Database:
+    database = peewee.PostgresqlDatabase(
+        url,
+        thread_safe=False,
+        application_name="gochat",
+        options=options,
+        connect_timeout=5,
+        tcp_user_timeout=30_000,  # ms: a host that is cut off is not waited for longer than a call may take
+    )
+    database.connect()
+    return database
 
 
 class _Again(peewee.OperationalError):
