@@ -204,11 +204,10 @@ def _mark(state: str, tx: Tx) -> Place:
 
 
 def _finish(tx: Tx) -> list[str]:
-    found = list(findings(tx))
-    tx.sql(f"DROP TABLE {UNFINISHED}")
     if tx.postgres:
         tx.sql("ANALYZE")  # as autovacuum would in time
-    return found
+    tx.sql(f"DROP TABLE {UNFINISHED}")
+    return list(findings(tx))
 
 
 def _copy_rows(source: Database, target: Database, place: Place, show: Callable[[int], None]) -> None:
