@@ -19,7 +19,7 @@ REPEATABLE = {"40001", "40P01"}  # serialization_failure, deadlock_detected: not
 READ_ONLY = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 OPTIONS = "-c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
 IN_USE = 0x676F63686175  # of an advisory lock: any number, but not that of migrate.py
-PATIENCE = 3.0  # seconds: PostgreSQL notices only after a while that who held the lock was killed
+PATIENCE = 3.0  # seconds: PostgreSQL takes a moment to notice that who held the lock is gone
 
 
 class PostgresDatabase:
@@ -38,12 +38,12 @@ class PostgresDatabase:
 
     def _connect(self) -> peewee.Database:
         database = _connected(self._url, "" if self._alone else OPTIONS)
+        if _locked(database, alone=self._alone):
+            return database
+        database.close()
         if self._alone:
-            _lock_out_all(database)
-        elif not _locked(database, "pg_try_advisory_lock_shared"):
-            database.close()
-            raise unavailable("the database is in use by gochat copy")
-        return database
+            raise DatabaseInUseError("the database is in use by another gochat process")
+        raise unavailable("the database is in use by gochat copy")
 
     def read(self, work: Work[T], *, one_statement: bool = False, quick: bool = False) -> T:
         return self._transact("" if one_statement or quick else READ_ONLY, work, False)
@@ -129,18 +129,15 @@ class _Again(peewee.OperationalError):
     """The transaction was taken back by no fault of its own and may be run again."""
 
 
-def _lock_out_all(database: peewee.Database) -> None:
-    """Raises DatabaseInUseError. Asks again and again: one who waits for a lock keeps out those who would share it."""
+def _locked(database: peewee.Database, *, alone: bool) -> bool:
+    """Asks again and again, and does not wait in line: who waits to be alone keeps out those who would share."""
+    lock = f"SELECT pg_try_advisory_lock{'' if alone else '_shared'}({IN_USE})"
     until = time.monotonic() + PATIENCE
-    while not _locked(database, "pg_try_advisory_lock"):
+    while not database.execute_sql(lock).fetchone()[0]:
         if time.monotonic() > until:
-            database.close()
-            raise DatabaseInUseError("the database is in use by another gochat process")
-        time.sleep(0.1)
-
-
-def _locked(database: peewee.Database, function: str) -> bool:
-    return bool(database.execute_sql(f"SELECT {function}({IN_USE})").fetchone()[0])
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def _usable(database: peewee.Database) -> bool:
