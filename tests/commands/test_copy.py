@@ -1,6 +1,8 @@
 """gochat copy, from server to server: what clients knew before holds afterwards. And what it refuses."""
 
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,7 @@ from tests.commands.copying import TABLES, copied, opened, refused, rows_of
 from tests.harness import PASSWORD, Deployment, Person, as_service, every_message, fresh
 from tests.harness import refused as refused_call
 from tests.postgres import Postgres
+from tests.test_readme import blocks
 
 TRICKY = [
     "tab\tnewline\nreturn\r\nend",
@@ -178,6 +181,16 @@ def test_an_empty_database_and_one_that_migrate_made(new_url: NewUrl) -> None:
     assert rows_of(target) == rows_of(source)
     copied(target, third)
     assert rows_of(third) == rows_of(source)
+
+
+def test_the_readme_pasted(new_url: NewUrl, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    source, target = f"sqlite:///{tmp_path}/data/gochat.db", new_url("postgres")
+    made(source)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    pasted = blocks("moving").replace("postgresql://user:password@host/name", target)
+    subprocess.run(["bash", "-euo", "pipefail", "-c", pasted], cwd=tmp_path, check=True, timeout=60)
+    assert rows_of(target) == rows_of(source)
 
 
 def test_urls_from_the_environment(new_url: NewUrl) -> None:
