@@ -130,8 +130,8 @@ def _file(url: str) -> Path | None:
 
 def _same_file(one: str, other: str) -> bool:
     """On SQLite: the lock of a database is no obstacle to one who comes by another name of the file."""
-    files = _file(one), _file(other)
-    return all(path and path.exists() for path in files) and files[0].samefile(files[1])  # type: ignore[union-attr,arg-type]
+    files = [path for path in (_file(one), _file(other)) if path and path.exists()]
+    return len(files) == 2 and files[0].samefile(files[1])
 
 
 def _dialect(database: Database) -> str:
@@ -154,12 +154,10 @@ def _state(tx: Tx) -> tuple[list[int], str]:
     of the sums of all numbers (times, sequence numbers, states), and of the keys."""
     told = []
     for table in TABLES:
-        sums = [
-            f"coalesce(sum({name} & {0xFFFFFFFF}), 0)" for name in table.numbers
-        ]  # whole ones may overflow SQLite's
-        told.append(
-            [int(number) for number in tx.rows(f"SELECT {', '.join(['count(*)', *sums])} FROM {table.name}")[0]]
-        )
+        # Of the lower half of each: SQLite's sum of whole ones may overflow.
+        sums = "".join(f", coalesce(sum({name} & {0xFFFFFFFF}), 0)" for name in table.numbers)
+        (row,) = tx.rows(f"SELECT count(*){sums} FROM {table.name}")
+        told.append([int(number) for number in row])
     secrets = sorted(tx.rows("SELECT name, value FROM secrets"))
     digest = hashlib.sha256(json.dumps([TABLES, told, secrets], default=vars).encode()).hexdigest()
     return [numbers[0] for numbers in told], digest

@@ -33,6 +33,7 @@ def test_version() -> None:
         ["user", "list"],
         ["user", "disable"],
         ["migrate"],
+        ["copy"],
         ["health"],
         ["import"],
     ],
