@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gochat import app, logs, workers
-from gochat.commands import audit, backup, bench, check, config_of, health, importer, key, migrate, token, users
+from gochat.commands import audit, backup, bench, check, config_of, copy, health, importer, key, migrate, token, users
 from gochat.config import LONGEST_TTL, Config
 from gochat.repo.backup import BackupError
 
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger().addHandler(logging.NullHandler())  # `serve` alone logs; the others say what is wrong once
     try:
         return int(parsed.run(parsed))
-    except (*app.STARTUP_ERRORS, workers.WorkerError, BackupError) as error:
+    except (*app.STARTUP_ERRORS, workers.WorkerError, BackupError, copy.CopyError) as error:
         print(f"gochat: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -169,6 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     measured.add_argument("--json", action="store_true", help="one JSON object")
 
     _upkeep(commands, here)
+    _copy(commands)
     _command(commands, "version", _version, "print the version")
     return parser
 
@@ -183,6 +184,22 @@ def _upkeep(commands: Any, here: argparse.ArgumentParser) -> None:
         ("restore", backup.run_restore, "make such a file the database of a stopped server that has none"),
     ):
         _command(commands, name, run, help_text, here).add_argument("file", type=Path, metavar="FILE")
+
+
+def _copy(commands: Any) -> None:
+    moved = _command(
+        commands, "copy", copy.run, "copy the database of a stopped server into an empty one; repeated, it goes on"
+    )
+    for name, destination in (("from", "source"), ("to", "target")):
+        variable = f"GOCHAT_COPY_{name.upper()}"  # others can read a command line, and a password in it
+        moved.add_argument(
+            f"--{name}",
+            dest=destination,
+            default=os.environ.get(variable),
+            required=variable not in os.environ,
+            metavar="URL",
+            help=f"sqlite:///FILE or postgresql://user:password@host/name (default: {variable})",
+        )
 
 
 def _command(

@@ -1,6 +1,8 @@
 """The commands that are not `serve`, a file each: `run(arguments)` -> exit code. Each is a client of the running
 server, or of repo/ where the server must be stopped."""
 
+import shutil
+import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -46,3 +48,11 @@ def nameless_connection(
         raise ConfigError(f"{address}: {SEAM_FAILURES[error.reason]}") from None
     finally:
         channel.close()
+
+
+def show_progress(text: str, share: float) -> None:
+    """One line of progress, over the one before, for who watches; a {} in it becomes the bar."""
+    if sys.stderr.isatty():
+        width = min(40, shutil.get_terminal_size().columns - len(text) - 1)
+        filled = round(width * share)
+        print(f"\r\x1b[K{text.format('#' * filled + '-' * (width - filled))}", end="", file=sys.stderr, flush=True)

@@ -8,7 +8,6 @@ nothing: users and groups are found again by their names, and each line has a cl
 import hashlib
 import json
 import secrets
-import shutil
 import sys
 import threading
 import time
@@ -29,7 +28,7 @@ from gochat.api.message.v1 import message_pb2
 from gochat.api.message.v1.message_pb2_grpc import MessageServiceStub
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
-from gochat.commands import config_of, connection
+from gochat.commands import config_of, connection, show_progress
 from gochat.domain import limits
 from gochat.domain.text import folded
 from gochat.errors import ChatError, duplicate
@@ -284,12 +283,12 @@ class Replay:
                 finished, pending = wait(pending, TICK, FIRST_EXCEPTION)
                 for future in finished:
                     future.result()
-                _show(f"{what} {{}} {done()} of {total}", done() / total)
+                show_progress(f"{what} {{}} {done()} of {total}", done() / total)
         finally:
             if pending:
                 self._stopped.set()
             pool.shutdown(cancel_futures=True)
-            _show("", 0)
+            show_progress("", 0)
 
 
 def _batches(messages: Iterable[tuple[Line, logic_pb2.SendMessageRequest]]) -> Iterator[Batch]:
@@ -323,11 +322,3 @@ def _told_of(source: str) -> Iterator[None]:
         yield
     except ChatError as error:
         raise replace(error, message=f"{source}: {error.message}") from None
-
-
-def _show(text: str, share: float) -> None:
-    """One line of progress, over the one before, for who watches; a {} in it becomes the bar."""
-    if sys.stderr.isatty():
-        width = min(40, shutil.get_terminal_size().columns - len(text) - 1)
-        filled = round(width * share)
-        print(f"\r\x1b[K{text.format('#' * filled + '-' * (width - filled))}", end="", file=sys.stderr, flush=True)

@@ -30,6 +30,10 @@ Work = Callable[["Tx"], T]
 Enqueue = Callable[[Call, Callable[[Call], None], Callable[[Exception | None], None]], None]
 
 
+class DatabaseInUseError(Exception):
+    """Another process has the database open; the message names it."""
+
+
 def is_lost(error: BaseException) -> bool:
     """Has the database itself failed us (unreachable, full, timed out), as against a query that is wrong?"""
     if not isinstance(error, (peewee.OperationalError, peewee.InterfaceError)):

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from gochat.config import Config
 from gochat.domain import ids
-from gochat.repo.database import Tx
-from gochat.repo.migrate import MigrationError, migrate
+from gochat.repo.database import DatabaseInUseError, Tx
+from gochat.repo.migrate import UNFINISHED, MigrationError, migrate, tables
 from gochat.repo.postgres import PostgresDatabase, postgres_snapshot
-from gochat.repo.sqlite import DatabaseInUseError, SqliteDatabase, sqlite_snapshot
+from gochat.repo.sqlite import SqliteDatabase, sqlite_snapshot
 
 __all__ = ["DatabaseInUseError", "MigrationError", "open_database", "snapshot", "sqlite_file"]
 
@@ -33,6 +33,8 @@ def open_database(config: Config) -> PostgresDatabase | SqliteDatabase:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         dialect, database = "sqlite", SqliteDatabase(path)
     try:
+        if UNFINISHED in database.read(tables):
+            raise MigrationError("the database holds a copy that is not complete: run that gochat copy again")
         for migration in migrate(database, dialect):
             log.info("applied migration %04d_%s", migration.version, migration.name)
         database.pair_key = database.write(_pair_key)

@@ -15,6 +15,7 @@ from gochat.domain.ids import now_ms
 from gochat.repo.database import Database, Tx
 
 LOCK = 0x676F63686174  # "gochat": any number, but always this one
+UNFINISHED = "copy_progress"  # the table that copying.py has in its target until the copy is complete
 _OBJECT = re.compile(r"^(?:CREATE|DROP) (?:UNIQUE |VIRTUAL )?(TABLE|INDEX|TRIGGER|VIEW|FUNCTION) (\w+)", re.MULTILINE)
 _NAME = re.compile(r"(\d{4})_([a-z0-9_]+)(?:\.(sqlite|postgres))?\.sql")
 
@@ -55,6 +56,16 @@ def migrations(dialect: str) -> list[Migration]:
     return found
 
 
+def tables(tx: Tx) -> set[str]:
+    """Their names."""
+    named = (
+        "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
+        if tx.postgres
+        else "SELECT name FROM sqlite_schema WHERE type = 'table'"
+    )
+    return {name for (name,) in tx.rows(named)}
+
+
 def objects(applied: list[Migration]) -> list[tuple[str, str]]:
     """(kind, name) of all that these migrations leave behind. kind: table, index, trigger, view or function."""
     made: dict[str, str] = {}
@@ -74,6 +85,20 @@ def migrate(database: Database, dialect: str) -> list[Migration]:
         if database.write(partial(_apply, migration=migration, known=known, dialect=dialect)):
             applied.append(migration)
     return applied
+
+
+def check_current(database: Database, dialect: str) -> None:
+    """Raises MigrationError where the database is not at this program's schema, or not whole."""
+    there = database.read(tables)
+    if "schema_migrations" not in there:
+        raise MigrationError("this is no GoChat database")
+    if UNFINISHED in there:
+        raise MigrationError("the database holds a copy that is not complete: run that gochat copy again")
+    known = migrations(dialect)[-1].version
+    ((version,),) = database.read(lambda tx: tx.rows("SELECT max(version) FROM schema_migrations"))
+    if version != known:
+        way = "run `gochat migrate` first" if (version or 0) < known else "run a newer one"
+        raise MigrationError(f"the database has schema version {version}, this program's is {known}: {way}")
 
 
 def _apply(tx: Tx, migration: Migration, known: list[Migration], dialect: str) -> bool:

@@ -143,4 +143,5 @@ class AuditEvent(Model):
         table_name = "audit_log"
 
 
+# What others refer to comes before them.
 ALL = (User, Session, EndedSession, Conversation, Member, RemovedMember, Send, Message, Secret, AuditEvent)

@@ -1,8 +1,10 @@
 """PostgreSQL: a pool of connections to one server."""
 
 import os
+import re
 import select
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -11,7 +13,8 @@ import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, parse_dsn
 
 from gochat.config import ConfigError
-from gochat.repo.database import Pool, T, Tx, Work, driver_error, failures_named, is_lost
+from gochat.errors import unavailable
+from gochat.repo.database import DatabaseInUseError, Pool, T, Tx, Work, driver_error, failures_named, is_lost
 
 ATTEMPTS = 3
 REPEATABLE = {"40001", "40P01"}  # serialization_failure, deadlock_detected: nothing was written
@@ -20,22 +23,34 @@ OPTIONS = (
     "-c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
     " -c client_connection_check_interval=1s"  # a query, or a wait for a lock, whose connection we cut ends
 )
+IN_USE = 0x676F63686175  # of an advisory lock: any number, but not that of migrate.py
+PATIENCE = 3.0  # seconds: PostgreSQL takes a moment to notice that who held the lock is gone
 
 
 class PostgresDatabase:
-    """url: postgresql://user:password@host:port/name, as libpq reads it."""
+    """url: postgresql://user:password@host:port/name, as libpq reads it.
+
+    Each connection holds a lock on the database: a shared one, or, alone, one that nobody else has with it.
+    """
 
     enqueue = None
 
-    def __init__(self, url: str, pool_min: int, pool_max: int) -> None:
+    def __init__(self, url: str, pool_min: int, pool_max: int, *, alone: bool = False) -> None:
+        """alone: without time limits. Raises ConfigError, ChatError, and alone DatabaseInUseError."""
         _must_be_understood(url)
-        self._url = url
+        self._url, self._alone = url, alone
         self.pair_key = b""
         with failures_named():
             self._pool = Pool(self._connect, _usable, warm=pool_min, most=pool_max, cut=_cut)
 
     def _connect(self) -> peewee.Database:
-        return _connected(self._url, OPTIONS)
+        database = _connected(self._url, "" if self._alone else OPTIONS)
+        if _locked(database, alone=self._alone):
+            return database
+        database.close()
+        if self._alone:
+            raise DatabaseInUseError("the database is in use by another gochat process")
+        raise unavailable("the database is in use by gochat copy")
 
     def read(self, work: Work[T], *, one_statement: bool = False) -> T:
         return self._transact("" if one_statement else READ_ONLY, work, False)
@@ -101,6 +116,8 @@ def _must_be_understood(url: str) -> None:
     except psycopg2.ProgrammingError:
         # Not told: libpq quotes what it does not understand, which may be the password.
         raise ConfigError("database.url: is no postgresql:// URL that libpq understands") from None
+    if not re.fullmatch(r"\w+://([^@/]*@)?[^@]*", url):  # libpq would take half a password for the host, and quote it
+        raise ConfigError("database.url: in a user name or password write @ as %40 and / as %2F")
 
 
 def _connected(url: str, options: str) -> peewee.Database:
@@ -118,6 +135,17 @@ def _connected(url: str, options: str) -> peewee.Database:
 
 class _Again(peewee.OperationalError):
     """The transaction was taken back by no fault of its own and may be run again."""
+
+
+def _locked(database: peewee.Database, *, alone: bool) -> bool:
+    """Asks again and again, and does not wait in line: who waits to be alone keeps out those who would share."""
+    lock = f"SELECT pg_try_advisory_lock{'' if alone else '_shared'}({IN_USE})"
+    until = time.monotonic() + PATIENCE
+    while not database.execute_sql(lock).fetchone()[0]:
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def _usable(database: peewee.Database) -> bool:

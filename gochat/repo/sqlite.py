@@ -18,7 +18,7 @@ import peewee
 from gochat.config import ConfigError
 from gochat.context import Call, TooLongError, current, entered
 from gochat.errors import ChatError, deadline_exceeded
-from gochat.repo.database import Pool, T, Tx, Work, driver_error, failures_named
+from gochat.repo.database import DatabaseInUseError, Pool, T, Tx, Work, driver_error, failures_named
 
 READERS = 8  # more find no more of the interpreter's time
 LARGEST_BATCH = 500  # jobs
@@ -26,10 +26,6 @@ AT_ONCE = 0.002  # seconds that a statement takes at most which is run at once
 STEPS = 10_000  # of SQLite's virtual machine, after which it is asked how long a statement has taken
 
 log = logging.getLogger(__name__)
-
-
-class DatabaseInUseError(Exception):
-    """Another process has the database open; the message names it."""
 
 
 @dataclass(slots=True)

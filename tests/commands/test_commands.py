@@ -35,6 +35,7 @@ def test_version() -> None:
         ["check"],
         ["backup"],
         ["restore"],
+        ["copy"],
         ["health"],
         ["import"],
     ],

@@ -1,7 +1,6 @@
 """gochat import, on real logs. What is expected is counted from the files here, never by the importer's own code."""
 
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -39,18 +38,6 @@ class Real:
         """(id, lines) of every room and every pair."""
         rooms = [(self.room_ids[name], entries) for name, entries in self.rooms.items()]
         return rooms + [(self.pair_ids[pair], entries) for pair, entries in self.pairs.items()]
-
-
-@pytest.fixture(scope="module")
-def logs() -> tuple[Path, Path]:
-    """The real logs lie beside the project, not in it."""
-    folder = Path(os.environ.get("GOCHAT_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
-    files = folder / "rooms.jsonl", folder / "dialogues.jsonl"
-    if not all(file.is_file() for file in files):
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"the real logs must be tested under CI, and are not in {folder}; set GOCHAT_TEST_DATA")
-        pytest.skip(f"no real logs to test with in {folder}; GOCHAT_TEST_DATA may name another folder")
-    return files
 
 
 @pytest.fixture(scope="module", params=["sqlite-colocated", "postgres-split"])

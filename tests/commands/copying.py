@@ -1,0 +1,85 @@
+"""What the tests of gochat copy share: running it, and reading both databases without GoChat's own code."""
+
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import psycopg2
+
+Rows = dict[str, list[tuple[Any, ...]]]
+PROGRESS = re.compile(r"(copied|compared) [\d,]+ of [\d,]+ rows\n")
+TABLES = {
+    "users",
+    "sessions",
+    "ended_sessions",
+    "conversations",
+    "members",
+    "removed_members",
+    "sends",
+    "messages",
+    "secrets",
+    "audit_log",
+}
+
+
+def begin(source: str, target: str, **env: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "gochat", "copy", *(["--from", source] if source else []), "--to", target],
+        env={key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")} | env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def copied(source: str, target: str, **env: str) -> list[str]:
+    """Copies to the end; returns the lines that it tells."""
+    process = begin(source, target, **env)
+    out, err = process.communicate(timeout=300)
+    assert (process.returncode, PROGRESS.sub("", err)) == (0, ""), out + err
+    return out.splitlines()
+
+
+def refused(source: str, target: str) -> str:
+    """Tries to copy; returns why not."""
+    process = begin(source, target)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, ""), err
+    assert err.startswith("gochat: "), err
+    assert err.count("\n") == 1, err
+    return err.removeprefix("gochat: ").rstrip("\n")
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Any]:
+    """A DB-API cursor, whose changes are committed at the end."""
+    connection: Any
+    if url.startswith("postgresql"):
+        connection = psycopg2.connect(url)
+    else:
+        connection = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=30)
+    with closing(connection):
+        yield connection.cursor()
+        connection.commit()
+
+
+def rows_of(url: str) -> Rows:
+    """Every row of every table that is not an index."""
+    found: Rows = {}
+    with opened(url) as cursor:
+        cursor.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+            if url.startswith("postgresql")
+            else "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'user_search%'"
+        )
+        for table in sorted(name for (name,) in cursor.fetchall() if name != "schema_migrations"):
+            cursor.execute(f"SELECT * FROM {table} LIMIT 0")
+            columns = ", ".join(sorted(column[0] for column in cursor.description))
+            cursor.execute(f"SELECT {columns} FROM {table}")
+            found[table] = sorted(tuple(row) for row in cursor.fetchall())
+    return found

@@ -1,0 +1,325 @@
+"""gochat copy, from server to server: what clients knew before holds afterwards. And what it refuses."""
+
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psycopg2
+import pytest
+
+from gochat.config import Config, Database
+from gochat.repo.engine import open_database
+from gochat.repo.postgres import PostgresDatabase
+from tests.commands.copying import TABLES, copied, opened, refused, rows_of
+from tests.harness import PASSWORD, Deployment, Person, as_service, every_message, fresh
+from tests.harness import refused as refused_call
+from tests.postgres import Postgres
+from tests.test_readme import blocks
+
+TRICKY = [
+    "tab\tnewline\nreturn\r\nend",
+    "back\\slash \\n \\N \\. \\t",
+    "\\.",
+    "line\n\\.\nline",
+    'quote " \' `, comma; {"json": [1]}',
+    "你好，世界 🎉 \u202eRTL\u2028 é e\u0301 \x01\x7f",
+    " ",
+    "x" * 16 * 1024,
+]
+KEYS = ["a", "A", "b", "B", "_", "-", "é", "É", "z", "Z", "10", "9", "key with space", "\\", "字"]
+NewUrl = Callable[[str], str]
+
+
+@pytest.fixture
+def new_url(tmp_path: Path, request: pytest.FixtureRequest) -> NewUrl:
+    """new_url("sqlite" | "postgres" | "icu"): an empty database. icu: one that orders text as people do."""
+
+    def make(kind: str) -> str:
+        if kind == "sqlite":
+            return f"sqlite:///{tmp_path}/{fresh('data')}.db"
+        url = str(request.getfixturevalue("postgres").create_database())
+        if kind == "icu":
+            name = url.rpartition("/")[2]
+            with_icu = f"{name}_icu TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en'"
+            connection = psycopg2.connect(url)
+            connection.autocommit = True
+            connection.cursor().execute(f"CREATE DATABASE {with_icu}")
+            connection.close()
+            url += "_icu"
+        return url
+
+    return make
+
+
+class World:
+    """People who did everything that leaves something in the database."""
+
+    def __init__(self, app: Deployment) -> None:
+        self.app = app
+        self.ann, self.ben, self.cem = app.people(3)
+        self.wang = app.person(nickname="王小明")
+        self.gone = app.person("gone")
+        ann, ben, cem = self.ann, self.ben, self.cem
+        self.sent = {key: ann.send(ben.id, f"with {key}", metadata={"client_msg_id": key}).message_id for key in KEYS}
+        self.group = ann.CreateGroup(name="Tea \\.", member_ids=[ben.id, cem.id, self.wang.id]).group_id
+        for content in TRICKY:
+            ben.send(self.group, content, metadata={"client_msg_id": content[:40], "a": "\\\t\n"})
+        self.last = cem.send(self.group, "last").message_id
+        history = ann.GetMessageHistory(conversation_id=self.group).messages
+        ann.MarkMessageRead(conversation_id=self.group, message_id=history[3].message_id)
+        repo = as_service(app).repo
+        repo.DeleteMessage(message_id=history[2].message_id, user_id=ben.id)
+        ann.RemoveGroupMember(group_id=self.group, user_id=cem.id)
+        cem.send(ann.id, "to be hidden")
+        ann.DeleteConversation(
+            conversation_id=next(
+                one.conversation_id for one in ann.GetConversations().conversations if one.type == "single"
+            )
+        )
+        self.gone.Logout()
+        app.run("user", "disable", self.gone.username, "--address", app.repo_address)
+
+    @property
+    def people(self) -> list[Person]:
+        return [self.ann, self.ben, self.cem, self.wang]
+
+    def moved(self, app: Deployment) -> None:
+        self.app = app
+        for person in (*self.people, self.gone):
+            person.app = app
+
+    def answers(self) -> dict[str, Any]:
+        """What clients see."""
+        seen: dict[str, Any] = {}
+        for person in self.people:
+            name = person.username
+            seen[f"{name} conversations"] = conversations = person.GetConversations()
+            seen[f"{name} unread"] = person.GetUnreadMessages()
+            seen[f"{name} profile"] = person.GetUserProfile(user_id=person.id)
+            for one in conversations.conversations:
+                messages = every_message(person.GetMessageHistory, one.conversation_id)
+                seen[f"{name} history {one.conversation_id}"] = messages
+                assert len(messages) > 0 or person is self.ann
+        seen["group"] = self.ann.GetGroupInfo(group_id=self.group)
+        seen["members"] = self.ann.GetGroupMembers(group_id=self.group)
+        for query in ("王", "小明", "user", self.ben.username, self.gone.username, "x"):
+            seen[f"search {query}"] = self.ann.SearchUsers(query=query)
+        return seen
+
+
+def served(folder: Path, url: str, **env: str) -> Deployment:
+    return Deployment(folder, url=url, env=env)
+
+
+def made(url: str) -> None:
+    """As `gochat migrate` makes it."""
+    open_database(Config(database=Database(url=url, pool_min=1))).close()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("sqlite", "postgres"), ("postgres", "sqlite"), ("sqlite", "sqlite"), ("icu", "postgres"), ("sqlite", "icu")],
+)
+def test_clients_notice_nothing(new_url: NewUrl, tmp_path: Path, one: str, other: str) -> None:
+    source, target = new_url(one), new_url(other)
+    world = World(app := served(tmp_path / "app", source))
+    before, events = world.answers(), app.events()
+    assert app.stop() == [0]
+
+    told = copied(source, target)
+    there = rows_of(source)
+    assert set(there) == TABLES
+    assert all(there.values()), "every table is tried"
+    assert rows_of(target) == there
+    assert {line.split()[0]: line.split()[1] for line in told[:-1]} == {
+        table: f"{len(rows):,}" for table, rows in there.items()
+    }
+    assert told[-1].startswith(f"copied {sum(map(len, there.values())):,} rows, the same in both; ")
+
+    app = served(tmp_path / "app", target)
+    world.moved(app)
+    assert world.answers() == before
+    assert app.events() == events
+    ann, ben, gone = world.ann, world.ben, world.gone
+    # Old tokens, passwords, keys of sends.
+    ann.RefreshToken(refresh_token=ann.refresh_token)
+    app.signed_in(ben.id, ben.username, PASSWORD).GetConversations()
+    with refused_call("UNAUTHENTICATED"):
+        app.signed_in(gone.id, gone.username)
+    with refused_call("UNAUTHENTICATED"):
+        gone.RefreshToken(refresh_token=gone.refresh_token)
+    with refused_call("PERMISSION_DENIED"):
+        world.cem.JoinGroup(group_id=world.group)
+    for key, message_id in world.sent.items():
+        assert ann.send(ben.id, f"with {key}", metadata={"client_msg_id": key}).message_id == message_id
+    with refused_call("ALREADY_EXISTS"):
+        ann.send(ben.id, "other", metadata={"client_msg_id": "a"})
+    # The next message, the next group, a name that is taken and one that is found at once.
+    following = ben.send(world.group, "goes on").message_id
+    assert int(following.rpartition("-")[2]) == int(world.last.rpartition("-")[2]) + 1
+    assert ann.send(ben.id, "goes on").message_id.rpartition("-")[0] == world.sent["a"].rpartition("-")[0]
+    ann.CreateGroup(name="New", member_ids=[ben.id])
+    with refused_call("ALREADY_EXISTS"):
+        app.create_user(ann.username.upper())
+    app.create_user(nickname="王大明")
+    assert [user.nickname for user in ann.SearchUsers(query="大明").users] == ["王大明"]
+    with opened(target) as cursor, pytest.raises((sqlite3.Error, psycopg2.Error), match="append-only"):
+        cursor.execute("DELETE FROM audit_log")
+    assert app.stop() == [0]
+
+
+def test_an_empty_database_and_one_that_migrate_made(new_url: NewUrl) -> None:
+    source, target, third = new_url("sqlite"), new_url("postgres"), new_url("sqlite")
+    made(source)
+    made(target)
+    copied(source, target)
+    assert rows_of(target) == rows_of(source)
+    copied(target, third)
+    assert rows_of(third) == rows_of(source)
+
+
+def test_the_readme_pasted(new_url: NewUrl, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    source, target = f"sqlite:///{tmp_path}/data/gochat.db", new_url("postgres")
+    made(source)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    pasted = blocks("moving").replace("postgresql://user:password@host/name", target)
+    subprocess.run(["bash", "-euo", "pipefail", "-c", pasted], cwd=tmp_path, check=True, timeout=60)
+    assert rows_of(target) == rows_of(source)
+
+
+def test_urls_from_the_environment(new_url: NewUrl) -> None:
+    source, target = new_url("sqlite"), new_url("sqlite")
+    made(source)
+    copied("", target, GOCHAT_COPY_FROM=source)
+    assert rows_of(target) == rows_of(source)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_a_running_server_keeps_its_database(new_url: NewUrl, tmp_path: Path, kind: str) -> None:
+    url, other = new_url(kind), new_url("sqlite")
+    app = served(tmp_path / "app", url)
+    assert refused(url, other).startswith("--from: ")
+    assert refused(url, other).endswith("is in use by another gochat process")
+    made(other)
+    assert refused(other, url).startswith("--to: ")
+    assert refused(other, url).endswith("is in use by another gochat process")
+    ann, ben = app.people(2)
+    ann.send(ben.id)
+    assert app.stop() == [0]
+    assert refused(other, url) == "--to: is not empty: it has users"
+    copied(url, new_url("sqlite"))
+
+
+def test_several_servers_share_a_database_which_a_copy_has_alone(
+    new_url: NewUrl, tmp_path: Path, postgres: Postgres
+) -> None:
+    url = new_url("postgres")
+    apps = [
+        served(tmp_path / "one", url),
+        Deployment(tmp_path / "two", url=url, split=True),
+        served(tmp_path / "three", url, GOCHAT_SERVER_WORKERS="2"),
+    ]
+    for number in (0, 1, 2):
+        assert "in use" in refused(url, new_url("sqlite"))
+        apps[number].stop()
+    copied(url, new_url("sqlite"))
+
+    running = served(tmp_path / "one", url)
+    ann, ben = running.people(2)
+    postgres.stop("immediate")
+    postgres.start()
+    alone = PostgresDatabase(url, 1, 1, alone=True)
+    with pytest.raises(AssertionError, match="gochat: the database is in use by gochat copy"):
+        served(tmp_path / "late", url)
+    with refused_call("UNAVAILABLE"):
+        ann.send(ben.id)
+    alone.close()
+    until = time.monotonic() + 30
+    while True:
+        try:
+            ann.send(ben.id)
+            break
+        except grpc.RpcError:  # it takes the server a moment to notice
+            assert time.monotonic() < until
+    running.stop()
+
+
+def test_what_is_not_empty_or_not_ours(new_url: NewUrl, tmp_path: Path, kind: str) -> None:
+    source, target = new_url("sqlite"), new_url(kind)
+    app = served(tmp_path / "app", source)
+    app.create_user()
+    app.stop()
+    with opened(target) as cursor:
+        cursor.execute("CREATE TABLE precious (n INTEGER)")
+    assert refused(source, target) == "--to: is not empty, and not GoChat's"
+    assert refused(target, source) == "--from: this is no GoChat database"
+    assert list(rows_of(target)) == ["precious"]
+    other = new_url(kind)
+    copied(source, other)
+    assert refused(source, other) == "--to: is not empty: it has users"
+
+
+def test_schema_versions(new_url: NewUrl, kind: str) -> None:
+    source, target = new_url(kind), new_url("sqlite")
+    made(source)
+    with opened(source) as cursor:
+        cursor.execute("SELECT max(version) FROM schema_migrations")
+        ((latest,),) = cursor.fetchall()
+        cursor.execute(f"DELETE FROM schema_migrations WHERE version = {latest}")
+    older = f"--from: the database has schema version {latest - 1}, this program's is {latest}"
+    assert refused(source, target) == f"{older}: run `gochat migrate` first"
+    with opened(source) as cursor:
+        cursor.execute(f"INSERT INTO schema_migrations VALUES ({latest + 1}, 'n', 'c', 0)")
+    newer = f"--from: the database has schema version {latest + 1}, this program's is {latest}"
+    assert refused(source, target) == f"{newer}: run a newer one"
+    assert not Path(target.removeprefix("sqlite:///")).exists()
+
+
+def test_the_same_database_by_two_names(new_url: NewUrl, tmp_path: Path) -> None:
+    source, alias = new_url("sqlite"), tmp_path / "alias.db"
+    made(source)
+    alias.symlink_to(source.removeprefix("sqlite:///"))
+    for target in (source, f"sqlite:///{alias}"):
+        assert refused(source, target) == "--from and --to are the same database"
+    url = new_url("postgres")
+    made(url)
+    assert refused(url, url) == "--to: the database is in use by another gochat process"
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("mysql://u:hunter2@h/n", "must be postgresql://... or sqlite:///FILE"),
+        ("sqlite:///", "must be postgresql://... or sqlite:///FILE"),
+        ("/data/gochat.db", "must be postgresql://... or sqlite:///FILE"),
+        ("sqlite:////nowhere/gochat.db", "/nowhere/gochat.db is no file"),
+        ("postgresql://u:hunter2@h/n?hunter2=x", "is no postgresql:// URL that libpq understands"),
+        ("postgresql://u:hun%ter2@h/n", "is no postgresql:// URL that libpq understands"),
+        ("postgresql://u:x@hunter2@127.0.0.1/n", "in a user name or password write @ as %40 and / as %2F"),
+        ("postgresql://u:hunter2/x@127.0.0.1/n", "in a user name or password write @ as %40 and / as %2F"),
+        ("postgresql://u:hunter2@127.0.0.1:1/n", 'connection to server at "127.0.0.1", port 1 failed'),
+        ("postgresql://u:hunter2@127.0.0.1:port/n", 'invalid integer value "port" for connection option "port"'),
+    ],
+)
+def test_urls_that_are_wrong(new_url: NewUrl, url: str, says: str) -> None:
+    fine = new_url("sqlite")
+    made(fine)
+    told = [refused(url, fine), refused(fine, url)] if "nowhere" not in url else [refused(url, fine)]
+    for side, text in zip(("--from", "--to"), told, strict=False):
+        assert text.startswith(f"{side}: {says}")
+        assert "hunter2" not in text
+
+
+def test_a_file_that_is_no_database(new_url: NewUrl, tmp_path: Path) -> None:
+    (tmp_path / "letter").write_text("Dear database, " * 1000)
+    assert refused(f"sqlite:///{tmp_path}/letter", new_url("sqlite")) == "--from: file is not a database"
