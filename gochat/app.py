@@ -5,8 +5,9 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from functools import partial
 from queue import SimpleQueue
 
 from gochat import logic, repo
@@ -27,9 +28,13 @@ from gochat.domain.revocation import POLL, Revocations
 from gochat.domain.tokens import Tokens
 from gochat.errors import ChatError
 from gochat.keys import KeyFile
+from gochat.monitoring.board import Board, Memory
+from gochat.monitoring.exporter import Numbers, exporting, repeating
+from gochat.repo import statistics
+from gochat.repo.database import Database
 from gochat.repo.engine import DatabaseInUseError, MigrationError, open_database
 from gochat.rpc import server
-from gochat.rpc.bind import Method, bind, repeatable_paths
+from gochat.rpc.bind import Method, bind, path_of, repeatable_paths
 from gochat.rpc.client import SEAM_FAILURES, NetworkChannel
 from gochat.rpc.guard import Guard
 from gochat.rpc.local import LocalChannel
@@ -54,17 +59,30 @@ REPO_SERVICES = tuple(
         (audit_pb2, "AuditService"),
     )
 )
+READ = {"/gochat.api.logic.v1.LogicService/GetMessageHistory": "messages"}
+"""What gives clients messages to read, and the field of the response that they are in."""
 LONGEST_LOOK = 2.0  # seconds
+SAMPLING = 1.0  # seconds between two looks at queues and pools, where another process is asked for them
+COUNTING = 30.0  # seconds between two counts of what the database holds
+COUNTING_SHARE = 100  # and so many times as long as the last count took
 TARGETS = ("all", "logic", "repo")
 STARTUP_ERRORS = (ConfigError, MigrationError, DatabaseInUseError, server.ListenError, ChatError)
 """What stops a start with a reason that a person can act on."""
 
 
-def serve(config: Config, target: str | None, ready: Callable[[str], None], *, insecure: bool = False) -> None:
+def serve(
+    config: Config,
+    target: str | None,
+    ready: Callable[[str], None],
+    *,
+    insecure: bool = False,
+    memory: Memory | None = None,
+) -> None:
     """Serves until SIGTERM or SIGINT, then drains. ready(line) is called once, when it can serve.
 
     target: all, logic or repo; None: logic if [repo] address is set, else all. insecure: other hosts may be talked to
-    without encryption. Raises STARTUP_ERRORS.
+    without encryption. memory: of a board of shared_boards(), whose numbers another process serves. Raises
+    STARTUP_ERRORS.
     """
     target = _target(config, target)
     if not insecure:
@@ -76,8 +94,11 @@ def serve(config: Config, target: str | None, ready: Callable[[str], None], *, i
     revocations = Revocations(config.auth.access_ttl)
     key_file = KeyFile(config)
     tokens = Tokens(key_file.keys, revocations, key_file.changed)
+    board = Board(_paths(target), memory)
+    metrics = board.opened(READ)
     with ExitStack() as resources:
         methods: dict[str, Method] = {}
+        database: Database | None = None
         if target != "logic":
             database = resources.enter_context(closing(open_database(config)))
             methods |= bind(REPO_SERVICES, repo.handlers(database))
@@ -91,12 +112,15 @@ def serve(config: Config, target: str | None, ready: Callable[[str], None], *, i
             methods = methods | bind(LOGIC_SERVICES, logic.handlers(*stubs, tokens, config.auth))
         rpc_server = server.build(
             methods,
-            Guard(tokens, Throttle(config.limits), config.server.error_mode),
+            Guard(tokens, Throttle(config.limits), metrics, config.server.error_mode),
+            metrics,
             config,
             reflect=config.server.reflection or _is_local(config),
             at_hand=target != "logic" and not config.database.is_postgres,
             largest_request=server.LARGEST_REQUEST + (server.SEAM_ROOM if target == "repo" else 0),
         )
+        if config.metrics.listen:
+            resources.enter_context(_monitored(config, target, board, rpc_server, database, shared=memory is not None))
         watch = _Watch(accounts, revocations, tokens)
         watch.look()
         resources.enter_context(watch.running())
@@ -106,6 +130,53 @@ def serve(config: Config, target: str | None, ready: Callable[[str], None], *, i
         log.info("draining: %g s for running calls", config.server.grace)
         rpc_server.drain(config.server.grace)
     log.info("stopped")
+
+
+def _paths(target: str) -> tuple[str, ...]:
+    services = {"all": LOGIC_SERVICES + REPO_SERVICES, "logic": LOGIC_SERVICES, "repo": REPO_SERVICES}[target]
+    return tuple(path_of(rpc) for service in services for rpc in service.methods)
+
+
+@contextmanager
+def shared_boards(config: Config, target: str | None) -> Iterator[list[Board]]:
+    """A board for each of several processes that serve(). While this lasts, their sums are served on [metrics] listen.
+    Raises ConfigError, ListenError."""
+    target = _target(config, target)
+    boards = [Board.shared(_paths(target)) for _ in range(config.server.workers)]
+    boards[0].counts = True
+    with _exported(config, target, boards):
+        yield boards
+
+
+def _exported(
+    config: Config, target: str, boards: Sequence[Board], fresh: Callable[[], None] = lambda: None
+) -> AbstractContextManager[None]:
+    sqlite = not config.database.is_postgres
+    return exporting(config.metrics.listen, Numbers(boards, _paths(target), target, sqlite=sqlite, fresh=fresh))
+
+
+@contextmanager
+def _monitored(
+    config: Config, target: str, board: Board, rpc_server: server.RpcServer, database: Database | None, *, shared: bool
+) -> Iterator[None]:
+    """Keeps the board up to date, and unless it is shared serves it. Raises ListenError."""
+
+    def sample() -> None:
+        board.put(rpc_server.statistics() | (database.statistics() if database else {}))
+
+    def count(counted: Database) -> None:
+        board.put(statistics.count(counted) | {"counted_at": int(time.time())})
+
+    with ExitStack() as running:
+        if shared:
+            running.enter_context(repeating("sampling", sample, lambda _: SAMPLING))
+        else:
+            running.enter_context(_exported(config, target, [board], sample))
+        if database and (board.counts or not shared):
+            running.enter_context(
+                repeating("counting", partial(count, database), lambda took: max(COUNTING, COUNTING_SHARE * took))
+            )
+        yield
 
 
 class _Watch:

@@ -16,6 +16,7 @@ from gochat import app, workers
 from gochat.commands import audit, bench, config_of, health, importer, key, migrate, token, users
 from gochat.config import LONGEST_TTL, Config
 from gochat.context import current
+from gochat.monitoring.board import Memory
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -42,17 +43,25 @@ def _serve(arguments: argparse.Namespace) -> int:
     ready = partial(print, flush=True)
     settings = config.server
     if settings.workers == 1:
-        work(settings.listen, ready)
+        work(settings.listen, None, ready)
     else:
         _log_to_stderr(config.log.level)
-        workers.run(settings.workers, settings.listen, settings.grace, work, app.STARTUP_ERRORS, ready)
+        with app.shared_boards(config, arguments.target) as boards:
+            workers.run(settings.listen, settings.grace, work, boards, app.STARTUP_ERRORS, ready)
     return 0
 
 
-def _work(config: Config, target: str | None, insecure: bool, listen: str, ready: Callable[[str], None]) -> None:
+def _work(
+    config: Config,
+    target: str | None,
+    insecure: bool,
+    listen: str,
+    memory: Memory | None,
+    ready: Callable[[str], None],
+) -> None:
     """Serves, in this process."""
     _log_to_stderr(config.log.level)
-    app.serve(config.with_settings("server", listen=listen), target, ready, insecure=insecure)
+    app.serve(config.with_settings("server", listen=listen), target, ready, insecure=insecure, memory=memory)
 
 
 def _version(_: argparse.Namespace) -> int:

@@ -34,6 +34,9 @@ UNLIMITED = {
 }
 """Settings for scenarios that are not about rate limits: all tests together are one busy client."""
 
+FREE_METRICS_PORT = {"GOCHAT_METRICS_LISTEN": "127.0.0.1:0"}
+"""For servers side by side."""
+
 _numbers = count(1)
 
 
@@ -54,7 +57,7 @@ class Process:
         with log.open("ab") as stderr:
             self._popen = subprocess.Popen(
                 [sys.executable, "-m", "gochat", *arguments],
-                env=clean | (env or {}),
+                env=clean | FREE_METRICS_PORT | (env or {}),
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,

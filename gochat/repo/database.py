@@ -117,6 +117,9 @@ class Database(Protocol):
     def write_each(self, works: Sequence[Work[T]]) -> list[T]:
         """Runs each work as by `write`. What one raises is raised at the end or at once; others may be durable then."""
 
+    def statistics(self) -> dict[str, int]:
+        """How busy it is at the moment, by the names of gochat.monitoring.numbers."""
+
     def close(self) -> None: ...
 
 
@@ -138,6 +141,11 @@ class Pool:
         self._usable = usable
         self._idle = deque(connect() for _ in range(warm))
         self._places = threading.Semaphore(most)
+        self.most = most
+
+    @property
+    def used(self) -> int:
+        return self.most - self._places._value
 
     @contextmanager
     def lent(self) -> Iterator[peewee.Database]:

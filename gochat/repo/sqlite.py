@@ -3,6 +3,7 @@
 import fcntl
 import os
 import threading
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from gochat.context import current, entered
 from gochat.errors import ChatError, deadline_exceeded
 from gochat.repo.database import Pool, T, Tx, Work, failures_named
 
+BATCHES = tuple(2**power for power in range(11))  # sizes up to which transactions are counted together
 READERS = 8  # more find no more of the interpreter's time
 
 
@@ -52,6 +54,8 @@ class SqliteDatabase:
         self._quick_lock = threading.Lock()
         self._queue: deque[_Job] = deque()
         self._write_lock = threading.Lock()
+        self._committed = 0  # writes
+        self._batches = [0] * (len(BATCHES) + 1)  # transactions, by size
 
     def read(self, work: Work[T], *, one_statement: bool = False, quick: bool = False) -> T:
         if quick:
@@ -109,6 +113,8 @@ class SqliteDatabase:
                 self._writer.execute_sql("ROLLBACK")
                 return False
         self._writer.execute_sql("COMMIT")
+        self._committed += len(batch)
+        self._batches[bisect_left(BATCHES, len(batch))] += 1
         return True
 
     def _run(self, job: _Job, savepoint: bool) -> bool:
@@ -136,6 +142,15 @@ class SqliteDatabase:
         if savepoint:
             self._writer.execute_sql("RELEASE job")
         return True
+
+    def statistics(self) -> dict[str, int]:
+        return {
+            "connections_used": self._readers.used,
+            "connections_most": self._readers.most,
+            "writes_waiting": len(self._queue),
+            "writes_committed": self._committed,
+            **{f"batches_{size}": number for size, number in zip((*BATCHES, "more"), self._batches, strict=True)},
+        }
 
     def close(self) -> None:
         with self._write_lock:

@@ -19,6 +19,7 @@ from gochat.domain.access import Access, Rate
 from gochat.domain.tokens import CALLING, BadTokenError, Tokens
 from gochat.errors import ChatError, denied, internal, invalid, unauthorized
 from gochat.rpc.bind import Method
+from gochat.rpc.metrics import CANCELLED, DEADLINE_EXCEEDED, OK, Metrics
 from gochat.rpc.status import DETAILS_KEY, STATUS_BY_NUMBER, to_status
 from gochat.rpc.throttle import Throttle
 
@@ -38,16 +39,19 @@ REASONS = frozenset({"NO_TOKEN", "BAD_TOKEN", "NOT_A_SERVICE"})
 class Guard:
     """error_mode: "status" or "body", for callers who do not ask for one."""
 
-    def __init__(self, tokens: Tokens, throttle: Throttle, error_mode: str = "status") -> None:
+    def __init__(self, tokens: Tokens, throttle: Throttle, metrics: Metrics, error_mode: str = "status") -> None:
         self._tokens = tokens
         self._throttle = throttle
+        self._metrics = metrics
         self._error_mode = error_mode
 
     def wrap(self, method: Method) -> Callable[[bytes, grpc.ServicerContext], Any]:
         """The behaviour that a grpcio server runs for this method, from request bytes to response message."""
+        counts = self._metrics.of(method.path)
 
         def behaviour(data: bytes, context: grpc.ServicerContext) -> Any:
             started = time.monotonic()
+            counts.start()
             metadata = context.invocation_metadata()
             headers = {key: value for key, value in metadata if isinstance(value, str)}
             request_id = _request_id(headers)
@@ -64,10 +68,14 @@ class Guard:
                 except Exception:
                     log.exception("%s failed", method.path)
                     error = internal()
-                log.debug(
-                    "%s %s %.1f ms", method.path, error.reason if error else "OK", (time.monotonic() - started) * 1e3
-                )
-            return self._answer(method, context, headers, request_id, response, error)
+                ended = time.monotonic()
+                log.debug("%s %s %.1f ms", method.path, error.reason if error else "OK", (ended - started) * 1e3)
+            in_body = headers.get(ERROR_MODE, self._error_mode) == "body"
+            status = OK if error is None or in_body else error.status
+            if not context.is_active():  # the client has left, and knows why
+                status = DEADLINE_EXCEEDED if ended >= deadline else CANCELLED
+            counts.end(status, error.code if error else 0, ended - started, len(data))
+            return self._answer(method, context, request_id, response, error, in_body)
 
         return behaviour
 
@@ -107,17 +115,17 @@ class Guard:
         self,
         method: Method,
         context: grpc.ServicerContext,
-        headers: Mapping[str, str],
         request_id: str,
         response: Any,
         error: ChatError | None,
+        in_body: bool,
     ) -> Any:
         # Trailing, not initial: metadata sent before the answer would switch off the client's retries.
         trailing: tuple[tuple[str, str | bytes], ...] = ((REQUEST_ID, request_id),)
         if error is None:
             context.set_trailing_metadata(trailing)
             return response
-        if headers.get(ERROR_MODE, self._error_mode) == "body":
+        if in_body:
             context.set_trailing_metadata(trailing)
             return method.response_class(error=error.body())
         details = to_status(error, request_id).SerializeToString()

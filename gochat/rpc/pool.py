@@ -32,7 +32,13 @@ if not ABLE:
 class CallPool(ThreadPoolExecutor):
     def __init__(self, threads: int, name: str) -> None:
         super().__init__(threads, thread_name_prefix=name)
+        self.most = threads
         self._awaited: deque[_Awaited] = deque()
+
+    @property
+    def waiting(self) -> int:
+        """Calls whose request is there and that no thread has taken."""
+        return self._work_queue.qsize()
 
     def submit(self, run: Any, /, *args: Any, **kwargs: Any) -> "Future[Any]":
         """run(*args), where that is the answer to a unary call: once its request has come."""

@@ -16,6 +16,7 @@ from gochat.config import Config, Limits, parse_address
 from gochat.domain.access import Cost
 from gochat.rpc.bind import Method
 from gochat.rpc.guard import Guard
+from gochat.rpc.metrics import Metrics
 from gochat.rpc.pool import CallPool
 from gochat.rpc.tls import server_credentials
 
@@ -89,10 +90,10 @@ def _holder(family: socket.AddressFamily, address: tuple[str | int | bytes, ...]
 
 
 class ListenError(Exception):
-    """The address cannot be listened on; the message says which."""
+    """The address cannot be listened on; the message says which, and the key that names it."""
 
-    def __init__(self, listen: str) -> None:
-        super().__init__(f"cannot listen on {listen}: is the port taken, or the address not this host's?")
+    def __init__(self, listen: str, key: str = "server.listen") -> None:
+        super().__init__(f"{key}: cannot listen on {listen}: is the port taken, or the address not this host's?")
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,17 @@ class RpcServer:
     _server: grpc.Server
     _health: health.HealthServicer
     _services: tuple[str, ...]
+    _calls: CallPool
+    _hashing: CallPool
+
+    def statistics(self) -> dict[str, int]:
+        """By the names of gochat.monitoring.numbers."""
+        return {
+            "calls_waiting": self._calls.waiting,
+            "call_threads": self._calls.most,
+            "hashes_waiting": self._hashing.waiting,
+            "hash_threads": self._hashing.most,
+        }
 
     def start(self) -> None:
         self._server.start()
@@ -116,7 +128,14 @@ class RpcServer:
 
 
 def build(
-    methods: Mapping[str, Method], guard: Guard, config: Config, *, reflect: bool, largest_request: int, at_hand: bool
+    methods: Mapping[str, Method],
+    guard: Guard,
+    metrics: Metrics,
+    config: Config,
+    *,
+    reflect: bool,
+    largest_request: int,
+    at_hand: bool,
 ) -> RpcServer:
     """A server of these methods, bound to its port but not started. Raises ListenError, ConfigError.
 
@@ -134,10 +153,11 @@ def build(
             behaviour.experimental_thread_pool = hashing  # type: ignore[attr-defined]
         behaviour.inline = cost is Cost.NOTHING or (at_hand and cost is Cost.FEW_ROWS)  # type: ignore[attr-defined]
         by_service[service][name] = grpc.unary_unary_rpc_method_handler(
-            behaviour, response_serializer=method.response_class.SerializeToString
+            behaviour, response_serializer=metrics.of(path).serializer(method.response_class.SerializeToString)
         )
+    calls = CallPool(config.server.threads, "call")
     server = grpc.server(
-        CallPool(config.server.threads, "call"),
+        calls,
         options=_options(config.limits, largest_request, shared=config.server.workers > 1),
         maximum_concurrent_rpcs=MOST_WAITING,
     )
@@ -158,4 +178,4 @@ def build(
             port = server.add_insecure_port(listen)
     except RuntimeError:
         raise ListenError(listen) from None
-    return RpcServer(f"{host}:{port}", server, health_servicer, services)
+    return RpcServer(f"{host}:{port}", server, health_servicer, services, calls, hashing)
