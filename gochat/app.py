@@ -5,9 +5,8 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from queue import SimpleQueue
 
 from gochat import logic, repo
@@ -29,8 +28,7 @@ from gochat.domain.tokens import Tokens
 from gochat.errors import ChatError
 from gochat.keys import KeyFile
 from gochat.monitoring.board import Board, Memory
-from gochat.monitoring.exporter import Numbers, exporting, repeating
-from gochat.repo import statistics
+from gochat.monitoring.running import exported, monitored
 from gochat.repo.database import Database
 from gochat.repo.engine import DatabaseInUseError, MigrationError, open_database
 from gochat.rpc import server
@@ -62,9 +60,6 @@ REPO_SERVICES = tuple(
 READ = {"/gochat.api.logic.v1.LogicService/GetMessageHistory": "messages"}
 """What gives clients messages to read, and the field of the response that they are in."""
 LONGEST_LOOK = 2.0  # seconds
-SAMPLING = 1.0  # seconds between two looks at queues and pools, where another process is asked for them
-COUNTING = 30.0  # seconds between two counts of what the database holds
-COUNTING_SHARE = 100  # and so many times as long as the last count took
 TARGETS = ("all", "logic", "repo")
 STARTUP_ERRORS = (ConfigError, MigrationError, DatabaseInUseError, server.ListenError, ChatError)
 """What stops a start with a reason that a person can act on."""
@@ -119,12 +114,14 @@ def serve(
             at_hand=target != "logic" and not config.database.is_postgres,
             largest_request=server.LARGEST_REQUEST + (server.SEAM_ROOM if target == "repo" else 0),
         )
-        if config.metrics.listen:
-            resources.enter_context(_monitored(config, target, board, rpc_server, database, shared=memory is not None))
+        metrics_url = resources.enter_context(
+            monitored(config, target, board, rpc_server, database, shared=memory is not None)
+        )
         watch = _Watch(accounts, revocations, tokens)
         watch.look()
         resources.enter_context(watch.running())
         rpc_server.start()
+        _tell(metrics_url)
         ready(f"gochat ready on {rpc_server.address} ({'logic, repo' if target == 'all' else target})")
         stop.get()
         log.info("draining: %g s for running calls", config.server.grace)
@@ -138,45 +135,26 @@ def _paths(target: str) -> tuple[str, ...]:
 
 
 @contextmanager
-def shared_boards(config: Config, target: str | None) -> Iterator[list[Board]]:
-    """A board for each of several processes that serve(). While this lasts, their sums are served on [metrics] listen.
-    Raises ConfigError, ListenError."""
+def shared_boards(
+    config: Config, target: str | None, ready: Callable[[str], None]
+) -> Iterator[tuple[list[Board], Callable[[str], None]]]:
+    """A board for each of several processes that serve(), and what to tell when they do in place of ready. While this
+    lasts, the sums of the boards are served on [metrics] listen. Raises ConfigError, ListenError."""
     target = _target(config, target)
     boards = [Board.shared(_paths(target)) for _ in range(config.server.workers)]
     boards[0].counts = True
-    with _exported(config, target, boards):
-        yield boards
+
+    def all_serve(line: str) -> None:
+        _tell(url)
+        ready(line)
+
+    with exported(config, target, boards) as url:
+        yield boards, all_serve
 
 
-def _exported(
-    config: Config, target: str, boards: Sequence[Board], fresh: Callable[[], None] = lambda: None
-) -> AbstractContextManager[None]:
-    sqlite = not config.database.is_postgres
-    return exporting(config.metrics.listen, Numbers(boards, _paths(target), target, sqlite=sqlite, fresh=fresh))
-
-
-@contextmanager
-def _monitored(
-    config: Config, target: str, board: Board, rpc_server: server.RpcServer, database: Database | None, *, shared: bool
-) -> Iterator[None]:
-    """Keeps the board up to date, and unless it is shared serves it. Raises ListenError."""
-
-    def sample() -> None:
-        board.put(rpc_server.statistics() | (database.statistics() if database else {}))
-
-    def count(counted: Database) -> None:
-        board.put(statistics.count(counted) | {"counted_at": int(time.time())})
-
-    with ExitStack() as running:
-        if shared:
-            running.enter_context(repeating("sampling", sample, lambda _: SAMPLING))
-        else:
-            running.enter_context(_exported(config, target, [board], sample))
-        if database and (board.counts or not shared):
-            running.enter_context(
-                repeating("counting", partial(count, database), lambda took: max(COUNTING, COUNTING_SHARE * took))
-            )
-        yield
+def _tell(metrics_url: str) -> None:
+    if metrics_url:
+        log.info("metrics on %s", metrics_url)
 
 
 class _Watch:

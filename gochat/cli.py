@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gochat import app, workers
-from gochat.commands import audit, bench, config_of, health, importer, key, migrate, token, users
+from gochat.commands import audit, bench, config_of, health, importer, key, metrics, migrate, token, top, users
 from gochat.config import LONGEST_TTL, Config
 from gochat.context import current
 from gochat.monitoring.board import Memory
@@ -46,8 +46,8 @@ def _serve(arguments: argparse.Namespace) -> int:
         work(settings.listen, None, ready)
     else:
         _log_to_stderr(config.log.level)
-        with app.shared_boards(config, arguments.target) as boards:
-            workers.run(settings.listen, settings.grace, work, boards, app.STARTUP_ERRORS, ready)
+        with app.shared_boards(config, arguments.target, ready) as (boards, all_serve):
+            workers.run(settings.listen, settings.grace, work, boards, app.STARTUP_ERRORS, all_serve)
     return 0
 
 
@@ -91,6 +91,15 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     _command(commands, "health", health.run, "ask the running server how it is; exit code 0 if it serves", there)
+
+    watched = _command(commands, "top", top.run, "a live table of what a running server does, from its metrics", here)
+    watched.add_argument(
+        "--metrics", nargs="+", metavar="URL", help="or HOST:PORT, of one or more servers (default: [metrics] listen)"
+    )
+    watched.add_argument("--once", action="store_true", help="one table, of one second")
+
+    told = _command(commands, "metrics", metrics.run, "print a Grafana dashboard, or alert rules for Prometheus")
+    told.add_argument("what", choices=sorted(metrics.FILES))
 
     signed = _command(commands, "token", token.run, "print a token signed with the server's key", here)
     signed.add_argument("--role", required=True, choices=("service", "admin"))

@@ -1,6 +1,7 @@
 """Starts GoChat as an operator would and drives it as a client would: real processes, real ports, real databases."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -68,6 +69,10 @@ class Process:
             self.kill()
             raise AssertionError(f"gochat did not get ready:\n{log.read_text()}")
         self.address = self.ready_line.split()[3]
+
+    @property
+    def metrics_url(self) -> str:
+        return re.findall(r"http://[\w.\[\]:]+/metrics", self.log.read_text())[-1]
 
     @property
     def pid(self) -> int:

@@ -21,7 +21,7 @@ class Board:
     was started with it. The numbers that are there go on: a new worker counts on from where the last one died."""
 
     def __init__(self, paths: Sequence[str], memory: Memory = None) -> None:
-        self._paths = paths
+        self.paths = paths
         self.memory = memory or bytearray(_size(paths) * 8)
         self._numbers: Numbers = memoryview(self.memory).cast("B").cast("q")
 
@@ -47,7 +47,7 @@ class Board:
     def opened(self, items: Mapping[str, str]) -> Metrics:
         """In the process whose numbers they are. items: as of Metrics."""
         self._numbers[_PID] = os.getpid()
-        return Metrics(self._paths, self._numbers[_RPCS:], items)
+        return Metrics(self.paths, self._numbers[_RPCS:], items)
 
     def put(self, numbers: Mapping[str, int]) -> None:
         """numbers: by NAMES."""

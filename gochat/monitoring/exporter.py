@@ -40,14 +40,11 @@ _RPC = ("grpc_type", "grpc_service", "grpc_method")
 
 
 class Numbers(Collector):
-    """What a scrape is told. boards: of the processes, for the RPCs of paths. target: all, logic or repo, of each.
+    """What a scrape is told. boards: of the processes. target: all, logic or repo, of each.
     fresh: brings the boards up to date."""
 
-    def __init__(
-        self, boards: Sequence[Board], paths: Sequence[str], target: str, *, sqlite: bool, fresh: Callable[[], None]
-    ) -> None:
+    def __init__(self, boards: Sequence[Board], target: str, *, sqlite: bool, fresh: Callable[[], None]) -> None:
         self._boards = boards
-        self._paths = paths
         self._target = target
         self._sqlite = sqlite
         self._fresh = fresh
@@ -55,7 +52,7 @@ class Numbers(Collector):
     def collect(self) -> Iterator[Metric]:
         self._fresh()
         sums = [sum(numbers) for numbers in zip(*(board.rpcs() for board in self._boards), strict=True)]
-        readings = {path: read(sums[at * WIDTH : (at + 1) * WIDTH]) for at, path in enumerate(self._paths)}
+        readings = {path: read(sums[at * WIDTH : (at + 1) * WIDTH]) for at, path in enumerate(self._boards[0].paths)}
         named = [board.named() for board in self._boards]
         yield from _of_rpcs(readings)
         if self._target != "repo":
@@ -150,10 +147,10 @@ class _Server(ThreadingTCPServer):
 
 
 @contextmanager
-def exporting(listen: str, numbers: Collector) -> Iterator[None]:
-    """Serves them by HTTP as /metrics; nothing where listen is "". Raises ListenError."""
+def exporting(listen: str, numbers: Collector) -> Iterator[str]:
+    """Serves them by HTTP; yields the URL. Nothing, and "", where listen is "". Raises ListenError."""
     if not listen:
-        yield
+        yield ""
         return
     host, port = parse_address("metrics.listen", listen)
     try:
@@ -162,11 +159,10 @@ def exporting(listen: str, numbers: Collector) -> Iterator[None]:
     except OSError:
         raise ListenError(listen, "metrics.listen") from None
     with server:
-        log.info("metrics on http://%s:%d/metrics", host, server.server_address[1])
         thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
         thread.start()
         try:
-            yield
+            yield f"http://{host}:{server.server_address[1]}/metrics"
         finally:
             server.shutdown()
 

@@ -93,7 +93,7 @@ class ListenError(Exception):
     """The address cannot be listened on; the message says which, and the key that names it."""
 
     def __init__(self, listen: str, key: str = "server.listen") -> None:
-        super().__init__(f"{key}: cannot listen on {listen}: is the port taken, or the address not this host's?")
+        super().__init__(f"cannot listen on {listen}: is the port of {key} taken, or the address not this host's?")
 
 
 @dataclass(frozen=True)
