@@ -13,9 +13,11 @@ from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
+from urllib.request import urlopen
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
+from prometheus_client.parser import text_string_to_metric_families
 
 from gochat.api.account.v1 import account_pb2_grpc
 from gochat.api.audit.v1 import audit_pb2, audit_pb2_grpc
@@ -72,7 +74,14 @@ class Process:
 
     @property
     def metrics_url(self) -> str:
-        return re.findall(r"http://[\w.\[\]:]+/metrics", self.log.read_text())[-1]
+        return str(re.findall(r"http://[\w.\[\]:]+/metrics", self.log.read_text())[-1])
+
+    def metrics(self) -> "Metrics":
+        with urlopen(self.metrics_url, timeout=30) as answer:
+            text = answer.read().decode()
+        with (self.log.parent / "metrics").open("a") as scrapes:
+            scrapes.write(text)
+        return Metrics(text)
 
     @property
     def pid(self) -> int:
@@ -93,6 +102,19 @@ class Process:
         assert self._popen.stdout is not None
         self._popen.stdout.close()
         return code
+
+
+class Metrics:
+    """What one scrape was told, as Prometheus's own parser reads it."""
+
+    def __init__(self, text: str) -> None:
+        self.samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+
+    def __call__(self, name: str, **labels: str) -> float:
+        """The sum of all samples of this name with these labels."""
+        return sum(
+            sample.value for sample in self.samples if sample.name == name and labels.items() <= sample.labels.items()
+        )
 
 
 class Deployment:
