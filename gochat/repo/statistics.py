@@ -16,7 +16,7 @@ _CONVERSATIONS = (
     " COUNT(*) FILTER (WHERE type = 'group' AND dissolved_at = 0),"
     " COUNT(*) FILTER (WHERE type = 'single' AND updated_at >= ?),"
     " COUNT(*) FILTER (WHERE type = 'group' AND dissolved_at = 0 AND updated_at >= ?),"
-    " SUM(member_count) FILTER (WHERE type = 'group') FROM conversations"
+    " SUM(member_count) FILTER (WHERE type = 'group' AND dissolved_at = 0) FROM conversations"
 )
 _NAMES = (
     *("users_active", "users_disabled", "users_deleted", "active_day", "active_month", "messages_sent"),
