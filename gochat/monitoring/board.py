@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from multiprocessing import get_context
 from typing import Any
 
-from gochat.monitoring.numbers import NAMES
+from gochat.monitoring.numbers import MOMENTARY, NAMES
 from gochat.rpc.metrics import WIDTH, Metrics, Numbers, settle
 
 Memory = Any
@@ -57,6 +57,7 @@ class Board:
     def settle(self) -> None:
         """After the death of its process."""
         self._numbers[_PID] = 0
+        self.put(dict.fromkeys(MOMENTARY, 0))
         for start in range(_RPCS, len(self._numbers), WIDTH):
             settle(self._numbers[start : start + WIDTH])
 

@@ -29,6 +29,7 @@ from gochat.rpc.status import STATUS_BY_NUMBER
 log = logging.getLogger(__name__)
 
 PATIENCE = 10.0  # seconds that a client may take for a request
+LAST_WORK = 2.0  # seconds that work in hand is waited for
 BOUNDS = tuple(map(floatToGoString, LATENCIES))
 CODE = {
     number: "OK" if number == 0 else "Canceled" if number == 1 else code.name.title().replace("_", "")
@@ -40,8 +41,8 @@ _RPC = ("grpc_type", "grpc_service", "grpc_method")
 
 
 class Numbers(Collector):
-    """What a scrape is told. boards: of the processes. target: all, logic or repo, of each.
-    fresh: brings the boards up to date."""
+    """What a scrape is told. boards: of the processes. target: all, logic or repo, of each. fresh: brings the boards up to
+    date."""
 
     def __init__(self, boards: Sequence[Board], target: str, *, sqlite: bool, fresh: Callable[[], None]) -> None:
         self._boards = boards
@@ -180,10 +181,14 @@ def repeating(name: str, work: Callable[[], None], pause: Callable[[float], floa
                 work()
             except ChatError as error:
                 log.warning("%s: %s", name, error)
+            except Exception:
+                log.exception("%s failed", name)
             over = stopped.wait(pause(time.monotonic() - began))
 
-    threading.Thread(target=run, name=name, daemon=True).start()
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
     try:
         yield
     finally:
         stopped.set()
+        thread.join(LAST_WORK)

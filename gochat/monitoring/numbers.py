@@ -94,6 +94,9 @@ NAMES = (
     *("writes_committed", *(f"batches_{size}" for size in BATCHES)),
 )
 
+MOMENTARY = tuple(name for family in FAMILIES if family.where != COUNTED for name in family.numbers.values())
+"""What is over when the process is."""
+
 
 def families(numbers: Mapping[str, int], target: str, *, sqlite: bool) -> Iterator[Metric]:
     """numbers: by NAMES. target: all, logic or repo, of the process."""
@@ -110,7 +113,7 @@ def families(numbers: Mapping[str, int], target: str, *, sqlite: bool) -> Iterat
         yield histogram(
             "gochat_database_commit_size",
             "Writes that one transaction of SQLite held",
-            {(): (BATCHES[:-1], sizes, numbers["writes_committed"])},
+            {(): (tuple(f"{size}.0" for size in BATCHES[:-1]), sizes, numbers["writes_committed"])},
         )
 
 

@@ -17,7 +17,7 @@ import pytest
 from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
 from gochat.monitoring.board import Board
 from gochat.monitoring.exporter import CODE
-from gochat.rpc.metrics import WIDTH, Counts, read, settle
+from gochat.rpc.metrics import LATENCIES, WIDTH, Counts, read, settle
 from tests.conftest import Start
 from tests.harness import CONTENT, Deployment
 from tests.postgres import Postgres
@@ -236,6 +236,7 @@ def test_workers_are_added_up(postgres: Postgres, tmp_path: Path) -> None:
         os.kill(both[0], signal.SIGKILL)
         assert running.code() is grpc.StatusCode.UNAVAILABLE
         eventually(lambda: process.metrics()("grpc_server_in_flight") == 0)
+        assert process.metrics()("gochat_database_connections_used") == 0
         lock.rollback()
     eventually(lambda: len(workers(process)) == 2)
     scrape = process.metrics()
@@ -247,6 +248,7 @@ def test_workers_are_added_up(postgres: Postgres, tmp_path: Path) -> None:
 
 
 def test_a_taken_port_stops_the_start(own: Deployment, tmp_path: Path) -> None:
+    own.person()
     taken = own.processes[0].metrics_url.split("/")[2]
     for env in ({}, TWO | {"GOCHAT_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}):
         settings = env | {"GOCHAT_METRICS_LISTEN": taken}
@@ -289,8 +291,6 @@ def test_latencies_fall_into_the_bucket_that_ends_with_them() -> None:
     counts = Counts(numbers, "")
     for seconds in (0.05, 0.0500001, 31.0):
         counts.end(0, 0, seconds, 0)
-    from gochat.rpc.metrics import LATENCIES
-
     latencies = read(numbers.tolist()).latencies
     at = LATENCIES.index(0.05)
     assert (latencies[at], latencies[at + 1], latencies[-1], sum(latencies)) == (1, 1, 1, 3)
@@ -302,8 +302,10 @@ def test_what_a_dead_process_left_open_is_unavailable() -> None:
     for _ in range(3):
         counts.start()
     counts.end(0, 0, 0.1, 0)
+    board.put({"connections_used": 2, "users_active": 3})
     assert board.pid == os.getpid()
     board.settle()
+    assert (board.named()["connections_used"], board.named()["users_active"]) == (0, 3)
     reading = read(board.rpcs()[WIDTH:])
     assert (board.pid, reading.in_flight, reading.handled[0], reading.handled[14]) == (0, 0, 1, 2)
     numbers = memoryview(bytearray(8 * WIDTH)).cast("q")
