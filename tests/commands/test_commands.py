@@ -35,6 +35,8 @@ def test_version() -> None:
         ["migrate"],
         ["health"],
         ["import"],
+        ["top"],
+        ["metrics"],
     ],
 )
 def test_every_command_explains_itself(command: list[str]) -> None:
