@@ -41,7 +41,7 @@ _RPC = ("grpc_type", "grpc_service", "grpc_method")
 
 
 class Numbers(Collector):
-    """What a scrape is told. boards: of processes of this target (all, logic or repo). fresh: brings them up to date."""
+    """What a scrape is told. boards: of processes of this target: all, logic, repo. fresh: brings them up to date."""
 
     def __init__(self, boards: Sequence[Board], target: str, *, sqlite: bool, fresh: Callable[[], None]) -> None:
         self._boards = boards
