@@ -28,9 +28,12 @@ from gochat.domain.revocation import POLL, Revocations
 from gochat.domain.tokens import Tokens
 from gochat.errors import ChatError
 from gochat.keys import KeyFile
+from gochat.monitoring.board import Board, Memory
+from gochat.monitoring.running import exported, monitored
+from gochat.repo.database import Database
 from gochat.repo.engine import DatabaseInUseError, MigrationError, open_database
 from gochat.rpc import server
-from gochat.rpc.bind import Method, bind, repeatable_paths
+from gochat.rpc.bind import Method, bind, path_of, repeatable_paths
 from gochat.rpc.client import SEAM_FAILURES, NetworkChannel
 from gochat.rpc.guard import Guard
 from gochat.rpc.health import Health
@@ -56,6 +59,8 @@ REPO_SERVICES = tuple(
         (audit_pb2, "AuditService"),
     )
 )
+READ = {"/gochat.api.logic.v1.LogicService/GetMessageHistory": "messages"}
+"""What gives clients messages to read, and the field of the response that they are in."""
 LONGEST_LOOK = 2.0  # seconds
 LOST = 3.5  # seconds without an answer of the database after which health says NOT_SERVING
 TICK = 0.25  # seconds between two looks at that
@@ -65,11 +70,19 @@ STARTUP_ERRORS = (ConfigError, MigrationError, DatabaseInUseError, server.Listen
 """What stops a start with a reason that a person can act on."""
 
 
-def serve(config: Config, target: str | None, ready: Callable[[str], None], *, insecure: bool = False) -> None:
+def serve(
+    config: Config,
+    target: str | None,
+    ready: Callable[[str], None],
+    *,
+    insecure: bool = False,
+    memory: Memory | None = None,
+) -> None:
     """Serves until SIGTERM or SIGINT, then drains. ready(line) is called once, when it can serve.
 
     target: all, logic or repo; None: logic if [repo] address is set, else all. insecure: other hosts may be talked to
-    without encryption. Raises STARTUP_ERRORS.
+    without encryption. memory: of a board of shared_boards(), whose numbers another process serves. Raises
+    STARTUP_ERRORS.
     """
     target = _target(config, target)
     if not insecure:
@@ -79,9 +92,11 @@ def serve(config: Config, target: str | None, ready: Callable[[str], None], *, i
     revocations = Revocations(config.auth.access_ttl)
     key_file = KeyFile(config)
     tokens = Tokens(key_file.keys, revocations, key_file.changed)
+    board = Board(_paths(target), memory)
+    metrics = board.opened(READ)
     with ExitStack() as resources:
         methods: dict[str, Method] = {}
-        database = None
+        database: Database | None = None
         if target != "logic":
             database = resources.enter_context(closing(open_database(config)))
             methods |= bind(REPO_SERVICES, repo.handlers(database))
@@ -95,21 +110,54 @@ def serve(config: Config, target: str | None, ready: Callable[[str], None], *, i
             methods = methods | bind(LOGIC_SERVICES, logic.handlers(*stubs, tokens, config.auth))
         rpc_server = server.build(
             methods,
-            Guard(tokens, Throttle(config.limits), config.server.error_mode),
+            Guard(tokens, Throttle(config.limits), metrics, config.server.error_mode),
+            metrics,
             config,
             reflect=config.server.reflection or _is_local(config),
             enqueue=database.enqueue if database else None,
             largest_request=server.LARGEST_REQUEST + (server.SEAM_ROOM if target == "repo" else 0),
         )
+        metrics_url = resources.enter_context(
+            monitored(config, target, board, rpc_server, database, shared=memory is not None)
+        )
         watch = _Watch(accounts, revocations, tokens)
         watch.look()
         resources.enter_context(watch.running())
         rpc_server.start()
+        _tell(metrics_url)
         ready(f"gochat ready on {rpc_server.address} ({'logic, repo' if target == 'all' else target})")
         _follow(rpc_server.health, watch, stop)
         log.info("draining: %g s for running calls", config.server.grace)
         rpc_server.drain(config.server.grace)
     log.info("stopped")
+
+
+def _paths(target: str) -> tuple[str, ...]:
+    services = {"all": LOGIC_SERVICES + REPO_SERVICES, "logic": LOGIC_SERVICES, "repo": REPO_SERVICES}[target]
+    return tuple(path_of(rpc) for service in services for rpc in service.methods)
+
+
+@contextmanager
+def shared_boards(
+    config: Config, target: str | None, ready: Callable[[str], None]
+) -> Iterator[tuple[list[Board], Callable[[str], None]]]:
+    """A board for each of several processes that serve(), and what to tell when they do in place of ready. While this
+    lasts, the sums of the boards are served on [metrics] listen. Raises ConfigError, ListenError."""
+    target = _target(config, target)
+    boards = [Board.shared(_paths(target)) for _ in range(config.server.workers)]
+    boards[0].counts = True
+
+    def all_serve(line: str) -> None:
+        _tell(url)
+        ready(line)
+
+    with exported(config, target, boards) as url:
+        yield boards, all_serve
+
+
+def _tell(metrics_url: str) -> None:
+    if metrics_url:
+        log.info("metrics on %s", metrics_url)
 
 
 def _told_to_stop(*, alone: bool) -> "SimpleQueue[int]":

@@ -13,8 +13,24 @@ from pathlib import Path
 from typing import Any
 
 from gochat import app, logs, workers
-from gochat.commands import audit, backup, bench, check, config_of, copy, health, importer, key, migrate, token, users
+from gochat.commands import (
+    audit,
+    backup,
+    bench,
+    check,
+    config_of,
+    copy,
+    health,
+    importer,
+    key,
+    metrics,
+    migrate,
+    token,
+    top,
+    users,
+)
 from gochat.config import LONGEST_TTL, Config
+from gochat.monitoring.board import Memory
 from gochat.repo.backup import BackupError
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -44,17 +60,25 @@ def _serve(arguments: argparse.Namespace) -> int:
     ready = partial(print, flush=True)
     settings = config.server
     if settings.workers == 1:
-        work(settings.listen, ready)
+        work(settings.listen, None, ready)
     else:
         logs.to_stderr(config.log)
-        workers.run(settings.workers, settings.listen, settings.grace, work, app.STARTUP_ERRORS, ready)
+        with app.shared_boards(config, arguments.target, ready) as (boards, all_serve):
+            workers.run(settings.listen, settings.grace, work, boards, app.STARTUP_ERRORS, all_serve)
     return 0
 
 
-def _work(config: Config, target: str | None, insecure: bool, listen: str, ready: Callable[[str], None]) -> None:
+def _work(
+    config: Config,
+    target: str | None,
+    insecure: bool,
+    listen: str,
+    memory: Memory | None,
+    ready: Callable[[str], None],
+) -> None:
     """Serves, in this process."""
     logs.to_stderr(config.log)
-    app.serve(config.with_settings("server", listen=listen), target, ready, insecure=insecure)
+    app.serve(config.with_settings("server", listen=listen), target, ready, insecure=insecure, memory=memory)
 
 
 def _version(_: argparse.Namespace) -> int:
@@ -84,6 +108,15 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     _command(commands, "health", health.run, "ask the running server how it is; exit code 0 if it serves", there)
+
+    watched = _command(commands, "top", top.run, "a live table of what a running server does, from its metrics", here)
+    watched.add_argument(
+        "--metrics", nargs="+", metavar="URL", help="or HOST:PORT, of one or more servers (default: [metrics] listen)"
+    )
+    watched.add_argument("--once", action="store_true", help="one table, of one second")
+
+    told = _command(commands, "metrics", metrics.run, "print a Grafana dashboard, or alert rules for Prometheus")
+    told.add_argument("what", choices=sorted(metrics.FILES))
 
     signed = _command(commands, "token", token.run, "print a token signed with the server's key", here)
     signed.add_argument("--role", required=True, choices=("service", "admin"))

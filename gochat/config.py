@@ -90,6 +90,11 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Metrics:
+    listen: str = "127.0.0.1:9464"
+
+
+@dataclass(frozen=True)
 class Log:
     level: str = _setting("info", choices=("debug", "info", "warning", "error"))
     format: str = _setting("text", choices=("text", "json"))
@@ -105,6 +110,7 @@ class Config:
     tls: Tls = field(default_factory=Tls)
     auth: Auth = field(default_factory=Auth)
     limits: Limits = field(default_factory=Limits)
+    metrics: Metrics = field(default_factory=Metrics)
     log: Log = field(default_factory=Log)
 
     def with_settings(self, section: str, **settings: Any) -> "Config":
@@ -207,6 +213,8 @@ def _check_together(config: Config) -> None:
     if config.tls.client_ca and not config.tls.cert:
         raise ConfigError("tls.client_ca: goes with tls.cert")
     parse_address("server.listen", config.server.listen)
+    if config.metrics.listen:
+        parse_address("metrics.listen", config.metrics.listen)
     networks(config.limits.trusted_proxies)
 
 

@@ -17,6 +17,7 @@ from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
+from gochat.monitoring.board import Board, Memory
 from gochat.rpc.server import held
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ MISSED = 5  # of them after which it is taken for hung
 REAPING = 1.0  # seconds that a process takes to end after its pipe has
 
 Ready = Callable[[str], None]
-Work = Callable[[str, Ready], None]
+Work = Callable[[str, Memory, Ready], None]
 Errors = tuple[type[Exception], ...]
 
 _spawn = multiprocessing.get_context("spawn")  # a fork would inherit gRPC's threads without their locks' owners
@@ -39,8 +40,8 @@ class WorkerError(Exception):
     """The first workers cannot start; the message says why, as they do."""
 
 
-def run(count: int, listen: str, grace: float, work: Work, errors: Errors, ready: Ready) -> None:
-    """Runs work(HOST:PORT, ready) in so many processes until SIGTERM or SIGINT, then lets them drain.
+def run(listen: str, grace: float, work: Work, boards: Sequence[Board], errors: Errors, ready: Ready) -> None:
+    """Runs work(HOST:PORT, memory, ready) in a process for each board until SIGTERM or SIGINT, then lets them drain.
 
     ready(line) is called once, with what the first worker said, when all serve. grace: seconds that draining takes at
     most. errors: what work raises when it cannot start. A second signal ends all at once, by SystemExit. Raises
@@ -48,7 +49,10 @@ def run(count: int, listen: str, grace: float, work: Work, errors: Errors, ready
     """
     told = _signals()
     with held(listen) as address:
-        workers = [_Worker(number, partial(work, address), errors) for number in range(1, count + 1)]
+        workers = [
+            _Worker(number, partial(work, address, board.memory), board, errors)
+            for number, board in enumerate(boards, 1)
+        ]
         try:
             # The first starts alone: it migrates the database, makes the signing key, and finds what is wrong.
             for some in (workers[:1], workers[1:]):
@@ -67,8 +71,9 @@ class _Worker:
     """One process after the other. pipe: None while there is none. silent: beats without a sign of life; None until it
     serves. error: why the last one ended."""
 
-    def __init__(self, number: int, work: Callable[[Ready], None], errors: Errors) -> None:
+    def __init__(self, number: int, work: Callable[[Ready], None], board: Board, errors: Errors) -> None:
         self._number = number
+        self._board = board
         self._arguments = work, errors
         self._pause = 0.0
         self.process: SpawnProcess
@@ -102,6 +107,7 @@ class _Worker:
         self.pipe = None
         self.process.join(REAPING)
         _end([self.process])
+        self._board.settle()
         self.error = text or f"worker {self._number} (process {self.process.pid}) {_how(self.process.exitcode)}"
         return False
 

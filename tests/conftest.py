@@ -18,9 +18,14 @@ SECRETS = re.compile(rf"{PASSWORD}|{CONTENT}|eyJ[\w-]+\.[\w-]+|[Bb]earer |\$argo
 
 @pytest.fixture(scope="session", autouse=True)
 def no_secret_is_written_down() -> Iterator[None]:
-    """After all tests: no log, and no audit log, holds a password, a token, a key or what people wrote."""
+    """After all tests: no log, no audit log and no metrics hold a password, a token, a key or what people wrote."""
     yield
-    files = {path for log in Process.logs for path in (log, log.parent / "audit.log") if path.exists()}
+    files = {
+        path
+        for log in Process.logs
+        for path in (log, log.parent / "audit.log", log.parent / "metrics")
+        if path.exists()
+    }
     keys = {key.split()[0] for log in Process.logs for key in _key_lines(log.parent / "data" / "signing.key")}
     for file in files:
         text = file.read_text()

@@ -1,6 +1,7 @@
 """Starts GoChat as an operator would and drives it as a client would: real processes, real ports, real databases."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,9 +13,11 @@ from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
+from urllib.request import urlopen
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
+from prometheus_client.parser import text_string_to_metric_families
 
 from gochat.api.account.v1 import account_pb2_grpc
 from gochat.api.audit.v1 import audit_pb2, audit_pb2_grpc
@@ -36,6 +39,9 @@ UNLIMITED = {
     "GOCHAT_LIMITS_FAILED_SIGN_INS_PER_MINUTE": "0",
 }
 """Settings for scenarios that are not about rate limits: all tests together are one busy client."""
+
+FREE_METRICS_PORT = {"GOCHAT_METRICS_LISTEN": "127.0.0.1:0"}
+"""For servers side by side."""
 
 _numbers = count(1)
 
@@ -68,7 +74,7 @@ class Process:
         with log.open("ab") as stderr:
             self._popen = subprocess.Popen(
                 [PROGRAM, "-m", "gochat", *arguments],
-                env=clean | (env or {}),
+                env=clean | FREE_METRICS_PORT | (env or {}),
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
@@ -79,6 +85,17 @@ class Process:
             self.kill()
             raise AssertionError(f"gochat did not get ready:\n{log.read_text()}")
         self.address = self.ready_line.split()[3]
+
+    @property
+    def metrics_url(self) -> str:
+        return str(re.findall(r"http://[\w.\[\]:]+/metrics", self.log.read_text())[-1])
+
+    def metrics(self) -> "Metrics":
+        with urlopen(self.metrics_url, timeout=30) as answer:
+            text = answer.read().decode()
+        with (self.log.parent / "metrics").open("a") as scrapes:
+            scrapes.write(text)
+        return Metrics(text)
 
     @property
     def pid(self) -> int:
@@ -99,6 +116,19 @@ class Process:
         assert self._popen.stdout is not None
         self._popen.stdout.close()
         return code
+
+
+class Metrics:
+    """What one scrape was told, as Prometheus's own parser reads it."""
+
+    def __init__(self, text: str) -> None:
+        self.samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+
+    def __call__(self, name: str, **labels: str) -> float:
+        """The sum of all samples of this name with these labels."""
+        return sum(
+            sample.value for sample in self.samples if sample.name == name and labels.items() <= sample.labels.items()
+        )
 
 
 class Deployment:

@@ -47,6 +47,7 @@ def test_the_file_of_the_current_folder_is_read(tmp_path: Path, monkeypatch: pyt
         ('[tls]\ncert = "cert.pem"\n', "tls.cert"),
         ('[tls]\nclient_ca = "ca.pem"\n', "tls.client_ca"),
         ("[limits]\ncalls_per_second = -5\n", "limits.calls_per_second"),
+        ('[metrics]\nlisten = "9464"\n', "metrics.listen"),
         ('[limits]\ntrusted_proxies = "10.0.0.0/8, gateway"\n', "limits.trusted_proxies"),
         ("[server\n", "gochat.toml"),
     ],

@@ -155,6 +155,9 @@ class Database(Protocol):
     def write_each(self, works: Sequence[Work[T]]) -> list[T]:
         """Runs each work as by `write`. What one raises is raised at the end or at once; others may be durable then."""
 
+    def statistics(self) -> dict[str, int]:
+        """How busy it is at the moment, by the names of gochat.monitoring.numbers."""
+
     def close(self) -> None: ...
 
 
@@ -184,6 +187,11 @@ class Pool:
         self._places = threading.Semaphore(most)
         if cut:
             threading.Thread(target=self._keep_cutting, name="overdue", daemon=True).start()
+        self.most = most
+
+    @property
+    def used(self) -> int:
+        return self.most - self._places._value
 
     @contextmanager
     def lent(self) -> Iterator[peewee.Database]:

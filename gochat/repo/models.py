@@ -38,6 +38,14 @@ class Session(Model):
         table_name = "sessions"
 
 
+class Activity(Model):
+    user_id = TextField(primary_key=True)
+    active_at = BigIntegerField()
+
+    class Meta:
+        table_name = "activity"
+
+
 class EndedSession(Model):
     session_id = TextField(primary_key=True)
     ended_at = BigIntegerField()

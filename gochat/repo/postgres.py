@@ -93,6 +93,9 @@ class PostgresDatabase:
                     raise _Again(*error.args) from error
                 raise
 
+    def statistics(self) -> dict[str, int]:
+        return {"connections_used": self._pool.used, "connections_most": self._pool.most}
+
     def close(self) -> None:
         self._pool.close()
 

@@ -7,7 +7,7 @@ from gochat.errors import ChatError, unauthorized
 from gochat.repo.audit import REFUSED, record
 from gochat.repo.database import Database, Tx
 from gochat.repo.endings import end
-from gochat.repo.models import Session, User
+from gochat.repo.models import Activity, Session, User
 from gochat.repo.users import ACTIVE, found
 
 
@@ -33,7 +33,9 @@ class Sessions:
                 end(tx, [request.session_id])
                 record(tx, "session.reuse", session.user_id, request.session_id, REFUSED)
                 return ended()
-            return active(tx, session.user_id)
+            user = active(tx, session.user_id)
+            _seen(tx, user.user_id, now)
+            return user
 
         # The refusal is returned and not raised within: raising would take the end of the session back.
         user = self._database.write(work)
@@ -115,8 +117,17 @@ def replace_session(tx: Tx, user_id: str, device_id: str, refresh_id: str, expir
     replaced = Session.select(Session.session_id).where(Session.user_id == user_id, Session.device_id == device_id)
     end(tx, [old for (old,) in tx.all(replaced.tuples())])
     tx.run(Session.insert(row))
+    _seen(tx, user_id, now)
     record(tx, "session.begin", user_id, session_id)
     return session_id
+
+
+def _seen(tx: Tx, user_id: str, now: int) -> None:
+    tx.run(
+        Activity.insert(user_id=user_id, active_at=now).on_conflict(
+            conflict_target=[Activity.user_id], preserve=[Activity.active_at]
+        )
+    )
 
 
 def forget_expired(tx: Tx, user_id: str) -> None:

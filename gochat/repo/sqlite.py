@@ -6,6 +6,7 @@ import os
 import sqlite3
 import threading
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from gochat.context import Call, TooLongError, current, entered
 from gochat.errors import ChatError, deadline_exceeded
 from gochat.repo.database import DatabaseInUseError, Pool, T, Tx, Work, driver_error, failures_named
 
+BATCHES = tuple(2**power for power in range(11))  # sizes up to which transactions are counted together
 READERS = 8  # more find no more of the interpreter's time
 LARGEST_BATCH = 500  # jobs
 AT_ONCE = 0.002  # seconds that a statement takes at most which is run at once
@@ -60,6 +62,8 @@ class SqliteDatabase:
         self._quick_until = 0.0
         self._quick.connection().set_progress_handler(lambda: time.monotonic() > self._quick_until, STEPS)
         self._quick_lock = threading.Lock()
+        self._committed = 0  # writes
+        self._batches = [0] * (len(BATCHES) + 1)  # transactions, by size
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._write_queued, name="writer", daemon=True)
         self._thread.start()
@@ -150,6 +154,8 @@ class SqliteDatabase:
                 self._writer.execute_sql("ROLLBACK")
                 return False
         Tx(self._writer).sql("COMMIT")
+        self._committed += len(batch)
+        self._batches[bisect_left(BATCHES, len(batch))] += 1
         return True
 
     def _run(self, job: _Job, savepoint: bool) -> bool:
@@ -176,6 +182,15 @@ class SqliteDatabase:
         if savepoint:
             self._writer.execute_sql("RELEASE job")
         return True
+
+    def statistics(self) -> dict[str, int]:
+        return {
+            "connections_used": self._readers.used,
+            "connections_most": self._readers.most,
+            "writes_waiting": self._queue.qsize(),
+            "writes_committed": self._committed,
+            **{f"batches_{size}": number for size, number in zip((*BATCHES, "more"), self._batches, strict=True)},
+        }
 
     def close(self) -> None:
         """Everything that was queued is done before."""

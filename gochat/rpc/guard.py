@@ -20,6 +20,7 @@ from gochat.domain.access import Access, Rate
 from gochat.domain.tokens import CALLING, BadTokenError, Tokens
 from gochat.errors import ChatError, denied, internal, invalid, unauthorized
 from gochat.rpc.bind import Method
+from gochat.rpc.metrics import CANCELLED, DEADLINE_EXCEEDED, OK, Counts, Metrics
 from gochat.rpc.status import DETAILS_KEY, STATUS_BY_NUMBER, to_status
 from gochat.rpc.throttle import Throttle
 
@@ -39,13 +40,14 @@ REASONS = frozenset({"NO_TOKEN", "BAD_TOKEN", "NOT_A_SERVICE"})
 class Guard:
     """error_mode: "status" or "body", for callers who do not ask for one."""
 
-    def __init__(self, tokens: Tokens, throttle: Throttle, error_mode: str = "status") -> None:
+    def __init__(self, tokens: Tokens, throttle: Throttle, metrics: Metrics, error_mode: str = "status") -> None:
         self.tokens = tokens
         self.throttle = throttle
         self.error_mode = error_mode
+        self._metrics = metrics
 
     def wrap(self, method: Method) -> "Behaviour":
-        return Behaviour(self, method)
+        return Behaviour(self, method, self._metrics.of(method.path))
 
 
 class Behaviour:
@@ -54,9 +56,8 @@ class Behaviour:
     place: Any = None
     experimental_thread_pool: Any = None  # grpcio's name for: which threads, if not the server's
 
-    def __init__(self, guard: Guard, method: Method) -> None:
-        self._guard = guard
-        self._method = method
+    def __init__(self, guard: Guard, method: Method, counts: Counts) -> None:
+        self._made_of = guard, method, counts
 
     def __call__(self, data: bytes, context: grpc.ServicerContext) -> Any:
         visit = self.visit(data, context)
@@ -68,7 +69,7 @@ class Behaviour:
         return visit.answer()
 
     def visit(self, data: bytes, context: grpc.ServicerContext) -> "Visit":
-        return Visit(self._guard, self._method, data, context)
+        return Visit(*self._made_of, data, context)
 
 
 class Visit:
@@ -78,13 +79,17 @@ class Visit:
     """
 
     __slots__ = (
-        *("_context", "_error", "_guard", "_headers", "_method", "_request", "_response", "_started", "_throttled"),
-        *("call", "welcome"),
+        *("_context", "_counts", "_error", "_guard", "_headers", "_method", "_request", "_response", "_size"),
+        *("_started", "_throttled", "call", "welcome"),
     )
 
-    def __init__(self, guard: Guard, method: Method, data: bytes, context: grpc.ServicerContext) -> None:
-        self._guard, self._method, self._context = guard, method, context
+    def __init__(
+        self, guard: Guard, method: Method, counts: Counts, data: bytes, context: grpc.ServicerContext
+    ) -> None:
+        self._guard, self._method, self._counts, self._context = guard, method, counts, context
+        self._size = len(data)
         self._started = time.monotonic()
+        counts.start()
         metadata = context.invocation_metadata()
         self._headers = headers = {key: value for key, value in metadata if isinstance(value, str)}
         remaining = context.time_remaining()
@@ -127,19 +132,29 @@ class Visit:
         error, context, method = self._error, self._context, self._method
         if self._throttled:
             self._guard.throttle.done(method.rule.rate, self.call.peer, error)
-        logs.call(method.path, error, self._started, self.call)
+        in_body = error is not None and self._headers.get(ERROR_MODE, self._guard.error_mode) == "body"
+        self._tell(in_body)
         # Trailing, not initial: metadata sent before the answer would switch off the client's retries.
         trailing: tuple[tuple[str, str | bytes], ...] = ((REQUEST_ID, self.call.request_id),)
         if error is None:
             context.set_trailing_metadata(trailing)
             return self._response
-        if self._headers.get(ERROR_MODE, self._guard.error_mode) == "body":
+        if in_body:
             context.set_trailing_metadata(trailing)
             return method.response_class(error=error.body())
         details = to_status(error, self.call.request_id).SerializeToString()
         context.set_trailing_metadata((*trailing, (DETAILS_KEY, details)))
         context.abort(STATUS_BY_NUMBER[error.status], error.message)
         return None
+
+    def _tell(self, in_body: bool) -> None:
+        """Metrics and log."""
+        error, ended = self._error, time.monotonic()
+        status = OK if error is None or in_body else error.status
+        if not self._context.is_active():  # the client has left, and knows why
+            status = DEADLINE_EXCEEDED if ended >= self.call.deadline else CANCELLED
+        self._counts.end(status, error.code if error else 0, ended - self._started, self._size)
+        logs.call(self._method.path, error, self._started, self.call)
 
 
 def _authenticate(tokens: Tokens, access: Access, metadata: Any) -> Caller:

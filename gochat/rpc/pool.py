@@ -45,7 +45,13 @@ Enqueue = Callable[[Call, Run, End], None]
 class CallPool(ThreadPoolExecutor):
     def __init__(self, threads: int, name: str) -> None:
         super().__init__(threads, thread_name_prefix=name)
+        self.most = threads
         self._awaited: deque[_Awaited] = deque()
+
+    @property
+    def waiting(self) -> int:
+        """Calls whose request is there and that no thread has taken."""
+        return self._work_queue.qsize()
 
     def submit(self, run: Any, /, *args: Any, **kwargs: Any) -> "Future[Any]":
         """run(*args), where that is the answer to a unary call: once its request has come."""
@@ -82,7 +88,12 @@ class CallPool(ThreadPoolExecutor):
             finished = receive(batch)
             call.arrived = True
             if place := getattr(behaviour, "place", None):
-                queue(place)
+                try:
+                    queue(place)
+                except Exception:  # else grpcio's one thread would end
+                    log.exception("a call was not run")
+                    event.call.cancel()
+                    call.done.set_result(None)
             elif getattr(behaviour, "inline", False):
                 answer(behaviour, call.take)
             else:

@@ -18,6 +18,7 @@ from gochat.domain.access import Cost
 from gochat.rpc.bind import Method
 from gochat.rpc.guard import Guard
 from gochat.rpc.health import Health
+from gochat.rpc.metrics import Metrics
 from gochat.rpc.pool import CallPool, Enqueue
 from gochat.rpc.tls import server_credentials
 
@@ -91,10 +92,10 @@ def _holder(family: socket.AddressFamily, address: tuple[str | int | bytes, ...]
 
 
 class ListenError(Exception):
-    """The address cannot be listened on; the message says which."""
+    """The address cannot be listened on; the message says which, and the key that names it."""
 
-    def __init__(self, listen: str) -> None:
-        super().__init__(f"cannot listen on {listen}: is the port taken, or the address not this host's?")
+    def __init__(self, listen: str, key: str = "server.listen") -> None:
+        super().__init__(f"cannot listen on {listen}: is the port of {key} taken, or the address not this host's?")
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,17 @@ class RpcServer:
     address: str
     health: Health
     _server: grpc.Server
+    _calls: CallPool
+    _hashing: CallPool
+
+    def statistics(self) -> dict[str, int]:
+        """By the names of gochat.monitoring.numbers."""
+        return {
+            "calls_waiting": self._calls.waiting,
+            "call_threads": self._calls.most,
+            "hashes_waiting": self._hashing.waiting,
+            "hash_threads": self._hashing.most,
+        }
 
     def start(self) -> None:
         self.health.change(True)
@@ -118,6 +130,7 @@ class RpcServer:
 def build(
     methods: Mapping[str, Method],
     guard: Guard,
+    metrics: Metrics,
     config: Config,
     *,
     reflect: bool,
@@ -144,7 +157,7 @@ def build(
         else:
             behaviour.experimental_thread_pool = hashing if cost is Cost.HASH else calls
         by_service[service][name] = grpc.unary_unary_rpc_method_handler(
-            behaviour, response_serializer=method.response_class.SerializeToString
+            behaviour, response_serializer=metrics.of(path).serializer(method.response_class.SerializeToString)
         )
     server = grpc.server(
         calls,
@@ -167,4 +180,4 @@ def build(
             port = server.add_insecure_port(listen)
     except RuntimeError:
         raise ListenError(listen) from None
-    return RpcServer(f"{host}:{port}", health, server)
+    return RpcServer(f"{host}:{port}", health, server, calls, hashing)

@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from gochat.api.logic.v1 import logic_pb2_grpc
 from gochat.api.repo.v1 import repo_pb2_grpc
 from gochat.api.session.v1 import session_pb2_grpc
-from tests.harness import Deployment
+from tests.harness import FREE_METRICS_PORT, Deployment
 
 NAME = "chat.example"
 """In the certificates of servers: not the address that they are called by."""
@@ -144,7 +144,9 @@ class Encrypted(Deployment):
 def gochat(*arguments: str, **env: str) -> "subprocess.Popen[str]":
     clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
     command = [sys.executable, "-m", "gochat", *arguments]
-    return subprocess.Popen(command, env=clean | env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, env=clean | FREE_METRICS_PORT | env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def healthy(opened: grpc.Channel) -> bool:

@@ -16,7 +16,7 @@ import grpc
 import pytest
 
 from tests.attacks.certificates import NAME, Authority, Encrypted, channel, gochat, healthy, serves, settings
-from tests.harness import PASSWORD, fresh
+from tests.harness import FREE_METRICS_PORT, PASSWORD, fresh
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"  # and an empty SETTINGS frame
 TLS_1_0, TLS_1_1 = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
@@ -233,7 +233,7 @@ def test_the_business_half_waits_for_a_repo_that_it_trusts(
     with log.open("wb") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-m", "gochat", "serve", "--data", str(encrypted.data), "--listen", "127.0.0.1:0"],
-            env=os.environ | env,
+            env=os.environ | FREE_METRICS_PORT | env,
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,

@@ -38,6 +38,8 @@ def test_version() -> None:
         ["copy"],
         ["health"],
         ["import"],
+        ["top"],
+        ["metrics"],
     ],
 )
 def test_every_command_explains_itself(command: list[str]) -> None:

@@ -20,7 +20,7 @@ from gochat.api.common.v1 import common_pb2
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.store.v1 import store_pb2
-from tests.harness import PROGRAM, Deployment, Process, as_service, refused
+from tests.harness import FREE_METRICS_PORT, PROGRAM, Deployment, Process, as_service, refused
 
 BODY = ("x-gochat-error-mode", "body")
 KEY = {"client_msg_id": "1"}
@@ -42,7 +42,7 @@ def refused_start(*arguments: str, **env: str) -> "subprocess.CompletedProcess[s
     clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
     stopped = subprocess.run(
         [PROGRAM, "-m", "gochat", "serve", *arguments],
-        env=clean | env,
+        env=clean | FREE_METRICS_PORT | env,
         capture_output=True,
         text=True,
         timeout=60,
@@ -160,7 +160,7 @@ def waiting(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     with log.open("w") as stderr:
         process = subprocess.Popen(
             [PROGRAM, "-m", "gochat", "serve", "--data", str(tmp_path / "data"), "--listen", "127.0.0.1:0"],
-            env=os.environ | {"GOCHAT_REPO_ADDRESS": address},
+            env=os.environ | FREE_METRICS_PORT | {"GOCHAT_REPO_ADDRESS": address},
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,

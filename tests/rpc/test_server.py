@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from gochat.api.logic.v1 import logic_pb2
-from tests.harness import PASSWORD, PROGRAM, Deployment, Process
+from tests.harness import FREE_METRICS_PORT, PASSWORD, PROGRAM, Deployment, Process
 
 LOGIC = ("gochat.api.logic.v1.LogicService", "gochat.api.session.v1.SessionService")
 REPO = ("gochat.api.repo.v1.RepoService", "gochat.api.store.v1.StoreService")
@@ -36,7 +36,7 @@ def serve(*arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
     clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
     return subprocess.run(
         [PROGRAM, "-m", "gochat", "serve", *arguments],
-        env=clean | env,
+        env=clean | FREE_METRICS_PORT | env,
         capture_output=True,
         text=True,
         timeout=60,
@@ -106,7 +106,7 @@ def test_stdout_has_the_ready_line_alone_and_stderr_the_log(tmp_path: Path, numb
     clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
     process = subprocess.Popen(
         [PROGRAM, "-m", "gochat", "serve", "--data", str(tmp_path), "--listen", "127.0.0.1:0"],
-        env=clean | {"GOCHAT_LOG_LEVEL": "debug"},
+        env=clean | FREE_METRICS_PORT | {"GOCHAT_LOG_LEVEL": "debug"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -20,7 +20,17 @@ import pytest
 from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
 from gochat.api.session.v1 import session_pb2, session_pb2_grpc
 from gochat.rpc.server import ListenError, held
-from tests.harness import PROGRAM, UNLIMITED, Deployment, Person, Process, as_service, children, every_message
+from tests.harness import (
+    FREE_METRICS_PORT,
+    PROGRAM,
+    UNLIMITED,
+    Deployment,
+    Person,
+    Process,
+    as_service,
+    children,
+    every_message,
+)
 from tests.postgres import Postgres
 
 pytestmark = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="/proc tells which worker is which")
@@ -122,7 +132,7 @@ def serve(*arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
     """Runs a server that is not to start."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
     command = [PROGRAM, "-m", "gochat", "serve", *arguments]
-    return subprocess.run(command, env=clean | env, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env=clean | FREE_METRICS_PORT | env, capture_output=True, text=True, timeout=60)
 
 
 @contextmanager

@@ -95,6 +95,7 @@ def _serve(settings: Config, target: str, folder: Path, **env: str) -> Iterator[
         "GOCHAT_SERVER_WORKERS": str(settings.server.workers),
         "GOCHAT_LIMITS_CALLS_PER_SECOND": UNREACHED,
         "GOCHAT_LIMITS_SENDS_PER_SECOND": UNREACHED,
+        "GOCHAT_METRICS_LISTEN": "",
         "GOCHAT_AUTH_ACCESS_TTL": str(LONGEST_ACCESS_TTL),
     }
     if settings.database.url:

@@ -1,0 +1,134 @@
+"""The numbers of a process beside those of its RPCs: one table of their names, in the code and in Prometheus."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+GAUGE, COUNTER = GaugeMetricFamily, CounterMetricFamily
+ALWAYS, REPO, SQLITE, COUNTED = "always", "repo", "sqlite", "counted"
+"""Where a number is told: by every process; by one that has the database, or has it as a file; once it was counted."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """label: of its numbers, "" if it has but one. numbers: value of the label -> name in the code."""
+
+    name: str
+    help: str
+    kind: type[GaugeMetricFamily] | type[CounterMetricFamily]
+    where: str
+    numbers: Mapping[str, str]
+    label: str = ""
+
+
+FAMILIES = (
+    Family(
+        "gochat_pool_waiting_calls",
+        "Calls whose request has come and that wait for a thread",
+        *(GAUGE, ALWAYS, {"call": "calls_waiting", "hash": "hashes_waiting"}, "pool"),
+    ),
+    Family(
+        "gochat_pool_threads",
+        "Threads that answer calls, at most",
+        *(GAUGE, ALWAYS, {"call": "call_threads", "hash": "hash_threads"}, "pool"),
+    ),
+    Family(
+        "gochat_database_connections_used",
+        "Connections that calls use now; on SQLite those that read",
+        *(GAUGE, REPO, {"": "connections_used"}),
+    ),
+    Family(
+        "gochat_database_connections_max",
+        "Connections at most; on SQLite those that read",
+        *(GAUGE, REPO, {"": "connections_most"}),
+    ),
+    Family(
+        "gochat_database_waiting_writes",
+        "Writes that wait for the transaction before theirs",
+        *(GAUGE, SQLITE, {"": "writes_waiting"}),
+    ),
+    Family(
+        "gochat_users",
+        "Users that there are",
+        *(GAUGE, COUNTED, {"active": "users_active", "disabled": "users_disabled", "deleted": "users_deleted"}),
+        "status",
+    ),
+    Family(
+        "gochat_active_users",
+        "Users who signed in or refreshed their session within the last 24 hours (day), 30 days (month)",
+        *(GAUGE, COUNTED, {"day": "active_day", "month": "active_month"}, "window"),
+    ),
+    Family(
+        "gochat_messages_sent_total",
+        "Messages ever sent, those withdrawn too",
+        *(COUNTER, COUNTED, {"": "messages_sent"}),
+    ),
+    Family(
+        "gochat_conversations_created_total",
+        "Conversations ever made; those of type group are the groups, dissolved ones too",
+        *(COUNTER, COUNTED, {"single": "singles_created", "group": "groups_created"}, "type"),
+    ),
+    Family(
+        "gochat_conversations",
+        "Conversations that there are",
+        *(GAUGE, COUNTED, {"single": "singles_created", "group": "groups"}, "type"),
+    ),
+    Family(
+        "gochat_active_conversations",
+        "Conversations with a message or a change within the last 24 hours",
+        *(GAUGE, COUNTED, {"single": "singles_active", "group": "groups_active"}, "type"),
+    ),
+    Family("gochat_group_members", "Members of all groups that there are", *(GAUGE, COUNTED, {"": "group_members"})),
+    Family(
+        "gochat_database_counted_timestamp_seconds",
+        "When users, messages and conversations were last counted",
+        *(GAUGE, COUNTED, {"": "counted_at"}),
+    ),
+)
+BATCHES = (*(str(2**power) for power in range(11)), "more")
+"""Upper bounds of the sizes of transactions, as gochat.repo.sqlite counts them."""
+
+NAMES = (
+    *dict.fromkeys(name for family in FAMILIES for name in family.numbers.values()),
+    *("writes_committed", *(f"batches_{size}" for size in BATCHES)),
+)
+
+MOMENTARY = tuple(name for family in FAMILIES if family.where != COUNTED for name in family.numbers.values())
+"""What is over when the process is."""
+
+
+def families(numbers: Mapping[str, int], target: str, *, sqlite: bool) -> Iterator[Metric]:
+    """numbers: by NAMES. target: all, logic or repo, of the process."""
+    has_repo = target != "logic"
+    told = {ALWAYS: True, REPO: has_repo, SQLITE: has_repo and sqlite, COUNTED: bool(numbers["counted_at"])}
+    for family in FAMILIES:
+        if told[family.where]:
+            metric = family.kind(family.name, family.help, labels=[family.label] if family.label else [])
+            for value, name in family.numbers.items():
+                metric.add_metric([value] if family.label else [], numbers[name])
+            yield metric
+    if told[SQLITE]:
+        sizes = [numbers[f"batches_{size}"] for size in BATCHES]
+        yield histogram(
+            "gochat_database_commit_size",
+            "Writes that one transaction of SQLite held",
+            {(): (tuple(f"{size}.0" for size in BATCHES[:-1]), sizes, numbers["writes_committed"])},
+        )
+
+
+def histogram(
+    name: str,
+    text: str,
+    values: "Mapping[tuple[str, ...], tuple[tuple[str, ...], list[int], float]]",
+    labels: tuple[str, ...] = (),
+) -> HistogramMetricFamily:
+    """values: of the labels -> upper bounds, how many lie under each and above the last, their sum."""
+    metric = HistogramMetricFamily(name, text, labels=labels)
+    for label_values, (bounds, numbers, total) in values.items():
+        below, buckets = 0, []
+        for bound, number in zip((*bounds, "+Inf"), numbers, strict=True):
+            below += number
+            buckets.append((bound, below))
+        metric.add_metric(label_values, buckets, total)
+    return metric

@@ -1,0 +1,156 @@
+"""The dashboard and the alert rules ask for what the server exports: every metric, label and value in them is real."""
+
+import json
+import re
+import subprocess
+import sys
+from itertools import count
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gochat.api.common.v1 import common_pb2
+from gochat.app import LOGIC_SERVICES, REPO_SERVICES
+from gochat.monitoring.exporter import CODE
+from tests.harness import Deployment, Metrics, refused
+
+FOLDER = Path(__file__).parents[2] / "gochat" / "monitoring"
+DASHBOARD = json.loads((FOLDER / "dashboard.json").read_text())
+ALERTS = [rule for group in yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"] for rule in group["rules"]]
+QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", [])]
+EXPRESSIONS = [*QUERIES, *(rule["expr"] for rule in ALERTS)]
+OF_PROMETHEUS = {"up"}  # made by Prometheus for each target
+ADDED = {"job", "instance"}  # to every sample, by Prometheus
+SPEC = {
+    "GochatSimpleQueriesSlow": 0.05,
+    "GochatComplexQueriesSlow": 0.2,
+    "GochatWritesSlow": 0.1,
+    "GochatBatchesSlow": 1,
+}
+
+STRING, RANGE = re.compile(r'"(?:[^"\\]|\\.)*"'), re.compile(r"\[[^\]]*\]")
+GROUPING = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\(([^)]*)\)")
+OPERATORS = {"and", "or", "unless", "bool", "offset"}
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Metrics:
+    """A scrape of a server that did a little of everything: sends, batches, refusals."""
+    app = Deployment(tmp_path_factory.mktemp("used"))
+    person, friend = app.people(2)
+    person.send(friend.id)
+    person.SendMessages(messages=[{"to_user_id": friend.id, "content": "of many"}])
+    with refused("NOT_FOUND"):
+        person.GetUserProfile(user_id="u404")
+    scrape = app.processes[0].metrics()
+    app.kill()
+    return scrape
+
+
+def selectors(expression: str) -> list[tuple[str, list[tuple[str, str, str]]]]:
+    """(metric, [(label, operator, value), ...]) of each selector in a PromQL expression."""
+    found, strings = [], STRING.findall(expression)
+    numbers = count()
+    text = STRING.sub(lambda _: f"§{next(numbers)}§", expression)  # what is quoted may look like anything
+    text = GROUPING.sub(" ", RANGE.sub(" ", text))
+    for name, inside in re.findall(r"([a-zA-Z_:][\w:]*)\s*(\{[^}]*\}|\()?", text):
+        if inside == "(" or name in OPERATORS:
+            continue
+        pairs = re.findall(r"(\w+)\s*(=~|!~|!=|=)\s*§(\d+)§", inside)
+        found.append((name, [(label, operator, strings[int(at)][1:-1]) for label, operator, at in pairs]))
+    return found
+
+
+def grouped_by(expression: str) -> set[str]:
+    return {label.strip() for labels in GROUPING.findall(STRING.sub("", expression)) for label in labels.split(",")}
+
+
+def test_selectors_are_found() -> None:
+    text = 'sum by (le, job) (rate(a_bucket{x=~"b{c}|d", y!="e"}[5m])) / f > 0.1 and on (job) time() - g{} > 3'
+    assert selectors(text) == [("a_bucket", [("x", "=~", "b{c}|d"), ("y", "!=", "e")]), ("f", []), ("g", [])]
+    assert grouped_by(text) == {"le", "job"}
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_every_name_is_exported(expression: str, used: Metrics) -> None:
+    found = selectors(expression)
+    assert found
+    known: set[str] = set(ADDED)
+    for name, matchers in found:
+        labels = {label for sample in used.samples if sample.name == name for label in sample.labels}
+        assert name in OF_PROMETHEUS or any(sample.name == name for sample in used.samples), name
+        assert {label for label, _, _ in matchers} <= labels | ADDED, name
+        known |= labels
+    assert grouped_by(expression) <= known
+
+
+def possible(label: str) -> set[str]:
+    """Every value that a label can have."""
+    rpcs = [rpc for service in LOGIC_SERVICES + REPO_SERVICES for rpc in service.methods]
+    return {
+        "grpc_code": set(CODE.values()),
+        "code": set(common_pb2.ErrorCode.keys()),
+        "grpc_method": {rpc.name for rpc in rpcs},
+        "grpc_service": {rpc.containing_service.full_name for rpc in rpcs},
+    }[label]
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_every_value_can_be(expression: str) -> None:
+    for _, matchers in selectors(expression):
+        for label, operator, value in matchers:
+            if label in ADDED:
+                continue
+            alternatives = value.split("|") if label == "grpc_method" else [value]
+            for pattern in alternatives if "~" in operator else [re.escape(value)]:
+                assert any(re.fullmatch(pattern, real) for real in possible(label)), (label, pattern)
+
+
+def test_each_rpc_for_apps_has_one_limit() -> None:
+    """The classes of the specification: queries simple and complex, writes, batches."""
+    latencies = [rule for rule in ALERTS if rule["alert"] in SPEC]
+    assert {rule["alert"]: float(rule["expr"].rpartition(">")[2]) for rule in latencies} == SPEC
+    for rpc in (rpc for service in LOGIC_SERVICES for rpc in service.methods):
+        real = {"grpc_service": rpc.containing_service.full_name, "grpc_method": rpc.name}
+        holding = [rule["alert"] for rule in latencies if _selects(selectors(rule["expr"])[0][1], real)]
+        assert len(holding) == 1, (rpc.full_name, holding)
+
+
+def _selects(matchers: list[tuple[str, str, str]], real: dict[str, str]) -> bool:
+    return all(bool(re.fullmatch(value, real[label])) == (operator == "=~") for label, operator, value in matchers)
+
+
+def test_limits_are_bounds_of_the_histogram(used: Metrics) -> None:
+    bounds = {s.labels["le"] for s in used.samples if s.name == "grpc_server_handling_seconds_bucket"}
+    assert {"0.05", "0.1", "0.2", "1.0", "30.0"} <= bounds, "else the quantile is a guess just where it matters"
+    assert min(float(bound) for bound in bounds) < 0.001
+
+
+def test_rules_are_complete() -> None:
+    names = [rule["alert"] for rule in ALERTS]
+    assert len(set(names)) == len(names)
+    for rule in ALERTS:
+        assert rule["labels"]["severity"] in ("warning", "critical")
+        assert rule["annotations"]["summary"]
+
+
+def test_the_dashboard_is_one() -> None:
+    panels = DASHBOARD["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    covered: set[tuple[int, int]] = set()
+    for panel in panels:
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert not covered & cells, panel["title"]
+        covered |= cells
+    variables = {variable["name"] for variable in DASHBOARD["templating"]["list"]}
+    assert set(re.findall(r"\$\{?(\w+)", json.dumps(DASHBOARD))) - variables <= {"__rate_interval", "__all"}
+
+
+@pytest.mark.parametrize(("what", "file"), [("dashboard", "dashboard.json"), ("alerts", "alerts.yml")])
+def test_they_are_printed(what: str, file: str, tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "gochat", "metrics", what], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (run.returncode, run.stdout) == (0, (FOLDER / file).read_text())

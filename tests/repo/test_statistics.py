@@ -1,0 +1,78 @@
+"""What is counted for the metrics: the truth, and without reading messages."""
+
+from gochat.domain import ids
+from gochat.monitoring.numbers import BATCHES, NAMES
+from gochat.repo import sqlite
+from gochat.repo.database import Database, Tx
+from gochat.repo.sessions import replace_session
+from gochat.repo.statistics import DAY, MONTH, count
+
+
+def add_users(database: Database, number: int) -> None:
+    def work(tx: Tx) -> None:
+        for name in (f"u{place}" for place in range(number)):
+            tx.sql(
+                "INSERT INTO users VALUES (?, ?, ?, '', '', '', '', '', 'user', 1, '', 0, 0, ?)", name, name, name, name
+            )
+
+    database.write(work)
+
+
+def test_names_are_those_of_the_metrics(database: Database) -> None:
+    assert count(database).keys() <= set(NAMES)
+    assert database.statistics().keys() <= set(NAMES)
+    assert (*map(str, sqlite.BATCHES), "more") == BATCHES
+
+
+def test_an_empty_database(database: Database) -> None:
+    assert set(count(database).values()) == {0}
+
+
+def test_who_was_active(database: Database) -> None:
+    add_users(database, 5)
+    now = ids.now_ms()
+
+    def work(tx: Tx) -> None:
+        for user_id, ago in (("u0", 0), ("u1", DAY - 60_000), ("u2", DAY + 60_000), ("u3", MONTH + 60_000)):
+            tx.sql("INSERT INTO activity VALUES (?, ?)", user_id, now - ago)
+
+    database.write(work)
+    counted = count(database)
+    assert (counted["active_day"], counted["active_month"], counted["users_active"]) == (2, 3, 5)
+    database.write(lambda tx: replace_session(tx, "u3", "phone", "r", now + DAY))
+    database.write(lambda tx: replace_session(tx, "u4", "phone", "s", now + DAY))
+    database.write(lambda tx: tx.sql("DELETE FROM sessions"))
+    counted = count(database)
+    assert (counted["active_day"], counted["active_month"]) == (4, 5), "of sessions that ended, too"
+
+
+def test_messages_are_not_read(database: Database) -> None:
+    def work(tx: Tx) -> None:
+        for number, kind in enumerate(("single", "group", "group")):
+            row = (
+                f"c{number}",
+                kind,
+                "",
+                "",
+                "",
+                "",
+                500,
+                number + 2,
+                1000,
+                0,
+                ids.now_ms() - number * DAY,
+                number // 2,
+            )
+            tx.sql("INSERT INTO conversations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", *row)
+
+    database.write(work)
+    database.write(lambda tx: tx.sql("DROP TABLE messages"))
+    counted = count(database)
+    assert {name: number for name, number in counted.items() if number} == {
+        "messages_sent": 3000,
+        "singles_created": 1,
+        "groups_created": 2,
+        "groups": 1,
+        "singles_active": 1,
+        "group_members": 3,
+    }

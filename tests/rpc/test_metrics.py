@@ -1,0 +1,313 @@
+"""The metrics say what the client counted: by RPC and code, in every mode, by several workers, after kills."""
+
+import os
+import signal
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
+from gochat.monitoring.board import Board
+from gochat.monitoring.exporter import CODE
+from gochat.rpc.metrics import LATENCIES, WIDTH, Counts, read, settle
+from tests.conftest import Start
+from tests.harness import CONTENT, Deployment
+from tests.postgres import Postgres
+from tests.rpc.test_server import serve
+from tests.rpc.test_workers import TWO, connect_to, eventually, locked, sending, workers
+
+LOGIC = "gochat.api.logic.v1.LogicService"
+HANDLED, SECONDS = "grpc_server_handled_total", "grpc_server_handling_seconds"
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Deployment]:
+    deployment = Deployment(tmp_path / "own")
+    yield deployment
+    deployment.kill()
+
+
+def outcome(call: Any, request: Any, metadata: Any) -> tuple[str, int, int]:
+    """(grpc_code, bytes there, bytes back) of a call, as its client sees it."""
+    try:
+        response = call(request, metadata=metadata, timeout=30)
+    except grpc.RpcError as error:
+        assert isinstance(error, grpc.Call)
+        return CODE[error.code().value[0]], request.ByteSize(), 0
+    return "OK", request.ByteSize(), response.ByteSize()
+
+
+def test_what_the_client_counted(start: Start) -> None:
+    app = start()
+    person, friend = app.people(2)
+    conversation = person.send(friend.id).message_id.rpartition("-")[0]
+    signed_in, nobody = person.metadata, ()
+    in_body = (*signed_in, ("x-gochat-error-mode", "body"))
+    calls = [
+        ("GetUserProfile", logic_pb2.GetUserProfileRequest(), signed_in, 7, ""),
+        ("GetUserProfile", logic_pb2.GetUserProfileRequest(user_id="u404"), signed_in, 3, "NOT_FOUND"),
+        ("GetUserProfile", logic_pb2.GetUserProfileRequest(), nobody, 2, "UNAUTHORIZED"),
+        ("GetUserProfile", logic_pb2.GetUserProfileRequest(user_id="u404"), in_body, 4, "NOT_FOUND"),
+        ("SendMessage", logic_pb2.SendMessageRequest(to_user_id=friend.id, content=CONTENT), signed_in, 5, ""),
+        ("SendMessage", logic_pb2.SendMessageRequest(to_user_id=friend.id), in_body, 2, "INVALID_PARAMS"),
+        ("SendMessage", logic_pb2.SendMessageRequest(to_user_id=friend.id), signed_in, 1, "INVALID_PARAMS"),
+        ("GetMessageHistory", logic_pb2.GetMessageHistoryRequest(conversation_id=conversation), signed_in, 2, ""),
+        ("Authenticate", logic_pb2.AuthRequest(username=person.username, password="wrong"), nobody, 1, "UNAUTHORIZED"),
+    ]
+    before = app.processes[0].metrics()
+    counted: Counter[tuple[str, ...]] = Counter()
+    for rpc, request, metadata, times, error in calls:
+        for _ in range(times):
+            code, there, back = outcome(getattr(app.logic, rpc), request, metadata)
+            counted += Counter(
+                {(rpc, "started"): 1, (rpc, "code", code): 1, (rpc, "there"): there, (rpc, "back"): back}
+            )
+            if error:
+                counted[rpc, "error", f"ERROR_CODE_{error}"] += 1
+    after = app.processes[0].metrics()
+
+    def more(name: str, **labels: str) -> float:
+        return after(name, grpc_service=LOGIC, **labels) - before(name, grpc_service=LOGIC, **labels)
+
+    for rpc in {call[0] for call in calls}:
+        assert more("grpc_server_started_total", grpc_method=rpc) == counted[rpc, "started"]
+        assert more(f"{SECONDS}_count", grpc_method=rpc) == counted[rpc, "started"]
+        assert more(f"{SECONDS}_bucket", grpc_method=rpc, le="+Inf") == counted[rpc, "started"]
+        assert 0 < more(f"{SECONDS}_sum", grpc_method=rpc) < 30 * counted[rpc, "started"]
+        assert more("grpc_server_msg_received_bytes_total", grpc_method=rpc) == counted[rpc, "there"]
+        assert more("grpc_server_msg_sent_bytes_total", grpc_method=rpc) == counted[rpc, "back"]
+        for code in CODE.values():
+            assert more(HANDLED, grpc_method=rpc, grpc_code=code) == counted[rpc, "code", code], (rpc, code)
+        for error in ("NOT_FOUND", "UNAUTHORIZED", "INVALID_PARAMS", "PERMISSION_DENIED", "INTERNAL_ERROR"):
+            code = f"ERROR_CODE_{error}"
+            assert more("gochat_errors_total", grpc_method=rpc, code=code) == counted[rpc, "error", code], (rpc, code)
+    assert sum(counted[rpc, "started"] for rpc in {call[0] for call in calls}) == more("grpc_server_started_total")
+    assert after("gochat_messages_received_total") - before("gochat_messages_received_total") == 2 * 6
+    assert after("grpc_server_in_flight", grpc_service=LOGIC) == 0
+    for process in app.processes:
+        scrape = process.metrics()
+        assert scrape("process_cpu_seconds_total") > 0
+        assert scrape("process_resident_memory_bytes") > 2**24
+        assert scrape("process_open_fds") > 3
+
+
+def test_a_call_is_told_by_the_process_that_answered_it(app: Deployment) -> None:
+    services = {sample.labels.get("grpc_service", LOGIC) for sample in app.processes[0].metrics().samples}
+    assert any(".repo." in service for service in services) != app.split
+    if app.split:
+        repo = app.processes[1].metrics()
+        assert not [sample for sample in repo.samples if ".logic." in sample.labels.get("grpc_service", "")]
+        assert repo(HANDLED, grpc_method="ListEndedSessions", grpc_code="OK") > 0, "the logic half asks each second"
+
+
+def test_rate_limits_are_counted(start: Start) -> None:
+    app = start({"GOCHAT_LIMITS_CALLS_PER_SECOND": "0.1"})
+    person = app.person()
+    request = logic_pb2.GetUserProfileRequest()
+    told = Counter(outcome(app.logic.GetUserProfile, request, person.metadata)[0] for _ in range(4))
+    assert told == {"OK": 1, "ResourceExhausted": 3}
+    scrape = app.processes[0].metrics()
+    assert scrape(HANDLED, grpc_method="GetUserProfile", grpc_code="ResourceExhausted") == 3
+    assert scrape("gochat_errors_total", grpc_method="GetUserProfile", code="ERROR_CODE_RATE_LIMIT") == 3
+
+
+def test_business_numbers(start: Start) -> None:
+    app = start()
+    people = app.people(4)
+    app.create_user()  # was never seen
+    app.run("user", "disable", people[3].username, "--address", app.repo_address)
+    for number in range(3):
+        people[0].send(people[1].id, f"m{number}")
+    group = people[0].CreateGroup(name="g", member_ids=[people[1].id, people[2].id]).group_id
+    dissolved = people[2].CreateGroup(name="h").group_id
+    people[2].LeaveGroup(group_id=dissolved)
+    people[0].send(group, "hello")
+    people[2].Logout()
+    app.stop()
+    app.start()  # counted at once
+    process = app.processes[-1]
+    eventually(lambda: process.metrics()("gochat_database_counted_timestamp_seconds") > 0)
+    scrape = process.metrics()
+    assert abs(scrape("gochat_database_counted_timestamp_seconds") - time.time()) < 60
+    expected = {
+        ("gochat_users", "status", "active"): 4,
+        ("gochat_users", "status", "disabled"): 1,
+        ("gochat_users", "status", "deleted"): 0,
+        ("gochat_active_users", "window", "day"): 4,
+        ("gochat_active_users", "window", "month"): 4,
+        ("gochat_conversations", "type", "single"): 1,
+        ("gochat_conversations", "type", "group"): 1,
+        ("gochat_conversations_created_total", "type", "single"): 1,
+        ("gochat_conversations_created_total", "type", "group"): 2,
+        ("gochat_active_conversations", "type", "single"): 1,
+        ("gochat_active_conversations", "type", "group"): 1,
+    }
+    assert {key: scrape(key[0], **{key[1]: key[2]}) for key in expected} == expected
+    assert (scrape("gochat_messages_sent_total"), scrape("gochat_group_members")) == (4, 3)
+    if app.split:
+        assert not [sample for sample in app.processes[0].metrics().samples if sample.name.startswith("gochat_users")]
+
+
+def test_queues_and_commits_of_sqlite(own: Deployment) -> None:
+    person, friend = own.person(), own.create_user()
+    conversation = person.send(friend, "first").message_id.rpartition("-")[0]
+    before = own.processes[0].metrics()
+    with closing(sqlite3.connect(own.data / "gochat.db", isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")  # nobody else writes now
+        request = logic_pb2.SendMessageRequest(conversation_id=conversation, content="running")
+        running = [own.logic.SendMessage.future(request, metadata=person.metadata, timeout=30) for _ in range(10)]
+        eventually(lambda: own.processes[0].metrics()("grpc_server_in_flight", grpc_method="SendMessage") == 10)
+        eventually(lambda: own.processes[0].metrics()("gochat_database_waiting_writes") == 9)
+        assert own.processes[0].metrics()("gochat_pool_busy_threads", pool="call") == 10
+        database.execute("ROLLBACK")
+        assert len({answer.result().message_id for answer in running}) == 10
+    after = own.processes[0].metrics()
+    assert after("gochat_database_commit_size_sum") - before("gochat_database_commit_size_sum") == 10
+    assert 2 <= after("gochat_database_commit_size_count") - before("gochat_database_commit_size_count") < 10
+    bucket = "gochat_database_commit_size_bucket"
+    assert after(bucket, le="8.0") < after(bucket, le="16.0") == after(bucket, le="+Inf")
+    assert after("grpc_server_in_flight") == after("gochat_database_waiting_writes") == 0
+
+
+def test_calls_that_wait_for_a_thread(tmp_path: Path) -> None:
+    app = Deployment(tmp_path, env={"GOCHAT_SERVER_THREADS": "2"})
+    person, friend = app.person(), app.create_user()
+    conversation = person.send(friend, "first").message_id.rpartition("-")[0]
+    with closing(sqlite3.connect(app.data / "gochat.db", isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        request = logic_pb2.SendMessageRequest(conversation_id=conversation, content="running")
+        running = [app.logic.SendMessage.future(request, metadata=person.metadata, timeout=30) for _ in range(7)]
+        eventually(lambda: app.processes[0].metrics()("gochat_pool_waiting_calls", pool="call") == 5)
+        scrape = app.processes[0].metrics()
+        assert scrape("gochat_pool_busy_threads", pool="call") == scrape("gochat_pool_threads", pool="call") == 2
+        database.execute("ROLLBACK")
+        assert len({answer.result().message_id for answer in running}) == 7
+    app.kill()
+
+
+def test_clients_that_leave(own: Deployment) -> None:
+    person, friend = own.person(), own.create_user()
+    conversation = person.send(friend, "first").message_id.rpartition("-")[0]
+    request = logic_pb2.SendMessageRequest(conversation_id=conversation, content="running")
+    with closing(sqlite3.connect(own.data / "gochat.db", isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        patient = own.logic.SendMessage.future(request, metadata=person.metadata, timeout=30)
+        hasty = own.logic.SendMessage.future(request, metadata=person.metadata, timeout=2)
+        eventually(lambda: own.processes[0].metrics()("grpc_server_in_flight", grpc_method="SendMessage") == 2)
+        patient.cancel()
+        assert hasty.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        database.execute("ROLLBACK")
+    eventually(lambda: own.processes[0].metrics()("grpc_server_in_flight") == 0)
+    scrape = own.processes[0].metrics()
+    codes = {code: scrape(HANDLED, grpc_method="SendMessage", grpc_code=code) for code in CODE.values()}
+    assert {code: number for code, number in codes.items() if number} == {"OK": 1, "Canceled": 1, "DeadlineExceeded": 1}
+
+
+def test_workers_are_added_up(postgres: Postgres, tmp_path: Path) -> None:
+    app = Deployment(tmp_path, url=postgres.create_database(), env=TWO)
+    process, person = app.processes[0], app.person()
+    friend = app.create_user()
+    both = sorted(workers(process))
+    profile = logic_pb2.GetUserProfileRequest()
+    for worker, times in zip(both, (3, 5), strict=True):
+        with connect_to(app, worker) as channel:
+            stub = logic_pb2_grpc.LogicServiceStub(channel)
+            for _ in range(times):
+                stub.GetUserProfile(profile, metadata=person.metadata, timeout=30)
+    assert process.metrics()(HANDLED, grpc_method="GetUserProfile", grpc_code="OK") == 8
+    per_worker = [s for s in process.metrics().samples if s.name == "process_resident_memory_bytes"]
+    assert [sample.labels for sample in per_worker] == [{"worker": "1"}, {"worker": "2"}]
+    assert process.metrics()("gochat_pool_threads", pool="call") == 2 * 64
+    assert process.metrics()("gochat_database_connections_max") == 2 * 100
+
+    person.send(friend, "first")
+    with connect_to(app, both[0]) as channel, locked(app) as lock:
+        running = sending(channel, person, friend)
+        eventually(lambda: process.metrics()("grpc_server_in_flight", grpc_method="SendMessage") == 1)
+        eventually(lambda: process.metrics()("gochat_database_connections_used") == 1)
+        os.kill(both[0], signal.SIGKILL)
+        assert running.code() is grpc.StatusCode.UNAVAILABLE
+        eventually(lambda: process.metrics()("grpc_server_in_flight") == 0)
+        assert process.metrics()("gochat_database_connections_used") == 0
+        lock.rollback()
+    eventually(lambda: len(workers(process)) == 2)
+    scrape = process.metrics()
+    assert scrape(HANDLED, grpc_method="GetUserProfile", grpc_code="OK") == 8, "what a dead worker counted stays"
+    assert scrape(HANDLED, grpc_method="SendMessage", grpc_code="Unavailable") == 1
+    eventually(lambda: process.metrics()("gochat_users", status="active") >= 2, seconds=60)
+    assert process.metrics()("gochat_users", status="active") == 2, "one worker counts"
+    assert app.stop() == [0]
+
+
+def test_a_taken_port_stops_the_start(own: Deployment, tmp_path: Path) -> None:
+    own.person()
+    taken = own.processes[0].metrics_url.split("/")[2]
+    for env in ({}, TWO | {"GOCHAT_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}):
+        settings = env | {"GOCHAT_METRICS_LISTEN": taken}
+        second = serve("--data", str(tmp_path / "other"), "--listen", "127.0.0.1:0", **settings)
+        assert (second.returncode, second.stdout) == (1, "")
+        assert f"gochat: cannot listen on {taken}: is the port of metrics.listen taken" in second.stderr
+        assert "Traceback" not in second.stderr
+    assert own.processes[0].metrics()("grpc_server_started_total") > 0
+
+
+def test_metrics_may_be_off(tmp_path: Path) -> None:
+    app = Deployment(tmp_path, env={"GOCHAT_METRICS_LISTEN": ""})
+    app.person()
+    assert app.stop() == [0]
+    assert "/metrics" not in app.logs()
+
+
+def test_threads_lose_no_count() -> None:
+    numbers = memoryview(bytearray(8 * WIDTH)).cast("q")
+    counts = Counts(numbers, "")
+
+    def many(_: int) -> None:
+        for _ in range(20_000):
+            counts.start()
+            counts.end(0, 0, 0.0001, 3)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(many, range(8)))
+    reading = read(numbers.tolist())
+    assert (reading.started, reading.handled[0], reading.received, reading.latencies[0]) == (
+        160_000,
+        160_000,
+        480_000,
+        160_000,
+    )
+
+
+def test_latencies_fall_into_the_bucket_that_ends_with_them() -> None:
+    numbers = memoryview(bytearray(8 * WIDTH)).cast("q")
+    counts = Counts(numbers, "")
+    for seconds in (0.05, 0.0500001, 31.0):
+        counts.end(0, 0, seconds, 0)
+    latencies = read(numbers.tolist()).latencies
+    at = LATENCIES.index(0.05)
+    assert (latencies[at], latencies[at + 1], latencies[-1], sum(latencies)) == (1, 1, 1, 3)
+
+
+def test_what_a_dead_process_left_open_is_unavailable() -> None:
+    board = Board.shared(["/a/A", "/a/B"])
+    counts = board.opened({}).of("/a/B")
+    for _ in range(3):
+        counts.start()
+    counts.end(0, 0, 0.1, 0)
+    board.put({"connections_used": 2, "users_active": 3})
+    assert board.pid == os.getpid()
+    board.settle()
+    assert (board.named()["connections_used"], board.named()["users_active"]) == (0, 3)
+    reading = read(board.rpcs()[WIDTH:])
+    assert (board.pid, reading.in_flight, reading.handled[0], reading.handled[14]) == (0, 0, 1, 2)
+    numbers = memoryview(bytearray(8 * WIDTH)).cast("q")
+    settle(numbers)
+    assert not any(numbers)
