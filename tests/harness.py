@@ -47,13 +47,16 @@ class Process:
 
     logs: ClassVar[set[Path]] = set()
 
-    def __init__(self, *arguments: str, env: dict[str, str] | None = None, log: Path) -> None:
+    def __init__(
+        self, *arguments: str, env: dict[str, str] | None = None, log: Path, within: tuple[str, ...] = ()
+    ) -> None:
+        """within: words before the command, that become it in the end, such as `ip netns exec NAME`."""
         self.log = log
         Process.logs.add(log)
         clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
         with log.open("ab") as stderr:
             self._popen = subprocess.Popen(
-                [sys.executable, "-m", "gochat", *arguments],
+                [*within, sys.executable, "-m", "gochat", *arguments],
                 env=clean | (env or {}),
                 stdout=subprocess.PIPE,
                 stderr=stderr,

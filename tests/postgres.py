@@ -29,9 +29,9 @@ def running_postgres() -> Iterator["Postgres"]:
 
 
 class Postgres:
-    """A PostgreSQL server of the tests' own, in a folder of its own."""
+    """A PostgreSQL server of the tests' own, in a folder of its own. host: its address, trusted with its /24."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
         programs = [Path(found).parent for found in [shutil.which("initdb")] if found]
         programs += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
         if not programs:
@@ -42,18 +42,25 @@ class Postgres:
         self._folder = Path(tempfile.mkdtemp(prefix="gochat-postgres-"))
         if self._user:
             shutil.chown(self._folder, "postgres", "postgres")
-        self._run("initdb", "-D", str(self._data), "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8")
+        self._run("initdb", "-D", str(self.data), "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8")
+        self.host = host
+        with (self.data / "pg_hba.conf").open("a") as trusted:
+            trusted.write(f"host all all {host}/24 trust\n")
         self.port = self._free_port()
         self.start()
 
     @property
-    def _data(self) -> Path:
+    def data(self) -> Path:
         return self._folder / "data"
 
-    @staticmethod
-    def _free_port() -> int:
+    @property
+    def pid(self) -> int:
+        """Of the process that starts all others."""
+        return int((self.data / "postmaster.pid").read_text().split()[0])
+
+    def _free_port(self) -> int:
         with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
+            probe.bind((self.host, 0))
             return int(probe.getsockname()[1])
 
     def _run(self, program: str, *arguments: str) -> None:
@@ -67,21 +74,21 @@ class Postgres:
         )
 
     def start(self) -> None:
-        options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 -c max_connections=400"
-        self._run("pg_ctl", "-D", str(self._data), "-o", options, "-l", str(self._folder / "log"), "-w", "start")
+        options = f"-p {self.port} -k {self._folder} -c listen_addresses={self.host} -c max_connections=400"
+        self._run("pg_ctl", "-D", str(self.data), "-o", options, "-l", str(self._folder / "log"), "-w", "start")
 
     def stop(self, mode: str = "fast") -> None:
         """mode: fast, or immediate, which is like a crash."""
-        self._run("pg_ctl", "-D", str(self._data), "-m", mode, "-w", "stop")
+        self._run("pg_ctl", "-D", str(self.data), "-m", mode, "-w", "stop")
 
     def create_database(self) -> str:
         """Returns the URL of a new, empty database."""
         name = fresh("db")
-        connection = psycopg2.connect(f"postgresql://postgres@127.0.0.1:{self.port}/postgres")
+        connection = psycopg2.connect(f"postgresql://postgres@{self.host}:{self.port}/postgres")
         connection.autocommit = True
         connection.cursor().execute(f"CREATE DATABASE {name}")
         connection.close()
-        return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
+        return f"postgresql://postgres@{self.host}:{self.port}/{name}"
 
     def remove(self) -> None:
         self.stop("immediate")
