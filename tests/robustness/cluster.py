@@ -129,7 +129,8 @@ class Cluster:
             except grpc.RpcError as error:
                 well = 0
                 if time.monotonic() > until:
-                    raise TimeoutError(f"it did not come back: {error}") from None
+                    logs = "".join(path.read_text()[-2000:] for path in self.folder.glob("*.log"))
+                    raise TimeoutError(f"it did not come back: {error}\n{logs}") from None
                 time.sleep(0.05)
         stubs.close()
 

@@ -4,13 +4,12 @@ everything well again, when it ends."""
 import os
 import random
 import resource
-import shutil
 import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,9 +62,11 @@ def full(cluster: Cluster, dice: random.Random) -> Iterator[None]:
     """The file system with the database is full: a small one in memory, whose rest something else takes."""
     place = cluster.postgres.data if cluster.postgres else cluster.data
     filler = place.parent / "filler" if cluster.postgres else place / "filler"
-    free = shutil.disk_usage(place).free
-    with filler.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, max(1, free - dice.choice([0, 4096, 65536])))
+    with filler.open("wb", buffering=0) as file:
+        with suppress(OSError):
+            while file.write(bytes(65536)):
+                pass
+        file.truncate(max(0, file.tell() - dice.choice([0, 4096, 65536])))
     yield
     filler.unlink()
     _revive(cluster)
@@ -106,9 +107,10 @@ def cut(cluster: Cluster, _: random.Random) -> Iterator[None]:
 
 @contextmanager
 def unwritable(cluster: Cluster, _: random.Random) -> Iterator[None]:
-    """The files of the database can no longer be written (chattr +i), not even by who has them open."""
+    """The files of the database can no longer be written (chattr +i), not even by who has them open. Not SQLite's
+    -shm: it is memory of the process, which the kernel ends (SIGBUS) when it writes there."""
     place = cluster.postgres.data if cluster.postgres else cluster.data
-    files = [str(path) for path in place.rglob("*") if path.is_file() and (path.suffix != ".pid")]
+    files = [str(path) for path in place.rglob("*") if path.is_file() and path.suffix not in {".pid", ".db-shm"}]
     subprocess.run(["chattr", "-f", "+i", *files], check=False, capture_output=True)
     try:
         yield
@@ -151,7 +153,7 @@ FAULTS = {
         clock,
         ("sqlite", "postgres", "split"),
         lambda: "" if FAKETIME.exists() else "Debian's package faketime",
-        frozenset(),
+        frozenset({"UNAUTHENTICATED"}),  # a token that was issued in the future
         1.0,
         (
             ("LD_PRELOAD", str(FAKETIME)),
