@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gochat import app, workers
-from gochat.commands import audit, bench, config_of, health, importer, key, migrate, token, users
+from gochat.commands import audit, bench, check, config_of, health, importer, key, migrate, token, users
 from gochat.config import LONGEST_TTL, Config
 from gochat.context import current
 
@@ -166,10 +166,16 @@ def _parser() -> argparse.ArgumentParser:
     measured.add_argument("--seed-only", action="store_true", help="make the database and no more")
     measured.add_argument("--json", action="store_true", help="one JSON object")
 
-    _command(commands, "migrate", migrate.run, "bring the database of a stopped server to this program's schema", here)
-
+    _upkeep(commands, here)
     _command(commands, "version", _version, "print the version")
     return parser
+
+
+def _upkeep(commands: Any, here: argparse.ArgumentParser) -> None:
+    _command(commands, "migrate", migrate.run, "bring the database of a stopped server to this program's schema", here)
+    _command(
+        commands, "check", check.run, "hold the database against its invariants; exit code 1 with what is wrong", here
+    )
 
 
 def _command(

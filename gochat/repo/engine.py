@@ -1,16 +1,18 @@
 """Opens the database that the configuration names."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from gochat.config import Config
 from gochat.domain import ids
 from gochat.repo.database import Tx
 from gochat.repo.migrate import MigrationError, migrate
-from gochat.repo.postgres import PostgresDatabase
-from gochat.repo.sqlite import DatabaseInUseError, SqliteDatabase
+from gochat.repo.postgres import PostgresDatabase, postgres_snapshot
+from gochat.repo.sqlite import DatabaseInUseError, SqliteDatabase, sqlite_snapshot
 
-__all__ = ["DatabaseInUseError", "MigrationError", "open_database"]
+__all__ = ["DatabaseInUseError", "MigrationError", "open_database", "snapshot", "sqlite_file"]
 
 log = logging.getLogger(__name__)
 
@@ -25,9 +27,9 @@ def open_database(config: Config) -> PostgresDatabase | SqliteDatabase:
     if settings.is_postgres:
         dialect, database = "postgres", PostgresDatabase(settings.url, settings.pool_min, settings.pool_max)
     else:
-        path = settings.url.removeprefix("sqlite:///") or Path(config.server.data) / "gochat.db"
-        Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        dialect, database = "sqlite", SqliteDatabase(Path(path))
+        path = sqlite_file(config)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        dialect, database = "sqlite", SqliteDatabase(path)
     try:
         for migration in migrate(database, dialect):
             log.info("applied migration %04d_%s", migration.version, migration.name)
@@ -36,6 +38,20 @@ def open_database(config: Config) -> PostgresDatabase | SqliteDatabase:
         database.close()
         raise
     return database
+
+
+def sqlite_file(config: Config) -> Path:
+    return Path(config.database.url.removeprefix("sqlite:///") or Path(config.server.data) / "gochat.db")
+
+
+@contextmanager
+def snapshot(config: Config) -> Iterator[Tx]:
+    """One state of the database of [database] url, whatever its schema, that is read for as long as it takes while
+    servers go on writing. Raises ConfigError, and ChatError where it cannot be reached."""
+    settings = config.database
+    reading = postgres_snapshot(settings.url) if settings.is_postgres else sqlite_snapshot(sqlite_file(config))
+    with reading as tx:
+        yield tx
 
 
 def _pair_key(tx: Tx) -> bytes:

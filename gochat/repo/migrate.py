@@ -15,6 +15,7 @@ from gochat.domain.ids import now_ms
 from gochat.repo.database import Database, Tx
 
 LOCK = 0x676F63686174  # "gochat": any number, but always this one
+_OBJECT = re.compile(r"^(?:CREATE|DROP) (?:UNIQUE |VIRTUAL )?(TABLE|INDEX|TRIGGER|VIEW|FUNCTION) (\w+)", re.MULTILINE)
 _NAME = re.compile(r"(\d{4})_([a-z0-9_]+)(?:\.(sqlite|postgres))?\.sql")
 
 
@@ -52,6 +53,17 @@ def migrations(dialect: str) -> list[Migration]:
     if [migration.version for migration in found] != list(range(1, len(found) + 1)):
         raise MigrationError(f"{folder()}: the numbers of the files for {dialect} must run from 0001 without a gap")
     return found
+
+
+def objects(applied: list[Migration]) -> list[tuple[str, str]]:
+    """(kind, name) of all that these migrations leave behind. kind: table, index, trigger, view or function."""
+    made: dict[str, str] = {}
+    for match in (match for migration in applied for match in _OBJECT.finditer(migration.text)):
+        if match[0].startswith("CREATE"):
+            made[match[2]] = match[1].lower()
+        else:
+            del made[match[2]]
+    return [(kind, name) for name, kind in made.items()]
 
 
 def migrate(database: Database, dialect: str) -> list[Migration]:

@@ -136,3 +136,6 @@ class AuditEvent(Model):
 
     class Meta:
         table_name = "audit_log"
+
+
+ALL = (User, Session, EndedSession, Conversation, Member, RemovedMember, Send, Message, Secret, AuditEvent)

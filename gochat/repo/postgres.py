@@ -1,7 +1,8 @@
 """PostgreSQL: a pool of connections to one server."""
 
 import select
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import peewee
 import psycopg2
@@ -12,6 +13,7 @@ from gochat.repo.database import Pool, T, Tx, Work, driver_error, failures_named
 
 ATTEMPTS = 3
 REPEATABLE = {"40001", "40P01"}  # serialization_failure, deadlock_detected: nothing was written
+READ_ONLY = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 OPTIONS = "-c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
 
 
@@ -19,32 +21,17 @@ class PostgresDatabase:
     """url: postgresql://user:password@host:port/name, as libpq reads it."""
 
     def __init__(self, url: str, pool_min: int, pool_max: int) -> None:
-        try:
-            parse_dsn(url)
-        except psycopg2.ProgrammingError:
-            # Not told: libpq quotes what it does not understand, which may be the password.
-            raise ConfigError("database.url: is no postgresql:// URL that libpq understands") from None
+        _must_be_understood(url)
         self._url = url
         self.pair_key = b""
         with failures_named():
             self._pool = Pool(self._connect, _usable, warm=pool_min, most=pool_max)
 
     def _connect(self) -> peewee.Database:
-        database = peewee.PostgresqlDatabase(
-            self._url,
-            thread_safe=False,
-            application_name="gochat",
-            options=OPTIONS,
-            connect_timeout=5,
-            tcp_user_timeout=30_000,  # ms: a host that is cut off is not waited for longer than a call may take
-        )
-        database.connect()
-        return database
+        return _connected(self._url, OPTIONS)
 
     def read(self, work: Work[T], *, one_statement: bool = False, quick: bool = False) -> T:
-        return self._transact(
-            "" if one_statement or quick else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", work, False
-        )
+        return self._transact("" if one_statement or quick else READ_ONLY, work, False)
 
     def write(self, work: Work[T], *, one_statement: bool = False) -> T:
         # READ COMMITTED: a statement that waited for a row's lock sees what the lock's holder committed.
@@ -85,6 +72,40 @@ class PostgresDatabase:
 
     def close(self) -> None:
         self._pool.close()
+
+
+@contextmanager
+def postgres_snapshot(url: str) -> Iterator[Tx]:
+    """One state of the database, for as long as it is read."""
+    _must_be_understood(url)
+    with failures_named():
+        database = _connected(url, "")
+        try:
+            database.execute_sql(READ_ONLY)
+            yield Tx(database)
+        finally:
+            database.connection().close()
+
+
+def _must_be_understood(url: str) -> None:
+    try:
+        parse_dsn(url)
+    except psycopg2.ProgrammingError:
+        # Not told: libpq quotes what it does not understand, which may be the password.
+        raise ConfigError("database.url: is no postgresql:// URL that libpq understands") from None
+
+
+def _connected(url: str, options: str) -> peewee.Database:
+    database = peewee.PostgresqlDatabase(
+        url,
+        thread_safe=False,
+        application_name="gochat",
+        options=options,
+        connect_timeout=5,
+        tcp_user_timeout=30_000,  # ms: a host that is cut off is not waited for longer than a call may take
+    )
+    database.connect()
+    return database
 
 
 class _Again(peewee.OperationalError):

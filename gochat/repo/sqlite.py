@@ -4,12 +4,14 @@ import fcntl
 import os
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import peewee
 
+from gochat.config import ConfigError
 from gochat.context import current, entered
 from gochat.errors import ChatError, deadline_exceeded
 from gochat.repo.database import Pool, T, Tx, Work, failures_named
@@ -143,6 +145,27 @@ class SqliteDatabase:
             self._quick.close()
             self._writer.close()
             os.close(self._lock_file)
+
+
+@contextmanager
+def sqlite_snapshot(path: Path) -> Iterator[Tx]:
+    """One state of a file that another process may be writing, for as long as it is read. Raises ConfigError where
+    there is none.
+
+    mode=ro is no second writer: SQLite opens the file O_RDONLY, so this connection can neither write nor checkpoint,
+    not even when it closes last; of a crashed server's WAL it makes the index anew (-shm) and leaves the rest to the
+    next start. It holds up the server's checkpoints alone: meanwhile the WAL grows.
+    """
+    if not path.is_file():
+        raise ConfigError(f"server.data: there is no database {path}")
+    database = peewee.SqliteDatabase(f"{path.absolute().as_uri()}?mode=ro", uri=True, thread_safe=False)
+    with failures_named():
+        database.connect()
+        try:
+            database.execute_sql("BEGIN")
+            yield Tx(database)
+        finally:
+            database.close()
 
 
 def _lock(path: Path) -> int:

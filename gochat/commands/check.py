@@ -1,0 +1,19 @@
+"""gochat check: holds the database, of a running server or not, against its invariants."""
+
+from argparse import Namespace
+
+from gochat.commands import config_of
+from gochat.repo.check import counts, findings
+from gochat.repo.engine import snapshot
+
+
+def run(arguments: Namespace) -> int:
+    """Prints a line a finding, or one with the counts. 1 if there are findings."""
+    with snapshot(config_of(arguments)) as tx:
+        wrong = False
+        for finding in findings(tx):
+            print(finding)
+            wrong = True
+        if not wrong:
+            print("clean:", ", ".join(f"{number:,} {table}" for table, number in counts(tx).items()))
+    return int(wrong)
