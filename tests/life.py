@@ -1,0 +1,74 @@
+"""A little of everything that people do to a GoChat, so that its database has seen every kind of act."""
+
+from dataclasses import dataclass
+
+from tests.harness import PASSWORD, Deployment, Person, as_service, refused
+
+RECALLED, DELETED_USER, DISABLED = 4, 3, 2
+
+
+@dataclass(frozen=True)
+class Life:
+    """Whom and what a test may name. bob wrote once in `group`, as message 2, and `zoe` never signed in. `quiet` is a
+    group of ann and bob, `pair` a conversation of both, `talk` one of ann and cem, where ann wrote 1 and 3."""
+
+    ann: Person
+    bob: Person
+    cem: Person
+    zoe: str
+    group: str
+    quiet: str
+    pair: str
+    talk: str
+
+
+def lived(app: Deployment) -> Life:
+    calls = as_service(app)
+    ann, bob, cem, dora = app.people(4)
+    zoe = app.create_user(nickname="Zoë 小明")
+
+    talk = ann.send(cem.id, "1", metadata={"client_msg_id": "once"}).message_id.rpartition("-")[0]
+    ann.send(cem.id, "1", metadata={"client_msg_id": "once"})  # again: the same message
+    cem.send(talk, "2 with words", metadata={"mood": "good"})
+    last = ann.send(talk, "3").message_id
+    cem.MarkMessageRead(conversation_id=talk, message_id=last)
+    pair = ann.CreateConversation(type="single", user_ids=[bob.id]).conversation_id
+    hidden = dora.send(bob.id, "hide me").message_id.rpartition("-")[0]
+    bob.DeleteConversation(conversation_id=hidden)
+
+    quiet = ann.CreateGroup(name="Quiet", member_ids=[bob.id]).group_id
+    group = ann.CreateGroup(name="Crowd", member_ids=[bob.id, dora.id], max_members=5).group_id
+    withdrawn = ann.send(group, "1", metadata={"client_msg_id": "a"}).message_id
+    bob.send(group, "2")
+    cem.JoinGroup(group_id=group)
+    unwanted = cem.send(group, "3").message_id
+    batch = [{"conversation_id": group, "content": str(number)} for number in range(4, 12)]
+    ann.SendMessages(messages=batch)
+    calls.logic.SendMessage(conversation_id=group, from_user_id=ann.id, content="12", message_type="system")
+    calls.repo.UpdateMessageStatus(message_id=withdrawn, status=RECALLED, user_id=ann.id)
+    calls.repo.DeleteMessage(message_id=unwanted, user_id=ann.id)
+    ann.RemoveGroupMember(group_id=group, user_id=dora.id)
+    with refused("PERMISSION_DENIED"):
+        dora.JoinGroup(group_id=group)
+    ann.AddGroupMember(group_id=group, user_ids=[dora.id, zoe])
+    with refused("PERMISSION_DENIED"):
+        app.person().JoinGroup(group_id=group)  # it is full
+    ann.RemoveGroupMember(group_id=group, user_id=zoe)
+    calls.repo.UpdateGroupMemberRole(group_id=group, user_id=cem.id, role="owner")
+    cem.UpdateGroup(group_id=group, name="Crowds", max_members=7)
+    dora.LeaveGroup(group_id=group)
+    over = dora.CreateGroup(name="Over").group_id
+    dora.send(over, "alone")
+    dora.LeaveGroup(group_id=over)
+
+    cem.UpdateUserProfile(nickname="Cem 大明", bio="there")
+    bob.RefreshToken(refresh_token=bob.refresh_token)
+    app.signed_in(ann.id, ann.username, device_id="phone").Logout()
+    dora.ChangePassword(old_password=PASSWORD, new_password="battery staple")
+    with refused("UNAUTHENTICATED"):
+        app.signed_in(dora.id, dora.username)
+    for status in (DISABLED, DELETED_USER):
+        user = app.person()
+        user.send(ann.id, "farewell")
+        calls.repo.UpdateUser(user_id=user.id, status=status)
+    return Life(ann, bob, cem, zoe, group, quiet, pair, talk)

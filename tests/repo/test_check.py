@@ -1,0 +1,263 @@
+"""What `gochat check` finds: nothing in a database that the server alone has written, and each harm done to it."""
+
+from collections.abc import Iterator
+
+import peewee
+import pytest
+
+from gochat.repo.check import MOST, findings
+from gochat.repo.database import Tx
+from gochat.repo.migrate import migrations
+from tests.harness import Deployment
+from tests.life import Life, lived
+
+LATEST = len(migrations("sqlite"))
+NOBODY, NOWHERE = "unobody", "gnowhere"
+OF_GROUP = "conversation_id = '{group}'"
+OF_QUIET, OF_PAIR, OF_TALK = (OF_GROUP.replace("group", name) for name in ("quiet", "pair", "talk"))
+GAP = "messages are not numbered from 1 to last_seq without a gap"
+OWNER = "a living group whose owner_id is not its one owner"
+EVENT = "INSERT INTO audit_log VALUES ('{}', 9999999999999, '', '{}', 'x', '', '', '{}', '', '')"
+LATER = "a" + "z" * 26
+
+HARMS = [
+    ("UPDATE users SET status = 9 WHERE user_id = '{zoe}'", "users {zoe}: status is not 1, 2 or 3"),
+    ("UPDATE users SET role = 'king' WHERE user_id = '{zoe}'", "users {zoe}: role is not user or admin"),
+    ("UPDATE users SET password_hash = 'x' WHERE user_id = '{zoe}'", "users {zoe}: password_hash is not of argon2id"),
+    ("UPDATE users SET nickname = 'x' WHERE user_id = '{zoe}'", "users {zoe}: the keys of its names are not theirs"),
+    (
+        "UPDATE users SET username_key = 'x' WHERE user_id = '{zoe}'",
+        "users {zoe}: the keys of its names are not theirs",
+    ),
+    (
+        f"UPDATE sessions SET user_id = '{NOBODY}' WHERE user_id = '{{ann}}'",
+        "sessions {session}: user_id is not in users",
+    ),
+    ("UPDATE users SET status = 2 WHERE user_id = '{ann}'", "sessions {session}: its user is not active"),
+    (
+        "INSERT INTO ended_sessions VALUES ('{session}', 1)",
+        "sessions {session}: has ended and is there nevertheless",
+    ),
+    (
+        f"UPDATE conversations SET type = 'room' WHERE {OF_QUIET}",
+        "conversations {quiet}: type is not single or group",
+    ),
+    (
+        f"UPDATE conversations SET member_count = 3 WHERE {OF_QUIET}",
+        "conversations {quiet}: member_count is not the number of its members",
+    ),
+    (
+        f"UPDATE conversations SET max_members = 1 WHERE {OF_QUIET}",
+        "conversations {quiet}: has more members than max_members",
+    ),
+    (
+        f"DELETE FROM members WHERE {OF_PAIR} AND user_id = '{{bob}}';"
+        f"UPDATE conversations SET member_count = 1 WHERE {OF_PAIR}",
+        "conversations {pair}: a one-to-one conversation without two members",
+    ),
+    (
+        f"UPDATE conversations SET dissolved_at = 5 WHERE {OF_PAIR}",
+        "conversations {pair}: a one-to-one conversation with an owner or an end",
+    ),
+    (
+        f"UPDATE members SET user_id = '{{zoe}}' WHERE {OF_PAIR} AND user_id = '{{bob}}'",
+        "conversations {pair}: conversation_id is not the one of its two members",
+    ),
+    (f"UPDATE conversations SET owner_id = '{{bob}}' WHERE {OF_QUIET}", f"conversations {{quiet}}: {OWNER}"),
+    (f"UPDATE members SET role = 'owner' WHERE {OF_QUIET}", f"conversations {{quiet}}: {OWNER}"),
+    (f"UPDATE members SET role = 'admin' WHERE {OF_QUIET}", f"conversations {{quiet}}: {OWNER}"),
+    (
+        f"UPDATE conversations SET dissolved_at = 5 WHERE {OF_QUIET}",
+        "conversations {quiet}: a group is dissolved when its last member leaves, and not before",
+    ),
+    (f"DELETE FROM messages WHERE {OF_GROUP} AND seq = 2", f"conversations {{group}}: {GAP}"),
+    (f"UPDATE messages SET seq = 0 WHERE {OF_GROUP} AND seq = 12", f"conversations {{group}}: {GAP}"),
+    (f"UPDATE conversations SET last_seq = 99 WHERE {OF_GROUP}", f"conversations {{group}}: {GAP}"),
+    (
+        f"INSERT INTO members VALUES ('{NOWHERE}', '{{ann}}', 'member', 0, -1, 0)",
+        f"members {NOWHERE} {{ann}}: conversation_id is not in conversations",
+    ),
+    (
+        f"UPDATE members SET user_id = '{NOBODY}' WHERE {OF_QUIET} AND user_id = '{{bob}}'",
+        f"members {{quiet}} {NOBODY}: user_id is not in users",
+    ),
+    (
+        f"UPDATE members SET role = 'boss' WHERE {OF_QUIET} AND user_id = '{{bob}}'",
+        "members {quiet} {bob}: role is not owner, admin or member",
+    ),
+    (
+        f"UPDATE members SET role = 'admin' WHERE {OF_PAIR} AND user_id = '{{bob}}'",
+        "members {pair} {bob}: a role in a one-to-one conversation",
+    ),
+    (
+        f"UPDATE members SET read_seq = 1 WHERE {OF_QUIET} AND user_id = '{{bob}}'",
+        "members {quiet} {bob}: read_seq is below 0 or beyond last_seq",
+    ),
+    (
+        f"UPDATE members SET read_seq = -1 WHERE {OF_QUIET} AND user_id = '{{bob}}'",
+        "members {quiet} {bob}: read_seq is below 0 or beyond last_seq",
+    ),
+    (
+        f"UPDATE members SET hidden_seq = 1 WHERE {OF_QUIET} AND user_id = '{{bob}}'",
+        "members {quiet} {bob}: hidden_seq is below -1 or beyond read_seq",
+    ),
+    (
+        f"INSERT INTO removed_members VALUES ('{NOWHERE}', '{{ann}}', 0)",
+        f"removed_members {NOWHERE} {{ann}}: conversation_id is not in conversations",
+    ),
+    (
+        f"INSERT INTO removed_members VALUES ('{{quiet}}', '{NOBODY}', 0)",
+        f"removed_members {{quiet}} {NOBODY}: user_id is not in users",
+    ),
+    (
+        "INSERT INTO removed_members VALUES ('{quiet}', '{bob}', 0)",
+        "removed_members {quiet} {bob}: is a member nevertheless",
+    ),
+    (
+        f"INSERT INTO messages VALUES ('{NOWHERE}', 1, '{{ann}}', '', 'x', 'text', 1, '', 0, 0)",
+        f"messages {NOWHERE} 1: conversation_id is not in conversations",
+    ),
+    (
+        f"UPDATE messages SET from_user_id = '{NOBODY}' WHERE {OF_GROUP} AND seq = 2",
+        "messages {group} 2: from_user_id is not in users",
+    ),
+    (f"UPDATE messages SET status = 7 WHERE {OF_GROUP} AND seq = 2", "messages {group} 2: status is not 1 to 5"),
+    (
+        f"UPDATE messages SET message_type = 'thought' WHERE {OF_GROUP} AND seq = 2",
+        "messages {group} 2: message_type is unknown",
+    ),
+    (
+        f"UPDATE messages SET content = '' WHERE {OF_GROUP} AND seq = 2",
+        "messages {group} 2: content is empty and not withdrawn, or withdrawn and not empty",
+    ),
+    (
+        f"UPDATE messages SET status = 5 WHERE {OF_GROUP} AND seq = 2",
+        "messages {group} 2: content is empty and not withdrawn, or withdrawn and not empty",
+    ),
+    (
+        f"UPDATE messages SET metadata = 'x' WHERE {OF_GROUP} AND seq = 2",
+        "messages {group} 2: metadata is no JSON object",
+    ),
+    (
+        f"UPDATE messages SET to_user_id = '{{ann}}' WHERE {OF_GROUP} AND seq = 2",
+        "messages {group} 2: to_user_id is named in a group, or not in a one-to-one conversation",
+    ),
+    (
+        f"UPDATE messages SET to_user_id = '' WHERE {OF_TALK} AND seq = 3",
+        "messages {talk} 3: to_user_id is named in a group, or not in a one-to-one conversation",
+    ),
+    (
+        f"UPDATE messages SET to_user_id = '{{zoe}}' WHERE {OF_TALK} AND seq = 3",
+        "messages {talk} 3: sender and recipient are not the two of the conversation",
+    ),
+    (
+        f"UPDATE members SET read_seq = 1 WHERE {OF_GROUP} AND user_id = '{{bob}}'",
+        "messages {group} 2: is beyond the read position of its sender",
+    ),
+    (
+        f"UPDATE sends SET seq = 2 WHERE {OF_TALK}",
+        "sends {talk} {ann} once: seq is not of a message of this sender",
+    ),
+    (
+        "INSERT INTO sends VALUES ('{talk}', '{ann}', 'twice', 1, '')",
+        "sends {talk} {ann} once: another client_msg_id of this sender is of the same message",
+    ),
+    (EVENT.format("x", "", "ok"), "audit_log x: event_id is none of ours"),
+    (EVENT.format(LATER, "", "maybe"), f"audit_log {LATER}: outcome is not ok or refused"),
+    (EVENT.format(LATER, "king", "ok"), f"audit_log {LATER}: actor_role is unknown"),
+    (
+        EVENT.format(LATER, "", "ok").replace("9999999999999", "1"),
+        f"audit_log {LATER}: at is before that of an earlier event_id",
+    ),
+    ("DELETE FROM secrets", "secrets pair: is missing"),
+    ("DROP INDEX members_hiding", "members_hiding: this index is missing"),
+    ("DROP TABLE secrets", "secrets: this table is missing"),
+    ("DROP TABLE schema_migrations", "schema_migrations: is missing: this is no database of GoChat"),
+    (
+        f"DELETE FROM schema_migrations WHERE version = {LATEST}",
+        f"schema_migrations {LATEST}: was not applied: run gochat migrate",
+    ),
+    (
+        "UPDATE schema_migrations SET checksum = '' WHERE version = 1",
+        "schema_migrations 1: was applied with other text than this program has",
+    ),
+    (
+        f"INSERT INTO schema_migrations VALUES ({LATEST + 1}, 'x', '', 0)",
+        f"schema_migrations {LATEST + 1}: is of a newer program; this one knows {LATEST}",
+    ),
+]
+HARMS_OF_DIALECT = {
+    "sqlite": [
+        ("DROP TRIGGER audit_log_kept", "audit_log_kept: this trigger is missing"),
+        (
+            "INSERT INTO user_search (user_search, rowid, text) SELECT 'delete', number, text FROM user_names"
+            " WHERE number = (SELECT rowid FROM users WHERE user_id = '{zoe}')",
+            "user_search: this index is not that of the names of users",
+        ),
+    ],
+    "postgres": [
+        (
+            "ALTER TABLE audit_log DISABLE TRIGGER audit_log_append_only",
+            "audit_log_append_only: this trigger is missing",
+        ),
+        ("DROP FUNCTION send_message", "send_message: this function is missing"),
+    ],
+}
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def dialect(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def home(
+    dialect: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Deployment, Life, peewee.Database]]:
+    """A server that has lived, and a connection of ours to its database, beside it."""
+    url = request.getfixturevalue("postgres").create_database() if dialect == "postgres" else ""
+    app = Deployment(tmp_path_factory.mktemp(dialect), url=url)
+    life = lived(app)
+    found = app.run("check", check=False)  # while it runs
+    app.stop()
+    assert (found.stdout[:6], found.returncode) == ("clean:", 0), found.stdout
+    database = peewee.PostgresqlDatabase(url) if url else peewee.SqliteDatabase(app.data / "gochat.db")
+    yield app, life, database
+    database.close()
+
+
+def harmed(home: tuple[Deployment, Life, peewee.Database], harm: str) -> tuple[list[str], dict[str, str]]:
+    """What is found, and the names of this home's life, of a harm that is taken back afterwards."""
+    _, life, database = home
+    names = {name: getattr(value, "id", value) for name, value in vars(life).items()}
+    with database.atomic() as transaction:
+        tx = Tx(database)
+        ((names["session"],),) = tx.rows("SELECT session_id FROM sessions WHERE user_id = ?", life.ann.id)
+        if tx.postgres:
+            tx.sql("SET LOCAL session_replication_role = replica")  # or it would not let us
+        for statement in harm.format(**names).split(";"):
+            tx.sql(statement)
+        found = list(findings(tx))
+        transaction.rollback()
+    return found, names
+
+
+@pytest.mark.parametrize(("harm", "says"), HARMS)
+def test_each_harm_is_found_and_nothing_else(
+    home: tuple[Deployment, Life, peewee.Database], harm: str, says: str
+) -> None:
+    found, names = harmed(home, harm)
+    assert found == [says.format(**names)]
+
+
+def test_harms_that_one_database_alone_knows(home: tuple[Deployment, Life, peewee.Database], dialect: str) -> None:
+    for harm, says in HARMS_OF_DIALECT[dialect]:
+        assert harmed(home, harm)[0] == [says]
+
+
+def test_many_findings_of_a_kind_are_not_all_told(home: tuple[Deployment, Life, peewee.Database]) -> None:
+    rows = ", ".join(f"('{NOWHERE}', 'u{number}', 0)" for number in range(MOST + 1))
+    found, _ = harmed(home, f"INSERT INTO removed_members VALUES {rows}")
+    of_conversations = [line for line in found if "conversation" in line]
+    assert len(of_conversations) == MOST + 1
+    assert of_conversations[-1] == "removed_members: more rows of which conversation_id is not in conversations"
