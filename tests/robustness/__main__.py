@@ -66,7 +66,9 @@ class Robustness:
 
     def check(self) -> list[str]:
         self.cluster.settle(self.ledger.clients[0])
-        return self.checker.check()
+        by_command = self.cluster.run("check", check=False)
+        said = by_command.stdout + by_command.stderr
+        return self.checker.check() + ([f"gochat check: {said}"] if by_command.returncode else [])
 
     def summary(self) -> str:
         counts = self.ledger.counts

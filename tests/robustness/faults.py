@@ -69,7 +69,11 @@ def full(cluster: Cluster, dice: random.Random) -> Iterator[None]:
         file.truncate(max(0, file.tell() - dice.choice([0, 4096, 65536])))
     yield
     filler.unlink()
-    _revive(cluster)
+    if cluster.postgres:  # it ends itself when it cannot write its log
+        try:
+            os.kill(cluster.postgres.pid, 0)
+        except (FileNotFoundError, ProcessLookupError):
+            cluster.postgres.start()
 
 
 @contextmanager
@@ -109,23 +113,12 @@ def cut(cluster: Cluster, _: random.Random) -> Iterator[None]:
 def unwritable(cluster: Cluster, _: random.Random) -> Iterator[None]:
     """The files of the database can no longer be written (chattr +i), not even by who has them open. Not SQLite's
     -shm: it is memory of the process, which the kernel ends (SIGBUS) when it writes there."""
-    place = cluster.postgres.data if cluster.postgres else cluster.data
-    files = [str(path) for path in place.rglob("*") if path.is_file() and path.suffix not in {".pid", ".db-shm"}]
-    subprocess.run(["chattr", "-f", "+i", *files], check=False, capture_output=True)
+    files = [cluster.data / "gochat.db", cluster.data / "gochat.db-wal"]
+    subprocess.run(["chattr", "+i", *files], check=True)
     try:
         yield
     finally:
-        subprocess.run(["chattr", "-f", "-i", *files], check=False, capture_output=True)
-    _revive(cluster)
-
-
-def _revive(cluster: Cluster) -> None:
-    """PostgreSQL ends itself when it cannot write its log, and is started anew."""
-    if cluster.postgres:
-        try:
-            os.kill(cluster.postgres.pid, 0)
-        except (FileNotFoundError, ProcessLookupError):
-            cluster.postgres.start()
+        subprocess.run(["chattr", "-i", *files], check=True)
 
 
 @dataclass(frozen=True)
@@ -169,5 +162,5 @@ FAULTS = {
         frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"}),
         5.0,
     ),
-    "unwritable": Fault(unwritable, ("sqlite", "postgres"), _root),
+    "unwritable": Fault(unwritable, ("sqlite",), _root),
 }
