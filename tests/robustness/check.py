@@ -1,8 +1,10 @@
 """Holds the ledger against what the server has: reads everything back by the API, and says what is not as clients were
 told. What was in doubt is settled by what is found, and must stay so from then on."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
 from typing import Any
 
 import grpc
@@ -13,7 +15,7 @@ from gochat.api.repo.v1 import repo_pb2
 from gochat.api.session.v1 import session_pb2
 from tests.harness import bearer
 from tests.robustness.clients import Stubs
-from tests.robustness.ledger import NEVER, NOTHING_HIDDEN, Act, Conversation, Ledger, Seat, Send
+from tests.robustness.ledger import NOTHING_HIDDEN, Act, Conversation, Ledger, Seat
 
 RECALLED = 4
 Found = list[common_pb2.Message]  # all of a conversation, oldest first
@@ -112,11 +114,13 @@ class Checker:
             inside = Counter(answer.participant_ids)
             for user in inside - Counter(conversation.seats.keys()):
                 yield f"membership: {user} is in {conversation_id} and never came"
+            timeline = Timeline(conversation)
             for user, seat in conversation.seats.items():
+                own = max((send.seq for send in timeline.sends if send.sender == user), default=0)
                 found, info = histories[conversation_id], infos[user].get(conversation_id)
                 hides = seat.hidden != NOTHING_HIDDEN or any(act.kind == "hide" for act in seat.acts)
                 visible = len(self._history(conversation_id, user)) if hides and inside[user] else len(found)
-                for problem in seat_wrong(conversation, user, found, bool(inside[user]), info, visible):
+                for problem in seat_wrong(seat, timeline, own, found, bool(inside[user]), info, visible):
                     yield f"{problem}: {user} in {conversation_id}"
         for user, listed in infos.items():
             if strange := listed.keys() - self.ledger.conversations.keys():
@@ -170,36 +174,59 @@ def messages_wrong(conversation: Conversation, found: Found, counts: Counter[str
         if send.seq and send.content not in seen:
             yield f"lost: {send.message_id} {send.content}"
         send.void = send.void or not (send.seq or send.key)
-    new = [send for send in conversation.sends.values() if send.seq > conversation.base]
-    yield from _order_wrong(conversation.base, new)
-    for send in new:
+    timeline = Timeline(conversation)
+    for send in timeline.sends:
+        if send.seq <= (highest := timeline.least(send.begun)):
+            yield f"order: {send.message_id} was begun after {highest} was acknowledged"
         if send.parts and [part.seq - send.parts[0].seq for part in send.parts] != list(range(len(send.parts))):
             yield f"torn: {send.content} came without the others of its request, or they are not in a row"
 
 
-def _order_wrong(base: int, sends: list[Send]) -> Iterator[str]:
-    """What was acknowledged before another was begun has the lower number."""
-    by_end = sorted((send for send in sends if send.ended < NEVER), key=lambda send: send.ended)
-    position, highest = 0, base
-    for send in sorted(sends, key=lambda send: send.begun):
-        while position < len(by_end) and by_end[position].ended < send.begun:
-            highest = max(highest, by_end[position].seq)
-            position += 1
-        if send.seq <= highest:
-            yield f"order: {send.message_id} was begun after {highest} was acknowledged"
+class Timeline:
+    """How many messages a conversation had at a time, by what clients know of a round."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self.base = conversation.base
+        self.sends = [send for send in conversation.sends.values() if send.seq > self.base]
+        self._ended = _highest_by_time((send.ended, send.seq) for send in self.sends)
+        self._begun = _highest_by_time((send.begun, send.seq) for send in self.sends)
+
+    def least(self, time: float) -> int:
+        """Those acknowledged by then."""
+        return self._of(self._ended, time)
+
+    def most(self, time: float) -> int:
+        """Those begun by then."""
+        return self._of(self._begun, time)
+
+    def _of(self, highest: list[tuple[float, int]], time: float) -> int:
+        position = bisect_left(highest, (time, 0))
+        return highest[position - 1][1] if position else self.base
+
+
+def _highest_by_time(events: Iterable[tuple[float, int]]) -> list[tuple[float, int]]:
+    ordered = sorted(events)
+    highest = accumulate((seq for _, seq in ordered), max)
+    return [(time, seq) for (time, _), seq in zip(ordered, highest, strict=True)]
 
 
 def seat_wrong(
-    conversation: Conversation,
-    user: str,
+    seat: Seat,
+    timeline: Timeline,
+    own: int,
     found: Found,
     inside: bool,
     info: common_pb2.ConversationInfo | None,
     visible: int,
 ) -> Iterator[str]:
-    """info: of the user's list; None if it is not there. visible: how many messages the user sees."""
-    seat, last = conversation.seats[user], len(found)
-    replay(conversation, user, last)
+    """own: the last message of the round that the user sent. info: of the user's list; None if it is not there.
+    visible: how many messages the user sees."""
+    last = len(found)
+    for act in seat.acts:
+        _CONSEQUENCES[act.kind](seat, act, timeline.least(act.begun), timeline.most(act.ended))
+    # One's own message is read, and who joins anew has read what was said before: the order does not matter.
+    seat.read = (max(seat.read[0], own), max(seat.read[1], own))
+    seat.acts, seat.rests = [], False
     if inside not in seat.inside:
         yield f"membership: should be {seat.inside}, is {inside}"
     seat.inside = {inside}
@@ -219,21 +246,6 @@ def seat_wrong(
     if not fits:
         yield f"unread: {unread}, but read is from {low} to {high} of {last}, with {sum(withdrawn)} withdrawn"
     seat.read = (fits[0], fits[-1]) if fits else seat.read
-
-
-def replay(conversation: Conversation, user: str, last: int) -> None:
-    """What a round has made possible for a seat. last: the number of the last message."""
-    seat = conversation.seats[user]
-    sends = [send for send in conversation.sends.values() if send.seq > conversation.base]
-    for act in seat.acts:
-        # How many messages there were when it happened: at least, and at most.
-        least = max((send.seq for send in sends if send.ended < act.begun), default=conversation.base)
-        most = max((send.seq for send in sends if send.begun < act.ended), default=conversation.base)
-        _CONSEQUENCES[act.kind](seat, act, least, most)
-    # One's own message is read, and who joins anew has read what was said before: the order does not matter.
-    own = max((send.seq for send in sends if send.sender == user), default=0)
-    seat.read = (max(seat.read[0], own), max(seat.read[1], own))
-    seat.acts, seat.rests = [], False
 
 
 def _read(seat: Seat, act: Act, _least: int, _most: int) -> None:

@@ -63,7 +63,9 @@ class Node:
 class Cluster:
     """nodes: every server process. logic, repo: gRPC targets. clock: the file that says what time the servers see."""
 
-    def __init__(self, folder: Path, nodes: list[Node], postgres: Postgres | None, seam: network.Network | None) -> None:
+    def __init__(
+        self, folder: Path, nodes: list[Node], postgres: Postgres | None, seam: network.Network | None
+    ) -> None:
         self.folder, self.nodes, self.postgres, self.seam = folder, nodes, postgres, seam
         self.data = nodes[0].data
         self.logic = _targets([node for node in nodes if node.target != "repo"])
