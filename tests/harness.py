@@ -94,10 +94,19 @@ class Deployment:
     """A running GoChat: one process, or two that share the work.
 
     url: of the database; "" for SQLite in the data folder. `logic`, `repo`, `session`, `message`, `store`, `account`,
-    `audit` are generated stubs; `service` is the metadata of a service token.
+    `audit` are generated stubs; `service` is the metadata of a service token. within: as of Process.
     """
 
-    def __init__(self, folder: Path, *, url: str = "", split: bool = False, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        url: str = "",
+        split: bool = False,
+        env: dict[str, str] | None = None,
+        within: tuple[str, ...] = (),
+    ) -> None:
+        self._within = within
         self.folder, self.data, self.split = folder, folder / "data", split
         self._env = UNLIMITED | (env or {}) | ({"GOCHAT_DATABASE_URL": url} if url else {})
         folder.mkdir(parents=True, exist_ok=True)
@@ -127,7 +136,8 @@ class Deployment:
 
     def _process(self, target: str, **env: str) -> Process:
         arguments = ("serve", "--target", target, "--data", str(self.data), "--listen", "127.0.0.1:0")
-        return Process(*arguments, env=self._env | env, log=self.folder / f"{target}.log")
+        log = self.folder / f"{target}.log"
+        return Process(*arguments, env=self._env | env, log=log, within=self._within)
 
     def token(self, role: str, ttl: str = "1h") -> str:
         return self.run("token", "--role", role, "--ttl", ttl).stdout.strip()
