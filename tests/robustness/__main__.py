@@ -6,6 +6,7 @@ held against what they were told.
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -104,6 +105,7 @@ def main() -> int:
     if missing := fault.needs():
         parser.error(f"--fault {given.fault} needs {missing}")
     wrong = 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended
     print(f"{given.mode}, {given.fault}, seed {given.seed}", flush=True)
     with (
         tempfile.TemporaryDirectory(prefix="gochat-robustness-") as folder,

@@ -17,7 +17,7 @@ from gochat.api.session.v1 import session_pb2, session_pb2_grpc
 from tests.harness import PASSWORD, bearer, fresh
 from tests.robustness.ledger import NEVER, Act, Conversation, Founding, Ledger, Seat, Send, Session
 
-PATIENCE = 3.0  # seconds that a client waits for an answer
+PATIENCE = 10.0  # seconds that a client waits for an answer
 OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),  # a connection for each client
     ("grpc.initial_reconnect_backoff_ms", 50),

@@ -61,12 +61,15 @@ class Network:
                 _ip("-n", space, "address", "add", address, "dev", f"e{bridge}")
                 _ip("-n", space, "link", "set", f"e{bridge}", "up")
 
-    def cut_seam(self) -> None:
-        """From now on what is sent over the seam is lost without a word."""
-        _ip("link", "set", self._bridges[11], "down")
+    def cut_seam(self, name: str = "") -> None:
+        """From now on what is sent over the seam is lost without a word; or what is sent to and from one host."""
+        _ip("link", "set", self._seam(name), "down")
 
-    def mend_seam(self) -> None:
-        _ip("link", "set", self._bridges[11], "up")
+    def mend_seam(self, name: str = "") -> None:
+        _ip("link", "set", self._seam(name), "up")
+
+    def _seam(self, name: str) -> str:
+        return f"{self._spaces[name]}11" if name else self._bridges[11]
 
     def remove(self) -> None:
         for space in self._spaces.values():

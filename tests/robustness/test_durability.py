@@ -1,4 +1,4 @@
-"""The answer to a write leaves the server after the write is on disk. No kill can show that: the page cache outlives it."""
+"""The answer to a write leaves the server after the write is on disk; no kill can show that."""
 
 import re
 import shutil
