@@ -16,10 +16,10 @@ from tests.harness import fresh
 
 
 @contextmanager
-def running_postgres() -> Iterator["Postgres"]:
+def running_postgres(host: str = "127.0.0.1") -> Iterator["Postgres"]:
     """Where there are no server programs, this is a skip that says so, and under CI a failure."""
     try:
-        server = Postgres()
+        server = Postgres(host)
     except FileNotFoundError as missing:
         if os.environ.get("CI") == "true":
             pytest.fail(f"PostgreSQL must be tested under CI: {missing}")

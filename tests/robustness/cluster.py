@@ -15,7 +15,7 @@ import grpc
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
 from tests.harness import PASSWORD, UNLIMITED, Process, bearer, fresh
-from tests.postgres import Postgres
+from tests.postgres import Postgres, running_postgres
 from tests.robustness import network
 from tests.robustness.clients import Person, Stubs
 from tests.robustness.ledger import Ledger
@@ -151,8 +151,7 @@ def cluster(mode: str, folder: Path, env: dict[str, str] | None = None) -> Itera
         hosts = resources.enter_context(network.network(HOSTS)) if mode == "split" and network.permitted() else None
         postgres, env = None, dict(env or {})
         if mode != "sqlite":
-            postgres = Postgres(hosts.host if hosts else "127.0.0.1")
-            resources.callback(postgres.remove)
+            postgres = resources.enter_context(running_postgres(hosts.host if hosts else "127.0.0.1"))
             env["GOCHAT_DATABASE_URL"] = postgres.create_database()
         nodes = _split(folder / "data", env, hosts) if mode == "split" else [_node("all", folder / "data", env)]
         made = Cluster(folder, nodes, postgres, hosts)

@@ -8,15 +8,13 @@ import pytest
 
 from gochat.api.logic.v1 import logic_pb2
 from tests.harness import bearer
-from tests.postgres import running_postgres
 from tests.robustness.__main__ import Robustness, robustness
 from tests.robustness.cluster import HOSTS
+from tests.robustness.faults import FAULTS
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Robustness]:
-    with running_postgres():
-        pass  # or it is skipped
     with robustness("split", "kill", 1, tmp_path_factory.mktemp("split"), clients=6) as run:
         yield run
 
@@ -41,6 +39,14 @@ def test_any_one_may_die_and_come_back(run: Robustness, number: int) -> None:
     assert run.ledger.counts["acknowledged"] > before
     run.cluster.start()
     assert run.check() == []
+
+
+@pytest.mark.parametrize("fault", ["database", "cut"])
+def test_what_was_acknowledged_outlives(run: Robustness, fault: str) -> None:
+    if missing := FAULTS[fault].needs():
+        pytest.skip(f"it needs {missing}")
+    run.fault = FAULTS[fault]
+    assert run.round() == []
 
 
 def test_a_repo_host_that_vanishes_is_passed_over(run: Robustness) -> None:
