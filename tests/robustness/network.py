@@ -4,10 +4,12 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 
 PORT = 50051
 
 
+@cache
 def permitted() -> bool:
     """May namespaces and bridges be made here?"""
     try:

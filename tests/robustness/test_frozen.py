@@ -27,10 +27,8 @@ def server() -> Iterator[Postgres]:
 
 @contextmanager
 def frozen(server: Postgres) -> Iterator[None]:
-    children = subprocess.run(
-        ["ps", "--ppid", str(server.pid), "-o", "pid="], capture_output=True, text=True, check=True
-    )
-    pids = [server.pid, *map(int, children.stdout.split())]
+    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text()
+    pids = [server.pid, *map(int, children.split())]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:

@@ -1,4 +1,4 @@
-"""Two Logic and two Repo processes on PostgreSQL, each on a host of its own where that is permitted: any one may die."""
+"""Two Logic and two Repo processes on PostgreSQL, on hosts of their own where that is permitted: any one may die."""
 
 import time
 from collections.abc import Iterator
