@@ -80,9 +80,11 @@ class Robustness:
 
 
 @contextmanager
-def robustness(mode: str, fault: str, seed: int, folder: Path, clients: int = 10) -> Iterator[Robustness]:
+def robustness(
+    mode: str, fault: str, seed: int, folder: Path, clients: int = 10, settings: dict[str, str] | None = None
+) -> Iterator[Robustness]:
     with ExitStack() as resources:
-        env = dict(FAULTS[fault].env)
+        env = dict(FAULTS[fault].env) | (settings or {})
         if fault == "clock":
             env["FAKETIME_TIMESTAMP_FILE"] = str(folder / "clock")
             (folder / "clock").write_text("+0")

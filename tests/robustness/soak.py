@@ -21,6 +21,7 @@ from tests.robustness.cluster import MODES
 
 MOST_GROWTH = 1.0  # MiB of resident memory per 100,000 calls
 WARM_UP = 0.25  # of the time: caches fill, pools open
+USUAL = {"GOCHAT_AUTH_ACCESS_TTL": "900"}  # for so long an ended session is remembered
 PERIOD = 5.0  # seconds after which some clients go and others come
 
 
@@ -100,7 +101,7 @@ def main() -> int:
     given = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="gochat-soak-") as folder,
-        robustness(given.mode, "kill", given.seed, Path(folder), given.clients) as run,
+        robustness(given.mode, "kill", given.seed, Path(folder), given.clients, USUAL) as run,
     ):
         samples = soaked(run, given.minutes, given.seed)
         wrong = [f"{code} {act}" for _, act, code in run.ledger.failures]
