@@ -299,16 +299,16 @@ class Client(threading.Thread):
 
 
 ACTS: dict[Callable[[Client], None], int] = {
-    Client.send_keyed: 30,
-    Client.send: 20,
-    Client.send_first: 6,
-    Client.send_many: 6,
-    Client.read: 15,
-    Client.recall: 6,
-    Client.join_or_leave: 8,
-    Client.add_or_remove: 4,
-    Client.hide: 3,
-    Client.found: 1,
+    Client.send_keyed: 60,
+    Client.send: 40,
+    Client.send_first: 12,
+    Client.send_many: 12,
+    Client.read: 30,
+    Client.recall: 12,
+    Client.join_or_leave: 16,
+    Client.add_or_remove: 8,
+    Client.hide: 6,
+    Client.found: 2,
     Client.register: 1,
     Client.sign_in: 1,
 }
