@@ -12,6 +12,7 @@ import pytest
 from gochat.repo.postgres import PostgresDatabase
 from tests.harness import Deployment, Person, fresh
 from tests.postgres import Postgres
+from tests.rpc.test_seam import until
 
 SENDERS, SENDS = 4, 10
 CALLS = "trace=pwrite64,pwritev,fsync,fdatasync,sendmsg,sendto,write,writev"
@@ -83,8 +84,9 @@ def test_sqlite_answers_after_the_sync(tmp_path: Path) -> None:
         pytest.skip("it needs strace")
     trace = tmp_path / "trace"
     # -D: strace is a grandchild, and what the harness started is the server.
-    within = ("strace", "-D", "-f", "-qq", "-y", "-s", "70000", "-e", CALLS, "-o", str(trace))
+    within = ("strace", "-D", "-f", "-q", "-y", "-s", "70000", "-e", CALLS, "-o", str(trace))
     app = Deployment(tmp_path / "app", within=within)
+    pid = app.processes[0].pid
     try:
         people, friend = app.people(SENDERS), app.create_user()
         words = [[fresh("word") for _ in range(SENDS)] for _ in people]
@@ -92,7 +94,8 @@ def test_sqlite_answers_after_the_sync(tmp_path: Path) -> None:
             sent = pool.map(say, people, [friend] * SENDERS, words)
             acknowledged = {word: message_id for each in sent for word, message_id in each.items()}
     finally:
-        app.stop()
+        app.kill()  # a signal to a traced process may reach another thread than the one that waits for it
+    until(lambda: f"{pid} +++ killed by SIGKILL +++" in trace.read_text(errors="replace"))
     assert len(acknowledged) == SENDERS * SENDS
     assert answered_too_early(trace.read_text(errors="replace").splitlines(), acknowledged) == []
 
