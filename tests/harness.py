@@ -67,13 +67,16 @@ class Process:
 
     logs: ClassVar[set[Path]] = set()
 
-    def __init__(self, *arguments: str, env: dict[str, str] | None = None, log: Path) -> None:
+    def __init__(
+        self, *arguments: str, env: dict[str, str] | None = None, log: Path, within: tuple[str, ...] = ()
+    ) -> None:
+        """within: words before the command, that become it in the end, such as `ip netns exec NAME`."""
         self.log = log
         Process.logs.add(log)
         clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
         with log.open("ab") as stderr:
             self._popen = subprocess.Popen(
-                [PROGRAM, "-m", "gochat", *arguments],
+                [*within, PROGRAM, "-m", "gochat", *arguments],
                 env=clean | FREE_METRICS_PORT | (env or {}),
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -135,10 +138,19 @@ class Deployment:
     """A running GoChat: one process, or two that share the work.
 
     url: of the database; "" for SQLite in the data folder. `logic`, `repo`, `session`, `message`, `store`, `account`,
-    `audit` are generated stubs; `service` is the metadata of a service token.
+    `audit` are generated stubs; `service` is the metadata of a service token. within: as of Process.
     """
 
-    def __init__(self, folder: Path, *, url: str = "", split: bool = False, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        url: str = "",
+        split: bool = False,
+        env: dict[str, str] | None = None,
+        within: tuple[str, ...] = (),
+    ) -> None:
+        self._within = within
         self.folder, self.data, self.split = folder, folder / "data", split
         self._env = UNLIMITED | (env or {}) | ({"GOCHAT_DATABASE_URL": url} if url else {})
         folder.mkdir(parents=True, exist_ok=True)
@@ -168,7 +180,8 @@ class Deployment:
 
     def _process(self, target: str, **env: str) -> Process:
         arguments = ("serve", "--target", target, "--data", str(self.data), "--listen", "127.0.0.1:0")
-        return Process(*arguments, env=self._env | env, log=self.folder / f"{target}.log")
+        log = self.folder / f"{target}.log"
+        return Process(*arguments, env=self._env | env, log=log, within=self._within)
 
     def token(self, role: str, ttl: str = "1h") -> str:
         return self.run("token", "--role", role, "--ttl", ttl).stdout.strip()

@@ -18,10 +18,10 @@ from tests.harness import children, fresh
 
 
 @contextmanager
-def running_postgres() -> Iterator["Postgres"]:
+def running_postgres(host: str = "127.0.0.1") -> Iterator["Postgres"]:
     """Where there are no server programs, this is a skip that says so, and under CI a failure."""
     try:
-        server = Postgres()
+        server = Postgres(host)
     except FileNotFoundError as missing:
         _missing(str(missing))
     yield server
@@ -35,9 +35,9 @@ def _missing(what: str) -> NoReturn:
 
 
 class Postgres:
-    """A PostgreSQL server of the tests' own, in a folder of its own."""
+    """A PostgreSQL server of the tests' own, in a folder of its own. host: its address, trusted with its /24."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
         programs = [Path(found).parent for found in [shutil.which("initdb")] if found]
         programs += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
         if not programs:
@@ -48,18 +48,25 @@ class Postgres:
         self._folder = Path(tempfile.mkdtemp(prefix="gochat-postgres-"))
         if self._user:
             shutil.chown(self._folder, "postgres", "postgres")
-        self._run("initdb", "-D", str(self._data), "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8")
+        self._run("initdb", "-D", str(self.data), "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8")
+        self.host = host
+        with (self.data / "pg_hba.conf").open("a") as trusted:
+            trusted.write(f"host all all {host}/24 trust\n")
         self.port = self._free_port()
         self.start()
 
     @property
-    def _data(self) -> Path:
+    def data(self) -> Path:
         return self._folder / "data"
 
-    @staticmethod
-    def _free_port() -> int:
+    @property
+    def pid(self) -> int:
+        """Of the process that starts all others."""
+        return int((self.data / "postmaster.pid").read_text().split()[0])
+
+    def _free_port(self) -> int:
         with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
+            probe.bind((self.host, 0))
             return int(probe.getsockname()[1])
 
     def _run(self, program: str, *arguments: str) -> None:
@@ -80,12 +87,12 @@ class Postgres:
         subprocess.run([str(found), *arguments], check=True)
 
     def start(self) -> None:
-        options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 -c max_connections=400"
-        self._run("pg_ctl", "-D", str(self._data), "-o", options, "-l", str(self._folder / "log"), "-w", "start")
+        options = f"-p {self.port} -k {self._folder} -c listen_addresses={self.host} -c max_connections=400"
+        self._run("pg_ctl", "-D", str(self.data), "-o", options, "-l", str(self._folder / "log"), "-w", "start")
 
     def stop(self, mode: str = "fast") -> None:
         """mode: fast, or immediate, which is like a crash."""
-        self._run("pg_ctl", "-D", str(self._data), "-m", mode, "-w", "stop")
+        self._run("pg_ctl", "-D", str(self.data), "-m", mode, "-w", "stop")
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -103,11 +110,11 @@ class Postgres:
     def create_database(self) -> str:
         """Returns the URL of a new, empty database."""
         name = fresh("db")
-        connection = psycopg2.connect(f"postgresql://postgres@127.0.0.1:{self.port}/postgres")
+        connection = psycopg2.connect(f"postgresql://postgres@{self.host}:{self.port}/postgres")
         connection.autocommit = True
         connection.cursor().execute(f"CREATE DATABASE {name}")
         connection.close()
-        return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
+        return f"postgresql://postgres@{self.host}:{self.port}/{name}"
 
     def remove(self) -> None:
         self.stop("immediate")

@@ -25,6 +25,10 @@ OPTIONS = (
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # A host that vanished says nothing: asked after 12 s (servers take no ping within 10), given up 3 s later.
+    ("grpc.keepalive_time_ms", 12_000),
+    ("grpc.keepalive_timeout_ms", 3_000),
+    ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),  # over the hosts behind one dns name
 )
 

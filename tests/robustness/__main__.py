@@ -1,0 +1,127 @@
+"""The crash ledger: clients act at random while something breaks, and after each round everything is read back and
+held against what they were told.
+
+    python -m tests.robustness --mode sqlite --fault kill --rounds 200
+"""
+
+import argparse
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from tests.robustness.check import Checker
+from tests.robustness.clients import Client
+from tests.robustness.cluster import MODES, Cluster, cluster
+from tests.robustness.faults import FAULTS, small_disk
+from tests.robustness.ledger import Ledger
+
+
+class Robustness:
+    """A cluster, its clients and the ledger, for rounds of one fault. outcome: acts by what became of them."""
+
+    def __init__(self, made: Cluster, fault: str, seed: int, clients: int = 10) -> None:
+        self.cluster, self.fault = made, FAULTS[fault]
+        self.dice = random.Random(seed)
+        self.ledger = Ledger()
+        self.people = made.people(self.ledger, clients, 8)
+        self._seed, self._rounds = seed, 0
+        tokens = {person.user_id: person.token for person in self.people}
+        self.checker = Checker(self.ledger, made.stubs(), made.service, tokens)
+
+    def round(self) -> list[str]:
+        """What is wrong after it."""
+        with self.load():
+            time.sleep(self.dice.uniform(0.2, 0.8))
+            with self.fault.strike(self.cluster, self.dice):
+                time.sleep(self.dice.uniform(0, self.fault.outage))
+            time.sleep(self.dice.uniform(0.2, 0.4))
+        return self.check()
+
+    @contextmanager
+    def load(self) -> Iterator[None]:
+        self._rounds += 1
+        clients = [
+            Client(
+                self.ledger,
+                person,
+                self.cluster.service,
+                f"{self._seed} {self._rounds} {number}",
+                self.fault.may_fail,
+            )
+            for number, person in enumerate(self.people)
+        ]
+        for client in clients:
+            client.start()
+        try:
+            yield
+        finally:
+            for client in clients:
+                client.over.set()
+            for client in clients:
+                client.join()
+
+    def check(self) -> list[str]:
+        self.cluster.settle(self.ledger.clients[0])
+        by_command = self.cluster.run("check", check=False)
+        said = by_command.stdout + by_command.stderr
+        return self.checker.check() + ([f"gochat check: {said}"] if by_command.returncode else [])
+
+    def summary(self) -> str:
+        counts = self.ledger.counts
+        return (
+            f"{self._rounds} rounds; {counts['acknowledged']:,} acts acknowledged; {counts['in doubt']:,} attempts in"
+            f" doubt, of which {counts['in doubt, found']:,} messages, groups and names were found to have happened"
+        )
+
+
+@contextmanager
+def robustness(
+    mode: str, fault: str, seed: int, folder: Path, clients: int = 10, settings: dict[str, str] | None = None
+) -> Iterator[Robustness]:
+    with ExitStack() as resources:
+        env = dict(FAULTS[fault].env) | (settings or {})
+        if fault == "clock":
+            env["FAKETIME_TIMESTAMP_FILE"] = str(folder / "clock")
+            (folder / "clock").write_text("+0")
+        if fault == "full":
+            resources.enter_context(small_disk(folder))
+        made = resources.enter_context(cluster(mode, folder, env))
+        yield Robustness(made, fault, seed, clients)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.robustness", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--mode", choices=MODES, default="sqlite")
+    parser.add_argument("--fault", choices=FAULTS, default="kill")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    given = parser.parse_args()
+    fault = FAULTS[given.fault]
+    if given.mode not in fault.modes:
+        parser.error(f"--fault {given.fault} goes with --mode {', '.join(fault.modes)}")
+    if missing := fault.needs():
+        parser.error(f"--fault {given.fault} needs {missing}")
+    wrong = 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended
+    print(f"{given.mode}, {given.fault}, seed {given.seed}", flush=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="gochat-robustness-") as folder,
+        robustness(given.mode, given.fault, given.seed, Path(folder)) as run,
+    ):
+        for number in range(1, given.rounds + 1):
+            problems = run.round()
+            wrong += len(problems)
+            for problem in problems:
+                print(f"round {number}: {problem}", flush=True)
+            if number % 10 == 0 or number == given.rounds:
+                print(f"{time.strftime('%X')} {run.summary()}; {wrong} wrong", flush=True)
+    return int(wrong > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

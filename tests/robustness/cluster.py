@@ -1,0 +1,184 @@
+"""The servers that are broken: GoChat on SQLite, on PostgreSQL, or as two Logic and two Repo processes."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+
+from gochat.api.logic.v1 import logic_pb2
+from gochat.api.repo.v1 import repo_pb2
+from tests.harness import PASSWORD, UNLIMITED, Process, bearer, fresh
+from tests.postgres import Postgres, running_postgres
+from tests.robustness import network
+from tests.robustness.clients import Person, Stubs
+from tests.robustness.ledger import Ledger
+
+MODES = ("sqlite", "postgres", "split")
+HOSTS = ("l1", "l2", "r1", "r2")  # two of Logic, two of Repo
+SETTINGS = UNLIMITED | {
+    "GOCHAT_AUTH_REGISTRATION": "open",
+    "GOCHAT_AUTH_ACCESS_TTL": "86400",
+    "GOCHAT_DATABASE_POOL_MIN": "2",
+    "GOCHAT_LOG_LEVEL": "warning",
+}
+
+
+@dataclass
+class Node:
+    """One server process, with an address that it keeps when it is started anew."""
+
+    target: str
+    address: str
+    data: Path
+    env: dict[str, str] = field(default_factory=dict)
+    within: tuple[str, ...] = ()
+    process: Process | None = None
+
+    def start(self) -> None:
+        host, _, port = self.address.rpartition(":")
+        # On a host of its own it is reached from two sides.
+        listen = f"0.0.0.0:{port}" if self.within else f"{host}:{port}"
+        arguments = ("serve", "--target", self.target, "--data", str(self.data), "--listen", listen, "--insecure")
+        log = self.data.parent / f"{self.target}{port}{'-'.join(self.within[-1:])}.log"
+        self.process = Process(*arguments, env=SETTINGS | self.env, log=log, within=self.within)
+
+    def kill(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process = None
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+
+class Cluster:
+    """nodes: every server process. logic, repo: gRPC targets. clock: the file that says what time the servers see."""
+
+    def __init__(
+        self, folder: Path, nodes: list[Node], postgres: Postgres | None, seam: network.Network | None
+    ) -> None:
+        self.folder, self.nodes, self.postgres, self.seam = folder, nodes, postgres, seam
+        self.data = nodes[0].data
+        self.logic = _targets([node for node in nodes if node.target != "repo"])
+        self.repo = _targets([node for node in nodes if node.target != "logic"])
+        self.service = ""
+
+    @property
+    def clock(self) -> Path:
+        return self.folder / "clock"
+
+    def start(self) -> None:
+        for node in reversed(self.nodes):  # Logic waits for Repo
+            if node.process is None:
+                node.start()
+        if not self.service:
+            self.service = self.run("token", "--role", "service", "--ttl", "48h").stdout.strip()
+
+    def run(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+        """A gochat command on the same data."""
+        return subprocess.run(
+            [sys.executable, "-m", "gochat", *arguments, "--data", str(self.data)],
+            env=os.environ | self.nodes[-1].env,
+            capture_output=True,
+            text=True,
+            check=check,
+            timeout=300,
+        )
+
+    def stubs(self) -> Stubs:
+        return Stubs(self.logic, self.repo)
+
+    def people(self, ledger: Ledger, clients: int, others: int) -> list[Person]:
+        """Those who act, signed in; and groups of all of them."""
+        stubs, service = self.stubs(), bearer(self.service)
+        people = []
+        for number in range(clients + others):
+            name = fresh("person")
+            user = repo_pb2.CreateUserRequest(username=name, password=PASSWORD)
+            user_id = stubs.repo.CreateUser(user, metadata=service).user_id
+            ledger.users.append(user_id)
+            if number < clients:
+                signed_in = stubs.logic.Authenticate(logic_pb2.AuthRequest(username=name, password=PASSWORD))
+                people.append(Person(user_id, name, signed_in.access_token, self.stubs()))
+                ledger.clients.append(user_id)
+        owner, *rest = ledger.clients
+        for number in range(4):
+            group = logic_pb2.CreateGroupRequest(name=f"Group {number}", owner_id=owner, member_ids=rest)
+            group_id = stubs.logic.CreateGroup(group, metadata=service).group_id
+            ledger.add_group(group_id, owner, tuple(rest))
+        stubs.close()
+        return people
+
+    def settle(self, user: str) -> None:
+        """Returns when every process answers, whichever other it asks. Raises TimeoutError after 60 s."""
+        stubs, service = self.stubs(), bearer(self.service)
+        profile, record = logic_pb2.GetUserProfileRequest(user_id=user), repo_pb2.GetUserRequest(user_id=user)
+        well, until = 0, time.monotonic() + 60
+        while well < 4 * len(self.nodes):
+            try:
+                stubs.logic.GetUserProfile(profile, metadata=service, timeout=5)
+                stubs.repo.GetUser(record, metadata=service, timeout=5)
+                well += 1
+            except grpc.RpcError as error:
+                well = 0
+                if time.monotonic() > until:
+                    logs = "".join(path.read_text()[-2000:] for path in self.folder.glob("*.log"))
+                    raise TimeoutError(f"it did not come back: {error}\n{logs}") from None
+                time.sleep(0.05)
+        stubs.close()
+
+
+def _targets(nodes: list[Node]) -> str:
+    return "ipv4:" + ",".join(node.address for node in nodes)
+
+
+@contextmanager
+def cluster(mode: str, folder: Path, env: dict[str, str] | None = None) -> Iterator[Cluster]:
+    """A running one. In split mode each process is on a host of its own where that is permitted.
+
+    env: settings for all processes.
+    """
+    with ExitStack() as resources:
+        hosts = resources.enter_context(network.network(HOSTS)) if mode == "split" and network.permitted() else None
+        postgres, env = None, dict(env or {})
+        if mode != "sqlite":
+            postgres = resources.enter_context(running_postgres(hosts.host if hosts else "127.0.0.1"))
+            env["GOCHAT_DATABASE_URL"] = postgres.create_database()
+        nodes = _split(folder / "data", env, hosts) if mode == "split" else [_node("all", folder / "data", env)]
+        made = Cluster(folder, nodes, postgres, hosts)
+        made.clock.write_text("+0")
+        resources.callback(lambda: [node.kill() for node in nodes])
+        made.start()
+        yield made
+
+
+def _node(target: str, data: Path, env: dict[str, str]) -> Node:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return Node(target, f"127.0.0.1:{probe.getsockname()[1]}", data, env)
+
+
+def _split(data: Path, env: dict[str, str], hosts: network.Network | None) -> list[Node]:
+    env = env | {"GOCHAT_AUTH_SECRET": "one secret for all the processes"}
+    targets = {name: {"l": "logic", "r": "repo"}[name[0]] for name in HOSTS}
+    if hosts is None:
+        nodes = [_node(target, data, env) for target in targets.values()]
+        seam = [node.address for node in nodes if node.target == "repo"]
+    else:
+        nodes = [
+            Node(target, f"{hosts.address(name)}:{network.PORT}", data, env, hosts.within(name))
+            for name, target in targets.items()
+        ]
+        seam = [f"{hosts.seam_address(name)}:{network.PORT}" for name in ("r1", "r2")]
+    for node in nodes[:2]:
+        node.env = env | {"GOCHAT_REPO_ADDRESS": "ipv4:" + ",".join(seam)}
+    return nodes

@@ -1,0 +1,166 @@
+"""What is done to a running cluster while clients act. Each fault strikes when its block begins, and is over, with
+everything well again, when it ends."""
+
+import os
+import random
+import resource
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.robustness import network
+from tests.robustness.cluster import Cluster
+
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+Strike = Callable[[Cluster, random.Random], AbstractContextManager[None]]
+
+
+@contextmanager
+def kill(cluster: Cluster, dice: random.Random) -> Iterator[None]:
+    """SIGKILL of a server process, any one."""
+    dice.choice(cluster.nodes).kill()
+    yield
+    cluster.start()
+
+
+@contextmanager
+def database(cluster: Cluster, dice: random.Random) -> Iterator[None]:
+    """The PostgreSQL server dies: told to at once, or its first process killed."""
+    postgres = cluster.postgres
+    assert postgres is not None
+    if dice.random() < 0.5:
+        postgres.stop("immediate")
+    else:
+        os.kill(postgres.pid, signal.SIGKILL)
+    yield
+    for _ in range(100):  # orphans of a killed server hold its memory until they notice
+        try:
+            postgres.start()
+            return
+        except subprocess.CalledProcessError:
+            time.sleep(0.1)
+    raise AssertionError("PostgreSQL did not come back")
+
+
+@contextmanager
+def disk(cluster: Cluster, _: random.Random) -> Iterator[None]:
+    """The servers' files may not grow (RLIMIT_FSIZE), as on a full disk; some have room left and some have none."""
+    size = (cluster.data / "gochat.db-wal").stat().st_size
+    limits = resource.prlimit(cluster.nodes[0].pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(cluster.nodes[0].pid, resource.RLIMIT_FSIZE, (size, limits[1]))
+    yield
+    resource.prlimit(cluster.nodes[0].pid, resource.RLIMIT_FSIZE, limits)
+
+
+@contextmanager
+def full(cluster: Cluster, dice: random.Random) -> Iterator[None]:
+    """The file system with the database is full: a small one in memory, whose rest something else takes."""
+    place = cluster.postgres.data if cluster.postgres else cluster.data
+    filler = place.parent / "filler" if cluster.postgres else place / "filler"
+    with filler.open("wb", buffering=0) as file:
+        with suppress(OSError):
+            while file.write(bytes(65536)):
+                pass
+        file.truncate(max(0, file.tell() - dice.choice([0, 4096, 65536])))
+    yield
+    filler.unlink()
+    if cluster.postgres:  # it ends itself when it cannot write its log
+        try:
+            os.kill(cluster.postgres.pid, 0)
+        except (FileNotFoundError, ProcessLookupError):
+            cluster.postgres.start()
+
+
+@contextmanager
+def small_disk(folder: Path, size: str = "160m") -> Iterator[None]:
+    """Makes the folder, and where temporary files go, a file system of that size."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs", folder], check=True)
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@contextmanager
+def clock(cluster: Cluster, dice: random.Random) -> Iterator[None]:
+    """The clock of the server processes jumps, and jumps back."""
+    cluster.clock.write_text(f"{dice.choice(JUMPS):+d}")
+    yield
+    cluster.clock.write_text("+0")
+
+
+JUMPS = (-86_000, -600, -30, -2, 2, 30, 600, 40_000)  # seconds; access tokens last 86,400 here
+
+
+@contextmanager
+def cut(cluster: Cluster, _: random.Random) -> Iterator[None]:
+    """What Logic and Repo send each other is lost without a word."""
+    assert cluster.seam is not None
+    cluster.seam.cut_seam()
+    yield
+    cluster.seam.mend_seam()
+    time.sleep(1)  # what lay in buffers arrives
+
+
+@contextmanager
+def unwritable(cluster: Cluster, _: random.Random) -> Iterator[None]:
+    """The files of the database can no longer be written (chattr +i), not even by who has them open. Not SQLite's
+    -shm: it is memory of the process, which the kernel ends (SIGBUS) when it writes there."""
+    files = [cluster.data / "gochat.db", cluster.data / "gochat.db-wal"]
+    subprocess.run(["chattr", "+i", *files], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["chattr", "-i", *files], check=True)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """needs() -> what is missing here for it; "" if nothing. may_fail: status codes that calls may end with."""
+
+    strike: Strike
+    modes: tuple[str, ...]
+    needs: Callable[[], str] = lambda: ""
+    may_fail: frozenset[str] = frozenset({"UNAVAILABLE"})
+    outage: float = 0.5  # seconds at most
+    env: tuple[tuple[str, str], ...] = ()
+
+
+def _root() -> str:
+    return "" if os.geteuid() == 0 else "root"
+
+
+FAULTS = {
+    "kill": Fault(kill, ("sqlite", "postgres", "split")),
+    "database": Fault(database, ("postgres", "split")),
+    "disk": Fault(disk, ("sqlite",)),
+    "full": Fault(full, ("sqlite", "postgres"), _root),
+    "clock": Fault(
+        clock,
+        ("sqlite", "postgres", "split"),
+        lambda: "" if FAKETIME.exists() else "Debian's package faketime",
+        frozenset({"UNAUTHENTICATED"}),  # a token that was issued in the future
+        1.0,
+        (
+            ("LD_PRELOAD", str(FAKETIME)),
+            ("FAKETIME_NO_CACHE", "1"),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+            ("FAKETIME_DONT_RESET", "1"),
+        ),
+    ),
+    "cut": Fault(
+        cut,
+        ("split",),
+        lambda: "" if network.permitted() else "root, for network namespaces",
+        frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"}),
+        5.0,
+    ),
+    "unwritable": Fault(unwritable, ("sqlite",), _root),
+}

@@ -1,0 +1,74 @@
+"""Two Logic and two Repo processes on PostgreSQL, on hosts of their own where that is permitted: any one may die."""
+
+import time
+from collections.abc import Iterator
+
+import grpc
+import pytest
+
+from gochat.api.logic.v1 import logic_pb2
+from tests.harness import bearer
+from tests.robustness.__main__ import Robustness, robustness
+from tests.robustness.cluster import HOSTS
+from tests.robustness.faults import FAULTS
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Robustness]:
+    with robustness("split", "kill", 1, tmp_path_factory.mktemp("split"), clients=6) as run:
+        yield run
+
+
+@pytest.mark.parametrize("number", range(len(HOSTS)), ids=HOSTS)
+def test_any_one_may_die_and_come_back(run: Robustness, number: int) -> None:
+    """One after the other: who came back must serve when its twin dies, and nobody else is started anew."""
+    with run.load():
+        time.sleep(0.5)
+        run.cluster.nodes[number].kill()
+        dead_since = time.monotonic()
+        time.sleep(1)
+    assert {code for _, _, code in run.ledger.failures} <= {"UNAVAILABLE"}
+    # The news needs a moment to reach the others.
+    late = [failure for failure in run.ledger.failures if failure[0] > dead_since + 0.5]
+    assert late == [], "only calls in flight fail"
+    run.ledger.failures.clear()
+    before = run.ledger.counts["acknowledged"]
+    with run.load():
+        time.sleep(0.5)
+    assert run.ledger.failures == [], "without it the others do"
+    assert run.ledger.counts["acknowledged"] > before
+    run.cluster.start()
+    assert run.check() == []
+
+
+@pytest.mark.parametrize("fault", ["database", "cut"])
+def test_what_was_acknowledged_outlives(run: Robustness, fault: str) -> None:
+    if missing := FAULTS[fault].needs():
+        pytest.skip(f"it needs {missing}")
+    run.fault = FAULTS[fault]
+    assert run.round() == []
+
+
+def test_a_repo_host_that_vanishes_is_passed_over(run: Robustness) -> None:
+    seam = run.cluster.seam
+    if seam is None:
+        pytest.skip("it needs root, for network namespaces")
+    stubs, service = run.cluster.stubs(), bearer(run.cluster.service)
+    request = logic_pb2.GetUserProfileRequest(user_id=run.ledger.clients[0])
+
+    def answered() -> bool:
+        try:
+            stubs.logic.GetUserProfile(request, metadata=service, timeout=2)
+        except grpc.RpcError:
+            return False
+        return True
+
+    for name in ("r1", "r2"):  # the second time those who lost the first must have found it again
+        seam.cut_seam(name)
+        in_a_row, until = 0, time.monotonic() + 60
+        while in_a_row < 20:  # of two hosts that take turns
+            in_a_row = in_a_row + 1 if answered() else 0
+            assert time.monotonic() < until, "every other call still waits for it"
+        seam.mend_seam(name)
+        run.cluster.settle(run.ledger.clients[0])
+    stubs.close()
