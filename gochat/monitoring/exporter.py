@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from gochat.api.common.v1 import common_pb2
-from gochat.config import parse_address
+from gochat.config import Metrics, parse_address
 from gochat.domain.access import RULES, Cost
 from gochat.errors import ChatError
 from gochat.monitoring.board import Board
@@ -148,14 +148,22 @@ class _Server(ThreadingTCPServer):
 
 @contextmanager
 def exporting(listen: str, numbers: Collector) -> Iterator[str]:
-    """Serves them by HTTP; yields the URL. Nothing, and "", where listen is "". Raises ListenError."""
+    """Serves them by HTTP; yields the URL. Nothing, and "", where listen is "". Raises ListenError.
+
+    Where another server has the default port, which nobody asked for, a free one does.
+    """
     if not listen:
         yield ""
         return
     host, port = parse_address("metrics.listen", listen)
     try:
         family, _, _, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
-        server = _Server(family, address, _Handler.factory(numbers))
+        try:
+            server = _Server(family, address, _Handler.factory(numbers))
+        except OSError:
+            if listen != Metrics().listen:
+                raise
+            server = _Server(family, (host, 0), _Handler.factory(numbers))
     except OSError:
         raise ListenError(listen, "metrics.listen") from None
     with server:

@@ -259,6 +259,13 @@ def test_a_taken_port_stops_the_start(own: Deployment, tmp_path: Path) -> None:
     assert own.processes[0].metrics()("grpc_server_started_total") > 0
 
 
+def test_servers_on_one_host_need_no_settings(tmp_path: Path) -> None:
+    apps = [Deployment(tmp_path / name, env={"GOCHAT_METRICS_LISTEN": "127.0.0.1:9464"}) for name in "ab"]
+    urls = {app.processes[0].metrics_url for app in apps}
+    assert len(urls) == 2
+    assert [app.stop() for app in apps] == [[0], [0]]
+
+
 def test_metrics_may_be_off(tmp_path: Path) -> None:
     app = Deployment(tmp_path, env={"GOCHAT_METRICS_LISTEN": ""})
     app.person()
