@@ -38,12 +38,17 @@ class Batch:
         self.outcomes: list[object] = [None] * len(works)
         threads = [threading.Thread(target=self._run, args=(database, n, work)) for n, work in enumerate(works)]
         self.begun: list[str] = []
-        original, gate = database._writer.execute_sql, threading.Event()
+        original, held, gate = database._writer.execute_sql, threading.Event(), threading.Event()
 
         def listen(_: Exception | None) -> None:
             database._writer.execute_sql = lambda sql, *rest: (self.begun.append(sql), original(sql, *rest))[1]
 
-        database.enqueue(current(), lambda _: gate.wait() and None, listen)
+        def hold(_: Call) -> None:
+            held.set()
+            gate.wait()
+
+        database.enqueue(current(), hold, listen)
+        held.wait()
         for thread in threads:
             thread.start()
         while database._queue.qsize() < len(works):
