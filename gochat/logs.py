@@ -8,6 +8,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -73,7 +74,8 @@ class _Stream(logging.StreamHandler[TextIO]):
 
     def flush(self) -> None:
         assert self.lock is not None
-        with self.lock:
+        # A full disk, a closed pipe: no call is worth failing for a line.
+        with self.lock, suppress(OSError, ValueError):
             while _ended:
                 calls = [_ended.popleft() for _ in range(min(AT_ONCE, len(_ended)))]
                 self.stream.write("".join(map(self._of_call, calls)))

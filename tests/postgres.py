@@ -97,7 +97,7 @@ class Postgres:
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """It is there, takes connections, and answers nothing."""
-        postmaster = int((self._data / "postmaster.pid").read_text().split()[0])
+        postmaster = int((self.data / "postmaster.pid").read_text().split()[0])
         family = [postmaster, *children(postmaster)]
         for pid in family:
             os.kill(pid, signal.SIGSTOP)

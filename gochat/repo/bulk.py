@@ -14,7 +14,6 @@ from gochat.errors import ChatError
 from gochat.repo.database import Database, Tx
 from gochat.repo.messages import (
     NO_CONVERSATION,
-    PARTICIPANTS,
     SENT,
     SENT_NOW,
     as_stored,
@@ -24,6 +23,8 @@ from gochat.repo.messages import (
     refusal,
 )
 from gochat.repo.standing import open_single
+
+PARTICIPANTS = "SELECT user_id FROM members WHERE conversation_id = ?"
 
 
 class _Message(NamedTuple):

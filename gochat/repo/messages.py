@@ -18,7 +18,6 @@ from gochat.repo.standing import open_single, standing
 
 SENT, DELIVERED, READ, RECALLED, DELETED = 1, 2, 3, 4, 5
 SENT_NOW, NO_CONVERSATION = "sent", "no_conversation"  # outcomes, as of send_message in sql/0007_inbox.postgres.sql
-PARTICIPANTS = "SELECT user_id FROM members WHERE conversation_id = ?"
 
 # A message of a one-to-one conversation counts as read once its recipient's read position has passed it.
 MESSAGE = (
@@ -36,6 +35,11 @@ _HISTORY = (
     f" AND n.seq > COALESCE(m.hidden_seq, -1) ORDER BY n.seq DESC LIMIT ?) l {RECIPIENT})"
     " FROM conversations c LEFT JOIN members m ON m.conversation_id = c.conversation_id AND m.user_id = ?"
     " WHERE c.conversation_id = ? AND c.dissolved_at = 0"
+)
+_PLACE = (
+    "SELECT c.type, c.last_seq + 1, m.user_id, CASE c.type WHEN 'single' THEN (SELECT o.user_id FROM members o"
+    " WHERE o.conversation_id = c.conversation_id AND o.user_id <> ?) END FROM conversations c LEFT JOIN members m"
+    " ON m.conversation_id = c.conversation_id AND m.user_id = ? WHERE c.conversation_id = ? AND c.dissolved_at = 0"
 )
 _seq_column = itemgetter(1)  # of the columns MESSAGE
 
@@ -183,19 +187,11 @@ def _store(tx: Tx, conversation_id: str, sender: str, named: str, *rest: Any) ->
         arguments = (conversation_id, sender, named, *rest)
         return tx.rows(f"SELECT outcome, seq, recipient FROM send_message({marks(arguments)})", *arguments)[0]
     content, kind, metadata, key, digest, now = rest
-    place = tx.row(
-        "SELECT c.type, c.last_seq + 1, m.role FROM conversations c LEFT JOIN members m"
-        " ON m.conversation_id = c.conversation_id AND m.user_id = ?"
-        " WHERE c.conversation_id = ? AND c.dissolved_at = 0",
-        *(sender, conversation_id),
-    )
+    place = tx.row(_PLACE, sender, sender, conversation_id)
     if place is None:
         return (NO_CONVERSATION, 0, "")
-    conversation_type, seq, role = place
-    members = [sender] if role else []
-    if conversation_type == "single":
-        members = [user_id for (user_id,) in tx.rows(PARTICIPANTS, conversation_id)]
-    outcome, recipient = judged(conversation_type, members, sender, named)
+    conversation_type, seq, member, other = place
+    outcome, recipient = judged(conversation_type, {member, other}, sender, named)
     if outcome != SENT_NOW:
         return (outcome, 0, "")
     if key and not _first_use(tx, conversation_id, sender, key, seq, digest):

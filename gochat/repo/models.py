@@ -152,4 +152,4 @@ class AuditEvent(Model):
 
 
 # What others refer to comes before them.
-ALL = (User, Session, EndedSession, Conversation, Member, RemovedMember, Send, Message, Secret, AuditEvent)
+ALL = (User, Activity, Session, EndedSession, Conversation, Member, RemovedMember, Send, Message, Secret, AuditEvent)

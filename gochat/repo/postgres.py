@@ -4,6 +4,7 @@ import os
 import re
 import select
 import socket
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -40,6 +41,7 @@ class PostgresDatabase:
         _must_be_understood(url)
         self._url, self._alone = url, alone
         self.pair_key = b""
+        self.busy = threading.Lock()
         with failures_named():
             self._pool = Pool(self._connect, _usable, warm=pool_min, most=pool_max, cut=_cut)
 

@@ -52,6 +52,7 @@ class SqliteDatabase:
     def __init__(self, path: Path) -> None:
         """Creates the file if it is missing. Raises DatabaseInUseError."""
         self.pair_key = b""
+        self.busy = threading.Lock()
         self._lock_file = lock(path)
         self._writer = _open(path, journal_mode="wal", synchronous="full", foreign_keys=1, busy_timeout=5000)
         self._readers = Pool(
@@ -123,12 +124,13 @@ class SqliteDatabase:
                     self._queue.put(None)
                     break
                 batch.append(job)
-            self._commit(batch)
-            for job in batch:
-                try:
-                    job.end(job.error)
-                except Exception:
-                    log.exception("a call was not answered")
+            with self.busy:
+                self._commit(batch)
+                for job in batch:
+                    try:
+                        job.end(job.error)
+                    except Exception:
+                        log.exception("a call was not answered")
 
     def _commit(self, batch: list[_Job]) -> None:
         try:
@@ -153,7 +155,11 @@ class SqliteDatabase:
             if not self._run(job, savepoints):
                 self._writer.execute_sql("ROLLBACK")
                 return False
-        Tx(self._writer).sql("COMMIT")
+        self.busy.release()
+        try:
+            Tx(self._writer).sql("COMMIT")
+        finally:
+            self.busy.acquire()
         self._committed += len(batch)
         self._batches[bisect_left(BATCHES, len(batch))] += 1
         return True

@@ -12,6 +12,7 @@ missing, it is a plain pool, and says so.
 """
 
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from grpc._cython import cygrpc  # type: ignore[attr-defined]
 from gochat.context import Call, TooLongError
 
 PATIENCE = 10.0  # seconds in which a request must have come, after its headers
+A_TURN = 0.005  # seconds
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +45,10 @@ Enqueue = Callable[[Call, Run, End], None]
 
 
 class CallPool(ThreadPoolExecutor):
-    def __init__(self, threads: int, name: str) -> None:
+    """busy: whoever holds it needs the interpreter. What comes in waits for him, but no longer than A_TURN."""
+
+    def __init__(self, threads: int, name: str, busy: threading.Lock) -> None:
+        self._busy = busy
         super().__init__(threads, thread_name_prefix=name)
         self.most = threads
         self._awaited: deque[_Awaited] = deque()
@@ -85,6 +90,8 @@ class CallPool(ThreadPoolExecutor):
                 end(None)
 
         def arrived(batch: Any) -> Any:
+            if self._busy.acquire(timeout=A_TURN):
+                self._busy.release()
             finished = receive(batch)
             call.arrived = True
             if place := getattr(behaviour, "place", None):

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -136,6 +137,7 @@ def build(
     reflect: bool,
     largest_request: int,
     enqueue: Enqueue | None,
+    busy: threading.Lock,
 ) -> RpcServer:
     """A server of these methods, bound to its port but not started. Raises ListenError, ConfigError.
 
@@ -145,7 +147,8 @@ def build(
     by_service: dict[str, dict[str, grpc.RpcMethodHandler[bytes, Message]]] = defaultdict(dict)
     # Password hashes take long: calls that need one have a few threads of their own, so that a flood of them leaves
     # the others be.
-    calls, hashing = CallPool(config.server.threads, "call"), CallPool(HASHING_THREADS, "hash")
+    calls = CallPool(config.server.threads, "call", busy)
+    hashing = CallPool(HASHING_THREADS, "hash", busy)
     for path, method in methods.items():
         _, service, name = path.split("/")
         behaviour = guard.wrap(method)

@@ -161,7 +161,7 @@ def test_a_seeded_database_holds_together(temporary: Path, tmp_path: Path) -> No
     unread = {
         row["username"]: row["unread"]
         for row in rows(
-            "SELECT username, SUM(last_seq - read_seq) AS unread FROM users JOIN members USING (user_id)"
+            "SELECT username, SUM(conversations.last_seq - read_seq) AS unread FROM users JOIN members USING (user_id)"
             " JOIN conversations USING (conversation_id) GROUP BY username"
         )
     }

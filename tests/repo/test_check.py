@@ -72,7 +72,10 @@ HARMS = [
     ),
     (f"DELETE FROM messages WHERE {OF_GROUP} AND seq = 2", f"conversations {{group}}: {GAP}"),
     (f"UPDATE messages SET seq = 0 WHERE {OF_GROUP} AND seq = 12", f"conversations {{group}}: {GAP}"),
-    (f"UPDATE conversations SET last_seq = 99 WHERE {OF_GROUP}", f"conversations {{group}}: {GAP}"),
+    (
+        f"UPDATE conversations SET last_seq = 99 WHERE {OF_GROUP}; UPDATE members SET last_seq = 99 WHERE {OF_GROUP}",
+        f"conversations {{group}}: {GAP}",
+    ),
     (
         f"INSERT INTO members (conversation_id, user_id, role, read_seq, joined_at)"
         f" VALUES ('{NOWHERE}', '{{ann}}', 'member', 0, 0)",

@@ -33,7 +33,7 @@ def fill(url: str) -> str:
             group, user = f"g{number:03}", f"u{number}"
             for table, row in (
                 ("conversations", (group, "group", "n", "", "", user, 500, 1, 1, 1, 1, 0)),
-                ("members", (group, user, "owner", 1, -1, 1)),
+                ("members", (group, user, "owner", 1, -1, 1, 1, 1)),
                 ("messages", (group, 1, user, "", "hi", "text", 1, "", 1, 1)),
             ):
                 tx.sql(f"INSERT INTO {table} VALUES ({marks(row)})", *row)

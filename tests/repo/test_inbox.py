@@ -9,7 +9,7 @@ from gochat.api.common.v1.common_pb2 import PaginationRequest
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.store.v1 import store_pb2
 from gochat.errors import ChatError
-from gochat.repo import conversations, members, messages
+from gochat.repo import bulk, conversations, members, messages
 from gochat.repo.database import Database
 from gochat.repo.models import LOOKED_UP
 from tests.repo.test_query_counts import Handlers
@@ -132,7 +132,8 @@ _PAGE_OF_MANY = ("u", "u", "u", "u", 20, 20, 0)
         (conversations._UNREAD_PAGE, ("u", 100)),
         (messages._HISTORY, (5, 20, "u", "c")),
         (messages._BY_SEQ + " ORDER BY l.seq DESC LIMIT 20", ("c",)),
-        (messages.PARTICIPANTS, ("c",)),
+        (bulk.PARTICIPANTS, ("c",)),
+        (messages._PLACE, ("u", "u", "c")),
         (members._PAGE, ("u", 50, 0, "g")),
     ],
 )

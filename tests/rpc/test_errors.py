@@ -23,6 +23,7 @@ from gochat.api.store.v1 import store_pb2
 from gochat.domain.access import RULES, Access
 from tests.conftest import Start
 from tests.harness import Deployment, Person, as_service, fresh, refused
+from tests.rpc.test_workers import eventually
 
 BODY, STATUS = ("x-gochat-error-mode", "body"), ("x-gochat-error-mode", "status")
 GARBAGE = (b"\xff" * 10, b"\x0a\x05ab", b"\x0a\x02\xff\xfe", b"\x0b", b"\x00")
@@ -161,9 +162,15 @@ def test_a_request_id_is_in_the_log_of_both_halves(start: Start) -> None:
     secret = fresh("secret")
     request = logic_pb2.SendMessageRequest(to_user_id=app.create_user(password=secret), content=secret)
     app.logic.SendMessage(request, metadata=(*person.metadata, ("x-request-id", request_id)))
-    logs = [process.log.read_text() for process in app.processes]
-    for log, path in zip(logs, (SEND, "/gochat.api.repo.v1.RepoService/CreateMessage"), strict=False):
-        assert [line for line in log.splitlines() if f"[{request_id}]" in line and f"{path} OK" in line]
+    paths = SEND, "/gochat.api.repo.v1.RepoService/CreateMessage"
+    for process, path in zip(app.processes, paths, strict=False):
+        eventually(
+            lambda process=process, path=path: [
+                line
+                for line in process.log.read_text().splitlines()
+                if f"[{request_id}]" in line and f"{path} OK" in line
+            ]
+        )
     for hidden in (secret, person.access_token, person.refresh_token):
         assert hidden not in app.logs(), "what users write and what lets them in stays out of the log"
 

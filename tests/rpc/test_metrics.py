@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import psycopg2
 import pytest
 
 from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
@@ -177,19 +178,36 @@ def test_queues_and_commits_of_sqlite(own: Deployment) -> None:
     assert after("grpc_server_in_flight") == after("gochat_database_waiting_writes") == 0
 
 
-def test_calls_that_wait_for_a_thread(tmp_path: Path) -> None:
-    app = Deployment(tmp_path, env={"GOCHAT_SERVER_THREADS": "2"})
+def test_calls_that_wait_for_a_thread(postgres: Postgres, tmp_path: Path) -> None:
+    url = postgres.create_database()
+    app = Deployment(tmp_path, url=url, env={"GOCHAT_SERVER_THREADS": "2"})
     person, friend = app.person(), app.create_user()
     conversation = person.send(friend, "first").message_id.rpartition("-")[0]
-    with closing(sqlite3.connect(app.data / "gochat.db", isolation_level=None)) as database:
-        database.execute("BEGIN IMMEDIATE")
+    with closing(psycopg2.connect(url)) as database:
+        database.cursor().execute("SELECT 1 FROM conversations FOR UPDATE")
         request = logic_pb2.SendMessageRequest(conversation_id=conversation, content="running")
         running = [app.logic.SendMessage.future(request, metadata=person.metadata, timeout=30) for _ in range(7)]
         eventually(lambda: app.processes[0].metrics()("gochat_pool_waiting_calls", pool="call") == 5)
         scrape = app.processes[0].metrics()
         assert scrape("gochat_pool_busy_threads", pool="call") == scrape("gochat_pool_threads", pool="call") == 2
-        database.execute("ROLLBACK")
+        database.rollback()
         assert len({answer.result().message_id for answer in running}) == 7
+    app.kill()
+
+
+def test_writes_that_wait_for_the_one_that_writes(tmp_path: Path) -> None:
+    app = Deployment(tmp_path)
+    person, friend = app.person(), app.create_user()
+    conversation = person.send(friend, "first").message_id.rpartition("-")[0]
+    request = logic_pb2.SendMessageRequest(conversation_id=conversation, content="running")
+    with closing(sqlite3.connect(app.data / "gochat.db", isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        first = app.logic.SendMessage.future(request, metadata=person.metadata, timeout=30)
+        eventually(lambda: app.processes[0].metrics()("grpc_server_in_flight", grpc_method="SendMessage") == 1)
+        others = [app.logic.SendMessage.future(request, metadata=person.metadata, timeout=30) for _ in range(6)]
+        eventually(lambda: app.processes[0].metrics()("gochat_database_waiting_writes") == 6)
+        database.execute("ROLLBACK")
+        assert len({answer.result().message_id for answer in (first, *others)}) == 7
     app.kill()
 
 
