@@ -202,6 +202,8 @@ class Pool:
         if (remaining := current().remaining()) <= 0 or not self._places.acquire(timeout=remaining):
             raise unavailable("the database is busy: every connection is in use")
         try:
+            if self._closed.is_set():
+                raise unavailable("the server is stopping")
             database = self._take() or self._connect()
             self._due[database] = due()
             try:

@@ -23,6 +23,7 @@ TABLES = {
     "sends",
     "messages",
     "secrets",
+    "activity",
     "audit_log",
 }
 
