@@ -7,15 +7,17 @@ from google.protobuf.message import Message
 
 from gochat.api.common.v1.common_pb2 import PaginationRequest
 from gochat.api.logic.v1 import logic_pb2 as pb
+from gochat.api.message.v1 import message_pb2
 from gochat.commands.bench.clients import Person
 from gochat.commands.bench.seed import CONTENTS, username
 from gochat.config import ConfigError
-from gochat.domain import ids
+from gochat.domain import ids, limits
 from gochat.rpc.load import ECHO, Script
 
-SIMPLE, COMPLEX, WRITE = 50, 200, 100  # ms that the specification allows ("响应时间")
+SIMPLE, COMPLEX, WRITE, BATCH = 50, 200, 100, 1000  # ms that the specification allows ("响应时间")
 PAGE = 20
 _LOGIC = "/gochat.api.logic.v1.LogicService/"
+_BULK = "/gochat.api.message.v1.MessageService/SendMessages"
 _NAMES = 50  # that are looked up in turn
 
 Call = tuple[str, bytes]
@@ -84,6 +86,18 @@ def _send_message(_: Sequence[Person], caller: Person, lane: int) -> list[Call]:
     return _turned(calls, lane)
 
 
+def _send_messages(_: Sequence[Person], caller: Person, lane: int) -> list[Call]:
+    """As many as there may be in a request, into one conversation after the other."""
+    calls = []
+    for info in caller.conversations:
+        messages = [
+            pb.SendMessageRequest(conversation_id=info.conversation_id, content=CONTENTS[number % len(CONTENTS)])
+            for number in range(limits.BATCH)
+        ]
+        calls.append((_BULK, message_pb2.SendMessagesRequest(messages=messages).SerializeToString()))
+    return _turned(calls, lane)
+
+
 def _get_message_history(_: Sequence[Person], caller: Person, lane: int) -> list[Call]:
     requests = [
         pb.GetMessageHistoryRequest(conversation_id=info.conversation_id, limit=PAGE) for info in caller.conversations
@@ -145,4 +159,5 @@ RPCS = {
     "SearchUsers": Rpc(COMPLEX, _search_users),
     "GetGroupMembers": Rpc(COMPLEX, _get_group_members),
     "JoinGroup": Rpc(WRITE, _join_and_leave),
+    "SendMessages": Rpc(BATCH, _send_messages),
 }
