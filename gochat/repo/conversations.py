@@ -44,8 +44,8 @@ _INFOS = (
     f" AND n.status < {DELETED} ORDER BY n.seq DESC LIMIT 1) {RECIPIENT})"
 )
 _PAGE = (
-    "SELECT (SELECT COUNT(*) FROM members WHERE user_id = ?) - (SELECT COUNT(*) FROM members h JOIN conversations c"
-    " ON c.conversation_id = h.conversation_id"
+    "SELECT (SELECT COUNT(*) FROM members WHERE user_id = ?) - (SELECT COUNT(*) FROM members h"
+    " INDEXED BY members_hiding JOIN conversations c ON c.conversation_id = h.conversation_id"
     " WHERE h.user_id = ? AND h.hidden_seq >= 0 AND c.last_seq <= h.hidden_seq),"
     f" {_INFOS % (_UNREAD, f'SELECT * FROM ({_LATEST}) a {_LATEST_FIRST} LIMIT ? OFFSET ?')}"
 )

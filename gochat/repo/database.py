@@ -121,6 +121,7 @@ _POSTGRES = {
     "json_array(": "json_build_array(",
     " INDEXED BY messages_withdrawn": "",  # its planner finds that by itself
     " INDEXED BY members_unread": "",
+    " INDEXED BY members_hiding": "",
 }
 
 

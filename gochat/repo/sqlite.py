@@ -59,7 +59,7 @@ class SqliteDatabase:
             lambda: _open(path, query_only=1, cache_size=-1024), _outside_transaction, warm=1, most=READERS
         )
         # Of its own, so that what is quick never waits for what is not.
-        self._quick = _open(path, query_only=1)
+        self._quick = _open(path, query_only=1, cache_size=-8192)
         self._quick_until = 0.0
         self._quick.connection().set_progress_handler(lambda: time.monotonic() > self._quick_until, STEPS)
         self._quick_lock = threading.Lock()
