@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 LOOK = 0.25  # seconds between two looks for connections that are overdue
 
+_named_by_peewee = peewee.__exception_wrapper__  # type: ignore[attr-defined]
+
 T = TypeVar("T")
 Row = tuple[Any, ...]
 Work = Callable[["Tx"], T]
@@ -80,7 +82,9 @@ class Tx:
 
     def rows(self, text: str, *parameters: Any) -> list[Row]:
         started = time.monotonic()
-        rows = cast("list[Row]", self._execute(text, parameters).fetchall())  # which is when SQLite looks for most
+        cursor = self._execute(text, parameters)
+        with _named_by_peewee:  # which does so itself only while a statement begins; SQLite looks for most rows now
+            rows = cast("list[Row]", cursor.fetchall())
         self._note(started, text)
         return rows
 
@@ -102,7 +106,9 @@ class Tx:
         return next(iter(self.all(query.limit(1))), None)
 
     def all(self, query: Any) -> list[Any]:
-        return list(self.run(query))
+        cursor = self.run(query)
+        with _named_by_peewee:
+            return list(cursor)
 
     def _execute(self, text: str, parameters: tuple[Any, ...]) -> Any:
         return self._database.execute_sql(_for_postgres(text) if self.postgres else text, parameters)

@@ -197,3 +197,12 @@ def test_a_read_at_once_gives_up_when_it_takes_long(database: SqliteDatabase) ->
         with pytest.raises(TooLongError):
             notes(database)  # several statements may be
     assert count(300_000) == 300_000
+
+
+def test_a_read_that_is_given_up_between_two_rows_says_so(database: SqliteDatabase) -> None:
+    slow = (
+        "SELECT 1 UNION ALL SELECT * FROM (WITH RECURSIVE t (n) AS"
+        " (SELECT 1 UNION ALL SELECT n + 1 FROM t LIMIT 3000000) SELECT COUNT(*) FROM t)"
+    )
+    with entered(Call(SERVICE, "r", time.monotonic() + 30, at_once=True)), pytest.raises(TooLongError):
+        database.read(lambda tx: tx.rows(slow), one_statement=True)
