@@ -1,6 +1,5 @@
 """The search for users: the index holds what the table holds, and both ways answer what reading all would."""
 
-import logging
 import random
 import sqlite3
 from pathlib import Path
@@ -19,6 +18,7 @@ from gochat.repo.database import Database, Tx
 from gochat.repo.engine import open_database
 from gochat.repo.search import Search
 from gochat.repo.users import Users
+from tests.repo.test_query_counts import statements
 
 LETTERS = "aAb1王小明%_\\\"'* -é\U0001f600"
 QUERIES = [
@@ -130,19 +130,19 @@ def test_who_was_not_created_or_was_deleted_is_not_found(database: Database) -> 
 
 
 @pytest.mark.parametrize("query", ["ench00042", "bench000042", "ol bak", "王小明", "小明", "明", "zz", "no such name"])
-def test_a_search_does_not_read_all_users(database: Database, query: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_search_does_not_read_all_users(database: Database, query: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(database, 2000, [])
     database.write(lambda tx: tx.sql("ANALYZE"))
-    with caplog.at_level(logging.DEBUG, logger="peewee"):
+    with monkeypatch.context() as patch:
+        seen = statements(patch)
         total, _ = find(database, query)
     assert (total > 0) == (query not in ("zz", "no such name"))
-    statements = [record.msg for record in caplog.records if "SELECT" in record.msg[0]]
-    assert len(statements) >= 2
+    selects = [(text, values) for text, values in seen if "SELECT" in text]
+    assert len(selects) >= 2
 
     def plans(tx: Tx) -> str:
         explain = "EXPLAIN " if tx.postgres else "EXPLAIN QUERY PLAN "
-        run = tx._database.execute_sql
-        return "\n".join(str(run(explain + text, values).fetchall()) for text, values in statements)
+        return "\n".join(str(tx.rows(explain + text, *values)) for text, values in selects)
 
     told = database.read(plans)
     assert "users_by_gram" in told or "SCAN user_search VIRTUAL TABLE" in told

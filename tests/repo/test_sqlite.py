@@ -38,10 +38,10 @@ class Batch:
         self.outcomes: list[object] = [None] * len(works)
         threads = [threading.Thread(target=self._run, args=(database, n, work)) for n, work in enumerate(works)]
         self.begun: list[str] = []
-        original, held, gate = database._writer.execute_sql, threading.Event(), threading.Event()
+        held, gate = threading.Event(), threading.Event()
 
         def listen(_: Exception | None) -> None:
-            database._writer.execute_sql = lambda sql, *rest: (self.begun.append(sql), original(sql, *rest))[1]
+            database._writer.connection().set_trace_callback(self.begun.append)
 
         def hold(_: Call) -> None:
             held.set()
