@@ -23,6 +23,7 @@ def build() -> None:
                 f"--specpath={folder}",
                 f"--add-data={ROOT / 'sql'}:gochat/sql",
                 "--collect-submodules=gochat",  # some are run by name
+                "--collect-data=gochat.monitoring",
                 "--copy-metadata=gochat",  # its version
                 "--log-level=WARN",
             ]
