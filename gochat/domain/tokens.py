@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import jwt
 
@@ -20,6 +19,7 @@ ALGORITHM = "HS256"
 ISSUER = AUDIENCE = "gochat"
 LEEWAY = 5  # seconds that two hosts' clocks may differ
 OWN_TTL = 120  # seconds that the halves of a server trust each other's token; renewed at half of it
+REMEMBERED, MOST_REMEMBERED = 300.0, 5000  # seconds, tokens
 REFRESH, SERVICE_KIND = "refresh", "service"
 ACCESS = "access"
 CALLING = (ACCESS, SERVICE_KIND)
@@ -75,8 +75,7 @@ class Tokens:
     def _use(self, keys: Sequence[Key]) -> None:
         self._newest = keys[0]
         self._secrets = {key.id: key.secret for key in keys}
-        # A client sends the same access token with every call; its signature needs checking once.
-        self._decode_cached = lru_cache(maxsize=10_000)(self._decode)
+        self._decoded = _Recent(self._decode)
         self._own = ("", 0.0)  # token, when to renew it
 
     def sign(self, kind: str, caller: Caller, ttl: int, token_id: str = "") -> str:
@@ -106,7 +105,7 @@ class Tokens:
 
     def verify(self, token: str, *kinds: str) -> Claims:
         """Raises BadTokenError, and UNAVAILABLE while it is not known which sessions have ended."""
-        claims = self._decode_cached(token)
+        claims = self._decoded.of(token)
         if claims.kind not in kinds:
             raise BadTokenError(f"a token of kind {claims.kind} does not do here")
         if claims.expires_at + LEEWAY <= time.time():
@@ -139,6 +138,27 @@ class Tokens:
         if not (header.keys() <= _HEADER and _holds_together(claims, caller)):
             raise _malformed()
         return Claims(caller, claims["typ"], claims["jti"], claims["exp"])
+
+
+class _Recent:
+    """What tokens claim: a client sends the same one with every call, and its signature needs checking once. Forgotten
+    when it was not asked for in one to two times REMEMBERED, or after MOST_REMEMBERED others."""
+
+    def __init__(self, decode: Callable[[str], Claims]) -> None:
+        self._decode = decode
+        self._new: dict[str, Claims] = {}
+        self._old: dict[str, Claims] = {}
+        self._turn_at = time.monotonic() + REMEMBERED
+
+    def of(self, token: str) -> Claims:
+        """Raises BadTokenError."""
+        claims = self._new.get(token)
+        if claims is None:
+            if time.monotonic() >= self._turn_at or len(self._new) >= MOST_REMEMBERED:
+                self._old, self._new = self._new, {}
+                self._turn_at = time.monotonic() + REMEMBERED
+            claims = self._new[token] = self._old.get(token) or self._decode(token)
+        return claims
 
 
 def _malformed() -> BadTokenError:

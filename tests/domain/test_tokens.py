@@ -7,7 +7,7 @@ import pytest
 
 from gochat.context import Caller
 from gochat.domain.revocation import Revocations
-from gochat.domain.tokens import ACCESS, REFRESH, SERVICE_KIND, BadTokenError, Tokens
+from gochat.domain.tokens import ACCESS, REFRESH, REMEMBERED, SERVICE_KIND, BadTokenError, Claims, Tokens, _Recent
 from gochat.errors import ChatError
 from gochat.keys import Key
 
@@ -143,3 +143,18 @@ def test_ended_sessions_are_forgotten_once_no_token_can_name_them(monkeypatch: p
     now[0] += 4.1
     with pytest.raises(ChatError):
         revocations.has("d2")
+
+
+def test_a_token_that_is_not_used_any_more_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded, now = [], [0.0]
+    monkeypatch.setattr("gochat.domain.tokens.time.monotonic", lambda: now[0])
+    claims = Claims(Caller("u", "user", "s"), "access", "", 0)
+    recent = _Recent(lambda token: (decoded.append(token), claims)[1])
+    for at, tokens in ((0, "ab"), (200, "a"), (REMEMBERED, "ac"), (1.9 * REMEMBERED, "a"), (2.1 * REMEMBERED, "da")):
+        now[0] = at
+        for token in tokens:
+            assert recent.of(token) is claims
+    assert decoded == list("abcd"), "what is in use is decoded once"
+    recent.of("b")
+    assert decoded == list("abcdb")
+    assert not {"b"} & recent._old.keys()
