@@ -54,7 +54,8 @@ class Numbers(Collector):
         sums = [sum(numbers) for numbers in zip(*(board.rpcs() for board in self._boards), strict=True)]
         readings = {path: read(sums[at * WIDTH : (at + 1) * WIDTH]) for at, path in enumerate(self._boards[0].paths)}
         named = [board.named() for board in self._boards]
-        yield from _of_rpcs(readings)
+        at_hand = self._sqlite and self._target != "logic"
+        yield from _of_rpcs(readings, {Cost.NOTHING, Cost.PAGE, Cost.WRITE} if at_hand else {Cost.NOTHING})
         if self._target != "repo":
             received = CounterMetricFamily("gochat_messages_received_total", "Messages that clients were given to read")
             received.add_metric([], sum(reading.items for reading in readings.values()))
@@ -65,7 +66,7 @@ class Numbers(Collector):
         yield from _of_processes([board.pid for board in self._boards])
 
 
-def _of_rpcs(readings: dict[str, Reading]) -> Iterator[Metric]:
+def _of_rpcs(readings: dict[str, Reading], threadless: set[Cost]) -> Iterator[Metric]:
     started = CounterMetricFamily("grpc_server_started_total", "Calls that began", labels=_RPC)
     handled = CounterMetricFamily(
         "grpc_server_handled_total", "Calls that ended, by gRPC status", labels=(*_RPC, "grpc_code")
@@ -99,7 +100,9 @@ def _of_rpcs(readings: dict[str, Reading]) -> Iterator[Metric]:
         for code, number in reading.errors.items():
             if number:
                 errors.add_metric((*labels, common_pb2.ErrorCode.Name(code)), number)  # type: ignore[arg-type]
-        busy["hash" if RULES[path].cost is Cost.HASH else "call"] += reading.in_flight
+        cost = RULES[path].cost
+        if cost not in threadless:
+            busy["hash" if cost is Cost.HASH else "call"] += reading.in_flight
         if reading.started:
             durations[labels] = (BOUNDS, reading.latencies, reading.seconds)
     yield from (started, handled, in_flight, received, sent, errors)

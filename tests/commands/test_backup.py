@@ -218,7 +218,7 @@ def test_what_is_no_backup_is_not_restored(app: Deployment, tmp_path: Path) -> N
     (tmp_path / "half").write_bytes(whole[: len(whole) // 2])
     assert "malformed" in tried("half")
     (tmp_path / "scratched").write_bytes(whole[:20_480] + b"\xff" * 4096 + whole[24_576:])
-    assert f"{tmp_path / 'scratched'}: database disk image is malformed" in tried("scratched")
+    assert f"{tmp_path / 'scratched'}: is damaged: database disk image is malformed" in tried("scratched")
     shutil.copy(tmp_path / "good", tmp_path / "newer")
     with sqlite3.connect(tmp_path / "newer") as newer:
         newer.execute("INSERT INTO schema_migrations VALUES (9999, 'x', '', 0)")
