@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -50,6 +51,11 @@ class Call:
         """Seconds left; 0 or less once the deadline has passed."""
         return self.deadline - time.monotonic()
 
+
+Run = Callable[[Call], None]
+End = Callable[[Exception | None], None]
+Enqueue = Callable[[Call, Run, End], None]
+"""(call, run, end): has run(call) called, here or on another thread, then end(None); or end(error) if it failed."""
 
 _current: ContextVar[Call | None] = ContextVar("call", default=None)
 

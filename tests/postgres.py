@@ -97,8 +97,7 @@ class Postgres:
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """It is there, takes connections, and answers nothing."""
-        postmaster = int((self.data / "postmaster.pid").read_text().split()[0])
-        family = [postmaster, *children(postmaster)]
+        family = [self.pid, *children(self.pid)]
         for pid in family:
             os.kill(pid, signal.SIGSTOP)
         try:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 import peewee
 
-from gochat.context import Call, current, due
+from gochat.context import Enqueue, current, due
 from gochat.errors import unavailable
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,6 @@ _named_by_peewee = peewee.__exception_wrapper__  # type: ignore[attr-defined]
 T = TypeVar("T")
 Row = tuple[Any, ...]
 Work = Callable[["Tx"], T]
-Enqueue = Callable[[Call, Callable[[Call], None], Callable[[Exception | None], None]], None]
 
 
 class DatabaseInUseError(Exception):

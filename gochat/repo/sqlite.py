@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, cast
 import peewee
 
 from gochat.config import ConfigError
-from gochat.context import Call, TooLongError, current, entered
+from gochat.context import Call, End, Run, TooLongError, current, entered
 from gochat.errors import ChatError, deadline_exceeded
 from gochat.repo.database import DatabaseInUseError, Pool, T, Tx, Work, driver_error, failures_named
 
@@ -36,8 +36,8 @@ class _Job:
     error says why nothing of it happened."""
 
     call: Call
-    run: Callable[[Call], None]
-    end: Callable[[Exception | None], None]
+    run: Run
+    end: End
     error: Exception | None = None
 
 
@@ -107,7 +107,7 @@ class SqliteDatabase:
             self.enqueue(current(), one.run, one.end)
         return [cast("T", one.answer()) for one in waiting]
 
-    def enqueue(self, call: Call, run: Callable[[Call], None], end: Callable[[Exception | None], None]) -> None:
+    def enqueue(self, call: Call, run: Run, end: End) -> None:
         """Has run(call) called within the next batch, where `read` and `write` join its transaction; then end(None)
         once that is durable, or end(error): nothing of it was written. run may be called more than once."""
         self._queue.put(_Job(call, run, end))
@@ -272,8 +272,7 @@ def lock(path: Path) -> int:
 
 
 def _open(path: Path, **pragmas: str | int) -> peewee.Database:
-    # Peewee's own thread safety is a connection a thread; here the pool and the write lock lend each connection to
-    # one thread at a time.
+    # Peewee's own thread safety is a connection a thread; here each connection is used by one thread at a time.
     database = peewee.SqliteDatabase(str(path), pragmas=pragmas, thread_safe=False, check_same_thread=False)
     with failures_named():
         database.connect()

@@ -22,7 +22,7 @@ from typing import Any
 import grpc._server as _grpc
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
-from gochat.context import Call, TooLongError
+from gochat.context import Call, End, Enqueue, Run, TooLongError
 
 PATIENCE = 10.0  # seconds in which a request must have come, after its headers
 A_TURN = 0.005  # seconds
@@ -36,12 +36,6 @@ _NAMES = (
 ABLE = all(hasattr(_grpc, name) for name in _NAMES)
 if not ABLE:
     log.warning("this grpcio is not one that the pool knows: calls hold a thread while their request is on its way")
-
-
-Run = Callable[[Call], None]
-End = Callable[[Exception | None], None]
-Enqueue = Callable[[Call, Run, End], None]
-"""(call, run, end): has run(call) called, here or on another thread, then end(None); or end(error) if it failed."""
 
 
 class CallPool(ThreadPoolExecutor):
@@ -126,18 +120,16 @@ class CallPool(ThreadPoolExecutor):
     def at_once(self, call: Call, run: Run, end: End) -> None:
         """An Enqueue that runs where it is called; what takes too long is run anew, on a thread of this pool."""
         try:
-            run(Call(call.caller, call.request_id, call.deadline, call.actor, call.peer, at_once=True))
+            _run(Call(call.caller, call.request_id, call.deadline, call.actor, call.peer, at_once=True), run, end)
         except TooLongError:
             super().submit(_run, call, run, end)
-        except Exception as error:  # noqa: BLE001 - it is told
-            end(error)
-        else:
-            end(None)
 
 
 def _run(call: Call, run: Run, end: End) -> None:
     try:
         run(call)
+    except TooLongError:
+        raise
     except Exception as error:  # noqa: BLE001 - it is told
         end(error)
     else:

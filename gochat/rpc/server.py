@@ -15,12 +15,13 @@ from grpc_health.v1.health import SERVICE_NAME as HEALTH
 from grpc_reflection.v1alpha import reflection
 
 from gochat.config import Config, Limits, parse_address
+from gochat.context import Enqueue
 from gochat.domain.access import Cost
 from gochat.rpc.bind import Method
 from gochat.rpc.guard import Guard
 from gochat.rpc.health import Health
 from gochat.rpc.metrics import Metrics
-from gochat.rpc.pool import CallPool, Enqueue
+from gochat.rpc.pool import CallPool
 from gochat.rpc.tls import server_credentials
 
 LARGEST_REQUEST = 1024 * 1024  # bytes

@@ -1,9 +1,6 @@
 """A PostgreSQL server that neither answers nor dies (SIGSTOP: a host that swaps, a disk that hangs)."""
 
-import os
-import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -25,19 +22,6 @@ def server() -> Iterator[Postgres]:
         yield server
 
 
-@contextmanager
-def frozen(server: Postgres) -> Iterator[None]:
-    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text()
-    pids = [server.pid, *map(int, children.split())]
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
-
-
 def test_clients_wait_no_longer_than_they_said_and_nothing_is_lost(server: Postgres, tmp_path: Path) -> None:
     threads = 8
     app = Deployment(tmp_path / "app", url=server.create_database(), env={"GOCHAT_SERVER_THREADS": str(threads)})
@@ -49,7 +33,7 @@ def test_clients_wait_no_longer_than_they_said_and_nothing_is_lost(server: Postg
             logic_pb2.SendMessageRequest(to_user_id=friend, content=word, metadata={"client_msg_id": word})
             for word in words
         ]
-        with frozen(server):
+        with server.frozen():
             send = app.logic.SendMessage.future
             sends = [send(request, metadata=person.metadata, timeout=PATIENCE) for request in requests]
             assert {sent.code() for sent in sends} <= {DEADLINE_EXCEEDED, UNAVAILABLE}
