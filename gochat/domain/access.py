@@ -118,7 +118,7 @@ _STORE = {
     "GetProfile": Rule(_SERVICE, cost=Cost.PAGE),
     "UpdateProfile": Rule(_SERVICE, cost=Cost.WRITE),
     "FindUsers": Rule(_SERVICE),
-    "StoreMessages": Rule(_SERVICE),
+    "StoreMessages": Rule(_SERVICE, cost=Cost.WRITE),
     "GetHistory": Rule(_SERVICE, cost=Cost.PAGE),
     "MarkRead": Rule(_SERVICE, cost=Cost.WRITE),
     "GetUnread": Rule(_SERVICE, cost=Cost.PAGE),

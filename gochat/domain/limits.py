@@ -155,6 +155,7 @@ _id = text(size=128)
 
 _FORMS: dict[str, Rule] = {
     "action": text(size=64),
+    "at_once": one_of(False, True),
     "avatar": text(size=2048),
     "before_event_id": _id,
     "before_message_id": _id,

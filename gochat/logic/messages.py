@@ -1,12 +1,15 @@
 """Sending and reading."""
 
+from collections.abc import Sequence
+
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.api.store.v1 import store_pb2
 from gochat.api.store.v1.store_pb2_grpc import StoreServiceStub
-from gochat.context import Caller, current
-from gochat.domain import policy
+from gochat.context import Call, Caller, current
+from gochat.domain import limits, policy
+from gochat.errors import ChatError
 
 
 class Messages:
@@ -17,6 +20,34 @@ class Messages:
     def SendMessage(self, request: logic_pb2.SendMessageRequest) -> logic_pb2.SendMessageResponse:
         stored = self._repo.CreateMessage(to_store(current().caller, request))
         return logic_pb2.SendMessageResponse(message_id=stored.message_id, created_at=stored.message.created_at)
+
+    def together_SendMessage(
+        self, calls: Sequence[tuple[Call, logic_pb2.SendMessageRequest]]
+    ) -> list[logic_pb2.SendMessageResponse | ChatError | None]:
+        """What is sent in the usual way is stored at once; None for what is to be looked at by itself, as what breaks a
+        rule. A lost answer leaves open what was stored: only who is kept from sending twice is let try again."""
+        answers: list[logic_pb2.SendMessageResponse | ChatError | None] = [None] * len(calls)
+        asked = store_pb2.StoreMessagesRequest(at_once=True)
+        places = []
+        for place, (call, request) in enumerate(calls):
+            try:
+                limits.check(request)
+                asked.messages.append(to_store(call.caller, request))
+            except ChatError:
+                continue
+            places.append(place)
+        if not places:
+            return answers
+        try:
+            results = self._store.StoreMessages(asked).results
+        except ChatError as error:
+            return [None if policy.names_itself(request) else error for _, request in calls]
+        for place, result in zip(places, results, strict=True):
+            if result.message_id:
+                answers[place] = logic_pb2.SendMessageResponse(
+                    message_id=result.message_id, created_at=result.created_at
+                )
+        return answers
 
     def GetMessageHistory(self, request: logic_pb2.GetMessageHistoryRequest) -> logic_pb2.GetMessageHistoryResponse:
         page = self._store.GetHistory(

@@ -2,7 +2,7 @@
 for one. Rows cross to the database and back as one JSON text: see Tx.table."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from gochat.api.store.v1 import store_pb2
 from gochat.context import current
 from gochat.domain import ids, limits, policy
 from gochat.errors import ChatError
-from gochat.repo.database import Database, Tx
+from gochat.repo.database import Database, Row, Tx
 from gochat.repo.messages import (
     NO_CONVERSATION,
     SENT,
@@ -21,8 +21,21 @@ from gochat.repo.messages import (
     judged,
     key_reused,
     refusal,
+    store,
 )
 from gochat.repo.standing import open_single
+
+# On PostgreSQL. Conversations that somebody else writes to are left: who held some and waited for others could meet one
+# who waits the other way round.
+_AT_ONCE = (
+    "WITH wanted AS MATERIALIZED (SELECT j.value ->> 1 AS conversation_id, j.value AS one"
+    " FROM json_array_elements(?::json) j), free AS MATERIALIZED (SELECT c.conversation_id"
+    " FROM (SELECT DISTINCT conversation_id FROM wanted) d CROSS JOIN LATERAL (SELECT c.conversation_id"
+    " FROM conversations c WHERE c.conversation_id = d.conversation_id FOR NO KEY UPDATE SKIP LOCKED) c)"
+    " SELECT (one ->> 0)::int, conversation_id, s.seq FROM wanted JOIN free USING (conversation_id) CROSS JOIN LATERAL"
+    f" send_message(conversation_id, {', '.join(f'one ->> {number}' for number in range(2, 9))}, ?) s"
+    f" WHERE s.outcome = '{SENT_NOW}'"
+)
 
 PARTICIPANTS = "SELECT user_id FROM members WHERE conversation_id = ?"
 
@@ -66,11 +79,37 @@ class Bulk:
                 names = one.from_user_id, one.to_user_id, not one.conversation_id
                 message = _Message(place, *names, one.content, *as_stored(one))
                 conversations.setdefault(conversation_id, []).append(message)
+        if request.at_once:
+            return self._store_at_once(conversations, len(request.messages))
         works = [partial(_send_all, pair_key, *conversation) for conversation in conversations.items()]
         stored = self._database.write_each(works) if works else []
         for messages, outcomes in zip(conversations.values(), stored, strict=True):
             results.update(zip((one.place for one in messages), outcomes, strict=True))
         return store_pb2.StoreMessagesResponse(results=[results[place] for place in range(len(request.messages))])
+
+    def _store_at_once(
+        self, conversations: Mapping[str, Sequence[_Message]], number: int
+    ) -> store_pb2.StoreMessagesResponse:
+        now = ids.now_ms()
+        rows = [
+            (one.place, where, one.sender, one.named, one.content, one.kind, one.metadata, one.key, one.digest)
+            for where, messages in conversations.items()
+            for one in messages
+        ]
+        sent = self._database.write(lambda tx: _send_at_once(tx, rows, now), one_statement=True) if rows else ()
+        answer = store_pb2.StoreMessagesResponse(results=[message_pb2.SendResult()] * number)
+        for place, conversation_id, seq in sent:
+            answer.results[place].message_id = ids.message(conversation_id, seq)
+            answer.results[place].created_at = now
+        return answer
+
+
+def _send_at_once(tx: Tx, rows: Sequence[tuple[Any, ...]], now: int) -> list[Row]:
+    """(place, conversation_id, seq) of those that were sent. rows: place and what store() takes."""
+    if tx.postgres:
+        return tx.rows(_AT_ONCE, _json(rows), now)
+    stored = ((place, where, store(tx, where, *rest, now)) for place, where, *rest in rows)
+    return [(place, where, seq) for place, where, (outcome, seq, _) in stored if outcome == SENT_NOW]
 
 
 def _send_all(

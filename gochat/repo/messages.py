@@ -137,7 +137,7 @@ def _send(tx: Tx, request: repo_pb2.CreateMessageRequest, pair_key: bytes) -> co
     sender, (kind, metadata, key, digest) = request.from_user_id, as_stored(request)
     conversation_id = conversation_of(request, pair_key)
     now = ids.now_ms()
-    outcome, seq, recipient = _store(
+    outcome, seq, recipient = store(
         tx, conversation_id, sender, request.to_user_id, request.content, kind, metadata, key, digest, now
     )
     if outcome == SENT_NOW:
@@ -181,7 +181,7 @@ def _send_first(tx: Tx, request: repo_pb2.CreateMessageRequest, pair_key: bytes)
     return sent
 
 
-def _store(tx: Tx, conversation_id: str, sender: str, named: str, *rest: Any) -> Row:
+def store(tx: Tx, conversation_id: str, sender: str, named: str, *rest: Any) -> Row:
     """(outcome, seq, recipient). The same steps as send_message in sql/0007_inbox.postgres.sql."""
     if tx.postgres:
         arguments = (conversation_id, sender, named, *rest)

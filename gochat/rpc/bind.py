@@ -1,6 +1,6 @@
 """Binds the RPCs of service descriptors to the methods of handler objects of the same names."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +9,13 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from gochat.context import Call
 from gochat.domain import limits
 from gochat.domain.access import RULES, Rule
 
 Handler = Callable[[Any], Any]
+Together = Callable[[Sequence[tuple[Call, Any]]], Sequence[Any]]
+"""Does many calls of an RPC as one: (call, request) of each -> its response, its error, or None: do it by itself."""
 
 
 class BindError(Exception):
@@ -21,13 +24,17 @@ class BindError(Exception):
 
 @dataclass(frozen=True)
 class Method:
-    """One RPC with its handler. Calling it checks the form of the request, then runs the handler."""
+    """One RPC with its handler. Calling it checks the form of the request, then runs the handler.
+
+    together: of the handler's object, by the name together_X for the RPC X.
+    """
 
     path: str
     rule: Rule
     request_class: type[Message]
     response_class: type[Message]
     handler: Handler
+    together: Together | None
 
     def __call__(self, request: Any) -> Any:
         limits.check(request)
@@ -78,4 +85,7 @@ def _method(rpc: MethodDescriptor, handler: Handler) -> Method:
         limits.form_of(rpc.input_type)
     except KeyError as field:
         raise BindError(f"{path}: no rule for the form of {field}") from None
-    return Method(path, RULES[path], GetMessageClass(rpc.input_type), GetMessageClass(rpc.output_type), handler)
+    together = getattr(handler.__self__, f"together_{rpc.name}", None)  # type: ignore[attr-defined]
+    return Method(
+        path, RULES[path], GetMessageClass(rpc.input_type), GetMessageClass(rpc.output_type), handler, together
+    )

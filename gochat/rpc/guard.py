@@ -7,14 +7,14 @@ handler.
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
 
 from gochat import logs
-from gochat.context import LONGEST_DEADLINE, NOBODY, Call, Caller, entered
+from gochat.context import LONGEST_DEADLINE, NOBODY, Call, Caller, End, entered
 from gochat.domain import ids
 from gochat.domain.access import Access, Rate
 from gochat.domain.tokens import CALLING, BadTokenError, Tokens
@@ -53,7 +53,7 @@ class Guard:
 class Behaviour:
     """What a grpcio server runs for a method, from request bytes to response message. place: where, see pool.py."""
 
-    place: Any = None
+    place: "Place | None" = None
     experimental_thread_pool: Any = None  # grpcio's name for: which threads, if not the server's
 
     def __init__(self, guard: Guard, method: Method, counts: Counts) -> None:
@@ -75,12 +75,12 @@ class Behaviour:
 class Visit:
     """A call: admitted when it is made, then run, if it is welcome, then answered.
 
-    Whoever lets it run catches what it raises and says so with `fail`.
+    Whoever lets it run catches what it raises and says so with `fail`; or finds its response elsewhere.
     """
 
     __slots__ = (
-        *("_context", "_counts", "_error", "_guard", "_headers", "_method", "_request", "_response", "_size"),
-        *("_started", "_throttled", "call", "welcome"),
+        *("_context", "_counts", "_error", "_guard", "_headers", "_method", "_size", "_started", "_throttled"),
+        *("call", "request", "response", "welcome"),
     )
 
     def __init__(
@@ -109,15 +109,15 @@ class Visit:
         self.call = Call(caller, call.request_id, call.deadline, *_origin(caller, call.peer, self._headers))
         throttle.admit(rate, caller, call.peer)
         self._throttled = True
-        self._request = _parse(self._method, data)
+        self.request = _parse(self._method, data)
         if rate is Rate.SENDS:
-            throttle.admit_sends(caller, len(self._request.messages))
+            throttle.admit_sends(caller, len(self.request.messages))
         self.welcome = True
 
     def run(self, call: Call) -> None:
         """As which call it is run. Raises what the handler raises. May be repeated if it had no effect."""
         with entered(call):
-            self._response = self._method(self._request)
+            self.response = self._method(self.request)
 
     def fail(self, error: Exception) -> None:
         if isinstance(error, ChatError):
@@ -138,7 +138,7 @@ class Visit:
         trailing: tuple[tuple[str, str | bytes], ...] = ((REQUEST_ID, self.call.request_id),)
         if error is None:
             context.set_trailing_metadata(trailing)
-            return self._response
+            return self.response
         if in_body:
             context.set_trailing_metadata(trailing)
             return method.response_class(error=error.body())
@@ -155,6 +155,10 @@ class Visit:
             status = DEADLINE_EXCEEDED if ended >= self.call.deadline else CANCELLED
         self._counts.end(status, error.code if error else 0, ended - self._started, self._size)
         logs.call(self._method.path, error, self._started, self.call)
+
+
+Place = Callable[[Visit, End], None]
+"""Has a welcome visit run, here or elsewhere, and end called when that is done."""
 
 
 def _authenticate(tokens: Tokens, access: Access, metadata: Any) -> Caller:

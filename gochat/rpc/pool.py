@@ -22,7 +22,8 @@ from typing import Any
 import grpc._server as _grpc
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
-from gochat.context import Call, End, Enqueue, Run, TooLongError
+from gochat.context import Call, End, TooLongError
+from gochat.rpc.guard import Place, Visit
 
 PATIENCE = 10.0  # seconds in which a request must have come, after its headers
 A_TURN = 0.005  # seconds
@@ -67,7 +68,7 @@ class CallPool(ThreadPoolExecutor):
             finally:
                 call.done.set_result(None)
 
-        def queue(enqueue: Enqueue) -> None:
+        def queue(place: Place) -> None:
             if (request := call.take()) is None:
                 call.done.set_result(None)
                 return
@@ -79,7 +80,7 @@ class CallPool(ThreadPoolExecutor):
                 answer(lambda _, __: visit.answer(), lambda: request)
 
             if visit.welcome:
-                enqueue(visit.call, visit.run, end)
+                place(visit, end)
             else:
                 end(None)
 
@@ -117,17 +118,21 @@ class CallPool(ThreadPoolExecutor):
             if not call.arrived:
                 call.event.call.cancel()
 
-    def at_once(self, call: Call, run: Run, end: End) -> None:
-        """An Enqueue that runs where it is called; what takes too long is run anew, on a thread of this pool."""
+    def at_once(self, visit: Visit, end: End) -> None:
+        """A place that is where it is called; what takes too long is run anew, on a thread of this pool."""
+        call = visit.call
         try:
-            _run(Call(call.caller, call.request_id, call.deadline, call.actor, call.peer, at_once=True), run, end)
+            _run(visit, end, Call(call.caller, call.request_id, call.deadline, call.actor, call.peer, at_once=True))
         except TooLongError:
-            super().submit(_run, call, run, end)
+            self.on_thread(visit, end)
+
+    def on_thread(self, visit: Visit, end: End) -> None:
+        super().submit(_run, visit, end, visit.call)
 
 
-def _run(call: Call, run: Run, end: End) -> None:
+def _run(visit: Visit, end: End, call: Call) -> None:
     try:
-        run(call)
+        visit.run(call)
     except TooLongError:
         raise
     except Exception as error:  # noqa: BLE001 - it is told

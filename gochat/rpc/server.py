@@ -15,10 +15,11 @@ from grpc_health.v1.health import SERVICE_NAME as HEALTH
 from grpc_reflection.v1alpha import reflection
 
 from gochat.config import Config, Limits, parse_address
-from gochat.context import Enqueue
+from gochat.context import End, Enqueue
 from gochat.domain.access import Cost
 from gochat.rpc.bind import Method
-from gochat.rpc.guard import Guard
+from gochat.rpc.company import Company
+from gochat.rpc.guard import Guard, Place, Visit
 from gochat.rpc.health import Health
 from gochat.rpc.metrics import Metrics
 from gochat.rpc.pool import CallPool
@@ -143,7 +144,7 @@ def build(
     """A server of these methods, bound to its port but not started. Raises ListenError, ConfigError.
 
     enqueue: of a database that is a file of this process, where writes have one thread, and a page of rows is had
-    without waiting for anyone.
+    without waiting for anyone. Where there is none, calls that can be done together are.
     """
     by_service: dict[str, dict[str, grpc.RpcMethodHandler[bytes, Message]]] = defaultdict(dict)
     # Password hashes take long: calls that need one have a few threads of their own, so that a flood of them leaves
@@ -157,7 +158,9 @@ def build(
         if cost is Cost.NOTHING or (enqueue and cost is Cost.PAGE):
             behaviour.place = calls.at_once
         elif enqueue and cost is Cost.WRITE:
-            behaviour.place = enqueue
+            behaviour.place = _queued(enqueue)
+        elif method.together:
+            behaviour.place = Company(method.together, alone=calls.on_thread).join
         else:
             behaviour.experimental_thread_pool = hashing if cost is Cost.HASH else calls
         by_service[service][name] = grpc.unary_unary_rpc_method_handler(
@@ -185,3 +188,10 @@ def build(
     except RuntimeError:
         raise ListenError(listen) from None
     return RpcServer(f"{host}:{port}", health, server, calls, hashing)
+
+
+def _queued(enqueue: Enqueue) -> Place:
+    def place(visit: Visit, end: End) -> None:
+        enqueue(visit.call, visit.run, end)
+
+    return place

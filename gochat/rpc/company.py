@@ -1,0 +1,87 @@
+"""Calls that are done together, as one: what comes in while one lot is under way makes up the next.
+
+A call to a database or a host elsewhere costs much the same for one message as for many, and a thread a call costs more
+than the rest of it.
+"""
+
+import logging
+import threading
+from dataclasses import replace
+from queue import SimpleQueue
+from typing import Any
+
+from gochat.context import End, entered
+from gochat.errors import deadline_exceeded
+from gochat.rpc.bind import Together
+from gochat.rpc.guard import Place, Visit
+
+THREADS = 4
+MOST = 100  # calls in a lot; of the largest messages they do not fill the largest request of the seam
+PATIENCE = 0.05  # seconds: what is under way for longer is not waited for, it may hang
+
+log = logging.getLogger(__name__)
+
+
+class Company:
+    """One thread does what has come in, the next waits for it to be done; the others only matter where something hangs.
+
+    alone: the place of calls that are not done together, and of all while every thread hangs.
+    """
+
+    def __init__(self, together: Together, alone: Place) -> None:
+        self._together = together
+        self._alone = alone
+        self._queue: SimpleQueue[tuple[Visit, End]] = SimpleQueue()
+        self._next = threading.Lock()
+        self._under_way = threading.Lock()
+        self._free = threading.Semaphore(THREADS)
+        for _ in range(THREADS):
+            threading.Thread(target=self._work, name="company", daemon=True).start()
+
+    def join(self, visit: Visit, end: End) -> None:
+        """A place."""
+        if self._free._value:
+            self._queue.put((visit, end))
+        else:
+            self._alone(visit, end)
+
+    def _work(self) -> None:
+        while True:
+            with self._next:
+                lot = [self._queue.get()]
+                alone = self._under_way.acquire(timeout=PATIENCE)
+                while len(lot) < MOST and not self._queue.empty():
+                    lot.append(self._queue.get())
+                self._free.acquire()
+            try:
+                self._do(lot)
+            except Exception:
+                log.exception("calls were not answered")
+            finally:
+                self._free.release()
+                if alone:
+                    self._under_way.release()
+
+    def _do(self, lot: list[tuple[Visit, End]]) -> None:
+        """As the first of these calls, for as long as one of them may take."""
+        for visit, end in lot:
+            if visit.call.remaining() <= 0:
+                end(deadline_exceeded())
+        lot = [(visit, end) for visit, end in lot if visit.call.remaining() > 0]
+        if not lot:
+            return
+        calls = [(visit.call, visit.request) for visit, _ in lot]
+        answers: list[Any]
+        try:
+            with entered(replace(calls[0][0], deadline=max(call.deadline for call, _ in calls))):
+                answers = list(self._together(calls))
+        except Exception as error:  # noqa: BLE001 - each of them is told
+            answers = [error] * len(lot)
+        for (visit, end), answer in zip(lot, answers, strict=True):
+            if answer is None:
+                self._alone(visit, end)
+            elif isinstance(answer, Exception):
+                end(answer)
+            else:
+                visit.response = answer
+                end(None)
