@@ -16,7 +16,7 @@ from gochat.rpc.bind import Together
 from gochat.rpc.guard import Place, Visit
 
 THREADS = 4
-MOST = 100  # calls in a lot; of the largest messages they do not fill the largest request of the seam
+MOST = 50  # calls in a lot; of the largest messages no more go into the largest request of the seam
 PATIENCE = 0.05  # seconds: what is under way for longer is not waited for, it may hang
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,10 @@ class Company:
         self._free = threading.Semaphore(THREADS)
         for _ in range(THREADS):
             threading.Thread(target=self._work, name="company", daemon=True).start()
+
+    @property
+    def waiting(self) -> int:
+        return self._queue.qsize()
 
     def join(self, visit: Visit, end: End) -> None:
         """A place."""

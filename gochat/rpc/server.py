@@ -110,11 +110,12 @@ class RpcServer:
     _server: grpc.Server
     _calls: CallPool
     _hashing: CallPool
+    _companies: tuple[Company, ...]
 
     def statistics(self) -> dict[str, int]:
         """By the names of gochat.monitoring.numbers."""
         return {
-            "calls_waiting": self._calls.waiting,
+            "calls_waiting": self._calls.waiting + sum(company.waiting for company in self._companies),
             "call_threads": self._calls.most,
             "hashes_waiting": self._hashing.waiting,
             "hash_threads": self._hashing.most,
@@ -151,6 +152,7 @@ def build(
     # the others be.
     calls = CallPool(config.server.threads, "call", busy)
     hashing = CallPool(HASHING_THREADS, "hash", busy)
+    companies: list[Company] = []
     for path, method in methods.items():
         _, service, name = path.split("/")
         behaviour = guard.wrap(method)
@@ -160,7 +162,8 @@ def build(
         elif enqueue and cost is Cost.WRITE:
             behaviour.place = _queued(enqueue)
         elif method.together:
-            behaviour.place = Company(method.together, alone=calls.on_thread).join
+            companies.append(Company(method.together, alone=calls.on_thread))
+            behaviour.place = companies[-1].join
         else:
             behaviour.experimental_thread_pool = hashing if cost is Cost.HASH else calls
         by_service[service][name] = grpc.unary_unary_rpc_method_handler(
@@ -187,7 +190,7 @@ def build(
             port = server.add_insecure_port(listen)
     except RuntimeError:
         raise ListenError(listen) from None
-    return RpcServer(f"{host}:{port}", health, server, calls, hashing)
+    return RpcServer(f"{host}:{port}", health, server, calls, hashing, tuple(companies))
 
 
 def _queued(enqueue: Enqueue) -> Place:

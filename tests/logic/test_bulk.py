@@ -299,3 +299,33 @@ def test_a_crash_in_the_middle_is_made_good_by_a_repeat(start: Start) -> None:
         messages = stored(ann, single(ann, friend))
         assert [m.content for m in messages] == [f"{n}" for n in range(number, 1600, 4)]
         assert seqs(messages) == list(range(1, 401))
+
+
+def test_at_once_is_stored_what_is_usual_and_the_rest_left(app: Deployment) -> None:
+    ann, ben, cem = app.people(3)
+    room = group(ann, ben)
+    ann.send(room, "before", metadata={"client_msg_id": "old"})
+
+    def of(sender: Person, **fields: Any) -> CreateMessageRequest:
+        return CreateMessageRequest(**{"from_user_id": sender.id, "conversation_id": room, "content": "x"} | fields)
+
+    asked = [
+        of(ann),
+        of(cem),
+        of(ben, metadata={"client_msg_id": "new"}),
+        of(ann, metadata={"client_msg_id": "old"}),
+        of(ann, conversation_id="", to_user_id=cem.id),
+        of(ann, conversation_id="nowhere"),
+        of(ann, content=""),
+        of(ben, content="last"),
+    ]
+    results = app.store.StoreMessages(StoreMessagesRequest(messages=asked, at_once=True), metadata=app.service).results
+    told = [result.message_id for result in results]
+    assert [bool(message_id) for message_id in told] == [True, False, True, False, False, False, False, True]
+    assert all(bool(result.created_at) == bool(result.message_id) for result in results)
+    assert not any(result.HasField("error") for result in results)
+    assert {one.message_id for one in stored(ann, room)[1:]} == {message_id for message_id in told if message_id}
+    assert seqs(stored(ann, room)) == [1, 2, 3, 4]
+    with refused("NOT_FOUND", "conversation_id", "CONVERSATION_NOT_FOUND"):
+        ann.send("nowhere")
+    assert cem.GetConversations().pagination.total == 0

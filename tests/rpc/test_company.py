@@ -1,0 +1,204 @@
+"""Calls that are done together: who goes with whom, and what holds up nobody."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+import pytest
+
+from gochat.api.logic.v1 import logic_pb2
+from gochat.context import SERVICE, Call, current
+from gochat.errors import ChatError, invalid
+from gochat.rpc.company import MOST, PATIENCE, THREADS, Company
+from tests.conftest import Start
+from tests.harness import Deployment
+from tests.postgres import Postgres
+from tests.rpc.test_workers import connect, eventually, locked, sending
+
+LARGEST = {"content": "é" * 8192, "metadata": {f"k{number}": "x" * 120 for number in range(32)}}
+
+
+class Asked:
+    """Visits that go into a company, and what becomes of each: its response, its error, or "alone"."""
+
+    def __init__(self, together: Callable[[Sequence[Any]], Sequence[Any]]) -> None:
+        self.became: dict[str, Any] = {}
+        self.company = Company(lambda calls: together([request for _, request in calls]), self._alone)
+
+    def _alone(self, visit: Any, _: Any) -> None:
+        self.became[visit.request] = "alone"
+
+    def ask(self, request: str, seconds: float = 30) -> None:
+        visit: Any = SimpleNamespace(request=request, call=Call(SERVICE, "r", time.monotonic() + seconds))
+
+        def end(error: Exception | None) -> None:
+            self.became[request] = error or visit.response
+
+        self.company.join(visit, end)
+
+    def done(self, number: int) -> dict[str, Any]:
+        eventually(lambda: len(self.became) == number, seconds=10)
+        return self.became
+
+
+def test_what_comes_in_meanwhile_goes_together() -> None:
+    gate, lots = threading.Event(), list[list[str]]()
+
+    def together(requests: Sequence[str]) -> list[str]:
+        lots.append(list(requests))
+        if requests[0] == "first":
+            gate.wait(PATIENCE / 2)
+        return [request.upper() for request in requests]
+
+    asked = Asked(together)
+    asked.ask("first")
+    eventually(lambda: bool(lots))
+    for number in range(MOST + 3):
+        asked.ask(f"n{number}")
+    gate.set()
+    assert asked.done(MOST + 4) == {"first": "FIRST"} | {f"n{number}": f"N{number}" for number in range(MOST + 3)}
+    assert [len(lot) for lot in lots] == [1, MOST, 3]
+
+
+def test_each_has_its_own_outcome() -> None:
+    outcomes = {"ok": "sent", "bad": invalid("content", "must be"), "odd": None}
+    asked = Asked(lambda requests: [outcomes[request] for request in requests])
+    for request in outcomes:
+        asked.ask(request)
+    asked.ask("late", seconds=-1)
+    became = asked.done(4)
+    assert (became["ok"], became["bad"], became["odd"]) == ("sent", outcomes["bad"], "alone")
+    assert isinstance(became["late"], ChatError)
+    assert became["late"].reason == "DEADLINE_EXCEEDED"
+
+
+def test_what_fails_is_told_to_all_and_the_next_go_on() -> None:
+    gate = threading.Event()
+
+    def together(requests: Sequence[str]) -> list[str]:
+        if requests == ["gate"]:
+            gate.wait(5)
+        if "broken" in requests:
+            raise OSError("broken")
+        return ["sent"] * len(requests)
+
+    asked = Asked(together)
+    asked.ask("gate")
+    asked.ask("broken")
+    asked.ask("with it")
+    gate.set()
+    became = asked.done(3)
+    assert isinstance(became["broken"], OSError)
+    asked.ask("next")
+    assert asked.done(4)["next"] == "sent"
+
+
+def test_they_run_for_as_long_as_one_of_them_may_take() -> None:
+    gate, until = threading.Event(), list[float]()
+
+    def together(requests: Sequence[str]) -> list[str]:
+        if requests == ["gate"]:
+            gate.wait(PATIENCE / 2)
+        else:
+            until.append(current().remaining())
+        return ["sent"] * len(requests)
+
+    asked = Asked(together)
+    asked.ask("gate")
+    eventually(lambda: not asked.company.waiting)
+    for seconds in (3, 20, 5):
+        asked.ask(f"{seconds}", seconds)
+    gate.set()
+    asked.done(4)
+    assert max(until) == pytest.approx(20, abs=2)
+
+
+def test_what_hangs_holds_up_nobody_else() -> None:
+    gate, hanging = threading.Event(), list[str]()
+
+    def together(requests: Sequence[str]) -> list[str]:
+        if requests[0].startswith("hang"):
+            hanging.extend(requests)
+            gate.wait(30)
+        return ["sent"] * len(requests)
+
+    asked = Asked(together)
+    for number in range(THREADS - 1):
+        asked.ask(f"hang {number}")
+        eventually(lambda number=number: len(hanging) == number + 1)
+    asked.ask("next")
+    assert asked.done(1) == {"next": "sent"}
+    asked.ask("hang")
+    eventually(lambda: len(hanging) == THREADS)
+    asked.ask("last")
+    assert asked.done(2)["last"] == "alone"
+    gate.set()
+    assert asked.done(2 + THREADS)["hang"] == "sent"
+
+
+def test_a_conversation_that_is_locked_holds_up_its_own_senders_alone(postgres: Postgres, tmp_path: Path) -> None:
+    app = Deployment(tmp_path, url=postgres.create_database())
+    ann, ben, cem = app.people(3)
+    for other in (ben, cem):
+        ann.send(other.id)
+    with connect(app.address) as channel, locked(app) as lock:
+        lock.rollback()
+        lock.cursor().execute(
+            "SELECT 1 FROM conversations JOIN members USING (conversation_id) WHERE user_id = %s FOR UPDATE", (ben.id,)
+        )
+        waiting = [sending(channel, ann, ben.id) for _ in range(10)]
+        for _ in range(20):
+            ann.send(cem.id)
+        assert not any(one.done() for one in waiting)
+        lock.rollback()
+        seqs = sorted(int(one.result().message_id[-12:]) for one in waiting)
+    assert seqs == list(range(2, 12))
+    app.stop()
+
+
+def test_many_of_the_largest_go_together(start: Start) -> None:
+    app = start()
+    ann, ben = app.people(2)
+    requests = [logic_pb2.SendMessageRequest(to_user_id=ben.id, **LARGEST) for _ in range(4 * MOST)]
+    ann.send(ben.id)
+    calls = [app.logic.SendMessage.future(request, metadata=ann.metadata, timeout=30) for request in requests]
+    assert sorted(int(call.result().message_id[-12:]) for call in calls) == list(range(2, 4 * MOST + 2))
+
+
+def test_good_and_bad_at_once_get_what_each_would_alone(start: Start) -> None:
+    app = start()
+    ann, ben, cem = app.people(3)
+    room = ann.CreateGroup(name="g", member_ids=[ben.id]).group_id
+
+    def send(number: int) -> Any:
+        sender, fields = [
+            (ann, {"conversation_id": room}),
+            (cem, {"conversation_id": room}),
+            (ann, {"conversation_id": "nowhere"}),
+            (ann, {"to_user_id": ann.id}),
+            (ben, {"conversation_id": room, "metadata": {"client_msg_id": f"of {number // 16}"}}),
+            (ben, {"conversation_id": room, "from_user_id": ann.id}),
+            (cem, {"to_user_id": ben.id}),
+            (ann, {"conversation_id": room, "content": ""}),
+        ][number % 8]
+        request = logic_pb2.SendMessageRequest(**{"content": "hi"} | fields)
+        try:
+            return app.logic.SendMessage(request, metadata=sender.metadata, timeout=30).message_id
+        except grpc.RpcError as error:
+            return error.code().name
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(send, range(160)))
+    by_kind = [answers[kind::8] for kind in range(8)]
+    for kind, code in {1: "PERMISSION_DENIED", 2: "NOT_FOUND", 3: "INVALID_ARGUMENT"}.items():
+        assert set(by_kind[kind]) == {code}
+    assert set(by_kind[5]) == {"PERMISSION_DENIED"}
+    assert set(by_kind[7]) == {"INVALID_ARGUMENT"}
+    assert len(set(by_kind[4])) == 10, "two of each key are one message"
+    assert sorted(int(one[-12:]) for one in {*by_kind[0], *by_kind[4]}) == list(range(1, 31))
+    assert sorted(int(one[-12:]) for one in by_kind[6]) == list(range(1, 21))
