@@ -94,7 +94,20 @@ def _parser() -> argparse.ArgumentParser:
     here.add_argument("--data", metavar="DIR", help="the data folder: database and signing key (default: ./data)")
     there = argparse.ArgumentParser(add_help=False, parents=[here])
     there.add_argument("--address", metavar="HOST:PORT", help="the running server (default: [server] listen)")
+    _serving(commands, here)
+    _watching(commands, here, there)
+    _tokens(commands, here, there)
+    _users(commands, there)
+    _audit(commands, there)
+    _import(commands, there)
+    _bench(commands)
+    _upkeep(commands, here)
+    _copy(commands)
+    _command(commands, "version", _version, "print the version")
+    return parser
 
+
+def _serving(commands: Any, here: argparse.ArgumentParser) -> None:
     serve = _command(commands, "serve", _serve, "run the server until SIGTERM", here)
     serve.add_argument("--listen", metavar="HOST:PORT", help="default 127.0.0.1:50051; port 0 takes a free one")
     serve.add_argument(
@@ -102,11 +115,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=app.TARGETS,
         help="which half to serve (default: all, or logic if [repo] address is set)",
     )
-
     serve.add_argument(
         "--insecure", action="store_true", help="talk to other hosts without TLS: what lies between is yours"
     )
 
+
+def _watching(commands: Any, here: argparse.ArgumentParser, there: argparse.ArgumentParser) -> None:
     _command(commands, "health", health.run, "ask the running server how it is; exit code 0 if it serves", there)
 
     watched = _command(commands, "top", top.run, "a live table of what a running server does, from its metrics", here)
@@ -118,10 +132,20 @@ def _parser() -> argparse.ArgumentParser:
     told = _command(commands, "metrics", metrics.run, "print a Grafana dashboard, or alert rules for Prometheus")
     told.add_argument("what", choices=sorted(metrics.FILES))
 
+
+def _tokens(commands: Any, here: argparse.ArgumentParser, there: argparse.ArgumentParser) -> None:
     signed = _command(commands, "token", token.run, "print a token signed with the server's key", here)
     signed.add_argument("--role", required=True, choices=("service", "admin"))
     signed.add_argument("--ttl", type=_duration, default=3600, help="30s, 15m, 1h, 7d (default: 1h)")
 
+    keys = commands.add_parser("key", help="the key that signs tokens").add_subparsers(required=True, metavar="ACT")
+    rotated = _command(
+        keys, "rotate", key.run, "make a new signing key; tokens of the old one last until they expire", there
+    )
+    rotated.add_argument("--drop-old", action="store_true", help="refuse what older keys signed: one was stolen")
+
+
+def _users(commands: Any, there: argparse.ArgumentParser) -> None:
     user = commands.add_parser("user", help="the users of a running server")
     acts = user.add_subparsers(required=True, metavar="ACT")
     created = _command(acts, "create", users.create, "create a user and print the id", there)
@@ -140,12 +164,8 @@ def _parser() -> argparse.ArgumentParser:
         of_one.add_argument("name", metavar="NAME")
     of_one.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
 
-    keys = commands.add_parser("key", help="the key that signs tokens").add_subparsers(required=True, metavar="ACT")
-    rotated = _command(
-        keys, "rotate", key.run, "make a new signing key; tokens of the old one last until they expire", there
-    )
-    rotated.add_argument("--drop-old", action="store_true", help="refuse what older keys signed: one was stolen")
 
+def _audit(commands: Any, there: argparse.ArgumentParser) -> None:
     audited = _command(commands, "audit", audit.run, "print the audit log of a running server", there)
     audited.add_argument("--user", default="", metavar="ID", help="as who acts or who is acted on")
     audited.add_argument("--action", default="", help="such as session.begin; group. for all that begin so")
@@ -153,6 +173,8 @@ def _parser() -> argparse.ArgumentParser:
     audited.add_argument("--limit", type=_number(1_000_000), default=100, metavar="N", help="the last N (default: 100)")
     audited.add_argument("--json", action="store_true", help="JSON lines")
 
+
+def _import(commands: Any, there: argparse.ArgumentParser) -> None:
     imported = _command(
         commands, "import", importer.run, "replay chat logs (JSON lines) through a running server", there
     )
@@ -162,6 +184,8 @@ def _parser() -> argparse.ArgumentParser:
         "--concurrency", type=_number(999), default=16, metavar="N", help="conversations at a time (default: 16)"
     )
 
+
+def _bench(commands: Any) -> None:
     measured = _command(
         commands, "bench", bench.run, "measure on this machine (Linux), with servers and a database made for it"
     )
@@ -200,11 +224,6 @@ def _parser() -> argparse.ArgumentParser:
     measured.add_argument("--data", metavar="DIR", help="keep the database here and use it again (default: removed)")
     measured.add_argument("--seed-only", action="store_true", help="make the database and no more")
     measured.add_argument("--json", action="store_true", help="one JSON object")
-
-    _upkeep(commands, here)
-    _copy(commands)
-    _command(commands, "version", _version, "print the version")
-    return parser
 
 
 def _upkeep(commands: Any, here: argparse.ArgumentParser) -> None:
