@@ -245,6 +245,15 @@ class Deployment:
         return [self.person() for _ in range(number)]
 
 
+def eventually(holds: Callable[[], Any], seconds: float = 20) -> Any:
+    """What holds() returns once that is true."""
+    until = time.monotonic() + seconds
+    while not (found := holds()):
+        assert time.monotonic() < until, f"it did not come to that within {seconds} s"
+        time.sleep(0.05)
+    return found
+
+
 def bearer(token: str) -> tuple[tuple[str, str], ...]:
     return (("authorization", f"Bearer {token}"),)
 

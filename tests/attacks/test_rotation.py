@@ -15,7 +15,7 @@ from gochat.api.account.v1 import account_pb2
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
 from tests.attacks.test_sessions import PROMISE, refresh, taken, valid
-from tests.harness import Deployment, Person, Process, bearer, refused
+from tests.harness import Deployment, Person, Process, bearer, eventually, refused
 
 UNKNOWN_AFTER = 6.0  # seconds without the repo half after which no session is vouched for
 
@@ -46,16 +46,6 @@ def signed_with(token: str) -> str:
     return str(jwt.get_unverified_header(token)["kid"])
 
 
-def until(holds: Callable[[], bool], seconds: float) -> None:
-    since = time.monotonic()
-    while True:
-        began = time.monotonic() - since
-        if holds():
-            return
-        assert began < seconds, f"it did not come about in {seconds} s"
-        time.sleep(0.05)
-
-
 def outcome(call: Callable[[], Any]) -> str:
     try:
         call()
@@ -81,8 +71,8 @@ def test_a_new_key_signs_and_the_old_ones_tokens_still_work(app: Deployment) -> 
         told = outcome(lambda: signed.append(app.signed_in(person.id, person.username).access_token))
         return told == "OK" and signed_with(signed[0]) == key_id
 
-    until(signs, 2.0)
-    until(lambda: taken(lambda: app.repo.GetUser(get, metadata=app.service)), 2.0)
+    eventually(signs, 2.0)
+    eventually(lambda: taken(lambda: app.repo.GetUser(get, metadata=app.service)), 2.0)
     person.GetConversations()
     assert valid(app, person.access_token)
     for metadata in (service, admin.metadata):
@@ -95,13 +85,13 @@ def test_a_dropped_keys_tokens_stop_working(app: Deployment) -> None:
     person, service = app.person(), app.service
     get = repo_pb2.GetUserRequest(user_id=person.id)
     key_id = rotate(app, "--drop-old")
-    until(lambda: outcome(person.GetConversations) == "UNAUTHENTICATED", PROMISE)
-    until(lambda: not taken(lambda: app.repo.GetUser(get, metadata=service)), PROMISE)
+    eventually(lambda: outcome(person.GetConversations) == "UNAUTHENTICATED", PROMISE)
+    eventually(lambda: not taken(lambda: app.repo.GetUser(get, metadata=service)), PROMISE)
     with refused("UNAUTHENTICATED", reason="BAD_TOKEN"):
         person.GetConversations()
     with refused("UNAUTHENTICATED", reason="BAD_REFRESH_TOKEN"):
         refresh(app, person.refresh_token)
-    until(lambda: taken(lambda: app.repo.GetUser(get, metadata=app.service)), 2.0)
+    eventually(lambda: taken(lambda: app.repo.GetUser(get, metadata=app.service)), 2.0)
     assert not valid(app, person.access_token)
     again = app.signed_in(person.id, person.username)
     assert signed_with(again.access_token) == key_id
@@ -120,7 +110,7 @@ def test_no_call_fails_while_the_key_changes_under_both_halves(halves: Deploymen
     try:
         for _ in range(3):
             key_id = halves.run("key", "rotate", "--address", halves.repo_address).stdout.strip()
-            until(lambda key_id=key_id: halves.logs().count(f"signed with key {key_id}") == 2, 5.0)
+            eventually(lambda key_id=key_id: halves.logs().count(f"signed with key {key_id}") == 2, 5.0)
     finally:
         ended.set()
         calling.join()
@@ -141,7 +131,7 @@ def thaw(process: Process) -> None:
 
 def assert_not_vouched_for(person: Person, since: float) -> None:
     """Neither way of using the token works once it is unknown whether the session lasts, and it says so."""
-    until(lambda: outcome(lambda: valid(person.app, person.access_token)) == "UNAVAILABLE", UNKNOWN_AFTER)
+    eventually(lambda: outcome(lambda: valid(person.app, person.access_token)) == "UNAVAILABLE", UNKNOWN_AFTER)
     assert time.monotonic() - since < UNKNOWN_AFTER + 1
     for call in (person.GetConversations, lambda: person.ValidateToken(token=person.access_token)):
         with refused("UNAVAILABLE", reason="SESSIONS_UNKNOWN"):
@@ -160,7 +150,7 @@ def test_no_token_is_vouched_for_while_the_repo_is_frozen(halves: Deployment) ->
         assert_not_vouched_for(person, time.monotonic())
     finally:
         thaw(halves.processes[-1])
-    until(lambda: outcome(person.GetConversations) == "OK", 10.0)
+    eventually(lambda: outcome(person.GetConversations) == "OK", 10.0)
     assert valid(halves, person.access_token)
     assert not valid(halves, leaver.access_token)
 
@@ -172,7 +162,7 @@ def test_no_token_is_vouched_for_while_the_repo_is_gone(halves: Deployment) -> N
     assert_not_vouched_for(person, time.monotonic())
     arguments = ("serve", "--target", "repo", "--data", str(halves.data), "--listen", halves.repo_address)
     halves.processes[-1] = Process(*arguments, log=halves.folder / "repo.log")
-    until(lambda: outcome(person.GetConversations) == "OK", 10.0)
+    eventually(lambda: outcome(person.GetConversations) == "OK", 10.0)
     assert valid(halves, person.access_token)
     assert not valid(halves, leaver.access_token)
 
@@ -192,7 +182,7 @@ def test_a_logic_half_that_slept_knows_nothing_of_what_ended_meanwhile(halves: D
     finally:
         thaw(halves.processes[0])
     assert outcome(call.result) in ("UNAVAILABLE", "UNAUTHENTICATED")
-    until(lambda: outcome(person.GetConversations) == "UNAUTHENTICATED", PROMISE)
+    eventually(lambda: outcome(person.GetConversations) == "UNAUTHENTICATED", PROMISE)
 
 
 def test_what_ended_before_a_restart_has_ended_after_it(halves: Deployment) -> None:

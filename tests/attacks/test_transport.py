@@ -7,16 +7,15 @@ import ssl
 import subprocess
 import sys
 import threading
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import pytest
 
 from tests.attacks.certificates import NAME, Authority, Encrypted, channel, gochat, healthy, serves, settings
-from tests.harness import FREE_METRICS_PORT, PASSWORD, fresh
+from tests.harness import FREE_METRICS_PORT, PASSWORD, eventually, fresh
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"  # and an empty SETTINGS frame
 TLS_1_0, TLS_1_1 = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
@@ -39,13 +38,6 @@ def encrypted(authority: Authority, tmp_path_factory: pytest.TempPathFactory) ->
     deployment = Encrypted(tmp_path_factory.mktemp("encrypted"), authority.issue(), authority)
     yield deployment
     deployment.kill()
-
-
-def until(condition: Callable[[], object], what: str, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 def client(authority: Authority, least: ssl.TLSVersion = TLS_1_2, most: ssl.TLSVersion = TLS_1_3) -> ssl.SSLContext:
@@ -239,7 +231,7 @@ def test_the_business_half_waits_for_a_repo_that_it_trusts(
             text=True,
         )
     try:
-        until(lambda: log.read_text().count("waiting for the repo") > 1, "it never said that it waits")
+        eventually(lambda: log.read_text().count("waiting for the repo") > 1)
         process.terminate()
         out, _ = process.communicate(timeout=60)
     finally:

@@ -18,7 +18,7 @@ from gochat.api.logic.v1 import logic_pb2
 from gochat.app import LOGIC_SERVICES, REPO_SERVICES
 from gochat.repo.database import Tx
 from gochat.repo.postgres import PostgresDatabase
-from tests.harness import Deployment, Person, every_message, fresh, refused
+from tests.harness import Deployment, Person, eventually, every_message, fresh, refused
 from tests.postgres import Postgres, running_postgres
 
 SENDERS = 8
@@ -56,13 +56,6 @@ def again_and_again(call: Callable[[], Any]) -> Any:
             assert error.code() is grpc.StatusCode.UNAVAILABLE, f"{error.code()} {error.details()}"
             time.sleep(0.1)
     raise AssertionError("it stayed UNAVAILABLE")
-
-
-def until(holds: Callable[[], bool], seconds: float) -> None:
-    last = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < last, f"not within {seconds} s"
-        time.sleep(0.05)
 
 
 def health(app: Deployment) -> set[int]:
@@ -214,13 +207,13 @@ def test_health_follows_the_database(app: Deployment, server: Postgres) -> None:
     assert health(app) == {SERVING}
     server.stop("immediate")
     try:
-        until(lambda: health(app) == {NOT_SERVING}, 5.0)
+        eventually(lambda: health(app) == {NOT_SERVING}, 5.0)
         assert [
             app.run("health", "--address", process.address, check=False).returncode for process in app.processes
         ] == [1] * len(app.processes)
     finally:
         server.start()
-    until(lambda: health(app) == {SERVING}, 5.0)
+    eventually(lambda: health(app) == {SERVING}, 5.0)
 
 
 def test_a_database_that_is_silent_holds_up_nobody_beyond_his_deadline(app: Deployment, server: Postgres) -> None:
@@ -233,12 +226,12 @@ def test_a_database_that_is_silent_holds_up_nobody_beyond_his_deadline(app: Depl
     )
     with server.frozen():
         running = [send(timeout=2) for _ in range(100)]  # more than there are threads
-        until(lambda: health(app) == {NOT_SERVING}, 5.0)
+        eventually(lambda: health(app) == {NOT_SERVING}, 5.0)
         assert {call.code() for call in running} == {grpc.StatusCode.DEADLINE_EXCEEDED}
         for _ in range(5):
             with refused("UNAVAILABLE"):
                 person.GetUserProfile()
-    until(lambda: health(app) == {SERVING}, 5.0)
+    eventually(lambda: health(app) == {SERVING}, 5.0)
     again_and_again(partial(person.send, friend, "after"))
 
 

@@ -11,9 +11,8 @@ import psycopg2
 import pytest
 
 from gochat.repo.postgres import PostgresDatabase
-from tests.harness import Deployment, Person, fresh
+from tests.harness import Deployment, Person, eventually, fresh
 from tests.postgres import Postgres
-from tests.rpc.test_seam import until
 
 SENDERS, SENDS = 4, 10
 CALLS = "trace=pwrite64,pwritev,fsync,fdatasync,sendmsg,sendto,write,writev"
@@ -100,7 +99,7 @@ def test_sqlite_answers_after_the_sync(tmp_path: Path) -> None:
             acknowledged = {word: message_id for each in sent for word, message_id in each.items()}
     finally:
         app.kill()  # a signal to a traced process may reach another thread than the one that waits for it
-    until(lambda: size_after(trace, 0) == size_after(trace, 2.0) > 0)  # strace has written all it saw
+    eventually(lambda: size_after(trace, 0) == size_after(trace, 2.0) > 0)  # strace has written all it saw
     assert len(acknowledged) == SENDERS * SENDS
     assert answered_too_early(trace.read_text(errors="replace").splitlines(), acknowledged) == []
 

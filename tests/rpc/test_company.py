@@ -16,9 +16,9 @@ from gochat.context import SERVICE, Call, current
 from gochat.errors import ChatError, invalid
 from gochat.rpc.company import MOST, PATIENCE, THREADS, Company
 from tests.conftest import Start
-from tests.harness import Deployment
+from tests.harness import Deployment, eventually
 from tests.postgres import Postgres
-from tests.rpc.test_workers import connect, eventually, locked, sending
+from tests.rpc.test_workers import connect, locked, sending
 
 LARGEST = {"content": "é" * 8192, "metadata": {f"k{number}": "x" * 120 for number in range(32)}}
 

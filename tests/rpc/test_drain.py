@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,7 +17,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gochat.api.logic.v1 import logic_pb2
-from tests.harness import PASSWORD, PROGRAM, Deployment, Person
+from tests.harness import PASSWORD, PROGRAM, Deployment, Person, eventually
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -28,13 +28,6 @@ def own(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Deployment]:
     deployment = Deployment(tmp_path / "own", split=request.param, env={"GOCHAT_SERVER_GRACE": "60"})
     yield deployment
     deployment.kill()
-
-
-def until(holds: Callable[[], Any], seconds: float = 20.0) -> None:
-    last = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < last, f"not within {seconds} s"
-        time.sleep(0.05)
 
 
 @contextmanager
@@ -68,7 +61,7 @@ def test_sign_ins_that_wait_for_their_turn_are_answered_and_new_calls_refused(ow
 
     with ThreadPoolExecutor() as pool:
         stopped = pool.submit(own.processes[0].stop)
-        until(refuses)
+        eventually(refuses)
         assert refuses()
         assert codes[-1] is grpc.StatusCode.UNAVAILABLE
         # What grpc's core has taken in but not handed over when it stops, it cancels.
@@ -109,7 +102,7 @@ def test_a_second_signal_ends_it_at_once(own: Deployment, number: signal.Signals
         running = sending(own, person, friend)
         time.sleep(1)  # it is with the server
         os.kill(own.processes[0].pid, signal.SIGTERM)
-        until(lambda: "draining" in own.logs())
+        eventually(lambda: "draining" in own.logs())
         assert not running.done()
         assert own.processes[0].stop(number) == 128 + number
         assert running.code() is grpc.StatusCode.UNAVAILABLE

@@ -22,8 +22,7 @@ from gochat.api.session.v1 import session_pb2
 from gochat.api.store.v1 import store_pb2
 from gochat.domain.access import RULES, Access
 from tests.conftest import Start
-from tests.harness import Deployment, Person, as_service, fresh, refused
-from tests.rpc.test_workers import eventually
+from tests.harness import Deployment, Person, as_service, eventually, fresh, refused
 
 BODY, STATUS = ("x-gochat-error-mode", "body"), ("x-gochat-error-mode", "status")
 GARBAGE = (b"\xff" * 10, b"\x0a\x05ab", b"\x0a\x02\xff\xfe", b"\x0b", b"\x00")

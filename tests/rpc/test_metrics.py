@@ -21,10 +21,10 @@ from gochat.monitoring.board import Board
 from gochat.monitoring.exporter import CODE
 from gochat.rpc.metrics import LATENCIES, WIDTH, Counts, read, settle
 from tests.conftest import Start
-from tests.harness import CONTENT, Deployment
+from tests.harness import CONTENT, Deployment, eventually
 from tests.postgres import Postgres
 from tests.rpc.test_server import serve
-from tests.rpc.test_workers import TWO, connect_to, eventually, locked, sending, workers
+from tests.rpc.test_workers import TWO, connect_to, locked, sending, workers
 
 LOGIC = "gochat.api.logic.v1.LogicService"
 HANDLED, SECONDS = "grpc_server_handled_total", "grpc_server_handling_seconds"

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from gochat.api.common.v1 import common_pb2
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.store.v1 import store_pb2
-from tests.harness import FREE_METRICS_PORT, PROGRAM, Deployment, Process, as_service, refused
+from tests.harness import FREE_METRICS_PORT, PROGRAM, Deployment, Process, as_service, eventually, refused
 
 BODY = ("x-gochat-error-mode", "body")
 KEY = {"client_msg_id": "1"}
@@ -56,14 +56,6 @@ def free_address() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{probe.getsockname()[1]}"
-
-
-def until(holds: Callable[[], bool]) -> None:
-    for _ in range(600):
-        if holds():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it did not come about in 30 s")
 
 
 def kill_repo(app: Deployment) -> None:
@@ -143,7 +135,7 @@ def test_a_keyed_send_survives_a_repo_that_is_restarted_under_it(app: Deployment
     with ThreadPoolExecutor() as pool:
         talking = pool.submit(talk)
         for enough in (20, 100):
-            until(lambda enough=enough: len(acknowledged) >= enough or talking.done())
+            eventually(lambda enough=enough: len(acknowledged) >= enough or talking.done())
             kill_repo(app)
             restart_repo(app)
         talking.result()
@@ -166,7 +158,7 @@ def waiting(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[str]", str]]:
             text=True,
         )
     try:
-        until(lambda: f"waiting for the repo at {address}" in log.read_text())
+        eventually(lambda: f"waiting for the repo at {address}" in log.read_text())
         yield process, address
     finally:
         process.kill()

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -29,6 +29,7 @@ from tests.harness import (
     Process,
     as_service,
     children,
+    eventually,
     every_message,
 )
 from tests.postgres import Postgres
@@ -56,14 +57,6 @@ def own(postgres: Postgres, tmp_path: Path) -> Iterator[Deployment]:
     yield deployment
     deployment.kill()
     eventually(lambda: not listening(deployment.address))
-
-
-def eventually(holds: Callable[[], Any], seconds: float = 20) -> Any:
-    until = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < until, "it did not come to that"
-        time.sleep(0.05)
-    return found
 
 
 def sockets_of_port(address: str, state: str) -> set[str]:
