@@ -6,6 +6,7 @@ import time
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u
 _SEQ_DIGITS = 12  # fixed, so that the ids of one conversation sort like its sequence numbers
+_MESSAGE = f"%s-%0{_SEQ_DIGITS}d"
 
 
 def _base32(number: int) -> str:
@@ -54,7 +55,7 @@ def single(one: str, other: str, key: bytes) -> str:
 
 
 def message(conversation_id: str, seq: int) -> str:
-    return f"{conversation_id}-{seq:0{_SEQ_DIGITS}d}"
+    return _MESSAGE % (conversation_id, seq)
 
 
 def parse_message(message_id: str) -> tuple[str, int] | None:

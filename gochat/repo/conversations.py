@@ -10,7 +10,7 @@ from gochat.domain import ids, limits, policy
 from gochat.errors import invalid, not_found
 from gochat.repo.database import Database, Row, Tx
 from gochat.repo.groups import found_group
-from gochat.repo.messages import DELETED, MESSAGE, RECALLED, RECIPIENT, fill
+from gochat.repo.messages import DELETED, RECALLED, fill, seen_by
 from gochat.repo.models import LOOKED_UP, Conversation
 from gochat.repo.standing import open_single, standing
 from gochat.repo.users import found
@@ -18,41 +18,49 @@ from gochat.repo.users import found
 MOST_UNREAD = 100  # conversations in one answer: of the largest messages, as much as gRPC clients take by default
 _INT32 = 2**31 - 1
 
-_PLACES = (
-    "SELECT c.conversation_id, c.type, c.name, c.avatar, c.updated_at, c.last_seq, m.read_seq, m.hidden_seq"
-    " FROM members m%s JOIN conversations c ON c.conversation_id = m.conversation_id"
-    " WHERE m.user_id = ? AND c.last_seq > m.hidden_seq AND "
+# What a page is cut by: as members carry it, or of the conversation itself.
+_PLACE = "SELECT m.user_id, m.conversation_id, %s AS updated_at, %s AS last_seq, m.read_seq, m.hidden_seq"
+_CARRIED = _PLACE % ("m.active_at", "m.last_seq") + " FROM members m WHERE m.user_id = ? AND m.last_seq > m.hidden_seq"
+_ASKED = (
+    _PLACE % ("c.updated_at", "c.last_seq") + " FROM members m%s JOIN conversations c"
+    " ON c.conversation_id = m.conversation_id WHERE m.user_id = ? AND c.last_seq > m.hidden_seq"
+)
+_LATEST_FIRST = "ORDER BY updated_at DESC, conversation_id DESC"
+# The latest that are in order already, as many as there are up to the end of the page, among all that are not.
+_LATEST = (
+    f"SELECT * FROM ({_ASKED % ''} AND m.active_at = {LOOKED_UP} UNION ALL SELECT * FROM ({_CARRIED}"
+    f" AND m.active_at < {LOOKED_UP} ORDER BY m.active_at DESC, m.conversation_id DESC LIMIT ?) s) a"
+    f" {_LATEST_FIRST} LIMIT ? OFFSET ?"
+)
+_WITHDRAWN = (
+    "FROM messages w INDEXED BY messages_withdrawn"
+    f" WHERE w.conversation_id = p.conversation_id AND w.status >= {RECALLED} AND w.seq"
 )
 # Sequence numbers count messages, so what came after a read position is a subtraction; only what was withdrawn since
 # is counted. One's own messages are never after one's read position.
-_UNREAD = (
-    "p.last_seq - p.read_seq - (SELECT COUNT(*) FROM messages w INDEXED BY messages_withdrawn"
-    f" WHERE w.conversation_id = p.conversation_id AND w.seq > p.read_seq AND w.status >= {RECALLED})"
-)
-_LATEST_FIRST = "ORDER BY 5 DESC, 1 DESC"  # updated_at, conversation_id
-# The latest that are in order already, as many as there are up to the end of the page, among all that are not.
-_LATEST = (
-    f"SELECT * FROM ({_PLACES % ''} m.active_at = {LOOKED_UP}) b UNION ALL SELECT * FROM ({_PLACES % ''}"
-    f" m.active_at < {LOOKED_UP} ORDER BY m.active_at DESC, m.conversation_id DESC LIMIT ?) s"
-)
-# The page is cut first, then the newest visible message of each of its conversations is looked up.
+_UNREAD = f"p.last_seq - p.read_seq - (SELECT COUNT(*) {_WITHDRAWN} > p.read_seq)"
+# The page is cut first, then all else is looked up: of its conversations, and of the newest visible message of each,
+# which is the last unless that was withdrawn.
 _INFOS = (
-    "(SELECT json_group_array(json_array(p.conversation_id, p.type, p.name, p.avatar, p.updated_at, %s, "
-    + MESSAGE
-    + ")) FROM (%s) p LEFT JOIN messages l ON l.conversation_id = p.conversation_id AND l.seq = ("
-    "SELECT n.seq FROM messages n WHERE n.conversation_id = p.conversation_id AND n.seq > p.hidden_seq"
-    f" AND n.status < {DELETED} ORDER BY n.seq DESC LIMIT 1) {RECIPIENT})"
+    "(SELECT json_group_array(json_array(p.conversation_id, c.type, c.name, c.avatar, p.updated_at, %s, "
+    + seen_by("p")
+    + ")) FROM (%s) p JOIN conversations c ON c.conversation_id = p.conversation_id"
+    " LEFT JOIN messages l ON l.conversation_id = p.conversation_id AND l.seq ="
+    f" CASE WHEN EXISTS (SELECT 1 {_WITHDRAWN} = p.last_seq) THEN (SELECT n.seq FROM messages n"
+    " WHERE n.conversation_id = p.conversation_id AND n.seq > p.hidden_seq"
+    f" AND n.status < {DELETED} ORDER BY n.seq DESC LIMIT 1) ELSE p.last_seq END)"
 )
 _PAGE = (
     "SELECT (SELECT COUNT(*) FROM members WHERE user_id = ?) - (SELECT COUNT(*) FROM members h"
     " INDEXED BY members_hiding JOIN conversations c ON c.conversation_id = h.conversation_id"
     " WHERE h.user_id = ? AND h.hidden_seq >= 0 AND c.last_seq <= h.hidden_seq),"
-    f" {_INFOS % (_UNREAD, f'SELECT * FROM ({_LATEST}) a {_LATEST_FIRST} LIMIT ? OFFSET ?')}"
+    f" {_INFOS % (_UNREAD, _LATEST)}"
 )
 _UNREAD_PAGE = (
-    f"WITH u AS (SELECT * FROM (SELECT p.*, {_UNREAD} AS unread FROM ({_PLACES % ' INDEXED BY members_unread'}"
-    " m.last_seq > m.read_seq AND c.last_seq > m.read_seq) p) v WHERE unread > 0)"
-    f" SELECT (SELECT SUM(unread) FROM u), {_INFOS % ('p.unread', f'SELECT * FROM u {_LATEST_FIRST} LIMIT ?')}"
+    f"WITH u AS (SELECT p.*, {_UNREAD} AS unread FROM ({_ASKED % ' INDEXED BY members_unread'}"
+    " AND m.last_seq > m.read_seq AND c.last_seq > m.read_seq) p)"
+    " SELECT (SELECT SUM(unread) FROM u),"
+    f" {_INFOS % ('p.unread', f'SELECT * FROM u WHERE unread > 0 {_LATEST_FIRST} LIMIT ?')}"
 )
 _latest = itemgetter(4, 0)  # of the columns of _INFOS
 
@@ -190,6 +198,7 @@ def _fill(infos: Any, table: Any) -> None:
     for row in sorted(Tx.table(table), key=_latest, reverse=True):
         info = infos.add()
         info.conversation_id, info.type, info.name, info.avatar, info.updated_at, unread, *newest = row
-        info.unread_count = min(unread, _INT32)
+        if unread:
+            info.unread_count = min(unread, _INT32)
         if newest[0] is not None:
-            fill(info.last_message, newest)
+            fill(info.last_message, row[0], newest)

@@ -20,19 +20,27 @@ SENT, DELIVERED, READ, RECALLED, DELETED = 1, 2, 3, 4, 5
 SENT_NOW, NO_CONVERSATION = "sent", "no_conversation"  # outcomes, as of send_message in sql/0007_inbox.postgres.sql
 
 # A message of a one-to-one conversation counts as read once its recipient's read position has passed it.
-MESSAGE = (
-    "l.conversation_id, l.seq, l.from_user_id, l.to_user_id, l.content, l.message_type,"
-    f" CASE WHEN l.status < {READ} AND l.seq <= r.read_seq THEN {READ} ELSE l.status END,"
-    " l.metadata, l.created_at, l.updated_at"
+_MESSAGE = (
+    f"l.seq, l.from_user_id, l.to_user_id, l.content, l.message_type, CASE WHEN l.status < {READ} AND l.seq <="
+    " CASE l.to_user_id WHEN '' THEN NULL%s ELSE (SELECT r.read_seq FROM members r"
+    " WHERE r.conversation_id = l.conversation_id AND r.user_id = l.to_user_id) END"
+    f" THEN {READ} ELSE l.status END, l.metadata, l.created_at, l.updated_at"
 )
-RECIPIENT = "LEFT JOIN members r ON r.conversation_id = l.conversation_id AND r.user_id = l.to_user_id"
-_BY_SEQ = f"SELECT {MESSAGE} FROM messages l {RECIPIENT} WHERE l.conversation_id = ? AND l.status < {DELETED}"
+MESSAGE = _MESSAGE % ""
+
+
+def seen_by(member: str) -> str:
+    """The columns MESSAGE where a row of members is at hand, which then is not looked up for each message."""
+    return _MESSAGE % f" WHEN {member}.user_id THEN {member}.read_seq"
+
+
+_BY_SEQ = f"SELECT {MESSAGE} FROM messages l WHERE l.conversation_id = ? AND l.status < {DELETED}"
 
 _NEWEST = 2**62  # before it stands every message
 _HISTORY = (
-    f"SELECT c.last_seq, m.role, (SELECT json_group_array(json_array({MESSAGE})) FROM (SELECT n.* FROM messages n"
+    f"SELECT c.last_seq, m.role, (SELECT json_group_array(json_array({seen_by('m')})) FROM (SELECT n.* FROM messages n"
     f" WHERE n.conversation_id = c.conversation_id AND n.status < {DELETED} AND n.seq < ?"
-    f" AND n.seq > COALESCE(m.hidden_seq, -1) ORDER BY n.seq DESC LIMIT ?) l {RECIPIENT})"
+    f" AND n.seq > COALESCE(m.hidden_seq, -1) ORDER BY n.seq DESC LIMIT ?) l)"
     " FROM conversations c LEFT JOIN members m ON m.conversation_id = c.conversation_id AND m.user_id = ?"
     " WHERE c.conversation_id = ? AND c.dissolved_at = 0"
 )
@@ -41,7 +49,7 @@ _PLACE = (
     " WHERE o.conversation_id = c.conversation_id AND o.user_id <> ?) END FROM conversations c LEFT JOIN members m"
     " ON m.conversation_id = c.conversation_id AND m.user_id = ? WHERE c.conversation_id = ? AND c.dissolved_at = 0"
 )
-_seq_column = itemgetter(1)  # of the columns MESSAGE
+_seq_column = itemgetter(0)  # of the columns MESSAGE
 
 
 class Messages:
@@ -70,7 +78,8 @@ class Messages:
                 f" AND status = {DELETED}",
                 request.conversation_id,
             )[0][0]
-            return repo_pb2.GetMessagesResponse(messages=map(message, rows), total=place.last_seq - deleted)
+            found = [message(request.conversation_id, row) for row in rows]
+            return repo_pb2.GetMessagesResponse(messages=found, total=place.last_seq - deleted)
 
         return self._database.read(work)
 
@@ -101,7 +110,7 @@ class Messages:
         rows = sorted(Tx.table(page), key=_seq_column, reverse=True)
         answer = store_pb2.GetHistoryResponse(has_more=len(rows) > limit)
         for row in rows[:limit]:
-            fill(answer.messages.add(), row)
+            fill(answer.messages.add(), request.conversation_id, row)
         return answer
 
     def MarkRead(self, request: store_pb2.MarkReadRequest) -> store_pb2.MarkReadResponse:
@@ -116,20 +125,20 @@ class Messages:
         return store_pb2.MarkReadResponse(success=True)
 
 
-def message(row: Any) -> common_pb2.Message:
+def message(conversation_id: str, row: Any) -> common_pb2.Message:
     """Of the columns MESSAGE."""
     made = common_pb2.Message()
-    fill(made, row)
+    fill(made, conversation_id, row)
     return made
 
 
-def fill(message: common_pb2.Message, row: Any) -> None:
+def fill(m: common_pb2.Message, conversation_id: str, row: Any) -> None:
     """In place: into a list of an answer a message made apart is copied. row: the columns MESSAGE."""
-    message.conversation_id, seq, message.from_user_id, message.to_user_id, message.content, *rest = row
-    message.message_type, message.status, metadata, message.created_at, message.updated_at = rest
-    message.message_id = ids.message(message.conversation_id, seq)
+    seq, m.from_user_id, m.to_user_id, m.content, m.message_type, m.status, metadata, m.created_at, m.updated_at = row
+    m.conversation_id = conversation_id
+    m.message_id = ids.message(conversation_id, seq)
     if metadata:
-        message.metadata.update(json.loads(metadata))
+        m.metadata.update(json.loads(metadata))
 
 
 def _send(tx: Tx, request: repo_pb2.CreateMessageRequest, pair_key: bytes) -> common_pb2.Message | None:
@@ -141,7 +150,7 @@ def _send(tx: Tx, request: repo_pb2.CreateMessageRequest, pair_key: bytes) -> co
         tx, conversation_id, sender, request.to_user_id, request.content, kind, metadata, key, digest, now
     )
     if outcome == SENT_NOW:
-        return message((conversation_id, seq, sender, recipient, request.content, kind, SENT, metadata, now, now))
+        return message(conversation_id, (seq, sender, recipient, request.content, kind, SENT, metadata, now, now))
     if outcome == "repeated":
         return _earlier(tx, conversation_id, sender, key, digest)
     if outcome == NO_CONVERSATION and not request.conversation_id:
@@ -231,7 +240,7 @@ def _earlier(tx: Tx, conversation_id: str, sender: str, key: str, digest: str) -
     """The message that was sent with this client_msg_id."""
     earlier = tx.rows(
         f"SELECT {MESSAGE}, s.digest FROM sends s"
-        f" JOIN messages l ON l.conversation_id = s.conversation_id AND l.seq = s.seq {RECIPIENT}"
+        " JOIN messages l ON l.conversation_id = s.conversation_id AND l.seq = s.seq"
         " WHERE s.conversation_id = ? AND s.from_user_id = ? AND s.client_msg_id = ?",
         conversation_id,
         sender,
@@ -239,7 +248,7 @@ def _earlier(tx: Tx, conversation_id: str, sender: str, key: str, digest: str) -
     )[0]
     if earlier[-1] != digest:
         raise key_reused()
-    return message(earlier[:-1])
+    return message(conversation_id, earlier[:-1])
 
 
 def key_reused() -> ChatError:
@@ -250,8 +259,8 @@ def _by_ids(tx: Tx, conversation_id: str, message_ids: Any) -> repo_pb2.GetMessa
     wanted = [parsed[1] for parsed in map(ids.parse_message, message_ids) if parsed and parsed[0] == conversation_id]
     wanted = list(dict.fromkeys(wanted))
     rows = tx.rows(f"{_BY_SEQ} AND l.seq IN ({marks(wanted)})", conversation_id, *wanted) if wanted else []
-    by_seq = {row[1]: row for row in rows}
-    found = [message(by_seq[seq]) for seq in wanted if seq in by_seq]
+    by_seq = {row[0]: row for row in rows}
+    found = [message(conversation_id, by_seq[seq]) for seq in wanted if seq in by_seq]
     return repo_pb2.GetMessagesResponse(messages=found, total=len(found))
 
 
