@@ -34,13 +34,13 @@ class Conversations:
             conversation_id=created.conversation_id, conversation=created.conversation
         )
 
-    def GetConversations(self, request: logic_pb2.GetConversationsRequest) -> logic_pb2.GetConversationsResponse:
-        page = self._repo.GetConversationsByUser(
+    def GetConversations(self, request: logic_pb2.GetConversationsRequest) -> repo_pb2.GetConversationsByUserResponse:
+        """The repo's answer as it is: on the wire it is a GetConversationsResponse, and a list is dear to copy."""
+        return self._repo.GetConversationsByUser(
             repo_pb2.GetConversationsByUserRequest(
                 user_id=policy.actor(current().caller, request.user_id, "user_id"), pagination=request.pagination
             )
         )
-        return logic_pb2.GetConversationsResponse(conversations=page.conversations, pagination=page.pagination)
 
     def UpdateConversation(self, request: logic_pb2.UpdateConversationRequest) -> logic_pb2.UpdateConversationResponse:
         changed = self._store.EditConversation(

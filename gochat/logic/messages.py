@@ -41,7 +41,9 @@ class Messages:
         try:
             results = self._store.StoreMessages(asked).results
         except ChatError as error:
-            return [None if policy.names_itself(request) else error for _, request in calls]
+            for place in places:
+                answers[place] = None if policy.names_itself(calls[place][1]) else error
+            return answers
         for place, result in zip(places, results, strict=True):
             if result.message_id:
                 answers[place] = logic_pb2.SendMessageResponse(
@@ -49,8 +51,9 @@ class Messages:
                 )
         return answers
 
-    def GetMessageHistory(self, request: logic_pb2.GetMessageHistoryRequest) -> logic_pb2.GetMessageHistoryResponse:
-        page = self._store.GetHistory(
+    def GetMessageHistory(self, request: logic_pb2.GetMessageHistoryRequest) -> store_pb2.GetHistoryResponse:
+        """As it is; see Conversations.GetConversations."""
+        return self._store.GetHistory(
             store_pb2.GetHistoryRequest(
                 conversation_id=request.conversation_id,
                 viewer_id=policy.operator(current().caller),
@@ -58,7 +61,6 @@ class Messages:
                 limit=request.limit,
             )
         )
-        return logic_pb2.GetMessageHistoryResponse(messages=page.messages, has_more=page.has_more)
 
     def MarkMessageRead(self, request: logic_pb2.MarkMessageReadRequest) -> logic_pb2.MarkMessageReadResponse:
         self._store.MarkRead(
@@ -70,11 +72,11 @@ class Messages:
         )
         return logic_pb2.MarkMessageReadResponse(success=True)
 
-    def GetUnreadMessages(self, request: logic_pb2.GetUnreadMessagesRequest) -> logic_pb2.GetUnreadMessagesResponse:
-        unread = self._store.GetUnread(
+    def GetUnreadMessages(self, request: logic_pb2.GetUnreadMessagesRequest) -> store_pb2.GetUnreadResponse:
+        """As it is; see Conversations.GetConversations."""
+        return self._store.GetUnread(
             store_pb2.GetUnreadRequest(user_id=policy.actor(current().caller, request.user_id, "user_id"))
         )
-        return logic_pb2.GetUnreadMessagesResponse(total_count=unread.total_count, conversations=unread.conversations)
 
 
 def to_store(caller: Caller, request: logic_pb2.SendMessageRequest) -> repo_pb2.CreateMessageRequest:

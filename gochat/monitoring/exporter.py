@@ -18,7 +18,6 @@ from prometheus_client.utils import floatToGoString
 
 from gochat.api.common.v1 import common_pb2
 from gochat.config import Metrics, parse_address
-from gochat.domain.access import RULES, Cost
 from gochat.errors import ChatError
 from gochat.monitoring.board import Board
 from gochat.monitoring.numbers import families, histogram
@@ -54,8 +53,7 @@ class Numbers(Collector):
         sums = [sum(numbers) for numbers in zip(*(board.rpcs() for board in self._boards), strict=True)]
         readings = {path: read(sums[at * WIDTH : (at + 1) * WIDTH]) for at, path in enumerate(self._boards[0].paths)}
         named = [board.named() for board in self._boards]
-        at_hand = self._sqlite and self._target != "logic"
-        yield from _of_rpcs(readings, {Cost.NOTHING, Cost.PAGE, Cost.WRITE} if at_hand else {Cost.NOTHING})
+        yield from _of_rpcs(readings)
         if self._target != "repo":
             received = CounterMetricFamily("gochat_messages_received_total", "Messages that clients were given to read")
             received.add_metric([], sum(reading.items for reading in readings.values()))
@@ -66,7 +64,7 @@ class Numbers(Collector):
         yield from _of_processes([board.pid for board in self._boards])
 
 
-def _of_rpcs(readings: dict[str, Reading], threadless: set[Cost]) -> Iterator[Metric]:
+def _of_rpcs(readings: dict[str, Reading]) -> Iterator[Metric]:
     started = CounterMetricFamily("grpc_server_started_total", "Calls that began", labels=_RPC)
     handled = CounterMetricFamily(
         "grpc_server_handled_total", "Calls that ended, by gRPC status", labels=(*_RPC, "grpc_code")
@@ -83,7 +81,6 @@ def _of_rpcs(readings: dict[str, Reading], threadless: set[Cost]) -> Iterator[Me
         "Calls that ended in an error of the specification's table, told as a status or in the body",
         labels=(*_RPC, "code"),
     )
-    busy = dict.fromkeys(("call", "hash"), 0)
     durations = {}
     for path, reading in readings.items():
         labels = ("unary", *path.split("/")[1:])
@@ -100,9 +97,6 @@ def _of_rpcs(readings: dict[str, Reading], threadless: set[Cost]) -> Iterator[Me
         for code, number in reading.errors.items():
             if number:
                 errors.add_metric((*labels, common_pb2.ErrorCode.Name(code)), number)  # type: ignore[arg-type]
-        cost = RULES[path].cost
-        if cost not in threadless:
-            busy["hash" if cost is Cost.HASH else "call"] += reading.in_flight
         if reading.started:
             durations[labels] = (BOUNDS, reading.latencies, reading.seconds)
     yield from (started, handled, in_flight, received, sent, errors)
@@ -112,10 +106,6 @@ def _of_rpcs(readings: dict[str, Reading], threadless: set[Cost]) -> Iterator[Me
         durations,
         _RPC,
     )
-    threads = GaugeMetricFamily("gochat_pool_busy_threads", "Threads that answer a call now", labels=["pool"])
-    for pool, number in busy.items():
-        threads.add_metric([pool], number)
-    yield threads
 
 
 def _of_processes(pids: Sequence[int]) -> Iterator[Metric]:

@@ -29,6 +29,11 @@ FAMILIES = (
         *(GAUGE, ALWAYS, {"call": "calls_waiting", "hash": "hashes_waiting"}, "pool"),
     ),
     Family(
+        "gochat_pool_busy_threads",
+        "Threads that answer a call now",
+        *(GAUGE, ALWAYS, {"call": "calls_on_threads", "hash": "hashes_on_threads"}, "pool"),
+    ),
+    Family(
         "gochat_pool_threads",
         "Threads that answer calls, at most",
         *(GAUGE, ALWAYS, {"call": "call_threads", "hash": "hash_threads"}, "pool"),

@@ -53,6 +53,10 @@ class CallPool(ThreadPoolExecutor):
         """Calls whose request is there and that no thread has taken."""
         return self._work_queue.qsize()
 
+    @property
+    def busy_threads(self) -> int:
+        return len(self._threads) - self._idle_semaphore._value
+
     def submit(self, run: Any, /, *args: Any, **kwargs: Any) -> "Future[Any]":
         """run(*args), where that is the answer to a unary call: once its request has come."""
         if not ABLE or args[0] is not _grpc._unary_response_in_pool:

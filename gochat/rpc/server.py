@@ -116,8 +116,10 @@ class RpcServer:
         """By the names of gochat.monitoring.numbers."""
         return {
             "calls_waiting": self._calls.waiting + sum(company.waiting for company in self._companies),
+            "calls_on_threads": self._calls.busy_threads,
             "call_threads": self._calls.most,
             "hashes_waiting": self._hashing.waiting,
+            "hashes_on_threads": self._hashing.busy_threads,
             "hash_threads": self._hashing.most,
         }
 

@@ -4,7 +4,11 @@ import time
 from typing import Any
 
 import pytest
+from google.protobuf.descriptor_pb2 import DescriptorProto
 
+from gochat.api.logic.v1 import logic_pb2
+from gochat.api.repo.v1 import repo_pb2
+from gochat.api.store.v1 import store_pb2
 from tests.harness import Deployment, Person, as_service, refused
 
 
@@ -293,3 +297,23 @@ def test_only_admins_and_services_hide_for_another(app: Deployment, people: list
     as_service(app).logic.DeleteConversation(conversation_id=room, user_id=ben.id)
     assert room not in listed(ben)
     assert room in listed(ann)
+
+
+@pytest.mark.parametrize(
+    ("given", "passed_on"),
+    [
+        (logic_pb2.GetConversationsResponse, repo_pb2.GetConversationsByUserResponse),
+        (logic_pb2.GetMessageHistoryResponse, store_pb2.GetHistoryResponse),
+        (logic_pb2.GetUnreadMessagesResponse, store_pb2.GetUnreadResponse),
+    ],
+)
+def test_an_answer_passed_on_as_it_is_is_the_same_on_the_wire(given: Any, passed_on: Any) -> None:
+    assert form(given) == form(passed_on)
+
+
+def form(message: Any) -> DescriptorProto:
+    """All but the name."""
+    proto = DescriptorProto()
+    message.DESCRIPTOR.CopyToProto(proto)
+    proto.name = ""
+    return proto
