@@ -16,6 +16,7 @@ import pytest
 
 from gochat.config import Config, Database
 from gochat.repo.engine import open_database
+from gochat.repo.postgres import PostgresDatabase
 from tests.commands.copying import TABLES, copied, opened, refused, rows_of
 from tests.harness import PASSWORD, Deployment, Person, as_service, every_message, fresh
 from tests.harness import refused as refused_call
