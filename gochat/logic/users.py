@@ -13,10 +13,10 @@ class Users:
     def __init__(self, store: StoreServiceStub) -> None:
         self._store = store
 
-    def GetUserProfile(self, request: logic_pb2.GetUserProfileRequest) -> logic_pb2.GetUserProfileResponse:
+    def GetUserProfile(self, request: logic_pb2.GetUserProfileRequest) -> store_pb2.GetProfileResponse:
+        """As it is; see Conversations.GetConversations."""
         user_id = request.user_id or policy.actor(current().caller, "", "user_id")
-        found = self._store.GetProfile(store_pb2.GetProfileRequest(user_id=user_id))
-        return logic_pb2.GetUserProfileResponse(profile=found.profile)
+        return self._store.GetProfile(store_pb2.GetProfileRequest(user_id=user_id))
 
     def UpdateUserProfile(self, request: logic_pb2.UpdateUserProfileRequest) -> logic_pb2.UpdateUserProfileResponse:
         changed = self._store.UpdateProfile(

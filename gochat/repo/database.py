@@ -264,13 +264,14 @@ def _discard(database: peewee.Database) -> None:
         log.debug("closing a dead connection: %s", error)
 
 
-@contextmanager
-def failures_named() -> Iterator[None]:
-    """A database that cannot be reached, is full or times out is UNAVAILABLE to the caller; the log says what it is."""
-    try:
-        yield
-    except peewee.PeeweeException as error:
-        if not is_lost(error):
-            raise
-        log.error("the database failed: %s", error)
-        raise unavailable("the database is not available") from error
+class failures_named:  # noqa: N801 - used as a function; a class since every call enters one
+    """A context manager: a database that cannot be reached, is full or times out is UNAVAILABLE to the caller; the log
+    says what it is."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is not None and is_lost(error):
+            log.error("the database failed: %s", error)
+            raise unavailable("the database is not available") from error

@@ -27,8 +27,8 @@ LARGEST_BATCH = 500  # jobs
 # What SQLite does by itself is 2 MB of pages and 1000 pages of WAL: at 2000 sends a second it read most pages anew and
 # wrote them to the database 10 times a second, which was a sixth of the CPU of a send.
 WRITER = {"cache_size": -8192, "wal_autocheckpoint": 4000}
-AT_ONCE = 0.002  # seconds of CPU that a statement takes at most which is run at once
-STEPS = 50_000  # of SQLite's virtual machine, after which it is asked how long a statement has taken; a page takes 3000
+AT_ONCE = 0.002  # seconds of CPU that a statement takes at most which is run at once, after its first STEPS
+STEPS = 20_000  # of SQLite's virtual machine, after which it is asked how long a statement has taken; a page takes 3000
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +63,8 @@ class SqliteDatabase:
         )
         # Of its own, so that what is quick never waits for what is not.
         self._quick = _open(path, query_only=1, cache_size=-8192)
-        self._quick_until = 0.0
-        self._quick.connection().set_progress_handler(lambda: time.thread_time() > self._quick_until, STEPS)
+        self._quick_until = 0.0  # on the clock of time.thread_time(); 0 before the first STEPS of a statement
+        self._quick.connection().set_progress_handler(self._too_long, STEPS)
         self._quick_lock = threading.Lock()
         self._committed = 0  # writes
         self._batches = [0] * (len(BATCHES) + 1)  # transactions, by size
@@ -91,13 +91,18 @@ class SqliteDatabase:
         if not one_statement:
             raise TooLongError
         with failures_named(), self._quick_lock:
-            self._quick_until = time.thread_time() + AT_ONCE
+            self._quick_until = 0.0
             try:
                 return work(Tx(self._quick))
             except peewee.OperationalError as error:
                 if driver_error(error).sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
                     raise TooLongError from None
                 raise
+
+    def _too_long(self) -> bool:
+        now = time.thread_time()
+        self._quick_until = self._quick_until or now + AT_ONCE
+        return now > self._quick_until
 
     def write(self, work: Work[T], *, one_statement: bool = False) -> T:  # noqa: ARG002 - all share a transaction
         return self.write_each([work])[0]

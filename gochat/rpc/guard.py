@@ -6,6 +6,7 @@ handler.
 """
 
 import logging
+import random
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +16,6 @@ from google.protobuf.message import DecodeError
 
 from gochat import logs
 from gochat.context import LONGEST_DEADLINE, NOBODY, Call, Caller, End, entered
-from gochat.domain import ids
 from gochat.domain.access import Access, Rate
 from gochat.domain.tokens import CALLING, BadTokenError, Tokens
 from gochat.errors import ChatError, denied, internal, invalid, unauthorized
@@ -114,6 +114,10 @@ class Visit:
             throttle.admit_sends(caller, len(self.request.messages))
         self.welcome = True
 
+    @property
+    def failed(self) -> bool:
+        return self._error is not None
+
     def run(self, call: Call) -> None:
         """As which call it is run. Raises what the handler raises. May be repeated if it had no effect."""
         with entered(call):
@@ -179,7 +183,7 @@ def _authenticate(tokens: Tokens, access: Access, metadata: Any) -> Caller:
 def _request_id(headers: Mapping[str, str]) -> str:
     """The caller's, if it is fit for a log line; else a new one."""
     given = headers.get(REQUEST_ID, "")
-    return given if _is_word(given) else ids.new_secret()
+    return given if _is_word(given) else f"{random.getrandbits(128):032x}"
 
 
 def _origin(caller: Caller, peer: str, headers: Mapping[str, str]) -> tuple[Caller, str]:

@@ -16,7 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc._server as _grpc
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 _NAMES = (
     *("_unary_response_in_pool", "_receive_message", "_RECEIVE_MESSAGE_TOKEN", "_is_rpc_state_active", "_abort"),
-    "_Context",
+    *("_Context", "_serialize_response", "_status"),
 )
 ABLE = all(hasattr(_grpc, name) for name in _NAMES)
 if not ABLE:
@@ -57,7 +57,7 @@ class CallPool(ThreadPoolExecutor):
     def busy_threads(self) -> int:
         return len(self._threads) - self._idle_semaphore._value
 
-    def submit(self, run: Any, /, *args: Any, **kwargs: Any) -> "Future[Any]":
+    def submit(self, run: Any, /, *args: Any, **kwargs: Any) -> Any:
         """run(*args), where that is the answer to a unary call: once its request has come."""
         if not ABLE or args[0] is not _grpc._unary_response_in_pool:
             return super().submit(run, *args, **kwargs)
@@ -70,18 +70,26 @@ class CallPool(ThreadPoolExecutor):
             try:
                 run(respond, event, state, behaviour, take, deserializer, serializer)
             finally:
-                call.done.set_result(None)
+                call.done()
 
         def queue(place: Place) -> None:
             if (request := call.take()) is None:
-                call.done.set_result(None)
+                call.done()
                 return
             visit = behaviour.visit(request, _grpc._Context(event, state, deserializer))
 
             def end(error: Exception | None) -> None:
                 if error is not None:
                     visit.fail(error)
-                answer(lambda _, __: visit.answer(), lambda: request)
+                if visit.failed:
+                    answer(lambda _, __: visit.answer(), lambda: request)
+                    return
+                try:  # what grpcio does with a response, without all that it does around
+                    data = _grpc._serialize_response(event, state, visit.answer(), serializer)
+                    if data is not None:
+                        _grpc._status(event, state, data)
+                finally:
+                    call.done()
 
             if visit.welcome:
                 place(visit, end)
@@ -99,21 +107,21 @@ class CallPool(ThreadPoolExecutor):
                 except Exception:  # else grpcio's one thread would end
                     log.exception("a call was not run")
                     event.call.cancel()
-                    call.done.set_result(None)
+                    call.done()
             elif getattr(behaviour, "inline", False):
                 answer(behaviour, call.take)
             else:
                 try:
                     super(CallPool, self).submit(answer, behaviour, call.take)
                 except RuntimeError:  # the server has stopped
-                    call.done.set_result(None)
+                    call.done()
             return finished
 
         with state.condition:
             event.call.start_server_batch((cygrpc.ReceiveMessageOperation(0),), arrived)
             state.due.add(_grpc._RECEIVE_MESSAGE_TOKEN)
         self._awaited.append(call)
-        return call.done
+        return call
 
     def _cancel_overdue(self) -> None:
         """Called with each new call, since without any nobody is held up. grpcio calls submit on one thread."""
@@ -146,16 +154,22 @@ def _run(visit: Visit, end: End, call: Call) -> None:
 
 
 class _Awaited:
-    """A call whose request is on its way."""
+    """A call whose request is on its way; to grpcio the future of its answer, of which it asks this much."""
 
-    __slots__ = ("arrived", "done", "event", "state", "until")
+    __slots__ = ("_when_done", "arrived", "event", "state", "until")
 
     def __init__(self, event: Any, state: Any, until: float) -> None:
         self.event = event
         self.state = state
         self.until = until
         self.arrived = False
-        self.done: Future[None] = Future()
+
+    def add_done_callback(self, when_done: Callable[[Any], None]) -> None:
+        self._when_done = when_done
+
+    def done(self) -> None:
+        """After add_done_callback: its request comes in through the thread that has called submit."""
+        self._when_done(self)
 
     def take(self) -> Any:
         """The request; None where there is none, after which grpcio leaves the call be."""

@@ -28,8 +28,10 @@ class Throttle:
     def address(self, peer: str, forwarded_for: str) -> str:
         """The network address of the client. peer: as gRPC names it, ipv4:192.0.2.1:5000. forwarded_for: the metadata
         x-forwarded-for, believed of trusted proxies: its last entry that is not one of them."""
+        if not self._proxies:
+            return _told(peer)
         address = _parsed(unquote(peer.partition(":")[2]))
-        hops = forwarded_for.split(",") if self._proxies else []
+        hops = forwarded_for.split(",")
         while hops and address and any(address in network for network in self._proxies):
             before = _parsed(hops.pop())
             if before is None:  # what a proxy did not say plainly says nothing, nor does what stands before it
@@ -67,6 +69,11 @@ def _take(buckets: Buckets, key: str, message: str, reason: str, tokens: int = 1
 
 
 @lru_cache(maxsize=10_000)  # a client calls often
+def _told(peer: str) -> str:
+    return str(_parsed(unquote(peer.partition(":")[2])) or "")
+
+
+@lru_cache(maxsize=10_000)
 def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """An address, with or without a port."""
     match = re.fullmatch(r"\s*(?:\[([^\]]+)\](?::\d+)?|([^:]+)(?::\d+)?|([^\[\]]+))\s*", text)

@@ -305,6 +305,7 @@ def test_only_admins_and_services_hide_for_another(app: Deployment, people: list
         (logic_pb2.GetConversationsResponse, repo_pb2.GetConversationsByUserResponse),
         (logic_pb2.GetMessageHistoryResponse, store_pb2.GetHistoryResponse),
         (logic_pb2.GetUnreadMessagesResponse, store_pb2.GetUnreadResponse),
+        (logic_pb2.GetUserProfileResponse, store_pb2.GetProfileResponse),
     ],
 )
 def test_an_answer_passed_on_as_it_is_is_the_same_on_the_wire(given: Any, passed_on: Any) -> None:
