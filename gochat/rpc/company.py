@@ -6,6 +6,7 @@ than the rest of it.
 
 import logging
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any
@@ -53,39 +54,40 @@ class Company:
         while True:
             with self._next:
                 lot = [self._queue.get()]
-                alone = self._under_way.acquire(timeout=PATIENCE)
+                first = self._under_way.acquire(timeout=PATIENCE)
                 while len(lot) < MOST and not self._queue.empty():
                     lot.append(self._queue.get())
                 self._free.acquire()
             try:
                 self._do(lot)
-            except Exception:
-                log.exception("calls were not answered")
             finally:
                 self._free.release()
-                if alone:
+                if first:
                     self._under_way.release()
 
     def _do(self, lot: list[tuple[Visit, End]]) -> None:
-        """As the first of these calls, for as long as one of them may take."""
+        in_time = [visit for visit, _ in lot if visit.call.remaining() > 0]
+        answers = dict(zip(in_time, self._answers(in_time), strict=True)) if in_time else {}
         for visit, end in lot:
-            if visit.call.remaining() <= 0:
-                end(deadline_exceeded())
-        lot = [(visit, end) for visit, end in lot if visit.call.remaining() > 0]
-        if not lot:
-            return
-        calls = [(visit.call, visit.request) for visit, _ in lot]
-        answers: list[Any]
+            try:
+                self._end(visit, end, answers[visit] if visit in answers else deadline_exceeded())
+            except Exception:
+                log.exception("a call was not answered")
+
+    def _answers(self, visits: list[Visit]) -> Sequence[Any]:
+        """Runs as the first of these calls, for as long as one of them may take."""
+        calls = [(visit.call, visit.request) for visit in visits]
         try:
             with entered(replace(calls[0][0], deadline=max(call.deadline for call, _ in calls))):
-                answers = list(self._together(calls))
+                return self._together(calls)
         except Exception as error:  # noqa: BLE001 - each of them is told
-            answers = [error] * len(lot)
-        for (visit, end), answer in zip(lot, answers, strict=True):
-            if answer is None:
-                self._alone(visit, end)
-            elif isinstance(answer, Exception):
-                end(answer)
-            else:
-                visit.response = answer
-                end(None)
+            return [error] * len(calls)
+
+    def _end(self, visit: Visit, end: End, answer: Any) -> None:
+        if answer is None:
+            self._alone(visit, end)
+        elif isinstance(answer, Exception):
+            end(answer)
+        else:
+            visit.response = answer
+            end(None)

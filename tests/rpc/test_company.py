@@ -4,8 +4,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -23,6 +23,15 @@ from tests.rpc.test_workers import connect, locked, sending
 LARGEST = {"content": "é" * 8192, "metadata": {f"k{number}": "x" * 120 for number in range(32)}}
 
 
+@dataclass(eq=False)
+class Visit:
+    """As much of one as a company asks for."""
+
+    request: str
+    call: Call
+    response: Any = None
+
+
 class Asked:
     """Visits that go into a company, and what becomes of each: its response, its error, or "alone"."""
 
@@ -34,7 +43,7 @@ class Asked:
         self.became[visit.request] = "alone"
 
     def ask(self, request: str, seconds: float = 30) -> None:
-        visit: Any = SimpleNamespace(request=request, call=Call(SERVICE, "r", time.monotonic() + seconds))
+        visit: Any = Visit(request, Call(SERVICE, "r", time.monotonic() + seconds))
 
         def end(error: Exception | None) -> None:
             self.became[request] = error or visit.response
@@ -96,6 +105,19 @@ def test_what_fails_is_told_to_all_and_the_next_go_on() -> None:
     assert isinstance(became["broken"], OSError)
     asked.ask("next")
     assert asked.done(4)["next"] == "sent"
+
+
+def test_an_answer_that_cannot_be_given_keeps_nobody_from_his() -> None:
+    asked, gate = Asked(lambda requests: [gate.wait(5) and "sent"] * len(requests)), threading.Event()
+    asked.ask("gate")
+
+    def broken(_: Exception | None) -> None:
+        raise OSError("gone")
+
+    asked.company.join(Visit("broken", Call(SERVICE, "r", time.monotonic() + 30)), broken)  # type: ignore[arg-type]
+    asked.ask("next")
+    gate.set()
+    assert asked.done(2)["next"] == "sent"
 
 
 def test_they_run_for_as_long_as_one_of_them_may_take() -> None:
