@@ -100,7 +100,8 @@ class Users:
 
         def work(tx: Tx) -> User:
             must_exist(tx, [request.user_id], "user_id")
-            record(tx, "user.change", request.user_id)
+            if any(changes.values()):
+                record(tx, "user.change", request.user_id)
             return changed(tx, request.user_id, changes)
 
         return store_pb2.UpdateProfileResponse(profile=profile(self._database.write(work)))

@@ -53,6 +53,7 @@ def test_accounts(app: Deployment) -> None:
     repo = as_service(app).repo
     alice = app.person()
     alice.UpdateUserProfile(nickname="Al")
+    alice.UpdateUserProfile()  # changes nothing, and is no entry
     repo.UpdateUser(user_id=alice.id, avatar="http://example.com/a.png")
     repo.UpdateUser(user_id=alice.id, status=2)
     repo.UpdateUser(user_id=alice.id, status=1)
