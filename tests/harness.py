@@ -62,6 +62,19 @@ def children(pid: int) -> list[int]:
     return found
 
 
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """The process and its children are there, take connections, and answer nothing."""
+    family = [pid, *children(pid)]
+    for one in family:
+        os.kill(one, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for one in family:
+            os.kill(one, signal.SIGCONT)
+
+
 class Process:
     """One `gochat` process that has said that it is ready. logs: of all there were."""
 

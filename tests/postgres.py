@@ -2,19 +2,18 @@
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 import psycopg2
 import pytest
 
-from tests.harness import children, fresh
+from tests.harness import fresh, frozen
 
 
 @contextmanager
@@ -94,17 +93,8 @@ class Postgres:
         """mode: fast, or immediate, which is like a crash."""
         self._run("pg_ctl", "-D", str(self.data), "-m", mode, "-w", "stop")
 
-    @contextmanager
-    def frozen(self) -> Iterator[None]:
-        """It is there, takes connections, and answers nothing."""
-        family = [self.pid, *children(self.pid)]
-        for pid in family:
-            os.kill(pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            for pid in family:
-                os.kill(pid, signal.SIGCONT)
+    def frozen(self) -> AbstractContextManager[None]:
+        return frozen(self.pid)
 
     def create_database(self) -> str:
         """Returns the URL of a new, empty database."""

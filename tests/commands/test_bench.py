@@ -16,7 +16,7 @@ import pytest
 from gochat.commands.bench.requests import RPCS
 from gochat.commands.bench.seed import PASSWORD, nickname, username
 from gochat.rpc.load import percentile
-from tests.harness import PROGRAM, Deployment
+from tests.harness import PROGRAM, Deployment, children
 from tests.postgres import Postgres
 
 TINY = ("--users", "60", "--conversations", "40", "--messages", "1003", "--members", "10")
@@ -232,7 +232,7 @@ def test_ctrl_c_ends_it_and_all_that_it_started(temporary: Path) -> None:
     )
     wanted = 3 + len(os.sched_getaffinity(0))  # two halves, the echo, the clients
     until = time.monotonic() + 30
-    while len(started := _children(running.pid)) < wanted and time.monotonic() < until:
+    while len(started := children(running.pid)) < wanted and time.monotonic() < until:
         time.sleep(0.1)
     assert len(started) >= wanted
     running.send_signal(signal.SIGINT)
@@ -245,18 +245,6 @@ def test_ctrl_c_ends_it_and_all_that_it_started(temporary: Path) -> None:
         time.sleep(0.05)
     assert left == []
     assert list(temporary.iterdir()) == []
-
-
-def _children(parent: int) -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:  # it has ended
-            continue
-        if int(fields[1]) == parent:
-            found.append(int(stat.parent.name))
-    return found
 
 
 @pytest.mark.parametrize(("percent", "expected"), [(0, 1), (50, 50), (95, 95), (99, 99), (100, 100)])

@@ -1,7 +1,5 @@
 """gochat copy, from server to server: what clients knew before holds afterwards. And what it refuses."""
 
-import os
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -18,7 +16,7 @@ from gochat.config import Config, Database
 from gochat.repo.engine import open_database
 from gochat.repo.postgres import PostgresDatabase
 from tests.commands.copying import TABLES, copied, opened, refused, rows_of
-from tests.harness import PASSWORD, Deployment, Person, as_service, every_message, fresh
+from tests.harness import PASSWORD, Deployment, Person, as_service, every_message, fresh, frozen
 from tests.harness import refused as refused_call
 from tests.postgres import Postgres
 from tests.test_readme import blocks
@@ -238,12 +236,10 @@ def test_several_servers_share_a_database_which_a_copy_has_alone(
 
     running = served(tmp_path / "one", url)
     ann, ben = running.people(2)
-    server = running.processes[0].pid
-    os.kill(server, signal.SIGSTOP)  # else it may be back first
-    postgres.stop("immediate")
-    postgres.start()
-    alone = PostgresDatabase(url, 1, 1, alone=True)
-    os.kill(server, signal.SIGCONT)
+    with frozen(running.processes[0].pid):  # else it may be back first
+        postgres.stop("immediate")
+        postgres.start()
+        alone = PostgresDatabase(url, 1, 1, alone=True)
     with pytest.raises(AssertionError, match="gochat: the database is in use by gochat copy"):
         served(tmp_path / "late", url)
     with refused_call("UNAVAILABLE"):

@@ -17,7 +17,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gochat.api.logic.v1 import logic_pb2
-from tests.harness import PASSWORD, PROGRAM, Deployment, Person, eventually
+from tests.harness import PASSWORD, PROGRAM, Deployment, Person, eventually, frozen
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -84,12 +84,9 @@ def test_a_half_without_the_other_is_not_serving_until_it_is_back(tmp_path: Path
     logic, repo = app.processes
     told = health_pb2_grpc.HealthStub(app.channel).Watch(health_pb2.HealthCheckRequest())
     assert next(told).status == SERVING
-    os.kill(repo.pid, signal.SIGSTOP)
-    try:
+    with frozen(repo.pid):
         assert next(told).status == NOT_SERVING
         assert app.run("health", "--address", logic.address, check=False).stdout == "NOT_SERVING\n"
-    finally:
-        os.kill(repo.pid, signal.SIGCONT)
     assert next(told).status == SERVING
     app.kill()
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 import socket
 import subprocess
 import time
@@ -20,7 +19,7 @@ from gochat.api.common.v1 import common_pb2
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.store.v1 import store_pb2
-from tests.harness import FREE_METRICS_PORT, PROGRAM, Deployment, Process, as_service, eventually, refused
+from tests.harness import FREE_METRICS_PORT, PROGRAM, Deployment, Process, as_service, eventually, frozen, refused
 
 BODY = ("x-gochat-error-mode", "body")
 KEY = {"client_msg_id": "1"}
@@ -96,15 +95,16 @@ def test_a_deadline_crosses_the_seam(tmp_path: Path) -> None:
     app = Deployment(tmp_path, split=True, env={"GOCHAT_SERVER_THREADS": "2"})
     try:
         person = app.person()
-        os.kill(app.processes[-1].pid, signal.SIGSTOP)  # the repo takes calls and answers none
-        read = partial(app.logic.GetConversations.future, logic_pb2.GetConversationsRequest(), metadata=person.metadata)
-        hanging = [read(timeout=1) for _ in range(4)]
-        assert {call.code() for call in hanging} == {grpc.StatusCode.DEADLINE_EXCEEDED}
-        request = logic_pb2.ValidateTokenRequest(token=person.access_token)
-        # The threads of logic do not wait for the repo any longer than the clients did.
-        assert app.logic.ValidateToken(request, metadata=person.metadata, timeout=15).valid
-        os.kill(app.processes[-1].pid, signal.SIGCONT)
+        send = partial(app.logic.SendMessage.future, logic_pb2.SendMessageRequest(to_user_id=person.id, content="x"))
+        read = partial(app.logic.GetConversations.future, logic_pb2.GetConversationsRequest())
+        with frozen(app.processes[-1].pid):  # the repo
+            hanging = [call(metadata=person.metadata, timeout=1) for call in (read, send) for _ in range(8)]
+            assert {call.code() for call in hanging} == {grpc.StatusCode.DEADLINE_EXCEEDED}
+            request = logic_pb2.ValidateTokenRequest(token=person.access_token)
+            # The threads of logic do not wait for the repo any longer than the clients did.
+            assert app.logic.ValidateToken(request, metadata=person.metadata, timeout=15).valid
         person.GetConversations()
+        person.send(app.create_user())
     finally:
         app.kill()
 
