@@ -25,6 +25,7 @@ def build() -> None:
                 "--collect-submodules=gochat",  # some are run by name
                 "--collect-data=gochat.monitoring",
                 "--copy-metadata=gochat",  # its version
+                "--copy-metadata=grpcio",
                 "--log-level=WARN",
             ]
         )

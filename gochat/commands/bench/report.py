@@ -16,8 +16,8 @@ from gochat.rpc.load import percentile
 
 NOTES = (
     "CPU: user and system time of GoChat's processes, without clients and PostgreSQL. of echo: relative to a bare",
-    "grpcio server of as many threads in the same seconds. limit: what the specification allows. JoinGroup takes turns",
-    "with LeaveGroup. A call of SendMessages sends 1,000.",
+    "grpcio server, as it comes, of as many threads in the same seconds. limit: what the specification allows.",
+    "JoinGroup takes turns with LeaveGroup. A call of SendMessages sends 1,000.",
 )
 SPENT = "* Some calls had no effect any more: too few --messages for so many of them."
 GROWTH_COLUMNS = ("from small to large", "call", "P50 small ms", "P50 large ms", "factor", "P99 large ms")

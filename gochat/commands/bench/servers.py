@@ -81,7 +81,7 @@ def gochat(settings: Config, target: str, folder: Path) -> Iterator[Deployment]:
 
 @contextmanager
 def echo(folder: Path) -> Iterator[Running]:
-    """A bare grpcio server with as many threads as GoChat's."""
+    """A bare grpcio server, as grpcio comes, with as many threads as GoChat's."""
     command = [sys.executable, "-m", "gochat.rpc.load", str(Server().threads)]
     with _started("echo", command, {}, folder) as running:
         yield running
@@ -107,7 +107,7 @@ def _serve(settings: Config, target: str, folder: Path, **env: str) -> Iterator[
 
 @contextmanager
 def _started(name: str, command: list[str], env: dict[str, str], folder: Path) -> Iterator[Running]:
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("GOCHAT_", "GRPC_"))}
     log = folder / f"{name}.log"
     with log.open("wb") as stderr:
         process = subprocess.Popen(  # noqa: S603 - it is ourselves
