@@ -30,8 +30,7 @@ class Robustness:
         self.ledger = Ledger()
         self.people = made.people(self.ledger, clients, 8)
         self._seed, self._rounds = seed, 0
-        tokens = {person.user_id: person.token for person in self.people}
-        self.checker = Checker(self.ledger, made.stubs(), made.service, tokens)
+        self.checker = Checker(self.ledger, made.stubs(), made.service, self.people)
 
     def round(self) -> list[str]:
         """What is wrong after it."""

@@ -3,7 +3,7 @@ told. What was in doubt is settled by what is found, and must stay so from then 
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -14,7 +14,7 @@ from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.session.v1 import session_pb2
 from tests.harness import bearer
-from tests.robustness.clients import Stubs
+from tests.robustness.clients import Person, Stubs
 from tests.robustness.ledger import NOTHING_HIDDEN, Act, Conversation, Ledger, Seat
 
 RECALLED = 4
@@ -24,10 +24,10 @@ Found = list[common_pb2.Message]  # all of a conversation, oldest first
 class Checker:
     """Runs when no client does. Its answers may be waited for: everything is well again."""
 
-    def __init__(self, ledger: Ledger, stubs: Stubs, service: str, tokens: dict[str, str]) -> None:
-        """service: a service token; tokens: of the clients, by user id."""
+    def __init__(self, ledger: Ledger, stubs: Stubs, service: str, people: Sequence[Person]) -> None:
+        """service: a service token. people: the clients, with the tokens that they have when it is checked."""
         self.ledger = ledger
-        self._tokens = {user: bearer(token) for user, token in tokens.items()}
+        self._people = people
         self._stubs = stubs
         self._service = bearer(service)
 
@@ -100,11 +100,14 @@ class Checker:
         request = logic_pb2.GetMessageHistoryRequest(conversation_id=conversation_id, limit=200)
         while True:
             request.before_message_id = found[-1].message_id if found else ""
-            token = self._tokens[user] if user else self._service
+            token = self._token(user) if user else self._service
             page = self._stubs.logic.GetMessageHistory(request, metadata=token)
             found += page.messages
             if not page.has_more:
                 return found[::-1]
+
+    def _token(self, user: str) -> Any:
+        return next(bearer(person.token) for person in self._people if person.user_id == user)
 
     def _seats_wrong(self, histories: dict[str, Found]) -> Iterator[str]:
         infos = {user: {info.conversation_id: info for info in self._conversations(user)} for user in self.ledger.users}

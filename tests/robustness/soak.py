@@ -19,6 +19,7 @@ from statistics import median
 from gochat.api.logic.v1 import logic_pb2
 from tests.harness import PASSWORD
 from tests.robustness.__main__ import Robustness, robustness
+from tests.robustness.clients import Person
 from tests.robustness.cluster import MODES
 
 MOST_GROWTH = 1.0  # MiB of resident memory per 100,000 calls
@@ -52,7 +53,11 @@ def sample(run: Robustness) -> Sample:
 
 
 def slope(samples: Sequence[Sample]) -> float:
-    """MiB per 100,000 calls, by least squares."""
+    """MiB per 100,000 calls, by least squares, of the peaks of each tenth: glibc gives some 20 MiB back at times, and
+    takes them again."""
+    tenth = max(1, len(samples) // 10)
+    parts = [samples[start : start + tenth] for start in range(0, len(samples), tenth)]
+    samples = [max(part, key=lambda each: each.resident) for part in parts]
     mean_x = sum(each.calls for each in samples) / len(samples)
     mean_y = sum(each.resident for each in samples) / len(samples)
     above = sum((each.calls - mean_x) * (each.resident - mean_y) for each in samples)
@@ -60,22 +65,22 @@ def slope(samples: Sequence[Sample]) -> float:
 
 
 def verdict(samples: Sequence[Sample]) -> list[str]:
-    """What speaks against the server; samples: after the warm-up."""
+    """What speaks against the server; samples: after the warm-up. Threads are told and not judged: the pool makes
+    another when all are busy, up to [server] threads."""
     third = max(1, len(samples) // 3)
     first, last = samples[:third], samples[-third:]
     wrong = [
         f"memory grows by {growth:.2f} MiB per 100,000 calls" for growth in [slope(samples)] if growth > MOST_GROWTH
     ]
-    for what in ("files", "threads"):
-        before, after = (median(getattr(each, what) for each in part) for part in (first, last))
-        if after > before:
-            wrong.append(f"{what} grow from {before} to {after}")
+    before, after = (median(each.files for each in part) for part in (first, last))
+    if after > before:
+        wrong.append(f"open files grow from {before} to {after}")
     return wrong
 
 
-def come_and_go(run: Robustness, dice: random.Random) -> None:
-    """Half of the people close their connections, and sign in on new ones."""
-    for person in dice.sample(run.people, len(run.people) // 2):
+def come_and_go(run: Robustness, who: Sequence[Person]) -> None:
+    """They close their connections, and sign in on new ones."""
+    for person in who:
         person.stubs.close()
         person.stubs = run.cluster.stubs()
         request = logic_pb2.AuthRequest(username=person.username, password=PASSWORD, device_id="phone")
@@ -87,7 +92,7 @@ def soaked(run: Robustness, minutes: float, seed: int) -> list[Sample]:
     while time.monotonic() < until:
         with run.load():
             time.sleep(PERIOD)
-        come_and_go(run, dice)
+        come_and_go(run, dice.sample(run.people, len(run.people) // 2))
         samples.append(sample(run))
         if len(samples) % max(1, round(60 / PERIOD)) == 0:
             print(f"{time.strftime('%X')} {samples[-1]}", flush=True)
@@ -107,6 +112,7 @@ def main() -> int:
     ):
         samples = soaked(run, given.minutes, given.seed)
         wrong = [f"{code} {act}" for _, act, code in run.ledger.failures]
+        come_and_go(run, run.people)  # or the tokens of some have expired
         wrong += run.check()
     warm = samples[int(len(samples) * WARM_UP) :]
     wrong += verdict(warm)
