@@ -243,7 +243,8 @@ def test_a_killed_worker_fails_its_running_calls_alone_and_is_replaced(own: Depl
         sender.join()
     assert [sender.statuses for sender in senders[1::2]] == [[]] * 4  # on the worker that lived
     assert {status for sender in senders for status in sender.statuses} == {grpc.StatusCode.UNAVAILABLE}
-    assert max(len(sender.statuses) for sender in senders) <= 2
+    # One for each end, and one more if the new connection met the same worker in its last moment.
+    assert max(len(sender.statuses) for sender in senders) <= 4
     acknowledged = {key: message_id for sender in senders for key, message_id in sender.acknowledged.items()}
     stored = every_message(as_service(own).logic.GetMessageHistory, group)
     by_key = {message.content: message.message_id for message in stored}
