@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, cast
 import peewee
 
 from gochat.context import Enqueue, current, due
-from gochat.errors import unavailable
+from gochat.errors import deadline_exceeded, unavailable
 
 log = logging.getLogger(__name__)
 
@@ -207,8 +207,11 @@ class Pool:
 
     @contextmanager
     def lent(self) -> Iterator[peewee.Database]:
-        """Waits for a free place until the deadline of the call in hand; raises UNAVAILABLE then."""
-        if (remaining := current().remaining()) <= 0 or not self._places.acquire(timeout=remaining):
+        """Waits for a free place until the deadline of the call in hand; raises UNAVAILABLE then, and DEADLINE_EXCEEDED
+        if that has passed already."""
+        if (remaining := current().remaining()) <= 0:
+            raise deadline_exceeded()
+        if not self._places.acquire(timeout=remaining):
             raise unavailable("the database is busy: every connection is in use")
         try:
             if self._closed.is_set():

@@ -60,7 +60,7 @@ def test_messages_are_not_read(database: Database) -> None:
                 number + 2,
                 1000,
                 0,
-                ids.now_ms() - number * DAY,
+                ids.now_ms() - number * (DAY + 1),
                 number // 2,
             )
             tx.sql("INSERT INTO conversations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", *row)
