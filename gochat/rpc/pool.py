@@ -163,13 +163,17 @@ class _Awaited:
         self.state = state
         self.until = until
         self.arrived = False
+        self._when_done: Callable[[Any], None] | None = None
 
     def add_done_callback(self, when_done: Callable[[Any], None]) -> None:
         self._when_done = when_done
 
     def done(self) -> None:
-        """After add_done_callback: its request comes in through the thread that has called submit."""
-        self._when_done(self)
+        """After add_done_callback: its request comes in through the thread that has called submit. Counts once, also
+        where an answer failed after it."""
+        when_done, self._when_done = self._when_done, None
+        if when_done:
+            when_done(self)
 
     def take(self) -> Any:
         """The request; None where there is none, after which grpcio leaves the call be."""
