@@ -17,8 +17,8 @@ from grpc_reflection.v1alpha import reflection
 from gochat.config import Config, Limits, parse_address
 from gochat.context import End, Enqueue
 from gochat.domain.access import Cost
+from gochat.rpc.batcher import Batcher
 from gochat.rpc.bind import Method
-from gochat.rpc.company import Company
 from gochat.rpc.guard import Guard, Place, Visit
 from gochat.rpc.health import Health
 from gochat.rpc.metrics import Metrics
@@ -110,12 +110,12 @@ class RpcServer:
     _server: grpc.Server
     _calls: CallPool
     _hashing: CallPool
-    _companies: tuple[Company, ...]
+    _batchers: tuple[Batcher, ...]
 
     def statistics(self) -> dict[str, int]:
         """By the names of gochat.monitoring.numbers."""
         return {
-            "calls_waiting": self._calls.waiting + sum(company.waiting for company in self._companies),
+            "calls_waiting": self._calls.waiting + sum(batcher.waiting for batcher in self._batchers),
             "calls_on_threads": self._calls.busy_threads,
             "call_threads": self._calls.most,
             "hashes_waiting": self._hashing.waiting,
@@ -154,7 +154,7 @@ def build(
     # the others be.
     calls = CallPool(config.server.threads, "call", busy)
     hashing = CallPool(HASHING_THREADS, "hash", busy)
-    companies: list[Company] = []
+    batchers: list[Batcher] = []
     for path, method in methods.items():
         _, service, name = path.split("/")
         behaviour = guard.wrap(method)
@@ -164,8 +164,8 @@ def build(
         elif enqueue and cost is Cost.WRITE:
             behaviour.place = _queued(enqueue)
         elif method.together:
-            companies.append(Company(method.together, alone=calls.on_thread))
-            behaviour.place = companies[-1].join
+            batchers.append(Batcher(method.together, alone=calls.on_thread))
+            behaviour.place = batchers[-1].join
         else:
             behaviour.experimental_thread_pool = hashing if cost is Cost.HASH else calls
         by_service[service][name] = grpc.unary_unary_rpc_method_handler(
@@ -192,7 +192,7 @@ def build(
             port = server.add_insecure_port(listen)
     except RuntimeError:
         raise ListenError(listen) from None
-    return RpcServer(f"{host}:{port}", health, server, calls, hashing, tuple(companies))
+    return RpcServer(f"{host}:{port}", health, server, calls, hashing, tuple(batchers))
 
 
 def _queued(enqueue: Enqueue) -> Place:

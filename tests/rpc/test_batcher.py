@@ -14,7 +14,7 @@ import pytest
 from gochat.api.logic.v1 import logic_pb2
 from gochat.context import SERVICE, Call, current
 from gochat.errors import ChatError, invalid
-from gochat.rpc.company import MOST, PATIENCE, THREADS, Company
+from gochat.rpc.batcher import MOST, PATIENCE, THREADS, Batcher
 from tests.conftest import Start
 from tests.harness import Deployment, eventually
 from tests.postgres import Postgres
@@ -25,7 +25,7 @@ LARGEST = {"content": "é" * 8192, "metadata": {f"k{number}": "x" * 120 for numb
 
 @dataclass(eq=False)
 class Visit:
-    """As much of one as a company asks for."""
+    """As much of one as a batcher asks for."""
 
     request: str
     call: Call
@@ -33,11 +33,11 @@ class Visit:
 
 
 class Asked:
-    """Visits that go into a company, and what becomes of each: its response, its error, or "alone"."""
+    """Visits that go into a batcher, and what becomes of each: its response, its error, or "alone"."""
 
     def __init__(self, together: Callable[[Sequence[Any]], Sequence[Any]]) -> None:
         self.became: dict[str, Any] = {}
-        self.company = Company(lambda calls: together([request for _, request in calls]), self._alone)
+        self.batcher = Batcher(lambda calls: together([request for _, request in calls]), self._alone)
 
     def _alone(self, visit: Any, _: Any) -> None:
         self.became[visit.request] = "alone"
@@ -48,7 +48,7 @@ class Asked:
         def end(error: Exception | None) -> None:
             self.became[request] = error or visit.response
 
-        self.company.join(visit, end)
+        self.batcher.join(visit, end)
 
     def done(self, number: int) -> dict[str, Any]:
         eventually(lambda: len(self.became) == number, seconds=10)
@@ -56,22 +56,22 @@ class Asked:
 
 
 def test_what_comes_in_meanwhile_goes_together() -> None:
-    gate, lots = threading.Event(), list[list[str]]()
+    gate, batches = threading.Event(), list[list[str]]()
 
     def together(requests: Sequence[str]) -> list[str]:
-        lots.append(list(requests))
+        batches.append(list(requests))
         if requests[0] == "first":
             gate.wait(PATIENCE / 2)
         return [request.upper() for request in requests]
 
     asked = Asked(together)
     asked.ask("first")
-    eventually(lambda: bool(lots))
+    eventually(lambda: bool(batches))
     for number in range(MOST + 3):
         asked.ask(f"n{number}")
     gate.set()
     assert asked.done(MOST + 4) == {"first": "FIRST"} | {f"n{number}": f"N{number}" for number in range(MOST + 3)}
-    assert [len(lot) for lot in lots] == [1, MOST, 3]
+    assert [len(batch) for batch in batches] == [1, MOST, 3]
 
 
 def test_each_has_its_own_outcome() -> None:
@@ -114,7 +114,7 @@ def test_an_answer_that_cannot_be_given_keeps_nobody_from_his() -> None:
     def broken(_: Exception | None) -> None:
         raise OSError("gone")
 
-    asked.company.join(Visit("broken", Call(SERVICE, "r", time.monotonic() + 30)), broken)  # type: ignore[arg-type]
+    asked.batcher.join(Visit("broken", Call(SERVICE, "r", time.monotonic() + 30)), broken)  # type: ignore[arg-type]
     asked.ask("next")
     gate.set()
     assert asked.done(2)["next"] == "sent"
@@ -132,7 +132,7 @@ def test_they_run_for_as_long_as_one_of_them_may_take() -> None:
 
     asked = Asked(together)
     asked.ask("gate")
-    eventually(lambda: not asked.company.waiting)
+    eventually(lambda: not asked.batcher.waiting)
     for seconds in (3, 20, 5):
         asked.ask(f"{seconds}", seconds)
     gate.set()

@@ -1,4 +1,4 @@
-"""Calls that are done together, as one: what comes in while one lot is under way makes up the next.
+"""Calls that are done together, as one: what comes in while one batch is under way makes up the next.
 
 A call to a database or a host elsewhere costs much the same for one message as for many, and a thread a call costs more
 than the rest of it.
@@ -17,13 +17,13 @@ from gochat.rpc.bind import Together
 from gochat.rpc.guard import Place, Visit
 
 THREADS = 4
-MOST = 50  # calls in a lot; of the largest messages no more go into the largest request of the seam
+MOST = 50  # calls in a batch; of the largest messages no more go into the largest request of the seam
 PATIENCE = 0.05  # seconds: what is under way for longer is not waited for, it may hang
 
 log = logging.getLogger(__name__)
 
 
-class Company:
+class Batcher:
     """One thread does what has come in, the next waits for it to be done; the others only matter where something hangs.
 
     alone: the place of calls that are not done together, and of all while every thread hangs.
@@ -37,7 +37,7 @@ class Company:
         self._under_way = threading.Lock()
         self._free = threading.Semaphore(THREADS)
         for _ in range(THREADS):
-            threading.Thread(target=self._work, name="company", daemon=True).start()
+            threading.Thread(target=self._work, name="batcher", daemon=True).start()
 
     @property
     def waiting(self) -> int:
@@ -53,22 +53,22 @@ class Company:
     def _work(self) -> None:
         while True:
             with self._next:
-                lot = [self._queue.get()]
+                batch = [self._queue.get()]
                 first = self._under_way.acquire(timeout=PATIENCE)
-                while len(lot) < MOST and not self._queue.empty():
-                    lot.append(self._queue.get())
+                while len(batch) < MOST and not self._queue.empty():
+                    batch.append(self._queue.get())
                 self._free.acquire()
             try:
-                self._do(lot)
+                self._do(batch)
             finally:
                 self._free.release()
                 if first:
                     self._under_way.release()
 
-    def _do(self, lot: list[tuple[Visit, End]]) -> None:
-        in_time = [visit for visit, _ in lot if visit.call.remaining() > 0]
+    def _do(self, batch: list[tuple[Visit, End]]) -> None:
+        in_time = [visit for visit, _ in batch if visit.call.remaining() > 0]
         answers = dict(zip(in_time, self._answers(in_time), strict=True)) if in_time else {}
-        for visit, end in lot:
+        for visit, end in batch:
             try:
                 self._end(visit, end, answers[visit] if visit in answers else deadline_exceeded())
             except Exception:
