@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from enum import Enum
 
 LONGEST_DEADLINE = 30.0  # seconds; the specification, "并发处理"
 
@@ -23,8 +24,20 @@ class Caller:
         return self.role in {"admin", "service"}
 
 
+class Lane(Enum):
+    """What a call may take of a database, so that no kind of work delays another.
+
+    INLINE: it runs where every other call waits, and gives up with TooLongError rather than hold them up. CONTROL: it
+    is the server's own work, such as asking which sessions have ended, and has connections that no user's call takes.
+    """
+
+    POOLED = "pooled"
+    INLINE = "inline"
+    CONTROL = "control"
+
+
 class TooLongError(Exception):
-    """The call in hand takes longer than one that is run at once may."""
+    """The call in hand takes longer than one that is run inline may."""
 
 
 NOBODY = Caller()
@@ -37,7 +50,6 @@ class Call:
 
     actor: who stands behind the call. Across the seam the caller is the service and the actor remains who it was: that
     is for the audit log, never for a verdict. peer: the network address of the actor; "" for this process itself.
-    at_once: it is run where every other call waits, and gives up with TooLongError rather than to hold them up.
     """
 
     caller: Caller
@@ -45,7 +57,7 @@ class Call:
     deadline: float
     actor: Caller = NOBODY
     peer: str = ""
-    at_once: bool = False
+    lane: Lane = Lane.POOLED
 
     def remaining(self) -> float:
         """Seconds left; 0 or less once the deadline has passed."""

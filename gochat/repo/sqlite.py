@@ -17,7 +17,7 @@ from typing import Any, cast
 import peewee
 
 from gochat.config import ConfigError
-from gochat.context import Call, End, Run, TooLongError, current, entered
+from gochat.context import Call, End, Lane, Run, TooLongError, current, entered
 from gochat.errors import ChatError, deadline_exceeded
 from gochat.repo.database import DatabaseInUseError, Pool, T, Tx, Work, driver_error, failures_named
 
@@ -75,8 +75,8 @@ class SqliteDatabase:
     def read(self, work: Work[T], *, one_statement: bool = False) -> T:
         if self._in_batch():
             return work(Tx(self._writer))
-        if current().at_once:
-            return self._read_at_once(work, one_statement)
+        if current().lane is Lane.INLINE:
+            return self._read_inline(work, one_statement)
         with failures_named(), self._readers.lent() as database:
             if one_statement:
                 return work(Tx(database))
@@ -86,7 +86,7 @@ class SqliteDatabase:
             finally:
                 database.execute_sql("ROLLBACK")
 
-    def _read_at_once(self, work: Work[T], one_statement: bool) -> T:
+    def _read_inline(self, work: Work[T], one_statement: bool) -> T:
         """Raises TooLongError."""
         if not one_statement:
             raise TooLongError

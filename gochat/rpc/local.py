@@ -51,7 +51,7 @@ class LocalChannel(UnaryChannel):
             outer = current()
             if outer.remaining() <= 0:
                 raise deadline_exceeded()
-            with entered(Call(SERVICE, outer.request_id, outer.deadline, outer.actor, outer.peer, outer.at_once)):
+            with entered(Call(SERVICE, outer.request_id, outer.deadline, outer.actor, outer.peer, outer.lane)):
                 return bound(request)
 
         return call

@@ -22,7 +22,7 @@ from typing import Any
 import grpc._server as _grpc
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
-from gochat.context import Call, End, TooLongError
+from gochat.context import Call, End, Lane, TooLongError
 from gochat.rpc.guard import Place, Visit
 
 PATIENCE = 10.0  # seconds in which a request must have come, after its headers
@@ -134,7 +134,7 @@ class CallPool(ThreadPoolExecutor):
         """A place that is where it is called; what takes too long is run anew, on a thread of this pool."""
         call = visit.call
         try:
-            _run(visit, end, Call(call.caller, call.request_id, call.deadline, call.actor, call.peer, at_once=True))
+            _run(visit, end, Call(call.caller, call.request_id, call.deadline, call.actor, call.peer, Lane.INLINE))
         except TooLongError:
             self.on_thread(visit, end)
 

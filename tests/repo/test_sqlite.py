@@ -9,7 +9,7 @@ from pathlib import Path
 import peewee
 import pytest
 
-from gochat.context import SERVICE, Call, TooLongError, current, entered
+from gochat.context import SERVICE, Call, Lane, TooLongError, current, entered
 from gochat.errors import ChatError, not_found
 from gochat.repo.database import Tx
 from gochat.repo.sqlite import DatabaseInUseError, SqliteDatabase
@@ -188,7 +188,7 @@ def test_a_read_at_once_gives_up_when_it_takes_long(database: SqliteDatabase) ->
     def count(most: int) -> int:
         return database.read(lambda tx: int(tx.rows(numbers, most)[0][0]), one_statement=True)
 
-    with entered(Call(SERVICE, "r", time.monotonic() + 30, at_once=True)):
+    with entered(Call(SERVICE, "r", time.monotonic() + 30, lane=Lane.INLINE)):
         for _ in range(100):
             assert count(100) == 100
         with pytest.raises(TooLongError):
@@ -204,5 +204,5 @@ def test_a_read_that_is_given_up_between_two_rows_says_so(database: SqliteDataba
         "SELECT 1 UNION ALL SELECT * FROM (WITH RECURSIVE t (n) AS"
         " (SELECT 1 UNION ALL SELECT n + 1 FROM t LIMIT 3000000) SELECT COUNT(*) FROM t)"
     )
-    with entered(Call(SERVICE, "r", time.monotonic() + 30, at_once=True)), pytest.raises(TooLongError):
+    with entered(Call(SERVICE, "r", time.monotonic() + 30, lane=Lane.INLINE)), pytest.raises(TooLongError):
         database.read(lambda tx: tx.rows(slow), one_statement=True)
