@@ -34,12 +34,12 @@ from gochat.monitoring.running import exported, monitored
 from gochat.repo.database import Database
 from gochat.repo.engine import DatabaseInUseError, MigrationError, open_database
 from gochat.rpc import server
-from gochat.rpc.bind import Method, bind, path_of, repeatable_paths
 from gochat.rpc.client import SEAM_FAILURES, NetworkChannel
-from gochat.rpc.guard import Guard
 from gochat.rpc.health import Health
 from gochat.rpc.local import LocalChannel
-from gochat.rpc.throttle import Throttle
+from gochat.serving.admission import Admission
+from gochat.serving.binding import Method, bind, path_of, repeatable_paths
+from gochat.serving.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ def serve(
             methods = methods | bind(LOGIC_SERVICES, logic.handlers(*stubs, tokens, config.auth))
         rpc_server = server.build(
             methods,
-            Guard(tokens, Throttle(config.limits), metrics, config.server.error_mode),
+            Admission(tokens, Throttle(config.limits), config.server.error_mode),
             metrics,
             config,
             reflect=config.server.reflection or _is_local(config),
@@ -127,6 +127,7 @@ def serve(
         resources.enter_context(watch.running())
         _settle()
         rpc_server.start()
+        log.info("served by %s", "the serving loop" if rpc_server.fast else "grpc.server")
         _tell(metrics_url)
         ready(f"gochat ready on {rpc_server.address} ({'logic, repo' if target == 'all' else target})")
         _follow(rpc_server.health, watch, stop)

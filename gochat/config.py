@@ -35,6 +35,7 @@ class Server:
     grace: float = _setting(10.0, least=0, most=600)
     reflection: bool = False
     error_mode: str = _setting("status", choices=("status", "body"))
+    fast: bool = True
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,11 @@ def limited(message: str, reason: str, retry_after: float) -> ChatError:
     return ChatError(common_pb2.ERROR_CODE_RATE_LIMIT, message, reason, retry_after=retry_after)
 
 
+def busy(message: str) -> ChatError:
+    """The server has too much to do already, or the client has not taken what it was sent."""
+    return limited(message, "BUSY", 1.0)
+
+
 def internal(reason: str = "INTERNAL") -> ChatError:
     """Says nothing of the cause: that stands in the log, under the request id."""
     return ChatError(common_pb2.ERROR_CODE_INTERNAL_ERROR, "internal error", reason)

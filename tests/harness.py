@@ -31,6 +31,9 @@ from gochat.api.store.v1 import store_pb2_grpc
 PROGRAM = os.environ.get("GOCHAT_TEST_BINARY", sys.executable)
 """Runs `-m gochat`: Python, or dist/gochat."""
 
+FAST = os.environ.get("GOCHAT_SERVER_FAST") != "0"
+"""Do the servers of this run have the serving loop? The whole suite passes without it too (tests say what does not)."""
+
 PASSWORD = "correct horse"
 CONTENT = "for your eyes only"
 UNLIMITED = {
@@ -86,7 +89,11 @@ class Process:
         """within: words before the command, that become it in the end, such as `ip netns exec NAME`."""
         self.log = log
         Process.logs.add(log)
-        clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
+        clean = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith("GOCHAT_") or key == "GOCHAT_SERVER_FAST"
+        }
         with log.open("ab") as stderr:
             self._popen = subprocess.Popen(
                 [*within, PROGRAM, "-m", "gochat", *arguments],

@@ -98,10 +98,10 @@ def each(rule: Rule) -> Rule:
 
 
 def paging(most: int) -> Rule:
-    limit = number(0, most)
+    page, limit = number(0, 2**31 - 1), number(0, most)
 
     def rule(name: str, value: PaginationRequest) -> None:
-        number(0, 2**31 - 1)(f"{name}.page", value.page)
+        page(f"{name}.page", value.page)
         limit(f"{name}.limit", value.limit)
 
     return rule

@@ -67,7 +67,7 @@ class Auth:
 
     def ValidateToken(self, request: logic_pb2.ValidateTokenRequest) -> logic_pb2.ValidateTokenResponse:
         try:
-            claims = self._tokens.verify(request.token, *CALLING)
+            claims = self._tokens.verify_with_new_keys(request.token, *CALLING)
         except BadTokenError:
             return logic_pb2.ValidateTokenResponse(valid=False)
         return logic_pb2.ValidateTokenResponse(
@@ -76,7 +76,7 @@ class Auth:
 
     def RefreshToken(self, request: session_pb2.RefreshTokenRequest) -> session_pb2.RefreshTokenResponse:
         try:
-            claims = self._tokens.verify(request.refresh_token, REFRESH)
+            claims = self._tokens.verify_with_new_keys(request.refresh_token, REFRESH)
         except BadTokenError as bad:
             raise unauthorized(str(bad), "BAD_REFRESH_TOKEN") from None
         next_id = ids.new_secret()

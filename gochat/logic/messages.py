@@ -21,7 +21,7 @@ class Messages:
         stored = self._repo.CreateMessage(to_store(current().caller, request))
         return logic_pb2.SendMessageResponse(message_id=stored.message_id, created_at=stored.message.created_at)
 
-    def together_SendMessage(
+    def batch_SendMessage(
         self, calls: Sequence[tuple[Call, logic_pb2.SendMessageRequest]]
     ) -> list[logic_pb2.SendMessageResponse | ChatError | None]:
         """What is sent in the usual way is stored at once; None for what is to be looked at by itself, as what breaks a

@@ -6,7 +6,7 @@ from multiprocessing import get_context
 from typing import Any
 
 from gochat.monitoring.numbers import MOMENTARY, NAMES
-from gochat.rpc.metrics import WIDTH, Metrics, Numbers, settle
+from gochat.serving.metrics import WIDTH, Metrics, Numbers, settle
 
 Memory = Any
 """What a process may be started with; multiprocessing keeps the type to itself."""

@@ -21,9 +21,9 @@ from gochat.config import Metrics, parse_address
 from gochat.errors import ChatError
 from gochat.monitoring.board import Board
 from gochat.monitoring.numbers import families, histogram
-from gochat.rpc.metrics import LATENCIES, WIDTH, Reading, read
 from gochat.rpc.server import ListenError
 from gochat.rpc.status import STATUS_BY_NUMBER
+from gochat.serving.metrics import LATENCIES, WIDTH, Reading, read
 
 log = logging.getLogger(__name__)
 

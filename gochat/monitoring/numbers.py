@@ -26,17 +26,47 @@ FAMILIES = (
     Family(
         "gochat_pool_waiting_calls",
         "Calls whose request has come and that wait for a thread",
-        *(GAUGE, ALWAYS, {"call": "calls_waiting", "hash": "hashes_waiting"}, "pool"),
+        *(
+            GAUGE,
+            ALWAYS,
+            {"call": "calls_waiting", "hash": "hashes_waiting", "search": "searches_waiting"},
+            "pool",
+        ),
     ),
     Family(
         "gochat_pool_busy_threads",
         "Threads that answer a call now",
-        *(GAUGE, ALWAYS, {"call": "calls_on_threads", "hash": "hashes_on_threads"}, "pool"),
+        *(
+            GAUGE,
+            ALWAYS,
+            {"call": "calls_on_threads", "hash": "hashes_on_threads", "search": "searches_on_threads"},
+            "pool",
+        ),
     ),
     Family(
         "gochat_pool_threads",
         "Threads that answer calls, at most",
-        *(GAUGE, ALWAYS, {"call": "call_threads", "hash": "hash_threads"}, "pool"),
+        *(
+            GAUGE,
+            ALWAYS,
+            {"call": "call_threads", "hash": "hash_threads", "search": "search_threads"},
+            "pool",
+        ),
+    ),
+    Family(
+        "gochat_server_fast",
+        "1 where the serving loop serves, 0 where grpcio's own server does",
+        *(GAUGE, ALWAYS, {"": "fast"}),
+    ),
+    Family(
+        "gochat_calls_dropped_total",
+        "Calls that were ended since their request did not arrive, or their answer was not taken",
+        *(COUNTER, ALWAYS, {"": "calls_dropped"}),
+    ),
+    Family(
+        "gochat_serving_threads_replaced_total",
+        "Times that another thread had to serve, since a read waited for the disk",
+        *(COUNTER, ALWAYS, {"": "serving_threads_replaced"}),
     ),
     Family(
         "gochat_database_connections_used",

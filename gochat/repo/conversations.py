@@ -194,11 +194,18 @@ def _conversation(tx: Tx, conversation_id: str, viewer_id: str) -> common_pb2.Co
 
 
 def _fill(infos: Any, table: Any) -> None:
-    """infos: the list of an answer. table: what _INFOS has read."""
+    """infos: the list of an answer. table: what _INFOS has read. Field by field: see messages.fill."""
     for row in sorted(Tx.table(table), key=_latest, reverse=True):
+        conversation_id, kind, name, avatar, updated_at, unread, *newest = row
         info = infos.add()
-        info.conversation_id, info.type, info.name, info.avatar, info.updated_at, unread, *newest = row
+        info.conversation_id = conversation_id
+        info.type = kind
+        if name:
+            info.name = name
+        if avatar:
+            info.avatar = avatar
+        info.updated_at = updated_at
         if unread:
             info.unread_count = min(unread, _INT32)
         if newest[0] is not None:
-            fill(info.last_message, row[0], newest)
+            fill(info.last_message, conversation_id, newest)

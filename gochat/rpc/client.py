@@ -11,10 +11,11 @@ import grpc
 from gochat.config import Tls
 from gochat.context import LONGEST_DEADLINE, current
 from gochat.errors import ChatError, deadline_exceeded, internal
-from gochat.rpc.guard import ACTOR, AUTHORIZATION, ERROR_MODE, REASONS, REQUEST_ID
+from gochat.headers import ACTOR, AUTHORIZATION, ERROR_MODE, REQUEST_ID
 from gochat.rpc.local import UnaryChannel
 from gochat.rpc.status import from_rpc_error
 from gochat.rpc.tls import open_channel
+from gochat.serving.admission import REASONS
 
 log = logging.getLogger(__name__)
 

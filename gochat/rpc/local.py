@@ -7,7 +7,7 @@ import grpc
 
 from gochat.context import SERVICE, Call, current, entered
 from gochat.errors import deadline_exceeded
-from gochat.rpc.bind import Method
+from gochat.serving.binding import Method
 
 
 class UnaryChannel(grpc.Channel):

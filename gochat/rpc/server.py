@@ -1,35 +1,37 @@
-"""The grpcio server: bound services, health and reflection on one port."""
+"""The gRPC server: bound services, health and reflection on one port, on the serving loop or on grpcio's own."""
 
-import os
+import logging
 import socket
 import threading
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import grpc
-from google.protobuf.message import Message
-from grpc_health.v1 import health_pb2_grpc
-from grpc_health.v1.health import SERVICE_NAME as HEALTH
-from grpc_reflection.v1alpha import reflection
 
 from gochat.config import Config, Limits, parse_address
-from gochat.context import End, Enqueue
+from gochat.context import Enqueue, Lane
 from gochat.domain.access import Cost
-from gochat.rpc.batcher import Batcher
-from gochat.rpc.bind import Method
-from gochat.rpc.guard import Guard, Place, Visit
+from gochat.rpc import TESTED_GRPCIO, reflection
+from gochat.rpc.calls import State
+from gochat.rpc.grpcio_internals import Server
+from gochat.rpc.health import SERVICE as HEALTH
 from gochat.rpc.health import Health
-from gochat.rpc.metrics import Metrics
-from gochat.rpc.pool import CallPool
+from gochat.rpc.loop import ServingLoop
+from gochat.rpc.plain import PlainServer
 from gochat.rpc.tls import server_credentials
+from gochat.serving.admission import Admission
+from gochat.serving.binding import Method
+from gochat.serving.endpoints import StreamEndpoint, Unary
+from gochat.serving.executors import Executors
+from gochat.serving.metrics import Metrics
+
+log = logging.getLogger(__name__)
 
 LARGEST_REQUEST = 1024 * 1024  # bytes
 SEAM_ROOM = 64 * 1024  # bytes that the logic half may add to a request: the senders of a thousand messages
 LARGEST_METADATA = 16 * 1024  # bytes
-HASHING_THREADS = (os.cpu_count() or 1) + 2
-MOST_WAITING = 2000  # calls at once, running or waiting for a thread; more are refused
+KILL_TIMEOUT = 2.0  # seconds for calls to end that were cancelled after the grace
 
 
 def _options(limits: Limits, largest_request: int, *, shared: bool) -> list[tuple[str, int]]:
@@ -103,39 +105,41 @@ class ListenError(Exception):
 
 @dataclass(frozen=True)
 class RpcServer:
-    """address: HOST:PORT with the port that is really listened on."""
+    """address: HOST:PORT with the port that is really listened on. fast: on the serving loop."""
 
     address: str
+    fast: bool
     health: Health
-    _server: grpc.Server
-    _calls: CallPool
-    _hashing: CallPool
-    _batchers: tuple[Batcher, ...]
+    _server: ServingLoop | PlainServer
+    _executors: Executors
+
+    @property
+    def turns(self) -> int:
+        """Grows while the server is able to serve."""
+        return self._server.turns
 
     def statistics(self) -> dict[str, int]:
         """By the names of gochat.monitoring.numbers."""
-        return {
-            "calls_waiting": self._calls.waiting + sum(batcher.waiting for batcher in self._batchers),
-            "calls_on_threads": self._calls.busy_threads,
-            "call_threads": self._calls.most,
-            "hashes_waiting": self._hashing.waiting,
-            "hashes_on_threads": self._hashing.busy_threads,
-            "hash_threads": self._hashing.most,
+        return self._executors.statistics() | {
+            "fast": self.fast,
+            "calls_dropped": self._server.dropped,
+            "serving_threads_replaced": self._server.taken_over,
         }
 
     def start(self) -> None:
-        self.health.change(True)
         self._server.start()
+        self.health.change(True)
 
-    def drain(self, grace: float) -> None:
-        """Health off, new calls refused, running ones given so many seconds; returns when all is over."""
+    def drain(self, grace: float) -> bool:
+        """Health off, new calls refused, running ones given so many seconds; returns when all is over, or False where
+        calls do not end even when they are cancelled."""
         self.health.end()
-        self._server.stop(grace).wait()
+        return self._server.drain(grace, KILL_TIMEOUT)
 
 
 def build(
     methods: Mapping[str, Method],
-    guard: Guard,
+    admission: Admission,
     metrics: Metrics,
     config: Config,
     *,
@@ -146,57 +150,33 @@ def build(
 ) -> RpcServer:
     """A server of these methods, bound to its port but not started. Raises ListenError, ConfigError.
 
-    enqueue: of a database that is a file of this process, where writes have one thread, and a page of rows is had
-    without waiting for anyone. Where there is none, calls that can be done together are.
+    enqueue, busy: see Executors and State.
     """
-    by_service: dict[str, dict[str, grpc.RpcMethodHandler[bytes, Message]]] = defaultdict(dict)
-    # Password hashes take long: calls that need one have a few threads of their own, so that a flood of them leaves
-    # the others be.
-    calls = CallPool(config.server.threads, "call", busy)
-    hashing = CallPool(HASHING_THREADS, "hash", busy)
-    batchers: list[Batcher] = []
+    executors = Executors(config.server.threads, enqueue)
+    endpoints: dict[str, Unary | StreamEndpoint] = {}
     for path, method in methods.items():
-        _, service, name = path.split("/")
-        behaviour = guard.wrap(method)
         cost = method.rule.cost
-        if cost is Cost.NOTHING or (enqueue and cost is Cost.PAGE):
-            behaviour.place = calls.at_once
-        elif enqueue and cost is Cost.WRITE:
-            behaviour.place = _queued(enqueue)
-        elif method.together:
-            batchers.append(Batcher(method.together, alone=calls.on_thread))
-            behaviour.place = batchers[-1].join
-        else:
-            behaviour.experimental_thread_pool = hashing if cost is Cost.HASH else calls
-        by_service[service][name] = grpc.unary_unary_rpc_method_handler(
-            behaviour, response_serializer=metrics.of(path).serializer(method.response_class.SerializeToString)
-        )
-    server = grpc.server(
-        calls,
-        options=_options(config.limits, largest_request, shared=config.server.workers > 1),
-        maximum_concurrent_rpcs=MOST_WAITING,
-    )
-    server.add_generic_rpc_handlers(
-        [grpc.method_handlers_generic_handler(service, handlers) for service, handlers in by_service.items()]
-    )
-    health = Health(tuple(by_service))
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+        inline = cost is Cost.NOTHING or (enqueue is not None and cost in (Cost.PAGE, Cost.WRITE))
+        pooled = not inline and method.batch is None
+        lane = Lane.INLINE if inline and cost is not Cost.WRITE else Lane.POOLED
+        endpoints[path] = Unary(method, metrics.of(path), executors.of(method), lane, pooled)
+    services = tuple(dict.fromkeys(path.split("/")[1] for path in methods))
+    health = Health(services)
+    endpoints |= health.endpoints()
     if reflect:
-        reflection.enable_server_reflection((*by_service, HEALTH, reflection.SERVICE_NAME), server)
+        endpoints |= reflection.endpoints((*services, HEALTH, reflection.SERVICE))
+    options = _options(config.limits, largest_request, shared=config.server.workers > 1)
+    fast = config.server.fast and grpc.__version__ in TESTED_GRPCIO
+    server: ServingLoop | PlainServer = (
+        ServingLoop(Server(options), endpoints, State(admission, executors, busy))
+        if fast
+        else PlainServer(options, config.server.threads, endpoints, admission)
+    )
+    health.on_change = server.wake
     listen = config.server.listen
     host, _ = parse_address("server.listen", listen)
     try:
-        if config.tls.cert:
-            port = server.add_secure_port(listen, server_credentials(config.tls))
-        else:
-            port = server.add_insecure_port(listen)
+        port = server.listen(listen, server_credentials(config.tls) if config.tls.cert else None)
     except RuntimeError:
         raise ListenError(listen) from None
-    return RpcServer(f"{host}:{port}", health, server, calls, hashing, tuple(batchers))
-
-
-def _queued(enqueue: Enqueue) -> Place:
-    def place(visit: Visit, end: End) -> None:
-        enqueue(visit.call, visit.run, end)
-
-    return place
+    return RpcServer(f"{host}:{port}", fast, health, server, executors)

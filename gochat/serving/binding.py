@@ -14,8 +14,8 @@ from gochat.domain import limits
 from gochat.domain.access import RULES, Rule
 
 Handler = Callable[[Any], Any]
-Together = Callable[[Sequence[tuple[Call, Any]]], Sequence[Any]]
-"""Does many calls of an RPC as one: (call, request) of each -> its response, its error, or None: do it by itself."""
+Batch = Callable[[Sequence[tuple[Call, Any]]], Sequence[Any]]
+"""Does many calls of an RPC as one: (call, request) of each -> its response, its error, or None: run it unbatched."""
 
 
 class BindError(Exception):
@@ -26,7 +26,7 @@ class BindError(Exception):
 class Method:
     """One RPC with its handler. Calling it checks the form of the request, then runs the handler.
 
-    together: of the handler's object, by the name together_X for the RPC X.
+    batch: of the handler's object, by the name batch_X for the RPC X.
     """
 
     path: str
@@ -34,7 +34,7 @@ class Method:
     request_class: type[Message]
     response_class: type[Message]
     handler: Handler
-    together: Together | None
+    batch: Batch | None
 
     def __call__(self, request: Any) -> Any:
         limits.check(request)
@@ -85,7 +85,5 @@ def _method(rpc: MethodDescriptor, handler: Handler) -> Method:
         limits.form_of(rpc.input_type)
     except KeyError as field:
         raise BindError(f"{path}: no rule for the form of {field}") from None
-    together = getattr(handler.__self__, f"together_{rpc.name}", None)  # type: ignore[attr-defined]
-    return Method(
-        path, RULES[path], GetMessageClass(rpc.input_type), GetMessageClass(rpc.output_type), handler, together
-    )
+    batch = getattr(handler.__self__, f"batch_{rpc.name}", None)  # type: ignore[attr-defined]
+    return Method(path, RULES[path], GetMessageClass(rpc.input_type), GetMessageClass(rpc.output_type), handler, batch)

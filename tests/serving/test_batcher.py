@@ -14,7 +14,7 @@ import pytest
 from gochat.api.logic.v1 import logic_pb2
 from gochat.context import SERVICE, Call, current
 from gochat.errors import ChatError, invalid
-from gochat.rpc.batcher import MOST, PATIENCE, THREADS, Batcher
+from gochat.serving.batcher import MAX_BATCH, MAX_WAIT, THREADS, Batcher
 from tests.conftest import Start
 from tests.harness import Deployment, eventually
 from tests.postgres import Postgres
@@ -24,31 +24,32 @@ LARGEST = {"content": "é" * 8192, "metadata": {f"k{number}": "x" * 120 for numb
 
 
 @dataclass(eq=False)
-class Visit:
-    """As much of one as a batcher asks for."""
+class Asked:
+    """As much of a ServerCall as a batcher asks for."""
 
     request: str
     call: Call
+    done: Callable[..., None]
     response: Any = None
 
 
-class Asked:
-    """Visits that go into a batcher, and what becomes of each: its response, its error, or "alone"."""
+class Batches:
+    """Calls that go into a batcher, and what becomes of each: its response, its error, or "unbatched"."""
 
-    def __init__(self, together: Callable[[Sequence[Any]], Sequence[Any]]) -> None:
+    def __init__(self, run: Callable[[Sequence[Any]], Sequence[Any]]) -> None:
         self.became: dict[str, Any] = {}
-        self.batcher = Batcher(lambda calls: together([request for _, request in calls]), self._alone)
+        self.batcher = Batcher(lambda calls: run([request for _, request in calls]), self._unbatched)
 
-    def _alone(self, visit: Any, _: Any) -> None:
-        self.became[visit.request] = "alone"
+    def _unbatched(self, call: Any) -> None:
+        self.became[call.request] = "unbatched"
 
-    def ask(self, request: str, seconds: float = 30) -> None:
-        visit: Any = Visit(request, Call(SERVICE, "r", time.monotonic() + seconds))
+    def ask(self, request: str, seconds: float = 30) -> Any:
+        def done(error: Exception | None = None) -> None:
+            self.became[request] = error or call.response
 
-        def end(error: Exception | None) -> None:
-            self.became[request] = error or visit.response
-
-        self.batcher.join(visit, end)
+        call: Any = Asked(request, Call(SERVICE, "r", time.monotonic() + seconds), done)
+        self.batcher.execute(call)
+        return call
 
     def done(self, number: int) -> dict[str, Any]:
         eventually(lambda: len(self.became) == number, seconds=10)
@@ -61,27 +62,29 @@ def test_what_comes_in_meanwhile_goes_together() -> None:
     def together(requests: Sequence[str]) -> list[str]:
         batches.append(list(requests))
         if requests[0] == "first":
-            gate.wait(PATIENCE / 2)
+            gate.wait(MAX_WAIT / 2)
         return [request.upper() for request in requests]
 
-    asked = Asked(together)
+    asked = Batches(together)
     asked.ask("first")
     eventually(lambda: bool(batches))
-    for number in range(MOST + 3):
+    for number in range(MAX_BATCH + 3):
         asked.ask(f"n{number}")
     gate.set()
-    assert asked.done(MOST + 4) == {"first": "FIRST"} | {f"n{number}": f"N{number}" for number in range(MOST + 3)}
-    assert [len(batch) for batch in batches] == [1, MOST, 3]
+    assert asked.done(MAX_BATCH + 4) == {"first": "FIRST"} | {
+        f"n{number}": f"N{number}" for number in range(MAX_BATCH + 3)
+    }
+    assert [len(batch) for batch in batches] == [1, MAX_BATCH, 3]
 
 
 def test_each_has_its_own_outcome() -> None:
     outcomes = {"ok": "sent", "bad": invalid("content", "must be"), "odd": None}
-    asked = Asked(lambda requests: [outcomes[request] for request in requests])
+    asked = Batches(lambda requests: [outcomes[request] for request in requests])
     for request in outcomes:
         asked.ask(request)
     asked.ask("late", seconds=-1)
     became = asked.done(4)
-    assert (became["ok"], became["bad"], became["odd"]) == ("sent", outcomes["bad"], "alone")
+    assert (became["ok"], became["bad"], became["odd"]) == ("sent", outcomes["bad"], "unbatched")
     assert isinstance(became["late"], ChatError)
     assert became["late"].reason == "DEADLINE_EXCEEDED"
 
@@ -96,7 +99,7 @@ def test_what_fails_is_told_to_all_and_the_next_go_on() -> None:
             raise OSError("broken")
         return ["sent"] * len(requests)
 
-    asked = Asked(together)
+    asked = Batches(together)
     asked.ask("gate")
     asked.ask("broken")
     asked.ask("with it")
@@ -107,14 +110,15 @@ def test_what_fails_is_told_to_all_and_the_next_go_on() -> None:
     assert asked.done(4)["next"] == "sent"
 
 
-def test_an_answer_that_cannot_be_given_keeps_nobody_from_his() -> None:
-    asked, gate = Asked(lambda requests: [gate.wait(5) and "sent"] * len(requests)), threading.Event()
+def test_an_answer_that_cannot_be_given_keeps_none_from_the_others() -> None:
+    asked, gate = Batches(lambda requests: [gate.wait(5) and "sent"] * len(requests)), threading.Event()
     asked.ask("gate")
 
-    def broken(_: Exception | None) -> None:
+    def broken(_: Exception | None = None) -> None:
         raise OSError("gone")
 
-    asked.batcher.join(Visit("broken", Call(SERVICE, "r", time.monotonic() + 30)), broken)  # type: ignore[arg-type]
+    call: Any = Asked("broken", Call(SERVICE, "r", time.monotonic() + 30), broken)
+    asked.batcher.execute(call)
     asked.ask("next")
     gate.set()
     assert asked.done(2)["next"] == "sent"
@@ -125,12 +129,12 @@ def test_they_run_for_as_long_as_one_of_them_may_take() -> None:
 
     def together(requests: Sequence[str]) -> list[str]:
         if requests == ["gate"]:
-            gate.wait(PATIENCE / 2)
+            gate.wait(MAX_WAIT / 2)
         else:
             until.append(current().remaining())
         return ["sent"] * len(requests)
 
-    asked = Asked(together)
+    asked = Batches(together)
     asked.ask("gate")
     eventually(lambda: not asked.batcher.waiting)
     for seconds in (3, 20, 5):
@@ -149,7 +153,7 @@ def test_what_hangs_holds_up_nobody_else() -> None:
             gate.wait(30)
         return ["sent"] * len(requests)
 
-    asked = Asked(together)
+    asked = Batches(together)
     for number in range(THREADS - 1):
         asked.ask(f"hang {number}")
         eventually(lambda number=number: len(hanging) == number + 1)
@@ -158,7 +162,7 @@ def test_what_hangs_holds_up_nobody_else() -> None:
     asked.ask("hang")
     eventually(lambda: len(hanging) == THREADS)
     asked.ask("last")
-    assert asked.done(2)["last"] == "alone"
+    assert asked.done(2)["last"] == "unbatched"
     gate.set()
     assert asked.done(2 + THREADS)["hang"] == "sent"
 
@@ -186,10 +190,10 @@ def test_a_conversation_that_is_locked_holds_up_its_own_senders_alone(postgres: 
 def test_many_of_the_largest_go_together(start: Start) -> None:
     app = start()
     ann, ben = app.people(2)
-    requests = [logic_pb2.SendMessageRequest(to_user_id=ben.id, **LARGEST) for _ in range(4 * MOST)]
+    requests = [logic_pb2.SendMessageRequest(to_user_id=ben.id, **LARGEST) for _ in range(4 * MAX_BATCH)]
     ann.send(ben.id)
     calls = [app.logic.SendMessage.future(request, metadata=ann.metadata, timeout=30) for request in requests]
-    assert sorted(int(call.result().message_id[-12:]) for call in calls) == list(range(2, 4 * MOST + 2))
+    assert sorted(int(call.result().message_id[-12:]) for call in calls) == list(range(2, 4 * MAX_BATCH + 2))
 
 
 def test_good_and_bad_at_once_get_what_each_would_alone(start: Start) -> None:

@@ -6,7 +6,7 @@ from gochat.config import Limits
 from gochat.context import NOBODY, SERVICE, Caller
 from gochat.domain.access import Rate
 from gochat.errors import ChatError, denied, unauthorized
-from gochat.rpc.throttle import Throttle
+from gochat.serving.throttle import Throttle
 
 ALICE = Caller("u1", "user", "d1")
 GUESS, OTHER = unauthorized("no", "BAD_CREDENTIALS"), denied("no", "OTHER")

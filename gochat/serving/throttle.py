@@ -29,7 +29,7 @@ class Throttle:
         """The network address of the client. peer: as gRPC names it, ipv4:192.0.2.1:5000. forwarded_for: the metadata
         x-forwarded-for, believed of trusted proxies: its last entry that is not one of them."""
         if not self._proxies:
-            return _told(peer)
+            return _address_of(peer)
         address = _parsed(unquote(peer.partition(":")[2]))
         hops = forwarded_for.split(",")
         while hops and address and any(address in network for network in self._proxies):
@@ -69,7 +69,7 @@ def _take(buckets: Buckets, key: str, message: str, reason: str, tokens: int = 1
 
 
 @lru_cache(maxsize=10_000)  # a client calls often
-def _told(peer: str) -> str:
+def _address_of(peer: str) -> str:
     return str(_parsed(unquote(peer.partition(":")[2])) or "")
 
 

@@ -1,0 +1,145 @@
+"""The same services on the public `grpc.server`: with a grpcio whose private names were not tested, or when asked for.
+
+What it cannot do is grpcio's own: a call holds a thread from its headers on, so requests that do not arrive hold
+threads; so does each Watch and each reflection stream, of which there are therefore STREAM_THREADS; and an answer that
+its client does not read costs memory until the connection ends. Calls cost two to three times the CPU.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+
+from gochat.context import Lane
+from gochat.domain.access import Cost
+from gochat.rpc.status import STATUS_BY_NUMBER
+from gochat.serving.admission import Admission
+from gochat.serving.call import Answer, ServerCall
+from gochat.serving.endpoints import MAX_WAITING, NO_MESSAGE, TOO_LARGE, Status, StreamEndpoint, Unary
+from gochat.serving.executors import CONTROL_THREADS, HASHING_THREADS, SEARCH_THREADS, here, start
+
+STREAM_THREADS = 16
+CHECK_THREADS = 2
+LOOK_INTERVAL = 0.1  # seconds between two looks of a stream for what there is to send
+
+
+class PlainServer:
+    """Behind the same face as ServingLoop."""
+
+    taken_over = dropped = 0
+
+    def __init__(
+        self, options: Any, threads: int, endpoints: Mapping[str, Unary | StreamEndpoint], admission: Admission
+    ) -> None:
+        self._started = time.monotonic()
+        recording = threading.Lock()
+        usual = ThreadPoolExecutor(threads, "call")
+        pools = {
+            Cost.HASH: ThreadPoolExecutor(HASHING_THREADS, "hash"),
+            Cost.SEARCH: ThreadPoolExecutor(SEARCH_THREADS, "search"),
+            Cost.CONTROL: ThreadPoolExecutor(CONTROL_THREADS, "control"),
+        }
+        streams, checks = ThreadPoolExecutor(STREAM_THREADS, "stream"), ThreadPoolExecutor(CHECK_THREADS, "check")
+        self._server = grpc.server(usual, options=options, maximum_concurrent_rpcs=MAX_WAITING)
+        for path, endpoint in endpoints.items():
+            _, service, name = path.split("/")
+            behaviour: Any
+            handler: grpc.RpcMethodHandler[bytes, bytes]
+            if isinstance(endpoint, Unary):
+                behaviour = _unary(endpoint, admission, recording)
+                behaviour.experimental_thread_pool = pools.get(endpoint.method.rule.cost, usual)
+                handler = grpc.unary_unary_rpc_method_handler(behaviour)
+            else:
+                behaviour = _stream(endpoint)
+                behaviour.experimental_thread_pool = streams if endpoint.max_per_connection else checks
+                handler = grpc.stream_stream_rpc_method_handler(behaviour)
+            self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {name: handler}),))
+
+    def listen(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
+        """The port. Raises RuntimeError."""
+        if credentials:
+            return self._server.add_secure_port(address, credentials)
+        return self._server.add_insecure_port(address)
+
+    @property
+    def turns(self) -> int:
+        """grpcio's loop cannot be asked whether it stands still."""
+        return int(time.monotonic() - self._started)
+
+    def start(self) -> None:
+        self._server.start()
+
+    def drain(self, grace: float, kill: float) -> bool:
+        return bool(self._server.stop(grace).wait(grace + kill))
+
+    def wake(self) -> None:
+        """Streams look by themselves."""
+
+
+def _unary(
+    unary: Unary, admission: Admission, recording: threading.Lock
+) -> Callable[[bytes, grpc.ServicerContext], bytes | None]:
+    cost = unary.method.rule.cost
+
+    def behaviour(data: bytes, context: grpc.ServicerContext) -> bytes | None:
+        answers: list[Answer] = []
+        remaining = context.time_remaining()
+        with recording:
+            call = ServerCall(
+                admission,
+                unary.method,
+                unary.counts,
+                data,
+                context.invocation_metadata(),
+                context.peer(),
+                math.inf if remaining is None else remaining,
+                lambda call: answers.append(call.answer()),
+            )
+        start(call, Lane.CONTROL if cost is Cost.CONTROL else Lane.POOLED, here, admission.tokens, _now)
+        ((message, status, text, trailing),) = answers
+        with recording:
+            call.record_outcome(context.is_active())
+        context.set_trailing_metadata(trailing)
+        if status:
+            context.abort(STATUS_BY_NUMBER[status], text)
+        return message
+
+    return behaviour
+
+
+def _now(work: Callable[[], None]) -> bool:
+    work()
+    return True
+
+
+def _stream(endpoint: StreamEndpoint) -> Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[bytes]]:
+    def behaviour(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        stream, first = endpoint.open(), True
+        while first or stream.asks:
+            data = next(requests, None)
+            if data is None:
+                return _end(context, NO_MESSAGE if first else Status(0))
+            if len(data) > endpoint.max_request:
+                return _end(context, TOO_LARGE)
+            first = False
+            stream.receive(data)
+            while stream.ended is None and not stream.asks and context.is_active():
+                while (message := stream.next()) is not None:
+                    yield message
+                time.sleep(LOOK_INTERVAL if stream.ended is None else 0)
+            while (message := stream.next()) is not None:
+                yield message
+            if stream.ended is not None:
+                return _end(context, stream.ended)
+        return None
+
+    return behaviour
+
+
+def _end(context: grpc.ServicerContext, status: Status) -> None:
+    if status.code:
+        context.abort(STATUS_BY_NUMBER[status.code], status.message)

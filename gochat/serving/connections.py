@@ -1,0 +1,94 @@
+"""What each connection has of the server: requests on their way, answers that it has not taken, streams.
+
+Limits hold per connection, so that no client uses up what others need; where everything together reaches a limit, the
+connection with the most loses, not the one that comes last.
+"""
+
+import threading
+import time
+from collections.abc import Iterable
+
+MAX_HALF_OPEN = 256  # requests of a connection that have begun and not arrived; more are refused
+MAX_HALF_OPEN_IN_ALL = 8000
+MAX_UNSENT = 4 * 1024 * 1024  # bytes of answers to a connection that takes none; then its further calls are refused
+MAX_UNSENT_READING = 16 * 1024 * 1024  # the same while it takes some
+MAX_UNSENT_IN_ALL = 64 * 1024 * 1024
+OVERHEAD = 8 * 1024  # bytes that an answer costs beside itself
+READING = 0.25  # seconds within which a connection has taken an answer that is reading
+SEND_TIMEOUT = 30.0  # seconds after which a connection that takes nothing is closed
+IDLE = 10.0  # seconds without a call after which a connection is forgotten
+
+
+class Connection:
+    """peer: as the transport names it. half_open, streams: how many. unsent: bytes. progress_at, used_at: on the clock
+    of time.monotonic(), when it last took an answer or was sent the first, and when it last called."""
+
+    __slots__ = ("half_open", "peer", "progress_at", "streams", "unsent", "used_at")
+
+    def __init__(self, peer: str) -> None:
+        self.peer = peer
+        self.half_open = self.streams = self.unsent = 0
+        self.progress_at = self.used_at = 0.0
+
+
+class Connections:
+    """Used by the serving thread, but for `sending`, which is called by every thread that answers; hence the lock,
+    which is held for a few additions and never while waiting. unsent: bytes. waiting: calls that have no answer yet."""
+
+    def __init__(self) -> None:
+        self._of: dict[bytes, Connection] = {}
+        self._lock = threading.Lock()
+        self.unsent = 0
+        self.waiting = 0
+
+    def of(self, peer: bytes, now: float) -> Connection:
+        connection = self._of.get(peer)
+        if connection is None:
+            connection = self._of[peer] = Connection(peer.decode(errors="replace"))
+        connection.used_at = now
+        return connection
+
+    def refuses(self, connection: Connection, now: float) -> bool:
+        """Has it so much that it has not taken that it is not to be given more?"""
+        return connection.unsent > MAX_UNSENT and (
+            connection.unsent > MAX_UNSENT_READING or now - connection.progress_at > READING
+        )
+
+    def begun(self) -> None:
+        """A call has, which will be answered."""
+        with self._lock:
+            self.waiting += 1
+
+    def sending(self, connection: Connection, size: int, *, ran: bool = False) -> None:
+        """size: bytes of an answer. ran: it is that to a call that has begun."""
+        with self._lock:
+            self.waiting -= ran
+            if not connection.unsent:
+                connection.progress_at = time.monotonic()
+            connection.unsent += size + OVERHEAD
+            self.unsent += size + OVERHEAD
+
+    def sent(self, connection: Connection, size: int) -> None:
+        """Or not to be sent any more."""
+        with self._lock:
+            connection.progress_at = time.monotonic()
+            connection.unsent -= size + OVERHEAD
+            self.unsent -= size + OVERHEAD
+
+    def stuck(self, now: float) -> list[Connection]:
+        """Those that have taken nothing for SEND_TIMEOUT, and the largest where all together have too much."""
+        found = [each for each in self._of.values() if each.unsent and now - each.progress_at > SEND_TIMEOUT]
+        if self.unsent > MAX_UNSENT_IN_ALL and not found:
+            found = [max(self._of.values(), key=lambda each: each.unsent)]
+        return found
+
+    def forget(self, now: float) -> None:
+        """The connections that have nothing here and have not called lately."""
+        for peer, each in list(self._of.items()):
+            if not (each.half_open or each.streams or each.unsent) and now - each.used_at > IDLE:
+                del self._of[peer]
+
+
+def largest(holders: Iterable[Connection], key: str) -> Connection:
+    """key: half_open, streams or unsent."""
+    return max(holders, key=lambda each: int(getattr(each, key)))

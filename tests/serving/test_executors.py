@@ -1,0 +1,164 @@
+"""Where calls run, and when they get a thread."""
+
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from gochat.context import Call, Caller, Lane, TooLongError
+from gochat.domain.access import RULES, Cost
+from gochat.errors import ChatError
+from gochat.serving.executors import Inline, Pool
+from tests.harness import Deployment, Person, eventually
+
+
+class Asked:
+    """As much of a ServerCall as an executor asks for."""
+
+    def __init__(self, run: Callable[[Call], None], user: str = "", seconds: float = 30) -> None:
+        self.call = Call(Caller(user), "r", time.monotonic() + seconds)
+        self.cancelled = False
+        self.run = run
+        self.ended: list[Exception | None] = []
+
+    def done(self, error: Exception | None = None) -> None:
+        self.ended.append(error)
+
+
+def nothing(_: Call) -> None:
+    pass
+
+
+def executed(pool: Pool | Inline, *calls: Any) -> None:
+    for call in calls:
+        pool.execute(call)
+
+
+def test_what_hashes_a_password_writes_or_searches_does_not_run_inline() -> None:
+    inline = {path.rpartition("/")[2] for path, rule in RULES.items() if rule.cost in (Cost.NOTHING, Cost.PAGE)}
+    assert {name for name in inline if not name.startswith(("Get", "List"))} == {"ValidateToken"}
+    hashing = {path.rpartition("/")[2] for path, rule in RULES.items() if rule.cost is Cost.HASH}
+    assert {"Authenticate", "Register", "CreateUser", "ChangePassword", "SignIn", "SetPassword"} == hashing
+    searching = {path.rpartition("/")[2] for path, rule in RULES.items() if rule.cost is Cost.SEARCH}
+    assert searching == {"SearchUsers", "FindUsers"}
+
+
+def test_a_pool_counts_what_runs_and_what_waits() -> None:
+    gate, pool = threading.Event(), Pool("test", 2)
+    calls = [Asked(lambda _: assert_true(gate.wait(10))) for _ in range(5)]
+    executed(pool, *calls)
+    eventually(lambda: (pool.busy, pool.waiting) == (2, 3))
+    gate.set()
+    eventually(lambda: all(call.ended == [None] for call in calls))
+    eventually(lambda: (pool.busy, pool.waiting) == (0, 0))
+
+
+def assert_true(value: bool) -> None:
+    assert value
+
+
+def test_a_pool_that_is_full_refuses_and_goes_on() -> None:
+    gate, pool = threading.Event(), Pool("test", 1, queued=2)
+    running = Asked(lambda _: assert_true(gate.wait(10)))
+    executed(pool, running)
+    eventually(lambda: pool.busy == 1)
+    waiting, refused = [Asked(nothing), Asked(nothing)], Asked(nothing)
+    executed(pool, *waiting, refused)
+    (error,) = refused.ended
+    assert isinstance(error, ChatError)
+    assert error.reason == "BUSY"
+    gate.set()
+    eventually(lambda: [call.ended for call in (running, *waiting)] == [[None]] * 3)
+
+
+def test_one_user_has_a_share_of_a_pool() -> None:
+    gate, pool = threading.Event(), Pool("test", 1, max_per_caller=2)
+    mine = [Asked(lambda _: assert_true(gate.wait(10)), "me") for _ in range(3)]
+    another, service = Asked(nothing, "another"), Asked(nothing)
+    executed(pool, *mine, another, service)
+    assert isinstance(mine[2].ended[0], ChatError)
+    gate.set()
+    eventually(lambda: [call.ended for call in (*mine[:2], another, service)] == [[None]] * 4)
+    again = Asked(nothing, "me")
+    executed(pool, again)
+    eventually(lambda: again.ended == [None])
+
+
+def test_who_has_left_or_is_too_late_is_not_run() -> None:
+    ran: list[str] = []
+    left, late = Asked(lambda _: ran.append("left")), Asked(lambda _: ran.append("late"), seconds=-1)
+    left.cancelled = True
+    executed(Pool("test", 1), left, late)
+    eventually(lambda: bool(left.ended and late.ended))
+    assert not ran
+
+
+def test_a_thread_keeps_no_call_that_is_done() -> None:
+    pool, call = Pool("test", 1), Asked(nothing)
+    gone = weakref.ref(call)
+    executed(pool, call)
+    eventually(lambda: pool.busy == 0)
+    del call
+    eventually(lambda: gone() is None)
+
+
+def test_what_is_slow_inline_lets_another_thread_serve() -> None:
+    entered, gate = threading.Event(), threading.Event()
+    pooled: list[Any] = []
+    inline = Inline(pooled.append)
+
+    def slow(_: Call) -> None:
+        entered.set()
+        gate.wait(10)
+
+    call = Asked(slow)
+    thread = threading.Thread(target=executed, args=(inline, call))
+    thread.start()
+    assert entered.wait(10)
+    assert not inline.take_over(60, 60), "it is not slow yet"
+    eventually(lambda: inline.take_over(0.01, 60))
+    assert not inline.take_over(0, 60), "once"
+    ident = thread.ident
+    gate.set()
+    thread.join()
+    assert call.ended == [None], "it is answered all the same"
+    assert inline.replaced == {ident}
+    inline.execute_read(read := Asked(nothing))  # type: ignore[arg-type]
+    assert pooled == [read], "reads get a thread for a while"
+    executed(inline, quick := Asked(nothing))
+    assert quick.ended == [None]
+
+
+def test_what_gives_up_inline_is_run_by_the_pool() -> None:
+    def too_long(_: Call) -> None:
+        raise TooLongError
+
+    pooled: list[Any] = []
+    executed(Inline(pooled.append), call := Asked(too_long))
+    assert (pooled, call.ended) == ([call], [])
+
+
+def test_a_pool_runs_calls_in_its_lane() -> None:
+    lanes: list[Lane] = []
+    executed(Pool("test", 1, Lane.CONTROL), call := Asked(lambda call: lanes.append(call.lane)))
+    eventually(lambda: call.ended)
+    assert lanes == [Lane.CONTROL]
+
+
+def test_what_takes_long_after_all_is_answered_from_a_thread(tmp_path: Path) -> None:
+    own = Deployment(tmp_path)
+    person = own.person()
+    own.stop()
+    rows = [(f"g{number}", person.id, number) for number in range(4000)]
+    with closing(sqlite3.connect(own.data / "gochat.db")) as database, database:
+        database.executemany("INSERT INTO conversations VALUES (?1, 'group', '', '', '', ?2, 9, 1, 0, ?3, ?3, 0)", rows)
+        database.executemany("INSERT INTO members VALUES (?1, ?2, 'owner', 0, -1, ?3, 9, ?3)", rows)
+    own.start()
+    answer = Person(own, person.id, person.username, person.access_token, "").GetConversations()
+    assert answer.pagination.total == 4000
+    assert [info.updated_at for info in answer.conversations] == list(range(3999, 3979, -1))
+    own.stop()
