@@ -4,10 +4,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import jwt
 
+from gochat.config import ConfigError
 from gochat.context import SERVICE, Caller
 from gochat.domain import ids
 from gochat.domain.revocation import Revocations
@@ -120,7 +122,8 @@ class Tokens:
             header = jwt.get_unverified_header(token)
             key_id = header.get("kid", self._newest.id)
             if key_id not in self._secrets:
-                self.renew()  # the other half of the server may have seen a new key first
+                with suppress(ConfigError):  # which the background thread reports
+                    self.renew()  # the other half of the server may have seen a new key first
             claims = jwt.decode(
                 token,
                 self._secrets[key_id],
