@@ -246,7 +246,7 @@ class _Writer:
         more = _dropped - self._said
         if more and monotonic() >= self._say_at:
             self._say_at = monotonic() + DROPPED_INTERVAL
-            message = f"{more} lines of the log were dropped: stderr did not take them"
+            message = f"log lines dropped: {more}"
             line = self._line(wall_clock(), "WARNING", __name__, message, "-", {"dropped": more})
             if self._send(self._encoded(line)):
                 self._said += more

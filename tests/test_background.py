@@ -135,7 +135,7 @@ def write(content: bytes, file: Path) -> None:
     "spoil",
     [
         partial(write, b"\xff\xfe" + b"k" * 40),
-        partial(write, "k".encode() * 64 + " ²\n".encode()),
+        partial(write, b"k" * 64 + " ²\n".encode()),
         partial(write, b"k" * 64 + b" " + b"9" * 5000),
         lambda file: file.chmod(0o644),
         lambda file: file.rename(file.with_name("gone")),
