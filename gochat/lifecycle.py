@@ -33,8 +33,8 @@ HEALTH_INTERVAL = 0.25  # seconds between two looks at that
 def stop_signals(grace: float, *, alone: bool) -> threading.Event:
     """Set by the first SIGTERM or SIGINT; grace seconds and CLOSING_TIMEOUT later the process is ended by force.
 
-    alone: the second signal ends the process at once, with 128 and its number; of several workers the parent sees to
-    that. A thread reads what the interpreter's C code writes when a signal comes: a handler in Python would have to
+    alone: the second signal ends the process immediately, with 128 and its number; of several workers the parent sees
+    to that. A thread reads what the interpreter's C code writes when a signal comes: a handler in Python would have to
     wait for the main thread, which may be in a database driver.
     """
     stop = threading.Event()

@@ -208,7 +208,7 @@ class _Writer:
                 self._write_queued()
                 if self._works:
                     self._say_dropped()
-            except Exception:  # noqa: BLE001 - nobody could be told
+            except Exception:  # noqa: BLE001 - there is nowhere to report it
                 time.sleep(WRITE_INTERVAL)
 
     def _write_queued(self) -> None:

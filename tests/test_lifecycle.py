@@ -77,22 +77,6 @@ def test_a_server_that_cannot_finish_is_ended(tmp_path: Path) -> None:
     assert app.stop() == [0]
 
 
-def test_a_signal_during_the_start_ends_it(postgres: Postgres, tmp_path: Path) -> None:
-    """As long as the database is being migrated by another, say."""
-    url = postgres.create_database()
-    first = Deployment(tmp_path / "first", url=url)
-    first.stop()
-    env = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
-    env |= {"GOCHAT_SERVER_GRACE": str(GRACE), "GOCHAT_DATABASE_URL": url, "GOCHAT_METRICS_LISTEN": ""}
-    command = [sys.executable, "-m", "gochat", "serve", "--data", str(tmp_path / "data"), "--listen", "127.0.0.1:0"]
-    with postgres.frozen(), subprocess.Popen(command, env=env, stderr=subprocess.PIPE) as process:
-        time.sleep(2)  # it has asked, and gets no answer
-        process.terminate()
-        began = time.monotonic()
-        process.wait(timeout=30)
-        assert time.monotonic() - began < GRACE + CLOSING
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_worker_that_cannot_finish_is_ended(postgres: Postgres, tmp_path: Path, number: signal.Signals) -> None:
     env = {"GOCHAT_SERVER_GRACE": str(GRACE), "GOCHAT_SERVER_WORKERS": "2"}
