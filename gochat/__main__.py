@@ -10,8 +10,9 @@ def main() -> int:
         from gochat import onefile
 
         onefile.settle()
-    # Read when grpc is imported, hence before: its own log would have a line for each stranger's failed handshake.
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    # Read when grpc is imported, hence before. Its core writes to stderr on the threads that serve: they would wait for
+    # whoever is to read it, and strangers can have it write as much as they like.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # Else what comes in passes through threads of grpc's own before it gets to the one that serves, which is a fifth of
     # the CPU of a short call. Only where it was measured: a grpc that does not know this name says so at each start.
     if version("grpcio").startswith("1.85."):

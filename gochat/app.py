@@ -2,16 +2,12 @@
 
 import gc
 import logging
-import os
 import re
-import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
-from queue import Empty, SimpleQueue
+from contextlib import ExitStack, closing, contextmanager
 
-from gochat import logic, repo
+from gochat import lifecycle, logic, logs, repo
 from gochat.api.account.v1 import account_pb2
 from gochat.api.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.api.audit.v1 import audit_pb2
@@ -23,9 +19,8 @@ from gochat.api.session.v1 import session_pb2
 from gochat.api.store.v1 import store_pb2
 from gochat.api.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.config import Config, ConfigError, is_loopback, parse_address
-from gochat.context import SERVICE, Call, entered
 from gochat.domain import policy
-from gochat.domain.revocation import POLL, Revocations
+from gochat.domain.revocation import Revocations
 from gochat.domain.tokens import Tokens
 from gochat.errors import ChatError
 from gochat.keys import KeyFile
@@ -35,7 +30,6 @@ from gochat.repo.database import Database
 from gochat.repo.engine import DatabaseInUseError, MigrationError, open_database
 from gochat.rpc import server
 from gochat.rpc.client import SEAM_FAILURES, NetworkChannel
-from gochat.rpc.health import Health
 from gochat.rpc.local import LocalChannel
 from gochat.serving.admission import Admission
 from gochat.serving.binding import Method, bind, path_of, repeatable_paths
@@ -62,10 +56,6 @@ REPO_SERVICES = tuple(
 )
 READ = {"/gochat.api.logic.v1.LogicService/GetMessageHistory": "messages"}
 """What gives clients messages to read, and the field of the response that they are in."""
-LONGEST_LOOK = 2.0  # seconds
-LOST = 3.5  # seconds without an answer of the database after which health says NOT_SERVING
-TICK = 0.25  # seconds between two looks at that
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
 TARGETS = ("all", "logic", "repo")
 STARTUP_ERRORS = (ConfigError, MigrationError, DatabaseInUseError, server.ListenError, ChatError)
 """What stops a start with a reason that a person can act on."""
@@ -74,12 +64,13 @@ STARTUP_ERRORS = (ConfigError, MigrationError, DatabaseInUseError, server.Listen
 def serve(
     config: Config,
     target: str | None,
-    ready: Callable[[str], None],
+    ready: Callable[[str, Callable[[], bool]], None],
     *,
     insecure: bool = False,
     memory: Memory | None = None,
 ) -> None:
-    """Serves until SIGTERM or SIGINT, then drains. ready(line) is called once, when it can serve.
+    """Serves until SIGTERM or SIGINT, then drains. ready(line, alive) is called once, when it can serve;
+    alive() says whether it served, or was able to, since it was last asked.
 
     target: all, logic or repo; None: logic if [repo] address is set, else all. insecure: other hosts may be talked to
     without encryption. memory: of a board of shared_boards(), whose numbers another process serves. Raises
@@ -89,7 +80,7 @@ def serve(
     if not insecure:
         _must_be_private(config)
     _must_share(config, target)
-    stop = _told_to_stop(alone=config.server.workers == 1)
+    stop = lifecycle.stop_signals(config.server.grace, alone=config.server.workers == 1)
     revocations = Revocations(config.auth.access_ttl)
     key_file = KeyFile(config)
     tokens = Tokens(key_file.keys, revocations, key_file.changed)
@@ -122,15 +113,18 @@ def serve(
         metrics_url = resources.enter_context(
             monitored(config, target, board, rpc_server, database, shared=memory is not None)
         )
-        watch = _Watch(accounts, revocations, tokens)
-        watch.look()
-        resources.enter_context(watch.running())
+        watch = lifecycle.Watch(accounts, revocations)
+        watch.ask()
+        resources.enter_context(lifecycle.following(watch, tokens))
         _settle()
         rpc_server.start()
         log.info("served by %s", "the serving loop" if rpc_server.fast else "grpc.server")
         _tell(metrics_url)
-        ready(f"gochat ready on {rpc_server.address} ({'logic, repo' if target == 'all' else target})")
-        _follow(rpc_server.health, watch, stop)
+        ready(
+            f"gochat ready on {rpc_server.address} ({'logic, repo' if target == 'all' else target})", rpc_server.alive
+        )
+        with lifecycle.reporting(rpc_server.health, watch):
+            stop.wait()
         log.info("draining: %g s for running calls", config.server.grace)
         rpc_server.drain(config.server.grace)
     log.info("stopped")
@@ -167,80 +161,10 @@ def shared_boards(
 
 
 def _tell(metrics_url: str) -> None:
+    """Before the line on stdout: who has read that finds the URL on stderr."""
     if metrics_url:
         log.info("metrics on %s", metrics_url)
-
-
-def _told_to_stop(*, alone: bool) -> "SimpleQueue[int]":
-    """Gets the number of the first SIGTERM or SIGINT. alone: the second ends the process at once; of several workers
-    the parent sees to that."""
-    stop: SimpleQueue[int] = SimpleQueue()  # unlike an Event it may be told by a handler while it is waited for
-
-    def first(number: int, _: object) -> None:
-        if alone:
-            for each in SIGNALS:
-                signal.signal(each, lambda number, _: os._exit(128 + number))
-        stop.put(number)
-
-    for each in SIGNALS:
-        signal.signal(each, first)
-    return stop
-
-
-def _follow(health: Health, watch: "_Watch", stop: "SimpleQueue[int]") -> None:
-    """Lets health say whether the database answers, until told to stop."""
-    while True:
-        with suppress(Empty):
-            stop.get(timeout=TICK)
-            return
-        serving = time.monotonic() - watch.heard_at < LOST
-        if serving != health.serving:
-            log.warning("serving again" if serving else "not serving: the database does not answer")
-            health.change(serving)
-
-
-class _Watch:
-    """Looks every second at what the world may have changed: sessions that ended, the key file. heard_at: on the clock
-    of time.monotonic(), when the database was last known to answer."""
-
-    def __init__(self, accounts: AccountServiceStub, revocations: Revocations, tokens: Tokens) -> None:
-        self._accounts = accounts
-        self._revocations = revocations
-        self._tokens = tokens
-        self._stopped = threading.Event()
-        self.heard_at = 0.0
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        thread = threading.Thread(target=self._run, name="watch")
-        thread.start()
-        try:
-            yield
-        finally:
-            self._stopped.set()
-            thread.join()
-
-    def _run(self) -> None:
-        failing = False
-        while not self._stopped.wait(POLL / 5 if failing else POLL):
-            try:
-                self.look()
-                failing = False
-            except (ChatError, ConfigError) as error:
-                if not failing:
-                    log.error("it is not known which sessions end, nor which keys sign: %s", error)
-                failing = True
-
-    def look(self) -> None:
-        """Raises ChatError, ConfigError."""
-        self._tokens.renew()
-        asked_at = time.monotonic()
-        with entered(Call(SERVICE, "-", asked_at + LONGEST_LOOK, SERVICE)):
-            answer = self._accounts.ListEndedSessions(
-                account_pb2.ListEndedSessionsRequest(since=self._revocations.since)
-            )
-        self._revocations.heard(list(answer.session_ids), answer.now, asked_at)
-        self.heard_at = asked_at
+        logs.flush()
 
 
 def _target(config: Config, target: str | None) -> str:
@@ -261,9 +185,9 @@ def _network_channel(config: Config, tokens: Tokens) -> NetworkChannel:
     )
 
 
-def _repo_answers(stub: RepoServiceStub, address: str, stop: "SimpleQueue[int]") -> bool:
+def _repo_answers(stub: RepoServiceStub, address: str, stop: threading.Event) -> bool:
     """Waits until the repo half answers. False if the process was told to stop before. Raises ConfigError."""
-    while stop.empty():
+    while not stop.is_set():
         try:
             stub.GetUsers(repo_pb2.GetUsersRequest())
             return True
@@ -273,7 +197,7 @@ def _repo_answers(stub: RepoServiceStub, address: str, stop: "SimpleQueue[int]")
             if error.reason == "NOT_OFFERED":
                 raise ConfigError(f"repo.address: {address}: {SEAM_FAILURES[error.reason]}") from None
             log.info("waiting for the repo at %s: %s", address, error)
-            time.sleep(1)
+            stop.wait(1)
     return False
 
 

@@ -60,7 +60,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     ready = partial(print, flush=True)
     settings = config.server
     if settings.workers == 1:
-        work(settings.listen, None, ready)
+        work(settings.listen, None, lambda line, _: ready(line))
     else:
         logs.to_stderr(config.log)
         with app.shared_boards(config, arguments.target, ready) as (boards, all_serve):
@@ -74,11 +74,11 @@ def _work(
     insecure: bool,
     listen: str,
     memory: Memory | None,
-    ready: Callable[[str], None],
+    serves: workers.Serves,
 ) -> None:
     """Serves, in this process."""
     logs.to_stderr(config.log)
-    app.serve(config.with_settings("server", listen=listen), target, ready, insecure=insecure, memory=memory)
+    app.serve(config.with_settings("server", listen=listen), target, serves, insecure=insecure, memory=memory)
 
 
 def _version(_: argparse.Namespace) -> int:

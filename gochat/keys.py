@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import secrets
 import tempfile
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 from gochat.config import LONGEST_TTL, Config, ConfigError
 
 KEY_FILE = "signing.key"
+_LINE = re.compile(r"([^ \ufffd]{32,})(?: ([0-9]{1,12}))?")  # U+FFFD stands for bytes that are not UTF-8
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ def signing_keys(config: Config, *, make: bool) -> list[Key]:
         if make and not file.exists():
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _write_once(file, _lines([_new()]))
-        return _parse(file, read_private(file, "server.data").decode())
+        return _parse(file, read_private(file, "server.data"))
     except FileNotFoundError:
         raise ConfigError(f"server.data: {file} is missing: is {file.parent} the server's data folder?") from None
     except OSError as error:
@@ -57,22 +59,23 @@ class KeyFile:
         self.keys = signing_keys(config, make=False)
 
     def changed(self) -> list[Key]:
-        """The keys if they changed since last asked; else none. Raises ConfigError, once a change."""
+        """The keys if they changed since last asked; else none. Raises ConfigError for as long as they are refused."""
         version = self._version()
         if version == self._seen:
             return []
+        keys = signing_keys(self._config, make=False)
         self._seen = version
-        return signing_keys(self._config, make=False)
+        return keys
 
-    def _version(self) -> tuple[int, int] | None:
+    def _version(self) -> tuple[int, int, int] | None:
         """None where no file holds the keys."""
         if self._config.auth.secret:
             return None
         try:
             status = key_file(self._config).stat()
         except OSError:
-            return (0, 0)
-        return status.st_ino, status.st_mtime_ns
+            return (0, 0, 0)
+        return status.st_ino, status.st_mtime_ns, status.st_ctime_ns  # the last changes with the mode too
 
 
 def rotate(config: Config, *, drop_old: bool) -> Key:
@@ -111,13 +114,13 @@ def _lines(keys: list[Key]) -> bytes:
     return b"".join(b"%s %d\n" % (key.secret, key.made_at) for key in keys)
 
 
-def _parse(file: Path, text: str) -> list[Key]:
+def _parse(file: Path, content: bytes) -> list[Key]:
     keys = []
-    for line in text.splitlines():
-        secret, _, made_at = line.partition(" ")
-        if len(secret) < 32 or not (made_at.isdigit() or secret == line):
+    for line in content.decode(errors="replace").splitlines():
+        match = _LINE.fullmatch(line)
+        if match is None:
             raise ConfigError(f"server.data: {file} is not a file of signing keys")
-        keys.append(Key(secret.encode(), int(made_at or 0)))
+        keys.append(Key(match[1].encode(), int(match[2] or 0)))
     if not keys:
         raise ConfigError(f"server.data: {file} is empty")
     return keys

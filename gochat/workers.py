@@ -12,11 +12,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
+from gochat.background import periodic
+from gochat.lifecycle import end_after
 from gochat.monitoring.board import Board, Memory
 from gochat.rpc.server import held
 
@@ -24,13 +26,20 @@ log = logging.getLogger(__name__)
 
 STEADY = 10.0  # seconds: who ran so long and ends is replaced at once, others after a pause
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds; each is twice the one before
-CLOSING = 5.0  # seconds beyond the grace, for what a worker does after its last call
+CLOSING = 3.25  # seconds beyond the grace: more than lifecycle.WORKER_CLOSING_TIMEOUT and LAST_WORDS_TIMEOUT
+OWN_CLOSING = 4.5  # seconds beyond the grace after which the parent ends too, by force
 BEAT = 4.0  # seconds between two signs of life of a worker
 MISSED = 5  # of them after which it is taken for hung
 REAPING = 1.0  # seconds that a process takes to end after its pipe has
 
 Ready = Callable[[str], None]
-Work = Callable[[str, Memory, Ready], None]
+Alive = Callable[[], bool]
+"""Has the process served, or been able to, since this was last asked?"""
+
+Serves = Callable[[str, Alive], None]
+"""(line, alive): the process can serve."""
+
+Work = Callable[[str, Memory, Serves], None]
 Errors = tuple[type[Exception], ...]
 
 _spawn = multiprocessing.get_context("spawn")  # a fork would inherit gRPC's threads without their locks' owners
@@ -41,7 +50,7 @@ class WorkerError(Exception):
 
 
 def run(listen: str, grace: float, work: Work, boards: Sequence[Board], errors: Errors, ready: Ready) -> None:
-    """Runs work(HOST:PORT, memory, ready) in a process for each board until SIGTERM or SIGINT, then lets them drain.
+    """Runs work(HOST:PORT, memory, serves) in a process for each board until SIGTERM or SIGINT, then lets them drain.
 
     ready(line) is called once, with what the first worker said, when all serve. grace: seconds that draining takes at
     most. errors: what work raises when it cannot start. A second signal ends all at once, by SystemExit. Raises
@@ -71,7 +80,7 @@ class _Worker:
     """One process after the other. pipe: None while there is none. silent: beats without a sign of life; None until it
     serves. error: why the last one ended."""
 
-    def __init__(self, number: int, work: Callable[[Ready], None], board: Board, errors: Errors) -> None:
+    def __init__(self, number: int, work: Callable[[Serves], None], board: Board, errors: Errors) -> None:
         self._number = number
         self._board = board
         self._arguments = work, errors
@@ -83,12 +92,18 @@ class _Worker:
         self.silent: int | None = None
 
     def start(self) -> None:
+        """Raises OSError where there is no memory, process or descriptor for it."""
         self.silent = None
-        self.pipe, theirs = _spawn.Pipe()
-        self.process = _spawn.Process(target=_work, args=(*self._arguments, theirs), name=f"worker {self._number}")
-        self.process.start()
-        theirs.close()  # so that the pipe ends with the worker
         self.started_at = time.monotonic()
+        ours, theirs = _spawn.Pipe()
+        with theirs:  # closed here, so that the pipe ends with the worker
+            self.process = _spawn.Process(target=_work, args=(*self._arguments, theirs), name=f"worker {self._number}")
+            try:
+                self.process.start()
+            except BaseException:
+                ours.close()
+                raise
+        self.pipe = ours
 
     def serves(self) -> bool:
         """Takes what the worker says; if that is its end, cleans up after it."""
@@ -165,7 +180,11 @@ def _watch(workers: Sequence[_Worker], told: int) -> None:
                 running[source].put_off()
         for worker in workers:
             if not worker.pipe and worker.due_at <= time.monotonic():
-                worker.start()
+                try:
+                    worker.start()
+                except Exception as error:  # noqa: BLE001 - the others go on, and this one is tried again
+                    worker.error = f"no process: {error}"
+                    worker.put_off()
         # Counted, not timed: who was stopped together with us is not to blame for it.
         if beat_at <= time.monotonic():
             beat_at = time.monotonic() + BEAT
@@ -175,6 +194,7 @@ def _watch(workers: Sequence[_Worker], told: int) -> None:
 
 def _stop(workers: Sequence[_Worker], told: int, grace: float) -> None:
     """Lets them drain; who takes too long is ended, and all are on another signal."""
+    end_after(grace + OWN_CLOSING)
     running = [worker.process for worker in workers if worker.pipe]
     for process in running:
         process.terminate()
@@ -192,7 +212,7 @@ def _stop(workers: Sequence[_Worker], told: int, grace: float) -> None:
 def _end(processes: Sequence[SpawnProcess]) -> None:
     for process in processes:
         process.kill()
-        process.join()
+        process.join(REAPING)
 
 
 def _how(code: int | None) -> str:
@@ -200,29 +220,30 @@ def _how(code: int | None) -> str:
     return f"was ended by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with code {code}"
 
 
-def _work(work: Callable[[Ready], None], errors: Errors, pipe: Connection) -> None:
+def _work(work: Callable[[Serves], None], errors: Errors, pipe: Connection) -> None:
     """What a worker process runs."""
     threading.Thread(target=_end_with_parent, args=(pipe,), name="parent", daemon=True).start()
 
-    def ready(line: str) -> None:
-        pipe.send((True, line))
-        threading.Thread(target=_keep_beating, args=(pipe,), name="beat", daemon=True).start()
+    with ExitStack() as loops:
 
-    try:
-        work(ready)
-    except errors as error:
-        pipe.send((False, str(error)))
-        sys.exit(1)
+        def serves(line: str, alive: Alive) -> None:
+            pipe.send((True, line))
+            loops.enter_context(periodic("heartbeat", partial(_beat, pipe, alive), BEAT))
+
+        try:
+            work(serves)
+        except errors as error:
+            pipe.send((False, str(error)))
+            sys.exit(1)
 
 
-def _keep_beating(pipe: Connection) -> None:
-    with suppress(OSError):
-        while True:
-            time.sleep(BEAT)
+def _beat(pipe: Connection, alive: Alive) -> None:
+    if alive():
+        with suppress(OSError):  # of a parent that is gone, see _end_with_parent
             pipe.send((True, ""))
 
 
 def _end_with_parent(pipe: Connection) -> None:
-    with suppress(EOFError, OSError):
+    with suppress(Exception):  # whatever it is, it is no parent that says something
         pipe.recv()
     os.kill(os.getpid(), signal.SIGTERM)

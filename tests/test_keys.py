@@ -62,6 +62,18 @@ def test_a_configured_secret_is_not_rotated_for_the_operator(tmp_path: Path) -> 
         rotate(config, drop_old=False)
 
 
+def test_a_key_file_is_refused_until_it_is_put_right(tmp_path: Path) -> None:
+    config = Config().with_settings("server", data=str(tmp_path))
+    file = KeyFile(config)
+    (tmp_path / "signing.key").chmod(0o644)
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"signing\.key is open to other users"):
+            file.changed()
+    (tmp_path / "signing.key").chmod(0o600)
+    assert file.changed() == file.keys
+    assert file.changed() == []
+
+
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660])
 def test_a_key_file_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
     config = Config().with_settings("server", data=str(tmp_path))
@@ -71,11 +83,20 @@ def test_a_key_file_open_to_others_is_refused(tmp_path: Path, mode: int) -> None
         signing_keys(config, make=True)
 
 
-@pytest.mark.parametrize("content", ["", "short 1\n", "short", "k" * 64 + " soon\n", "\n"])
-def test_a_file_that_holds_no_keys_is_refused(tmp_path: Path, content: str) -> None:
+UNFIT = [
+    "",
+    "short 1\n",
+    "short",
+    "\n",
+    *("k" * 64 + made_at for made_at in (" soon\n", " ²\n", " ", " " + "9" * 5000)),
+]
+
+
+@pytest.mark.parametrize("content", [*(text.encode() for text in UNFIT), b"\xff" * 64])
+def test_a_file_that_holds_no_keys_is_refused(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "signing.key"
     file.touch(mode=0o600)
-    file.write_text(content)
+    file.write_bytes(content)
     with pytest.raises(ConfigError, match=r"signing\.key is"):
         signing_keys(Config().with_settings("server", data=str(tmp_path)), make=True)
 

@@ -16,7 +16,10 @@ import psycopg2
 import pytest
 
 from gochat.api.logic.v1 import logic_pb2
+from gochat.config import Config
 from gochat.repo.database import Tx
+from gochat.repo.engine import open_database
+from gochat.repo.models import EndedSession
 from gochat.repo.sqlite import SqliteDatabase
 from tests.harness import CONTENT, Deployment, refused
 from tests.postgres import Postgres
@@ -136,6 +139,18 @@ def test_a_slow_statement_is_told_without_its_parameters(postgres: Postgres, tmp
     assert slow[0]["duration_ms"] > 500
     assert slow[0]["level"] == "WARNING"
     assert CONTENT not in app.logs()
+
+
+def test_a_slow_statement_fails_nobody(
+    postgres: Postgres, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Peewee has the text of some only when it knows for which database."""
+    config = Config().with_settings("database", url=postgres.create_database())
+    with closing(open_database(config)) as database, caplog.at_level(logging.WARNING):
+        monkeypatch.setattr(Tx, "slow_after", 0)
+        ended = EndedSession.insert(session_id="s", ended_at=1).on_conflict_ignore()
+        database.write(lambda tx: tx.run(ended))
+    assert any("ON CONFLICT DO NOTHING" in record.getMessage() for record in caplog.records)
 
 
 @pytest.mark.parametrize(("slow_after", "told"), [(0.001, 1), (60, 0)])

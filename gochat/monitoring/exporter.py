@@ -2,8 +2,6 @@
 
 import logging
 import socket
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -17,8 +15,8 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from gochat.api.common.v1 import common_pb2
+from gochat.background import periodic
 from gochat.config import Metrics, parse_address
-from gochat.errors import ChatError
 from gochat.monitoring.board import Board
 from gochat.monitoring.numbers import families, histogram
 from gochat.rpc.server import ListenError
@@ -28,7 +26,8 @@ from gochat.serving.metrics import LATENCIES, WIDTH, Reading, read
 log = logging.getLogger(__name__)
 
 PATIENCE = 10.0  # seconds that a client may take for a request
-LAST_WORK = 2.0  # seconds that work in hand is waited for
+POLL_INTERVAL = 0.1  # seconds in which the server notices that it is to end
+RESTART_INTERVAL = 1.0  # seconds after which it goes on, should it have failed
 BOUNDS = tuple(map(floatToGoString, LATENCIES))
 CODE = {
     number: "OK" if number == 0 else "Canceled" if number == 1 else code.name.title().replace("_", "")
@@ -159,36 +158,8 @@ def exporting(listen: str, numbers: Collector) -> Iterator[str]:
             server = _Server(family, (host, 0), _Handler.factory(numbers))
     except OSError:
         raise ListenError(listen, "metrics.listen") from None
-    with server:
-        thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
-        thread.start()
+    with server, periodic("metrics", partial(server.serve_forever, POLL_INTERVAL), RESTART_INTERVAL):
         try:
             yield f"http://{host}:{server.server_address[1]}/metrics"
         finally:
             server.shutdown()
-
-
-@contextmanager
-def repeating(name: str, work: Callable[[], None], pause: Callable[[float], float]) -> Iterator[None]:
-    """Does work again and again on a thread of its own. pause(seconds that it took) -> seconds until the next time."""
-    stopped = threading.Event()
-
-    def run() -> None:
-        over = False
-        while not over:
-            began = time.monotonic()
-            try:
-                work()
-            except ChatError as error:
-                log.warning("%s: %s", name, error)
-            except Exception:
-                log.exception("%s failed", name)
-            over = stopped.wait(pause(time.monotonic() - began))
-
-    thread = threading.Thread(target=run, name=name, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopped.set()
-        thread.join(LAST_WORK)

@@ -84,6 +84,16 @@ FAMILIES = (
         *(GAUGE, SQLITE, {"": "writes_waiting"}),
     ),
     Family(
+        "gochat_log_lines_dropped_total",
+        "Lines of the log that stderr did not take in time, or at all",
+        *(COUNTER, ALWAYS, {"": "log_lines_dropped"}),
+    ),
+    Family(
+        "gochat_background_failures_total",
+        "Failures of what runs in the background again and again; the log says of what and why",
+        *(COUNTER, ALWAYS, {"": "background_failures"}),
+    ),
+    Family(
         "gochat_users",
         "Users that there are",
         *(GAUGE, COUNTED, {"active": "users_active", "disabled": "users_disabled", "deleted": "users_deleted"}),
@@ -129,7 +139,9 @@ NAMES = (
     *("writes_committed", *(f"batches_{size}" for size in BATCHES)),
 )
 
-MOMENTARY = tuple(name for family in FAMILIES if family.where != COUNTED for name in family.numbers.values())
+MOMENTARY = tuple(
+    name for family in FAMILIES if family.kind is GAUGE and family.where != COUNTED for name in family.numbers.values()
+)
 """What is over when the process is."""
 
 

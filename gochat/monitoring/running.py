@@ -4,9 +4,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
+from gochat import background, logs
+from gochat.background import periodic
 from gochat.config import Config
 from gochat.monitoring.board import Board
-from gochat.monitoring.exporter import Numbers, exporting, repeating
+from gochat.monitoring.exporter import Numbers, exporting
 from gochat.repo import statistics
 from gochat.repo.database import Database
 from gochat.rpc.server import RpcServer
@@ -14,6 +16,7 @@ from gochat.rpc.server import RpcServer
 SAMPLING = 1.0  # seconds between two looks at queues and pools, where another process is asked for them
 COUNTING = 30.0  # seconds between two counts of what the database holds
 COUNTING_SHARE = 100  # and at least so many times as long as the last count took
+COUNTERS = {"log_lines_dropped": logs.dropped, "background_failures": background.failures}
 
 
 def exported(
@@ -30,8 +33,11 @@ def monitored(
 ) -> Iterator[str]:
     """Keeps the board of this process fresh. shared: another process serves it. Yields and raises as exported()."""
 
+    counted = board.named()  # by those whose place this process has taken
+
     def sample() -> None:
         board.put(rpc_server.statistics() | (database.statistics() if database else {}))
+        board.put({name: counted[name] + count() for name, count in COUNTERS.items()})
 
     def count() -> None:
         assert database is not None
@@ -42,7 +48,7 @@ def monitored(
         if not shared:
             url = running.enter_context(exported(config, target, [board], sample))
         elif config.metrics.listen:
-            running.enter_context(repeating("sampling", sample, lambda _: SAMPLING))
+            running.enter_context(periodic("sampling", sample, SAMPLING))
         if config.metrics.listen and database and (board.counts or not shared):
-            running.enter_context(repeating("counting", count, lambda took: max(COUNTING, COUNTING_SHARE * took)))
+            running.enter_context(periodic("counting", count, lambda took: max(COUNTING, COUNTING_SHARE * took)))
         yield url

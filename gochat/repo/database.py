@@ -11,12 +11,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 import peewee
 
+from gochat.background import periodic
 from gochat.context import Enqueue, current, due
 from gochat.errors import deadline_exceeded, unavailable
 
@@ -118,7 +119,7 @@ class Tx:
     def _note(self, started: float, query: Any) -> None:
         """query: SQL, or Peewee's. Of its parameters nothing is told."""
         if (seconds := time.monotonic() - started) >= self.slow_after:
-            text = query if isinstance(query, str) else query.sql()[0]
+            text = query if isinstance(query, str) else query.bind(self._database).sql()[0]
             said = {"statement": " ".join(text.split())[:1000], "duration_ms": round(seconds * 1e3, 3)}
             log.warning("slow: %(duration_ms).0f ms: %(statement)s", said)
 
@@ -197,8 +198,11 @@ class Pool:
         self._closed = threading.Event()
         self._idle = deque(connect() for _ in range(warm))
         self._places = threading.Semaphore(most)
+        self._loops = ExitStack()
         if cut:
-            threading.Thread(target=self._keep_cutting, name="overdue", daemon=True).start()
+            self._loops.enter_context(
+                periodic("overdue connections", lambda: self._cut_overdue(time.monotonic()), LOOK)
+            )
         self.most = most
 
     @property
@@ -230,10 +234,6 @@ class Pool:
         finally:
             self._places.release()
 
-    def _keep_cutting(self) -> None:
-        while not self._closed.wait(LOOK):
-            self._cut_overdue(time.monotonic())
-
     def _cut_overdue(self, now: float) -> None:
         """Whoever takes a connection out of _due may do with it what he likes: cut it, or lend it again."""
         for database, deadline in list(self._due.items()):
@@ -255,6 +255,7 @@ class Pool:
     def close(self) -> None:
         """Closes what is idle, and cuts what is not."""
         self._closed.set()
+        self._loops.close()
         self._cut_overdue(math.inf)
         while (database := self._take()) is not None:
             _discard(database)

@@ -24,6 +24,7 @@ from typing import TypeVar
 
 import grpc
 
+from gochat import logs
 from gochat.rpc import grpcio_internals as core
 from gochat.rpc.calls import State, StreamCall, UnaryCall
 from gochat.rpc.sockets import shut_down_connection
@@ -36,6 +37,7 @@ MAX_INLINE = 0.005  # seconds that a call may hold up all others
 WATCH_INTERVAL = 0.005  # seconds between two looks of the watchdog while calls come in
 IDLE_WATCH_INTERVAL = 0.05  # the same while none do
 SUSPEND_INLINE = 1.0  # seconds without inline reads after one took longer
+LAST_WORDS_TIMEOUT = 1.0  # seconds to write what was logged before the process is ended
 STANDSTILL = 20.0  # seconds of running time without a look at the timers, after which the process is of no use
 
 log = logging.getLogger(__name__)
@@ -203,5 +205,5 @@ def _end_process() -> None:
     for thread in threading.enumerate():
         if thread.name == "serving" and thread.ident in frames:
             log.critical("the serving loop stands still:\n%s", "".join(traceback.format_stack(frames[thread.ident])))
-    time.sleep(1.0)  # for the log
+    logs.flush(LAST_WORDS_TIMEOUT)
     os._exit(1)

@@ -103,7 +103,7 @@ class ListenError(Exception):
         super().__init__(f"cannot listen on {listen}: is the port of {key} taken, or the address not this host's?")
 
 
-@dataclass(frozen=True)
+@dataclass
 class RpcServer:
     """address: HOST:PORT with the port that is really listened on. fast: on the serving loop."""
 
@@ -112,11 +112,12 @@ class RpcServer:
     health: Health
     _server: ServingLoop | PlainServer
     _executors: Executors
+    _seen: int = -1
 
-    @property
-    def turns(self) -> int:
-        """Grows while the server is able to serve."""
-        return self._server.turns
+    def alive(self) -> bool:
+        """Has it served, or been able to, since this was last asked? By the heartbeat alone."""
+        seen, self._seen = self._seen, self._server.turns
+        return seen != self._seen
 
     def statistics(self) -> dict[str, int]:
         """By the names of gochat.monitoring.numbers."""

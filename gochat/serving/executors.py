@@ -233,7 +233,7 @@ def start(
 
 def _start_with_new_keys(call: ServerCall, lane: Lane, executor: Executor, tokens: Tokens) -> None:
     try:
-        tokens.renew()
+        tokens.look_for_keys()
         call.admit(lane)
     except UnknownKeyError as error:
         call.done(unauthorized(str(error), "BAD_TOKEN"))

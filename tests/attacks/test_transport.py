@@ -139,7 +139,8 @@ def test_a_renewed_certificate_is_taken_without_a_restart(authority: Authority, 
         assert serves(app.open(app.address))
         pair.key.write_text("no key")
         assert shown() == of(second.cert)
-        assert "the certificate was not reread: tls.cert, tls.key: are not a certificate and its key" in app.logs()
+        refusal = "the certificate was not reread: tls.cert, tls.key: are not a certificate and its key"
+        eventually(lambda: refusal in app.logs())
         pair.cert.unlink()
         assert shown() == of(second.cert)
         assert old.GetUserProfile()

@@ -317,10 +317,11 @@ def test_what_a_dead_process_left_open_is_unavailable() -> None:
     for _ in range(3):
         counts.start()
     counts.end(0, 0, 0.1, 0, 0, 0)
-    board.put({"connections_used": 2, "users_active": 3})
+    board.put({"connections_used": 2, "users_active": 3, "log_lines_dropped": 4})
     assert board.pid == os.getpid()
     board.settle()
     assert (board.named()["connections_used"], board.named()["users_active"]) == (0, 3)
+    assert board.named()["log_lines_dropped"] == 4, "the process in its place counts on from there"
     reading = read(board.rpcs()[WIDTH:])
     assert (board.pid, reading.in_flight, reading.handled[0], reading.handled[14]) == (0, 0, 1, 2)
     numbers = memoryview(bytearray(8 * WIDTH)).cast("q")

@@ -1,0 +1,91 @@
+"""A signal ends the process in time, whatever it is doing."""
+
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from gochat.api.logic.v1 import logic_pb2
+from tests.harness import Deployment
+from tests.postgres import Postgres
+from tests.rpc.test_workers import workers
+
+GRACE, CLOSING = 1.0, 5.0  # seconds: every process ends within their sum
+IN_A_DRIVER = """
+import hashlib
+from gochat import lifecycle, logs
+from gochat.config import Log
+lifecycle.CLOSING_TIMEOUT = 0.5
+logs.to_stderr(Log())
+stop = lifecycle.stop_signals(0.5, alone=True)
+print("ready", flush=True)
+hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # no handler in Python is called before it returns
+"""
+
+
+def in_a_driver() -> "subprocess.Popen[str]":
+    """A process whose main thread is in C code for minutes."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", IN_A_DRIVER], text=True, **pipes)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.2)  # for its next line
+    return process
+
+
+def test_a_signal_is_heard_while_the_main_thread_is_in_c_code() -> None:
+    process = in_a_driver()
+    process.send_signal(signal.SIGTERM)
+    _, log = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert re.search(r"ERROR .*gochat\.lifecycle: ended by force; .* MainThread \(<string>:9\)", log)
+
+
+def test_a_second_signal_is_heard_there_too() -> None:
+    process = in_a_driver()
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    assert process.returncode == 128 + signal.SIGINT
+
+
+def test_a_server_that_cannot_finish_is_ended(tmp_path: Path) -> None:
+    app = Deployment(tmp_path, env={"GOCHAT_SERVER_GRACE": str(GRACE)})
+    person, friend = app.person(), app.create_user()
+    person.send(friend)
+    with closing(sqlite3.connect(app.data / "gochat.db", isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")  # for which a transaction waits 5 s, and then the next one
+        running = []
+        for number in range(3):
+            request = logic_pb2.SendMessageRequest(to_user_id=friend, content=str(number))
+            running.append(app.logic.SendMessage.future(request, metadata=person.metadata, timeout=60))
+            time.sleep(0.5)  # it is with the thread that writes
+        began = time.monotonic()
+        assert app.processes[0].stop() == 1
+        assert time.monotonic() - began < GRACE + CLOSING
+    assert not any(call.exception() is None for call in running)
+    (line,) = [line for line in app.logs().splitlines() if "ended by force" in line]
+    assert re.search(r"threads that still ran: .*writer \(\w+\.py:\d+\)", line)
+    app.start()
+    assert app.stop() == [0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_that_cannot_finish_is_ended(postgres: Postgres, tmp_path: Path, number: signal.Signals) -> None:
+    env = {"GOCHAT_SERVER_GRACE": str(GRACE), "GOCHAT_SERVER_WORKERS": "2"}
+    app = Deployment(tmp_path, url=postgres.create_database(), env=env)
+    (process,) = app.processes
+    there = workers(process)
+    os.kill(min(there), signal.SIGSTOP)
+    began = time.monotonic()
+    assert process.stop(number) == 0
+    assert time.monotonic() - began < GRACE + CLOSING
+    assert "1 workers did not end within 4.25 s: ended by force" in app.logs()
+    assert not any(Path(f"/proc/{pid}").exists() for pid in there)
