@@ -23,7 +23,7 @@ from gochat.api.session.v1 import session_pb2
 from gochat.api.store.v1 import store_pb2
 from gochat.api.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.config import Config, ConfigError, is_loopback, parse_address
-from gochat.context import SERVICE, Call, entered
+from gochat.context import SERVICE, Call, Lane, entered
 from gochat.domain import policy
 from gochat.domain.revocation import POLL, Revocations
 from gochat.domain.tokens import Tokens
@@ -101,13 +101,17 @@ def serve(
         if target != "logic":
             database = resources.enter_context(closing(open_database(config)))
             methods |= bind(REPO_SERVICES, repo.handlers(database))
-        channel = _network_channel(config, tokens) if target == "logic" else LocalChannel(methods)
-        resources.callback(channel.close)
-        repo_stub, accounts = RepoServiceStub(channel), AccountServiceStub(channel)
+        # Across the network the control calls have a connection of their own: on one that calls of users fill, they
+        # would wait for its window and its streams.
+        channel, control = (
+            resources.enter_context(_network_channel(config, tokens) if target == "logic" else LocalChannel(methods))
+            for _ in range(2)
+        )
+        repo_stub = RepoServiceStub(channel)
         if target == "logic" and not _repo_answers(repo_stub, config.repo.address, stop):
             return
         if target != "repo":
-            stubs = repo_stub, StoreServiceStub(channel), accounts
+            stubs = repo_stub, StoreServiceStub(channel), AccountServiceStub(channel)
             methods = methods | bind(LOGIC_SERVICES, logic.handlers(*stubs, tokens, config.auth))
         rpc_server = server.build(
             methods,
@@ -122,7 +126,7 @@ def serve(
         metrics_url = resources.enter_context(
             monitored(config, target, board, rpc_server, database, shared=memory is not None)
         )
-        watch = _Watch(accounts, revocations, tokens)
+        watch = _Watch(AccountServiceStub(control), revocations, tokens)
         watch.look()
         resources.enter_context(watch.running())
         _settle()
@@ -234,7 +238,7 @@ class _Watch:
         """Raises ChatError, ConfigError."""
         self._tokens.renew()
         asked_at = time.monotonic()
-        with entered(Call(SERVICE, "-", asked_at + LONGEST_LOOK, SERVICE)):
+        with entered(Call(SERVICE, "-", asked_at + LONGEST_LOOK, SERVICE, lane=Lane.CONTROL)):
             answer = self._accounts.ListEndedSessions(
                 account_pb2.ListEndedSessionsRequest(since=self._revocations.since)
             )

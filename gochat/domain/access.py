@@ -43,7 +43,9 @@ class Cost(Enum):
     NOTHING = "no repo, microseconds"
     PAGE = "one read by index, a page at most"
     WRITE = "one transaction"
-    USUAL = "reads that search, and all else"
+    SEARCH = "a scan: as long as there are rows"
+    CONTROL = "the server's own work: never behind a user's call"
+    USUAL = "all else"
     HASH = "a password hash: tens of milliseconds of a core"
 
 
@@ -62,7 +64,7 @@ _LOGIC = {
     "ValidateToken": Rule(_USER, cost=Cost.NOTHING),
     "GetUserProfile": Rule(_USER, cost=Cost.PAGE),
     "UpdateUserProfile": Rule(_USER, On.SELF, cost=Cost.WRITE),
-    "SearchUsers": Rule(_USER),
+    "SearchUsers": Rule(_USER, cost=Cost.SEARCH),
     "SendMessage": Rule(_USER, On.SELF | On.PARTICIPANT, Rate.SEND, cost=Cost.WRITE),
     "GetMessageHistory": Rule(_USER, On.PARTICIPANT, cost=Cost.PAGE),
     "MarkMessageRead": Rule(_USER, On.SELF | On.PARTICIPANT, cost=Cost.WRITE),
@@ -117,7 +119,7 @@ _REPO = {
 _STORE = {
     "GetProfile": Rule(_SERVICE, cost=Cost.PAGE),
     "UpdateProfile": Rule(_SERVICE, cost=Cost.WRITE),
-    "FindUsers": Rule(_SERVICE),
+    "FindUsers": Rule(_SERVICE, cost=Cost.SEARCH),
     "StoreMessages": Rule(_SERVICE, cost=Cost.WRITE),
     "GetHistory": Rule(_SERVICE, cost=Cost.PAGE),
     "MarkRead": Rule(_SERVICE, cost=Cost.WRITE),
@@ -140,10 +142,10 @@ _ACCOUNT = {
     "RotateSession": Rule(_SERVICE),
     "EndSession": Rule(_SERVICE),
     "ListUserSessions": Rule(_SERVICE),
-    "ListEndedSessions": Rule(_SERVICE),
+    "ListEndedSessions": Rule(_SERVICE, cost=Cost.CONTROL),
 }
 _AUDIT = {
-    "ListEvents": Rule(_SERVICE),
+    "ListEvents": Rule(_SERVICE, cost=Cost.SEARCH),
     "RecordEvent": Rule(_SERVICE),
 }
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from gochat.config import Config
+from gochat.context import LONGEST_DEADLINE, SERVICE, Call, Lane, entered
 from gochat.monitoring.board import Board
 from gochat.monitoring.exporter import Numbers, exporting, repeating
 from gochat.repo import statistics
@@ -35,7 +36,9 @@ def monitored(
 
     def count() -> None:
         assert database is not None
-        board.put(statistics.count(database) | {"counted_at": int(time.time())})
+        with entered(Call(SERVICE, "-", time.monotonic() + LONGEST_DEADLINE, SERVICE, lane=Lane.CONTROL)):
+            counted = statistics.count(database)
+        board.put(counted | {"counted_at": int(time.time())})
 
     with ExitStack() as running:
         url = ""

@@ -23,6 +23,7 @@ from gochat.errors import deadline_exceeded, unavailable
 log = logging.getLogger(__name__)
 
 LOOK = 0.25  # seconds between two looks for connections that are overdue
+MAX_CONTROL = 2  # connections of Lane.CONTROL: a count of all rows holds one, what is asked every second has the other
 
 _named_by_peewee = peewee.__exception_wrapper__  # type: ignore[attr-defined]
 
@@ -159,7 +160,8 @@ class Database(Protocol):
     def enqueue(self) -> Enqueue | None: ...
 
     def read(self, work: Work[T], *, one_statement: bool = False) -> T:
-        """Runs work in a transaction that sees one state of the database and writes nothing."""
+        """Runs work in a transaction that sees one state of the database and writes nothing. In Lane.CONTROL it takes a
+        connection that no other lane takes."""
 
     def write(self, work: Work[T], *, one_statement: bool = False) -> T:
         """Runs work in a transaction; returns when it is durable. What work raises takes its writes back."""

@@ -19,7 +19,7 @@ import peewee
 from gochat.config import ConfigError
 from gochat.context import Call, End, Lane, Run, TooLongError, current, entered
 from gochat.errors import ChatError, deadline_exceeded
-from gochat.repo.database import DatabaseInUseError, Pool, T, Tx, Work, driver_error, failures_named
+from gochat.repo.database import MAX_CONTROL, DatabaseInUseError, Pool, T, Tx, Work, driver_error, failures_named
 
 BATCHES = tuple(2**power for power in range(11))  # sizes up to which transactions are counted together
 READERS = 8  # more find no more of the interpreter's time
@@ -58,8 +58,9 @@ class SqliteDatabase:
         self.busy = threading.Lock()
         self._lock_file = lock(path)
         self._writer = _open(path, journal_mode="wal", synchronous="full", foreign_keys=1, busy_timeout=5000, **WRITER)
-        self._readers = Pool(
-            lambda: _open(path, query_only=1, cache_size=-1024), _outside_transaction, warm=1, most=READERS
+        self._readers, self._control = (
+            Pool(lambda: _open(path, query_only=1, cache_size=-1024), _outside_transaction, warm=1, most=most)
+            for most in (READERS, MAX_CONTROL)
         )
         # Of its own, so that what is quick never waits for what is not.
         self._quick = _open(path, query_only=1, cache_size=-8192)
@@ -75,9 +76,10 @@ class SqliteDatabase:
     def read(self, work: Work[T], *, one_statement: bool = False) -> T:
         if self._in_batch():
             return work(Tx(self._writer))
-        if current().lane is Lane.INLINE:
+        lane = current().lane
+        if lane is Lane.INLINE:
             return self._read_inline(work, one_statement)
-        with failures_named(), self._readers.lent() as database:
+        with failures_named(), (self._control if lane is Lane.CONTROL else self._readers).lent() as database:
             if one_statement:
                 return work(Tx(database))
             database.execute_sql("BEGIN")
@@ -211,6 +213,7 @@ class SqliteDatabase:
         self._queue.put(None)
         self._thread.join()
         self._readers.close()
+        self._control.close()
         self._quick.close()
         self._writer.close()
         os.close(self._lock_file)
