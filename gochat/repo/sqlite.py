@@ -128,21 +128,26 @@ class SqliteDatabase:
         return threading.get_ident() == self._thread.ident
 
     def _write_queued(self) -> None:
-        """What the thread does."""
-        while (job := self._queue.get()) is not None:
-            batch = [job]
-            while len(batch) < LARGEST_BATCH and not self._queue.empty():
-                if (job := self._queue.get()) is None:
-                    self._queue.put(None)
-                    break
-                batch.append(job)
-            with self.busy:
-                self._commit(batch)
-                for job in batch:
-                    try:
-                        job.end(job.error)
-                    except Exception:
-                        log.exception("a call was not answered")
+        """What the thread does. It keeps no job while it waits for the next: a job keeps a call, and that its
+        connection."""
+        while self._write_batch(self._queue.get()):
+            pass
+
+    def _write_batch(self, job: _Job | None) -> bool:
+        """The job and what else is queued, in one transaction. False for None, after which there is nothing."""
+        if job is None:
+            return False
+        batch = [job]
+        while len(batch) < LARGEST_BATCH and not self._queue.empty():
+            if (job := self._queue.get()) is None:
+                self._queue.put(None)
+                break
+            batch.append(job)
+        with self.busy:
+            self._commit(batch)
+            for job in batch:
+                _end(job)
+        return True
 
     def _commit(self, batch: list[_Job]) -> None:
         try:
@@ -219,6 +224,16 @@ class SqliteDatabase:
         self._inline.close()
         self._writer.close()
         os.close(self._lock_file)
+
+
+def _end(job: _Job) -> None:
+    """Leaves it without its error, whose traceback has frames that have the job: only garbage collection would end the
+    two. Here, since the frame of the caller is one of them."""
+    error, job.error = job.error, None
+    try:
+        job.end(error)
+    except Exception:
+        log.exception("a call was not answered")
 
 
 class _Waiting:

@@ -64,6 +64,7 @@ class Batcher:
                 self._free.release()
                 if first:
                     self._under_way.release()
+                del batch  # else its calls, and so their connections, would last until the next one
 
     def _do(self, batch: list[tuple[Visit, End]]) -> None:
         in_time = [visit for visit, _ in batch if visit.call.remaining() > 0]

@@ -1,8 +1,10 @@
 """The batching writer: what shares a commit, and what happens when a part or the whole of a batch fails."""
 
+import gc
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from gochat.context import SERVICE, Call, Lane, TooLongError, current, entered
 from gochat.errors import ChatError, not_found
 from gochat.repo.database import Tx
 from gochat.repo.sqlite import INLINE_TIMEOUT, DatabaseInUseError, SqliteDatabase
+from tests.harness import eventually
 
 
 @pytest.fixture
@@ -169,6 +172,34 @@ def test_a_call_that_cannot_be_answered_does_not_end_the_writing(database: Sqlit
     database.enqueue(current(), lambda _: None, broken)
     database.write(note(1))
     assert notes(database) == [1]
+
+
+@pytest.mark.parametrize("error", [None, not_found("note"), ValueError()])
+def test_what_was_written_is_not_kept_until_the_next(database: SqliteDatabase, error: Exception | None) -> None:
+    class Kept:
+        """A call, and what it refers to."""
+
+        def __init__(self) -> None:
+            self.ended = threading.Event()
+
+        def run(self, _: Call) -> None:
+            if error:
+                raise type(error)(*error.args)
+
+        def end(self, _: Exception | None) -> None:
+            self.ended.set()
+
+    calls = [Kept() for _ in range(3)]
+    for call in calls:
+        database.enqueue(current(), call.run, call.end)
+    assert all(call.ended.wait(10) for call in calls)
+    kept = [weakref.ref(call) for call in calls]
+    del calls, call
+    gc.disable()  # what only garbage collection ends would last for as long as there is none
+    try:
+        eventually(lambda: not any(one() for one in kept), 2)
+    finally:
+        gc.enable()
 
 
 def test_who_waits_for_a_write_waits_no_longer_than_his_deadline(database: SqliteDatabase) -> None:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -105,6 +106,17 @@ def test_what_fails_is_told_to_all_and_the_next_go_on() -> None:
     assert isinstance(became["broken"], OSError)
     asked.ask("next")
     assert asked.done(4)["next"] == "sent"
+
+
+def test_what_is_done_is_not_kept_until_the_next() -> None:
+    asked = Asked(lambda requests: ["sent"] * len(requests))
+    visit: Any = Visit("r", Call(SERVICE, "r", time.monotonic() + 30))
+    kept = weakref.ref(visit)
+    ended = threading.Event()
+    asked.batcher.join(visit, lambda _: ended.set())
+    del visit
+    assert ended.wait(10)
+    eventually(lambda: kept() is None, 2)
 
 
 def test_an_answer_that_cannot_be_given_keeps_nobody_from_his() -> None:
