@@ -92,13 +92,17 @@ def serve(
         if target != "logic":
             database = resources.enter_context(closing(open_database(config)))
             methods |= bind(REPO_SERVICES, repo.handlers(database))
-        channel = _network_channel(config, tokens) if target == "logic" else LocalChannel(methods)
-        resources.callback(channel.close)
-        repo_stub, accounts = RepoServiceStub(channel), AccountServiceStub(channel)
+        # Across the network the control calls have a connection of their own: on one that calls of users fill, they
+        # would wait for its window and its streams.
+        channel, control = (
+            resources.enter_context(_network_channel(config, tokens) if target == "logic" else LocalChannel(methods))
+            for _ in range(2)
+        )
+        repo_stub = RepoServiceStub(channel)
         if target == "logic" and not _repo_answers(repo_stub, config.repo.address, stop):
             return
         if target != "repo":
-            stubs = repo_stub, StoreServiceStub(channel), accounts
+            stubs = repo_stub, StoreServiceStub(channel), AccountServiceStub(channel)
             methods = methods | bind(LOGIC_SERVICES, logic.handlers(*stubs, tokens, config.auth))
         rpc_server = server.build(
             methods,
@@ -113,7 +117,7 @@ def serve(
         metrics_url = resources.enter_context(
             monitored(config, target, board, rpc_server, database, shared=memory is not None)
         )
-        watch = lifecycle.Watch(accounts, revocations)
+        watch = lifecycle.Watch(AccountServiceStub(control), revocations)
         watch.ask()
         resources.enter_context(lifecycle.following(watch, tokens))
         _settle()

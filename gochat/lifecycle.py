@@ -14,7 +14,7 @@ from gochat import logs
 from gochat.api.account.v1 import account_pb2
 from gochat.api.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.background import periodic
-from gochat.context import SERVICE, Call, entered
+from gochat.context import SERVICE, Call, Lane, entered
 from gochat.domain.revocation import POLL, Revocations
 from gochat.domain.tokens import Tokens
 from gochat.rpc.health import Health
@@ -92,7 +92,7 @@ class Watch:
     def ask(self) -> None:
         """Raises ChatError."""
         asked_at = monotonic()
-        with entered(Call(SERVICE, "-", asked_at + QUERY_TIMEOUT, SERVICE)):
+        with entered(Call(SERVICE, "-", asked_at + QUERY_TIMEOUT, SERVICE, lane=Lane.CONTROL)):
             answer = self._accounts.ListEndedSessions(
                 account_pb2.ListEndedSessionsRequest(since=self._revocations.since)
             )

@@ -96,12 +96,14 @@ class Postgres:
     def frozen(self) -> AbstractContextManager[None]:
         return frozen(self.pid)
 
-    def create_database(self) -> str:
-        """Returns the URL of a new, empty database."""
+    def create_database(self, encoding: str = "") -> str:
+        """Returns the URL of a new, empty database. encoding: "" for the server's."""
         name = fresh("db")
         connection = psycopg2.connect(f"postgresql://postgres@{self.host}:{self.port}/postgres")
         connection.autocommit = True
-        connection.cursor().execute(f"CREATE DATABASE {name}")
+        connection.cursor().execute(
+            f"CREATE DATABASE {name}" + (f" ENCODING '{encoding}' TEMPLATE template0 LOCALE 'C'" if encoding else "")
+        )
         connection.close()
         return f"postgresql://postgres@{self.host}:{self.port}/{name}"
 

@@ -43,9 +43,9 @@ class Cost(Enum):
     NOTHING = "no repo, microseconds"
     PAGE = "one read by index, a page at most"
     WRITE = "one transaction"
+    SEARCH = "a scan: as long as there are rows"
+    CONTROL = "the server's own work: never behind a user's call"
     USUAL = "all else"
-    SEARCH = "a read of more than what it shows"
-    CONTROL = "the server's own work, which no user's delays"
     HASH = "a password hash: tens of milliseconds of a core"
 
 
@@ -145,7 +145,7 @@ _ACCOUNT = {
     "ListEndedSessions": Rule(_SERVICE, cost=Cost.CONTROL),
 }
 _AUDIT = {
-    "ListEvents": Rule(_SERVICE),
+    "ListEvents": Rule(_SERVICE, cost=Cost.SEARCH),
     "RecordEvent": Rule(_SERVICE),
 }
 

@@ -24,8 +24,9 @@ class Messages:
     def batch_SendMessage(
         self, calls: Sequence[tuple[Call, logic_pb2.SendMessageRequest]]
     ) -> list[logic_pb2.SendMessageResponse | ChatError | None]:
-        """What is sent in the usual way is stored at once; None for what is to be looked at by itself, as what breaks a
-        rule. A lost answer leaves open what was stored: only who is kept from sending twice is let try again."""
+        """What is sent in the usual way is stored in one statement; None for what is to be sent by itself, as what
+        breaks a rule, meets a lock, or does not fit the database. A lost answer leaves open what was stored: only what
+        cannot be stored twice is tried again."""
         answers: list[logic_pb2.SendMessageResponse | ChatError | None] = [None] * len(calls)
         asked = store_pb2.StoreMessagesRequest(at_once=True)
         places = []

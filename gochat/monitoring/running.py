@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from gochat import background, logs
 from gochat.background import periodic
 from gochat.config import Config
+from gochat.context import LONGEST_DEADLINE, SERVICE, Call, Lane, entered
 from gochat.monitoring.board import Board
 from gochat.monitoring.exporter import Numbers, exporting
 from gochat.repo import statistics
@@ -41,7 +42,9 @@ def monitored(
 
     def count() -> None:
         assert database is not None
-        board.put(statistics.count(database) | {"counted_at": int(time.time())})
+        with entered(Call(SERVICE, "-", time.monotonic() + LONGEST_DEADLINE, SERVICE, lane=Lane.CONTROL)):
+            counted = statistics.count(database)
+        board.put(counted | {"counted_at": int(time.time())})
 
     with ExitStack() as running:
         url = ""

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+import peewee
+
 from gochat.api.message.v1 import message_pb2
 from gochat.api.store.v1 import store_pb2
 from gochat.context import current
@@ -25,17 +27,45 @@ from gochat.repo.messages import (
 )
 from gochat.repo.standing import open_single
 
-# On PostgreSQL. Conversations that somebody else writes to are left: who held some and waited for others could meet one
-# who waits the other way round.
-_AT_ONCE = (
-    "WITH wanted AS MATERIALIZED (SELECT j.value ->> 1 AS conversation_id, j.value AS one"
-    " FROM json_array_elements(?::json) j), free AS MATERIALIZED (SELECT c.conversation_id"
-    " FROM (SELECT DISTINCT conversation_id FROM wanted) d CROSS JOIN LATERAL (SELECT c.conversation_id"
-    " FROM conversations c WHERE c.conversation_id = d.conversation_id FOR NO KEY UPDATE SKIP LOCKED) c)"
-    " SELECT (one ->> 0)::int, conversation_id, s.seq FROM wanted JOIN free USING (conversation_id) CROSS JOIN LATERAL"
-    f" send_message(conversation_id, {', '.join(f'one ->> {number}' for number in range(2, 9))}, ?) s"
-    f" WHERE s.outcome = '{SENT_NOW}'"
-)
+# On PostgreSQL. A message whose rows somebody else has locked is left: not only would all others wait with it, two
+# batches that hold some rows and wait for others could wait for each other. A send changes its conversation and the
+# sender's row in members; in a conversation of up to 10, every member's: see conversations_active in 0007_inbox.
+# send_message() takes its arguments from the lockable rows, so that no plan can call it before they are locked.
+_SEND_SKIP_LOCKED = """
+    WITH wanted AS MATERIALIZED (
+        SELECT one, one ->> 1 AS conversation_id, one ->> 2 AS sender FROM json_array_elements(?::json) AS one
+    ), senders AS (
+        SELECT conversation_id, array_agg(DISTINCT sender) AS user_ids FROM wanted GROUP BY conversation_id
+    ), lockable AS MATERIALIZED (
+        SELECT conversation.*, member.user_ids
+        FROM senders
+        CROSS JOIN LATERAL (
+            SELECT c.conversation_id, c.member_count FROM conversations c
+            WHERE c.conversation_id = senders.conversation_id FOR NO KEY UPDATE SKIP LOCKED
+        ) AS conversation
+        CROSS JOIN LATERAL (
+            SELECT array_agg(locked.user_id) AS user_ids FROM (
+                SELECT m.user_id FROM members m
+                WHERE m.conversation_id = conversation.conversation_id AND m.user_id = ANY (
+                    CASE WHEN conversation.member_count > 10 THEN senders.user_ids
+                    ELSE ARRAY(
+                        SELECT every.user_id FROM members every
+                        WHERE every.conversation_id = conversation.conversation_id
+                    ) END
+                ) FOR NO KEY UPDATE SKIP LOCKED
+            ) AS locked
+        ) AS member
+    )
+    SELECT (one ->> 0)::int, lockable.conversation_id, sent.seq
+    FROM wanted
+    JOIN lockable ON lockable.conversation_id = wanted.conversation_id
+        AND wanted.sender = ANY (lockable.user_ids)
+        AND (lockable.member_count > 10 OR lockable.member_count = cardinality(lockable.user_ids))
+    CROSS JOIN LATERAL send_message(
+        lockable.conversation_id, sender, one ->> 3, one ->> 4, one ->> 5, one ->> 6, one ->> 7, one ->> 8, ?
+    ) AS sent
+    WHERE sent.outcome = 'sent'
+"""
 
 PARTICIPANTS = "SELECT user_id FROM members WHERE conversation_id = ?"
 
@@ -80,14 +110,14 @@ class Bulk:
                 message = _Message(place, *names, one.content, *as_stored(one))
                 conversations.setdefault(conversation_id, []).append(message)
         if request.at_once:
-            return self._store_at_once(conversations, len(request.messages))
+            return self._store_skip_locked(conversations, len(request.messages))
         works = [partial(_send_all, pair_key, *conversation) for conversation in conversations.items()]
         stored = self._database.write_each(works) if works else []
         for messages, outcomes in zip(conversations.values(), stored, strict=True):
             results.update(zip((one.place for one in messages), outcomes, strict=True))
         return store_pb2.StoreMessagesResponse(results=[results[place] for place in range(len(request.messages))])
 
-    def _store_at_once(
+    def _store_skip_locked(
         self, conversations: Mapping[str, Sequence[_Message]], number: int
     ) -> store_pb2.StoreMessagesResponse:
         now = ids.now_ms()
@@ -96,7 +126,14 @@ class Bulk:
             for where, messages in conversations.items()
             for one in messages
         ]
-        sent = self._database.write(lambda tx: _send_at_once(tx, rows, now), one_statement=True) if rows else ()
+        try:
+            sent = self._database.write(lambda tx: _send_skip_locked(tx, rows, now), one_statement=True) if rows else []
+        except (peewee.PeeweeException, UnicodeEncodeError):
+            # PostgreSQL takes no part of a statement, so each is free to be sent by itself, and to have its own error:
+            # a character, say, that the database's encoding does not have.
+            if self._database.enqueue:
+                raise
+            sent = []
         answer = store_pb2.StoreMessagesResponse(results=[message_pb2.SendResult()] * number)
         for place, conversation_id, seq in sent:
             answer.results[place].message_id = ids.message(conversation_id, seq)
@@ -104,10 +141,10 @@ class Bulk:
         return answer
 
 
-def _send_at_once(tx: Tx, rows: Sequence[tuple[Any, ...]], now: int) -> list[Row]:
+def _send_skip_locked(tx: Tx, rows: Sequence[tuple[Any, ...]], now: int) -> list[Row]:
     """(place, conversation_id, seq) of those that were sent. rows: place and what store() takes."""
     if tx.postgres:
-        return tx.rows(_AT_ONCE, _json(rows), now)
+        return tx.prepared("send_skip_locked", _SEND_SKIP_LOCKED, _json(rows), now)
     stored = ((place, where, store(tx, where, *rest, now)) for place, where, *rest in rows)
     return [(place, where, seq) for place, where, (outcome, seq, _) in stored if outcome == SENT_NOW]
 

@@ -6,6 +6,7 @@
 import json
 import logging
 import math
+import re
 import sqlite3
 import threading
 import time
@@ -13,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
+from itertools import count
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 import peewee
@@ -24,6 +26,7 @@ from gochat.errors import deadline_exceeded, unavailable
 log = logging.getLogger(__name__)
 
 LOOK = 0.25  # seconds between two looks for connections that are overdue
+MAX_CONTROL = 2  # connections of Lane.CONTROL: a count of all rows holds one, what is asked every second has the other
 
 _named_by_peewee = peewee.__exception_wrapper__  # type: ignore[attr-defined]
 
@@ -87,6 +90,19 @@ class Tx:
             rows = cast("list[Row]", cursor.fetchall())
         self._note(started, text)
         return rows
+
+    def prepared(self, name: str, text: str, *parameters: Any) -> list[Row]:
+        """As rows(text, *parameters). On PostgreSQL the connection keeps the plan, by this name: for a statement whose
+        plan takes as long to make as to run. The text says each parameter's type, as in ?::json, where nothing else
+        does."""
+        if not self.postgres:
+            return self.rows(text, *parameters)
+        known = self._database.__dict__.setdefault("prepared", set())  # Peewee's object is one connection here
+        if name not in known:
+            numbers = count(1)
+            self.sql(f"PREPARE {name} AS " + re.sub(r"\?", lambda _: f"${next(numbers)}", text))
+            known.add(name)
+        return self.rows(f"EXECUTE {name} ({marks(parameters)})", *parameters)
 
     @staticmethod
     def table(value: Any) -> list[Any]:
@@ -160,7 +176,8 @@ class Database(Protocol):
     def enqueue(self) -> Enqueue | None: ...
 
     def read(self, work: Work[T], *, one_statement: bool = False) -> T:
-        """Runs work in a transaction that sees one state of the database and writes nothing."""
+        """Runs work in a transaction that sees one state of the database and writes nothing. In Lane.CONTROL it takes a
+        connection that no other lane takes."""
 
     def write(self, work: Work[T], *, one_statement: bool = False) -> T:
         """Runs work in a transaction; returns when it is durable. What work raises takes its writes back."""

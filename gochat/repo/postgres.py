@@ -14,8 +14,19 @@ import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, parse_dsn
 
 from gochat.config import ConfigError
+from gochat.context import Lane, current
 from gochat.errors import unavailable
-from gochat.repo.database import DatabaseInUseError, Pool, T, Tx, Work, driver_error, failures_named, is_lost
+from gochat.repo.database import (
+    MAX_CONTROL,
+    DatabaseInUseError,
+    Pool,
+    T,
+    Tx,
+    Work,
+    driver_error,
+    failures_named,
+    is_lost,
+)
 
 ATTEMPTS = 3
 REPEATABLE = {"40001", "40P01"}  # serialization_failure, deadlock_detected: nothing was written
@@ -44,6 +55,8 @@ class PostgresDatabase:
         self.busy = threading.Lock()
         with failures_named():
             self._pool = Pool(self._connect, _usable, warm=pool_min, most=pool_max, cut=_cut)
+            # Alone, a second connection would not get the lock.
+            self._control = Pool(self._connect, _usable, warm=0 if alone else 1, most=MAX_CONTROL, cut=_cut)
 
     def _connect(self) -> peewee.Database:
         database = _connected(self._url, "" if self._alone else OPTIONS)
@@ -76,7 +89,8 @@ class PostgresDatabase:
     def _once(self, begin: str, work: Work[T], writes: bool) -> T:
         """Raises _Again where nothing can have been written."""
         committing = writes and not begin  # a statement by itself commits by itself
-        with self._pool.lent() as database:
+        pool = self._pool if writes or current().lane is not Lane.CONTROL else self._control
+        with pool.lent() as database:
             try:
                 if begin:
                     database.execute_sql(begin)
@@ -100,6 +114,7 @@ class PostgresDatabase:
 
     def close(self) -> None:
         self._pool.close()
+        self._control.close()
 
 
 @contextmanager

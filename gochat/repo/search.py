@@ -19,14 +19,14 @@ _SEPARATOR = "\1"
 
 _WITHIN = "(position(username_key, ?) > 0 OR position(nickname_key, ?) > 0)"
 _BEGINNING = "(position(username_key, ?) = 1 OR position(nickname_key, ?) = 1)"
-# In this order, and in each place by username_key. Every parameter is the key.
-_PLACES = (
+# In this order, and in each rank by username_key. Every parameter is the key.
+_RANKS = (
     "username_key = ?",  # the only one of its kind, so that a name is always found
     "nickname_key = ? AND username_key <> ?",
     f"{_BEGINNING} AND username_key <> ? AND nickname_key <> ?",
     f"{_WITHIN} AND NOT {_BEGINNING}",
 )
-_PLACE = f"CASE {' '.join(f'WHEN {place} THEN {number}' for number, place in enumerate(_PLACES[:3]))} ELSE 3 END"
+_RANK = f"CASE {' '.join(f'WHEN {rank} THEN {number}' for number, rank in enumerate(_RANKS[:3]))} ELSE 3 END"
 
 
 class Search:
@@ -77,13 +77,13 @@ def _looked_up(tx: Tx, key: str, status: int, start: int, limit: int) -> tuple[i
             SELECT total, user_id
             FROM (SELECT count(*) AS total FROM {source}) AS counted
             LEFT JOIN (
-                SELECT user_id, username_key, {_PLACE} AS place FROM {source}
-                ORDER BY place, username_key LIMIT ? OFFSET ?
+                SELECT user_id, username_key, {_RANK} AS rank FROM {source}
+                ORDER BY rank, username_key LIMIT ? OFFSET ?
             ) AS page ON TRUE
-            ORDER BY place, username_key""",
+            ORDER BY rank, username_key""",
         ),
         *wanted,
-        *[key] * _PLACE.count("?"),
+        *[key] * _RANK.count("?"),
         *wanted,
         *(limit, start),
     )
@@ -91,16 +91,31 @@ def _looked_up(tx: Tx, key: str, status: int, start: int, limit: int) -> tuple[i
 
 
 def _walked(tx: Tx, key: str, status: int, start: int, limit: int) -> tuple[int, list[str]]:
-    """The same without the index: place by place, in each along the index of usernames until the page is full."""
-    count = f"SELECT count(*) FROM users WHERE {_WITHIN} AND status <= ?"
-    total = tx.rows(_sql(tx, count), key, key, status)[0][0]
+    """The same without the index: rank by rank, in each along the index of usernames from its nearer end, so that the
+    last page costs what the first does, and one in the middle that it skips entries of an index."""
+    named, nicknamed = (f"(SELECT count(*) FROM users WHERE {rank} AND status <= ?)" for rank in _RANKS[:2])
+    count = f"""
+        SELECT {named}, {nicknamed}, count(*) FILTER (WHERE {_BEGINNING}), count(*)
+        FROM users WHERE {_WITHIN} AND status <= ?"""
+    keys = (key, status, key, key, status, key, key, key, key, status)
+    usernames, nicknames, beginning, total = tx.rows(_sql(tx, count), *keys)[0]
     user_ids: list[str] = []
-    for place in _PLACES:
-        missing = min(start + limit, total) - len(user_ids)
-        if start < total and missing:
-            walk = f"SELECT user_id FROM users WHERE {place} AND status <= ? ORDER BY username_key LIMIT ?"
-            user_ids += [user_id for (user_id,) in tx.rows(_sql(tx, walk), *[key] * place.count("?"), status, missing)]
-    return total, user_ids[start:]
+    for rank, size in zip(
+        _RANKS, (usernames, nicknames, beginning - usernames - nicknames, total - beginning), strict=True
+    ):
+        number = min(limit - len(user_ids), size - start)
+        if number > 0:
+            backward = start > size // 2
+            # A SELECT hides the offset from PostgreSQL's planner: a large one has it read and sort the whole table.
+            walk = (
+                f"SELECT user_id FROM users WHERE {rank} AND status <= ?"
+                f" ORDER BY username_key {'DESC' if backward else 'ASC'} LIMIT ? OFFSET (SELECT ?)"
+            )
+            skipped = size - start - number if backward else start
+            rows = tx.rows(_sql(tx, walk), *[key] * rank.count("?"), status, number, skipped)
+            user_ids += [user_id for (user_id,) in (reversed(rows) if backward else rows)]
+        start = max(0, start - size)
+    return total, user_ids
 
 
 def _users(tx: Tx, user_ids: list[str]) -> list[common_pb2.User]:

@@ -19,7 +19,7 @@ import peewee
 from gochat.config import ConfigError
 from gochat.context import Call, End, Lane, Run, TooLongError, current, entered
 from gochat.errors import ChatError, deadline_exceeded
-from gochat.repo.database import DatabaseInUseError, Pool, T, Tx, Work, driver_error, failures_named
+from gochat.repo.database import MAX_CONTROL, DatabaseInUseError, Pool, T, Tx, Work, driver_error, failures_named
 
 BATCHES = tuple(2**power for power in range(11))  # sizes up to which transactions are counted together
 READERS = 8  # more find no more of the interpreter's time
@@ -27,8 +27,8 @@ LARGEST_BATCH = 500  # jobs
 # What SQLite does by itself is 2 MB of pages and 1000 pages of WAL: at 2000 sends a second it read most pages anew and
 # wrote them to the database 10 times a second, which was a sixth of the CPU of a send.
 WRITER = {"cache_size": -8192, "wal_autocheckpoint": 4000}
-AT_ONCE = 0.002  # seconds of CPU that a statement takes at most which is run at once, after its first STEPS
-STEPS = 20_000  # of SQLite's virtual machine, after which it is asked how long a statement has taken; a page takes 3000
+INLINE_TIMEOUT = 0.003  # seconds that a read of Lane.INLINE may take: every other call waits for it
+INLINE_STEPS = 1000  # of SQLite's virtual machine between two looks at the clock; a page takes 3000, a look 1 us
 
 log = logging.getLogger(__name__)
 
@@ -58,14 +58,15 @@ class SqliteDatabase:
         self.busy = threading.Lock()
         self._lock_file = lock(path)
         self._writer = _open(path, journal_mode="wal", synchronous="full", foreign_keys=1, busy_timeout=5000, **WRITER)
-        self._readers = Pool(
-            lambda: _open(path, query_only=1, cache_size=-1024), _outside_transaction, warm=1, most=READERS
+        self._readers, self._control = (
+            Pool(lambda: _open(path, query_only=1, cache_size=-1024), _outside_transaction, warm=1, most=most)
+            for most in (READERS, MAX_CONTROL)
         )
         # Of its own, so that what is quick never waits for what is not.
-        self._quick = _open(path, query_only=1, cache_size=-8192)
-        self._quick_until = 0.0  # on the clock of time.thread_time(); 0 before the first STEPS of a statement
-        self._quick.connection().set_progress_handler(self._too_long, STEPS)
-        self._quick_lock = threading.Lock()
+        self._inline = _open(path, query_only=1, cache_size=-8192)
+        self._inline_lock = threading.Lock()
+        self._inline_until = 0.0  # on the clock of time.monotonic()
+        self._inline.connection().set_progress_handler(self._takes_too_long, INLINE_STEPS)
         self._committed = 0  # writes
         self._batches = [0] * (len(BATCHES) + 1)  # transactions, by size
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
@@ -75,9 +76,10 @@ class SqliteDatabase:
     def read(self, work: Work[T], *, one_statement: bool = False) -> T:
         if self._in_batch():
             return work(Tx(self._writer))
-        if current().lane is Lane.INLINE:
+        lane = current().lane
+        if lane is Lane.INLINE:
             return self._read_inline(work, one_statement)
-        with failures_named(), self._readers.lent() as database:
+        with failures_named(), (self._control if lane is Lane.CONTROL else self._readers).lent() as database:
             if one_statement:
                 return work(Tx(database))
             database.execute_sql("BEGIN")
@@ -87,22 +89,24 @@ class SqliteDatabase:
                 database.execute_sql("ROLLBACK")
 
     def _read_inline(self, work: Work[T], one_statement: bool) -> T:
-        """Raises TooLongError."""
-        if not one_statement:
+        """Raises TooLongError, also where it would have to wait for another such read."""
+        if not one_statement or not self._inline_lock.acquire(blocking=False):
             raise TooLongError
-        with failures_named(), self._quick_lock:
-            self._quick_until = 0.0
+        with failures_named():
             try:
-                return work(Tx(self._quick))
+                self._inline_until = time.monotonic() + INLINE_TIMEOUT
+                return work(Tx(self._inline))
             except peewee.OperationalError as error:
                 if driver_error(error).sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
                     raise TooLongError from None
                 raise
+            finally:
+                self._inline_lock.release()
 
-    def _too_long(self) -> bool:
-        now = time.thread_time()
-        self._quick_until = self._quick_until or now + AT_ONCE
-        return now > self._quick_until
+    def _takes_too_long(self) -> bool:
+        """SQLite interrupts the statement if so. Time and not CPU is what counts: a read that waits for the disk is to
+        wait on a thread. One wait by itself cannot be cut short, so the clock is looked at often, within a page too."""
+        return time.monotonic() > self._inline_until
 
     def write(self, work: Work[T], *, one_statement: bool = False) -> T:  # noqa: ARG002 - all share a transaction
         return self.write_each([work])[0]
@@ -124,21 +128,26 @@ class SqliteDatabase:
         return threading.get_ident() == self._thread.ident
 
     def _write_queued(self) -> None:
-        """What the thread does."""
-        while (job := self._queue.get()) is not None:
-            batch = [job]
-            while len(batch) < LARGEST_BATCH and not self._queue.empty():
-                if (job := self._queue.get()) is None:
-                    self._queue.put(None)
-                    break
-                batch.append(job)
-            with self.busy:
-                self._commit(batch)
-                for job in batch:
-                    try:
-                        job.end(job.error)
-                    except Exception:
-                        log.exception("a call was not answered")
+        """What the thread does. It keeps no job while it waits for the next: a job keeps a call, and that its
+        connection."""
+        while self._write_batch(self._queue.get()):
+            pass
+
+    def _write_batch(self, job: _Job | None) -> bool:
+        """The job and what else is queued, in one transaction. False for None, after which there is nothing."""
+        if job is None:
+            return False
+        batch = [job]
+        while len(batch) < LARGEST_BATCH and not self._queue.empty():
+            if (job := self._queue.get()) is None:
+                self._queue.put(None)
+                break
+            batch.append(job)
+        with self.busy:
+            self._commit(batch)
+            for job in batch:
+                _end(job)
+        return True
 
     def _commit(self, batch: list[_Job]) -> None:
         try:
@@ -211,9 +220,20 @@ class SqliteDatabase:
         self._queue.put(None)
         self._thread.join()
         self._readers.close()
-        self._quick.close()
+        self._control.close()
+        self._inline.close()
         self._writer.close()
         os.close(self._lock_file)
+
+
+def _end(job: _Job) -> None:
+    """Leaves it without its error, whose traceback has frames that have the job: only garbage collection would end the
+    two. Here, since the frame of the caller is one of them."""
+    error, job.error = job.error, None
+    try:
+        job.end(error)
+    except Exception:
+        log.exception("a call was not answered")
 
 
 class _Waiting:

@@ -24,6 +24,7 @@ FIRST_BACKOFF = 0.1  # seconds; doubles, with jitter
 GONE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}  # the latter of calls that meet a server's stop
 OPTIONS = (
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+    ("grpc.use_local_subchannel_pool", 1),  # a channel never shares its connections with another of the same address
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
     # A host that vanished says nothing: asked after 12 s (servers take no ping within 10), given up 3 s later.

@@ -3,6 +3,7 @@
 import random
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,9 +18,11 @@ from gochat.repo import migrate, search
 from gochat.repo.database import Database, Tx
 from gochat.repo.engine import open_database
 from gochat.repo.search import Search
+from gochat.repo.sqlite import SqliteDatabase
 from gochat.repo.users import Users
 from tests.repo.test_query_counts import statements
 
+LIMIT = 7  # of a page
 LETTERS = "aAb1王小明%_\\\"'* -é\U0001f600"
 QUERIES = [
     *LETTERS,
@@ -56,7 +59,7 @@ def add(database: Database, names: list[tuple[str, str]]) -> None:
 
 def find(database: Database, query: str, page: int = 1, inactive: bool = False) -> tuple[int, list[str]]:
     request = store_pb2.FindUsersRequest(
-        query=query, pagination=PaginationRequest(page=page, limit=20), include_inactive=inactive
+        query=query, pagination=PaginationRequest(page=page, limit=LIMIT), include_inactive=inactive
     )
     answer = Search(database).FindUsers(request)
     return answer.pagination.total, [user.username for user in answer.users]
@@ -71,7 +74,7 @@ def expected(users: dict[str, tuple[str, int]], query: str, page: int, inactive:
             begins = any(name.startswith(key) for name in keys)
             place = 0 if keys[0] == key else 1 if keys[1] == key else 2 if begins else 3
             ranked.append((place, keys[0].encode(), username))
-    return len(ranked), [username for _, _, username in sorted(ranked)][20 * page - 20 : 20 * page]
+    return len(ranked), [username for _, _, username in sorted(ranked)][LIMIT * (page - 1) : LIMIT * page]
 
 
 @pytest.mark.parametrize("many", [False, True])
@@ -90,7 +93,7 @@ def test_the_answer_is_that_of_reading_all(database: Database, many: bool, monke
         Users(database).UpdateUser(repo_pb2.UpdateUserRequest(user_id=f"u{number}", nickname=nickname, status=status))
     names = [name for username, (nickname, _) in list(users.items())[40:80] for name in (username, nickname.upper())]
     for query in [*QUERIES, *names, ""]:
-        for page in (1, 2, 3, 50):
+        for page in (1, 2, 3, 20, 42, 43, 44):
             for inactive in (False, True):
                 answer = find(database, query, page, inactive)
                 assert answer == expected(users, query, page, inactive), (query, page, inactive)
@@ -148,6 +151,48 @@ def test_a_search_does_not_read_all_users(database: Database, query: str, monkey
     assert "users_by_gram" in told or "SCAN user_search VIRTUAL TABLE" in told
     assert "SCAN users" not in told
     assert "Seq Scan" not in told
+
+
+@pytest.mark.parametrize("query", ["", "b", "a", "00"])
+def test_a_deep_page_takes_no_more_rows_than_it_shows(
+    database: Database, query: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "_is_in_very_many", lambda *_: True)
+    fill(database, 2000, [])
+    total, _ = find(database, query)
+    taken: list[int] = []
+    rows = Tx.rows
+
+    def counted(tx: Tx, *arguments: Any) -> list[Any]:
+        answer = rows(tx, *arguments)
+        taken.append(len(answer))
+        return answer
+
+    monkeypatch.setattr(Tx, "rows", counted)
+    last = total // LIMIT
+    for page in (last // 2, last):
+        taken.clear()
+        assert len(find(database, query, page)[1]) == LIMIT
+        assert sum(taken) == 1 + 2 * LIMIT, "the counts, the ids, the users"
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+def test_the_last_page_of_very_many_costs_what_the_first_does(
+    database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "_is_in_very_many", lambda *_: True)
+    fill(database, 2000, [])
+    total, _ = find(database, "b")
+    steps: list[None] = []
+    (connection,) = database._readers._idle
+    connection.connection().set_progress_handler(lambda: steps.append(None), 100)  # of SQLite's virtual machine
+
+    def cost(page: int) -> int:
+        steps.clear()
+        find(database, "b", page)
+        return len(steps)
+
+    assert cost(total // LIMIT) < 1.1 * cost(1)
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)

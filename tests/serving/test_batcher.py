@@ -2,16 +2,21 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc
+import psycopg2
 import pytest
 
 from gochat.api.logic.v1 import logic_pb2
+from gochat.api.repo.v1 import repo_pb2
+from gochat.api.store.v1 import store_pb2
 from gochat.context import SERVICE, Call, current
 from gochat.errors import ChatError, invalid
 from gochat.serving.batcher import MAX_BATCH, MAX_WAIT, THREADS, Batcher
@@ -110,6 +115,15 @@ def test_what_fails_is_told_to_all_and_the_next_go_on() -> None:
     assert asked.done(4)["next"] == "sent"
 
 
+def test_what_is_done_is_not_kept_until_the_next() -> None:
+    asked = Batches(lambda requests: ["sent"] * len(requests))
+    call: Any = Asked("r", Call(SERVICE, "r", time.monotonic() + 30), lambda *_: None)
+    kept = weakref.ref(call)
+    asked.batcher.execute(call)
+    del call
+    eventually(lambda: kept() is None, 10)
+
+
 def test_an_answer_that_cannot_be_given_keeps_none_from_the_others() -> None:
     asked, gate = Batches(lambda requests: [gate.wait(5) and "sent"] * len(requests)), threading.Event()
     asked.ask("gate")
@@ -185,6 +199,63 @@ def test_a_conversation_that_is_locked_holds_up_its_own_senders_alone(postgres: 
         seqs = sorted(int(one.result().message_id[-12:]) for one in waiting)
     assert seqs == list(range(2, 12))
     app.stop()
+
+
+@pytest.fixture(scope="module")
+def shared(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    deployment = Deployment(tmp_path_factory.mktemp("shared"), url=postgres.create_database())
+    yield deployment
+    deployment.kill()
+
+
+@pytest.mark.parametrize(
+    ("size", "locked_member", "is_sent"), [(2, 0, False), (2, 1, False), (10, 9, False), (11, 0, False), (11, 9, True)]
+)
+def test_a_batch_waits_for_no_locked_member(shared: Deployment, size: int, locked_member: int, is_sent: bool) -> None:
+    """Of a conversation of this size; the first member sends."""
+    ann, cem = shared.people(2)
+    everyone = [ann.id, *(shared.create_user() for _ in range(size - 1))]
+    if size == 2:
+        where = {"to_user_id": everyone[1]}
+        ann.send(everyone[1])
+    else:
+        where = {"conversation_id": ann.CreateGroup(name="g", member_ids=everyone[1:]).group_id}
+    ann.send(cem.id)
+    request = store_pb2.StoreMessagesRequest(
+        at_once=True,
+        messages=[
+            repo_pb2.CreateMessageRequest(from_user_id=ann.id, content="x", **fields)
+            for fields in (where, {"to_user_id": cem.id}, where)
+        ],
+    )
+    with closing(psycopg2.connect(shared._env["GOCHAT_DATABASE_URL"])) as outside:
+        outside.cursor().execute("SELECT 1 FROM members WHERE user_id = %s FOR UPDATE", (everyone[locked_member],))
+        if locked_member == 0:  # in the other conversation it is to be free
+            outside.rollback()
+            outside.cursor().execute(
+                "SELECT 1 FROM members WHERE user_id = %s AND conversation_id NOT IN"
+                " (SELECT conversation_id FROM members WHERE user_id = %s) FOR UPDATE",
+                (ann.id, cem.id),
+            )
+        results = shared.store.StoreMessages(request, metadata=shared.service, timeout=5).results
+        assert [bool(result.message_id) for result in results] == [is_sent, True, is_sent]
+        outside.rollback()
+    results = shared.store.StoreMessages(request, metadata=shared.service, timeout=5).results
+    assert all(result.message_id for result in results)
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII", "EUC_JP"])
+def test_what_the_database_cannot_hold_fails_alone(postgres: Postgres, tmp_path: Path, encoding: str) -> None:
+    app = Deployment(tmp_path, url=postgres.create_database(encoding))
+    ann, ben = app.people(2)
+    ann.send(ben.id)
+    texts = ["plain", "plain", "\N{GRINNING FACE}", "plain"] * 20
+    requests = [logic_pb2.SendMessageRequest(to_user_id=ben.id, content=text) for text in texts]
+    calls = [app.logic.SendMessage.future(request, metadata=ann.metadata, timeout=30) for request in requests]
+    assert [call.code() is grpc.StatusCode.OK for call in calls] == [text == "plain" for text in texts]
+    sent = [int(call.result().message_id[-12:]) for call, text in zip(calls, texts, strict=True) if text == "plain"]
+    assert sorted(sent) == list(range(2, 62))
+    app.kill()
 
 
 def test_many_of_the_largest_go_together(start: Start) -> None:

@@ -1,0 +1,123 @@
+"""The lanes to a database: what the server asks for itself is answered whatever its users do."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+
+import grpc
+import psycopg2
+import pytest
+from gochat.rpc.bind import bind
+
+from gochat import repo
+from gochat.api.account.v1.account_pb2_grpc import AccountServiceStub
+from gochat.api.logic.v1 import logic_pb2
+from gochat.app import REPO_SERVICES, _Watch
+from gochat.config import Config
+from gochat.context import SERVICE, Call, Lane, entered
+from gochat.domain import ids
+from gochat.domain.revocation import Revocations
+from gochat.domain.tokens import Tokens
+from gochat.errors import ChatError
+from gochat.keys import KeyFile
+from gochat.repo import statistics
+from gochat.repo.database import Database
+from gochat.repo.sqlite import READERS
+from gochat.rpc.local import LocalChannel
+from tests.harness import Deployment, eventually
+from tests.postgres import Postgres
+from tests.repo.test_outage import SERVING, health
+
+POOL, THREADS = 2, 4
+SMALL = {
+    "GOCHAT_DATABASE_POOL_MIN": "1",
+    "GOCHAT_DATABASE_POOL_MAX": str(POOL),
+    "GOCHAT_SERVER_THREADS": str(THREADS),
+}
+
+
+@contextmanager
+def all_reading(database: Database, number: int) -> Iterator[None]:
+    """Every connection of the pool is in use."""
+    reading, over = [Event() for _ in range(number)], Event()
+    with ThreadPoolExecutor(number) as pool:
+        for one in reading:
+            pool.submit(database.read, lambda _, one=one: (one.set(), over.wait(60)))
+        try:
+            assert all(one.wait(10) for one in reading)
+            yield
+        finally:
+            over.set()
+
+
+@pytest.fixture
+def config(config: Config) -> Config:
+    return replace(config, database=replace(config.database, pool_max=POOL))
+
+
+def test_what_the_server_asks_for_itself_waits_for_no_reader(config: Config, database: Database) -> None:
+    key_file, revocations = KeyFile(config), Revocations(config.auth.access_ttl)
+    tokens = Tokens(key_file.keys, revocations, key_file.changed)
+    channel = LocalChannel(bind(REPO_SERVICES, repo.handlers(database)))
+    watch = _Watch(AccountServiceStub(channel), revocations, tokens)
+    watch.look()
+    database.write(lambda tx: tx.sql("INSERT INTO ended_sessions VALUES ('s', ?)", ids.now_ms()))
+    with all_reading(database, POOL if config.database.is_postgres else READERS):
+        with entered(Call(SERVICE, "-", time.monotonic() + 0.1)), pytest.raises(ChatError, match="in use"):
+            database.read(lambda _: None)
+        watch.look()
+        with entered(Call(SERVICE, "-", time.monotonic() + 1, lane=Lane.CONTROL)):
+            assert statistics.count(database)["users_active"] == 0
+            database.read(lambda _: watch.look())  # while one counts, another is asked
+    assert revocations.has("s")
+
+
+BEHIND_THREADS = pytest.mark.xfail(strict=True, reason="Cost.CONTROL has no thread and lane of its own yet")
+
+
+@pytest.mark.parametrize(
+    "split", [pytest.param(False, id="colocated"), pytest.param(True, id="split", marks=BEHIND_THREADS)]
+)
+def test_with_every_connection_and_thread_waiting_ended_sessions_are_noticed(
+    postgres: Postgres, tmp_path: Path, split: bool
+) -> None:
+    url = postgres.create_database()
+    app = Deployment(tmp_path, url=url, split=split, env=SMALL)
+    busy, leaving = app.people(2)
+    edit = logic_pb2.UpdateUserProfileRequest(bio="x")
+    outside = psycopg2.connect(url)
+    outside.cursor().execute("SELECT 1 FROM users FOR UPDATE")
+    calls = [
+        app.logic.UpdateUserProfile.future(edit, metadata=busy.metadata, timeout=25) for _ in range(2 * THREADS + POOL)
+    ]
+    for process in app.processes:
+        eventually(lambda process=process: process.metrics()("gochat_pool_busy_threads", pool="call") == THREADS)
+
+    with psycopg2.connect(url) as other:
+        session = "SELECT session_id, %s FROM sessions WHERE user_id = %s"
+        other.cursor().execute(f"INSERT INTO ended_sessions {session}", (ids.now_ms(), leaving.id))
+    other.close()
+
+    def is_out() -> bool:
+        assert health(app) == {SERVING}
+        try:
+            leaving.ValidateToken(token=leaving.access_token)
+        except grpc.RpcError as error:
+            assert isinstance(error, grpc.Call)
+            assert error.code() is grpc.StatusCode.UNAUTHENTICATED, error
+            return True
+        return False
+
+    eventually(is_out, 5)
+    until = time.monotonic() + 5  # longer than health takes to say that nothing answers
+    while time.monotonic() < until:
+        assert health(app) == {SERVING}
+        time.sleep(0.1)
+    assert not any(call.done() for call in calls)
+    outside.close()
+    assert {call.code() for call in calls} == {grpc.StatusCode.OK}
+    app.stop()
