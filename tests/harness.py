@@ -86,7 +86,11 @@ class Process:
         """within: words before the command, that become it in the end, such as `ip netns exec NAME`."""
         self.log = log
         Process.logs.add(log)
-        clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
+        clean = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith("GOCHAT_") or key == "GOCHAT_SERVER_FAST"
+        }
         with log.open("ab") as stderr:
             self._popen = subprocess.Popen(
                 [*within, PROGRAM, "-m", "gochat", *arguments],

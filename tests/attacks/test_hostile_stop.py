@@ -1,0 +1,63 @@
+"""Whatever clients do, SIGTERM ends the server in time."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.attacks.hostile import ATTACKS, Target, advance, connected, skipped_on_plain
+from tests.harness import Deployment
+
+GRACE, BEYOND = 1, 5  # seconds: of running calls, and of what comes after them
+
+
+@contextmanager
+def started(folder: Path, url: str = "", *, split: bool = False) -> Iterator[Deployment]:
+    app = Deployment(folder, url=url, split=split, env={"GOCHAT_SERVER_GRACE": str(GRACE)})
+    try:
+        yield app
+    finally:
+        app.kill()
+
+
+def begin(app: Deployment, names: list[str], stack: ExitStack) -> None:
+    target = Target(app)
+    begun = {name: list(ATTACKS[name].steps(target)) for name in names}
+    for name, steps in begun.items():
+        peers = stack.enter_context(connected(app, ATTACKS[name]))
+        for step in steps:
+            advance(peers, ATTACKS[name], step, seconds=0.5)
+
+
+def obeys(app: Deployment) -> None:
+    """Its first process ends, with code 0, in the time that SIGTERM leaves it."""
+    process = app.processes[0]._popen
+    sent = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    try:
+        code = process.wait(timeout=GRACE + BEYOND)
+    except subprocess.TimeoutExpired:
+        code = None
+    assert code == 0, f"after {time.monotonic() - sent:.1f} s; None: it goes on"
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=skipped_on_plain(attack.fast_only)) for name, attack in ATTACKS.items()]
+)
+def test_sigterm_is_obeyed_under(tmp_path: Path, name: str) -> None:
+    with started(tmp_path) as app, ExitStack() as stack:
+        begin(app, [name], stack)
+        obeys(app)
+
+
+@pytest.mark.parametrize("mode", ["sqlite-colocated", "postgres-colocated", "sqlite-split", "postgres-split"])
+def test_sigterm_is_obeyed_under_all_of_it(mode: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    database, layout = mode.split("-")
+    url = request.getfixturevalue("postgres").create_database() if database == "postgres" else ""
+    with started(tmp_path, url, split=layout == "split") as app, ExitStack() as stack:
+        begin(app, list(ATTACKS), stack)
+        obeys(app)
