@@ -1,4 +1,4 @@
-"""What hostile clients do, as a table, and the ordinary client beside them whose calls must go on."""
+"""What hostile clients do, as a table."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -6,18 +6,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import count
-from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
+from gochat.api.logic.v1 import logic_pb2
 from tests.attacks import wire
 from tests.attacks.wire import CONTINUATION, END_HEADERS, END_STREAM, FLOODS, HEADERS, RST_STREAM, SHUT, WIDE, Raw
-from tests.harness import PASSWORD, Deployment, Person, bearer, children, fresh
+from tests.harness import PASSWORD, Deployment, Person, bearer, fresh
 
 LOGIC = "/gochat.api.logic.v1.LogicService/"
 PROFILE, SEND, SEARCH, SIGN_IN, HISTORY = (
@@ -29,78 +27,19 @@ LIST_SERVICES = reflection_pb2.ServerReflectionRequest(list_services="*").Serial
 MIB = 1024 * 1024
 
 MAX_HALF_OPEN, MAX_WATCHES, MAX_REFLECTIONS = 256, 20, 10  # of a connection
-CALL_TIMEOUT, HEALTH_TIMEOUT = 5.0, 1.0  # seconds that the ordinary client waits at most
 
 BODY_WAIT = "grpc.server gives a call its thread before the request has come"
 UNSENT = "grpc.server does not say when an answer was sent"
 STREAMS = "grpc.server gives a stream a thread, and does not limit streams by service"
 
 
+PLAIN = os.environ.get("GOCHAT_SERVER_FAST") == "0"
+"""Whether the tests run on the plain server."""
+
+
 def skipped_on_plain(fast_only: str) -> pytest.MarkDecorator:
-    """Skips, with this reason unless it is "", where the tests run on the plain server."""
-    return pytest.mark.skipif(bool(fast_only) and os.environ.get("GOCHAT_SERVER_FAST") == "0", reason=fast_only)
-
-
-class Ordinary:
-    """Somebody who makes every kind of call, again and again, on one connection."""
-
-    def __init__(self, app: Deployment) -> None:
-        self._app, self.person, self._friend = app, app.person(), app.create_user()
-        self._conversation = self.person.send(self._friend).message_id.rpartition("-")[0]
-
-    def round(self) -> None:
-        """Each call once. Raises AssertionError, which says what went wrong with which."""
-        self._calls(self._app.channel)
-
-    def comes_again(self) -> None:
-        """Each call once, on a new connection."""
-        with own_channel(self._app) as channel:
-            self._calls(channel)
-
-    def _calls(self, channel: grpc.Channel) -> None:
-        logic, health, pb = logic_pb2_grpc.LogicServiceStub(channel), health_pb2_grpc.HealthStub(channel), logic_pb2
-        sign_in = pb.AuthRequest(username=self.person.username, password=PASSWORD)
-        sent = self._call(logic.SendMessage, pb.SendMessageRequest(to_user_id=self._friend, content="hello"))
-        history = pb.GetMessageHistoryRequest(conversation_id=self._conversation)
-        read = pb.MarkMessageReadRequest(conversation_id=self._conversation, message_id=sent.message_id)
-        assert self._call(logic.GetMessageHistory, history).messages
-        self._call(logic.MarkMessageRead, read)
-        assert self._call(logic.GetUserProfile, pb.GetUserProfileRequest()).profile.user_id == self.person.id
-        assert self._call(logic.SearchUsers, pb.SearchUsersRequest(query=self.person.username)).users
-        assert self._call(logic.Authenticate, sign_in, None).access_token
-        status = self._call(health.Check, health_pb2.HealthCheckRequest(), None, HEALTH_TIMEOUT).status
-        assert status == health_pb2.HealthCheckResponse.SERVING
-
-    def _call(self, call: Any, request: Any, metadata: Any = (), timeout: float = CALL_TIMEOUT) -> Any:
-        try:
-            return call(request, metadata=self.person.metadata if metadata == () else metadata, timeout=timeout)
-        except grpc.RpcError as error:
-            assert isinstance(error, grpc.Call)
-            answer = f"{error.code()}: {error.details()}"
-        raise AssertionError(f"an ordinary {type(request).__name__} was answered {answer}")
-
-
-@contextmanager
-def own_channel(app: Deployment) -> Iterator[grpc.Channel]:
-    """A connection of its own."""
-    with grpc.insecure_channel(app.address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
-        yield channel
-
-
-@dataclass(frozen=True)
-class Footprint:
-    """Of all processes of a GoChat. memory: resident, bytes."""
-
-    threads: int
-    descriptors: int
-    memory: int
-
-
-def footprint(app: Deployment) -> Footprint:
-    pids = [pid for process in app.processes for pid in (process.pid, *children(process.pid))]
-    pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids)
-    threads, descriptors = (sum(len(os.listdir(f"/proc/{pid}/{of}")) for pid in pids) for of in ("task", "fd"))
-    return Footprint(threads, descriptors, pages * os.sysconf("SC_PAGE_SIZE"))
+    """fast_only: as of Attack."""
+    return pytest.mark.skipif(PLAIN and bool(fast_only), reason=fast_only)
 
 
 class Target:
@@ -290,76 +229,90 @@ ANSWER = "|".join(code.name for code in grpc.StatusCode)
 EXHAUSTED, TOO_LARGE = "RESOURCE_EXHAUSTED", "RESOURCE_EXHAUSTED|INVALID_ARGUMENT"
 SEARCH_ALL = logic_pb2.SearchUsersRequest(query="user").SerializeToString()
 
-ATTACKS: dict[str, Attack] = {
-    "control: proper calls": Attack(once(PROFILE, 50, signed_in=True), expects={"OK": 50}),
-    # Requests that come late or never
-    "2,000 calls without a request on 2 connections": Attack(
-        partial(half_open, PROFILE, 1000, False),
-        connections=2,
-        expects={EXHAUSTED: 2 * (1000 - MAX_HALF_OPEN)},
-        fast_only=BODY_WAIT,
-    ),
-    "the same with a token": Attack(
-        partial(half_open, SEND, 1000, True),
-        connections=2,
-        expects={EXHAUSTED: 2 * (1000 - MAX_HALF_OPEN)},
-        fast_only=BODY_WAIT,
-    ),
-    "2,000 calls without a request on 40 connections": Attack(
-        partial(half_open, PROFILE, 50, False), connections=40, fast_only=BODY_WAIT
-    ),
-    "the same of sign-ins": Attack(partial(half_open, SIGN_IN, 50, False), connections=40, fast_only=BODY_WAIT),
-    "1 MiB announced and not sent": Attack(
-        partial(half_open, PROFILE, 200, False, sent=b"\0\0\x10\0\0"), connections=10, fast_only=BODY_WAIT
-    ),
-    "requests a byte at a time": Attack(partial(byte_by_byte, 100), expects={"OK": 100}, fast_only=BODY_WAIT),
-    "slow uploads": Attack(partial(uploads, 10), connections=10, expects={"INVALID_ARGUMENT": 100}),
-    "calls that are not half-closed": Attack(once(PROFILE, 100, signed_in=True, end=0), expects={"OK": 100}),
-    "unary calls with two messages": Attack(partial(two_messages, 100), expects={ANSWER: 100}),
-    # Answers that nobody takes
-    "900 unread answers on one connection": Attack(
-        partial(unread, 900), opening=SHUT, expects={EXHAUSTED: 880}, growth=100 * MIB, fast_only=UNSENT
-    ),
-    "900 unread answers on 9 connections": Attack(
-        partial(unread, 100), 9, opening=SHUT, expects={EXHAUSTED: 800}, growth=100 * MIB, fast_only=UNSENT
-    ),
-    "a peer that stops reading": Attack(partial(unread, 400), reads=False, growth=100 * MIB, fast_only=UNSENT),
-    # Health
-    "two watchers, one of which leaves": Attack(one_watcher_leaves, opening=SHUT),
-    "64 watches without a request": Attack(partial(half_open, WATCH, 64, False), fast_only=STREAMS),
-    "2,000 watches without a request": Attack(
-        partial(half_open, WATCH, 1000, False), 2, expects={EXHAUSTED: 2 * (1000 - MAX_HALF_OPEN)}, fast_only=STREAMS
-    ),
-    "64 watches that are not read": Attack(
-        once(WATCH, 64), opening=SHUT, expects={EXHAUSTED: 64 - MAX_WATCHES}, fast_only=STREAMS
-    ),
-    "2,000 watches": Attack(once(WATCH, 1000), 2, expects={EXHAUSTED: 2 * (1000 - MAX_WATCHES)}, fast_only=STREAMS),
-    "10,000 watches opened and reset": Attack(partial(opened_and_reset, WATCH, b"", 10_000)),
-    "watches of unknown names": Attack(unknown_watches, expects={"NOT_FOUND|RESOURCE_EXHAUSTED": 3000}),
-    "checks of unknown names": Attack(once(CHECK, 500, health_request("none")), expects={"NOT_FOUND": 500}),
-    "checks of names of 1 MB": Attack(partial(large_names, CHECK, 1_000_000, 3), 10, expects={TOO_LARGE: 30}),
-    "watches of names of 1 MB": Attack(partial(large_names, WATCH, 1_000_000, 3), 10, expects={TOO_LARGE: 30}),
-    "watches of names of 5 kB": Attack(partial(large_names, WATCH, 5000, 10), expects={TOO_LARGE: 10}),
-    # Reflection
-    "64 reflection streams that ask nothing": Attack(
-        partial(half_open, REFLECTION, 64, False), expects={EXHAUSTED: 64 - MAX_REFLECTIONS}, fast_only=STREAMS
-    ),
-    "reflection asked on and on, and not read": Attack(endless_questions, opening=SHUT, fast_only=STREAMS),
-    "reflection of names of 1 MB": Attack(
-        partial(large_names, REFLECTION, 1_000_000, 3), 10, expects={TOO_LARGE: 30}, fast_only=STREAMS
-    ),
-    "10,000 reflection streams opened and reset": Attack(partial(opened_and_reset, REFLECTION, LIST_SERVICES, 10_000)),
-    # Frames
-    "pings": Attack(lambda _: [wire.frame(wire.PING, payload=b"12345678") * 1000] * 5, 5),
-    "settings": Attack(lambda _: [FLOODS["settings that change something"]] * 5, 5),
-    "endless headers": Attack(endless_headers, 4),
-    "unknown methods": Attack(unknown_methods, expects={"UNIMPLEMENTED": 3000}),
-    # Calls that are reset
-    "sign-ins reset": Attack(partial(rapid_reset, SIGN_IN, lambda target: target.sign_in)),
-    "sends reset": Attack(partial(rapid_reset, SEND, lambda target: target.send)),
-    "searches reset": Attack(partial(rapid_reset, SEARCH, lambda _: SEARCH_ALL)),
-    "large histories reset": Attack(partial(rapid_reset, HISTORY, lambda target: target.history), growth=100 * MIB),
+KINDS: dict[str, dict[str, Attack]] = {
+    "control": {
+        "control: proper calls": Attack(once(PROFILE, 50, signed_in=True), expects={"OK": 50}),
+    },
+    "requests that come late or never": {
+        "2,000 calls without a request on 2 connections": Attack(
+            partial(half_open, PROFILE, 1000, False),
+            connections=2,
+            expects={EXHAUSTED: 2 * (1000 - MAX_HALF_OPEN)},
+            fast_only=BODY_WAIT,
+        ),
+        "the same with a token": Attack(
+            partial(half_open, SEND, 1000, True),
+            connections=2,
+            expects={EXHAUSTED: 2 * (1000 - MAX_HALF_OPEN)},
+            fast_only=BODY_WAIT,
+        ),
+        "2,000 calls without a request on 40 connections": Attack(
+            partial(half_open, PROFILE, 50, False), connections=40, fast_only=BODY_WAIT
+        ),
+        "the same of sign-ins": Attack(partial(half_open, SIGN_IN, 50, False), connections=40, fast_only=BODY_WAIT),
+        "1 MiB announced and not sent": Attack(
+            partial(half_open, PROFILE, 200, False, sent=b"\0\0\x10\0\0"), connections=10, fast_only=BODY_WAIT
+        ),
+        "requests a byte at a time": Attack(partial(byte_by_byte, 100), expects={"OK": 100}, fast_only=BODY_WAIT),
+        "slow uploads": Attack(partial(uploads, 10), connections=10, expects={"INVALID_ARGUMENT": 100}),
+        "calls that are not half-closed": Attack(once(PROFILE, 100, signed_in=True, end=0), expects={"OK": 100}),
+        "unary calls with two messages": Attack(partial(two_messages, 100), expects={ANSWER: 100}),
+    },
+    "answers that nobody takes": {
+        "900 unread answers on one connection": Attack(
+            partial(unread, 900), opening=SHUT, expects={EXHAUSTED: 880}, growth=100 * MIB, fast_only=UNSENT
+        ),
+        "900 unread answers on 9 connections": Attack(
+            partial(unread, 100), 9, opening=SHUT, expects={EXHAUSTED: 800}, growth=100 * MIB, fast_only=UNSENT
+        ),
+        "a peer that stops reading": Attack(partial(unread, 400), reads=False, growth=100 * MIB, fast_only=UNSENT),
+    },
+    "health": {
+        "two watchers, one of which leaves": Attack(one_watcher_leaves, opening=SHUT),
+        "64 watches without a request": Attack(partial(half_open, WATCH, 64, False), fast_only=STREAMS),
+        "2,000 watches without a request": Attack(
+            partial(half_open, WATCH, 1000, False),
+            2,
+            expects={EXHAUSTED: 2 * (1000 - MAX_HALF_OPEN)},
+            fast_only=STREAMS,
+        ),
+        "64 watches that are not read": Attack(
+            once(WATCH, 64), opening=SHUT, expects={EXHAUSTED: 64 - MAX_WATCHES}, fast_only=STREAMS
+        ),
+        "2,000 watches": Attack(once(WATCH, 1000), 2, expects={EXHAUSTED: 2 * (1000 - MAX_WATCHES)}, fast_only=STREAMS),
+        "10,000 watches opened and reset": Attack(partial(opened_and_reset, WATCH, b"", 10_000)),
+        "watches of unknown names": Attack(unknown_watches, expects={"NOT_FOUND|RESOURCE_EXHAUSTED": 3000}),
+        "checks of unknown names": Attack(once(CHECK, 500, health_request("none")), expects={"NOT_FOUND": 500}),
+        "checks of names of 1 MB": Attack(partial(large_names, CHECK, 1_000_000, 3), 10, expects={TOO_LARGE: 30}),
+        "watches of names of 1 MB": Attack(partial(large_names, WATCH, 1_000_000, 3), 10, expects={TOO_LARGE: 30}),
+        "watches of names of 5 kB": Attack(partial(large_names, WATCH, 5000, 10), expects={TOO_LARGE: 10}),
+    },
+    "reflection": {
+        "64 reflection streams that ask nothing": Attack(
+            partial(half_open, REFLECTION, 64, False), expects={EXHAUSTED: 64 - MAX_REFLECTIONS}, fast_only=STREAMS
+        ),
+        "reflection asked on and on, and not read": Attack(endless_questions, opening=SHUT, fast_only=STREAMS),
+        "reflection of names of 1 MB": Attack(
+            partial(large_names, REFLECTION, 1_000_000, 3), 10, expects={TOO_LARGE: 30}, fast_only=STREAMS
+        ),
+        "10,000 reflection streams opened and reset": Attack(
+            partial(opened_and_reset, REFLECTION, LIST_SERVICES, 10_000)
+        ),
+    },
+    "frames": {
+        "pings": Attack(lambda _: [wire.frame(wire.PING, payload=b"12345678") * 1000] * 5, 5),
+        "settings": Attack(lambda _: [FLOODS["settings that change something"]] * 5, 5),
+        "endless headers": Attack(endless_headers, 4),
+        "unknown methods": Attack(unknown_methods, expects={"UNIMPLEMENTED": 3000}),
+    },
+    "calls that are reset": {
+        "sign-ins reset": Attack(partial(rapid_reset, SIGN_IN, lambda target: target.sign_in)),
+        "sends reset": Attack(partial(rapid_reset, SEND, lambda target: target.send)),
+        "searches reset": Attack(partial(rapid_reset, SEARCH, lambda _: SEARCH_ALL)),
+        "large histories reset": Attack(partial(rapid_reset, HISTORY, lambda target: target.history), growth=100 * MIB),
+    },
 }
+ATTACKS = {name: attack for attacks in KINDS.values() for name, attack in attacks.items()}
 
 
 @contextmanager

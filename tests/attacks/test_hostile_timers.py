@@ -7,6 +7,7 @@ import ctypes
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -20,13 +21,13 @@ from tests.attacks.hostile import (
     BODY_WAIT,
     HISTORY,
     LIST_SERVICES,
+    PLAIN,
     PROFILE,
     REFLECTION,
     STREAMS,
     UNSENT,
     WATCH,
     Attack,
-    Ordinary,
     Target,
     advance,
     called,
@@ -36,6 +37,7 @@ from tests.attacks.hostile import (
     skipped_on_plain,
     unread,
 )
+from tests.attacks.ordinary import Ordinary
 from tests.attacks.wire import SHUT, Raw, message
 from tests.harness import Deployment, eventually
 from tests.postgres import Postgres
@@ -94,30 +96,30 @@ TIMERS = {
 }
 
 
+def ends(peer: Raw, timer: Timer, due: float) -> str:
+    """How it ends, by time.monotonic(); else AssertionError. Waits until then at most."""
+    if not timer.attack.reads:
+        time.sleep(due - time.monotonic())
+        list(peer.frames(3))  # what the kernels hold, then comes the end
+        assert peer.cut, "the connection goes on"
+    while not peer.cut and not (timer.streams and len(peer.ended) == timer.streams):
+        assert time.monotonic() < due, f"{len(peer.ended)} of {timer.streams} streams ended, and not the connection"
+        list(peer.frames(0.2))
+    assert set(peer.ended.values()) <= timer.ends
+    return "cut" if peer.cut else "ended"
+
+
 @dataclass
 class Begun:
-    app: Deployment
-    peers: list[Raw]
-    at: float
+    """ended: by mode and name of TIMERS."""
 
-    def seconds_left(self, seconds: float) -> float:
-        return max(self.at + seconds - time.monotonic(), 0)
-
-
-def begin(app: Deployment, name: str, stack: ExitStack) -> Begun:
-    attack = TIMERS[name].attack
-    steps = list(attack.steps(Target(app)))
-    peers = stack.enter_context(connected(app, attack))
-    for step in steps:
-        advance(peers, attack, step)
-    return Begun(app, peers, time.monotonic())
+    apps: dict[str, Deployment]
+    ended: dict[tuple[str, str], Future[str]]
 
 
 @pytest.fixture(scope="module")
-def begun(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, str], Begun]]:
-    """By mode and name of TIMERS."""
-    plain = os.environ.get("GOCHAT_SERVER_FAST") == "0"
-    names = [name for name, timer in TIMERS.items() if not (plain and timer.attack.fast_only)]
+def begun(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Begun]:
+    timers = {name: timer for name, timer in TIMERS.items() if not (PLAIN and timer.attack.fast_only)}
 
     def start(mode: str) -> Deployment:
         database, layout = mode.split("-")
@@ -125,10 +127,18 @@ def begun(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Itera
         return Deployment(tmp_path_factory.mktemp(mode), url=url, split=layout == "split")
 
     with ExitStack() as stack:
-        apps = {mode: start(mode) for mode in MODES}
-        for app in apps.values():
+        pool = stack.enter_context(ThreadPoolExecutor(len(MODES) * len(timers)))
+        begun = Begun({mode: start(mode) for mode in MODES}, {})
+        for mode, app in begun.apps.items():
             stack.callback(app.kill)
-        yield {(mode, name): begin(apps[mode], name, stack) for mode in MODES for name in names}
+            target = Target(app)
+            for name, timer in timers.items():
+                steps = list(timer.attack.steps(target))
+                (peer,) = peers = stack.enter_context(connected(app, timer.attack))
+                for step in steps:
+                    advance(peers, timer.attack, step)
+                begun.ended[mode, name] = pool.submit(ends, peer, timer, time.monotonic() + timer.seconds + LATE)
+        yield begun
 
 
 PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 0x4206, 0x4207
@@ -186,12 +196,17 @@ def test_a_worker_whose_serving_thread_hangs_is_replaced(postgres: Postgres, tmp
         both = workers(app.processes[0])
         hung = min(both)
         thread = busiest_thread(app, hung)
+        channel = connect_to(app, hung)
 
         def replaced() -> set[int]:
             reap(thread)
             return workers(app.processes[0]) - both
 
         with stopped_thread(thread):
+            with channel, pytest.raises(grpc.RpcError) as raised:
+                logic_pb2_grpc.LogicServiceStub(channel).GetUserProfile(logic_pb2.GetUserProfileRequest(), timeout=3)
+            assert isinstance(raised.value, grpc.Call)
+            assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED, "it answers nobody"
             (fresh,) = eventually(replaced, 35)
         with connect_to(app, fresh) as channel:
             profile = logic_pb2_grpc.LogicServiceStub(channel).GetUserProfile
@@ -206,24 +221,12 @@ def test_a_worker_whose_serving_thread_hangs_is_replaced(postgres: Postgres, tmp
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=skipped_on_plain(timer.attack.fast_only)) for name, timer in TIMERS.items()]
 )
-def test_a_timer_ends_it(begun: dict[tuple[str, str], Begun], name: str, mode: str) -> None:
-    timer, attack = TIMERS[name], begun[mode, name]
-    (peer,) = attack.peers
-
-    def over() -> bool:
-        return peer.cut or (timer.streams > 0 and len(peer.ended) == timer.streams)
-
-    if timer.attack.reads:
-        eventually(lambda: list(peer.frames(0.1)) is None or over(), attack.seconds_left(timer.seconds + LATE) + 0.1)
-        assert set(peer.ended.values()) <= timer.ends
-    else:  # what the kernels hold can be read, and then comes the end
-        time.sleep(attack.seconds_left(timer.seconds + LATE))
-        list(peer.frames(3))
-        assert peer.cut
+def test_a_timer_ends_it(begun: Begun, name: str, mode: str) -> None:
+    assert begun.ended[mode, name].result()
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_they_have_left_nothing_behind(begun: dict[tuple[str, str], Begun], mode: str) -> None:
-    app = next(attack.app for (of, _), attack in begun.items() if of == mode)
+def test_they_have_left_nothing_behind(begun: Begun, mode: str) -> None:
+    app = begun.apps[mode]
     Ordinary(app).round()
     eventually(lambda: not any(process.metrics()("grpc_server_in_flight") for process in app.processes))
