@@ -25,13 +25,14 @@ from tests.attacks.hostile import (
 )
 from tests.attacks.ordinary import Footprint, Ordinary, footprint, own_channel
 from tests.attacks.wire import Raw
-from tests.harness import PASSWORD, Deployment
+from tests.harness import PASSWORD, Deployment, eventually
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="/proc says what a process holds")
 
 MODES = ("sqlite-colocated", "postgres-colocated", "sqlite-split")
 MAX_STREAMS = 100  # of a connection, where a test sets it
 MAX_POOL_THREADS, MAX_POOL_DESCRIPTORS = 80, 20  # that pools may start meanwhile, and keep
+POOL = {"GOCHAT_DATABASE_POOL_MIN": "30", "GOCHAT_DATABASE_POOL_MAX": "30"}  # on PostgreSQL: as many all the time
 
 
 class Stage:
@@ -55,9 +56,10 @@ class Stage:
         logic, person = self._app.logic, self.ordinary.person
         sign_in = logic_pb2.AuthRequest(username=person.username, password=PASSWORD)
         search = logic_pb2.SearchUsersRequest.FromString(SEARCH_ALL)
-        calls = [logic.SearchUsers.future(search, metadata=person.metadata, timeout=60) for _ in range(150)]
-        calls += [logic.Authenticate.future(sign_in, timeout=60) for _ in range(10)]
-        assert Counter(call.code().name for call in calls) == {"OK": 160}
+        calls = [logic.Authenticate.future(sign_in, timeout=60) for _ in range(20)]
+        searches = [logic.SearchUsers.future(search, metadata=person.metadata, timeout=60) for _ in range(150)]
+        assert {call.code().name for call in calls} == {"OK"}
+        assert {call.code().name for call in searches} <= {"OK", "RESOURCE_EXHAUSTED"}
 
     def close(self) -> None:
         if self._app:
@@ -70,7 +72,7 @@ def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
     def make() -> Deployment:
         url = request.getfixturevalue("postgres").create_database() if database == "postgres" else ""
-        return Deployment(tmp_path_factory.mktemp(request.param), url=url, split=layout == "split")
+        return Deployment(tmp_path_factory.mktemp(request.param), url=url, split=layout == "split", env=POOL)
 
     stage = Stage(make)
     yield stage
@@ -165,7 +167,7 @@ def test_a_stalled_call_keeps_no_finished_one(stage: Stage) -> None:
 def test_a_burst_of_sends_leaves_the_connection_as_it_was(
     mode: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    """As many calls as a connection may have, again and again, the next as soon as the last is answered."""
+    """As many calls as a connection may have, again and again."""
     url = request.getfixturevalue("postgres").create_database() if mode.startswith("postgres") else ""
     env = {"GOCHAT_LIMITS_STREAMS_PER_CONNECTION": str(MAX_STREAMS)}
     app = Deployment(tmp_path, url=url, split=mode.endswith("split"), env=env)
@@ -175,15 +177,14 @@ def test_a_burst_of_sends_leaves_the_connection_as_it_was(
         message = logic_pb2.SendMessageRequest(to_user_id=friend, content="x")
         with own_channel(app) as channel:
             logic = logic_pb2_grpc.LogicServiceStub(channel)
+
+            def all_served(call: Any, one: Any) -> bool:
+                calls = [call.future(one, metadata=person.metadata, timeout=20) for _ in range(MAX_STREAMS)]
+                return {call.code().name for call in calls} == {"OK"}
+
             for _ in range(3):
-                sends = [
-                    logic.SendMessage.future(message, metadata=person.metadata, timeout=20) for _ in range(MAX_STREAMS)
-                ]
-                assert Counter(send.code().name for send in sends) == {"OK": MAX_STREAMS}
-                reads = [
-                    logic.GetUserProfile.future(logic_pb2.GetUserProfileRequest(), metadata=person.metadata, timeout=5)
-                    for _ in range(MAX_STREAMS)
-                ]
-                assert Counter(read.code().name for read in reads) == {"OK": MAX_STREAMS}
+                assert all_served(logic.SendMessage, message)
+                # An answer is there a moment before its stream is free.
+                eventually(lambda: all_served(logic.GetUserProfile, logic_pb2.GetUserProfileRequest()), 2)
     finally:
         app.kill()
