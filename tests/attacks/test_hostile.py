@@ -1,0 +1,190 @@
+"""An ordinary client is served while others do what they should not, and after; and nothing of it is left behind."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
+from tests.attacks.hostile import (
+    ATTACKS,
+    BODY_WAIT,
+    PROFILE,
+    SEARCH_ALL,
+    Target,
+    advance,
+    connected,
+    missing,
+    opened,
+    skipped_on_plain,
+    take_in,
+)
+from tests.attacks.ordinary import Footprint, Ordinary, footprint, own_channel
+from tests.attacks.wire import Raw
+from tests.harness import PASSWORD, Deployment, eventually
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="/proc says what a process holds")
+
+MODES = ("sqlite-colocated", "postgres-colocated", "sqlite-split")
+MAX_STREAMS = 100  # of a connection, where a test sets it
+MAX_POOL_THREADS, MAX_POOL_DESCRIPTORS = 80, 20  # that pools may start meanwhile, and keep
+POOL = {"GOCHAT_DATABASE_POOL_MIN": "30", "GOCHAT_DATABASE_POOL_MAX": "30"}  # on PostgreSQL: as many all the time
+
+
+class Stage:
+    """A GoChat that tests share; the one after a failed test gets a new one."""
+
+    def __init__(self, make: Callable[[], Deployment]) -> None:
+        self._make = make
+        self._app: Deployment | None = None
+        self.spoilt = False
+
+    def ready(self) -> Deployment:
+        if self._app is None or self.spoilt:
+            self.close()
+            self._app, self.spoilt = self._make(), False
+            self.ordinary, self.target = Ordinary(self._app), Target(self._app)
+            self._fill_pools()
+        return self._app
+
+    def _fill_pools(self) -> None:
+        """So that the threads and connections that are kept anyway are there before an attack."""
+        logic, person = self._app.logic, self.ordinary.person
+        sign_in = logic_pb2.AuthRequest(username=person.username, password=PASSWORD)
+        search = logic_pb2.SearchUsersRequest.FromString(SEARCH_ALL)
+        calls = [logic.Authenticate.future(sign_in, timeout=60) for _ in range(20)]
+        searches = [logic.SearchUsers.future(search, metadata=person.metadata, timeout=60) for _ in range(150)]
+        assert {call.code().name for call in calls} == {"OK"}
+        assert {call.code().name for call in searches} <= {"OK", "RESOURCE_EXHAUSTED"}
+
+    def close(self) -> None:
+        if self._app:
+            self._app.kill()
+
+
+@pytest.fixture(scope="module", params=MODES)
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    database, layout = request.param.split("-")
+
+    def make() -> Deployment:
+        url = request.getfixturevalue("postgres").create_database() if database == "postgres" else ""
+        return Deployment(tmp_path_factory.mktemp(request.param), url=url, split=layout == "split", env=POOL)
+
+    stage = Stage(make)
+    yield stage
+    stage.close()
+
+
+@pytest.fixture
+def stage(shared: Stage) -> Stage:
+    shared.ready()
+    return shared
+
+
+def unfinished(app: Deployment) -> dict[str, float]:
+    """What the metrics say that runs or waits."""
+    names = ("grpc_server_in_flight", "gochat_pool_busy_threads", "gochat_pool_waiting_calls")
+    scrapes = [process.metrics() for process in app.processes]
+    return {name: sum(scrape(name) for scrape in scrapes) for name in names}
+
+
+def left_behind(app: Deployment, before: Footprint, at_rest: dict[str, float]) -> dict[str, float]:
+    """What there is more of than before, and by how much."""
+    after, running = footprint(app), unfinished(app)
+    more = {name: running[name] - at_rest[name] for name in running}
+    more["threads"] = after.threads - before.threads - MAX_POOL_THREADS * len(app.processes)
+    more["descriptors"] = after.descriptors - before.descriptors - MAX_POOL_DESCRIPTORS
+    return {name: number for name, number in more.items() if number > 0}
+
+
+def until_none(found: Callable[[], dict[str, Any]], seconds: float) -> dict[str, Any]:
+    """What is found in the end: once there is nothing, or after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while (last := found()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return last
+
+
+def test_nothing_counts_as_unfinished_once_a_burst_is_over(stage: Stage) -> None:
+    app = stage.ready()
+    assert until_none(lambda: {name: n for name, n in unfinished(app).items() if n}, 5) == {}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=skipped_on_plain(attack.fast_only)) for name, attack in ATTACKS.items()]
+)
+def test_an_ordinary_client_is_served_beside(stage: Stage, name: str) -> None:
+    app, attack, ordinary = stage.ready(), ATTACKS[name], stage.ordinary
+    stage.spoilt = True  # until it has turned out well
+    steps = list(attack.steps(stage.target))
+    before, at_rest = footprint(app), unfinished(app)
+    with connected(app, attack) as peers, ThreadPoolExecutor(1) as pool:
+        for step in steps:
+            beside = pool.submit(ordinary.round)
+            advance(peers, attack, step)
+            beside.result()
+            assert footprint(app).memory - before.memory < attack.growth
+
+        def not_ended() -> dict[str, int]:
+            take_in(peers, attack)
+            return missing(peers, attack)
+
+        ordinary.round()
+        assert until_none(not_ended, 5) == {}
+        assert footprint(app).memory - before.memory < attack.growth
+        ordinary.round()
+    ordinary.round()
+    ordinary.comes_again()
+    assert until_none(lambda: left_behind(app, before, at_rest), 10) == {}
+    assert footprint(app).memory - before.memory < attack.growth
+    stage.spoilt = False
+
+
+@skipped_on_plain(BODY_WAIT)
+def test_a_stalled_call_keeps_no_finished_one(stage: Stage) -> None:
+    """3,000 calls, of which a connection may have 1,000 at a time, within the 10 s that a request may take."""
+    app, person = stage.ready(), stage.ordinary.person
+    stage.spoilt = True
+    stalled = Raw(app.address)
+    stalled.send(opened([1], PROFILE))
+    with own_channel(app) as channel:
+        profile = logic_pb2_grpc.LogicServiceStub(channel).GetUserProfile
+        told: Counter[str] = Counter()
+        for _ in range(30):
+            request = logic_pb2.GetUserProfileRequest()
+            calls = [profile.future(request, metadata=person.metadata, timeout=5) for _ in range(100)]
+            told += Counter(call.code().name for call in calls)
+        assert told == {"OK": 3000}
+    stalled.close()
+    stage.spoilt = False
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_burst_of_sends_leaves_the_connection_as_it_was(
+    mode: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """As many calls as a connection may have, again and again."""
+    url = request.getfixturevalue("postgres").create_database() if mode.startswith("postgres") else ""
+    env = {"GOCHAT_LIMITS_STREAMS_PER_CONNECTION": str(MAX_STREAMS)}
+    app = Deployment(tmp_path, url=url, split=mode.endswith("split"), env=env)
+    try:
+        person, friend = app.person(), app.create_user()
+        person.send(friend)
+        message = logic_pb2.SendMessageRequest(to_user_id=friend, content="x")
+        with own_channel(app) as channel:
+            logic = logic_pb2_grpc.LogicServiceStub(channel)
+
+            def all_served(call: Any, one: Any) -> bool:
+                calls = [call.future(one, metadata=person.metadata, timeout=20) for _ in range(MAX_STREAMS)]
+                return {call.code().name for call in calls} == {"OK"}
+
+            for _ in range(3):
+                assert all_served(logic.SendMessage, message)
+                # An answer is there a moment before its stream is free.
+                eventually(lambda: all_served(logic.GetUserProfile, logic_pb2.GetUserProfileRequest()), 2)
+    finally:
+        app.kill()
