@@ -20,6 +20,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Mapping
+from itertools import islice
 from typing import TypeVar
 
 import grpc
@@ -27,12 +28,13 @@ import grpc
 from gochat import logs
 from gochat.rpc import grpcio_internals as core
 from gochat.rpc.calls import State, StreamCall, UnaryCall
-from gochat.rpc.sockets import shut_down_connection
+from gochat.rpc.process import shut_down_connection, waits_for_a_device
 from gochat.serving.endpoints import LATE, SILENT, StreamEndpoint, Unary
 
 MAX_GATHER = 0.002  # seconds that an answer waits for others, to be sent with them
 POLL_INTERVAL = 0.1  # seconds between two looks at the timers; less than the 0.2 of grpcio_internals
 FORGET_INTERVAL = 1.0  # seconds between two looks for connections that are not used
+MAX_ENDED = 100  # calls that are ended at one look at the timers
 MAX_INLINE = 0.005  # seconds that a call may hold up all others
 WATCH_INTERVAL = 0.005  # seconds between two looks of the watchdog while calls come in
 IDLE_WATCH_INTERVAL = 0.05  # the same while none do
@@ -56,6 +58,7 @@ class ServingLoop:
         self._look_at = self._forget_at = 0.0
         self._draining = self._cancelling = False  # asked for by drain
         self._shutting_down = self._cancelled = self._down = False  # done by the loop
+        self._native_id = 0
         self._over = threading.Event()
         self._unresponsive: deque[str] = deque()  # peers whose connections the watchdog is to shut down
 
@@ -95,7 +98,7 @@ class ServingLoop:
         """*loop*, until another thread has taken over."""
         poll, state = self._server.poll, self._state
         replaced, answers = state.executors.inline.replaced, state.answers
-        state.serving = threading.get_ident()
+        state.serving, self._native_id = threading.get_ident(), threading.get_native_id()
         while not self._over.is_set():
             event = poll(0 if answers else time.time() + POLL_INTERVAL)
             try:
@@ -137,7 +140,9 @@ class ServingLoop:
         self._look_at = now + POLL_INTERVAL
         self.turns += 1
         state = self._state
-        for call in _due(state.half_open, now):
+        if len(late := _due(state.half_open, now)) == MAX_ENDED:
+            self._look_at = 0.0  # there may be more; between two looks others have their turn
+        for call in late:
             state.give_up(call, LATE)
         for stream in _due(state.asked, now):
             state.dropped += 1
@@ -169,6 +174,9 @@ class ServingLoop:
         for stream in list(self._state.streams):
             stream.pump()
 
+    def _waits_for_a_device(self) -> bool:
+        return waits_for_a_device(self._native_id)
+
     def _watch(self) -> None:
         """On the watchdog's thread. It counts its own looks and not time, since a process that was stopped, or slept
         with its machine, is not to blame for that."""
@@ -178,7 +186,7 @@ class ServingLoop:
             interval = WATCH_INTERVAL if inline.executed != calls_seen else IDLE_WATCH_INTERVAL
             calls_seen = inline.executed
             time.sleep(interval)
-            if inline.take_over(MAX_INLINE, SUSPEND_INLINE):
+            if inline.take_over(MAX_INLINE, SUSPEND_INLINE, self._waits_for_a_device):
                 self.taken_over += 1
                 self._serve_on_new_thread()
             while self._unresponsive:
@@ -190,9 +198,9 @@ class ServingLoop:
 
 
 def _due(deadlines: "dict[T, float]", now: float) -> "list[T]":
-    """deadlines: in their order."""
+    """At most MAX_ENDED. deadlines: in their order."""
     found = []
-    for key, until in deadlines.items():
+    for key, until in islice(deadlines.items(), MAX_ENDED):
         if until > now:
             break
         found.append(key)

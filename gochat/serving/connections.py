@@ -76,10 +76,12 @@ class Connections:
             self.unsent -= size + OVERHEAD
 
     def stuck(self, now: float) -> list[Connection]:
-        """Those that have taken nothing for SEND_TIMEOUT, and the largest where all together have too much."""
-        found = [each for each in self._of.values() if each.unsent and now - each.progress_at > SEND_TIMEOUT]
-        if self.unsent > MAX_UNSENT_IN_ALL and not found:
-            found = [max(self._of.values(), key=lambda each: each.unsent)]
+        """Those that have taken nothing for SEND_TIMEOUT; where all together have too much, the largest of those that
+        take nothing now."""
+        idle = [each for each in self._of.values() if each.unsent and now - each.progress_at > READING]
+        found = [each for each in idle if now - each.progress_at > SEND_TIMEOUT]
+        if self.unsent > MAX_UNSENT_IN_ALL and idle and not found:
+            found = [largest(idle, "unsent")]
         return found
 
     def forget(self, now: float) -> None:

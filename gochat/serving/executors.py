@@ -152,11 +152,11 @@ class Inline:
         else:
             self.execute(call)
 
-    def take_over(self, longest: float, suspend: float) -> bool:
-        """Has a call run for `longest` seconds? If so its thread serves no more after it, and for `suspend`
+    def take_over(self, longest: float, suspend: float, waits: Callable[[], bool]) -> bool:
+        """Has a call run for `longest` seconds, and waits()? Then its thread serves no more after it, and for `suspend`
         seconds reads are not run inline."""
         for number, began in list(self._running.items()):
-            if time.monotonic() - began >= longest and self._running.pop(number, None) is not None:
+            if time.monotonic() - began >= longest and waits() and self._running.pop(number, None) is not None:
                 self._suspended_until = time.monotonic() + suspend
                 return True
         return False

@@ -1,15 +1,36 @@
 """The serving loop's own timers and limits; what hostile clients do with them is in tests/attacks."""
 
-from collections.abc import Iterator
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 
+from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
+from gochat.config import Limits
+from gochat.context import Caller, Lane
+from gochat.domain.access import RULES
+from gochat.domain.revocation import Revocations
+from gochat.domain.tokens import ACCESS, Tokens
+from gochat.keys import Key
+from gochat.monitoring.board import Board
 from gochat.rpc import TESTED_GRPCIO
-from gochat.serving.endpoints import REQUEST_TIMEOUT
+from gochat.rpc.calls import State
+from gochat.rpc.grpcio_internals import Server
+from gochat.rpc.loop import ServingLoop
+from gochat.serving.admission import Admission
+from gochat.serving.binding import Method
+from gochat.serving.endpoints import REQUEST_TIMEOUT, Unary
+from gochat.serving.executors import Executors
+from gochat.serving.throttle import Throttle
 from tests.attacks.wire import END_HEADERS, HEADERS, RST_STREAM, Raw, frame, request
-from tests.harness import FAST, Deployment
+from tests.harness import FAST, Deployment, bearer, eventually
 
 PROFILE = "/gochat.api.logic.v1.LogicService/GetUserProfile"
 END_STREAM = 1
@@ -52,3 +73,91 @@ def test_a_call_that_ends_without_a_request_is_answered(own: Deployment) -> None
     )
     stranger.close()
     assert own.person().GetUserProfile().profile.username
+
+
+class InProcess:
+    """A serving loop in this process with two methods that run inline: GetUserProfile, which a test gives, and
+    ValidateToken, which answers."""
+
+    def __init__(self, handler: Callable[[Any], Any]) -> None:
+        revocations = Revocations(900)
+        revocations.heard([], 0, time.monotonic() + 600)
+        tokens = Tokens([Key(b"x" * 32)], revocations)
+        self.metadata = bearer(tokens.sign(ACCESS, Caller("u1", "user", "d1"), 600))
+        self.executors = Executors(4, None)
+        state = State(Admission(tokens, Throttle(Limits())), self.executors, threading.Lock())
+        handlers = {"GetUserProfile": handler, "ValidateToken": lambda _: logic_pb2.ValidateTokenResponse(valid=True)}
+        paths = {name: f"/gochat.api.logic.v1.LogicService/{name}" for name in handlers}
+        metrics = Board(list(paths.values())).opened({})
+        endpoints = {}
+        for name, path in paths.items():
+            request, response = getattr(logic_pb2, f"{name}Request"), getattr(logic_pb2, f"{name}Response")
+            method = Method(path, RULES[path], request, response, handlers[name], None)
+            inline = self.executors.inline.execute
+            endpoints[path] = Unary(method, metrics.of(path), inline, Lane.INLINE, pooled=False)
+        self.loop = ServingLoop(Server([("grpc.so_reuseport", 0)]), endpoints, state)
+        self.address = f"127.0.0.1:{self.loop.listen('127.0.0.1:0', None)}"
+        self.loop.start()
+        self.logic = logic_pb2_grpc.LogicServiceStub(grpc.insecure_channel(self.address))
+
+    def profile(self) -> Any:
+        return self.logic.GetUserProfile.future(logic_pb2.GetUserProfileRequest(), metadata=self.metadata, timeout=20)
+
+    def validate(self) -> bool:
+        request = logic_pb2.ValidateTokenRequest(token="t")
+        return bool(self.logic.ValidateToken(request, metadata=self.metadata, timeout=5).valid)
+
+
+def test_a_call_that_waits_for_a_device_lets_another_thread_serve() -> None:
+    reads, writes = os.pipe()
+
+    def waits(_: Any) -> Any:
+        os.read(reads, 1)
+        return logic_pb2.GetUserProfileResponse(profile={"user_id": "u1"})
+
+    served = InProcess(waits)
+    assert served.validate()
+    waiting = served.profile()
+    eventually(lambda: served.loop.taken_over == 1)
+    assert [served.validate() for _ in range(20)] == [True] * 20
+    assert not waiting.done()
+    os.write(writes, b"x")
+    assert waiting.result().profile.user_id == "u1"
+    assert served.validate()
+    assert served.loop.drain(5, 5)
+    assert not served.executors.inline.replaced
+
+
+def test_a_call_that_waits_for_the_interpreter_does_not() -> None:
+    gate = threading.Event()
+
+    def waits(_: Any) -> Any:
+        assert gate.wait(10)
+        return logic_pb2.GetUserProfileResponse()
+
+    served = InProcess(waits)
+    waiting = served.profile()
+    eventually(lambda: served.executors.inline.executed == 1)
+    time.sleep(0.2)  # some looks of the watchdog
+    assert served.loop.taken_over == 0
+    gate.set()
+    assert waiting.result() is not None
+    assert served.loop.drain(5, 5)
+
+
+STANDS_STILL = """
+import threading, time
+from gochat.rpc import loop
+from tests.rpc.test_loop import InProcess
+loop.STANDSTILL = 1.0
+served = InProcess(lambda _: threading.Event().wait())
+call = served.profile()
+time.sleep(30)
+"""
+
+
+def test_a_loop_that_stands_still_ends_the_process_and_says_where() -> None:
+    ended = subprocess.run([sys.executable, "-c", STANDS_STILL], capture_output=True, text=True, timeout=30)
+    assert ended.returncode == 1
+    assert "the serving loop stands still" in ended.stderr
+    assert "in wait" in ended.stderr

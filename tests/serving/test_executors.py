@@ -44,7 +44,7 @@ def test_what_hashes_a_password_writes_or_searches_does_not_run_inline() -> None
     hashing = {path.rpartition("/")[2] for path, rule in RULES.items() if rule.cost is Cost.HASH}
     assert {"Authenticate", "Register", "CreateUser", "ChangePassword", "SignIn", "SetPassword"} == hashing
     searching = {path.rpartition("/")[2] for path, rule in RULES.items() if rule.cost is Cost.SEARCH}
-    assert searching == {"SearchUsers", "FindUsers"}
+    assert searching == {"SearchUsers", "FindUsers", "ListEvents"}
 
 
 def test_a_pool_counts_what_runs_and_what_waits() -> None:
@@ -119,9 +119,10 @@ def test_what_is_slow_inline_lets_another_thread_serve() -> None:
     thread = threading.Thread(target=executed, args=(inline, call))
     thread.start()
     assert entered.wait(10)
-    assert not inline.take_over(60, 60), "it is not slow yet"
-    eventually(lambda: inline.take_over(0.01, 60))
-    assert not inline.take_over(0, 60), "once"
+    assert not inline.take_over(60, 60, lambda: True), "it is not slow yet"
+    assert not inline.take_over(0, 60, lambda: False), "it waits for the processor, as another would"
+    eventually(lambda: inline.take_over(0.01, 60, lambda: True))
+    assert not inline.take_over(0, 60, lambda: True), "once"
     ident = thread.ident
     gate.set()
     thread.join()
