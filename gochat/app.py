@@ -1,11 +1,12 @@
 """The composition root: puts a server together from the configuration. The only place that knows "split or not"."""
 
+import ctypes
 import gc
 import logging
 import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 
 from gochat import lifecycle, logic, logs, repo
 from gochat.api.account.v1 import account_pb2
@@ -56,6 +57,8 @@ REPO_SERVICES = tuple(
 )
 READ = {"/gochat.api.logic.v1.LogicService/GetMessageHistory": "messages"}
 """What gives clients messages to read, and the field of the response that they are in."""
+LARGE_BLOCK = 256 * 1024  # bytes
+_M_MMAP_THRESHOLD = -3  # as in malloc.h
 TARGETS = ("all", "logic", "repo")
 STARTUP_ERRORS = (ConfigError, MigrationError, DatabaseInUseError, server.ListenError, ChatError)
 """What stops a start with a reason that a person can act on."""
@@ -135,7 +138,10 @@ def serve(
 
 
 def _settle() -> None:
-    """What is there by now stays: the garbage collector is spared it, and may come less often."""
+    """What is there by now stays: the garbage collector is spared it, and may come less often. Large blocks go back to
+    the system when they are free: glibc would keep them for each thread that had one."""
+    with suppress(AttributeError):  # a C library without it
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK)
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)

@@ -110,10 +110,12 @@ class Messages:
             raise policy.not_participant()
         if cursor and not 1 <= before <= last_seq:
             raise invalid("before_message_id", "must be the id of a message of this conversation")
-        rows = sorted(Tx.table(page), key=_seq_column, reverse=True)
+        rows = sorted(Tx.table(page), key=_seq_column)
+        del place, page  # a page may have megabytes, so it is not kept twice
         answer = store_pb2.GetHistoryResponse(has_more=len(rows) > limit)
-        for row in rows[:limit]:
-            fill(answer.messages.add(), request.conversation_id, row)
+        del rows[: max(0, len(rows) - limit)]
+        while rows:
+            fill(answer.messages.add(), request.conversation_id, rows.pop())
         return answer
 
     def MarkRead(self, request: store_pb2.MarkReadRequest) -> store_pb2.MarkReadResponse:

@@ -1,6 +1,6 @@
 """The calls of the serving loop (loop.py): what each waits for, and what happens when that comes.
 
-All of it runs on the loop's thread, but for `UnaryCall.answer`, which runs on whichever thread has finished the call. A
+All of it runs on the loop's thread, but for what a UnaryCall is as a Transport, which any thread calls. A
 call is over when none of its operations is open; then it is forgotten, and with it the stream of its connection.
 """
 
@@ -9,6 +9,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
+from gochat.errors import ChatError, busy, deadline_exceeded
 from gochat.rpc import grpcio_internals as core
 from gochat.serving.admission import Admission
 from gochat.serving.call import Answer, ServerCall
@@ -31,6 +32,8 @@ from gochat.serving.endpoints import (
 )
 from gochat.serving.executors import Executors, start
 
+ON_ITS_WAY = 0.5  # seconds in which a request may be there and not be looked at yet
+LARGE = 64 * 1024  # bytes from which an answer is not kept for a connection that takes none
 GIL_WAIT = 0.005  # seconds that a request waits for the writer's claim on the interpreter
 
 
@@ -53,22 +56,33 @@ class State:
     asked: "dict[StreamCall, float]" = field(default_factory=dict)
     streams: "dict[StreamCall, None]" = field(default_factory=dict)
     answers: "deque[UnaryCall]" = field(default_factory=deque)
+    crowded: dict[Connection, None] = field(default_factory=dict)
     dropped: int = 0
     serving: int = 0
     gathered_at: float = 0.0
 
-    def expect(self, call: "UnaryCall | StreamCall") -> bool:
-        """A request is to come, within REQUEST_TIMEOUT. False where the connection has too many on their way."""
-        connection = call.connection
-        if connection.half_open >= MAX_HALF_OPEN:
-            return False
-        connection.half_open += 1
+    def expect(self, call: "UnaryCall | StreamCall") -> None:
+        """A request is to come, within REQUEST_TIMEOUT."""
+        call.connection.half_open += 1
         self.half_open[call] = time.monotonic() + REQUEST_TIMEOUT
+        if call.connection.half_open > MAX_HALF_OPEN:
+            self.crowded[call.connection] = None
         if len(self.half_open) > MAX_HALF_OPEN_IN_ALL:
             most = largest((each.connection for each in self.half_open), "half_open")
             for each in [each for each in self.half_open if each.connection is most]:
                 self.give_up(each, TOO_MANY_HALF_OPEN)
-        return True
+
+    def thin_out(self, now: float) -> None:
+        """Ends the newest requests of connections with too many on their way. Not when they begin, since those that
+        come in one go may be all there, and only not looked at yet."""
+        begun_before = now + REQUEST_TIMEOUT - ON_ITS_WAY
+        for connection in list(self.crowded):
+            theirs = [call for call in self.half_open if call.connection is connection]
+            for call in theirs[MAX_HALF_OPEN:]:
+                if self.half_open[call] < begun_before:
+                    self.give_up(call, TOO_MANY_HALF_OPEN)
+            if connection.half_open <= MAX_HALF_OPEN:
+                del self.crowded[connection]
 
     def arrived(self, call: "UnaryCall | StreamCall") -> bool:
         """Its request is there. False if it is not waited for any more."""
@@ -90,36 +104,25 @@ class State:
 
 
 class UnaryCall:
+    """Also the Transport of its ServerCall."""
+
     __slots__ = (
-        *(
-            "_call_over",
-            "_closes",
-            "_metadata",
-            "_receiving",
-            "_reply",
-            "_server_call",
-            "_size",
-            "_state",
-            "_unary",
-            "_until",
-        ),
-        *("call", "connection"),
+        *("_cancelled", "_closes", "_metadata", "_over", "_receiving", "_reply", "_server_call", "_size", "_state"),
+        *("_unary", "_until", "_watched", "call", "connection"),
     )
 
     def __init__(self, state: State, connection: Connection, event: core.Event, unary: Unary) -> None:
         self._state, self.connection, self._unary = state, connection, unary
         self.call, self._metadata, self._until = event.call, event.invocation_metadata, event.call_details.deadline
-        self._receiving = self._closes = self._call_over = False
+        self._receiving = self._watched = self._closes = self._cancelled = self._over = False
         self._server_call: ServerCall | None = None
         self._reply: Answer | None = None
         self._size = 0
 
     def begin(self) -> None:
-        if self._state.expect(self):
-            self._receiving = True
-            core.receive(self.call, self._arrived)
-        else:
-            self.refuse(TOO_MANY_HALF_OPEN)
+        self._state.expect(self)
+        self._receiving = True
+        core.receive(self.call, self._arrived)
 
     def _arrived(self, event: core.Event) -> None:
         state = self._state
@@ -150,18 +153,32 @@ class UnaryCall:
             self._metadata,
             self.connection.peer,
             self._until - time.time(),
-            self._answer,
+            self,
         )
-        if unary.pooled:
-            self._closes = True
-            core.receive_close(self.call, self._closed)
         start(call, unary.lane, unary.executor, state.admission.tokens, state.executors.calls.submit)
 
-    def _answer(self, call: ServerCall) -> None:
-        """By any thread. Afterwards the call is the loop's again."""
+    def on_wait(self) -> None:
+        """By any thread, as on_done and refusal: the loop does nothing with the call meanwhile."""
+        if not self._watched:
+            self._watched = self._closes = True
+            core.receive_close(self.call, self._closed)
+
+    def refusal(self) -> ChatError | None:
+        if self._cancelled:
+            return deadline_exceeded()  # which nobody reads
+        if self._state.connections.refuses(self.connection, time.monotonic()):
+            return busy(TOO_MUCH_UNSENT.message)
+        return None
+
+    def on_done(self, call: ServerCall) -> None:
+        """Afterwards the call is the loop's again."""
         state = self._state
-        self._reply = answer = call.answer()
+        answer = call.answer()
         self._size = len(answer.data) if answer.data else 0
+        if self._size > LARGE and state.connections.refuses(self.connection, time.monotonic()):
+            answer = call.withhold(busy(TOO_MUCH_UNSENT.message))  # a read: of writes the answers are small
+            self._size = 0
+        self._reply = answer
         state.connections.sending(self.connection, self._size, ran=True)
         if threading.get_ident() != state.serving:
             self.send()
@@ -173,7 +190,7 @@ class UnaryCall:
     def send(self) -> None:
         """Once, by the thread that answers or the loop's."""
         assert self._reply is not None
-        core.send_answer(self.call, *self._reply, self._sent, close=not self._unary.pooled)
+        core.send_answer(self.call, *self._reply, self._sent, close=not self._watched)
         self._reply = None
 
     def refuse(self, status: Status) -> None:
@@ -182,22 +199,21 @@ class UnaryCall:
         core.send_answer(self.call, None, *status, None, self._sent, close=True)
 
     def _sent(self, event: core.Event) -> None:
-        self._call_over = True
-        self._state.connections.sent(self.connection, self._size)
+        self._over = True
+        self._state.connections.sent(self.connection, self._size, taken=event.success)
         if (call := self._server_call) is not None:
-            left = not event.success if self._unary.pooled else core.was_cancelled(event)
+            left = not event.success if self._watched else core.was_cancelled(event)
             call.record_outcome(not left)
             self._server_call = None  # it knows us: together they would wait for the garbage collector
         self._forget_if_over()
 
     def _closed(self, event: core.Event) -> None:
         self._closes = False
-        if self._server_call is not None and core.was_cancelled(event):
-            self._server_call.cancelled = True
+        self._cancelled = core.was_cancelled(event)
         self._forget_if_over()
 
     def _forget_if_over(self) -> None:
-        if self._call_over and not self._receiving and not self._closes:
+        if self._over and not self._receiving and not self._closes:
             self._state.calls.pop(self, None)
 
 
@@ -230,10 +246,8 @@ class StreamCall:
         elif self._counted and self.connection.streams >= endpoint.max_per_connection:
             self._counted = False
             self.refuse(TOO_MANY_STREAMS)
-        elif not state.expect(self):
-            self._counted = False
-            self.refuse(TOO_MANY_HALF_OPEN)
         else:
+            state.expect(self)
             if self._counted:
                 self._count()
             self._receive()
@@ -312,7 +326,7 @@ class StreamCall:
 
     def _sent(self, event: core.Event) -> None:
         self._sending = False
-        self._state.connections.sent(self.connection, self._size)
+        self._state.connections.sent(self.connection, self._size, taken=event.success)
         if event.success:
             self.pump()
         self._forget_if_over()

@@ -38,7 +38,6 @@ MAX_ENDED = 100  # calls that are ended at one look at the timers
 MAX_INLINE = 0.005  # seconds that a call may hold up all others
 WATCH_INTERVAL = 0.005  # seconds between two looks of the watchdog while calls come in
 IDLE_WATCH_INTERVAL = 0.05  # the same while none do
-SUSPEND_INLINE = 1.0  # seconds without inline reads after one took longer
 LAST_WORDS_TIMEOUT = 1.0  # seconds to write what was logged before the process is ended
 STANDSTILL = 20.0  # seconds of running time without a look at the timers, after which the process is of no use
 
@@ -113,6 +112,10 @@ class ServingLoop:
                     self._look(now)
             except Exception:
                 log.exception("the serving loop failed at an operation")
+                if isinstance(call := getattr(event.tag, "__self__", None), UnaryCall | StreamCall):
+                    call.call.cancel()
+                    state.calls.pop(call, None)
+                del call
             del event  # it keeps the call, and so the stream of its connection
             if self._down and not state.calls:
                 self._server.close()
@@ -144,12 +147,13 @@ class ServingLoop:
             self._look_at = 0.0  # there may be more; between two looks others have their turn
         for call in late:
             state.give_up(call, LATE)
+        state.thin_out(now)
         for stream in _due(state.asked, now):
             state.dropped += 1
             stream.refuse(SILENT)
         for connection in state.connections.stuck(now):
             log.warning("a connection takes no answers: closed, peer %s", connection.peer)
-            connection.progress_at = now
+            connection.owes_since = now
             self._unresponsive.append(connection.peer)
             for each in [each for each in state.calls if each.connection is connection]:
                 state.dropped += 1
@@ -186,7 +190,7 @@ class ServingLoop:
             interval = WATCH_INTERVAL if inline.executed != calls_seen else IDLE_WATCH_INTERVAL
             calls_seen = inline.executed
             time.sleep(interval)
-            if inline.take_over(MAX_INLINE, SUSPEND_INLINE, self._waits_for_a_device):
+            if inline.take_over(MAX_INLINE, self._waits_for_a_device):
                 self.taken_over += 1
                 self._serve_on_new_thread()
             while self._unresponsive:

@@ -16,6 +16,7 @@ import grpc
 
 from gochat.context import Lane
 from gochat.domain.access import Cost
+from gochat.errors import ChatError
 from gochat.rpc.status import STATUS_BY_NUMBER
 from gochat.serving.admission import Admission
 from gochat.serving.call import Answer, ServerCall
@@ -97,7 +98,7 @@ def _unary(
                 context.invocation_metadata(),
                 context.peer(),
                 math.inf if remaining is None else remaining,
-                lambda call: answers.append(call.answer()),
+                _Here(answers),
             )
         start(call, Lane.CONTROL if cost is Cost.CONTROL else Lane.POOLED, here, admission.tokens, _now)
         ((message, status, text, trailing),) = answers
@@ -109,6 +110,22 @@ def _unary(
         return message
 
     return behaviour
+
+
+class _Here:
+    """The Transport of a call that runs on the thread that waits for it."""
+
+    def __init__(self, answers: list[Answer]) -> None:
+        self._answers = answers
+
+    def on_done(self, call: ServerCall) -> None:
+        self._answers.append(call.answer())
+
+    def on_wait(self) -> None:
+        """It does not."""
+
+    def refusal(self) -> ChatError | None:
+        return None
 
 
 def _now(work: Callable[[], None]) -> bool:

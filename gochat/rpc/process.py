@@ -4,6 +4,7 @@ import os
 import socket
 from contextlib import suppress
 from pathlib import Path
+from stat import S_ISSOCK
 from urllib.parse import unquote
 
 _FUTEX = b"202"  # on x86-64; elsewhere the number is another's, and threads that wait for a lock look like others
@@ -18,11 +19,20 @@ def shut_down_connection(peer: str) -> None:
     """
     wanted = unquote(peer).partition(":")[2]
     for name in os.listdir("/proc/self/fd"):
-        with suppress(OSError), socket.socket(fileno=os.dup(int(name))) as shared:
-            host, port = shared.getpeername()[:2]
-            if wanted in (f"{host}:{port}", f"[{host}]:{port}"):
-                shared.shutdown(socket.SHUT_RDWR)
-                return
+        with suppress(OSError):
+            if S_ISSOCK(os.fstat(int(name)).st_mode):
+                with socket.socket(fileno=os.dup(int(name))) as shared:
+                    if _name(shared.getpeername()) == wanted:
+                        shared.shutdown(socket.SHUT_RDWR)
+                        return
+
+
+def _name(address: object) -> str:
+    """HOST:PORT of a peer; IPv4 as such also where the socket is one of both kinds, as gRPC's are. "" for others."""
+    if not isinstance(address, tuple):
+        return ""
+    host, port = str(address[0]).removeprefix("::ffff:"), address[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def waits_for_a_device(thread: int) -> bool:

@@ -157,10 +157,9 @@ def build(
     endpoints: dict[str, Unary | StreamEndpoint] = {}
     for path, method in methods.items():
         cost = method.rule.cost
-        inline = cost is Cost.NOTHING or (enqueue is not None and cost in (Cost.PAGE, Cost.WRITE))
-        pooled = not inline and method.batch is None
-        lane = Lane.INLINE if inline and cost is not Cost.WRITE else Lane.POOLED
-        endpoints[path] = Unary(method, metrics.of(path), executors.of(method), lane, pooled)
+        inline = cost is Cost.NOTHING or (enqueue is not None and cost is Cost.PAGE)
+        lane = Lane.INLINE if inline else Lane.POOLED
+        endpoints[path] = Unary(method, metrics.of(path), executors.of(method), lane)
     services = tuple(dict.fromkeys(path.split("/")[1] for path in methods))
     health = Health(services)
     endpoints |= health.endpoints()

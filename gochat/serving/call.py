@@ -6,8 +6,7 @@ refuse who has no access or calls too often; parse; then the bound method checks
 
 import logging
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from google.protobuf.message import DecodeError
 
@@ -34,16 +33,26 @@ class Answer(NamedTuple):
     trailing: tuple[tuple[str, str | bytes], ...]
 
 
-class ServerCall:
-    """on_done(call): the transport's; takes `answer()` and, once that was sent or cannot be, calls `record_outcome`.
+class Transport(Protocol):
+    """What a call needs of its transport. Called by any thread."""
 
-    One thread at a time has it: the transport's until the executor takes it, the executor's until on_done returns, the
-    transport's again. `cancelled` alone is set by the transport at any time: the client has left.
-    """
+    def on_done(self, call: "ServerCall") -> None:
+        """Takes `answer()` and, once that was sent or cannot be, calls `record_outcome`."""
+
+    def on_wait(self) -> None:
+        """The call is going to wait for a thread: it is worth knowing whether its client leaves meanwhile."""
+
+    def refusal(self) -> ChatError | None:
+        """Why the call is not worth being run any more."""
+
+
+class ServerCall:
+    """One thread at a time has it: the transport's until the executor takes it, the executor's until on_done returns,
+    the transport's again."""
 
     __slots__ = (
         *("_admission", "_counts", "_data", "_error", "_headers", "_items", "_metadata", "_peer", "_sent", "_started"),
-        *("_throttled", "_until", "admitted", "call", "cancelled", "method", "on_done", "request", "response"),
+        *("_throttled", "_until", "admitted", "call", "method", "request", "response", "transport"),
     )
     call: Call
     request: Any
@@ -58,16 +67,16 @@ class ServerCall:
         metadata: Metadata,
         peer: str,
         remaining: float,
-        on_done: "Callable[[ServerCall], None]",
+        transport: Transport,
     ) -> None:
         """peer: of the connection, such as ipv4:192.0.2.1:5000. remaining: seconds until the client's deadline."""
-        self._admission, self.method, self._counts, self.on_done = admission, method, counts, on_done
+        self._admission, self.method, self._counts, self.transport = admission, method, counts, transport
         self._data, self._metadata, self._peer = data, metadata, peer
         self._headers = dict(metadata)
         self._started = now = time.monotonic()
         self._until = now + (remaining if remaining < LONGEST_DEADLINE else LONGEST_DEADLINE)
         self._error: ChatError | None = None
-        self._throttled = self.admitted = self.cancelled = False
+        self._throttled = self.admitted = False
         self._sent = self._items = 0
         counts.start()
 
@@ -102,7 +111,7 @@ class ServerCall:
         """Once, by the executor: `response` is there, or the error says why not."""
         if error is not None:
             self._fail(error)
-        self.on_done(self)
+        self.transport.on_done(self)
 
     def _fail(self, error: Exception) -> None:
         if isinstance(error, ChatError):
@@ -120,6 +129,11 @@ class ServerCall:
             self._fail(error)
             return self._answer()
 
+    def withhold(self, error: ChatError) -> Answer:
+        """The answer in place of one that the transport cannot keep; nothing was changed by the call."""
+        self._error, self._sent, self._items = error, 0, 0
+        return self._answer()
+
     def _answer(self) -> Answer:
         error, identity = self._error, self.call.request_id
         if error is None:
@@ -127,6 +141,7 @@ class ServerCall:
             self._sent = len(data)
             if self._counts.items:
                 self._items = len(getattr(self.response, self._counts.items))
+            self.request = self.response = None  # while the client takes its time, one copy is enough
             return Answer(data, OK, "", ((REQUEST_ID, identity),))
         if self._in_body:
             data = self.method.response_class(error=error.body()).SerializeToString()
@@ -152,7 +167,6 @@ class ServerCall:
         self._counts.end(status, error.code if error else 0, seconds, len(self._data), self._sent, self._items)
         logs.call(self.method.path, error, self._started, call)
 
-
-def overdue(call: ServerCall) -> ChatError | None:
-    """Why a call that has waited for its turn need not be run any more."""
-    return deadline_exceeded() if call.cancelled or call.call.remaining() <= 0 else None
+    def refusal(self) -> ChatError | None:
+        """Why a call that has waited for its turn need not be run any more."""
+        return deadline_exceeded() if self.call.remaining() <= 0 else self.transport.refusal()

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 MAX_HALF_OPEN = 256  # requests of a connection that have begun and not arrived; more are refused
 MAX_HALF_OPEN_IN_ALL = 8000
-MAX_UNSENT = 4 * 1024 * 1024  # bytes of answers to a connection that takes none; then its further calls are refused
+MAX_UNSENT = 3 * 1024 * 1024  # bytes of answers to a connection that takes none; then its further calls are refused
 MAX_UNSENT_READING = 16 * 1024 * 1024  # the same while it takes some
 MAX_UNSENT_IN_ALL = 64 * 1024 * 1024
 OVERHEAD = 8 * 1024  # bytes that an answer costs beside itself
@@ -20,15 +20,16 @@ IDLE = 10.0  # seconds without a call after which a connection is forgotten
 
 
 class Connection:
-    """peer: as the transport names it. half_open, streams: how many. unsent: bytes. progress_at, used_at: on the clock
-    of time.monotonic(), when it last took an answer or was sent the first, and when it last called."""
+    """peer: as the transport names it. half_open, streams: how many. unsent: bytes. On the clock of time.monotonic(),
+    used_at: when it last called; took_at: when it last took an answer; owes_since: the same, or when it was first sent
+    one after it had taken all."""
 
-    __slots__ = ("half_open", "peer", "progress_at", "streams", "unsent", "used_at")
+    __slots__ = ("half_open", "owes_since", "peer", "streams", "took_at", "unsent", "used_at")
 
     def __init__(self, peer: str) -> None:
         self.peer = peer
         self.half_open = self.streams = self.unsent = 0
-        self.progress_at = self.used_at = 0.0
+        self.owes_since = self.took_at = self.used_at = 0.0
 
 
 class Connections:
@@ -51,7 +52,7 @@ class Connections:
     def refuses(self, connection: Connection, now: float) -> bool:
         """Has it so much that it has not taken that it is not to be given more?"""
         return connection.unsent > MAX_UNSENT and (
-            connection.unsent > MAX_UNSENT_READING or now - connection.progress_at > READING
+            connection.unsent > MAX_UNSENT_READING or now - connection.took_at > READING
         )
 
     def begun(self) -> None:
@@ -64,22 +65,23 @@ class Connections:
         with self._lock:
             self.waiting -= ran
             if not connection.unsent:
-                connection.progress_at = time.monotonic()
+                connection.owes_since = time.monotonic()
             connection.unsent += size + OVERHEAD
             self.unsent += size + OVERHEAD
 
-    def sent(self, connection: Connection, size: int) -> None:
-        """Or not to be sent any more."""
+    def sent(self, connection: Connection, size: int, *, taken: bool) -> None:
+        """taken: or else it will not be sent any more."""
         with self._lock:
-            connection.progress_at = time.monotonic()
+            if taken:
+                connection.took_at = connection.owes_since = time.monotonic()
             connection.unsent -= size + OVERHEAD
             self.unsent -= size + OVERHEAD
 
     def stuck(self, now: float) -> list[Connection]:
         """Those that have taken nothing for SEND_TIMEOUT; where all together have too much, the largest of those that
         take nothing now."""
-        idle = [each for each in self._of.values() if each.unsent and now - each.progress_at > READING]
-        found = [each for each in idle if now - each.progress_at > SEND_TIMEOUT]
+        idle = [each for each in self._of.values() if each.unsent and now - each.owes_since > READING]
+        found = [each for each in idle if now - each.owes_since > SEND_TIMEOUT]
         if self.unsent > MAX_UNSENT_IN_ALL and idle and not found:
             found = [largest(idle, "unsent")]
         return found

@@ -41,14 +41,12 @@ SILENT = Status(_DEADLINE_EXCEEDED, "nothing was asked for too long")
 
 @dataclass(frozen=True)
 class Unary:
-    """A bound method. lane: the executor's. pooled: it may wait for a thread, so that it is worth knowing whether its
-    client has left by then."""
+    """A bound method. lane: the executor's."""
 
     method: Method
     counts: Counts
     executor: Executor
     lane: Lane
-    pooled: bool
 
 
 class Stream(Protocol):

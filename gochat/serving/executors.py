@@ -8,7 +8,7 @@ all; writes to SQLite are queued for the one thread that does many of them in on
 import os
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
@@ -19,7 +19,7 @@ from gochat.domain.tokens import Tokens, UnknownKeyError
 from gochat.errors import busy, unauthorized
 from gochat.serving.batcher import Batcher
 from gochat.serving.binding import Method
-from gochat.serving.call import ServerCall, overdue
+from gochat.serving.call import ServerCall
 
 CORES = os.cpu_count() or 1
 HASHING_THREADS = CORES + 2
@@ -28,7 +28,10 @@ CONTROL_THREADS = 2
 MAX_QUEUED = 1000  # calls that wait for a thread; more are refused. All limits together are less than MAX_WAITING
 MAX_HASHES = 500  # that wait for a thread
 MAX_SEARCHES = 64  # that wait for a thread
-MAX_SEARCHES_PER_CALLER = 4  # running or waiting
+SUSPEND_INLINE = 1.0  # seconds without inline reads after one was too slow
+MAX_SLOW = 1000  # users whose reads get a thread for that reason
+SHARE = 4  # calls of one user that threads run at once, of the largest answers tens of megabytes
+SEARCH_SHARE, SEARCH_LINE = 1, 4
 
 Executor = Callable[[ServerCall], None]
 """Has an admitted call run, here or elsewhere, and its `done` called."""
@@ -37,52 +40,79 @@ Executor = Callable[[ServerCall], None]
 class Pool:
     """Threads, made when they are needed, that run calls in the order in which they come in.
 
-    max_per_caller: calls of one user that run or wait; 0: any number.
+    queued: work that may wait; more is refused. share: calls of one user that run at once; the user's further ones wait
+    in a line of their own, of `line` calls, so that they delay nobody else. Services have no line.
     """
 
     def __init__(
-        self, name: str, threads: int, lane: Lane = Lane.POOLED, queued: int = MAX_QUEUED, max_per_caller: int = 0
+        self, name: str, threads: int, lane: Lane = Lane.POOLED, *, queued: int = MAX_QUEUED, share: int, line: int
     ) -> None:
         self._name, self.threads, self._lane, self._max_queued = name, threads, lane, queued
-        self._max_per_caller = max_per_caller
-        self._callers: Counter[str] = Counter()
+        self._share, self._max_line = share, line
+        self._running: Counter[str] = Counter()  # or in the queue, by user
+        self._lines: defaultdict[str, deque[ServerCall]] = defaultdict(deque)
         self._queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._lock = threading.Lock()  # of the numbers below and of _callers: held for a moment, never while waiting
+        self._lock = threading.Lock()  # of all these numbers: held for a moment, never while waiting
         self._started = 0
         self._free = 0  # threads that wait for work, less the work that is on its way to them
+        self._in_lines = 0
         self.busy = 0
 
     @property
     def waiting(self) -> int:
-        return self._queue.qsize()
+        return self._queue.qsize() + self._in_lines
 
     def execute(self, call: ServerCall) -> None:
         """An Executor."""
-        if self._max_per_caller:
-            caller = call.call.caller.user_id
+        call.transport.on_wait()
+        user = call.call.caller.user_id
+        if user:
             with self._lock:
-                full = bool(caller) and self._callers[caller] >= self._max_per_caller
-                if not full:
-                    self._callers[caller] += 1
-            if full:
-                call.done(busy(f"{self._max_per_caller} calls of this kind of yours run or wait already"))
+                if self._running[user] >= self._share:
+                    line = self._lines[user]
+                    if waits := len(line) < self._max_line and self._in_lines < self._max_queued:
+                        line.append(call)
+                        self._in_lines += 1
+                else:
+                    line = None
+                    self._running[user] += 1
+            if line is not None:
+                if not waits:
+                    call.done(busy("too many calls of yours wait for a thread"))
                 return
         if not self.submit(partial(self._run, call)):
-            self._leave(call)
-            call.done(busy(f"too many calls wait for a thread ({self._name})"))
+            self._leave(user)
+            call.done(busy("too many calls wait for a thread"))
+
+    def _leave(self, user: str) -> None:
+        """A call of the user's is over: the next one in line may run."""
+        if not user:
+            return
+        with self._lock:
+            if line := self._lines.get(user):
+                self._in_lines -= 1
+                self._enqueue(partial(self._run, line.popleft()))
+                return
+            self._lines.pop(user, None)
+            self._running[user] -= 1
+            if not self._running[user]:
+                del self._running[user]
 
     def submit(self, work: Callable[[], None]) -> bool:
         """False where too much waits already. work must not raise."""
-        if self._queue.qsize() >= self._max_queued:
-            return False
         with self._lock:
-            self._free -= 1
-            start = self._free < 0 and self._started < self.threads
-            self._started += start
+            if self._queue.qsize() >= self._max_queued:
+                return False
+            self._enqueue(work)
+            return True
+
+    def _enqueue(self, work: Callable[[], None]) -> None:
+        """Under the lock."""
         self._queue.put(work)
-        if start:
+        self._free -= 1
+        if self._free < 0 and self._started < self.threads:
+            self._started += 1
             threading.Thread(target=self._work, name=self._name, daemon=True).start()
-        return True
 
     def _work(self) -> None:
         while True:
@@ -97,20 +127,14 @@ class Pool:
                 self.busy -= 1
 
     def _run(self, call: ServerCall) -> None:
-        error: Exception | None = overdue(call)
+        error: Exception | None = call.refusal()
         if error is None:
             try:
                 call.run(in_lane(call.call, self._lane))
             except Exception as raised:  # noqa: BLE001 - it is the answer
                 error = raised
-        self._leave(call)
         call.done(error)
-
-    def _leave(self, call: ServerCall) -> None:
-        if self._max_per_caller:
-            with self._lock:
-                self._callers[call.call.caller.user_id] -= 1
-                self._callers += Counter()  # drops what is 0
+        self._leave(call.call.caller.user_id)
 
 
 class Inline:
@@ -126,7 +150,7 @@ class Inline:
         """otherwise: of calls that take too long."""
         self._otherwise = otherwise
         self._running: dict[int, float] = {}  # number of the call -> when it began; one at most
-        self._suspended_until = 0.0
+        self._slow: dict[str, float] = {}  # user, or "" for all -> until when their reads get a thread
         self.executed = 0
         self.replaced: set[int] = set()  # threads
 
@@ -141,23 +165,33 @@ class Inline:
         if self._running.pop(number, None) is None:
             self.replaced.add(threading.get_ident())
         if isinstance(error, TooLongError):
+            if user := call.call.caller.user_id:
+                self._suspend(user)
             self._otherwise(call)
         else:
             call.done(error)
 
+    def _suspend(self, user: str) -> None:
+        if len(self._slow) >= MAX_SLOW:
+            self._slow.clear()
+        self._slow[user] = time.monotonic() + SUSPEND_INLINE
+
     def execute_read(self, call: ServerCall) -> None:
-        """For calls that read from a disk: for a while after one was too slow they get a thread."""
-        if self._suspended_until and time.monotonic() < self._suspended_until:
+        """For calls that read from a disk: for a while after one was too slow they get a thread; those of one user also
+        after one of theirs took too long, so that many of a kind do not hold up all others one after the other."""
+        if self._slow and time.monotonic() < max(
+            self._slow.get(call.call.caller.user_id, 0.0), self._slow.get("", 0.0)
+        ):
             self._otherwise(call)
         else:
             self.execute(call)
 
-    def take_over(self, longest: float, suspend: float, waits: Callable[[], bool]) -> bool:
-        """Has a call run for `longest` seconds, and waits()? Then its thread serves no more after it, and for `suspend`
-        seconds reads are not run inline."""
+    def take_over(self, longest: float, waits: Callable[[], bool]) -> bool:
+        """Has a call run for `longest` seconds, and waits()? Then its thread serves no more after it, and for a while
+        no read is run inline."""
         for number, began in list(self._running.items()):
             if time.monotonic() - began >= longest and waits() and self._running.pop(number, None) is not None:
-                self._suspended_until = time.monotonic() + suspend
+                self._suspend("")
                 return True
         return False
 
@@ -171,10 +205,12 @@ class Executors:
     """
 
     def __init__(self, threads: int, enqueue: Enqueue | None) -> None:
-        self.calls = Pool("call", threads)
-        self.hashing = Pool("hash", HASHING_THREADS, queued=MAX_HASHES)  # a flood of sign-ins leaves the others alone
-        self.searches = Pool("search", SEARCH_THREADS, queued=MAX_SEARCHES, max_per_caller=MAX_SEARCHES_PER_CALLER)
-        self.control = Pool("control", CONTROL_THREADS, Lane.CONTROL)
+        self.calls = Pool("call", threads, share=SHARE, line=MAX_QUEUED)
+        self.hashing = Pool(
+            "hash", HASHING_THREADS, queued=MAX_HASHES, share=1, line=SHARE
+        )  # a flood of sign-ins leaves the others alone
+        self.searches = Pool("search", SEARCH_THREADS, queued=MAX_SEARCHES, share=SEARCH_SHARE, line=SEARCH_LINE)
+        self.control = Pool("control", CONTROL_THREADS, Lane.CONTROL, share=1, line=0)
         self.inline = Inline(self.calls.execute)
         self.batchers: list[Batcher] = []
         self._enqueue = enqueue

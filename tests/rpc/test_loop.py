@@ -94,7 +94,7 @@ class InProcess:
             request, response = getattr(logic_pb2, f"{name}Request"), getattr(logic_pb2, f"{name}Response")
             method = Method(path, RULES[path], request, response, handlers[name], None)
             inline = self.executors.inline.execute
-            endpoints[path] = Unary(method, metrics.of(path), inline, Lane.INLINE, pooled=False)
+            endpoints[path] = Unary(method, metrics.of(path), inline, Lane.INLINE)
         self.loop = ServingLoop(Server([("grpc.so_reuseport", 0)]), endpoints, state)
         self.address = f"127.0.0.1:{self.loop.listen('127.0.0.1:0', None)}"
         self.loop.start()

@@ -7,11 +7,12 @@ import weakref
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from gochat.context import Call, Caller, Lane, TooLongError
 from gochat.domain.access import RULES, Cost
-from gochat.errors import ChatError
+from gochat.errors import ChatError, deadline_exceeded
 from gochat.serving.executors import Inline, Pool
 from tests.harness import Deployment, Person, eventually
 
@@ -21,9 +22,13 @@ class Asked:
 
     def __init__(self, run: Callable[[Call], None], user: str = "", seconds: float = 30) -> None:
         self.call = Call(Caller(user), "r", time.monotonic() + seconds)
-        self.cancelled = False
+        self.left = False
         self.run = run
+        self.transport = SimpleNamespace(on_wait=lambda: None)
         self.ended: list[Exception | None] = []
+
+    def refusal(self) -> Exception | None:
+        return deadline_exceeded() if self.left else None
 
     def done(self, error: Exception | None = None) -> None:
         self.ended.append(error)
@@ -48,7 +53,7 @@ def test_what_hashes_a_password_writes_or_searches_does_not_run_inline() -> None
 
 
 def test_a_pool_counts_what_runs_and_what_waits() -> None:
-    gate, pool = threading.Event(), Pool("test", 2)
+    gate, pool = threading.Event(), Pool("test", 2, share=9, line=9)
     calls = [Asked(lambda _: assert_true(gate.wait(10))) for _ in range(5)]
     executed(pool, *calls)
     eventually(lambda: (pool.busy, pool.waiting) == (2, 3))
@@ -62,7 +67,7 @@ def assert_true(value: bool) -> None:
 
 
 def test_a_pool_that_is_full_refuses_and_goes_on() -> None:
-    gate, pool = threading.Event(), Pool("test", 1, queued=2)
+    gate, pool = threading.Event(), Pool("test", 1, queued=2, share=9, line=9)
     running = Asked(lambda _: assert_true(gate.wait(10)))
     executed(pool, running)
     eventually(lambda: pool.busy == 1)
@@ -75,30 +80,41 @@ def test_a_pool_that_is_full_refuses_and_goes_on() -> None:
     eventually(lambda: [call.ended for call in (running, *waiting)] == [[None]] * 3)
 
 
-def test_one_user_has_a_share_of_a_pool() -> None:
-    gate, pool = threading.Event(), Pool("test", 1, max_per_caller=2)
-    mine = [Asked(lambda _: assert_true(gate.wait(10)), "me") for _ in range(3)]
-    another, service = Asked(nothing, "another"), Asked(nothing)
-    executed(pool, *mine, another, service)
-    assert isinstance(mine[2].ended[0], ChatError)
+def test_one_user_has_a_share_of_a_pool_and_a_line_of_their_own() -> None:
+    gate, pool, order = threading.Event(), Pool("test", 3, share=2, line=1), list[str]()
+
+    def mine(number: int) -> Asked:
+        def run(_: Call) -> None:
+            order.append(f"mine {number}")
+            assert gate.wait(10)
+
+        return Asked(run, "me")
+
+    running, waiting, refused = [mine(1), mine(2)], mine(3), mine(4)
+    another = Asked(lambda _: order.append("another"), "another")
+    executed(pool, *running, waiting, refused, another)
+    (error,) = refused.ended
+    assert isinstance(error, ChatError)
+    eventually(lambda: another.ended == [None])
+    assert (waiting.ended, pool.waiting, sorted(order[:2]), order[2]) == ([], 1, ["mine 1", "mine 2"], "another")
     gate.set()
-    eventually(lambda: [call.ended for call in (*mine[:2], another, service)] == [[None]] * 4)
-    again = Asked(nothing, "me")
+    eventually(lambda: [call.ended for call in (*running, waiting)] == [[None]] * 3)
+    again = mine(5)
     executed(pool, again)
-    eventually(lambda: again.ended == [None])
+    eventually(lambda: again.ended == [None] and pool.waiting == 0)
 
 
-def test_who_has_left_or_is_too_late_is_not_run() -> None:
+def test_what_is_not_worth_it_any_more_is_not_run() -> None:
     ran: list[str] = []
-    left, late = Asked(lambda _: ran.append("left")), Asked(lambda _: ran.append("late"), seconds=-1)
-    left.cancelled = True
-    executed(Pool("test", 1), left, late)
-    eventually(lambda: bool(left.ended and late.ended))
+    left = Asked(lambda _: ran.append("left"))
+    left.left = True
+    executed(Pool("test", 1, share=9, line=9), left)
+    eventually(lambda: left.ended)
     assert not ran
 
 
 def test_a_thread_keeps_no_call_that_is_done() -> None:
-    pool, call = Pool("test", 1), Asked(nothing)
+    pool, call = Pool("test", 1, share=9, line=9), Asked(nothing)
     gone = weakref.ref(call)
     executed(pool, call)
     eventually(lambda: pool.busy == 0)
@@ -119,10 +135,10 @@ def test_what_is_slow_inline_lets_another_thread_serve() -> None:
     thread = threading.Thread(target=executed, args=(inline, call))
     thread.start()
     assert entered.wait(10)
-    assert not inline.take_over(60, 60, lambda: True), "it is not slow yet"
-    assert not inline.take_over(0, 60, lambda: False), "it waits for the processor, as another would"
-    eventually(lambda: inline.take_over(0.01, 60, lambda: True))
-    assert not inline.take_over(0, 60, lambda: True), "once"
+    assert not inline.take_over(60, lambda: True), "it is not slow yet"
+    assert not inline.take_over(0, lambda: False), "it waits for the processor, as another would"
+    eventually(lambda: inline.take_over(0.01, lambda: True))
+    assert not inline.take_over(0, lambda: True), "once"
     ident = thread.ident
     gate.set()
     thread.join()
@@ -139,13 +155,17 @@ def test_what_gives_up_inline_is_run_by_the_pool() -> None:
         raise TooLongError
 
     pooled: list[Any] = []
-    executed(Inline(pooled.append), call := Asked(too_long))
+    inline = Inline(pooled.append)
+    executed(inline, call := Asked(too_long, "me"))
     assert (pooled, call.ended) == ([call], [])
+    inline.execute_read(mine := Asked(nothing, "me"))  # type: ignore[arg-type]
+    inline.execute_read(another := Asked(nothing, "another"))  # type: ignore[arg-type]
+    assert (pooled, mine.ended, another.ended) == ([call, mine], [], [None]), "for a while, of this user"
 
 
 def test_a_pool_runs_calls_in_its_lane() -> None:
     lanes: list[Lane] = []
-    executed(Pool("test", 1, Lane.CONTROL), call := Asked(lambda call: lanes.append(call.lane)))
+    executed(Pool("test", 1, Lane.CONTROL, share=9, line=9), call := Asked(lambda call: lanes.append(call.lane)))
     eventually(lambda: call.ended)
     assert lanes == [Lane.CONTROL]
 
