@@ -16,7 +16,10 @@ import psycopg2
 import pytest
 
 from gochat.api.logic.v1 import logic_pb2
+from gochat.config import Config
 from gochat.repo.database import Tx
+from gochat.repo.engine import open_database
+from gochat.repo.models import EndedSession
 from gochat.repo.sqlite import SqliteDatabase
 from tests.harness import CONTENT, Deployment, refused
 from tests.postgres import Postgres
@@ -136,6 +139,20 @@ def test_a_slow_statement_is_told_without_its_parameters(postgres: Postgres, tmp
     assert slow[0]["duration_ms"] > 500
     assert slow[0]["level"] == "WARNING"
     assert CONTENT not in app.logs()
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgres"])
+def test_a_slow_query_of_any_kind_is_done(
+    dialect: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = request.getfixturevalue("postgres").create_database() if dialect == "postgres" else ""
+    settings = Config().with_settings("server", data=str(tmp_path)).with_settings("database", url=url, pool_min=1)
+    with closing(open_database(settings)) as database:
+        monkeypatch.setattr(Tx, "slow_after", 0)
+        row = {EndedSession.session_id: "s", EndedSession.ended_at: 1}
+        for changed in (1, 0):
+            insert = EndedSession.insert(row).on_conflict_ignore().as_rowcount()
+            assert database.write(lambda tx, insert=insert: tx.run(insert)) == changed
 
 
 @pytest.mark.parametrize(("slow_after", "told"), [(0.001, 1), (60, 0)])

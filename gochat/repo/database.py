@@ -134,7 +134,7 @@ class Tx:
     def _note(self, started: float, query: Any) -> None:
         """query: SQL, or Peewee's. Of its parameters nothing is told."""
         if (seconds := time.monotonic() - started) >= self.slow_after:
-            text = query if isinstance(query, str) else query.sql()[0]
+            text = query if isinstance(query, str) else self._database.get_sql_context().parse(query)[0]
             said = {"statement": " ".join(text.split())[:1000], "duration_ms": round(seconds * 1e3, 3)}
             log.warning("slow: %(duration_ms).0f ms: %(statement)s", said)
 
