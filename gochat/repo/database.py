@@ -101,7 +101,10 @@ class Tx:
             numbers = count(1)
             self.sql(f"PREPARE {name} AS " + re.sub(r"\?", lambda _: f"${next(numbers)}", text))
             known.add(name)
-        return self.rows(f"EXECUTE {name} ({marks(parameters)})", *parameters)
+        started = time.monotonic()
+        rows = cast("list[Row]", self._execute(f"EXECUTE {name} ({marks(parameters)})", parameters).fetchall())
+        self._note(started, text)
+        return rows
 
     @staticmethod
     def table(value: Any) -> list[Any]:
