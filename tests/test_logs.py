@@ -135,22 +135,24 @@ def test_a_slow_statement_is_told_without_its_parameters(postgres: Postgres, tmp
     app.stop()
     slow = [record for record in records(app) if "statement" in record and record["request_id"] == "slow"]
     assert len(slow) == 1
-    assert " send_message(conversation_id, " in slow[0]["statement"]
+    assert " FOR NO KEY UPDATE SKIP LOCKED" in slow[0]["statement"]
     assert slow[0]["duration_ms"] > 500
     assert slow[0]["level"] == "WARNING"
     assert CONTENT not in app.logs()
 
 
-def test_a_slow_statement_fails_nobody(
-    postgres: Postgres, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("dialect", ["sqlite", "postgres"])
+def test_a_slow_query_of_any_kind_is_done(
+    dialect: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Peewee has the text of some only when it knows for which database."""
-    config = Config().with_settings("database", url=postgres.create_database())
-    with closing(open_database(config)) as database, caplog.at_level(logging.WARNING):
+    url = request.getfixturevalue("postgres").create_database() if dialect == "postgres" else ""
+    settings = Config().with_settings("server", data=str(tmp_path)).with_settings("database", url=url, pool_min=1)
+    with closing(open_database(settings)) as database:
         monkeypatch.setattr(Tx, "slow_after", 0)
-        ended = EndedSession.insert(session_id="s", ended_at=1).on_conflict_ignore()
-        database.write(lambda tx: tx.run(ended))
-    assert any("ON CONFLICT DO NOTHING" in record.getMessage() for record in caplog.records)
+        row = {EndedSession.session_id: "s", EndedSession.ended_at: 1}
+        for changed in (1, 0):
+            insert = EndedSession.insert(row).on_conflict_ignore().as_rowcount()
+            assert database.write(lambda tx, insert=insert: tx.run(insert)) == changed
 
 
 @pytest.mark.parametrize(("slow_after", "told"), [(0.001, 1), (60, 0)])

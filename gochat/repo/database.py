@@ -102,7 +102,10 @@ class Tx:
             numbers = count(1)
             self.sql(f"PREPARE {name} AS " + re.sub(r"\?", lambda _: f"${next(numbers)}", text))
             known.add(name)
-        return self.rows(f"EXECUTE {name} ({marks(parameters)})", *parameters)
+        started = time.monotonic()
+        rows = cast("list[Row]", self._execute(f"EXECUTE {name} ({marks(parameters)})", parameters).fetchall())
+        self._note(started, text)
+        return rows
 
     @staticmethod
     def table(value: Any) -> list[Any]:
@@ -135,7 +138,7 @@ class Tx:
     def _note(self, started: float, query: Any) -> None:
         """query: SQL, or Peewee's. Of its parameters nothing is told."""
         if (seconds := time.monotonic() - started) >= self.slow_after:
-            text = query if isinstance(query, str) else query.bind(self._database).sql()[0]
+            text = query if isinstance(query, str) else self._database.get_sql_context().parse(query)[0]
             said = {"statement": " ".join(text.split())[:1000], "duration_ms": round(seconds * 1e3, 3)}
             log.warning("slow: %(duration_ms).0f ms: %(statement)s", said)
 
