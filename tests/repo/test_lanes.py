@@ -11,7 +11,6 @@ from threading import Event
 import grpc
 import psycopg2
 import pytest
-from gochat.rpc.bind import bind
 
 from gochat import repo
 from gochat.api.account.v1.account_pb2_grpc import AccountServiceStub
@@ -28,6 +27,7 @@ from gochat.repo import statistics
 from gochat.repo.database import Database
 from gochat.repo.sqlite import READERS
 from gochat.rpc.local import LocalChannel
+from gochat.serving.binding import bind
 from tests.harness import Deployment, eventually
 from tests.postgres import Postgres
 from tests.repo.test_outage import SERVING, health
@@ -76,12 +76,7 @@ def test_what_the_server_asks_for_itself_waits_for_no_reader(config: Config, dat
     assert revocations.has("s")
 
 
-BEHIND_THREADS = pytest.mark.xfail(strict=True, reason="Cost.CONTROL has no thread and lane of its own yet")
-
-
-@pytest.mark.parametrize(
-    "split", [pytest.param(False, id="colocated"), pytest.param(True, id="split", marks=BEHIND_THREADS)]
-)
+@pytest.mark.parametrize("split", [False, True], ids=["colocated", "split"])
 def test_with_every_connection_and_thread_waiting_ended_sessions_are_noticed(
     postgres: Postgres, tmp_path: Path, split: bool
 ) -> None:
