@@ -15,14 +15,13 @@ import pytest
 from gochat import repo
 from gochat.api.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.api.logic.v1 import logic_pb2
-from gochat.app import REPO_SERVICES, _Watch
+from gochat.app import REPO_SERVICES
 from gochat.config import Config
 from gochat.context import SERVICE, Call, Lane, entered
 from gochat.domain import ids
 from gochat.domain.revocation import Revocations
-from gochat.domain.tokens import Tokens
 from gochat.errors import ChatError
-from gochat.keys import KeyFile
+from gochat.lifecycle import Watch
 from gochat.repo import statistics
 from gochat.repo.database import Database
 from gochat.repo.sqlite import READERS
@@ -60,19 +59,18 @@ def config(config: Config) -> Config:
 
 
 def test_what_the_server_asks_for_itself_waits_for_no_reader(config: Config, database: Database) -> None:
-    key_file, revocations = KeyFile(config), Revocations(config.auth.access_ttl)
-    tokens = Tokens(key_file.keys, revocations, key_file.changed)
+    revocations = Revocations(config.auth.access_ttl)
     channel = LocalChannel(bind(REPO_SERVICES, repo.handlers(database)))
-    watch = _Watch(AccountServiceStub(channel), revocations, tokens)
-    watch.look()
+    watch = Watch(AccountServiceStub(channel), revocations)
+    watch.ask()
     database.write(lambda tx: tx.sql("INSERT INTO ended_sessions VALUES ('s', ?)", ids.now_ms()))
     with all_reading(database, POOL if config.database.is_postgres else READERS):
         with entered(Call(SERVICE, "-", time.monotonic() + 0.1)), pytest.raises(ChatError, match="in use"):
             database.read(lambda _: None)
-        watch.look()
+        watch.ask()
         with entered(Call(SERVICE, "-", time.monotonic() + 1, lane=Lane.CONTROL)):
             assert statistics.count(database)["users_active"] == 0
-            database.read(lambda _: watch.look())  # while one counts, another is asked
+            database.read(lambda _: watch.ask())  # while one counts, another is asked
     assert revocations.has("s")
 
 
