@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 LARGEST_REQUEST = 1024 * 1024  # bytes
 SEAM_ROOM = 64 * 1024  # bytes that the logic half may add to a request: the senders of a thousand messages
 LARGEST_METADATA = 16 * 1024  # bytes
+MAX_PENDING = 10_000  # calls
 KILL_TIMEOUT = 2.0  # seconds for calls to end that were cancelled after the grace
 
 
@@ -42,6 +43,9 @@ def _options(limits: Limits, largest_request: int, *, shared: bool) -> list[tupl
         ("grpc.absolute_max_metadata_size", LARGEST_METADATA),
         ("grpc.max_allowed_incoming_connections", limits.connections),
         ("grpc.max_concurrent_streams", limits.streams_per_connection),
+        # Calls that the serving loop has not looked at yet; beyond the first number gRPC cancels some at random.
+        ("grpc.server.max_pending_requests", MAX_PENDING),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * MAX_PENDING),
         ("grpc.max_connection_idle_ms", limits.connection_idle * 1000),
         ("grpc.max_connection_age_ms", limits.connection_age * 1000),
         ("grpc.max_connection_age_grace_ms", 60_000),  # twice the longest call

@@ -70,9 +70,9 @@ class Connections:
             self.unsent += size + OVERHEAD
 
     def sent(self, connection: Connection, size: int, *, taken: bool) -> None:
-        """taken: or else it will not be sent any more."""
+        """taken: or else it will not be sent any more. A status alone says nothing of a reader: it needs no window."""
         with self._lock:
-            if taken:
+            if taken and size:
                 connection.took_at = connection.owes_since = time.monotonic()
             connection.unsent -= size + OVERHEAD
             self.unsent -= size + OVERHEAD

@@ -30,7 +30,7 @@ MAX_HASHES = 500  # that wait for a thread
 MAX_SEARCHES = 64  # that wait for a thread
 SUSPEND_INLINE = 1.0  # seconds without inline reads after one was too slow
 MAX_SLOW = 1000  # users whose reads get a thread for that reason
-SHARE = 4  # calls of one user that threads run at once, of the largest answers tens of megabytes
+SHARE = 2  # calls of one user that threads run at once, of the largest answers tens of megabytes
 SEARCH_SHARE, SEARCH_LINE = 1, 4
 
 Executor = Callable[[ServerCall], None]
