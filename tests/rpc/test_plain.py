@@ -1,0 +1,77 @@
+"""grpcio's own server in place of the serving loop gives the same answers.
+
+With `GOCHAT_SERVER_FAST=0` in the environment the whole suite runs on it.
+"""
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+from gochat.api.logic.v1 import logic_pb2
+from tests.conftest import Start
+from tests.harness import PASSWORD, Deployment, eventually, refused
+
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+LOGIC = "gochat.api.logic.v1.LogicService"
+
+
+@pytest.fixture
+def plain(start: Start) -> Deployment:
+    app = start({"GOCHAT_SERVER_FAST": "false"})
+    assert [process.metrics()("gochat_server_fast") for process in app.processes] == [0] * len(app.processes)
+    return app
+
+
+def test_people_talk(plain: Deployment) -> None:
+    ann, ben = plain.people(2)
+    sent = ann.send(ben.id, "hello").message_id
+    conversation = sent.rpartition("-")[0]
+    assert [message.content for message in ben.GetMessageHistory(conversation_id=conversation).messages] == ["hello"]
+    assert ben.GetUnreadMessages().total_count == 1
+    ben.MarkMessageRead(conversation_id=conversation, message_id=sent)
+    assert [user.user_id for user in ann.SearchUsers(query=ben.username).users] == [ben.id]
+    plain.signed_in(ann.id, ann.username, PASSWORD).Logout()
+
+
+def test_errors_have_their_details_and_calls_are_counted(plain: Deployment) -> None:
+    person = plain.person()
+    for _ in range(3):
+        with refused("INVALID_ARGUMENT", field="content"):
+            person.SendMessage(to_user_id="u1")
+    with refused("UNAUTHENTICATED", reason="NO_TOKEN"):
+        plain.logic.GetUserProfile(logic_pb2.GetUserProfileRequest())
+    in_body = (*person.metadata, ("x-gochat-error-mode", "body"))
+    answer = plain.logic.SendMessage(logic_pb2.SendMessageRequest(to_user_id="u1"), metadata=in_body)
+    assert answer.error.details["reason"]
+    labels = {"grpc_service": LOGIC, "grpc_method": "SendMessage"}
+
+    def counted() -> bool:
+        metrics = plain.processes[0].metrics()
+        refusals = metrics("grpc_server_handled_total", grpc_code="InvalidArgument", **labels)
+        return (metrics("grpc_server_started_total", **labels), refusals) == (4, 3)
+
+    eventually(counted)
+
+
+def test_health_is_watched_until_the_end(plain: Deployment) -> None:
+    health = health_pb2_grpc.HealthStub(plain.channel)
+    assert health.Check(health_pb2.HealthCheckRequest(service=LOGIC)).status == SERVING
+    with pytest.raises(grpc.RpcError) as raised:
+        health.Check(health_pb2.HealthCheckRequest(service="none"))
+    assert isinstance(raised.value, grpc.Call)
+    assert raised.value.code() is grpc.StatusCode.NOT_FOUND
+    unknown = health.Watch(health_pb2.HealthCheckRequest(service="none"))
+    assert next(unknown).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+    assert unknown.code() is grpc.StatusCode.NOT_FOUND
+    watch = health.Watch(health_pb2.HealthCheckRequest())
+    assert next(watch).status == SERVING
+    assert plain.processes[0].stop() == 0
+    assert [answer.status for answer in watch] == [NOT_SERVING]
+    assert watch.code() is grpc.StatusCode.OK
+
+
+def test_reflection_answers(plain: Deployment) -> None:
+    reflected = ProtoReflectionDescriptorDatabase(plain.channel)
+    assert LOGIC in reflected.get_services()
+    assert [found.name for found in reflected.FindFileContainingSymbol(LOGIC).service] == ["LogicService"]
