@@ -27,8 +27,9 @@ import grpc
 
 from gochat import logs
 from gochat.rpc import grpcio_internals as core
-from gochat.rpc.calls import State, StreamCall, UnaryCall
+from gochat.rpc.calls import StreamCall, UnaryCall
 from gochat.rpc.process import shut_down_connection, waits_for_a_device
+from gochat.rpc.state import State
 from gochat.serving.endpoints import LATE, SILENT, StreamEndpoint, Unary
 
 MAX_GATHER = 0.002  # seconds that an answer waits for others, to be sent with them

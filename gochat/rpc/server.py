@@ -13,12 +13,12 @@ from gochat.config import Config, Limits, parse_address
 from gochat.context import Enqueue, Lane
 from gochat.domain.access import Cost
 from gochat.rpc import TESTED_GRPCIO, reflection
-from gochat.rpc.calls import State
 from gochat.rpc.grpcio_internals import Server
 from gochat.rpc.health import SERVICE as HEALTH
 from gochat.rpc.health import Health
 from gochat.rpc.loop import ServingLoop
 from gochat.rpc.plain import PlainServer
+from gochat.rpc.state import State
 from gochat.rpc.tls import server_credentials
 from gochat.serving.admission import Admission
 from gochat.serving.binding import Method

@@ -21,9 +21,9 @@ from gochat.domain.tokens import ACCESS, Tokens
 from gochat.keys import Key
 from gochat.monitoring.board import Board
 from gochat.rpc import TESTED_GRPCIO
-from gochat.rpc.calls import State
 from gochat.rpc.grpcio_internals import Server
 from gochat.rpc.loop import ServingLoop
+from gochat.rpc.state import State
 from gochat.serving.admission import Admission
 from gochat.serving.binding import Method
 from gochat.serving.endpoints import REQUEST_TIMEOUT, Unary
