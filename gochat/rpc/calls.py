@@ -7,6 +7,7 @@ call is over when none of its operations is open; then it is forgotten, and with
 import threading
 import time
 
+from gochat.domain.access import Cost
 from gochat.errors import ChatError, busy, deadline_exceeded
 from gochat.rpc import grpcio_internals as core
 from gochat.rpc.state import State
@@ -62,9 +63,11 @@ class UnaryCall:
         data = core.received(event)
         if data is None:
             self.refuse(NO_MESSAGE)
+        elif self._unary.method.rule.cost is Cost.CONTROL:
+            self._start(data)
         elif state.connections.waiting >= MAX_WAITING:
             self.refuse(TOO_MANY_WAITING)
-        elif state.connections.refuses(self.connection, time.monotonic()):
+        elif self.connection.full(time.monotonic(), privileged=True):  # who calls is not known yet
             self.refuse(TOO_MUCH_UNSENT)
         else:
             self._start(data)
@@ -73,7 +76,6 @@ class UnaryCall:
         state, unary = self._state, self._unary
         if state.writing.acquire(timeout=GIL_WAIT):
             state.writing.release()
-        state.connections.begun()
         self._server_call = call = ServerCall(
             state.admission,
             unary.method,
@@ -84,18 +86,19 @@ class UnaryCall:
             self._until - time.time(),
             self,
         )
-        start(call, unary.lane, unary.executor, state.admission.tokens, state.executors.calls.submit)
+        state.connections.begun()
+        start(call, unary.lane, unary.executor, state.admission.tokens, state.executors.keys.submit)
 
     def on_wait(self) -> None:
-        """By any thread, as on_done and refusal: the loop does nothing with the call meanwhile."""
+        """By any thread that has the call, as on_done and refusal; before the answer, so that `_sent` knows."""
         if not self._watched:
             self._watched = self._closes = True
             core.receive_close(self.call, self._closed)
 
-    def refusal(self) -> ChatError | None:
+    def refusal(self, call: ServerCall) -> ChatError | None:
         if self._cancelled:
             return deadline_exceeded()  # which nobody reads
-        if self._state.connections.refuses(self.connection, time.monotonic()):
+        if self.connection.full(time.monotonic(), privileged=call.call.caller.privileged):
             return busy(TOO_MUCH_UNSENT.message)
         return None
 
@@ -104,8 +107,8 @@ class UnaryCall:
         state = self._state
         answer = call.answer()
         self._size = len(answer.data) if answer.data else 0
-        if self._size > LARGE and state.connections.refuses(self.connection, time.monotonic()):
-            answer = call.withhold(busy(TOO_MUCH_UNSENT.message))  # a read: of writes the answers are small
+        if self._size > LARGE and (refusal := self.refusal(call)):
+            answer = call.withhold(refusal)  # a read: of writes the answers are small
             self._size = 0
         self._reply = answer
         state.connections.sending(self.connection, self._size, ran=True)

@@ -28,19 +28,23 @@ import grpc
 from gochat import logs
 from gochat.rpc import grpcio_internals as core
 from gochat.rpc.calls import StreamCall, UnaryCall
-from gochat.rpc.process import shut_down_connection, waits_for_a_device
-from gochat.rpc.state import State
-from gochat.serving.endpoints import LATE, SILENT, StreamEndpoint, Unary
+from gochat.rpc.process import shut_down_connections, waits_for_a_device
+from gochat.rpc.state import OpenStream, State
+from gochat.serving.connections import Connection
+from gochat.serving.endpoints import LATE, SILENT, STOPPING, StreamEndpoint, Unary
+from gochat.serving.executors import Inline
 
-MAX_GATHER = 0.002  # seconds that an answer waits for others, to be sent with them
+MAX_GATHERING = 0.002  # seconds that an answer waits for others, to be sent with them
 POLL_INTERVAL = 0.1  # seconds between two looks at the timers; less than the 0.2 of grpcio_internals
 FORGET_INTERVAL = 1.0  # seconds between two looks for connections that are not used
 MAX_ENDED = 100  # calls that are ended at one look at the timers
+MAX_CLOSED = 20  # connections, likewise
+MAX_PUMPED = 100  # streams that are asked for what there is to send between two operations
 MAX_INLINE = 0.005  # seconds that a call may hold up all others
 WATCH_INTERVAL = 0.005  # seconds between two looks of the watchdog while calls come in
 IDLE_WATCH_INTERVAL = 0.05  # the same while none do
 LAST_WORDS_TIMEOUT = 1.0  # seconds to write what was logged before the process is ended
-STANDSTILL = 20.0  # seconds of running time without a look at the timers, after which the process is of no use
+STANDSTILL_TIMEOUT = 20.0  # seconds of running time without a look at the timers, after which the process is of no use
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +63,8 @@ class ServingLoop:
         self._draining = self._cancelling = False  # asked for by drain
         self._shutting_down = self._cancelled = self._down = False  # done by the loop
         self._native_id = 0
+        self._unserved = False
+        self._to_pump: deque[OpenStream] = deque()
         self._over = threading.Event()
         self._unresponsive: deque[str] = deque()  # peers whose connections the watchdog is to shut down
 
@@ -66,10 +72,12 @@ class ServingLoop:
         """The port. Raises RuntimeError."""
         return self._server.listen(address, credentials)
 
-    @property
-    def dropped(self) -> int:
-        """Calls ended for what their clients left undone."""
-        return self._state.dropped
+    def statistics(self) -> dict[str, int]:
+        """By the names of gochat.monitoring.numbers."""
+        return self._state.executors.statistics() | {
+            "calls_dropped": self._state.dropped,
+            "serving_threads_replaced": self.taken_over,
+        }
 
     def start(self) -> None:
         self._server.start()
@@ -96,31 +104,40 @@ class ServingLoop:
 
     def _serve(self) -> None:
         """*loop*, until another thread has taken over."""
-        poll, state = self._server.poll, self._state
+        poll, state, me = self._server.poll, self._state, threading.get_ident()
         replaced, answers = state.executors.inline.replaced, state.answers
-        state.serving, self._native_id = threading.get_ident(), threading.get_native_id()
+        state.serving, self._native_id = me, threading.get_native_id()
         while not self._over.is_set():
-            event = poll(0 if answers else time.time() + POLL_INTERVAL)
+            event = poll(0 if answers or self._to_pump else time.time() + POLL_INTERVAL)
             try:
                 if event.tag is not None:
                     event.tag(event)
-                if replaced and threading.get_ident() in replaced:
-                    replaced.discard(threading.get_ident())
-                    return
-                if answers and (event.tag is None or time.monotonic() - state.gathered_at > MAX_GATHER):
-                    state.send_answers()
-                if (now := time.monotonic()) >= self._look_at:
-                    self._look(now)
             except Exception:
                 log.exception("the serving loop failed at an operation")
                 if isinstance(call := getattr(event.tag, "__self__", None), UnaryCall | StreamCall):
                     call.call.cancel()
-                    state.calls.pop(call, None)
                 del call
+            if replaced and me in replaced:
+                replaced.discard(me)
+                return
+            try:
+                self._between(event.tag is None)
+            except Exception:
+                log.exception("the serving loop failed between two operations")
             del event  # it keeps the call, and so the stream of its connection
             if self._down and not state.calls:
                 self._server.close()
                 self._over.set()
+
+    def _between(self, idle: bool) -> None:
+        """*loop* What is done between two operations. idle: none is ready."""
+        now, state = time.monotonic(), self._state
+        if state.answers and (idle or now - state.gathered_at > MAX_GATHERING):
+            state.send_answers()
+        for _ in range(min(MAX_PUMPED, len(self._to_pump))):
+            self._to_pump.popleft().pump()
+        if now >= self._look_at:
+            self._look(now)
 
     def _accept(self, event: core.Event) -> None:
         """*loop* A new call, or none any more."""
@@ -140,25 +157,20 @@ class ServingLoop:
         call.begin()
 
     def _look(self, now: float) -> None:
-        """*loop* At the timers."""
+        """*loop* At the timers. What is more than MAX_ENDED has its turn at the next look."""
         self._look_at = now + POLL_INTERVAL
         self.turns += 1
         state = self._state
         if len(late := _due(state.half_open, now)) == MAX_ENDED:
-            self._look_at = 0.0  # there may be more; between two looks others have their turn
+            self._look_at = now  # after one operation of others
         for call in late:
             state.give_up(call, LATE)
-        state.thin_out(now)
+        state.thin_out(now, MAX_ENDED)
         for stream in _due(state.asked, now):
             state.dropped += 1
             stream.refuse(SILENT)
-        for connection in state.connections.stuck(now):
-            log.warning("a connection takes no answers: closed, peer %s", connection.peer)
-            connection.owes_since = now
-            self._unresponsive.append(connection.peer)
-            for each in [each for each in state.calls if each.connection is connection]:
-                state.dropped += 1
-                each.call.cancel()
+        if stuck := state.connections.stuck(now)[:MAX_CLOSED]:
+            self._close(stuck, now)
         if now >= self._forget_at:
             self._forget_at = now + FORGET_INTERVAL
             state.connections.forget(now)
@@ -166,9 +178,21 @@ class ServingLoop:
             self._shutting_down = True
             self._server.shut_down(self._is_down)
             self._pump()
+            for stream in list(state.asked):
+                stream.refuse(STOPPING)
         if self._cancelling and not self._cancelled:
             self._cancelled = True
             self._server.cancel_all_calls()
+
+    def _close(self, connections: list[Connection], now: float) -> None:
+        """*loop* They take no answers."""
+        log.warning("connections take no answers: closed, peers %s", ", ".join(each.peer for each in connections))
+        for connection in connections:
+            connection.owed_since = now
+            self._unresponsive.append(connection.peer)
+        for call in [each for each in self._state.calls if each.connection in connections]:
+            self._state.dropped += 1
+            call.call.cancel()
 
     def _is_down(self, event: core.Event) -> None:  # noqa: ARG002 - a tag
         """*loop*"""
@@ -176,30 +200,42 @@ class ServingLoop:
 
     def _pump(self, event: core.Event = None) -> None:  # noqa: ARG002 - a tag
         """*loop*"""
-        for stream in list(self._state.streams):
-            stream.pump()
+        self._to_pump.extend(self._state.streams)
 
     def _waits_for_a_device(self) -> bool:
         return waits_for_a_device(self._native_id)
 
     def _watch(self) -> None:
-        """On the watchdog's thread. It counts its own looks and not time, since a process that was stopped, or slept
-        with its machine, is not to blame for that."""
-        seen, looks_without_turn = self.turns, 0.0
-        inline, calls_seen = self._state.executors.inline, 0
+        """On the watchdog's thread, which survives whatever fails. It counts its own looks and not time, since a
+        process that was stopped, or slept with its machine, is not to blame for that."""
+        seen, without_turn, failing = -1, 0.0, False
+        inline, executed = self._state.executors.inline, 0
         while not self._over.is_set():
-            interval = WATCH_INTERVAL if inline.executed != calls_seen else IDLE_WATCH_INTERVAL
-            calls_seen = inline.executed
+            interval = WATCH_INTERVAL if inline.executed != executed else IDLE_WATCH_INTERVAL
+            executed = inline.executed
             time.sleep(interval)
-            if inline.take_over(MAX_INLINE, self._waits_for_a_device):
-                self.taken_over += 1
-                self._serve_on_new_thread()
-            while self._unresponsive:
-                shut_down_connection(self._unresponsive.popleft())
+            try:
+                self._help(inline)
+                failing = False
+            except Exception:
+                if not failing:
+                    log.exception("the watchdog failed")
+                failing = True
             if self.turns != seen:
-                seen, looks_without_turn = self.turns, 0.0
-            elif (looks_without_turn := looks_without_turn + interval) > STANDSTILL:
+                seen, without_turn = self.turns, 0.0
+            elif (without_turn := without_turn + interval) > STANDSTILL_TIMEOUT:
                 _end_process()
+
+    def _help(self, inline: Inline) -> None:
+        """On the watchdog's thread: what the loop cannot do itself."""
+        if inline.take_over(MAX_INLINE, self._waits_for_a_device):
+            self.taken_over += 1
+            self._unserved = True
+        if self._unserved:  # until there is a thread to be had
+            self._serve_on_new_thread()
+            self._unserved = False
+        if peers := {self._unresponsive.popleft() for _ in range(len(self._unresponsive))}:
+            shut_down_connections(peers)
 
 
 def _due(deadlines: "dict[T, float]", now: float) -> "list[T]":

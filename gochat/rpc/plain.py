@@ -1,8 +1,9 @@
 """The same services on the public `grpc.server`: with a grpcio whose private names were not tested, or when asked for.
 
 What it cannot do is grpcio's own: a call holds a thread from its headers on, so requests that do not arrive hold
-threads; so does each Watch and each reflection stream, of which there are therefore STREAM_THREADS; and an answer that
-its client does not read costs memory until the connection ends. Calls cost two to three times the CPU.
+threads; so does each Watch and each reflection stream, of which there are therefore STREAM_THREADS, and each health
+check, of which there are CHECK_THREADS; and an answer that its client does not read costs memory until the connection
+ends. Calls cost two to three times the CPU.
 """
 
 import math
@@ -24,14 +25,12 @@ from gochat.serving.endpoints import MAX_WAITING, NO_MESSAGE, TOO_LARGE, Status,
 from gochat.serving.executors import CONTROL_THREADS, HASHING_THREADS, SEARCH_THREADS, here, start
 
 STREAM_THREADS = 16
-CHECK_THREADS = 2
+CHECK_THREADS = 4
 LOOK_INTERVAL = 0.1  # seconds between two looks of a stream for what there is to send
 
 
 class PlainServer:
     """Behind the same face as ServingLoop."""
-
-    taken_over = dropped = 0
 
     def __init__(
         self, options: Any, threads: int, endpoints: Mapping[str, Unary | StreamEndpoint], admission: Admission
@@ -73,6 +72,10 @@ class PlainServer:
 
     def start(self) -> None:
         self._server.start()
+
+    def statistics(self) -> dict[str, int]:
+        """grpcio's pools cannot be asked how busy they are."""
+        return {}
 
     def drain(self, grace: float, kill: float) -> bool:
         return bool(self._server.stop(grace).wait(grace + kill))
@@ -124,7 +127,7 @@ class _Here:
     def on_wait(self) -> None:
         """It does not."""
 
-    def refusal(self) -> ChatError | None:
+    def refusal(self, call: ServerCall) -> ChatError | None:  # noqa: ARG002 - of the Transport
         return None
 
 

@@ -1,30 +1,30 @@
 """What only the kernel can say or do about this process, by /proc/self."""
 
 import os
+import platform
 import socket
 from contextlib import suppress
 from pathlib import Path
 from stat import S_ISSOCK
 from urllib.parse import unquote
 
-_FUTEX = b"202"  # on x86-64; elsewhere the number is another's, and threads that wait for a lock look like others
+_FUTEX = {"x86_64": b"202", "aarch64": b"98"}.get(platform.machine(), b"")  # the number of the system call
 _TASKS = Path("/proc/self/task")
 
 
-def shut_down_connection(peer: str) -> None:
-    """Ends a connection, which gRPC cannot do from the server's side: what reads or writes it finds that it is over.
+def shut_down_connections(peers: set[str]) -> None:
+    """Ends connections, which gRPC cannot do from the server's side: what reads or writes one finds that it is over.
 
-    peer: as gRPC names it, ipv4:192.0.2.1:5000 or ipv6:[2001:db8::1]:5000. Looks through all open files, so not for the
-    serving loop.
+    peers: as gRPC names them, ipv4:192.0.2.1:5000 or ipv6:[2001:db8::1]:5000. Looks through all open files, so not for
+    the serving loop. Raises OSError.
     """
-    wanted = unquote(peer).partition(":")[2]
+    wanted = {unquote(peer).partition(":")[2] for peer in peers}
     for name in os.listdir("/proc/self/fd"):
         with suppress(OSError):
             if S_ISSOCK(os.fstat(int(name)).st_mode):
                 with socket.socket(fileno=os.dup(int(name))) as shared:
-                    if _name(shared.getpeername()) == wanted:
+                    if _name(shared.getpeername()) in wanted:
                         shared.shutdown(socket.SHUT_RDWR)
-                        return
 
 
 def _name(address: object) -> str:
@@ -42,4 +42,4 @@ def waits_for_a_device(thread: int) -> bool:
         call = (_TASKS / str(thread) / "syscall").read_bytes().split()
     except OSError:
         return False
-    return bool(call) and call[0] not in (b"running", _FUTEX)
+    return bool(call and _FUTEX) and call[0] not in (b"running", _FUTEX)

@@ -23,7 +23,7 @@ from gochat.rpc.tls import server_credentials
 from gochat.serving.admission import Admission
 from gochat.serving.binding import Method
 from gochat.serving.endpoints import StreamEndpoint, Unary
-from gochat.serving.executors import Executors
+from gochat.serving.executors import Executors, here
 from gochat.serving.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -115,7 +115,6 @@ class RpcServer:
     fast: bool
     health: Health
     _server: ServingLoop | PlainServer
-    _executors: Executors
     _seen: int = -1
 
     def alive(self) -> bool:
@@ -125,11 +124,7 @@ class RpcServer:
 
     def statistics(self) -> dict[str, int]:
         """By the names of gochat.monitoring.numbers."""
-        return self._executors.statistics() | {
-            "fast": self.fast,
-            "calls_dropped": self._server.dropped,
-            "serving_threads_replaced": self._server.taken_over,
-        }
+        return self._server.statistics() | {"fast": self.fast}
 
     def start(self) -> None:
         self._server.start()
@@ -157,23 +152,23 @@ def build(
 
     enqueue, busy: see Executors and State.
     """
-    executors = Executors(config.server.threads, enqueue)
+    fast = config.server.fast and grpc.__version__ in TESTED_GRPCIO
+    executors = Executors(config.server.threads, enqueue) if fast else None
     endpoints: dict[str, Unary | StreamEndpoint] = {}
     for path, method in methods.items():
         cost = method.rule.cost
         inline = cost is Cost.NOTHING or (enqueue is not None and cost is Cost.PAGE)
         lane = Lane.INLINE if inline else Lane.POOLED
-        endpoints[path] = Unary(method, metrics.of(path), executors.of(method), lane)
+        endpoints[path] = Unary(method, metrics.of(path), executors.of(method) if executors else here, lane)
     services = tuple(dict.fromkeys(path.split("/")[1] for path in methods))
     health = Health(services)
     endpoints |= health.endpoints()
     if reflect:
         endpoints |= reflection.endpoints((*services, HEALTH, reflection.SERVICE))
     options = _options(config.limits, largest_request, shared=config.server.workers > 1)
-    fast = config.server.fast and grpc.__version__ in TESTED_GRPCIO
     server: ServingLoop | PlainServer = (
         ServingLoop(Server(options), endpoints, State(admission, executors, busy))
-        if fast
+        if executors
         else PlainServer(options, config.server.threads, endpoints, admission)
     )
     health.on_change = server.wake
@@ -183,4 +178,4 @@ def build(
         port = server.listen(listen, server_credentials(config.tls) if config.tls.cert else None)
     except RuntimeError:
         raise ListenError(listen) from None
-    return RpcServer(f"{host}:{port}", fast, health, server, executors)
+    return RpcServer(f"{host}:{port}", fast, health, server)

@@ -1,20 +1,24 @@
 """What the calls of one serving loop share, and the limits on requests that are on their way.
 
-All of it is for the loop's thread, but for `answers`, which a thread that has just been replaced may add to.
+All of it is for the loop's thread, but for `answers`, which a thread that has just been replaced may add to, and
+`connections`, whose counts have a lock.
 """
 
+import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gochat.serving.admission import Admission
-from gochat.serving.connections import MAX_HALF_OPEN, MAX_HALF_OPEN_IN_ALL, Connection, Connections, largest
+from gochat.serving.connections import MAX_HALF_OPEN, MAX_HALF_OPEN_IN_ALL, Connection, Connections
 from gochat.serving.endpoints import REQUEST_TIMEOUT, TOO_MANY_HALF_OPEN, Status
 from gochat.serving.executors import Executors
 
-ON_ITS_WAY = 0.5  # seconds in which a request may be there and not be looked at yet
+log = logging.getLogger(__name__)
+
+ARRIVAL_TIMEOUT = 0.5  # seconds in which a request may be there and not be looked at yet
 
 
 class OpenCall(Protocol):
@@ -67,22 +71,25 @@ class State:
         self.half_open[call] = time.monotonic() + REQUEST_TIMEOUT
         if call.connection.half_open > MAX_HALF_OPEN:
             self.crowded[call.connection] = None
-        if len(self.half_open) > MAX_HALF_OPEN_IN_ALL:
-            most = largest((each.connection for each in self.half_open), "half_open")
-            for each in [each for each in self.half_open if each.connection is most]:
-                self.give_up(each, TOO_MANY_HALF_OPEN)
+        if len(self.half_open) > MAX_HALF_OPEN_IN_ALL:  # an ordinary client's request is never the oldest for long
+            self.give_up(next(iter(self.half_open)), TOO_MANY_HALF_OPEN)
 
-    def thin_out(self, now: float) -> None:
-        """Ends the newest requests of connections with too many on their way. Not when they begin, since those that
-        come in one go may be all there, and only not looked at yet."""
-        begun_before = now + REQUEST_TIMEOUT - ON_ITS_WAY
-        for connection in list(self.crowded):
-            theirs = [call for call in self.half_open if call.connection is connection]
-            for call in theirs[MAX_HALF_OPEN:]:
-                if self.half_open[call] < begun_before:
-                    self.give_up(call, TOO_MANY_HALF_OPEN)
-            if connection.half_open <= MAX_HALF_OPEN:
-                del self.crowded[connection]
+    def thin_out(self, now: float, most: int) -> None:
+        """Ends the newest requests, at most so many, of connections with too many on their way. Not when they begin,
+        since those that come in one go may be all there, and only not looked at yet."""
+        if not self.crowded:
+            return
+        begun_before = now + REQUEST_TIMEOUT - ARRIVAL_TIMEOUT
+        seen: Counter[Connection] = Counter()
+        extra = []
+        for call, until in self.half_open.items():
+            if call.connection in self.crowded:
+                seen[call.connection] += 1
+                if seen[call.connection] > MAX_HALF_OPEN and until < begun_before:
+                    extra.append(call)
+        for call in extra[:most]:
+            self.give_up(call, TOO_MANY_HALF_OPEN)
+        self.crowded = {each: None for each in self.crowded if each.half_open > MAX_HALF_OPEN}
 
     def arrived(self, call: OpenCall) -> bool:
         """Its request is there. False if it is not waited for any more."""
@@ -94,7 +101,10 @@ class State:
     def send_answers(self) -> None:
         """A deque, since a thread that has just been replaced as the one that serves may add its last."""
         while self.answers:
-            self.answers.popleft().send()
+            try:
+                self.answers.popleft().send()
+            except Exception:
+                log.exception("an answer was not sent")
 
     def give_up(self, call: OpenCall, status: Status) -> None:
         """Ends a call whose request is not there."""

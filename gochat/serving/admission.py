@@ -11,6 +11,7 @@ from gochat.errors import ChatError, denied, unauthorized
 from gochat.headers import ACTOR, AUTHORIZATION, REQUEST_ID
 from gochat.serving.throttle import Throttle
 
+MAX_CAUSES = 20  # links of a chain of errors, which may be a circle
 REASONS = frozenset({"NO_TOKEN", "BAD_TOKEN", "NOT_A_SERVICE"})
 """The reasons with which a caller is refused here, before any handler."""
 
@@ -63,7 +64,9 @@ def origin(caller: Caller, peer: str, headers: Mapping[str, Any]) -> tuple[Calle
 def without_frames(error: ChatError) -> ChatError:
     """A traceback holds its frames and so the call, which would not end before garbage is collected."""
     link: BaseException | None = error
-    while link is not None:
+    for _ in range(MAX_CAUSES):
+        if link is None:
+            break
         link.__traceback__ = None
         link = link.__context__
     return error

@@ -42,7 +42,7 @@ class Transport(Protocol):
     def on_wait(self) -> None:
         """The call is going to wait for a thread: it is worth knowing whether its client leaves meanwhile."""
 
-    def refusal(self) -> ChatError | None:
+    def refusal(self, call: "ServerCall") -> ChatError | None:
         """Why the call is not worth being run any more."""
 
 
@@ -169,4 +169,4 @@ class ServerCall:
 
     def refusal(self) -> ChatError | None:
         """Why a call that has waited for its turn need not be run any more."""
-        return deadline_exceeded() if self.call.remaining() <= 0 else self.transport.refusal()
+        return deadline_exceeded() if self.call.remaining() <= 0 else self.transport.refusal(self)

@@ -25,7 +25,7 @@ class Status(NamedTuple):
     message: str = ""
 
 
-_INVALID_ARGUMENT, _DEADLINE_EXCEEDED, _RESOURCE_EXHAUSTED, _UNIMPLEMENTED = 3, 4, 8, 12
+_INVALID_ARGUMENT, _DEADLINE_EXCEEDED, _RESOURCE_EXHAUSTED, _UNIMPLEMENTED, _UNAVAILABLE = 3, 4, 8, 12, 14
 
 OK = Status(0)
 TOO_MANY_HALF_OPEN = Status(_RESOURCE_EXHAUSTED, "too many requests of this connection are on their way")
@@ -36,6 +36,7 @@ TOO_LARGE = Status(_RESOURCE_EXHAUSTED, "the request is too large")
 NO_MESSAGE = Status(_INVALID_ARGUMENT, "a unary call has one request message")
 UNKNOWN_METHOD = Status(_UNIMPLEMENTED, "Method not found!")
 LATE = Status(_DEADLINE_EXCEEDED, f"the request did not arrive within {REQUEST_TIMEOUT:g} s")
+STOPPING = Status(_UNAVAILABLE, "the server is stopping")
 SILENT = Status(_DEADLINE_EXCEEDED, "nothing was asked for too long")
 
 

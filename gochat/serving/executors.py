@@ -25,13 +25,15 @@ CORES = os.cpu_count() or 1
 HASHING_THREADS = CORES + 2
 SEARCH_THREADS = max(1, CORES - 1)  # searches leave a core to everything else
 CONTROL_THREADS = 2
-MAX_QUEUED = 1000  # calls that wait for a thread; more are refused. All limits together are less than MAX_WAITING
-MAX_HASHES = 500  # that wait for a thread
+MAX_QUEUED = 600  # calls that wait for a thread, in the queue or in a line; more are refused
+MAX_HASHES = 400  # that wait for a thread
+MAX_UNKNOWN_KEYS = 64  # calls whose token's key is looked for
 MAX_SEARCHES = 64  # that wait for a thread
 SUSPEND_INLINE = 1.0  # seconds without inline reads after one was too slow
 MAX_SLOW = 1000  # users whose reads get a thread for that reason
-SHARE = 2  # calls of one user that threads run at once, of the largest answers tens of megabytes
-SEARCH_SHARE, SEARCH_LINE = 1, 4
+MAX_SHARE = 2  # calls of one user that threads run side by side, of the largest answers tens of megabytes
+MAX_LINE = 100  # further ones of the same user
+MAX_HASH_LINE = MAX_SEARCH_LINE = 4
 
 Executor = Callable[[ServerCall], None]
 """Has an admitted call run, here or elsewhere, and its `done` called."""
@@ -65,23 +67,17 @@ class Pool:
     def execute(self, call: ServerCall) -> None:
         """An Executor."""
         call.transport.on_wait()
-        user = call.call.caller.user_id
-        if user:
-            with self._lock:
-                if self._running[user] >= self._share:
-                    line = self._lines[user]
-                    if waits := len(line) < self._max_line and self._in_lines < self._max_queued:
-                        line.append(call)
-                        self._in_lines += 1
-                else:
-                    line = None
-                    self._running[user] += 1
-            if line is not None:
-                if not waits:
-                    call.done(busy("too many calls of yours wait for a thread"))
-                return
-        if not self.submit(partial(self._run, call)):
-            self._leave(user)
+        user = _user(call)
+        with self._lock:
+            if user and self._running[user] >= self._share:
+                line = self._lines[user]
+                full = len(line) >= self._max_line or self.waiting >= self._max_queued
+                if not full:
+                    line.append(call)
+                    self._in_lines += 1
+            elif not (full := not self._enqueue(partial(self._run, call))) and user:
+                self._running[user] += 1
+        if full:
             call.done(busy("too many calls wait for a thread"))
 
     def _leave(self, user: str) -> None:
@@ -91,7 +87,8 @@ class Pool:
         with self._lock:
             if line := self._lines.get(user):
                 self._in_lines -= 1
-                self._enqueue(partial(self._run, line.popleft()))
+                self._queue.put(partial(self._run, line.popleft()))  # for this thread, at the latest
+                self._free -= 1
                 return
             self._lines.pop(user, None)
             self._running[user] -= 1
@@ -101,18 +98,23 @@ class Pool:
     def submit(self, work: Callable[[], None]) -> bool:
         """False where too much waits already. work must not raise."""
         with self._lock:
-            if self._queue.qsize() >= self._max_queued:
-                return False
-            self._enqueue(work)
-            return True
+            return self._enqueue(work)
 
-    def _enqueue(self, work: Callable[[], None]) -> None:
-        """Under the lock."""
+    def _enqueue(self, work: Callable[[], None]) -> bool:
+        """Under the lock. False where too much waits already, or the system has no thread for the first."""
+        if self.waiting >= self._max_queued:
+            return False
+        if self._free <= 0 and self._started < self.threads:
+            try:
+                threading.Thread(target=self._work, name=self._name, daemon=True).start()
+            except RuntimeError:  # no more threads are to be had
+                if not self._started:
+                    return False
+            else:
+                self._started += 1
         self._queue.put(work)
         self._free -= 1
-        if self._free < 0 and self._started < self.threads:
-            self._started += 1
-            threading.Thread(target=self._work, name=self._name, daemon=True).start()
+        return True
 
     def _work(self) -> None:
         while True:
@@ -133,8 +135,16 @@ class Pool:
                 call.run(in_lane(call.call, self._lane))
             except Exception as raised:  # noqa: BLE001 - it is the answer
                 error = raised
-        call.done(error)
-        self._leave(call.call.caller.user_id)
+        try:
+            call.done(error)
+        finally:
+            self._leave(_user(call))
+
+
+def _user(call: ServerCall) -> str:
+    """Who has a share: "" for services and admins, who have no limits."""
+    caller = call.call.caller
+    return "" if caller.privileged else caller.user_id
 
 
 class Inline:
@@ -155,6 +165,10 @@ class Inline:
         self.replaced: set[int] = set()  # threads
 
     def execute(self, call: ServerCall) -> None:
+        """An Executor, on the serving thread; from another one the call goes to the pool."""
+        if call.call.lane is not Lane.INLINE:
+            self._otherwise(call)
+            return
         self.executed = number = self.executed + 1
         self._running[number] = time.monotonic()
         error: Exception | None = None
@@ -205,12 +219,12 @@ class Executors:
     """
 
     def __init__(self, threads: int, enqueue: Enqueue | None) -> None:
-        self.calls = Pool("call", threads, share=SHARE, line=MAX_QUEUED)
-        self.hashing = Pool(
-            "hash", HASHING_THREADS, queued=MAX_HASHES, share=1, line=SHARE
-        )  # a flood of sign-ins leaves the others alone
-        self.searches = Pool("search", SEARCH_THREADS, queued=MAX_SEARCHES, share=SEARCH_SHARE, line=SEARCH_LINE)
+        self.calls = Pool("call", threads, share=MAX_SHARE, line=MAX_LINE)
+        # A flood of sign-ins leaves the others alone.
+        self.hashing = Pool("hash", HASHING_THREADS, queued=MAX_HASHES, share=1, line=MAX_HASH_LINE)
+        self.searches = Pool("search", SEARCH_THREADS, queued=MAX_SEARCHES, share=1, line=MAX_SEARCH_LINE)
         self.control = Pool("control", CONTROL_THREADS, Lane.CONTROL, share=1, line=0)
+        self.keys = Pool("keys", 1, queued=MAX_UNKNOWN_KEYS, share=1, line=0)
         self.inline = Inline(self.calls.execute)
         self.batchers: list[Batcher] = []
         self._enqueue = enqueue
@@ -254,23 +268,23 @@ def start(
     call: ServerCall, lane: Lane, executor: Executor, tokens: Tokens, submit: Callable[[Callable[[], None]], bool]
 ) -> None:
     """Admits the call and has it run. lane: the executor's. submit: of a pool, where other keys are looked for if the
-    call's token needs that."""
+    call's token needs that, and then has it run by an executor that is not inline."""
     try:
         call.admit(lane)
     except UnknownKeyError:
-        if not submit(partial(_start_with_new_keys, call, lane, executor, tokens)):
-            call.done(busy("too many calls wait for a thread"))
-        return
+        if not submit(partial(_start_with_new_keys, call, executor, tokens)):
+            call.done(busy("too many calls wait for a key to be looked for"))
     except Exception as error:  # noqa: BLE001 - it is the answer
         call.done(error)
-        return
-    executor(call)
+    else:
+        executor(call)
 
 
-def _start_with_new_keys(call: ServerCall, lane: Lane, executor: Executor, tokens: Tokens) -> None:
+def _start_with_new_keys(call: ServerCall, executor: Executor, tokens: Tokens) -> None:
+    """Not on the serving thread, on which alone calls run inline: here they may wait."""
     try:
         tokens.look_for_keys()
-        call.admit(lane)
+        call.admit(Lane.POOLED)
     except UnknownKeyError as error:
         call.done(unauthorized(str(error), "BAD_TOKEN"))
     except Exception as error:  # noqa: BLE001 - it is the answer

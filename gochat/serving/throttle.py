@@ -12,6 +12,7 @@ from gochat.domain.access import Rate
 from gochat.domain.rates import Buckets
 from gochat.errors import ChatError, invalid, limited
 
+MAX_ADDRESS = 64  # characters of an address and a port
 BURST = 5.0  # seconds' worth of calls that a user may make at once
 _BY_ADDRESS = (Rate.SIGN_IN, Rate.REGISTER)
 _GUESSES = (common_pb2.ERROR_CODE_UNAUTHORIZED, common_pb2.ERROR_CODE_RATE_LIMIT)
@@ -76,7 +77,10 @@ def _address_of(peer: str) -> str:
 @lru_cache(maxsize=10_000)
 def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """An address, with or without a port."""
-    match = re.fullmatch(r"\s*(?:\[([^\]]+)\](?::\d+)?|([^:]+)(?::\d+)?|([^\[\]]+))\s*", text)
+    text = text.strip()
+    if len(text) > MAX_ADDRESS:
+        return None
+    match = re.fullmatch(r"(?:\[([^\]]+)\](?::\d+)?|([^:]+)(?::\d+)?|([^\[\]]+))", text)
     try:
         address = ipaddress.ip_address(match[1] or match[2] or match[3]) if match else None
     except ValueError:

@@ -81,11 +81,12 @@ def test_with_every_connection_and_thread_waiting_ended_sessions_are_noticed(
     url = postgres.create_database()
     app = Deployment(tmp_path, url=url, split=split, env=SMALL)
     busy, leaving = app.people(2)
-    edit = logic_pb2.UpdateUserProfileRequest(bio="x")
+    edit = logic_pb2.UpdateUserProfileRequest(user_id=busy.id, bio="x")
     outside = psycopg2.connect(url)
     outside.cursor().execute("SELECT 1 FROM users FOR UPDATE")
     calls = [
-        app.logic.UpdateUserProfile.future(edit, metadata=busy.metadata, timeout=25) for _ in range(2 * THREADS + POOL)
+        app.logic.UpdateUserProfile.future(edit, metadata=app.service, timeout=25)  # a user has a share of the threads
+        for _ in range(2 * THREADS + POOL)
     ]
     for process in app.processes:
         eventually(lambda process=process: process.metrics()("gochat_pool_busy_threads", pool="call") == THREADS)

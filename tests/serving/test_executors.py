@@ -21,7 +21,7 @@ class Asked:
     """As much of a ServerCall as an executor asks for."""
 
     def __init__(self, run: Callable[[Call], None], user: str = "", seconds: float = 30) -> None:
-        self.call = Call(Caller(user), "r", time.monotonic() + seconds)
+        self.call = Call(Caller(user), "r", time.monotonic() + seconds, lane=Lane.INLINE)
         self.left = False
         self.run = run
         self.transport = SimpleNamespace(on_wait=lambda: None)
