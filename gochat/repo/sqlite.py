@@ -28,7 +28,7 @@ LARGEST_BATCH = 500  # jobs
 # wrote them to the database 10 times a second, which was a sixth of the CPU of a send.
 WRITER = {"cache_size": -8192, "wal_autocheckpoint": 4000}
 INLINE_TIMEOUT = 0.003  # seconds that a read of Lane.INLINE may take: every other call waits for it
-INLINE_STEPS = 1000  # of SQLite's virtual machine between two looks at the clock; a page takes 3000, a look 1 us
+INLINE_STEPS = 10_000  # of SQLite's virtual machine between two looks at the clock, of 1 us; a page takes 3000 to 7000
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ class SqliteDatabase:
 
     def _takes_too_long(self) -> bool:
         """SQLite interrupts the statement if so. Time and not CPU is what counts: a read that waits for the disk is to
-        wait on a thread. One wait by itself cannot be cut short, so the clock is looked at often, within a page too."""
+        wait on a thread. One wait by itself cannot be cut short: then another thread serves meanwhile (rpc/loop.py)."""
         return time.monotonic() > self._inline_until
 
     def write(self, work: Work[T], *, one_statement: bool = False) -> T:  # noqa: ARG002 - all share a transaction

@@ -29,7 +29,8 @@ MAX_QUEUED = 600  # calls that wait for a thread, in the queue or in a line; mor
 MAX_HASHES = 400  # that wait for a thread
 MAX_UNKNOWN_KEYS = 64  # calls whose token's key is looked for
 MAX_SEARCHES = 64  # that wait for a thread
-SUSPEND_INLINE = 1.0  # seconds without inline reads after one was too slow
+DEVICE_PAUSE = 1.0  # seconds without inline reads after one waited for a device
+USER_PAUSE = 0.05  # seconds without those of a user after one of theirs took too long
 MAX_SLOW = 1000  # users whose reads get a thread for that reason
 MAX_SHARE = 2  # calls of one user that threads run side by side, of the largest answers tens of megabytes
 MAX_LINE = 100  # further ones of the same user
@@ -180,15 +181,15 @@ class Inline:
             self.replaced.add(threading.get_ident())
         if isinstance(error, TooLongError):
             if user := call.call.caller.user_id:
-                self._suspend(user)
+                self._pause(user, USER_PAUSE)
             self._otherwise(call)
         else:
             call.done(error)
 
-    def _suspend(self, user: str) -> None:
+    def _pause(self, user: str, seconds: float) -> None:
         if len(self._slow) >= MAX_SLOW:
             self._slow.clear()
-        self._slow[user] = time.monotonic() + SUSPEND_INLINE
+        self._slow[user] = time.monotonic() + seconds
 
     def execute_read(self, call: ServerCall) -> None:
         """For calls that read from a disk: for a while after one was too slow they get a thread; those of one user also
@@ -205,7 +206,7 @@ class Inline:
         no read is run inline."""
         for number, began in list(self._running.items()):
             if time.monotonic() - began >= longest and waits() and self._running.pop(number, None) is not None:
-                self._suspend("")
+                self._pause("", DEVICE_PAUSE)
                 return True
         return False
 
