@@ -114,7 +114,6 @@ def serve(
             config,
             reflect=config.server.reflection or _is_local(config),
             enqueue=database.enqueue if database else None,
-            busy=database.busy if database else threading.Lock(),
             largest_request=server.LARGEST_REQUEST + (server.SEAM_ROOM if target == "repo" else 0),
         )
         metrics_url = resources.enter_context(

@@ -46,8 +46,9 @@ def periodic(
                 error = raised
             with suppress(Exception):  # not even that it cannot be reported
                 reports.add(error)
-            seconds = interval(monotonic() - began) if callable(interval) else interval
-            over = stopped.wait(seconds if error is None or retry is None else retry)
+            seconds = interval if error is None or retry is None else retry
+            del error  # its frames, and what they hold, are not kept while this waits
+            over = stopped.wait(seconds(monotonic() - began) if callable(seconds) else seconds)
 
     thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()

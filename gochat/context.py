@@ -37,7 +37,7 @@ class Lane(Enum):
 
 
 class TooLongError(Exception):
-    """The call in hand takes longer than one that is run inline may."""
+    """A call takes longer than one that is run inline may."""
 
 
 NOBODY = Caller()

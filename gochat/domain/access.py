@@ -38,7 +38,7 @@ class Rate(Enum):
 
 
 class Cost(Enum):
-    """What a call takes, which says where it runs (rpc/server.py)."""
+    """What a call takes, which says where it runs (serving/executors.py)."""
 
     NOTHING = "no repo, microseconds"
     PAGE = "one read by index, a page at most"

@@ -171,9 +171,6 @@ class Database(Protocol):
     no one thread that writes; see sqlite.py."""
 
     pair_key: bytes
-    busy: threading.Lock
-    """Held while the one thread that writes needs the interpreter. Others that can wait do so, since threads that take
-    it from each other all cost more."""
 
     @property
     def enqueue(self) -> Enqueue | None: ...

@@ -4,7 +4,6 @@ import os
 import re
 import select
 import socket
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -52,7 +51,6 @@ class PostgresDatabase:
         _must_be_understood(url)
         self._url, self._alone = url, alone
         self.pair_key = b""
-        self.busy = threading.Lock()
         with failures_named():
             self._pool = Pool(self._connect, _usable, warm=pool_min, most=pool_max, cut=_cut)
             # Alone, a second connection would not get the lock.

@@ -55,7 +55,6 @@ class SqliteDatabase:
     def __init__(self, path: Path) -> None:
         """Creates the file if it is missing. Raises DatabaseInUseError."""
         self.pair_key = b""
-        self.busy = threading.Lock()
         self._lock_file = lock(path)
         self._writer = _open(path, journal_mode="wal", synchronous="full", foreign_keys=1, busy_timeout=5000, **WRITER)
         self._readers, self._control = (
@@ -143,10 +142,9 @@ class SqliteDatabase:
                 self._queue.put(None)
                 break
             batch.append(job)
-        with self.busy:
-            self._commit(batch)
-            for job in batch:
-                _end(job)
+        self._commit(batch)
+        for job in batch:
+            _end(job)
         return True
 
     def _commit(self, batch: list[_Job]) -> None:
@@ -172,11 +170,7 @@ class SqliteDatabase:
             if not self._run(job, savepoints):
                 self._writer.execute_sql("ROLLBACK")
                 return False
-        self.busy.release()
-        try:
-            Tx(self._writer).sql("COMMIT")
-        finally:
-            self.busy.acquire()
+        Tx(self._writer).sql("COMMIT")
         self._committed += len(batch)
         self._batches[bisect_left(BATCHES, len(batch))] += 1
         return True

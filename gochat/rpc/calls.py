@@ -30,7 +30,6 @@ from gochat.serving.endpoints import (
 from gochat.serving.executors import start
 
 LARGE = 64 * 1024  # bytes from which an answer is not kept for a connection that takes none
-GIL_WAIT = 0.005  # seconds that a request waits for the writer's claim on the interpreter
 
 
 class UnaryCall:
@@ -74,8 +73,6 @@ class UnaryCall:
 
     def _start(self, data: bytes) -> None:
         state, unary = self._state, self._unary
-        if state.writing.acquire(timeout=GIL_WAIT):
-            state.writing.release()
         self._server_call = call = ServerCall(
             state.admission,
             unary.method,
@@ -282,6 +279,3 @@ class StreamCall:
     def _forget_if_over(self) -> None:
         if self._over and not (self._sending or self._receiving or self._closing):
             self._state.calls.pop(self, None)
-
-
-Call = UnaryCall | StreamCall

@@ -2,7 +2,6 @@
 
 import logging
 import socket
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -146,11 +145,10 @@ def build(
     reflect: bool,
     largest_request: int,
     enqueue: Enqueue | None,
-    busy: threading.Lock,
 ) -> RpcServer:
     """A server of these methods, bound to its port but not started. Raises ListenError, ConfigError.
 
-    enqueue, busy: see Executors and State.
+    enqueue: see Executors.
     """
     fast = config.server.fast and grpc.__version__ in TESTED_GRPCIO
     executors = Executors(config.server.threads, enqueue) if fast else None
@@ -167,7 +165,7 @@ def build(
         endpoints |= reflection.endpoints((*services, HEALTH, reflection.SERVICE))
     options = _options(config.limits, largest_request, shared=config.server.workers > 1)
     server: ServingLoop | PlainServer = (
-        ServingLoop(Server(options), endpoints, State(admission, executors, busy))
+        ServingLoop(Server(options), endpoints, State(admission, executors))
         if executors
         else PlainServer(options, config.server.threads, endpoints, admission)
     )

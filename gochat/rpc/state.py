@@ -5,7 +5,6 @@ All of it is for the loop's thread, but for `answers`, which a thread that has j
 """
 
 import logging
-import threading
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -45,15 +44,13 @@ class Answered(Protocol):
 class State:
     """What the calls of one loop share.
 
-    writing: held by the thread that writes to SQLite while it needs the interpreter; a request waits for it, but no
-    longer than GIL_WAIT, since two threads that take the interpreter from each other both lose. half_open, asked: by
-    when a request must be there, in that order. answers, gathered_at: made on the serving thread and not yet sent, the
-    first at that time. dropped: calls ended for what their clients left undone. serving: the thread.
+    half_open, asked: by when a request must be there, in that order. crowded: connections that may have too many.
+    answers, gathered_at: made on the serving thread and not yet sent, the first at that time. dropped: calls ended for
+    what their clients left undone. serving: the thread.
     """
 
     admission: Admission
     executors: Executors
-    writing: threading.Lock
     connections: Connections = field(default_factory=Connections)
     calls: dict[OpenCall, None] = field(default_factory=dict)
     half_open: dict[OpenCall, float] = field(default_factory=dict)

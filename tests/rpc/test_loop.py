@@ -85,7 +85,7 @@ class InProcess:
         tokens = Tokens([Key(b"x" * 32)], revocations)
         self.metadata = bearer(tokens.sign(ACCESS, Caller("u1", "user", "d1"), 600))
         self.executors = Executors(4, None)
-        state = State(Admission(tokens, Throttle(Limits())), self.executors, threading.Lock())
+        state = State(Admission(tokens, Throttle(Limits())), self.executors)
         handlers = {"GetUserProfile": handler, "ValidateToken": lambda _: logic_pb2.ValidateTokenResponse(valid=True)}
         paths = {name: f"/gochat.api.logic.v1.LogicService/{name}" for name in handlers}
         metrics = Board(list(paths.values())).opened({})
