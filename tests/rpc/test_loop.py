@@ -82,7 +82,8 @@ class InProcess:
     def __init__(self, handler: Callable[[Any], Any]) -> None:
         revocations = Revocations(900)
         revocations.heard([], 0, time.monotonic() + 600)
-        tokens = Tokens([Key(b"x" * 32)], revocations)
+        self.changed: list[Key] = []
+        tokens = Tokens([Key(b"x" * 32)], revocations, lambda: self.changed)
         self.metadata = bearer(tokens.sign(ACCESS, Caller("u1", "user", "d1"), 600))
         self.executors = Executors(4, None)
         state = State(Admission(tokens, Throttle(Limits())), self.executors)
@@ -126,6 +127,25 @@ def test_a_call_that_waits_for_a_device_lets_another_thread_serve() -> None:
     assert served.validate()
     assert served.loop.drain(5, 5)
     assert not served.executors.inline.replaced
+
+
+def test_a_call_whose_key_is_looked_for_runs_on_a_thread_and_the_next_inline() -> None:
+    threads = []
+
+    def where(_: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return logic_pb2.GetUserProfileResponse()
+
+    served, key = InProcess(where), Key(b"y" * 32)
+    token = Tokens([key], Revocations(900)).sign(ACCESS, Caller("u1", "user", "d1"), 600)
+    served.metadata = bearer(token)
+    with pytest.raises(grpc.RpcError, match="UNAUTHENTICATED"):
+        served.profile().result()
+    served.changed = [key]
+    served.profile().result()
+    served.profile().result()
+    assert threads == ["call", "serving"]
+    assert served.loop.drain(5, 5)
 
 
 def test_a_call_that_waits_for_the_interpreter_does_not() -> None:
