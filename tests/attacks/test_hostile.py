@@ -153,12 +153,12 @@ def test_a_stalled_call_keeps_no_finished_one(stage: Stage) -> None:
     stalled.send(opened([1], PROFILE))
     with own_channel(app) as channel:
         profile = logic_pb2_grpc.LogicServiceStub(channel).GetUserProfile
-        told: Counter[str] = Counter()
+        codes: Counter[str] = Counter()
         for _ in range(30):
             request = logic_pb2.GetUserProfileRequest()
             calls = [profile.future(request, metadata=person.metadata, timeout=5) for _ in range(100)]
-            told += Counter(call.code().name for call in calls)
-        assert told == {"OK": 3000}
+            codes += Counter(call.code().name for call in calls)
+        assert codes == {"OK": 3000}
     stalled.close()
     stage.spoilt = False
 
