@@ -5,6 +5,7 @@ inline, on the transport's serving thread, while every other call waits, and get
 all; writes to SQLite are queued for the one thread that does many of them in one transaction.
 """
 
+import logging
 import os
 import threading
 import time
@@ -36,6 +37,8 @@ MAX_SHARE = 2  # calls of one user that threads run side by side, of the largest
 MAX_LINE = 100  # further ones of the same user
 MAX_HASH_LINE = MAX_SEARCH_LINE = 4
 
+log = logging.getLogger(__name__)
+
 Executor = Callable[[ServerCall], None]
 """Has an admitted call run, here or elsewhere, and its `done` called."""
 
@@ -55,7 +58,7 @@ class Pool:
         self._running: Counter[str] = Counter()  # or in the queue, by user
         self._lines: defaultdict[str, deque[ServerCall]] = defaultdict(deque)
         self._queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._lock = threading.Lock()  # of all these numbers: held for a moment, never while waiting
+        self._lock = threading.Lock()  # of all these numbers: held for a moment, or until a thread has started
         self._started = 0
         self._free = 0  # threads that wait for work, less the work that is on its way to them
         self._in_lines = 0
@@ -97,7 +100,7 @@ class Pool:
                 del self._running[user]
 
     def submit(self, work: Callable[[], None]) -> bool:
-        """False where too much waits already. work must not raise."""
+        """False where too much waits already."""
         with self._lock:
             return self._enqueue(work)
 
@@ -124,7 +127,10 @@ class Pool:
             work = self._queue.get()
             with self._lock:
                 self.busy += 1
-            work()
+            try:
+                work()
+            except Exception:
+                log.exception("a call was not answered")
             del work  # it holds a call, which would hold its connection's stream until the next one comes
             with self._lock:
                 self.busy -= 1
