@@ -26,7 +26,7 @@ CORES = os.cpu_count() or 1
 HASHING_THREADS = CORES + 2
 SEARCH_THREADS = max(1, CORES - 1)  # searches leave a core to everything else
 CONTROL_THREADS = 2
-MAX_QUEUED = 600  # calls that wait for a thread, in the queue or in a line; more are refused
+MAX_QUEUED = 1000  # calls that wait for a thread, in the queue or in a line; more are refused
 MAX_HASHES = 400  # that wait for a thread
 MAX_UNKNOWN_KEYS = 64  # calls whose token's key is looked for
 MAX_SEARCHES = 64  # that wait for a thread
@@ -34,7 +34,7 @@ DEVICE_PAUSE = 1.0  # seconds without inline reads after one waited for a device
 USER_PAUSE = 0.05  # seconds without those of a user after one of theirs took too long
 MAX_SLOW = 1000  # users whose reads get a thread for that reason
 MAX_SHARE = 2  # calls of one user that threads run side by side, of the largest answers tens of megabytes
-MAX_LINE = 100  # further ones of the same user
+MAX_LINE = 250  # further ones of the same user
 MAX_HASH_LINE = MAX_SEARCH_LINE = 4
 
 log = logging.getLogger(__name__)
