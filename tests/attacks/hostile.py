@@ -256,9 +256,11 @@ KINDS: dict[str, dict[str, Attack]] = {
             partial(half_open, PROFILE, 200, False, sent=b"\0\0\x10\0\0"), connections=10, fast_only=BODY_WAIT
         ),
         "requests a byte at a time": Attack(partial(byte_by_byte, 100), expects={"OK": 100}, fast_only=BODY_WAIT),
-        "slow uploads": Attack(partial(uploads, 10), connections=10, expects={"INVALID_ARGUMENT": 100}),
+        "slow uploads": Attack(
+            partial(uploads, 10), connections=10, expects={"INVALID_ARGUMENT": 100}, fast_only=BODY_WAIT
+        ),
         "calls that are not half-closed": Attack(once(PROFILE, 100, signed_in=True, end=0), expects={"OK": 100}),
-        "unary calls with two messages": Attack(partial(two_messages, 100), expects={ANSWER: 100}),
+        "unary calls with two messages": Attack(partial(two_messages, 100), expects={ANSWER: 100}, fast_only=BODY_WAIT),
     },
     "answers that nobody takes": {
         "900 unread answers on one connection": Attack(
