@@ -52,7 +52,7 @@ class ServerCall:
 
     __slots__ = (
         *("_admission", "_counts", "_data", "_error", "_headers", "_items", "_metadata", "_peer", "_sent", "_started"),
-        *("_throttled", "_until", "admitted", "call", "method", "request", "response", "transport"),
+        *("_throttled", "_until", "call", "method", "request", "response", "transport"),
     )
     call: Call
     request: Any
@@ -76,13 +76,13 @@ class ServerCall:
         self._started = now = time.monotonic()
         self._until = now + (remaining if remaining < LONGEST_DEADLINE else LONGEST_DEADLINE)
         self._error: ChatError | None = None
-        self._throttled = self.admitted = False
+        self._throttled = False
         self._sent = self._items = 0
         counts.start()
 
     def admit(self, lane: Lane) -> None:
-        """Afterwards it is `admitted` or has failed. lane: in which it will be run. Raises UnknownKeyError: to be
-        admitted again where other keys may be looked for."""
+        """lane: in which it will be run. Raises ChatError, and UnknownKeyError: to be admitted again where other keys
+        may be looked for."""
         rule, admission, headers = self.method.rule, self._admission, self._headers
         peer = admission.throttle.address(self._peer, headers.get(FORWARDED_FOR, ""))
         identity = request_id(headers)
@@ -99,7 +99,6 @@ class ServerCall:
             raise invalid("request", f"is not a {name}", "MALFORMED") from None
         if rule.rate is Rate.SENDS:
             admission.throttle.admit_sends(caller, len(self.request.messages))
-        self.admitted = True
 
     def run(self, call: Call) -> None:
         """As which call it is run: `call`, or the same in another lane. Raises what the handler raises. May be repeated
