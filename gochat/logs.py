@@ -41,6 +41,7 @@ MAX_WRITE = select.PIPE_BUF  # bytes that a pipe keeps together, for workers tha
 _PLAIN_SPOKEN = {"OperationalError", "ProgrammingError", "InternalError", "InterfaceError"}
 
 _OK = (code_pb2.OK, "")
+_CODES = {number: name for name, number in code_pb2.Code.items()}
 _Ended = tuple[float, str, str, int, str, float, Caller, str]
 _Link = tuple[traceback.StackSummary, str]
 """An exception of a chain: where it was raised; its type and, of some, its text."""
@@ -272,9 +273,10 @@ class _Writer:
 
     def _of_call(self, call: _Ended) -> bytes:
         at, request_id, path, status, reason, seconds, caller, peer = call
-        code = code_pb2.Code.Name(status)
-        name = caller.user_id or caller.role or "-"
-        fields = {"method": path, "code": code, "duration_ms": round(seconds * 1e3, 3), "caller": name, "peer": peer}
+        code, name, fields = _CODES[status], caller.user_id or caller.role or "-", {}
+        if self._line is _json:
+            took = round(seconds * 1e3, 3)
+            fields = {"method": path, "code": code, "duration_ms": took, "caller": name, "peer": peer}
         message = f"{path} {code} {seconds * 1e3:.1f} ms, caller {name}, peer {peer}"
         if reason:
             fields["reason"] = reason

@@ -26,10 +26,11 @@ _ASKED = (
     " ON c.conversation_id = m.conversation_id WHERE m.user_id = ? AND c.last_seq > m.hidden_seq"
 )
 _LATEST_FIRST = "ORDER BY updated_at DESC, conversation_id DESC"
-# The latest that are in order already, as many as there are up to the end of the page, among all that are not.
+# Those that are looked up, merged with the others, which an index has in order. SQLite reads of them what the page
+# takes; PostgreSQL reads and sorts them all unless it is given a limit, for which SQLite would sort once more.
 _LATEST = (
     f"SELECT * FROM ({_ASKED % ''} AND m.active_at = {LOOKED_UP} UNION ALL SELECT * FROM ({_CARRIED}"
-    f" AND m.active_at < {LOOKED_UP} ORDER BY m.active_at DESC, m.conversation_id DESC LIMIT ?) s) a"
+    f" AND m.active_at < {LOOKED_UP} ORDER BY m.active_at DESC, m.conversation_id DESC%s) s) a"
     f" {_LATEST_FIRST} LIMIT ? OFFSET ?"
 )
 _WITHDRAWN = (
@@ -56,6 +57,7 @@ _PAGE = (
     " WHERE h.user_id = ? AND h.hidden_seq >= 0 AND c.last_seq <= h.hidden_seq),"
     f" {_INFOS % (_UNREAD, _LATEST)}"
 )
+_PAGES = {False: _PAGE % "", True: _PAGE % " LIMIT ?"}  # is it PostgreSQL?
 _UNREAD_PAGE = (
     f"WITH u AS (SELECT p.*, {_UNREAD} AS unread FROM ({_ASKED % ' INDEXED BY members_unread'}"
     " AND m.last_seq > m.read_seq AND c.last_seq > m.read_seq) p)"
@@ -115,7 +117,8 @@ class Conversations:
         page, limit = limits.page_of(request.pagination)
 
         def work(tx: Tx) -> Row:
-            return tx.rows(_PAGE, *(request.user_id,) * 4, page * limit, limit, (page - 1) * limit)[0]
+            up_to_the_page = (page * limit,) if tx.postgres else ()
+            return tx.rows(_PAGES[tx.postgres], *(request.user_id,) * 4, *up_to_the_page, limit, (page - 1) * limit)[0]
 
         total, infos = self._database.read(work, one_statement=True)
         if not total:

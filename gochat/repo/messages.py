@@ -174,11 +174,14 @@ def _send(tx: Tx, request: repo_pb2.CreateMessageRequest, pair_key: bytes) -> co
 
 
 def as_stored(request: repo_pb2.CreateMessageRequest) -> tuple[str, str, str, str]:
-    """(message type, metadata, client_msg_id, digest)"""
+    """(message type, metadata, client_msg_id, digest of what is sent with that id)"""
     kind = request.message_type or "text"
-    metadata = json.dumps(dict(request.metadata), ensure_ascii=False) if request.metadata else ""
-    digest = hashlib.sha256(f"{kind}\0{request.content}".encode()).hexdigest()[:32]
-    return kind, metadata, request.metadata.get("client_msg_id", ""), digest
+    if not request.metadata:
+        return kind, "", "", ""
+    metadata = json.dumps(dict(request.metadata), ensure_ascii=False)
+    if not (key := request.metadata.get("client_msg_id", "")):
+        return kind, metadata, "", ""
+    return kind, metadata, key, hashlib.sha256(f"{kind}\0{request.content}".encode()).hexdigest()[:32]
 
 
 def judged(kind: str, members: Collection[str], sender: str, named: str) -> tuple[str, str]:

@@ -4,7 +4,6 @@ All of it runs on the loop's thread, but for what a UnaryCall is as a Transport,
 call is over when none of its operations is open; then it is forgotten, and with it the stream of its connection.
 """
 
-import threading
 import time
 
 from gochat.domain.access import Cost
@@ -109,15 +108,9 @@ class UnaryCall:
             self._size = 0
         self._reply = answer
         state.connections.sending(self.connection, self._size, ran=True)
-        if threading.get_ident() != state.serving:
-            self.send()
-            return
-        if not state.answers:
-            state.gathered_at = time.monotonic()
-        state.answers.append(self)
+        state.answer(self)
 
     def send(self) -> None:
-        """Once, by the thread that answers or the loop's."""
         assert self._reply is not None
         core.send_answer(self.call, *self._reply, self._sent, close=not self._watched)
         self._reply = None

@@ -1,11 +1,11 @@
 """The serving loop: one thread polls grpcio's completion queue and owns the state of every call and stream (calls.py).
 
 Nothing on that thread waits. What it runs itself (admission, reads by index) is soon done; everything else runs on an
-executor, which answers from its own thread. Requests that do not arrive and answers that are not taken are ended by
-timers, which are looked at between two operations.
+executor's thread, which hands its answer over to the loop. Requests that do not arrive and answers that are not taken
+are ended by timers, which are looked at between two operations.
 
-Answers made on that thread are gathered as long as more is there to be done, and then sent together: so clients send
-their next requests together too, and fewer reads and writes of their connections carry the same calls.
+Answers are gathered as long as more is there to be done, and then sent together: so clients send their next requests
+together too, and fewer reads of their connections carry the same calls.
 
 Functions marked *loop* run on the thread that serves, of which there is one at a time. A read that runs inline may have
 to wait for a disk after all. Then the watchdog lets another thread serve: the one that waits is inside of a tag, so it
@@ -96,8 +96,9 @@ class ServingLoop:
 
     def wake(self) -> None:
         """Has every stream asked for what there is to send. By any thread."""
-        for stream in list(self._state.streams)[:1]:
-            core.wake(stream.call, self._pump)
+        with self._state.waking:
+            for stream in list(self._state.streams)[:1]:
+                core.wake(stream.call, self._pump)
 
     def _serve_on_new_thread(self) -> None:
         threading.Thread(target=self._serve, name="serving", daemon=True).start()
@@ -107,7 +108,8 @@ class ServingLoop:
         poll, state, me = self._server.poll, self._state, threading.get_ident()
         replaced, answers = state.executors.inline.replaced, state.answers
         state.serving, self._native_id = me, threading.get_native_id()
-        while not self._over.is_set():
+        over = self._over.is_set
+        while not over():
             event = poll(0 if answers or self._to_pump else time.time() + POLL_INTERVAL)
             try:
                 if event.tag is not None:
@@ -126,7 +128,8 @@ class ServingLoop:
                 log.exception("the serving loop failed between two operations")
             del event  # it keeps the call, and so the stream of its connection
             if self._down and not state.calls:
-                self._server.close()
+                with state.waking:
+                    self._server.close()
                 self._over.set()
 
     def _between(self, idle: bool) -> None:

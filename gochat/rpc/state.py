@@ -1,15 +1,17 @@
 """What the calls of one serving loop share, and the limits on requests that are on their way.
 
-All of it is for the loop's thread, but for `answers`, which a thread that has just been replaced may add to, and
-`connections`, whose counts have a lock.
+All of it is for the loop's thread, but for `answer`, by which every thread hands over its answers, and `connections`,
+whose counts have a lock.
 """
 
 import logging
+import threading
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from gochat.rpc import grpcio_internals as core
 from gochat.serving.admission import Admission
 from gochat.serving.connections import MAX_HALF_OPEN, MAX_HALF_OPEN_IN_ALL, Connection, Connections
 from gochat.serving.endpoints import REQUEST_TIMEOUT, TOO_MANY_HALF_OPEN, Status
@@ -36,6 +38,10 @@ class OpenStream(OpenCall, Protocol):
 
 
 class Answered(Protocol):
+    """call: of grpcio."""
+
+    call: Any
+
     def send(self) -> None:
         """Once."""
 
@@ -45,8 +51,9 @@ class State:
     """What the calls of one loop share.
 
     half_open, asked: by when a request must be there, in that order. crowded: connections that may have too many.
-    answers, gathered_at: made on the serving thread and not yet sent, the first at that time. dropped: calls ended for
-    what their clients left undone. serving: the thread.
+    answers, gathered_at: made and not yet sent, the first at that time. dropped: calls ended for what their clients
+    left undone. serving: the thread. waking: held for a moment by other threads that wake the loop, and by the loop
+    when it closes the completion queue, which nobody may use afterwards.
     """
 
     admission: Admission
@@ -61,6 +68,8 @@ class State:
     dropped: int = 0
     serving: int = 0
     gathered_at: float = 0.0
+    waking: threading.Lock = field(default_factory=threading.Lock)
+    _woken: bool = False
 
     def expect(self, call: OpenCall) -> None:
         """A request is to come, within REQUEST_TIMEOUT."""
@@ -95,8 +104,28 @@ class State:
         call.connection.half_open -= 1
         return True
 
+    def answer(self, call: Answered) -> None:
+        """Has it sent by the loop, by any thread. The loop is woken once for all answers that are there when it looks,
+        so that many cost one change of threads. None is forgotten: who finds that the loop is being woken has added an
+        answer before that, and after `_wakes` the loop looks at the answers."""
+        if threading.get_ident() == self.serving:
+            self._gather(call)
+            return
+        with self.waking:
+            self._gather(call)
+            if not self._woken:
+                self._woken = True
+                core.wake(call.call, self._wakes)
+
+    def _gather(self, call: Answered) -> None:
+        if not self.answers:
+            self.gathered_at = time.monotonic()
+        self.answers.append(call)
+
+    def _wakes(self, event: core.Event) -> None:  # noqa: ARG002 - a tag
+        self._woken = False
+
     def send_answers(self) -> None:
-        """A deque, since a thread that has just been replaced as the one that serves may add its last."""
         while self.answers:
             try:
                 self.answers.popleft().send()

@@ -122,13 +122,11 @@ def test_the_lists_are_those_of_reading_all(database: Database, seed: int) -> No
 
 
 GROWING = {"users", "sessions", "conversations", "members", "messages", "sends"}
-_PAGE_OF_MANY = ("u", "u", "u", "u", 20, 20, 0)
 
 
 @pytest.mark.parametrize(
     ("statement", "parameters"),
     [
-        (conversations._PAGE, _PAGE_OF_MANY),
         (conversations._UNREAD_PAGE, ("u", 100)),
         (messages._HISTORY, (5, 20, "u", "c")),
         (messages._BY_SEQ + " ORDER BY l.seq DESC LIMIT 20", ("c",)),
@@ -140,6 +138,21 @@ _PAGE_OF_MANY = ("u", "u", "u", "u", 20, 20, 0)
 def test_no_hot_query_reads_all_of_a_growing_table(
     database: Database, dialect: str, statement: str, parameters: tuple[object, ...]
 ) -> None:
+    plan_by_index(database, dialect, statement, parameters)
+
+
+def test_a_page_of_conversations_sorts_only_those_that_are_looked_up(database: Database, dialect: str) -> None:
+    if dialect == "sqlite":
+        plan = plan_by_index(database, dialect, conversations._PAGES[False], ("u", "u", "u", "u", 20, 0))
+        merged = plan[plan.index("LEFT") : plan.index("SCAN p")]
+        assert "USE TEMP B-TREE FOR ORDER BY" in merged[: merged.index("RIGHT")]
+        assert "USE TEMP B-TREE FOR ORDER BY" not in merged[merged.index("RIGHT") :]
+    else:
+        plan = plan_by_index(database, dialect, conversations._PAGES[True], ("u", "u", "u", "u", 20, 20, 0))
+        assert any("Merge Append" in line for line in plan), plan
+
+
+def plan_by_index(database: Database, dialect: str, statement: str, parameters: tuple[object, ...]) -> list[str]:
     if dialect == "sqlite":
         plan = [row[-1] for row in database.read(lambda tx: tx.rows(f"EXPLAIN QUERY PLAN {statement}", *parameters))]
         results = {line.split()[1] for line in plan if line.startswith(("CO-ROUTINE", "MATERIALIZE"))} | {"CONSTANT"}
@@ -154,3 +167,4 @@ def test_no_hot_query_reads_all_of_a_growing_table(
 
         plan = database.read(explain)
         assert not [line for line in plan if "Seq Scan on" in line], "\n".join(plan)
+    return plan
