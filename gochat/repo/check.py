@@ -46,8 +46,8 @@ def _members(what: str, condition: str = "") -> str:
     return f"(SELECT {what} FROM members m WHERE m.conversation_id = t.conversation_id{condition})"
 
 
-def _messages(what: str) -> str:
-    return f"(SELECT {what} FROM messages l WHERE l.conversation_id = t.conversation_id)"
+def _messages(what: str, condition: str = "") -> str:
+    return f"(SELECT {what} FROM messages l WHERE l.conversation_id = t.conversation_id{condition})"
 
 
 def _conversation(condition: str) -> str:
@@ -129,6 +129,11 @@ RULES = (
             f"(t.last_seq <> CASE WHEN c.member_count <= 10 THEN c.last_seq ELSE {LOOKED_UP} END"
             f" OR t.active_at <> CASE WHEN c.member_count <= 10 THEN c.updated_at ELSE {LOOKED_UP} END)"
         ),
+    ),
+    _where(
+        "conversations",
+        "recalled_seq is not that of the newest message that was recalled or deleted",
+        f"t.recalled_seq <> COALESCE({_messages('MAX(l.seq)', ' AND l.status >= 4')}, 0)",
     ),
     _refers("removed_members", "conversation_id", "conversations"),
     _refers("removed_members", "user_id", "users"),

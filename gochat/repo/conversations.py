@@ -18,53 +18,76 @@ from gochat.repo.users import found
 MOST_UNREAD = 100  # conversations in one answer: of the largest messages, as much as gRPC clients take by default
 _INT32 = 2**31 - 1
 
-# What a page is cut by: as members carry it, or of the conversation itself.
-_PLACE = "SELECT m.user_id, m.conversation_id, %s AS updated_at, %s AS last_seq, m.read_seq, m.hidden_seq"
-_CARRIED = _PLACE % ("m.active_at", "m.last_seq") + " FROM members m WHERE m.user_id = ? AND m.last_seq > m.hidden_seq"
-_ASKED = (
-    _PLACE % ("c.updated_at", "c.last_seq") + " FROM members m%s JOIN conversations c"
-    " ON c.conversation_id = m.conversation_id WHERE m.user_id = ? AND c.last_seq > m.hidden_seq"
-)
-_LATEST_FIRST = "ORDER BY updated_at DESC, conversation_id DESC"
-# Those that are looked up, merged with the others, which an index has in order. SQLite reads of them what the page
-# takes; PostgreSQL reads and sorts them all unless it is given a limit, for which SQLite would sort once more.
-_LATEST = (
-    f"SELECT * FROM ({_ASKED % ''} AND m.active_at = {LOOKED_UP} UNION ALL SELECT * FROM ({_CARRIED}"
-    f" AND m.active_at < {LOOKED_UP} ORDER BY m.active_at DESC, m.conversation_id DESC%s) s) a"
-    f" {_LATEST_FIRST} LIMIT ? OFFSET ?"
-)
-_WITHDRAWN = (
-    "FROM messages w INDEXED BY messages_withdrawn"
-    f" WHERE w.conversation_id = p.conversation_id AND w.status >= {RECALLED} AND w.seq"
-)
-# Sequence numbers count messages, so what came after a read position is a subtraction; only what was withdrawn since
-# is counted. One's own messages are never after one's read position.
-_UNREAD = f"p.last_seq - p.read_seq - (SELECT COUNT(*) {_WITHDRAWN} > p.read_seq)"
-# The page is cut first, then all else is looked up: of its conversations, and of the newest visible message of each,
-# which is the last unless that was withdrawn.
-_INFOS = (
-    "(SELECT json_group_array(json_array(p.conversation_id, c.type, c.name, c.avatar, p.updated_at, %s, "
-    + seen_by("p")
-    + ")) FROM (%s) p JOIN conversations c ON c.conversation_id = p.conversation_id"
-    " LEFT JOIN messages l ON l.conversation_id = p.conversation_id AND l.seq ="
-    f" CASE WHEN EXISTS (SELECT 1 {_WITHDRAWN} = p.last_seq) THEN (SELECT n.seq FROM messages n"
-    " WHERE n.conversation_id = p.conversation_id AND n.seq > p.hidden_seq"
-    f" AND n.status < {DELETED} ORDER BY n.seq DESC LIMIT 1) ELSE p.last_seq END)"
-)
-_PAGE = (
-    "SELECT (SELECT COUNT(*) FROM members WHERE user_id = ?) - (SELECT COUNT(*) FROM members h"
-    " INDEXED BY members_hiding JOIN conversations c ON c.conversation_id = h.conversation_id"
-    " WHERE h.user_id = ? AND h.hidden_seq >= 0 AND c.last_seq <= h.hidden_seq),"
-    f" {_INFOS % (_UNREAD, _LATEST)}"
-)
-_PAGES = {False: _PAGE % "", True: _PAGE % " LIMIT ?"}  # is it PostgreSQL?
-_UNREAD_PAGE = (
-    f"WITH u AS (SELECT p.*, {_UNREAD} AS unread FROM ({_ASKED % ' INDEXED BY members_unread'}"
-    " AND m.last_seq > m.read_seq AND c.last_seq > m.read_seq) p)"
-    " SELECT (SELECT SUM(unread) FROM u),"
-    f" {_INFOS % ('p.unread', f'SELECT * FROM u WHERE unread > 0 {_LATEST_FIRST} LIMIT ?')}"
-)
-_latest = itemgetter(4, 0)  # of the columns of _INFOS
+# Sequence numbers count messages, so what came after a read position is a subtraction; only what was recalled or
+# deleted since is counted. One's own messages are never after one's read position.
+_UNREAD = f"""conversation.last_seq - %(page)s.read_seq
+    - CASE WHEN conversation.recalled_seq <= %(page)s.read_seq THEN 0 ELSE (
+    SELECT COUNT(*) FROM messages AS recalled INDEXED BY messages_withdrawn
+    WHERE recalled.conversation_id = %(page)s.conversation_id AND recalled.status >= {RECALLED}
+        AND recalled.seq > %(page)s.read_seq
+) END"""
+
+# The newest message that is visible, which is the last unless that was recalled or deleted.
+_NEWEST = f"""LEFT JOIN messages AS l ON l.conversation_id = page.conversation_id AND l.seq = CASE
+    WHEN conversation.recalled_seq < page.last_seq THEN page.last_seq ELSE (
+        SELECT visible.seq FROM messages AS visible
+        WHERE visible.conversation_id = page.conversation_id AND visible.seq > page.hidden_seq
+            AND visible.status < {DELETED}
+        ORDER BY visible.seq DESC LIMIT 1
+    ) END"""
+
+# The page is cut first, then all else is looked up. It is cut by what members carry, which an index has in order,
+# merged with the conversations that are looked up. Of the former SQLite reads what the page takes; PostgreSQL reads and
+# sorts them all unless it is given a limit, for which SQLite would sort once more.
+_PAGE = f"""
+SELECT (SELECT COUNT(*) FROM members WHERE user_id = ?) - (
+    SELECT COUNT(*) FROM members AS hiding INDEXED BY members_hiding
+    JOIN conversations AS conversation ON conversation.conversation_id = hiding.conversation_id
+    WHERE hiding.user_id = ? AND hiding.hidden_seq >= 0 AND conversation.last_seq <= hiding.hidden_seq
+), (
+    SELECT json_group_array(json_array(
+        page.conversation_id, conversation.type, conversation.name, conversation.avatar, page.updated_at,
+        {_UNREAD % {"page": "page"}}, {seen_by("page")}
+    )) FROM (
+        SELECT * FROM (
+            SELECT member.user_id, member.conversation_id, conversation.updated_at, conversation.last_seq,
+                member.read_seq, member.hidden_seq
+            FROM members AS member
+            JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
+            WHERE member.user_id = ? AND member.active_at = {LOOKED_UP} AND conversation.last_seq > member.hidden_seq
+            UNION ALL
+            SELECT * FROM (
+                SELECT user_id, conversation_id, active_at, last_seq, read_seq, hidden_seq FROM members
+                WHERE user_id = ? AND active_at < {LOOKED_UP} AND last_seq > hidden_seq
+                ORDER BY active_at DESC, conversation_id DESC %s
+            ) AS carried
+        ) AS latest
+        ORDER BY updated_at DESC, conversation_id DESC LIMIT ? OFFSET ?
+    ) AS page
+    JOIN conversations AS conversation ON conversation.conversation_id = page.conversation_id
+    {_NEWEST}
+)"""
+_PAGES = {False: _PAGE % "", True: _PAGE % "LIMIT ?"}  # is it PostgreSQL?
+
+_UNREAD_CONVERSATIONS = f"""
+SELECT member.user_id, member.conversation_id, conversation.updated_at, conversation.last_seq, member.read_seq,
+    member.hidden_seq, {_UNREAD % {"page": "member"}} AS number
+FROM members AS member INDEXED BY members_unread
+JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
+WHERE member.user_id = ? AND member.last_seq > member.read_seq AND conversation.last_seq > member.read_seq
+    AND conversation.last_seq > member.hidden_seq"""
+_UNREAD_PAGE = f"""
+SELECT json_group_array(json_array(
+    page.conversation_id, conversation.type, conversation.name, conversation.avatar, page.updated_at, page.number,
+    {seen_by("page")}
+)) FROM (
+    SELECT * FROM ({_UNREAD_CONVERSATIONS}) AS unread
+    WHERE number > 0 ORDER BY updated_at DESC, conversation_id DESC LIMIT ?
+) AS page
+JOIN conversations AS conversation ON conversation.conversation_id = page.conversation_id
+{_NEWEST}"""
+_UNREAD_TOTAL = f"SELECT SUM(number) FROM ({_UNREAD_CONVERSATIONS}) AS unread"
+_latest = itemgetter(4, 0)  # of the rows of a page
 
 
 class Conversations:
@@ -130,13 +153,16 @@ class Conversations:
         return answer
 
     def GetUnread(self, request: store_pb2.GetUnreadRequest) -> store_pb2.GetUnreadResponse:
-        ((total, infos),) = self._database.read(
+        ((page,),) = self._database.read(
             lambda tx: tx.rows(_UNREAD_PAGE, request.user_id, MOST_UNREAD), one_statement=True
         )
+        answer = store_pb2.GetUnreadResponse()
+        total = _fill(answer.conversations, page)
+        if len(answer.conversations) == MOST_UNREAD:  # there may be more; by a statement of its own, since few have
+            ((total,),) = self._database.read(lambda tx: tx.rows(_UNREAD_TOTAL, request.user_id), one_statement=True)
         if not total:
             self._must_be_user(request.user_id)
-        answer = store_pb2.GetUnreadResponse(total_count=min(int(total or 0), _INT32))
-        _fill(answer.conversations, infos)
+        answer.total_count = min(int(total), _INT32)
         return answer
 
     def _must_be_user(self, user_id: str) -> None:
@@ -196,8 +222,10 @@ def _conversation(tx: Tx, conversation_id: str, viewer_id: str) -> common_pb2.Co
     )
 
 
-def _fill(infos: Any, table: Any) -> None:
-    """infos: the list of an answer. table: what _INFOS has read. Field by field: see messages.fill."""
+def _fill(infos: Any, table: Any) -> int:
+    """How many messages are unread. infos: the list of an answer. table: the rows of a page. Field by field: see
+    messages.fill."""
+    total = 0
     for row in sorted(Tx.table(table), key=_latest, reverse=True):
         conversation_id, kind, name, avatar, updated_at, unread, *newest = row
         info = infos.add()
@@ -210,5 +238,7 @@ def _fill(infos: Any, table: Any) -> None:
         info.updated_at = updated_at
         if unread:
             info.unread_count = min(unread, _INT32)
+            total += unread
         if newest[0] is not None:
             fill(info.last_message, conversation_id, newest)
+    return total

@@ -316,4 +316,8 @@ def _set_status(tx: Tx, message_id: str, user_id: str, status: int) -> None:
         _move_read(tx, conversation_id, user_id, seq)
     update = f"UPDATE messages SET {changes} WHERE conversation_id = ? AND seq = ? AND status < ?"
     if tx.sql(update, *values, conversation_id, seq, status).rowcount and status >= RECALLED:
+        tx.sql(
+            "UPDATE conversations SET recalled_seq = ? WHERE conversation_id = ? AND recalled_seq < ?",
+            *(seq, conversation_id, seq),
+        )
         record(tx, "message.recall" if status == RECALLED else "message.delete", message_id, user_id)

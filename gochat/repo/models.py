@@ -67,6 +67,7 @@ class Conversation(Model):
     created_at = BigIntegerField()
     updated_at = BigIntegerField()
     dissolved_at = BigIntegerField()
+    recalled_seq = BigIntegerField(default=0)
 
     class Meta:
         table_name = "conversations"

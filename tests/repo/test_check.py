@@ -129,6 +129,10 @@ HARMS = [
         f"messages {NOWHERE} 1: conversation_id is not in conversations",
     ),
     (
+        f"UPDATE conversations SET recalled_seq = 2 WHERE {OF_GROUP}",
+        "conversations {group}: recalled_seq is not that of the newest message that was recalled or deleted",
+    ),
+    (
         f"UPDATE messages SET from_user_id = '{NOBODY}' WHERE {OF_GROUP} AND seq = 2",
         "messages {group} 2: from_user_id is not in users",
     ),

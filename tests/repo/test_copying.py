@@ -32,7 +32,7 @@ def fill(url: str) -> str:
         for number in range(GROUPS):
             group, user = f"g{number:03}", f"u{number}"
             for table, row in (
-                ("conversations", (group, "group", "n", "", "", user, 500, 1, 1, 1, 1, 0)),
+                ("conversations", (group, "group", "n", "", "", user, 500, 1, 1, 1, 1, 0, 0)),
                 ("members", (group, user, "owner", 1, -1, 1, 1, 1)),
                 ("messages", (group, 1, user, "", "hi", "text", 1, "", 1, 1)),
             ):

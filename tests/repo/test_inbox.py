@@ -144,7 +144,7 @@ def test_no_hot_query_reads_all_of_a_growing_table(
 def test_a_page_of_conversations_sorts_only_those_that_are_looked_up(database: Database, dialect: str) -> None:
     if dialect == "sqlite":
         plan = plan_by_index(database, dialect, conversations._PAGES[False], ("u", "u", "u", "u", 20, 0))
-        merged = plan[plan.index("LEFT") : plan.index("SCAN p")]
+        merged = plan[plan.index("LEFT") : plan.index("SCAN page")]
         assert "USE TEMP B-TREE FOR ORDER BY" in merged[: merged.index("RIGHT")]
         assert "USE TEMP B-TREE FOR ORDER BY" not in merged[merged.index("RIGHT") :]
     else:

@@ -63,7 +63,7 @@ def test_messages_are_not_read(database: Database) -> None:
                 ids.now_ms() - number * (DAY + 1),
                 number // 2,
             )
-            tx.sql("INSERT INTO conversations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", *row)
+            tx.sql("INSERT INTO conversations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)", *row)
 
     database.write(work)
     database.write(lambda tx: tx.sql("DROP TABLE messages"))

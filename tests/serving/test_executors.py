@@ -176,7 +176,9 @@ def test_what_takes_long_after_all_is_answered_from_a_thread(tmp_path: Path) -> 
     own.stop()
     rows = [(f"g{number}", person.id, number) for number in range(4000)]
     with closing(sqlite3.connect(own.data / "gochat.db")) as database, database:
-        database.executemany("INSERT INTO conversations VALUES (?1, 'group', '', '', '', ?2, 9, 1, 0, ?3, ?3, 0)", rows)
+        database.executemany(
+            "INSERT INTO conversations VALUES (?1, 'group', '', '', '', ?2, 9, 1, 0, ?3, ?3, 0, 0)", rows
+        )
         database.executemany("INSERT INTO members VALUES (?1, ?2, 'owner', 0, -1, ?3, 9, ?3)", rows)
     own.start()
     answer = Person(own, person.id, person.username, person.access_token, "").GetConversations()

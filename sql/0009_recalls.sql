@@ -1,0 +1,8 @@
+-- The newest message of a conversation that was recalled or deleted, 0 where none was: lists look for those that are
+-- not to be counted or shown only in a conversation that has such.
+ALTER TABLE conversations ADD COLUMN recalled_seq BIGINT NOT NULL DEFAULT 0;
+
+UPDATE conversations SET recalled_seq = COALESCE((
+    SELECT MAX(messages.seq) FROM messages
+    WHERE messages.conversation_id = conversations.conversation_id AND messages.status >= 4
+), 0);
