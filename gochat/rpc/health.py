@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-import grpc
 from google.protobuf.message import DecodeError
+from google.rpc import code_pb2
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
@@ -13,8 +13,8 @@ SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 MAX_REQUEST = 4096  # bytes
 MAX_WATCHES = 20  # of a connection; a client has one for each service that it uses
 
-_NOT_FOUND = Status(grpc.StatusCode.NOT_FOUND.value[0], "no such service here")
-_MALFORMED = Status(grpc.StatusCode.INVALID_ARGUMENT.value[0], "the request is not a HealthCheckRequest")
+_NOT_FOUND = Status(code_pb2.NOT_FOUND, "no such service here")
+_MALFORMED = Status(code_pb2.INVALID_ARGUMENT, "the request is not a HealthCheckRequest")
 _UNKNOWN = HealthCheckResponse(status=HealthCheckResponse.SERVICE_UNKNOWN).SerializeToString()
 _ANSWERS = {
     True: HealthCheckResponse(status=HealthCheckResponse.SERVING).SerializeToString(),

@@ -1,6 +1,7 @@
 """gRPC reflection, as grpcio-reflection answers it, without a thread for each stream."""
 
 from google.protobuf.message import DecodeError
+from google.rpc import code_pb2
 from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
@@ -11,7 +12,7 @@ MAX_REQUEST = 4096  # bytes
 MAX_STREAMS = 10  # of a connection
 IDLE = 60.0  # seconds that a client may take between two questions
 
-_MALFORMED = Status(3, "the request is not a ServerReflectionRequest")
+_MALFORMED = Status(code_pb2.INVALID_ARGUMENT, "the request is not a ServerReflectionRequest")
 
 
 def endpoints(services: tuple[str, ...]) -> dict[str, StreamEndpoint]:

@@ -9,6 +9,7 @@ import time
 from typing import Any, NamedTuple, Protocol
 
 from google.protobuf.message import DecodeError
+from google.rpc import code_pb2
 
 from gochat import logs
 from gochat.context import LONGEST_DEADLINE, NOBODY, Call, Lane, entered
@@ -17,7 +18,7 @@ from gochat.errors import ChatError, deadline_exceeded, internal, invalid
 from gochat.headers import ACTOR, ERROR_MODE, FORWARDED_FOR, REQUEST_ID, STATUS_DETAILS
 from gochat.serving.admission import Admission, Metadata, origin, request_id, without_frames
 from gochat.serving.binding import Method
-from gochat.serving.metrics import CANCELLED, DEADLINE_EXCEEDED, OK, Counts
+from gochat.serving.metrics import Counts
 from gochat.serving.status import to_status
 
 log = logging.getLogger(__name__)
@@ -141,11 +142,11 @@ class ServerCall:
             if self._counts.items:
                 self._items = len(getattr(self.response, self._counts.items))
             self.request = self.response = None  # while the client takes its time, one copy is enough
-            return Answer(data, OK, "", ((REQUEST_ID, identity),))
+            return Answer(data, code_pb2.OK, "", ((REQUEST_ID, identity),))
         if self._in_body:
             data = self.method.response_class(error=error.body()).SerializeToString()
             self._sent = len(data)
-            return Answer(data, OK, "", ((REQUEST_ID, identity),))
+            return Answer(data, code_pb2.OK, "", ((REQUEST_ID, identity),))
         details = to_status(error, identity).SerializeToString()
         return Answer(None, error.status, error.message, ((REQUEST_ID, identity), (STATUS_DETAILS, details)))
 
@@ -159,9 +160,9 @@ class ServerCall:
         if self._throttled:
             self._admission.throttle.done(self.method.rule.rate, call.peer, error)
         if not delivered:  # the client has left, and knows why
-            status = DEADLINE_EXCEEDED if ended >= call.deadline else CANCELLED
+            status = code_pb2.DEADLINE_EXCEEDED if ended >= call.deadline else code_pb2.CANCELLED
         else:
-            status = OK if error is None or self._in_body else error.status
+            status = code_pb2.OK if error is None or self._in_body else error.status
         seconds = ended - self._started
         self._counts.end(status, error.code if error else 0, seconds, len(self._data), self._sent, self._items)
         logs.call(self.method.path, error, self._started, call)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from google.rpc import code_pb2
+
 from gochat.context import Lane
 from gochat.serving.binding import Method
 from gochat.serving.executors import Executor
@@ -25,19 +27,17 @@ class Status(NamedTuple):
     message: str = ""
 
 
-_INVALID_ARGUMENT, _DEADLINE_EXCEEDED, _RESOURCE_EXHAUSTED, _UNIMPLEMENTED, _UNAVAILABLE = 3, 4, 8, 12, 14
-
-OK = Status(0)
-TOO_MANY_HALF_OPEN = Status(_RESOURCE_EXHAUSTED, "too many requests of this connection are on their way")
-TOO_MANY_WAITING = Status(_RESOURCE_EXHAUSTED, "too many calls wait to be answered")
-TOO_MANY_STREAMS = Status(_RESOURCE_EXHAUSTED, "too many streams are open")
-TOO_MUCH_UNSENT = Status(_RESOURCE_EXHAUSTED, "this connection has not taken its answers")
-TOO_LARGE = Status(_RESOURCE_EXHAUSTED, "the request is too large")
-NO_MESSAGE = Status(_INVALID_ARGUMENT, "a unary call has one request message")
-UNKNOWN_METHOD = Status(_UNIMPLEMENTED, "Method not found!")
-LATE = Status(_DEADLINE_EXCEEDED, f"the request did not arrive within {REQUEST_TIMEOUT:g} s")
-STOPPING = Status(_UNAVAILABLE, "the server is stopping")
-SILENT = Status(_DEADLINE_EXCEEDED, "nothing was asked for too long")
+OK = Status(code_pb2.OK)
+TOO_MANY_HALF_OPEN = Status(code_pb2.RESOURCE_EXHAUSTED, "too many requests of this connection are on their way")
+TOO_MANY_WAITING = Status(code_pb2.RESOURCE_EXHAUSTED, "too many calls wait to be answered")
+TOO_MANY_STREAMS = Status(code_pb2.RESOURCE_EXHAUSTED, "too many streams are open")
+TOO_MUCH_UNSENT = Status(code_pb2.RESOURCE_EXHAUSTED, "this connection has not taken its answers")
+TOO_LARGE = Status(code_pb2.RESOURCE_EXHAUSTED, "the request is too large")
+NO_MESSAGE = Status(code_pb2.INVALID_ARGUMENT, "a unary call has one request message")
+UNKNOWN_METHOD = Status(code_pb2.UNIMPLEMENTED, "Method not found!")
+LATE = Status(code_pb2.DEADLINE_EXCEEDED, f"the request did not arrive within {REQUEST_TIMEOUT:g} s")
+STOPPING = Status(code_pb2.UNAVAILABLE, "the server is stopping")
+SILENT = Status(code_pb2.DEADLINE_EXCEEDED, "nothing was asked for too long")
 
 
 @dataclass(frozen=True)

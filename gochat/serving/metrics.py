@@ -28,9 +28,6 @@ CODES = tuple(sorted(code_pb2.Code.values()))
 ERRORS = tuple(code for code in STATUS_OF if code)
 """The business codes of errors."""
 
-OK, CANCELLED, DEADLINE_EXCEEDED = 0, 1, 4
-_UNAVAILABLE = 14
-
 # Where each of an RPC's numbers stands among them.
 _STARTED, _CODES, _ERRORS, _RECEIVED, _SENT, _ITEMS, _NANOSECONDS, _LATENCIES, WIDTH = accumulate(
     [0, 1, len(CODES), len(ERRORS), 1, 1, 1, 1, len(LATENCIES) + 1]
@@ -114,4 +111,4 @@ def read(numbers: list[int]) -> Reading:
 
 def settle(numbers: Numbers) -> None:
     """Ends the calls of one RPC whose process is dead: their clients were told UNAVAILABLE."""
-    numbers[_CODES + _UNAVAILABLE] += read(numbers.tolist()).in_flight
+    numbers[_CODES + code_pb2.UNAVAILABLE] += read(numbers.tolist()).in_flight
