@@ -10,8 +10,8 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import grpc
 
@@ -29,6 +29,9 @@ CHECK_THREADS = 4
 LOOK_INTERVAL = 0.1  # seconds between two looks of a stream for what there is to send
 
 
+T = TypeVar("T")
+
+
 class PlainServer:
     """Behind the same face as ServingLoop."""
 
@@ -37,10 +40,11 @@ class PlainServer:
     ) -> None:
         self._started = time.monotonic()
         recording = threading.Lock()
-        usual = ThreadPoolExecutor(threads, "call")
+        self._calls = usual = _CountedPool(threads, "call")
+        self._hashing, self._searches = _CountedPool(HASHING_THREADS, "hash"), _CountedPool(SEARCH_THREADS, "search")
         pools = {
-            Cost.HASH: ThreadPoolExecutor(HASHING_THREADS, "hash"),
-            Cost.SEARCH: ThreadPoolExecutor(SEARCH_THREADS, "search"),
+            Cost.HASH: self._hashing,
+            Cost.SEARCH: self._searches,
             Cost.CONTROL: ThreadPoolExecutor(CONTROL_THREADS, "control"),
         }
         streams, checks = ThreadPoolExecutor(STREAM_THREADS, "stream"), ThreadPoolExecutor(CHECK_THREADS, "check")
@@ -74,14 +78,47 @@ class PlainServer:
         self._server.start()
 
     def statistics(self) -> dict[str, int]:
-        """grpcio's pools cannot be asked how busy they are."""
-        return {}
+        """By the names of gochat.monitoring.numbers."""
+        return (
+            self._calls.statistics("call", "calls")
+            | self._hashing.statistics("hash", "hashes")
+            | self._searches.statistics("search", "searches")
+        )
 
     def drain(self, grace: float, kill: float) -> bool:
         return bool(self._server.stop(grace).wait(grace + kill))
 
     def wake(self) -> None:
         """Streams look by themselves."""
+
+
+class _CountedPool(ThreadPoolExecutor):
+    """Knows how many calls wait for its threads, and how many run on them."""
+
+    def __init__(self, threads: int, name: str) -> None:
+        super().__init__(threads, name)
+        self._most = threads
+        self._counting = threading.Lock()
+        self._waiting = self._busy = 0
+
+    def submit(self, work: Callable[..., T], /, *given: Any, **named: Any) -> "Future[T]":
+        with self._counting:
+            self._waiting += 1
+        return super().submit(self._run, work, *given, **named)
+
+    def _run(self, work: Callable[..., T], *given: Any, **named: Any) -> T:
+        with self._counting:
+            self._waiting -= 1
+            self._busy += 1
+        try:
+            return work(*given, **named)
+        finally:
+            with self._counting:
+                self._busy -= 1
+
+    def statistics(self, one: str, many: str) -> dict[str, int]:
+        """one, many: what the calls are called in gochat.monitoring.numbers."""
+        return {f"{many}_waiting": self._waiting, f"{many}_on_threads": self._busy, f"{one}_threads": self._most}
 
 
 def _unary(

@@ -29,9 +29,10 @@ class Throttle:
     def address(self, peer: str, forwarded_for: str) -> str:
         """The network address of the client. peer: as gRPC names it, ipv4:192.0.2.1:5000. forwarded_for: the metadata
         x-forwarded-for, believed of trusted proxies: its last entry that is not one of them."""
+        host, _, _ = peer.rpartition(":")  # without the port, which is another one for each connection
         if not self._proxies:
-            return _address_of(peer)
-        address = _parsed(unquote(peer.partition(":")[2]))
+            return _address_of(host)
+        address = _parsed(unquote(host.partition(":")[2]))
         hops = forwarded_for.split(",")
         while hops and address and any(address in network for network in self._proxies):
             before = _parsed(hops.pop())
@@ -69,12 +70,12 @@ def _take(buckets: Buckets, key: str, message: str, reason: str, tokens: int = 1
         raise limited(message, reason, wait)
 
 
-@lru_cache(maxsize=10_000)  # a client calls often
-def _address_of(peer: str) -> str:
-    return str(_parsed(unquote(peer.partition(":")[2])) or "")
+@lru_cache(maxsize=1000)  # a client calls often
+def _address_of(host: str) -> str:
+    return str(_parsed(unquote(host.partition(":")[2])) or "")
 
 
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=1000)
 def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """An address, with or without a port."""
     text = text.strip()

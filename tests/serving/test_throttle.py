@@ -6,7 +6,7 @@ from gochat.config import Limits
 from gochat.context import NOBODY, SERVICE, Caller
 from gochat.domain.access import Rate
 from gochat.errors import ChatError, denied, unauthorized
-from gochat.serving.throttle import Throttle
+from gochat.serving.throttle import Throttle, _address_of
 
 ALICE = Caller("u1", "user", "d1")
 GUESS, OTHER = unauthorized("no", "BAD_CREDENTIALS"), denied("no", "OTHER")
@@ -65,6 +65,12 @@ def test_each_of_many_messages_counts_as_a_send() -> None:
     assert list(refusal.value.fields) == ["messages"], "waiting would not help"
     throttle.admit_sends(SERVICE, 1000)
     Throttle(Limits(sends_per_second=0)).admit_sends(ALICE, 1000)
+
+
+def test_what_is_remembered_of_an_address_does_not_grow_with_its_connections() -> None:
+    limits, before = Throttle(Limits()), _address_of.cache_info().currsize
+    assert {limits.address(f"ipv4:192.0.2.7:{port}", "") for port in range(1000, 1100)} == {"192.0.2.7"}
+    assert _address_of.cache_info().currsize <= before + 1
 
 
 def test_failed_sign_ins_count_against_the_address() -> None:
