@@ -188,7 +188,7 @@ def test_the_readme_pasted(new_url: NewUrl, tmp_path: Path) -> None:
     source, target = f"sqlite:///{tmp_path}/data/gochat.db", new_url("postgres")
     made(source)
     (tmp_path / ".venv").symlink_to(sys.prefix)
-    pasted = blocks("moving").replace("postgresql://user:password@host/name", target)
+    pasted = blocks("moving", "gochat/commands/README.md").replace("postgresql://user:password@host/name", target)
     subprocess.run(["bash", "-euo", "pipefail", "-c", pasted], cwd=tmp_path, check=True, timeout=60)
     assert rows_of(target) == rows_of(source)
 

@@ -42,7 +42,7 @@ class Event(_message.Message):
     actor_role: _builtins.str
     """The role that the actor's token named: "user", "admin", "service"; empty for one who is not signed in."""
     action: _builtins.str
-    """What, such as "session.begin"; the README lists them."""
+    """What, such as "session.begin"; gochat/commands/README.md lists them."""
     target_id: _builtins.str
     """On what: the id of a user, a group or a message. Empty where there is none: a sign-in to an unknown name."""
     detail: _builtins.str
