@@ -27,14 +27,14 @@ from gochat.errors import ChatError
 from gochat.keys import KeyFile
 from gochat.monitoring.board import Board, Memory
 from gochat.monitoring.running import exported, monitored
-from gochat.repo.database import Database
-from gochat.repo.engine import DatabaseInUseError, MigrationError, open_database
 from gochat.rpc import server
 from gochat.rpc.client import SEAM_FAILURES, NetworkChannel
 from gochat.rpc.local import LocalChannel
 from gochat.serving.admission import Admission
 from gochat.serving.binding import Method, bind, path_of, repeatable_paths
 from gochat.serving.throttle import Throttle
+from gochat.storage.database import Database
+from gochat.storage.engine import DatabaseInUseError, MigrationError, open_database
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from argparse import Namespace
 
 from gochat.commands import config_of
 from gochat.repo.check import counts, findings
-from gochat.repo.engine import snapshot
+from gochat.storage.engine import snapshot
 
 
 def run(arguments: Namespace) -> int:

@@ -9,7 +9,7 @@ from gochat.commands import config_of, connection
 from gochat.config import ConfigError
 from gochat.keys import rotate, signing_keys
 from gochat.repo.audit import Audit
-from gochat.repo.engine import DatabaseInUseError, open_database
+from gochat.storage.engine import DatabaseInUseError, open_database
 
 
 def run(arguments: Namespace) -> int:

@@ -4,7 +4,7 @@ from argparse import Namespace
 from contextlib import closing
 
 from gochat.commands import config_of
-from gochat.repo.engine import open_database
+from gochat.storage.engine import open_database
 
 
 def run(arguments: Namespace) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from gochat.api.audit.v1 import audit_pb2
 from gochat.context import current
 from gochat.domain import ids, limits
-from gochat.repo.database import Database, Tx, marks
+from gochat.storage.database import Database, Tx, marks
 
 OK, REFUSED = "ok", "refused"
 _NAMES = ("event_id", "at", "actor_id", "actor_role", "action", "target_id", "detail", "outcome", "peer", "request_id")

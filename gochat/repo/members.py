@@ -8,10 +8,10 @@ from gochat.api.store.v1 import store_pb2
 from gochat.domain import ids, limits, policy
 from gochat.errors import duplicate, not_found
 from gochat.repo.audit import record, record_each
-from gochat.repo.database import Database, Row, Tx
-from gochat.repo.models import Conversation, Member, RemovedMember
 from gochat.repo.standing import enter, locked_group, role_of, standing
 from gochat.repo.users import must_exist
+from gochat.storage.database import Database, Row, Tx
+from gochat.storage.models import Conversation, Member, RemovedMember
 
 # The page is cut by index, then its rows are looked up.
 _PAGE = (

@@ -13,8 +13,8 @@ from gochat.context import current
 from gochat.domain import ids, limits, policy
 from gochat.errors import ChatError, duplicate, invalid, not_found
 from gochat.repo.audit import record
-from gochat.repo.database import Database, Row, Tx, marks
 from gochat.repo.standing import open_single, standing
+from gochat.storage.database import Database, Row, Tx, marks
 
 SENT, DELIVERED, READ, RECALLED, DELETED = 1, 2, 3, 4, 5
 SENT_NOW, NO_CONVERSATION = "sent", "no_conversation"  # outcomes, as of send_message in sql/0007_inbox.postgres.sql

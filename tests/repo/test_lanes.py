@@ -23,10 +23,10 @@ from gochat.domain.revocation import Revocations
 from gochat.errors import ChatError
 from gochat.lifecycle import Watch
 from gochat.repo import statistics
-from gochat.repo.database import Database
-from gochat.repo.sqlite import READERS
 from gochat.rpc.local import LocalChannel
 from gochat.serving.binding import bind
+from gochat.storage.database import Database
+from gochat.storage.sqlite import READERS
 from tests.harness import Deployment, eventually
 from tests.postgres import Postgres
 from tests.repo.test_outage import SERVING, health

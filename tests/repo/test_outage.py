@@ -16,8 +16,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from gochat.api.common.v1 import common_pb2
 from gochat.api.logic.v1 import logic_pb2
 from gochat.app import LOGIC_SERVICES, REPO_SERVICES
-from gochat.repo.database import Tx
-from gochat.repo.postgres import PostgresDatabase
+from gochat.storage.database import Tx
+from gochat.storage.postgres import PostgresDatabase
 from tests.harness import Deployment, Person, eventually, every_message, fresh, refused
 from tests.postgres import Postgres, running_postgres
 

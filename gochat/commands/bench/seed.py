@@ -11,9 +11,9 @@ from typing import Any
 from gochat.domain import ids, limits, policy
 from gochat.domain.text import folded, shape
 from gochat.repo import passwords
-from gochat.repo.database import Database, Tx, marks
 from gochat.repo.messages import SENT
 from gochat.repo.users import ACTIVE
+from gochat.storage.database import Database, Tx, marks
 
 PASSWORD = "bench"  # noqa: S105 - of users who exist in measurements only
 TRANSACTION, STATEMENT = 20_000, 500  # rows
