@@ -12,11 +12,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from gochat import app, logs, workers
+from gochat import app, bench, logs, workers
 from gochat.commands import (
     audit,
     backup,
-    bench,
     check,
     config_of,
     copy,

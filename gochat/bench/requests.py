@@ -8,8 +8,8 @@ from google.protobuf.message import Message
 from gochat.api.common.v1.common_pb2 import PaginationRequest
 from gochat.api.logic.v1 import logic_pb2 as pb
 from gochat.api.message.v1 import message_pb2
-from gochat.commands.bench.clients import Person
-from gochat.commands.bench.seed import CONTENTS, username
+from gochat.bench.clients import Person
+from gochat.bench.seed import CONTENTS, username
 from gochat.config import ConfigError
 from gochat.domain import ids, limits
 from gochat.rpc.load import ECHO, Script

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from gochat import config
-from gochat.commands.bench.seed import Room, fill
+from gochat.bench.seed import Room, fill
 from gochat.config import Config, ConfigError
 from gochat.storage.database import Database, Tx
 from gochat.storage.engine import open_database
