@@ -8,9 +8,9 @@ from gochat.api.common.v1.common_pb2 import ERROR_CODE_INVALID_PARAMS, Paginatio
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.message.v1 import message_pb2
 from gochat.api.repo.v1 import repo_pb2
-from gochat.app import LOGIC_SERVICES, REPO_SERVICES
 from gochat.domain import limits
 from gochat.errors import ChatError
+from gochat.services import rpcs
 
 SEND = {"content": "x", "conversation_id": "c"}
 
@@ -18,8 +18,7 @@ SEND = {"content": "x", "conversation_id": "c"}
 def test_every_required_field_and_special_form_is_one_of_the_contract() -> None:
     requests = {
         rpc.input_type.full_name.removeprefix("gochat.api."): {field.name for field in rpc.input_type.fields}
-        for service in LOGIC_SERVICES + REPO_SERVICES
-        for rpc in service.methods
+        for rpc in rpcs().values()
     }
     for short, names in limits._REQUIRED.items():
         assert set(names) <= requests[short], short
