@@ -1,5 +1,5 @@
-"""The commands that are not `serve`, a file each: `run(arguments)` -> exit code. Each is a client of the running
-server, or of repo/ where the server must be stopped."""
+"""The commands, a file each: `add_to(commands)` adds its grammar, with a function of the arguments that returns the
+exit code. But for `serve`, each is a client of the running server, or of repo/ where the server must be stopped."""
 
 import shutil
 import sys

@@ -5,7 +5,12 @@ from argparse import Namespace
 from grpc_health.v1 import health_pb2 as pb
 
 from gochat.commands import config_of
+from gochat.commands.arguments import REMOTE, Subparsers, add_command
 from gochat.rpc.client import channel_to
+
+
+def add_to(commands: Subparsers) -> None:
+    add_command(commands, "health", run, "ask the running server how it is; exit code 0 if it serves", REMOTE)
 
 
 def run(arguments: Namespace) -> int:

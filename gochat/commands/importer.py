@@ -29,6 +29,7 @@ from gochat.api.message.v1.message_pb2_grpc import MessageServiceStub
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.commands import config_of, connection, show_progress
+from gochat.commands.arguments import REMOTE, Subparsers, add_command, number
 from gochat.domain import limits
 from gochat.domain.text import folded
 from gochat.errors import ChatError, duplicate
@@ -58,6 +59,15 @@ class Line:
     def conversation(self) -> tuple[str, ...]:
         """Two users have one conversation, however many dialogues."""
         return (self.room,) if self.room else tuple(sorted((self.sender, self.receiver)))
+
+
+def add_to(commands: Subparsers) -> None:
+    imported = add_command(commands, "import", run, "replay chat logs (JSON lines) through a running server", REMOTE)
+    imported.add_argument("files", nargs="+", metavar="FILE")
+    imported.add_argument("--owner", default="importer", metavar="NAME", help="owns the rooms (default: importer)")
+    imported.add_argument(
+        "--concurrency", type=number(999), default=16, metavar="N", help="conversations at a time (default: 16)"
+    )
 
 
 def run(arguments: Namespace) -> int:
