@@ -1,6 +1,7 @@
 """Every service that GoChat offers: which half serves it, and who it is for.
 
-What lists services takes them from here. A new one is an entry, beside its rules in domain/access.py and its handlers.
+What lists services takes them from here. A new one is an entry, beside its rules in domain/access.py, its forms in
+domain/forms and its handlers.
 """
 
 from collections.abc import Iterable

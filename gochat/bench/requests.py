@@ -92,7 +92,7 @@ def _send_messages(_: Sequence[Person], caller: Person, lane: int) -> list[Call]
     for info in caller.conversations:
         messages = [
             pb.SendMessageRequest(conversation_id=info.conversation_id, content=CONTENTS[number % len(CONTENTS)])
-            for number in range(limits.BATCH)
+            for number in range(limits.MAX_BATCH)
         ]
         calls.append((_BULK, message_pb2.SendMessagesRequest(messages=messages).SerializeToString()))
     return _turned(calls, lane)

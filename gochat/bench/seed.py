@@ -124,7 +124,7 @@ def _conversation(place: _Placed) -> tuple[Any, ...]:
     return (
         *(place.conversation_id, place.room.type, "A group" if is_group else "", "", ""),
         place.user_ids[0] if is_group else "",
-        min(limits.MOST_MAX_MEMBERS, max(limits.DEFAULT_MAX_MEMBERS, 2 * count)) if is_group else 2,
+        min(limits.MAX_MEMBERS, max(limits.DEFAULT_MAX_MEMBERS, 2 * count)) if is_group else 2,
         *(count, place.room.messages, place.made_at, place.ended_at, 0),
     )
 

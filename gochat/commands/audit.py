@@ -44,7 +44,7 @@ def _events(audit: AuditServiceStub, arguments: Namespace) -> Iterator[audit_pb2
                 action=arguments.action,
                 since=since,
                 before_event_id=before,
-                limit=min(left, limits.MOST_LONG_PAGE),
+                limit=min(left, limits.MAX_LONG_PAGE),
             )
         )
         yield from page.events

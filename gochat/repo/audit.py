@@ -16,7 +16,7 @@ class Audit:
         self._database = database
 
     def ListEvents(self, request: audit_pb2.ListEventsRequest) -> audit_pb2.ListEventsResponse:
-        limit = request.limit or limits.LONG_PAGE
+        limit = request.limit or limits.DEFAULT_LONG_PAGE
         conditions: list[tuple[str, tuple[str | int, ...]]] = [
             ("event_id < ?", (request.before_event_id or "~",)),  # every id is before ~
             ("at >= ?", (request.since,)),

@@ -11,7 +11,7 @@ import peewee
 from gochat.api.message.v1 import message_pb2
 from gochat.api.store.v1 import store_pb2
 from gochat.context import current
-from gochat.domain import ids, limits, policy
+from gochat.domain import forms, ids, policy
 from gochat.errors import ChatError
 from gochat.repo.messages import (
     NO_CONVERSATION,
@@ -100,7 +100,7 @@ class Bulk:
         conversations: dict[str, list[_Message]] = {}
         for place, one in enumerate(request.messages):
             try:
-                limits.check(one)
+                forms.check(one)
                 policy.send(caller, one.message_type)
                 conversation_id = conversation_of(one, pair_key)
             except ChatError as error:

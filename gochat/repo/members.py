@@ -123,7 +123,7 @@ class Members:
     def _list(
         self, group_id: str, viewer_id: str, pagination: common_pb2.PaginationRequest
     ) -> tuple[list[common_pb2.GroupMember], common_pb2.PaginationResponse]:
-        page, limit = limits.page_of(pagination, limits.LONG_PAGE)
+        page, limit = limits.page_of(pagination, limits.DEFAULT_LONG_PAGE)
 
         def work(tx: Tx) -> Row | None:
             return tx.row(_PAGE, viewer_id, limit, (page - 1) * limit, group_id)

@@ -72,7 +72,7 @@ class Messages:
             place = standing(tx, request.conversation_id, "")
             if request.message_ids:
                 return _by_ids(tx, request.conversation_id, request.message_ids)
-            limit = request.limit or limits.LONG_PAGE
+            limit = request.limit or limits.DEFAULT_LONG_PAGE
             rows = tx.rows(
                 f"{_BY_SEQ} ORDER BY l.seq DESC LIMIT ? OFFSET ?", request.conversation_id, limit, request.offset
             )
@@ -95,7 +95,7 @@ class Messages:
         return repo_pb2.DeleteMessageResponse(success=True)
 
     def GetHistory(self, request: store_pb2.GetHistoryRequest) -> store_pb2.GetHistoryResponse:
-        limit = request.limit or limits.LONG_PAGE
+        limit = request.limit or limits.DEFAULT_LONG_PAGE
         cursor = request.before_message_id
         before = _seq_in(request.conversation_id, cursor) if cursor else _NEWEST
 

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from gochat.context import Call
-from gochat.domain import limits
+from gochat.domain import forms
 from gochat.domain.access import RULES, Access, Rule
 from gochat.services import Audience, Service, path_of, rpcs
 
@@ -38,7 +38,7 @@ class Method:
     batch: Batch | None
 
     def __call__(self, request: Any) -> Any:
-        limits.check(request)
+        forms.check(request)
         return self.handler(request)
 
 
@@ -80,7 +80,7 @@ def _method(rpc: MethodDescriptor, audience: Audience, handler: Handler) -> Meth
     if audience is Audience.SERVICES and RULES[path].access is not Access.SERVICE:
         raise BindError(f"{path}: its rule lets in more than {audience.value}")
     try:
-        limits.form_of(rpc.input_type)
+        forms.form_of(rpc.input_type)
     except KeyError as field:
         raise BindError(f"{path}: no rule for the form of {field}") from None
     batch = getattr(handler.__self__, f"batch_{rpc.name}", None)  # type: ignore[attr-defined]

@@ -1,11 +1,13 @@
 """What does not fit together stops the start."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import pytest
 
 from gochat.api.logic.v1 import logic_pb2
+from gochat.domain import forms
 from gochat.domain.access import RULES
+from gochat.domain.forms import rules
 from gochat.services import LOGIC, Audience, Service
 from gochat.serving.binding import BindError, bind
 
@@ -43,6 +45,28 @@ def test_an_rpc_needs_one_handler() -> None:
 def test_an_rpc_needs_a_rule_of_access(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(RULES, f"/{DESCRIPTOR.full_name}/SendMessage")
     with pytest.raises(BindError, match="SendMessage: no rule says"):
+        bind([OURS], [ALL])
+
+
+@pytest.fixture
+def _forms_of_now() -> Iterator[None]:
+    """The forms are looked up again, before the test and after it."""
+    forms.form_of.cache_clear()
+    yield
+    forms.form_of.cache_clear()
+
+
+@pytest.mark.usefixtures("_forms_of_now")
+def test_a_request_needs_a_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(forms.FORMS, "gochat.api.logic.v1.SendMessageRequest")
+    with pytest.raises(BindError, match=r"SendMessage: no rule for the form of '\S+SendMessageRequest'"):
+        bind([OURS], [ALL])
+
+
+@pytest.mark.usefixtures("_forms_of_now")
+def test_a_field_needs_a_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(rules.FIELDS, "to_user_id")
+    with pytest.raises(BindError, match="SendMessage: no rule for the form of 'to_user_id'"):
         bind([OURS], [ALL])
 
 
