@@ -9,15 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 
 from gochat import lifecycle, logic, logs, repo
-from gochat.api.account.v1 import account_pb2
 from gochat.api.account.v1.account_pb2_grpc import AccountServiceStub
-from gochat.api.audit.v1 import audit_pb2
-from gochat.api.logic.v1 import logic_pb2
-from gochat.api.message.v1 import message_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
-from gochat.api.session.v1 import session_pb2
-from gochat.api.store.v1 import store_pb2
 from gochat.api.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.config import Config, ConfigError, is_loopback, parse_address
 from gochat.domain import policy
@@ -27,39 +21,23 @@ from gochat.errors import ChatError
 from gochat.keys import KeyFile
 from gochat.monitoring.board import Board, Memory
 from gochat.monitoring.running import exported, monitored
-from gochat.repo.database import Database
-from gochat.repo.engine import DatabaseInUseError, MigrationError, open_database
 from gochat.rpc import server
 from gochat.rpc.client import SEAM_FAILURES, NetworkChannel
 from gochat.rpc.local import LocalChannel
+from gochat.services import LOGIC, REPO, rpcs, served_by
 from gochat.serving.admission import Admission
-from gochat.serving.binding import Method, bind, path_of, repeatable_paths
+from gochat.serving.binding import Method, bind, repeatable_paths
 from gochat.serving.throttle import Throttle
+from gochat.storage.database import Database
+from gochat.storage.engine import DatabaseInUseError, MigrationError, open_database
 
 log = logging.getLogger(__name__)
 
-LOGIC_SERVICES = tuple(
-    file.DESCRIPTOR.services_by_name[name]
-    for file, name in (
-        (logic_pb2, "LogicService"),
-        (session_pb2, "SessionService"),
-        (message_pb2, "MessageService"),
-    )
-)
-REPO_SERVICES = tuple(
-    file.DESCRIPTOR.services_by_name[name]
-    for file, name in (
-        (repo_pb2, "RepoService"),
-        (store_pb2, "StoreService"),
-        (account_pb2, "AccountService"),
-        (audit_pb2, "AuditService"),
-    )
-)
 READ = {"/gochat.api.logic.v1.LogicService/GetMessageHistory": "messages"}
 """What gives clients messages to read, and the field of the response that they are in."""
 LARGE_BLOCK = 256 * 1024  # bytes
 _M_MMAP_THRESHOLD = -3  # as in malloc.h
-TARGETS = ("all", "logic", "repo")
+TARGETS = ("all", LOGIC, REPO)
 STARTUP_ERRORS = (ConfigError, MigrationError, DatabaseInUseError, server.ListenError, ChatError)
 """What stops a start with a reason that a person can act on."""
 
@@ -94,7 +72,7 @@ def serve(
         database: Database | None = None
         if target != "logic":
             database = resources.enter_context(closing(open_database(config)))
-            methods |= bind(REPO_SERVICES, repo.handlers(database))
+            methods |= bind(served_by(REPO), repo.handlers(database))
         # Across the network the control calls have a connection of their own: on one that calls of users fill, they
         # would wait for its window and its streams.
         channel, control = (
@@ -106,7 +84,7 @@ def serve(
             return
         if target != "repo":
             stubs = repo_stub, StoreServiceStub(channel), AccountServiceStub(channel)
-            methods = methods | bind(LOGIC_SERVICES, logic.handlers(*stubs, tokens, config.auth))
+            methods = methods | bind(served_by(LOGIC), logic.handlers(*stubs, tokens, config.auth))
         rpc_server = server.build(
             methods,
             Admission(tokens, Throttle(config.limits), config.server.error_mode),
@@ -147,8 +125,8 @@ def _settle() -> None:
 
 
 def _paths(target: str) -> tuple[str, ...]:
-    services = {"all": LOGIC_SERVICES + REPO_SERVICES, "logic": LOGIC_SERVICES, "repo": REPO_SERVICES}[target]
-    return tuple(path_of(rpc) for service in services for rpc in service.methods)
+    halves = (LOGIC, REPO) if target == "all" else (target,)
+    return tuple(rpcs(served_by(*halves)))
 
 
 @contextmanager
@@ -185,7 +163,7 @@ def _target(config: Config, target: str | None) -> str:
 
 
 def _network_channel(config: Config, tokens: Tokens) -> NetworkChannel:
-    repeatable = repeatable_paths(REPO_SERVICES)
+    repeatable = repeatable_paths(served_by(REPO))
     return NetworkChannel(
         config.repo.address,
         config.tls,

@@ -1,11 +1,19 @@
-"""Every scenario that takes `app` runs four times: {SQLite, PostgreSQL} x {co-located, split}."""
+"""Every scenario that takes `app` runs four times: {SQLite, PostgreSQL} x {co-located, split}.
+
+`database` is one without a server around it, of each dialect, for tests of what lies below the RPCs.
+"""
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from gochat.config import Config, Database
+from gochat.storage.engine import open_database
+from gochat.storage.postgres import PostgresDatabase
+from gochat.storage.sqlite import SqliteDatabase
 from tests.harness import CONTENT, PASSWORD, Deployment, Process
 from tests.postgres import Postgres, running_postgres
 
@@ -76,3 +84,22 @@ def start(mode: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator
     yield make
     for deployment in started:
         deployment.kill()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def dialect(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def config(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> Config:
+    url = request.getfixturevalue("postgres").create_database() if dialect == "postgres" else ""
+    settings = Database(url=url, pool_min=1)
+    return replace(Config().with_settings("server", data=str(tmp_path)), database=settings)
+
+
+@pytest.fixture
+def database(config: Config) -> Iterator[SqliteDatabase | PostgresDatabase]:
+    opened = open_database(config)
+    yield opened
+    opened.close()

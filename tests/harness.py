@@ -27,6 +27,7 @@ from gochat.api.message.v1 import message_pb2, message_pb2_grpc
 from gochat.api.repo.v1 import repo_pb2, repo_pb2_grpc
 from gochat.api.session.v1 import session_pb2, session_pb2_grpc
 from gochat.api.store.v1 import store_pb2_grpc
+from gochat.services import LOGIC, SERVICES, rpcs
 
 PROGRAM = os.environ.get("GOCHAT_TEST_BINARY", sys.executable)
 """Runs `-m gochat`: Python, or dist/gochat."""
@@ -45,6 +46,9 @@ UNLIMITED = {
 
 FREE_METRICS_PORT = {"GOCHAT_METRICS_LISTEN": "127.0.0.1:0"}
 """For servers side by side."""
+
+HALVES = {path: service.half for service in SERVICES for path in rpcs([service])}
+"""By the path of each RPC."""
 
 _numbers = count(1)
 
@@ -197,6 +201,13 @@ class Deployment:
         self.account = account_pb2_grpc.AccountServiceStub(self.repo_channel)
         self.audit = audit_pb2_grpc.AuditServiceStub(self.repo_channel)
         self.service = bearer(self.token("service"))
+
+    def channel_to(self, half: str) -> grpc.Channel:
+        return self.channel if half == LOGIC else self.repo_channel
+
+    def channel_of(self, path: str) -> grpc.Channel:
+        """To the half that serves this RPC."""
+        return self.channel_to(HALVES[path])
 
     def _process(self, target: str, **env: str) -> Process:
         arguments = ("serve", "--target", target, "--data", str(self.data), "--listen", "127.0.0.1:0")

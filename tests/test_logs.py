@@ -17,10 +17,10 @@ import pytest
 
 from gochat.api.logic.v1 import logic_pb2
 from gochat.config import Config
-from gochat.repo.database import Tx
-from gochat.repo.engine import open_database
-from gochat.repo.models import EndedSession
-from gochat.repo.sqlite import SqliteDatabase
+from gochat.storage.database import Tx
+from gochat.storage.engine import open_database
+from gochat.storage.models import EndedSession
+from gochat.storage.sqlite import SqliteDatabase
 from tests.harness import CONTENT, FAST, Deployment, refused
 from tests.postgres import Postgres
 

@@ -26,8 +26,6 @@ FILES = (
     "tests/README.md",
 )
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-MOVING = (ROOT / "gochat" / "storage", ROOT / "gochat" / "bench")
-"""Folders that READMEs name before they are there: what is in them is looked up once they are."""
 
 
 def read(file: str) -> str:
@@ -142,11 +140,7 @@ def test_every_file_that_is_named_is_there(file: str) -> None:
     """By its path in the repository, or beside the README."""
     words = re.findall(r"`([\w./-]+(?:/|\.py|\.proto|\.toml))`", BLOCK.sub("", read(file)))
     places = ROOT, (ROOT / file).parent
-    assert [word for word in words if not any(is_there(place / word) for place in places)] == []
-
-
-def is_there(path: Path) -> bool:
-    return path.exists() or any(path.is_relative_to(folder) and not folder.exists() for folder in MOVING)
+    assert [word for word in words if not any((place / word).exists() for place in places)] == []
 
 
 @pytest.mark.parametrize("file", FILES)

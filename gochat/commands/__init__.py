@@ -1,19 +1,17 @@
-"""The commands that are not `serve`, a file each: `run(arguments)` -> exit code. Each is a client of the running
-server, or of repo/ where the server must be stopped."""
+"""The commands, a file each: `add_to(commands)` adds its grammar, with a function of the arguments that returns the
+exit code. But for `serve`, each is a client of the running server, or of repo/ where the server must be stopped."""
 
 import shutil
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
-from gochat.config import Config, ConfigError, load
-from gochat.domain import policy
+from gochat.config import Config, load
 from gochat.domain.revocation import Revocations
 from gochat.domain.tokens import Tokens
-from gochat.errors import ChatError
 from gochat.keys import Key, signing_keys
-from gochat.rpc.client import SEAM_FAILURES, NetworkChannel
+from gochat.rpc.client import NetworkChannel, channel_to
 
 
 def config_of(arguments: Namespace) -> Config:
@@ -28,26 +26,7 @@ def connection(config: Config, address: str, keys: Sequence[Key] = ()) -> Abstra
     that is wrong.
     """
     keys = keys or signing_keys(config, make=False)
-    return nameless_connection(config, address, Tokens(keys, Revocations(0)).for_service)
-
-
-@contextmanager
-def nameless_connection(
-    config: Config, address: str, credential: Callable[[], str] = lambda: ""
-) -> Iterator[NetworkChannel]:
-    """The same without a token."""
-    address = address or config.server.listen
-    channel = NetworkChannel(
-        address, config.tls, credential, repeatable=lambda _, request: policy.names_itself(request)
-    )
-    try:
-        yield channel
-    except ChatError as error:
-        if error.reason not in SEAM_FAILURES:
-            raise
-        raise ConfigError(f"{address}: {SEAM_FAILURES[error.reason]}") from None
-    finally:
-        channel.close()
+    return channel_to(address or config.server.listen, config.tls, Tokens(keys, Revocations(0)).for_service)
 
 
 def show_progress(text: str, share: float) -> None:

@@ -11,7 +11,17 @@ from google.protobuf.json_format import MessageToDict
 from gochat.api.audit.v1 import audit_pb2
 from gochat.api.audit.v1.audit_pb2_grpc import AuditServiceStub
 from gochat.commands import config_of, connection
+from gochat.commands.arguments import REMOTE, Subparsers, add_command, duration, number
 from gochat.domain import limits
+
+
+def add_to(commands: Subparsers) -> None:
+    audited = add_command(commands, "audit", run, "print the audit log of a running server", REMOTE)
+    audited.add_argument("--user", default="", metavar="ID", help="as who acts or who is acted on")
+    audited.add_argument("--action", default="", help="such as session.begin; group. for all that begin so")
+    audited.add_argument("--since", type=duration, default=0, metavar="AGO", help="no older than 30m, 12h, 7d")
+    audited.add_argument("--limit", type=number(1_000_000), default=100, metavar="N", help="the last N (default: 100)")
+    audited.add_argument("--json", action="store_true", help="JSON lines")
 
 
 def run(arguments: Namespace) -> int:
@@ -34,7 +44,7 @@ def _events(audit: AuditServiceStub, arguments: Namespace) -> Iterator[audit_pb2
                 action=arguments.action,
                 since=since,
                 before_event_id=before,
-                limit=min(left, limits.MOST_LONG_PAGE),
+                limit=min(left, limits.MAX_LONG_PAGE),
             )
         )
         yield from page.events

@@ -1,13 +1,23 @@
 """gochat backup, gochat restore: an SQLite database to a file and back."""
 
 from argparse import Namespace
+from pathlib import Path
 
 from gochat.commands import config_of
+from gochat.commands.arguments import LOCAL, Subparsers, add_command
 from gochat.commands.check import told
 from gochat.repo.backup import Copy, backup, restore
 
 
-def run(arguments: Namespace) -> int:
+def add_to(commands: Subparsers) -> None:
+    for name, run, help_text in (
+        ("backup", run_backup, "copy the SQLite database of a running or stopped server to a new file, and check it"),
+        ("restore", run_restore, "make such a file the database of a stopped server that has none"),
+    ):
+        add_command(commands, name, run, help_text, LOCAL).add_argument("file", type=Path, metavar="FILE")
+
+
+def run_backup(arguments: Namespace) -> int:
     return _report(str(arguments.file), backup(config_of(arguments), arguments.file))
 
 

@@ -3,8 +3,15 @@
 from argparse import Namespace
 
 from gochat.commands import config_of
+from gochat.commands.arguments import LOCAL, Subparsers, add_command
 from gochat.repo.check import counts, findings
-from gochat.repo.engine import snapshot
+from gochat.storage.engine import snapshot
+
+
+def add_to(commands: Subparsers) -> None:
+    add_command(
+        commands, "check", run, "hold the database against its invariants; exit code 1 with what is wrong", LOCAL
+    )
 
 
 def run(arguments: Namespace) -> int:

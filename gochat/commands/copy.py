@@ -1,15 +1,31 @@
 """gochat copy: moves a database, such as from SQLite to PostgreSQL. Both servers are stopped meanwhile."""
 
+import os
 import sys
 import time
 from argparse import Namespace
 
 from gochat.commands import show_progress
-from gochat.repo.copying import CopyError, copy
-
-__all__ = ["CopyError", "run"]
+from gochat.commands.arguments import Subparsers, add_command
+from gochat.repo.copying import copy
 
 PAUSE = 5.0  # seconds between two lines of progress where no terminal is
+
+
+def add_to(commands: Subparsers) -> None:
+    moved = add_command(
+        commands, "copy", run, "copy the database of a stopped server into an empty one; repeated, it goes on"
+    )
+    for name, destination in (("from", "source"), ("to", "target")):
+        variable = f"GOCHAT_COPY_{name.upper()}"  # others can read a command line, and a password in it
+        moved.add_argument(
+            f"--{name}",
+            dest=destination,
+            default=os.environ.get(variable),
+            required=variable not in os.environ,
+            metavar="URL",
+            help=f"sqlite:///FILE or postgresql://user:password@host/name (default: {variable})",
+        )
 
 
 def run(arguments: Namespace) -> int:

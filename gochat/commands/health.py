@@ -4,12 +4,19 @@ from argparse import Namespace
 
 from grpc_health.v1 import health_pb2 as pb
 
-from gochat.commands import config_of, nameless_connection
+from gochat.commands import config_of
+from gochat.commands.arguments import REMOTE, Subparsers, add_command
+from gochat.rpc.client import channel_to
+
+
+def add_to(commands: Subparsers) -> None:
+    add_command(commands, "health", run, "ask the running server how it is; exit code 0 if it serves", REMOTE)
 
 
 def run(arguments: Namespace) -> int:
     """0 if the server says SERVING."""
-    with nameless_connection(config_of(arguments), arguments.address) as channel:
+    config = config_of(arguments)
+    with channel_to(arguments.address or config.server.listen, config.tls) as channel:
         check = channel.unary_unary(
             "/grpc.health.v1.Health/Check", pb.HealthCheckRequest.SerializeToString, pb.HealthCheckResponse.FromString
         )

@@ -29,7 +29,9 @@ from gochat.api.message.v1.message_pb2_grpc import MessageServiceStub
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.commands import config_of, connection, show_progress
-from gochat.domain import limits
+from gochat.commands.arguments import REMOTE, Subparsers, add_command, number
+from gochat.domain import forms, limits
+from gochat.domain.forms import rules
 from gochat.domain.text import folded
 from gochat.errors import ChatError, duplicate
 from gochat.rpc.client import NetworkChannel
@@ -58,6 +60,15 @@ class Line:
     def conversation(self) -> tuple[str, ...]:
         """Two users have one conversation, however many dialogues."""
         return (self.room,) if self.room else tuple(sorted((self.sender, self.receiver)))
+
+
+def add_to(commands: Subparsers) -> None:
+    imported = add_command(commands, "import", run, "replay chat logs (JSON lines) through a running server", REMOTE)
+    imported.add_argument("files", nargs="+", metavar="FILE")
+    imported.add_argument("--owner", default="importer", metavar="NAME", help="owns the rooms (default: importer)")
+    imported.add_argument(
+        "--concurrency", type=number(999), default=16, metavar="N", help="conversations at a time (default: 16)"
+    )
 
 
 def run(arguments: Namespace) -> int:
@@ -190,7 +201,7 @@ class Replay:
             metadata=line.metadata,
         )
         with _told_of(line.source):
-            limits.check(request)
+            forms.check(request)
         return request
 
     def _send(self, batch: Batch) -> None:
@@ -224,7 +235,7 @@ class Replay:
             return self._find(username)  # another import came first
 
     def _find(self, username: str) -> common_pb2.User | None:
-        page = common_pb2.PaginationRequest(limit=limits.MOST_PAGE)
+        page = common_pb2.PaginationRequest(limit=limits.MAX_PAGE)
         found = self._logic.SearchUsers(logic_pb2.SearchUsersRequest(query=username, pagination=page))
         return next((user for user in found.users if folded(user.username) == folded(username)), None)
 
@@ -236,16 +247,14 @@ class Replay:
         self._owner_id = owner.user_id
         self._rooms = {group.name: group.group_id for group in self._groups_of_owner()}
         for room in sorted(sources.keys() - self._rooms.keys()):
-            request = logic_pb2.CreateGroupRequest(
-                name=room, owner_id=self._owner_id, max_members=limits.MOST_MAX_MEMBERS
-            )
+            request = logic_pb2.CreateGroupRequest(name=room, owner_id=self._owner_id, max_members=limits.MAX_MEMBERS)
             with _told_of(sources[room]):
                 self._rooms[room] = self._logic.CreateGroup(request).group_id
 
     def _groups_of_owner(self) -> Iterator[common_pb2.Group]:
         page, total = 1, 1
-        while (page - 1) * limits.MOST_PAGE < total:
-            pagination = common_pb2.PaginationRequest(page=page, limit=limits.MOST_PAGE)
+        while (page - 1) * limits.MAX_PAGE < total:
+            pagination = common_pb2.PaginationRequest(page=page, limit=limits.MAX_PAGE)
             request = repo_pb2.GetGroupsByUserRequest(user_id=self._owner_id, pagination=pagination)
             answer = self._repo.GetGroupsByUser(request)
             yield from (group for group in answer.groups if group.owner_id == self._owner_id)
@@ -254,10 +263,10 @@ class Replay:
     def _add_members(self, lines: list[Line]) -> None:
         """All of them before the first message: for who comes later, that would count as read."""
         members = [self.users[name] for name in dict.fromkeys(line.sender for line in lines)]
-        for start in range(0, len(members), limits.BATCH):
+        for start in range(0, len(members), limits.MAX_BATCH):
             request = logic_pb2.AddGroupMemberRequest(
                 group_id=self._rooms[lines[0].room],
-                user_ids=members[start : start + limits.BATCH],
+                user_ids=members[start : start + limits.MAX_BATCH],
                 operator_id=self._owner_id,
             )
             self._patiently(self._logic.AddGroupMember, request)
@@ -309,7 +318,7 @@ def _usernames(nickname: str) -> Iterator[str]:
     digest = hashlib.sha256(nickname.encode()).hexdigest()
     for username in (nickname, f"{nickname}~{digest[:6]}", f"import~{digest[:16]}"):
         try:
-            limits.username("username", username)
+            rules.username("username", username)
         except ChatError:
             continue
         yield username

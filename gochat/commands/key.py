@@ -6,10 +6,19 @@ from contextlib import closing
 from gochat.api.audit.v1.audit_pb2 import RecordEventRequest
 from gochat.api.audit.v1.audit_pb2_grpc import AuditServiceStub
 from gochat.commands import config_of, connection
+from gochat.commands.arguments import REMOTE, Subparsers, add_command
 from gochat.config import ConfigError
 from gochat.keys import rotate, signing_keys
 from gochat.repo.audit import Audit
-from gochat.repo.engine import DatabaseInUseError, open_database
+from gochat.storage.engine import DatabaseInUseError, open_database
+
+
+def add_to(commands: Subparsers) -> None:
+    keys = commands.add_parser("key", help="the key that signs tokens").add_subparsers(required=True, metavar="ACT")
+    rotated = add_command(
+        keys, "rotate", run, "make a new signing key; tokens of the old one last until they expire", REMOTE
+    )
+    rotated.add_argument("--drop-old", action="store_true", help="refuse what older keys signed: one was stolen")
 
 
 def run(arguments: Namespace) -> int:

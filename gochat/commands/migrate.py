@@ -4,7 +4,12 @@ from argparse import Namespace
 from contextlib import closing
 
 from gochat.commands import config_of
-from gochat.repo.engine import open_database
+from gochat.commands.arguments import LOCAL, Subparsers, add_command
+from gochat.storage.engine import open_database
+
+
+def add_to(commands: Subparsers) -> None:
+    add_command(commands, "migrate", run, "bring the database of a stopped server to this program's schema", LOCAL)
 
 
 def run(arguments: Namespace) -> int:

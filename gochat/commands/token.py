@@ -3,10 +3,17 @@
 from argparse import Namespace
 
 from gochat.commands import config_of
+from gochat.commands.arguments import LOCAL, Subparsers, add_command, duration
 from gochat.context import Caller
 from gochat.domain.revocation import Revocations
 from gochat.domain.tokens import SERVICE_KIND, Tokens
 from gochat.keys import signing_keys
+
+
+def add_to(commands: Subparsers) -> None:
+    signed = add_command(commands, "token", run, "print a token signed with the server's key", LOCAL)
+    signed.add_argument("--role", required=True, choices=("service", "admin"))
+    signed.add_argument("--ttl", type=duration, default=3600, help="30s, 15m, 1h, 7d (default: 1h)")
 
 
 def run(arguments: Namespace) -> int:

@@ -14,6 +14,7 @@ from urllib.request import ProxyHandler, build_opener
 from prometheus_client.parser import text_string_to_metric_families
 
 from gochat.commands import config_of
+from gochat.commands.arguments import LOCAL, Subparsers, add_command
 from gochat.config import Config, ConfigError, parse_address
 from gochat.monitoring.numbers import COUNTED, FAMILIES
 
@@ -32,6 +33,14 @@ _OF_DATABASE = {family.name for family in FAMILIES if family.where == COUNTED}
 Labels = frozenset[tuple[str, str]]
 Scrape = dict[tuple[str, Labels], float]
 """name and labels -> value"""
+
+
+def add_to(commands: Subparsers) -> None:
+    watched = add_command(commands, "top", run, "a live table of what a running server does, from its metrics", LOCAL)
+    watched.add_argument(
+        "--metrics", nargs="+", metavar="URL", help="or HOST:PORT, of one or more servers (default: [metrics] listen)"
+    )
+    watched.add_argument("--once", action="store_true", help="one table, of one second")
 
 
 def run(arguments: Namespace) -> int:

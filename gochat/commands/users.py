@@ -14,10 +14,31 @@ from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.api.store.v1 import store_pb2
 from gochat.api.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.commands import config_of, connection
+from gochat.commands.arguments import REMOTE, Subparsers, add_command
 from gochat.domain.text import folded
 from gochat.errors import not_found
 from gochat.repo.users import ACTIVE, DISABLED, STATUSES
 from gochat.rpc.client import NetworkChannel
+
+
+def add_to(commands: Subparsers) -> None:
+    user = commands.add_parser("user", help="the users of a running server")
+    acts = user.add_subparsers(required=True, metavar="ACT")
+    created = add_command(acts, "create", create, "create a user and print the id", REMOTE)
+    created.add_argument("name", metavar="NAME")
+    created.add_argument("--admin", action="store_true", help="may act for anyone")
+    created.add_argument("--email", default="")
+    created.add_argument("--nickname", default="", help="what others see (default: NAME)")
+    created.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
+    add_command(acts, "list", list_all, "print id, name and status of every user", REMOTE)
+    for name, run, help_text in (
+        ("disable", disable, "end a user's sessions and keep him from signing in"),
+        ("enable", enable, "let a disabled user sign in again"),
+        ("password", password, "set a new password for one who forgot it, and end his sessions"),
+    ):
+        of_one = add_command(acts, name, run, help_text, REMOTE)
+        of_one.add_argument("name", metavar="NAME")
+    of_one.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
 
 
 def create(arguments: Namespace) -> int:

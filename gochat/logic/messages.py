@@ -8,7 +8,7 @@ from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.api.store.v1 import store_pb2
 from gochat.api.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.context import Call, Caller, current
-from gochat.domain import limits, policy
+from gochat.domain import forms, policy
 from gochat.errors import ChatError
 
 
@@ -32,7 +32,7 @@ class Messages:
         places = []
         for place, (call, request) in enumerate(calls):
             try:
-                limits.check(request)
+                forms.check(request)
                 asked.messages.append(to_store(call.caller, request))
             except ChatError:
                 continue

@@ -132,7 +132,7 @@ FAMILIES = (
     ),
 )
 BATCHES = (*(str(2**power) for power in range(11)), "more")
-"""Upper bounds of the sizes of transactions, as gochat.repo.sqlite counts them."""
+"""Upper bounds of the sizes of transactions, as gochat.storage.sqlite counts them."""
 
 NAMES = (
     *dict.fromkeys(name for family in FAMILIES for name in family.numbers.values()),

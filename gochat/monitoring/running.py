@@ -11,8 +11,8 @@ from gochat.context import LONGEST_DEADLINE, SERVICE, Call, Lane, entered
 from gochat.monitoring.board import Board
 from gochat.monitoring.exporter import Numbers, exporting
 from gochat.repo import statistics
-from gochat.repo.database import Database
 from gochat.rpc.server import RpcServer
+from gochat.storage.database import Database
 
 SAMPLING = 1.0  # seconds between two looks at queues and pools, where another process is asked for them
 COUNTING = 30.0  # seconds between two counts of what the database holds

@@ -4,13 +4,13 @@ from gochat.repo.accounts import Accounts
 from gochat.repo.audit import Audit
 from gochat.repo.bulk import Bulk
 from gochat.repo.conversations import Conversations
-from gochat.repo.database import Database
 from gochat.repo.groups import Groups
 from gochat.repo.members import Members
 from gochat.repo.messages import Messages
 from gochat.repo.search import Search
 from gochat.repo.sessions import Sessions
 from gochat.repo.users import Users
+from gochat.storage.database import Database
 
 
 def handlers(database: Database) -> list[object]:

@@ -7,11 +7,11 @@ from gochat.domain.text import folded
 from gochat.errors import ChatError, limited, unauthorized
 from gochat.repo import passwords
 from gochat.repo.audit import REFUSED, record
-from gochat.repo.database import Database, Tx
 from gochat.repo.endings import end_all
-from gochat.repo.models import User
 from gochat.repo.sessions import active, ended, forget_expired, owned, replace_session
 from gochat.repo.users import ACTIVE, changed, found, profile
+from gochat.storage.database import Database, Tx
+from gochat.storage.models import User
 
 
 class Accounts:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from gochat.api.audit.v1 import audit_pb2
 from gochat.context import current
 from gochat.domain import ids, limits
-from gochat.repo.database import Database, Tx, marks
+from gochat.storage.database import Database, Tx, marks
 
 OK, REFUSED = "ok", "refused"
 _NAMES = ("event_id", "at", "actor_id", "actor_role", "action", "target_id", "detail", "outcome", "peer", "request_id")
@@ -16,7 +16,7 @@ class Audit:
         self._database = database
 
     def ListEvents(self, request: audit_pb2.ListEventsRequest) -> audit_pb2.ListEventsResponse:
-        limit = request.limit or limits.LONG_PAGE
+        limit = request.limit or limits.DEFAULT_LONG_PAGE
         conditions: list[tuple[str, tuple[str | int, ...]]] = [
             ("event_id < ?", (request.before_event_id or "~",)),  # every id is before ~
             ("at >= ?", (request.since,)),

@@ -12,9 +12,9 @@ import peewee
 
 from gochat.config import Config, ConfigError
 from gochat.repo.check import DAMAGED, counts, findings, version
-from gochat.repo.engine import open_database, sqlite_file
-from gochat.repo.migrate import migrations
-from gochat.repo.sqlite import lock, sqlite_snapshot
+from gochat.storage.engine import open_database, sqlite_file
+from gochat.storage.migrate import migrations
+from gochat.storage.sqlite import lock, sqlite_snapshot
 
 
 class BackupError(Exception):

@@ -11,9 +11,8 @@ import peewee
 from gochat.api.message.v1 import message_pb2
 from gochat.api.store.v1 import store_pb2
 from gochat.context import current
-from gochat.domain import ids, limits, policy
+from gochat.domain import forms, ids, policy
 from gochat.errors import ChatError
-from gochat.repo.database import Database, Row, Tx
 from gochat.repo.messages import (
     NO_CONVERSATION,
     SENT,
@@ -26,6 +25,7 @@ from gochat.repo.messages import (
     store,
 )
 from gochat.repo.standing import open_single
+from gochat.storage.database import Database, Row, Tx
 
 # On PostgreSQL. A message whose rows somebody else has locked is left: not only would all others wait with it, two
 # batches that hold some rows and wait for others could wait for each other. A send changes its conversation and the
@@ -100,7 +100,7 @@ class Bulk:
         conversations: dict[str, list[_Message]] = {}
         for place, one in enumerate(request.messages):
             try:
-                limits.check(one)
+                forms.check(one)
                 policy.send(caller, one.message_type)
                 conversation_id = conversation_of(one, pair_key)
             except ChatError as error:

@@ -11,9 +11,9 @@ import peewee
 
 from gochat.domain import ids, limits
 from gochat.domain.text import folded, shape
-from gochat.repo.database import Row, Tx, driver_error
-from gochat.repo.migrate import Migration, migrations, objects
-from gochat.repo.models import ALL, LOOKED_UP
+from gochat.storage.database import Row, Tx, driver_error
+from gochat.storage.migrate import Migration, migrations, objects
+from gochat.storage.models import ALL, LOOKED_UP
 
 MOST = 100  # findings told of one rule
 COUNTED = ("users", "conversations", "members", "messages")

@@ -8,12 +8,12 @@ from gochat.api.repo.v1 import repo_pb2
 from gochat.api.store.v1 import store_pb2
 from gochat.domain import ids, limits, policy
 from gochat.errors import invalid, not_found
-from gochat.repo.database import Database, Row, Tx
 from gochat.repo.groups import found_group
 from gochat.repo.messages import DELETED, RECALLED, fill, seen_by
-from gochat.repo.models import LOOKED_UP, Conversation
 from gochat.repo.standing import open_single, standing
 from gochat.repo.users import found
+from gochat.storage.database import Database, Row, Tx
+from gochat.storage.models import LOOKED_UP, Conversation
 
 MOST_UNREAD = 100  # conversations in one answer: of the largest messages, as much as gRPC clients take by default
 _INT32 = 2**31 - 1

@@ -22,12 +22,12 @@ import psycopg2
 
 from gochat.config import ConfigError
 from gochat.errors import ChatError
-from gochat.repo import models
 from gochat.repo.check import findings
-from gochat.repo.database import Database, DatabaseInUseError, Row, Tx, marks
-from gochat.repo.migrate import UNFINISHED, MigrationError, check_current, migrate, tables
-from gochat.repo.postgres import PostgresDatabase
-from gochat.repo.sqlite import SqliteDatabase
+from gochat.storage import models
+from gochat.storage.database import Database, DatabaseInUseError, Row, Tx, marks
+from gochat.storage.migrate import UNFINISHED, MigrationError, check_current, migrate, tables
+from gochat.storage.postgres import PostgresDatabase
+from gochat.storage.sqlite import SqliteDatabase
 
 BATCH = 2000  # rows of a transaction: with the longest messages about 100 MB of memory
 _FROM, _TO = "--from", "--to"

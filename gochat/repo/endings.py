@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from gochat.config import LONGEST_ACCESS_TTL
 from gochat.domain import ids
-from gochat.repo.database import Tx
-from gochat.repo.models import EndedSession, Session
+from gochat.storage.database import Tx
+from gochat.storage.models import EndedSession, Session
 
 _KEPT_MS = 2 * LONGEST_ACCESS_TTL * 1000
 

@@ -10,10 +10,10 @@ from gochat.api.store.v1 import store_pb2
 from gochat.domain import ids, limits, policy
 from gochat.errors import invalid
 from gochat.repo.audit import record, record_each
-from gochat.repo.database import Database, Tx
-from gochat.repo.models import Conversation, Member
 from gochat.repo.standing import enter, group, locked_group, role_of
 from gochat.repo.users import found, must_exist
+from gochat.storage.database import Database, Tx
+from gochat.storage.models import Conversation, Member
 
 
 class Groups:

@@ -8,10 +8,10 @@ from gochat.api.store.v1 import store_pb2
 from gochat.domain import ids, limits, policy
 from gochat.errors import duplicate, not_found
 from gochat.repo.audit import record, record_each
-from gochat.repo.database import Database, Row, Tx
-from gochat.repo.models import Conversation, Member, RemovedMember
 from gochat.repo.standing import enter, locked_group, role_of, standing
 from gochat.repo.users import must_exist
+from gochat.storage.database import Database, Row, Tx
+from gochat.storage.models import Conversation, Member, RemovedMember
 
 # The page is cut by index, then its rows are looked up.
 _PAGE = (
@@ -123,7 +123,7 @@ class Members:
     def _list(
         self, group_id: str, viewer_id: str, pagination: common_pb2.PaginationRequest
     ) -> tuple[list[common_pb2.GroupMember], common_pb2.PaginationResponse]:
-        page, limit = limits.page_of(pagination, limits.LONG_PAGE)
+        page, limit = limits.page_of(pagination, limits.DEFAULT_LONG_PAGE)
 
         def work(tx: Tx) -> Row | None:
             return tx.row(_PAGE, viewer_id, limit, (page - 1) * limit, group_id)

@@ -13,8 +13,8 @@ from gochat.context import current
 from gochat.domain import ids, limits, policy
 from gochat.errors import ChatError, duplicate, invalid, not_found
 from gochat.repo.audit import record
-from gochat.repo.database import Database, Row, Tx, marks
 from gochat.repo.standing import open_single, standing
+from gochat.storage.database import Database, Row, Tx, marks
 
 SENT, DELIVERED, READ, RECALLED, DELETED = 1, 2, 3, 4, 5
 SENT_NOW, NO_CONVERSATION = "sent", "no_conversation"  # outcomes, as of send_message in sql/0007_inbox.postgres.sql
@@ -72,7 +72,7 @@ class Messages:
             place = standing(tx, request.conversation_id, "")
             if request.message_ids:
                 return _by_ids(tx, request.conversation_id, request.message_ids)
-            limit = request.limit or limits.LONG_PAGE
+            limit = request.limit or limits.DEFAULT_LONG_PAGE
             rows = tx.rows(
                 f"{_BY_SEQ} ORDER BY l.seq DESC LIMIT ? OFFSET ?", request.conversation_id, limit, request.offset
             )
@@ -95,7 +95,7 @@ class Messages:
         return repo_pb2.DeleteMessageResponse(success=True)
 
     def GetHistory(self, request: store_pb2.GetHistoryRequest) -> store_pb2.GetHistoryResponse:
-        limit = request.limit or limits.LONG_PAGE
+        limit = request.limit or limits.DEFAULT_LONG_PAGE
         cursor = request.before_message_id
         before = _seq_in(request.conversation_id, cursor) if cursor else _NEWEST
 

@@ -8,8 +8,8 @@ from gochat.api.common.v1 import common_pb2
 from gochat.api.store.v1 import store_pb2
 from gochat.domain import limits
 from gochat.domain.text import folded
-from gochat.repo.database import Database, Tx, marks
 from gochat.repo.users import ACTIVE, COLUMNS, DELETED, as_user, of_row
+from gochat.storage.database import Database, Tx, marks
 
 MOST, PART = 10_000, 5
 """Very many are more than MOST, and more than one in PART."""

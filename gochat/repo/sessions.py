@@ -5,10 +5,10 @@ from gochat.api.session.v1 import session_pb2
 from gochat.domain import ids
 from gochat.errors import ChatError, unauthorized
 from gochat.repo.audit import REFUSED, record
-from gochat.repo.database import Database, Tx
 from gochat.repo.endings import end
-from gochat.repo.models import Activity, Session, User
 from gochat.repo.users import ACTIVE, found
+from gochat.storage.database import Database, Tx
+from gochat.storage.models import Activity, Session, User
 
 
 class Sessions:

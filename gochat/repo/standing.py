@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from gochat.domain import ids, policy
 from gochat.errors import not_found
-from gochat.repo.database import Tx
-from gochat.repo.models import Conversation, Member
 from gochat.repo.users import must_exist
+from gochat.storage.database import Tx
+from gochat.storage.models import Conversation, Member
 
 
 @dataclass(frozen=True, slots=True)

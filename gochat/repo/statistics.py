@@ -1,7 +1,7 @@
 """What an operator wants to know of the database, counted by scans that read no message."""
 
 from gochat.domain import ids
-from gochat.repo.database import Database, Row, Tx
+from gochat.storage.database import Database, Row, Tx
 
 DAY = 24 * 3600 * 1000  # milliseconds
 MONTH = 30 * DAY

@@ -11,9 +11,9 @@ from gochat.domain.text import folded, normal_name, shape
 from gochat.errors import duplicate, not_found
 from gochat.repo import passwords
 from gochat.repo.audit import record
-from gochat.repo.database import Database, Row, Tx, marks
 from gochat.repo.endings import end_all
-from gochat.repo.models import User
+from gochat.storage.database import Database, Row, Tx, marks
+from gochat.storage.models import User
 
 ACTIVE, DISABLED, DELETED = 1, 2, 3
 STATUSES = {ACTIVE: "active", DISABLED: "disabled", DELETED: "deleted"}

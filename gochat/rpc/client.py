@@ -1,15 +1,17 @@
-"""The split seam: a channel to the other half over the network."""
+"""A channel over the network: to the other half (the split seam), and from a program to a running server."""
 
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
 
-from gochat.config import Tls
+from gochat.config import ConfigError, Tls
 from gochat.context import LONGEST_DEADLINE, current
+from gochat.domain import policy
 from gochat.errors import ChatError, deadline_exceeded, internal
 from gochat.headers import ACTOR, AUTHORIZATION, ERROR_MODE, REQUEST_ID
 from gochat.rpc.local import UnaryChannel
@@ -99,6 +101,21 @@ class NetworkChannel(UnaryChannel):
             actor = f"{outer.actor.user_id}|{outer.actor.role}|{outer.peer}"
             metadata += [(REQUEST_ID, outer.request_id), (ACTOR, actor)]
         return remote(request, timeout=min(remaining, LONGEST_DEADLINE), metadata=metadata)
+
+
+@contextmanager
+def channel_to(address: str, tls: Tls, credential: Callable[[], str] = lambda: "") -> Iterator[NetworkChannel]:
+    """For a program that calls a running server: what is wrong with the address, or with the server behind it, is a
+    ConfigError that names the address."""
+    channel = NetworkChannel(address, tls, credential, repeatable=lambda _, request: policy.names_itself(request))
+    try:
+        yield channel
+    except ChatError as error:
+        if error.reason not in SEAM_FAILURES:
+            raise
+        raise ConfigError(f"{address}: {SEAM_FAILURES[error.reason]}") from None
+    finally:
+        channel.close()
 
 
 def _raised(error: grpc.RpcError) -> ChatError:

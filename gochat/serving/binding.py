@@ -4,14 +4,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from gochat.context import Call
-from gochat.domain import limits
-from gochat.domain.access import RULES, Rule
+from gochat.domain import forms
+from gochat.domain.access import RULES, Access, Rule
+from gochat.services import Audience, Service, path_of, rpcs
 
 Handler = Callable[[Any], Any]
 Batch = Callable[[Sequence[tuple[Call, Any]]], Sequence[Any]]
@@ -37,27 +38,22 @@ class Method:
     batch: Batch | None
 
     def __call__(self, request: Any) -> Any:
-        limits.check(request)
+        forms.check(request)
         return self.handler(request)
 
 
-def path_of(rpc: MethodDescriptor) -> str:
-    return f"/{rpc.containing_service.full_name}/{rpc.name}"
-
-
-def repeatable_paths(services: Iterable[ServiceDescriptor]) -> frozenset[str]:
+def repeatable_paths(services: Iterable[Service]) -> frozenset[str]:
     """The RPCs that the contract marks with an idempotency_level: a lost answer is safely asked for again."""
     return frozenset(
-        path_of(rpc)
-        for service in services
-        for rpc in service.methods
+        path
+        for path, rpc in rpcs(services).items()
         if rpc.GetOptions().idempotency_level != MethodOptions.IDEMPOTENCY_UNKNOWN
     )
 
 
-def bind(services: Iterable[ServiceDescriptor], handlers: Iterable[object]) -> dict[str, Method]:
-    """Every RPC of the services by its path. Raises BindError for an RPC with no handler or two, without a policy or
-    a form, and for a handler that serves no RPC."""
+def bind(services: Iterable[Service], handlers: Iterable[object]) -> dict[str, Method]:
+    """Every RPC of the services by its path. Raises BindError for an RPC with no handler or two, without a form
+    or a rule that keeps to the service's audience, and for a handler that serves no RPC."""
     offered: dict[str, list[Handler]] = {}
     for handler in handlers:
         for name in dir(handler):
@@ -66,23 +62,25 @@ def bind(services: Iterable[ServiceDescriptor], handlers: Iterable[object]) -> d
     methods: dict[str, Method] = {}
     served = set()
     for service in services:
-        for rpc in service.methods:
+        for rpc in service.descriptor.methods:
             candidates = offered.get(rpc.name, [])
             if len(candidates) != 1 or rpc.name in served:
                 raise BindError(f"{path_of(rpc)}: {len(candidates)} handlers, one service each; there must be one")
             served.add(rpc.name)
-            methods[path_of(rpc)] = _method(rpc, candidates[0])
+            methods[path_of(rpc)] = _method(rpc, service.audience, candidates[0])
     if stray := offered.keys() - served:
         raise BindError(f"handlers without an RPC: {', '.join(sorted(stray))}")
     return methods
 
 
-def _method(rpc: MethodDescriptor, handler: Handler) -> Method:
+def _method(rpc: MethodDescriptor, audience: Audience, handler: Handler) -> Method:
     path = path_of(rpc)
     if path not in RULES:
         raise BindError(f"{path}: no rule says who may call it")
+    if audience is Audience.SERVICES and RULES[path].access is not Access.SERVICE:
+        raise BindError(f"{path}: its rule lets in more than {audience.value}")
     try:
-        limits.form_of(rpc.input_type)
+        forms.form_of(rpc.input_type)
     except KeyError as field:
         raise BindError(f"{path}: no rule for the form of {field}") from None
     batch = getattr(handler.__self__, f"batch_{rpc.name}", None)  # type: ignore[attr-defined]

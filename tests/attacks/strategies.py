@@ -10,23 +10,11 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from hypothesis import strategies as st
 
-from gochat.api.account.v1 import account_pb2
-from gochat.api.audit.v1 import audit_pb2
-from gochat.api.logic.v1 import logic_pb2
-from gochat.api.message.v1 import message_pb2
-from gochat.api.repo.v1 import repo_pb2
-from gochat.api.session.v1 import session_pb2
-from gochat.api.store.v1 import store_pb2
 from gochat.domain.access import RULES, Access
+from gochat.services import rpcs
 from tests.harness import PASSWORD
 
-FILES = (logic_pb2, session_pb2, message_pb2, repo_pb2, store_pb2, account_pb2, audit_pb2)
-RPCS = {
-    f"/{service.full_name}/{rpc.name}": rpc
-    for file in FILES
-    for service in file.DESCRIPTOR.services_by_name.values()
-    for rpc in service.methods
-}
+RPCS = rpcs()
 USER, PLACE, MESSAGE, SESSION, EVENT = "u", "gs", "-", "d", "a"
 KINDS = {
     USER: (

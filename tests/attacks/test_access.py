@@ -5,29 +5,18 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from gochat.api.account.v1 import account_pb2
-from gochat.api.audit.v1 import audit_pb2
-from gochat.api.logic.v1 import logic_pb2
-from gochat.api.message.v1 import message_pb2
-from gochat.api.repo.v1 import repo_pb2
-from gochat.api.session.v1 import session_pb2
-from gochat.api.store.v1 import store_pb2
 from gochat.domain.access import RULES, Access, On, Rule
 from gochat.errors import STATUS_OF
+from gochat.services import SERVICES, Audience, rpcs
 from tests.attacks.world import CALLERS, INSIDE, NOBODY, PEOPLE, PLATFORM_ADMIN, PRIVILEGED, SERVICE, Place, World, soon
 from tests.harness import PASSWORD, Deployment, fresh
 
-RPCS: dict[str, MethodDescriptor] = {
-    f"/{service.full_name}/{rpc.name}": rpc
-    for module in (logic_pb2, session_pb2, message_pb2, repo_pb2, store_pb2, account_pb2, audit_pb2)
-    for service in module.DESCRIPTOR.services_by_name.values()
-    for rpc in service.methods
-}
+RPCS = rpcs()
+APPS = rpcs(service for service in SERVICES if service.audience is Audience.APPS)
 
 STATUSES = {
     "NO_TOKEN": "UNAUTHENTICATED",
@@ -43,7 +32,6 @@ ACTORS = ("from_user_id", "owner_id", "operator_id", "viewer_id", "user_id")
 REGISTER, REVOKE, REFRESH = (
     f"/gochat.api.session.v1.SessionService/{rpc}" for rpc in ("Register", "RevokeSession", "RefreshToken")
 )
-APPS = ("/gochat.api.logic.", "/gochat.api.session.", "/gochat.api.message.")
 ENDS_THE_SESSION = ("/Logout", "SessionService/ChangePassword")
 
 
@@ -250,7 +238,7 @@ def request(path: str, named: str, place: Place, valid: dict[str, Any]) -> bytes
 
 def outcome(path: str, caller: str, data: bytes, world: World) -> str:
     """ "OK", or the status and the reason."""
-    channel = world.app.channel if path.startswith(APPS) else world.app.repo_channel
+    channel = world.app.channel_of(path)
     try:
         answer = channel.unary_unary(path)(data, metadata=world.metadata(caller), timeout=30)
     except grpc.RpcError as error:
@@ -281,7 +269,7 @@ def test_the_repo_half_is_for_services_and_three_rpcs_are_for_anyone() -> None:
     anyone = ("/gochat.api.logic.v1.LogicService/Authenticate", REGISTER, REFRESH)
     for path, rule in RULES.items():
         apps = Access.ANYONE if path in anyone else Access.SIGNED_IN
-        assert rule.access is (apps if path.startswith(APPS) else Access.SERVICE), path
+        assert rule.access is (apps if path in APPS else Access.SERVICE), path
 
 
 def test_whoever_is_named_in_a_request_of_an_app_is_the_caller() -> None:
@@ -296,7 +284,7 @@ def test_whoever_is_named_in_a_request_of_an_app_is_the_caller() -> None:
 def test_who_may_call_what(world: World, path: str) -> None:
     fields = fields_of(path)
     spoils = writes(path) and not {"group_id", "conversation_id", "message_id"}.isdisjoint(fields)
-    for kind in ("group", "single") if path.startswith(APPS) and "conversation_id" in fields else ("group",):
+    for kind in ("group", "single") if path in APPS and "conversation_id" in fields else ("group",):
         right = {trial: expected(path, *trial, world.place(kind)) for trial in trials(path)}
         refused = {trial: answer for trial, answer in right.items() if answer != "OK"}
         if refused:

@@ -8,11 +8,9 @@ from typing import Any
 import pytest
 
 from gochat.api.account.v1 import account_pb2
-from gochat.api.logic.v1 import logic_pb2
-from gochat.api.message.v1 import message_pb2
 from gochat.api.repo.v1 import repo_pb2
-from gochat.api.session.v1 import session_pb2
 from gochat.domain import ids
+from gochat.services import SERVICES, Audience
 from tests.harness import Deployment, Person, as_service, caller, fresh, refused
 
 UNKNOWN = "00000000000000000000000000"
@@ -188,9 +186,9 @@ def test_nobody_promotes_himself(app: Deployment, people: list[Person]) -> None:
 
 
 def test_no_request_of_an_app_has_a_role_or_a_status() -> None:
-    for module in (logic_pb2, session_pb2, message_pb2):
-        for name, message in module.DESCRIPTOR.message_types_by_name.items():
-            if name.endswith("Request"):
+    for service in SERVICES:
+        for name, message in service.descriptor.file.message_types_by_name.items():
+            if service.audience is Audience.APPS and name.endswith("Request"):
                 assert not {"role", "status", "include_inactive"} & set(message.fields_by_name), name
 
 

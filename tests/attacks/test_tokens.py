@@ -14,7 +14,7 @@ from gochat.api.audit.v1 import audit_pb2
 from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.session.v1 import session_pb2, session_pb2_grpc
-from gochat.app import REPO_SERVICES
+from gochat.services import REPO, rpcs, served_by
 from tests.attacks.forging import BAD, Forge, forge_of, now
 from tests.harness import PASSWORD, Deployment, Person, as_service, bearer, fresh, refused
 
@@ -225,7 +225,7 @@ def test_a_token_with_a_stray_byte_stays_out_of_the_log(alone: Deployment) -> No
 
 # What follows runs in every mode.
 
-RPCS = [f"/{service.full_name}/{rpc.name}" for service in REPO_SERVICES for rpc in service.methods]
+RPCS = rpcs(served_by(REPO))
 IMPOSTURES: dict[str, Callable[[str], Metadata]] = {
     "nothing": lambda _: (),
     "an actor": lambda _: (("x-gochat-actor", "u00000000000000000000000000|service|127.0.0.1"),),

@@ -9,7 +9,7 @@ import jwt
 import pytest
 
 from gochat.api.logic.v1 import logic_pb2
-from gochat.repo.migrate import migrations
+from gochat.storage.migrate import migrations
 from tests.harness import PROGRAM, Deployment, as_service, fresh, refused
 
 

@@ -13,8 +13,8 @@ import psycopg2
 import pytest
 
 from gochat.config import Config, Database
-from gochat.repo.engine import open_database
-from gochat.repo.postgres import PostgresDatabase
+from gochat.storage.engine import open_database
+from gochat.storage.postgres import PostgresDatabase
 from tests.commands.copying import TABLES, copied, opened, refused, rows_of
 from tests.harness import PASSWORD, Deployment, Person, as_service, every_message, fresh, frozen
 from tests.harness import refused as refused_call

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from gochat.api.common.v1 import common_pb2
-from gochat.app import LOGIC_SERVICES, REPO_SERVICES
 from gochat.monitoring.exporter import CODE
+from gochat.services import LOGIC, SERVICES, rpcs, served_by
 from tests.harness import Deployment, Metrics, refused
 
 FOLDER = Path(__file__).parents[2] / "gochat" / "monitoring"
@@ -87,12 +87,11 @@ def test_every_name_is_exported(expression: str, used: Metrics) -> None:
 
 def possible(label: str) -> set[str]:
     """Every value that a label can have."""
-    rpcs = [rpc for service in LOGIC_SERVICES + REPO_SERVICES for rpc in service.methods]
     return {
         "grpc_code": set(CODE.values()),
         "code": set(common_pb2.ErrorCode.keys()),
-        "grpc_method": {rpc.name for rpc in rpcs},
-        "grpc_service": {rpc.containing_service.full_name for rpc in rpcs},
+        "grpc_method": {rpc.name for rpc in rpcs().values()},
+        "grpc_service": {service.descriptor.full_name for service in SERVICES},
     }[label]
 
 
@@ -111,7 +110,7 @@ def test_each_rpc_for_apps_has_one_limit() -> None:
     """The classes of the specification: queries simple and complex, writes, batches."""
     latencies = [rule for rule in ALERTS if rule["alert"] in SPEC]
     assert {rule["alert"]: float(rule["expr"].rpartition(">")[2]) for rule in latencies} == SPEC
-    for rpc in (rpc for service in LOGIC_SERVICES for rpc in service.methods):
+    for rpc in rpcs(served_by(LOGIC)).values():
         real = {"grpc_service": rpc.containing_service.full_name, "grpc_method": rpc.name}
         holding = [rule["alert"] for rule in latencies if _selects(selectors(rule["expr"])[0][1], real)]
         assert len(holding) == 1, (rpc.full_name, holding)

@@ -12,8 +12,8 @@ from gochat.api.audit.v1 import audit_pb2
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.session.v1 import session_pb2
 from gochat.repo.audit import record
-from gochat.repo.postgres import PostgresDatabase
-from gochat.repo.sqlite import SqliteDatabase
+from gochat.storage.postgres import PostgresDatabase
+from gochat.storage.sqlite import SqliteDatabase
 from tests.harness import PASSWORD, Deployment, Person, as_service, fresh, refused
 
 

@@ -6,8 +6,8 @@ import peewee
 import pytest
 
 from gochat.repo.check import MOST, findings
-from gochat.repo.database import Tx
-from gochat.repo.migrate import migrations
+from gochat.storage.database import Tx
+from gochat.storage.migrate import migrations
 from tests.harness import Deployment
 from tests.life import Life, lived
 

@@ -8,8 +8,8 @@ import pytest
 from gochat.config import Config, Database
 from gochat.repo import copying
 from gochat.repo.copying import CopyError
-from gochat.repo.database import Tx, marks
-from gochat.repo.engine import MigrationError, open_database
+from gochat.storage.database import Tx, marks
+from gochat.storage.engine import MigrationError, open_database
 from tests.commands.copying import opened, rows_of
 
 GROUPS = 20

@@ -10,8 +10,8 @@ from gochat.api.repo.v1 import repo_pb2
 from gochat.api.store.v1 import store_pb2
 from gochat.errors import ChatError
 from gochat.repo import bulk, conversations, members, messages
-from gochat.repo.database import Database
-from gochat.repo.models import LOOKED_UP
+from gochat.storage.database import Database
+from gochat.storage.models import LOOKED_UP
 from tests.repo.test_query_counts import Handlers
 
 SMALL = 10  # members, up to which they carry the conversation's state

@@ -15,7 +15,6 @@ import pytest
 from gochat import repo
 from gochat.api.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.api.logic.v1 import logic_pb2
-from gochat.app import REPO_SERVICES
 from gochat.config import Config
 from gochat.context import SERVICE, Call, Lane, entered
 from gochat.domain import ids
@@ -23,10 +22,11 @@ from gochat.domain.revocation import Revocations
 from gochat.errors import ChatError
 from gochat.lifecycle import Watch
 from gochat.repo import statistics
-from gochat.repo.database import Database
-from gochat.repo.sqlite import READERS
 from gochat.rpc.local import LocalChannel
+from gochat.services import REPO, served_by
 from gochat.serving.binding import bind
+from gochat.storage.database import Database
+from gochat.storage.sqlite import READERS
 from tests.harness import Deployment, eventually
 from tests.postgres import Postgres
 from tests.repo.test_outage import SERVING, health
@@ -60,7 +60,7 @@ def config(config: Config) -> Config:
 
 def test_what_the_server_asks_for_itself_waits_for_no_reader(config: Config, database: Database) -> None:
     revocations = Revocations(config.auth.access_ttl)
-    channel = LocalChannel(bind(REPO_SERVICES, repo.handlers(database)))
+    channel = LocalChannel(bind(served_by(REPO), repo.handlers(database)))
     watch = Watch(AccountServiceStub(channel), revocations)
     watch.ask()
     database.write(lambda tx: tx.sql("INSERT INTO ended_sessions VALUES ('s', ?)", ids.now_ms()))

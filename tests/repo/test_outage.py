@@ -15,9 +15,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gochat.api.common.v1 import common_pb2
 from gochat.api.logic.v1 import logic_pb2
-from gochat.app import LOGIC_SERVICES, REPO_SERVICES
-from gochat.repo.database import Tx
-from gochat.repo.postgres import PostgresDatabase
+from gochat.services import SERVICES
+from gochat.storage.database import Tx
+from gochat.storage.postgres import PostgresDatabase
 from tests.harness import Deployment, Person, eventually, every_message, fresh, refused
 from tests.postgres import Postgres, running_postgres
 
@@ -67,8 +67,8 @@ def health_of(address: str) -> set[int]:
     with grpc.insecure_channel(address) as channel:
         check = health_pb2_grpc.HealthStub(channel).Check
         statuses = set()
-        for service in (*LOGIC_SERVICES, *REPO_SERVICES, ""):
-            request = health_pb2.HealthCheckRequest(service=getattr(service, "full_name", ""))
+        for name in (*(service.descriptor.full_name for service in SERVICES), ""):
+            request = health_pb2.HealthCheckRequest(service=name)
             try:
                 statuses.add(check(request, timeout=1).status)
             except grpc.RpcError as error:

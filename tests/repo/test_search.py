@@ -10,16 +10,17 @@ import pytest
 from gochat.api.common.v1.common_pb2 import PaginationRequest
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.store.v1 import store_pb2
-from gochat.commands.bench.seed import fill
+from gochat.bench.seed import fill
 from gochat.config import Config
 from gochat.domain.text import folded
 from gochat.errors import ChatError, not_found
-from gochat.repo import migrate, search
-from gochat.repo.database import Database, Tx
-from gochat.repo.engine import open_database
+from gochat.repo import search
 from gochat.repo.search import Search
-from gochat.repo.sqlite import SqliteDatabase
 from gochat.repo.users import Users
+from gochat.storage import migrate
+from gochat.storage.database import Database, Tx
+from gochat.storage.engine import open_database
+from gochat.storage.sqlite import SqliteDatabase
 from tests.repo.test_query_counts import statements
 
 LIMIT = 7  # of a page

@@ -2,10 +2,10 @@
 
 from gochat.domain import ids
 from gochat.monitoring.numbers import BATCHES, NAMES
-from gochat.repo import sqlite
-from gochat.repo.database import Database, Tx
 from gochat.repo.sessions import replace_session
 from gochat.repo.statistics import DAY, MONTH, count
+from gochat.storage import sqlite
+from gochat.storage.database import Database, Tx
 
 
 def add_users(database: Database, number: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from gochat.repo.postgres import PostgresDatabase
+from gochat.storage.postgres import PostgresDatabase
 from tests.harness import Deployment, Person, eventually, fresh
 from tests.postgres import Postgres
 

@@ -12,36 +12,24 @@ import pytest
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from gochat.api.account.v1 import account_pb2
-from gochat.api.audit.v1 import audit_pb2
 from gochat.api.common.v1 import common_pb2
 from gochat.api.logic.v1 import logic_pb2
-from gochat.api.message.v1 import message_pb2
-from gochat.api.repo.v1 import repo_pb2
-from gochat.api.session.v1 import session_pb2
-from gochat.api.store.v1 import store_pb2
 from gochat.domain.access import RULES, Access
+from gochat.services import rpcs
 from tests.conftest import Start
 from tests.harness import Deployment, Person, as_service, eventually, fresh, refused
 
 BODY, STATUS = ("x-gochat-error-mode", "body"), ("x-gochat-error-mode", "status")
 GARBAGE = (b"\xff" * 10, b"\x0a\x05ab", b"\x0a\x02\xff\xfe", b"\x0b", b"\x00")
 UNKNOWN_USER, UNKNOWN_GROUP = "u00000000000000000000000000", "g00000000000000000000000000"
-FILES = (logic_pb2, session_pb2, message_pb2, repo_pb2, store_pb2, account_pb2, audit_pb2)
-RPCS = {
-    f"/{service.full_name}/{rpc.name}": rpc
-    for file in FILES
-    for service in file.DESCRIPTOR.services_by_name.values()
-    for rpc in service.methods
-}
+RPCS = rpcs()
 ANYONE = {path for path, rule in RULES.items() if rule.access is Access.ANYONE}
 SEND = "/gochat.api.logic.v1.LogicService/SendMessage"
 
 
 def raw(app: Deployment, path: str, data: bytes, *metadata: tuple[str, str]) -> Any:
     """Calls with the bytes as they are; returns the response."""
-    channel = app.channel if re.search(r"\.(logic|session|message)\.", path) else app.repo_channel
-    answer = channel.unary_unary(path)(data, metadata=metadata, timeout=30)
+    answer = app.channel_of(path).unary_unary(path)(data, metadata=metadata, timeout=30)
     return GetMessageClass(RPCS[path].output_type).FromString(answer)
 
 

@@ -16,10 +16,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from gochat.api.logic.v1 import logic_pb2
+from gochat.services import LOGIC, REPO, SERVICES, served_by
 from tests.harness import FREE_METRICS_PORT, PASSWORD, PROGRAM, Deployment, Process
 
-LOGIC = ("gochat.api.logic.v1.LogicService", "gochat.api.session.v1.SessionService")
-REPO = ("gochat.api.repo.v1.RepoService", "gochat.api.store.v1.StoreService")
 SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
@@ -45,9 +44,8 @@ def serve(*arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
 
 def services(deployment: Deployment) -> Iterator[tuple[grpc.Channel, str]]:
     """Every service with a channel to where it is served."""
-    for channel, names in ((deployment.channel, LOGIC), (deployment.repo_channel, REPO)):
-        for name in names:
-            yield channel, name
+    for service in SERVICES:
+        yield deployment.channel_to(service.half), service.descriptor.full_name
 
 
 def check(channel: grpc.Channel, service: str) -> int:
@@ -67,9 +65,12 @@ def test_health_is_told_without_a_token(app: Deployment) -> None:
 
 def test_each_half_serves_its_own_services_alone(app: Deployment) -> None:
     if app.split:
-        for channel, service in ((app.channel, REPO[0]), (app.repo_channel, LOGIC[0])):
+        for channel, service in (
+            *((app.channel, service) for service in served_by(REPO)),
+            *((app.repo_channel, service) for service in served_by(LOGIC)),
+        ):
             with pytest.raises(grpc.RpcError) as raised:
-                check(channel, service)
+                check(channel, service.descriptor.full_name)
             assert isinstance(raised.value, grpc.Call)
             assert raised.value.code() is grpc.StatusCode.NOT_FOUND
 
@@ -114,7 +115,7 @@ def test_stdout_has_the_ready_line_alone_and_stderr_the_log(tmp_path: Path, numb
     assert process.stdout is not None
     ready = process.stdout.readline()
     with grpc.insecure_channel(ready.split()[3]) as channel, pytest.raises(grpc.RpcError):
-        channel.unary_unary(f"/{LOGIC[0]}/SendMessage")(b"\xff", timeout=30)
+        channel.unary_unary("/gochat.api.logic.v1.LogicService/SendMessage")(b"\xff", timeout=30)
     process.send_signal(number)
     out, log = process.communicate(timeout=60)
     assert (process.returncode, ready[:16], out) == (0, "gochat ready on ", "")

@@ -7,12 +7,12 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from gochat import config
-from gochat.commands.bench.seed import Room, fill
+from gochat.bench.seed import Room, fill
 from gochat.config import Config, ConfigError
-from gochat.repo.database import Database, Tx
-from gochat.repo.engine import open_database
-from gochat.repo.postgres import PostgresDatabase
-from gochat.repo.sqlite import SqliteDatabase
+from gochat.storage.database import Database, Tx
+from gochat.storage.engine import open_database
+from gochat.storage.postgres import PostgresDatabase
+from gochat.storage.sqlite import SqliteDatabase
 
 SQLITE = "sqlite"
 UNFINISHED = "unfinished"

@@ -10,8 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from gochat.commands.bench.growth import Growth, Sizes
-from gochat.commands.bench.load import Row
+from gochat.bench.growth import Growth, Sizes
+from gochat.bench.load import Row
 from gochat.rpc.load import percentile
 
 NOTES = (

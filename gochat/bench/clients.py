@@ -13,10 +13,10 @@ from multiprocessing.context import SpawnProcess
 from gochat.api.common.v1.common_pb2 import ConversationInfo, PaginationRequest
 from gochat.api.logic.v1 import logic_pb2 as pb
 from gochat.api.logic.v1.logic_pb2_grpc import LogicServiceStub
-from gochat.commands import nameless_connection
-from gochat.commands.bench.seed import PASSWORD, username
-from gochat.config import Config, ConfigError
+from gochat.bench.seed import PASSWORD, username
+from gochat.config import ConfigError, Tls
 from gochat.rpc import load
+from gochat.rpc.client import channel_to
 from gochat.rpc.load import Sample, Script
 
 
@@ -36,10 +36,10 @@ class Person:
 
 def sign_in(address: str, number: int) -> Person:
     """The user of this number among those whom bench has made. Raises ConfigError, ChatError."""
-    with nameless_connection(Config(), address) as channel:
+    with channel_to(address, Tls()) as channel:
         answer = LogicServiceStub(channel).Authenticate(pb.AuthRequest(username=username(number), password=PASSWORD))
     token = answer.access_token
-    with nameless_connection(Config(), address, lambda: token) as channel:
+    with channel_to(address, Tls(), lambda: token) as channel:
         logic = LogicServiceStub(channel)
         most = PaginationRequest(limit=100)
         conversations = logic.GetConversations(pb.GetConversationsRequest(pagination=most)).conversations

@@ -166,7 +166,7 @@ def marks(items: Sequence[Any]) -> str:
 
 
 class Database(Protocol):
-    """What the handlers of this package hold. one_statement: work runs a single statement, which is a transaction by
+    """What the handlers of gochat/repo hold. one_statement: work runs a single statement, which is a transaction by
     itself and is spared the words around one. pair_key: of ids.single, in this database. enqueue: None where there is
     no one thread that writes; see sqlite.py."""
 

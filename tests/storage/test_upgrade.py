@@ -9,12 +9,12 @@ import pytest
 
 from gochat.api.logic.v1 import logic_pb2
 from gochat.config import Config
-from gochat.repo import migrate
-from gochat.repo.database import Tx, marks
-from gochat.repo.postgres import PostgresDatabase
-from gochat.repo.sqlite import SqliteDatabase
+from gochat.storage import migrate
+from gochat.storage.database import Tx, marks
+from gochat.storage.postgres import PostgresDatabase
+from gochat.storage.sqlite import SqliteDatabase
 from tests.harness import PASSWORD, Deployment, as_service
-from tests.repo.released import Released, answer, frozen, load
+from tests.storage.released import Released, answer, frozen, load
 
 LATEST = len(migrate.migrations("sqlite"))
 
@@ -69,7 +69,7 @@ def test_what_people_read_before_an_upgrade_they_read_after_it(
 
 
 def test_the_newest_schema_is_frozen_before_it_is_released() -> None:
-    assert frozen(), "run python -m tests.repo.released"
+    assert frozen(), "run python -m tests.storage.released"
     assert int(frozen()[-1].stem) <= LATEST
 
 

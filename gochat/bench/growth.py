@@ -7,10 +7,10 @@ from time import monotonic
 from gochat.api.common.v1.common_pb2 import PaginationRequest
 from gochat.api.logic.v1 import logic_pb2 as pb
 from gochat.api.repo.v1 import repo_pb2
-from gochat.commands.bench.clients import sign_in
-from gochat.commands.bench.requests import Call, call
-from gochat.commands.bench.seed import FAMILY, GIVEN, Room, username
-from gochat.commands.bench.servers import Deployment
+from gochat.bench.clients import sign_in
+from gochat.bench.requests import Call, call
+from gochat.bench.seed import FAMILY, GIVEN, Room, username
+from gochat.bench.servers import Deployment
 from gochat.domain import ids
 from gochat.rpc.load import Probe, percentile
 

@@ -1,7 +1,7 @@
-"""The databases of released versions, as a real server left them, frozen in tests/repo/released/: what stood in them
+"""The databases of released versions, as a real server left them, frozen in tests/storage/released/: what stood in them
 and what people read in them. Run once for each release that has a new schema, before it is released:
 
-    .venv/bin/python -m tests.repo.released
+    .venv/bin/python -m tests.storage.released
 """
 
 import json
@@ -15,8 +15,8 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 
-from gochat.repo.migrate import migrations
-from gochat.repo.models import ALL
+from gochat.storage.migrate import migrations
+from gochat.storage.models import ALL
 from tests.harness import Deployment, caller
 from tests.life import lived
 

@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path
 
 from gochat.domain.ids import now_ms
-from gochat.repo.database import Database, Tx
+from gochat.storage.database import Database, Tx
 
 LOCK = 0x676F63686174  # "gochat": any number, but always this one
-UNFINISHED = "copy_progress"  # the table that copying.py has in its target until the copy is complete
+UNFINISHED = "copy_progress"  # the table that repo/copying.py has in its target until the copy is complete
 _OBJECT = re.compile(r"^(?:CREATE|DROP) (?:UNIQUE |VIRTUAL )?(TABLE|INDEX|TRIGGER|VIEW|FUNCTION) (\w+)", re.MULTILINE)
 _NAME = re.compile(r"(\d{4})_([a-z0-9_]+)(?:\.(sqlite|postgres))?\.sql")
 

@@ -7,12 +7,12 @@ import peewee
 import pytest
 
 from gochat.config import Config
-from gochat.repo import migrate
-from gochat.repo.database import Database, Tx
-from gochat.repo.engine import open_database
-from gochat.repo.migrate import MigrationError
+from gochat.storage import migrate, models
+from gochat.storage.database import Database, Tx
+from gochat.storage.engine import open_database
+from gochat.storage.migrate import MigrationError
 
-TABLES = [model for model in peewee.Model.__subclasses__() if model.__module__ == "gochat.repo.models"]
+TABLES = [model for model in peewee.Model.__subclasses__() if model.__module__ == models.__name__]
 
 LATEST = len(migrate.migrations("sqlite"))
 

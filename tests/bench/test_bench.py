@@ -13,8 +13,8 @@ from typing import Any
 import psycopg2
 import pytest
 
-from gochat.commands.bench.requests import RPCS
-from gochat.commands.bench.seed import PASSWORD, nickname, username
+from gochat.bench.requests import RPCS
+from gochat.bench.seed import PASSWORD, nickname, username
 from gochat.rpc.load import percentile
 from tests.harness import PROGRAM, Deployment, children
 from tests.postgres import Postgres

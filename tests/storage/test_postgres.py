@@ -9,8 +9,8 @@ import pytest
 
 from gochat.context import SERVICE, Call, entered
 from gochat.errors import ChatError
-from gochat.repo.database import Tx
-from gochat.repo.postgres import ATTEMPTS, PostgresDatabase
+from gochat.storage.database import Tx
+from gochat.storage.postgres import ATTEMPTS, PostgresDatabase
 from tests.postgres import Postgres
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from gochat.config import Config
 from gochat.domain import ids
-from gochat.repo.database import DatabaseInUseError, Tx
-from gochat.repo.migrate import UNFINISHED, MigrationError, migrate, tables
-from gochat.repo.postgres import PostgresDatabase, postgres_snapshot
-from gochat.repo.sqlite import SqliteDatabase, sqlite_snapshot
+from gochat.storage.database import DatabaseInUseError, Tx
+from gochat.storage.migrate import UNFINISHED, MigrationError, migrate, tables
+from gochat.storage.postgres import PostgresDatabase, postgres_snapshot
+from gochat.storage.sqlite import SqliteDatabase, sqlite_snapshot
 
 __all__ = ["DatabaseInUseError", "MigrationError", "open_database", "snapshot", "sqlite_file"]
 

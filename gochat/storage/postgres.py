@@ -15,7 +15,7 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE, parse_dsn
 from gochat.config import ConfigError
 from gochat.context import Lane, current
 from gochat.errors import unavailable
-from gochat.repo.database import (
+from gochat.storage.database import (
     MAX_CONTROL,
     DatabaseInUseError,
     Pool,

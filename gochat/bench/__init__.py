@@ -11,12 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gochat.commands.bench import growth, report
-from gochat.commands.bench.clients import clients, sign_in
-from gochat.commands.bench.databases import SQLITE, config_of, made, prepare
-from gochat.commands.bench.load import Measurement, Row, Sizes
-from gochat.commands.bench.requests import RPCS
-from gochat.commands.bench.servers import Deployment, echo, gochat
+from gochat.bench import growth, report
+from gochat.bench.clients import clients, sign_in
+from gochat.bench.databases import SQLITE, config_of, made, prepare
+from gochat.bench.load import Measurement, Row, Sizes
+from gochat.bench.requests import RPCS
+from gochat.bench.servers import Deployment, echo, gochat
 from gochat.config import Config, ConfigError
 from gochat.context import Caller
 from gochat.domain.revocation import Revocations

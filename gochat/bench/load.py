@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gochat.commands.bench.clients import Clients, Person, merged
-from gochat.commands.bench.requests import RPCS, echo_scripts, scripts
-from gochat.commands.bench.seed import Room
-from gochat.commands.bench.servers import Deployment, Running
+from gochat.bench.clients import Clients, Person, merged
+from gochat.bench.requests import RPCS, echo_scripts, scripts
+from gochat.bench.seed import Room
+from gochat.bench.servers import Deployment, Running
 from gochat.config import ConfigError
 from gochat.rpc.load import Sample
 

@@ -19,7 +19,7 @@ import peewee
 from gochat.config import ConfigError
 from gochat.context import Call, End, Lane, Run, TooLongError, current, entered
 from gochat.errors import ChatError, deadline_exceeded
-from gochat.repo.database import MAX_CONTROL, DatabaseInUseError, Pool, T, Tx, Work, driver_error, failures_named
+from gochat.storage.database import MAX_CONTROL, DatabaseInUseError, Pool, T, Tx, Work, driver_error, failures_named
 
 BATCHES = tuple(2**power for power in range(11))  # sizes up to which transactions are counted together
 READERS = 8  # more find no more of the interpreter's time

@@ -11,9 +11,9 @@ from typing import Any
 from gochat.domain import ids, limits, policy
 from gochat.domain.text import folded, shape
 from gochat.repo import passwords
-from gochat.repo.database import Database, Tx, marks
 from gochat.repo.messages import SENT
 from gochat.repo.users import ACTIVE
+from gochat.storage.database import Database, Tx, marks
 
 PASSWORD = "bench"  # noqa: S105 - of users who exist in measurements only
 TRANSACTION, STATEMENT = 20_000, 500  # rows
@@ -124,7 +124,7 @@ def _conversation(place: _Placed) -> tuple[Any, ...]:
     return (
         *(place.conversation_id, place.room.type, "A group" if is_group else "", "", ""),
         place.user_ids[0] if is_group else "",
-        min(limits.MOST_MAX_MEMBERS, max(limits.DEFAULT_MAX_MEMBERS, 2 * count)) if is_group else 2,
+        min(limits.MAX_MEMBERS, max(limits.DEFAULT_MAX_MEMBERS, 2 * count)) if is_group else 2,
         *(count, place.room.messages, place.made_at, place.ended_at, 0),
     )
 

@@ -13,8 +13,8 @@ import pytest
 
 from gochat.context import SERVICE, Call, Lane, TooLongError, current, entered
 from gochat.errors import ChatError, not_found
-from gochat.repo.database import Tx
-from gochat.repo.sqlite import INLINE_TIMEOUT, DatabaseInUseError, SqliteDatabase
+from gochat.storage.database import Tx
+from gochat.storage.sqlite import INLINE_TIMEOUT, DatabaseInUseError, SqliteDatabase
 from tests.harness import eventually
 
 

@@ -8,8 +8,8 @@ from google.protobuf.message import Message
 from gochat.api.common.v1.common_pb2 import PaginationRequest
 from gochat.api.logic.v1 import logic_pb2 as pb
 from gochat.api.message.v1 import message_pb2
-from gochat.commands.bench.clients import Person
-from gochat.commands.bench.seed import CONTENTS, username
+from gochat.bench.clients import Person
+from gochat.bench.seed import CONTENTS, username
 from gochat.config import ConfigError
 from gochat.domain import ids, limits
 from gochat.rpc.load import ECHO, Script
@@ -92,7 +92,7 @@ def _send_messages(_: Sequence[Person], caller: Person, lane: int) -> list[Call]
     for info in caller.conversations:
         messages = [
             pb.SendMessageRequest(conversation_id=info.conversation_id, content=CONTENTS[number % len(CONTENTS)])
-            for number in range(limits.BATCH)
+            for number in range(limits.MAX_BATCH)
         ]
         calls.append((_BULK, message_pb2.SendMessagesRequest(messages=messages).SerializeToString()))
     return _turned(calls, lane)

@@ -1,0 +1,53 @@
+"""gochat serve: the server, in this process or in several workers."""
+
+import resource
+from argparse import Namespace
+from functools import partial
+
+from gochat import app, logs, workers
+from gochat.commands import config_of
+from gochat.commands.arguments import LOCAL, Subparsers, add_command
+from gochat.config import Config
+from gochat.monitoring.board import Memory
+
+
+def add_to(commands: Subparsers) -> None:
+    serve = add_command(commands, "serve", run, "run the server until SIGTERM", LOCAL)
+    serve.add_argument("--listen", metavar="HOST:PORT", help="default 127.0.0.1:50051; port 0 takes a free one")
+    serve.add_argument(
+        "--target",
+        choices=app.TARGETS,
+        help="which half to serve (default: all, or logic if [repo] address is set)",
+    )
+    serve.add_argument(
+        "--insecure", action="store_true", help="talk to other hosts without TLS: what lies between is yours"
+    )
+
+
+def run(arguments: Namespace) -> int:
+    config = config_of(arguments).with_settings("server", listen=arguments.listen)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is an open file
+    work = partial(_work, config, arguments.target, arguments.insecure)
+    ready = partial(print, flush=True)
+    settings = config.server
+    if settings.workers == 1:
+        work(settings.listen, None, lambda line, _: ready(line))
+    else:
+        logs.to_stderr(config.log)
+        with app.shared_boards(config, arguments.target, ready) as (boards, all_serve):
+            workers.run(settings.listen, settings.grace, work, boards, app.STARTUP_ERRORS, all_serve)
+    return 0
+
+
+def _work(
+    config: Config,
+    target: str | None,
+    insecure: bool,
+    listen: str,
+    memory: Memory | None,
+    serves: workers.Serves,
+) -> None:
+    """Serves, in this process."""
+    logs.to_stderr(config.log)
+    app.serve(config.with_settings("server", listen=listen), target, serves, insecure=insecure, memory=memory)

@@ -1,0 +1,40 @@
+"""The form of requests, a file a service: which fields a request cannot do without, and the rule of each.
+
+`check` holds a request against its form before its handler sees it. What needs facts from the database is not here but
+in policy. The server does not start with a request that has no form, or a field without a rule.
+"""
+
+from functools import cache
+
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import Message
+
+from gochat.domain.forms import account, audit, logic, message, repo, session, store
+from gochat.domain.forms.rules import FIELDS, Form, Rule
+from gochat.errors import invalid
+
+FORMS: dict[str, Form] = {
+    request.DESCRIPTOR.full_name: form
+    for service in (logic, session, message, repo, store, account, audit)
+    for request, form in service.FORMS.items()
+}
+"""By the full name of the request type."""
+
+
+@cache
+def form_of(request: Descriptor) -> tuple[tuple[str, Rule, bool], ...]:
+    """(field, rule, must it not be empty) of a request type; KeyError for one without a form, or a field without a
+    rule."""
+    required, fields = FORMS[request.full_name]
+    return tuple(
+        (field.name, fields.get(field.name) or FIELDS[field.name], field.name in required) for field in request.fields
+    )
+
+
+def check(request: Message) -> None:
+    """Raises INVALID_PARAMS for the first field that breaks its rule."""
+    for name, rule, required in form_of(request.DESCRIPTOR):
+        value = getattr(request, name)
+        if required and not value:
+            raise invalid(name, "must not be empty")
+        rule(name, value)

@@ -1,0 +1,19 @@
+"""The forms of the requests of AccountService."""
+
+from google.protobuf.message import Message
+
+from gochat.api.account.v1 import account_pb2 as pb
+from gochat.domain.forms.rules import Form, form, identifier, one_of
+
+FORMS: dict[type[Message], Form] = {
+    pb.SignInRequest: form("username", "password", "refresh_id", "expires_at"),
+    pb.ChangePasswordRequest: form("user_id", "old_password", "new_password", "session_id", "refresh_id", "expires_at"),
+    pb.SetPasswordRequest: form("user_id", "password"),
+    pb.SetUserRoleRequest: form("user_id", "role", role=one_of("user", "admin")),
+    pb.RotateSessionRequest: form(
+        "session_id", "refresh_id", "next_refresh_id", "expires_at", next_refresh_id=identifier
+    ),
+    pb.EndSessionRequest: form("session_id"),
+    pb.ListUserSessionsRequest: form("user_id"),
+    pb.ListEndedSessionsRequest: form(),
+}

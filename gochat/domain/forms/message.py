@@ -1,0 +1,10 @@
+"""The forms of the requests of MessageService."""
+
+from google.protobuf.message import Message
+
+from gochat.api.message.v1 import message_pb2 as pb
+from gochat.domain.forms.rules import Form, form
+
+FORMS: dict[type[Message], Form] = {
+    pb.SendMessagesRequest: form("messages"),
+}

@@ -1,0 +1,192 @@
+"""What a field of a request may hold: functions that make rules, and rules."""
+
+import re
+import unicodedata
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from gochat.api.common.v1.common_pb2 import PaginationRequest
+from gochat.domain.limits import MAX_BATCH, MAX_LONG_PAGE, MAX_MEMBERS, MAX_PAGE, MESSAGE_TYPES, MIN_PASSWORD
+from gochat.domain.text import DIRECTION_CONTROLS, hides_letters, normal_name, overmarked
+from gochat.errors import invalid
+
+Rule = Callable[[str, Any], None]
+"""(field name as the caller knows it, value) -> nothing; raises INVALID_PARAMS."""
+
+
+def anything(name: str, value: Any) -> None:
+    """Of what the handler itself says whether it is good."""
+
+
+def text(*, characters: int = 0, size: int = 0) -> Rule:
+    """Text without NUL (PostgreSQL cannot keep it), of at most so many characters or bytes of UTF-8."""
+
+    def rule(name: str, value: str) -> None:
+        if "\0" in value:
+            raise invalid(name, "must not contain NUL")
+        if characters and len(value) > characters:
+            raise invalid(name, f"must have at most {characters} characters, not {len(value)}")
+        if size and len(value) * 4 > size and len(value.encode()) > size:
+            raise invalid(name, f"must have at most {size} bytes of UTF-8, not {len(value.encode())}")
+
+    return rule
+
+
+def line(characters: int) -> Rule:
+    """Text on one line, which people see: not blank, no control characters, none that turn the direction of what
+    follows."""
+    length = text(characters=characters)
+
+    def rule(name: str, value: str) -> None:
+        length(name, value)
+        if value and (value.isspace() or any(unicodedata.category(character) == "Cc" for character in value)):
+            raise invalid(name, "must not be blank or contain control characters")
+        if not DIRECTION_CONTROLS.isdisjoint(value):
+            raise invalid(name, "must not contain characters that change the direction of text")
+
+    return rule
+
+
+def one_of(*values: Any) -> Rule:
+    def rule(name: str, value: Any) -> None:
+        if value not in values:
+            raise invalid(name, f"must be one of {', '.join(map(str, filter(None, values)))}")
+
+    return rule
+
+
+def number(least: int, most: int) -> Rule:
+    def rule(name: str, value: int) -> None:
+        if not least <= value <= most:
+            raise invalid(name, f"must be from {least} to {most}, not {value}")
+
+    return rule
+
+
+def batch(name: str, values: Any) -> None:
+    """A list of at most MAX_BATCH items."""
+    if len(values) > MAX_BATCH:
+        raise invalid(name, f"must have at most {MAX_BATCH} items, not {len(values)}")
+
+
+def each(rule: Rule) -> Rule:
+    """A batch of which each item is of the rule and none empty."""
+
+    def rule_of_list(name: str, values: Any) -> None:
+        batch(name, values)
+        for position, value in enumerate(values):
+            if not value:
+                raise invalid(f"{name}[{position}]", "must not be empty")
+            rule(f"{name}[{position}]", value)
+
+    return rule_of_list
+
+
+def paging(most: int) -> Rule:
+    page, limit = number(0, 2**31 - 1), number(0, most)
+
+    def rule(name: str, value: PaginationRequest) -> None:
+        page(f"{name}.page", value.page)
+        limit(f"{name}.limit", value.limit)
+
+    return rule
+
+
+def username(name: str, value: str) -> None:
+    value = normal_name(value)
+    text(characters=64)(name, value)
+    if any(unicodedata.category(character)[0] in "ZC" for character in value):
+        raise invalid(name, "must not contain spaces or control characters")
+    if hides_letters(value):
+        raise invalid(name, "must not contain characters that show nothing")
+    if overmarked(value):
+        raise invalid(name, "must not begin with a combining mark or have more than three on one letter")
+
+
+def chosen_password(name: str, value: str) -> None:
+    """What a person chooses (NIST SP 800-63B: 8 characters or more, none forbidden). An operator's own tools decide for
+    themselves what they set."""
+    text(size=1024)(name, value)
+    if len(value) < MIN_PASSWORD:
+        raise invalid(name, f"must have at least {MIN_PASSWORD} characters")
+
+
+def email(name: str, value: str) -> None:
+    text(characters=254)(name, value)
+    if value and not re.fullmatch(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+", value):
+        raise invalid(name, "must be an address like name@example.com")
+
+
+def metadata(name: str, value: Any) -> None:
+    if not value:
+        return
+    if len(value) > 32:
+        raise invalid(name, f"must have at most 32 entries, not {len(value)}")
+    size = 0
+    for key, entry in value.items():
+        if not 0 < len(key.encode()) <= 64 or "\0" in key:
+            raise invalid(name, "must have keys of 1 to 64 bytes, without NUL")
+        text()(f"{name}[{key}]", entry)
+        size += len(key.encode()) + len(entry.encode())
+    if size > 4096:
+        raise invalid(name, f"must have at most 4096 bytes in all, not {size}")
+    if "client_msg_id" in value:
+        if not value["client_msg_id"]:
+            raise invalid("metadata[client_msg_id]", "must not be empty")
+        text(size=128)("metadata[client_msg_id]", value["client_msg_id"])
+
+
+identifier = text(size=128)
+
+FIELDS: dict[str, Rule] = {
+    "avatar": text(size=2048),
+    "before_message_id": identifier,
+    "bio": text(characters=1000),
+    "content": text(size=16 * 1024),
+    "conversation_id": identifier,
+    "description": text(characters=1000),
+    "device_id": identifier,
+    "email": email,
+    "expires_at": number(0, 2**63 - 1),
+    "from_user_id": identifier,
+    "group_id": identifier,
+    "limit": number(0, MAX_LONG_PAGE),
+    "max_members": number(0, MAX_MEMBERS),
+    "member_ids": each(identifier),
+    "message_id": identifier,
+    "message_type": one_of("", *MESSAGE_TYPES),
+    "messages": batch,  # each is checked by itself: it has an outcome of its own
+    "metadata": metadata,
+    "name": line(100),
+    "new_password": text(size=1024),
+    "nickname": line(64),
+    "old_password": text(size=1024),
+    "operator_id": identifier,
+    "owner_id": identifier,
+    "pagination": paging(MAX_PAGE),
+    "password": text(size=1024),
+    "query": text(characters=64),
+    "refresh_id": identifier,
+    "role": one_of("owner", "admin", "member"),
+    "session_id": identifier,
+    "since": number(0, 2**63 - 1),
+    "status": number(0, 3),
+    "to_user_id": identifier,
+    "type": one_of("single", "group"),
+    "user_id": identifier,
+    "user_ids": each(identifier),
+    "username": text(size=256),
+    "viewer_id": identifier,
+}
+"""The rule of a field of this name, where the form of its request has no other."""
+
+
+class Form(NamedTuple):
+    """required: the fields that must not be empty. fields: the rules of those for which FIELDS has none, or another."""
+
+    required: tuple[str, ...]
+    fields: dict[str, Rule]
+
+
+def form(*required: str, **fields: Rule) -> Form:
+    return Form(required, fields)

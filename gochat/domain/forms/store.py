@@ -1,0 +1,26 @@
+"""The forms of the requests of StoreService."""
+
+from google.protobuf.message import Message
+
+from gochat.api.store.v1 import store_pb2 as pb
+from gochat.domain.forms.rules import Form, form, one_of, paging
+from gochat.domain.limits import MAX_LONG_PAGE
+
+FORMS: dict[type[Message], Form] = {
+    pb.GetProfileRequest: form("user_id"),
+    pb.UpdateProfileRequest: form("user_id"),
+    pb.FindUsersRequest: form(include_inactive=one_of(False, True)),
+    pb.StoreMessagesRequest: form("messages", at_once=one_of(False, True)),
+    pb.GetHistoryRequest: form("conversation_id"),
+    pb.MarkReadRequest: form("conversation_id", "user_id", "message_id"),
+    pb.GetUnreadRequest: form("user_id"),
+    pb.HideConversationRequest: form("conversation_id", "user_id"),
+    pb.EditConversationRequest: form("conversation_id"),
+    pb.FoundGroupRequest: form("name", "owner_id"),
+    pb.EditGroupRequest: form("group_id"),
+    pb.JoinGroupRequest: form("group_id", "user_id"),
+    pb.LeaveGroupRequest: form("group_id", "user_id"),
+    pb.AddMembersRequest: form("group_id", "user_ids", "operator_id"),
+    pb.RemoveMemberRequest: form("group_id", "user_id", "operator_id"),
+    pb.ListMembersRequest: form("group_id", pagination=paging(MAX_LONG_PAGE)),
+}

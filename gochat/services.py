@@ -1,0 +1,62 @@
+"""Every service that GoChat offers: which half serves it, and who it is for.
+
+What lists services takes them from here. A new one is an entry, beside its rules in domain/access.py, its forms in
+domain/forms and its handlers.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+
+from gochat.api.account.v1 import account_pb2
+from gochat.api.audit.v1 import audit_pb2
+from gochat.api.logic.v1 import logic_pb2
+from gochat.api.message.v1 import message_pb2
+from gochat.api.repo.v1 import repo_pb2
+from gochat.api.session.v1 import session_pb2
+from gochat.api.store.v1 import store_pb2
+
+LOGIC, REPO = "logic", "repo"
+"""The two halves."""
+
+
+class Audience(Enum):
+    APPS = "apps and bots, in the name of a user"
+    SERVICES = "the other half, backends and operators' tools, by tokens of role service or admin"
+
+
+@dataclass(frozen=True)
+class Service:
+    descriptor: ServiceDescriptor
+    half: str
+    audience: Audience
+
+
+SERVICES = tuple(
+    Service(file.DESCRIPTOR.services_by_name[name], half, audience)
+    for file, name, half, audience in (
+        (logic_pb2, "LogicService", LOGIC, Audience.APPS),
+        (session_pb2, "SessionService", LOGIC, Audience.APPS),
+        (message_pb2, "MessageService", LOGIC, Audience.APPS),
+        (repo_pb2, "RepoService", REPO, Audience.SERVICES),
+        (store_pb2, "StoreService", REPO, Audience.SERVICES),
+        (account_pb2, "AccountService", REPO, Audience.SERVICES),
+        (audit_pb2, "AuditService", REPO, Audience.SERVICES),
+    )
+)
+
+
+def served_by(*halves: str) -> tuple[Service, ...]:
+    return tuple(service for service in SERVICES if service.half in halves)
+
+
+def path_of(rpc: MethodDescriptor) -> str:
+    """As gRPC writes it."""
+    return f"/{rpc.containing_service.full_name}/{rpc.name}"
+
+
+def rpcs(services: Iterable[Service] = SERVICES) -> dict[str, MethodDescriptor]:
+    """By path, in the order of the contract."""
+    return {path_of(rpc): rpc for service in services for rpc in service.descriptor.methods}

@@ -1,0 +1,1 @@
+"""The database itself: connections, transactions, migrations, tables. What is done with them is in gochat/repo."""
