@@ -1,9 +1,10 @@
 """The same services on the public `grpc.server`: with a grpcio whose private names were not tested, or when asked for.
 
 What it cannot do is grpcio's own: a call holds a thread from its headers on, so requests that do not arrive hold
-threads; so does each Watch and each reflection stream, of which there are therefore STREAM_THREADS, and each health
-check, of which there are CHECK_THREADS; and an answer that its client does not read costs memory until the connection
-ends. Calls cost two to three times the CPU.
+threads, and calls that are soon done wait for one; so does each Watch and each reflection stream, of which there are
+therefore STREAM_THREADS, and each health check, of which there are CHECK_THREADS; an answer that its client does not
+read costs memory until the connection ends; and nobody sees whether its loop stands still. Calls cost two to three
+times the CPU.
 """
 
 import math

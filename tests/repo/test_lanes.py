@@ -27,7 +27,7 @@ from gochat.services import REPO, served_by
 from gochat.serving.binding import bind
 from gochat.storage.database import Database
 from gochat.storage.sqlite import READERS
-from tests.harness import Deployment, eventually
+from tests.harness import FAST, Deployment, eventually
 from tests.postgres import Postgres
 from tests.repo.test_outage import SERVING, health
 
@@ -74,6 +74,7 @@ def test_what_the_server_asks_for_itself_waits_for_no_reader(config: Config, dat
     assert revocations.has("s")
 
 
+@pytest.mark.skipif(not FAST, reason="with grpcio's server the call that asks waits for a thread as well")
 @pytest.mark.parametrize("split", [False, True], ids=["colocated", "split"])
 def test_with_every_connection_and_thread_waiting_ended_sessions_are_noticed(
     postgres: Postgres, tmp_path: Path, split: bool
@@ -111,7 +112,7 @@ def test_with_every_connection_and_thread_waiting_ended_sessions_are_noticed(
     while time.monotonic() < until:
         assert health(app) == {SERVING}
         time.sleep(0.1)
-    assert not any(call.done() for call in calls)
+    assert not [call.code() for call in calls if call.done()]
     outside.close()
     assert {call.code() for call in calls} == {grpc.StatusCode.OK}
     app.stop()
