@@ -16,7 +16,7 @@ from gochat.rpc.load import Probe, percentile
 
 PAGE = 10  # what the small database has, so that both give answers of one size
 UNREAD_ROOMS = 5
-LEAST = 20  # calls of each kind on each database
+MIN_CALLS = 20  # calls of each kind on each database
 WARM_UP = 5  # calls
 
 
@@ -31,7 +31,7 @@ class Sizes:
     unread: int
 
     def rooms(self) -> list[Room]:
-        """Each dimension has a user of its own, who is first in his conversations; JOINER is in none."""
+        """Each dimension has a user of its own, who is first in their conversations; JOINER is in none."""
         friends = range(FRIENDS, self.users)
         others = [friends[number % len(friends)] for number in range(self.conversations)]
         return [
@@ -122,7 +122,7 @@ def grow(timed: Timed, small: World, large: World, seconds: float) -> Growth:
         large.time(timed)
     growth = Growth(timed, [], [])
     until = monotonic() + seconds
-    while monotonic() < until or len(growth.small) < LEAST:
+    while monotonic() < until or len(growth.small) < MIN_CALLS:
         growth.small.append(small.time(timed))
         growth.large.append(large.time(timed))
     return growth

@@ -13,7 +13,7 @@ from gochat.rpc.load import Sample
 
 CALLERS = 16  # users who call
 UNREAD_ROOMS = 20  # of each of them
-LEAST_SLICES = 3
+MIN_SLICES = 3
 SLICE = 0.5  # seconds that echo and RPC go on before it is the other's turn: both see the same moods of the machine
 WARM_UP = 1.0  # seconds
 
@@ -32,8 +32,8 @@ class Sizes:
         return max(2, min(CALLERS, self.users // 2, self.conversations // 4))
 
     def rooms(self) -> list[Room]:
-        """Each conversation has one of the callers, who has read nothing of his first 20 or, if he has less than 40,
-        of half. Raises ConfigError."""
+        """Each conversation has one of the callers, who has read nothing of their first 20, or of half if they have
+        less than 40. Raises ConfigError."""
         others = self.users - self.callers
         most = self.callers * others
         if self.conversations < 8 or self.users < 8:
@@ -97,7 +97,7 @@ class Measurement:
         self._clients.prepare(name, self._server.logic.address, prepared)
         warm = self._clients.run(name, min(WARM_UP, self._seconds)).calls
         echoes, calls = [], []
-        slices = max(LEAST_SLICES, round(self._seconds / SLICE))
+        slices = max(MIN_SLICES, round(self._seconds / SLICE))
         for _ in range(slices):
             echoes.append(self._slice("echo", self._echo.cpu, self._seconds / slices))
             calls.append(self._slice(name, self._server.cpu, self._seconds / slices))

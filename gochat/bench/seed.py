@@ -138,7 +138,7 @@ def _members(place: _Placed) -> Iterator[tuple[Any, ...]]:
 
 
 def _messages(place: _Placed) -> Iterator[tuple[Any, ...]]:
-    """Nobody has written what he has not read."""
+    """Nobody has written what they have not read."""
     conversation_id, (first, *others) = place.conversation_id, place.user_ids[:SENDERS]
     is_group, read = place.room.type == "group", place.room.messages - place.room.unread
     started = place.ended_at - 1000 * place.room.messages

@@ -32,9 +32,9 @@ def add_to(commands: Subparsers) -> None:
     created.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
     add_command(acts, "list", list_all, "print id, name and status of every user", REMOTE)
     for name, run, help_text in (
-        ("disable", disable, "end a user's sessions and keep him from signing in"),
+        ("disable", disable, "end a user's sessions and keep them from signing in"),
         ("enable", enable, "let a disabled user sign in again"),
-        ("password", password, "set a new password for one who forgot it, and end his sessions"),
+        ("password", password, "set a new password for one who forgot it, and end their sessions"),
     ):
         of_one = add_command(acts, name, run, help_text, REMOTE)
         of_one.add_argument("name", metavar="NAME")

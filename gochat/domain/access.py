@@ -18,11 +18,11 @@ class On(Flag):
     where that is a participant's or a member's own act: they send and read for those who are in a conversation."""
 
     NOTHING = 0
-    SELF = auto()  # acts for himself: user_id and the like are empty or his own
+    SELF = auto()  # acts for themselves: user_id and the like are empty or their own
     PARTICIPANT = auto()  # is in the conversation
     MEMBER = auto()  # is in the group
     MANAGER = auto()  # is its owner or an admin of it; both participants of a one-to-one conversation
-    OUTRANKS = auto()  # the owner whom he likes, an admin plain members
+    OUTRANKS = auto()  # the owner any member, an admin plain members
     WELCOME = auto()  # was not removed from the group, which has a place, and is not in it
     FREE_TO_GO = auto()  # is not the owner while others remain
 

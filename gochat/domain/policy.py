@@ -35,7 +35,7 @@ def register(registration: str) -> None:
 
 
 def operator(caller: Caller) -> str:
-    """Who acts where a request has no field to name him: the caller; "" for a caller who acts for anyone, of whom
+    """Who acts where a request has no field to name them: the caller; "" for a caller who acts for anyone, of whom
     neither membership nor a role is asked."""
     return "" if caller.privileged else caller.user_id
 
@@ -87,7 +87,7 @@ def room_for(new: int, members: int, max_members: int) -> None:
 
 
 def change_role(target: str, role: str) -> None:
-    """A group always has one owner: he changes his role only by making another one owner."""
+    """A group always has one owner, who changes their role only by making another one owner."""
     if target == OWNER and role != OWNER:
         raise denied("the owner keeps that role until another member is made owner", "OWNER")
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-MOST_KEYS = 100_000  # that a limit remembers: the last ones seen
+MAX_KEYS = 100_000  # that a limit remembers: the last ones seen
 FREE_FAILURES = 5
 LONGEST_DELAY = 900.0  # seconds
 FORGOTTEN_AFTER = 3600.0  # seconds without a failure
@@ -75,7 +75,7 @@ class Failures:
 def _remember(kept: dict[str, T], key: str, value: T) -> None:
     kept.pop(key, None)
     kept[key] = value
-    if len(kept) > MOST_KEYS:
+    if len(kept) > MAX_KEYS:
         del kept[next(iter(kept))]
 
 

@@ -28,7 +28,7 @@ _PLAIN = str.maketrans(_LOOK_ALIKES[::2], _LOOK_ALIKES[1::2])
 _INVISIBLE = frozenset(
     map(chr, [0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x2800, 0x3164, *range(0xFE00, 0xFE10)])
 ) | frozenset(map(chr, [0xFFA0, *range(0xE0100, 0xE01F0)]))
-_MOST_MARKS = 3  # combining marks on one letter; living scripts need no more
+_MAX_MARKS = 3  # combining marks on one letter; living scripts need no more
 
 
 def shape(name: str) -> str:
@@ -45,7 +45,7 @@ def overmarked(name: str) -> bool:
     marks = 0
     for position, character in enumerate(name):
         marks = marks + 1 if unicodedata.category(character)[0] == "M" else 0
-        if marks > (_MOST_MARKS if position >= marks else 0):
+        if marks > (_MAX_MARKS if position >= marks else 0):
             return True
     return False
 

@@ -21,7 +21,7 @@ ALGORITHM = "HS256"
 ISSUER = AUDIENCE = "gochat"
 LEEWAY = 5  # seconds that two hosts' clocks may differ
 OWN_TTL = 120  # seconds that the halves of a server trust each other's token; renewed at half of it
-REMEMBERED, MOST_REMEMBERED = 300.0, 5000  # seconds, tokens
+REMEMBERED, MAX_REMEMBERED = 300.0, 5000  # seconds, tokens
 REFRESH, SERVICE_KIND = "refresh", "service"
 ACCESS = "access"
 CALLING = (ACCESS, SERVICE_KIND)
@@ -166,7 +166,7 @@ class Tokens:
 
 class _Recent:
     """What tokens claim: a client sends the same one with every call, and its signature needs checking once. Forgotten
-    when it was not asked for in one to two times REMEMBERED, or after MOST_REMEMBERED others."""
+    when it was not asked for in one to two times REMEMBERED, or after MAX_REMEMBERED others."""
 
     def __init__(self, decode: Callable[[str], Claims]) -> None:
         self._decode = decode
@@ -178,7 +178,7 @@ class _Recent:
         """Raises BadTokenError."""
         claims = self._new.get(token)
         if claims is None:
-            if time.monotonic() >= self._turn_at or len(self._new) >= MOST_REMEMBERED:
+            if time.monotonic() >= self._turn_at or len(self._new) >= MAX_REMEMBERED:
                 self._old, self._new = self._new, {}
                 self._turn_at = time.monotonic() + REMEMBERED
             claims = self._new[token] = self._old.get(token) or self._decode(token)

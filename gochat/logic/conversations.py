@@ -16,7 +16,7 @@ class Conversations:
         self._store = store
 
     def CreateConversation(self, request: logic_pb2.CreateConversationRequest) -> logic_pb2.CreateConversationResponse:
-        # The creator comes first: that makes him the owner of a group. A service, which is no person, creates for
+        # The creator comes first: that makes them the owner of a group. A service, which is no person, creates for
         # those it names.
         creator = current().caller.user_id
         participants = list(dict.fromkeys([*filter(None, [creator]), *request.user_ids]))

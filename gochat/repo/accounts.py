@@ -75,8 +75,8 @@ class Accounts:
         return account_pb2.SetUserRoleResponse(success=True)
 
     def _must_know(self, user: User | None, key: str, password: str, action: str) -> User:
-        """The user. Raises UNAUTHORIZED unless he is active and this is his password, and RATE_LIMIT after failures for
-        this name, which does not tell whether there is such a name.
+        """The user. Raises UNAUTHORIZED unless they are active and this is their password, and RATE_LIMIT after
+        failures for this name, which does not tell whether there is such a name.
 
         The hash is compared outside of any transaction, since that takes long, and whoever is asked for.
         """

@@ -71,7 +71,7 @@ PARTICIPANTS = "SELECT user_id FROM members WHERE conversation_id = ?"
 
 
 class _Message(NamedTuple):
-    """place: in the request. named: the recipient by the request. to_pair: he alone says which conversation."""
+    """place: in the request. named: the recipient by the request. to_pair: no conversation is named."""
 
     place: int
     sender: str

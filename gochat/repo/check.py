@@ -15,7 +15,7 @@ from gochat.storage.database import Row, Tx, driver_error
 from gochat.storage.migrate import Migration, migrations, objects
 from gochat.storage.models import ALL, LOOKED_UP
 
-MOST = 100  # findings told of one rule
+MAX_FINDINGS = 100  # findings told of one rule
 COUNTED = ("users", "conversations", "members", "messages")
 DAMAGED = "file: "
 """Begins a finding of a file or an index that the database itself cannot read."""
@@ -223,7 +223,7 @@ def _findings(tx: Tx) -> Iterator[str]:
         if found:
             return
     for rule in RULES:
-        yield from _told(rule.table, rule.sentence, tx.rows(f"{rule.offenders} LIMIT {MOST + 1}"))
+        yield from _told(rule.table, rule.sentence, tx.rows(f"{rule.offenders} LIMIT {MAX_FINDINGS + 1}"))
     yield from _of_pairs(tx)
     yield from _of_names(tx)
 
@@ -246,7 +246,7 @@ def counts(tx: Tx) -> dict[str, int]:
 def _told(table: str, sentence: str, offenders: Iterable[Row]) -> Iterator[str]:
     """offenders: their primary keys."""
     for number, key in enumerate(offenders):
-        if number == MOST:
+        if number == MAX_FINDINGS:
             yield f"{table}: more rows of which {sentence}"
             return
         yield f"{table} {' '.join(map(_shown, key))}: {sentence}"
@@ -259,7 +259,7 @@ def _shown(part: object) -> str:
 
 
 def _of_file(tx: Tx) -> Iterator[str]:
-    for (line,) in [] if tx.postgres else tx.rows(f"PRAGMA integrity_check({MOST})"):
+    for (line,) in [] if tx.postgres else tx.rows(f"PRAGMA integrity_check({MAX_FINDINGS})"):
         if line != "ok":
             yield f"{DAMAGED}{line}"
 

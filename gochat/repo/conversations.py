@@ -15,7 +15,7 @@ from gochat.repo.users import found
 from gochat.storage.database import Database, Row, Tx
 from gochat.storage.models import LOOKED_UP, Conversation
 
-MOST_UNREAD = 100  # conversations in one answer: of the largest messages, as much as gRPC clients take by default
+MAX_UNREAD = 100  # conversations in one answer: of the largest messages, as much as gRPC clients take by default
 _INT32 = 2**31 - 1
 
 # Sequence numbers count messages, so what came after a read position is a subtraction; only what was recalled or
@@ -154,11 +154,11 @@ class Conversations:
 
     def GetUnread(self, request: store_pb2.GetUnreadRequest) -> store_pb2.GetUnreadResponse:
         ((page,),) = self._database.read(
-            lambda tx: tx.rows(_UNREAD_PAGE, request.user_id, MOST_UNREAD), one_statement=True
+            lambda tx: tx.rows(_UNREAD_PAGE, request.user_id, MAX_UNREAD), one_statement=True
         )
         answer = store_pb2.GetUnreadResponse()
         total = _fill(answer.conversations, page)
-        if len(answer.conversations) == MOST_UNREAD:  # there may be more; by a statement of its own, since few have
+        if len(answer.conversations) == MAX_UNREAD:  # there may be more; by a statement of its own, since few have
             ((total,),) = self._database.read(lambda tx: tx.rows(_UNREAD_TOTAL, request.user_id), one_statement=True)
         if not total:
             self._must_be_user(request.user_id)
@@ -198,7 +198,7 @@ def _edit(tx: Tx, conversation_id: str, operator_id: str, name: str, avatar: str
 
 
 def _conversation(tx: Tx, conversation_id: str, viewer_id: str) -> common_pb2.Conversation:
-    """viewer_id: from whom what he has hidden stays hidden; "" for the service itself."""
+    """viewer_id: what this user has hidden stays hidden; "" for the service itself."""
     row = tx.row(
         "SELECT c.type, c.name, c.avatar, c.created_at, c.updated_at, (SELECT n.content FROM messages n WHERE"
         f" n.conversation_id = c.conversation_id AND n.seq > COALESCE(m.hidden_seq, -1) AND n.status < {DELETED}"

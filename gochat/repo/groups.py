@@ -63,8 +63,8 @@ class Groups:
 
     def GetGroupsByUser(self, request: repo_pb2.GetGroupsByUserRequest) -> repo_pb2.GetGroupsByUserResponse:
         page, limit = limits.page_of(request.pagination)
-        his = Member.select(Member.conversation_id).where(Member.user_id == request.user_id)
-        wanted = (Conversation.type == "group") & Conversation.conversation_id.in_(his)
+        theirs = Member.select(Member.conversation_id).where(Member.user_id == request.user_id)
+        wanted = (Conversation.type == "group") & Conversation.conversation_id.in_(theirs)
 
         def work(tx: Tx) -> repo_pb2.GetGroupsByUserResponse:
             latest_first = (Conversation.updated_at.desc(), Conversation.conversation_id.desc())

@@ -185,7 +185,7 @@ def as_stored(request: repo_pb2.CreateMessageRequest) -> tuple[str, str, str, st
 
 
 def judged(kind: str, members: Collection[str], sender: str, named: str) -> tuple[str, str]:
-    """(outcome, recipient) of a send into a conversation. members: has the sender if he is in it; of a one-to-one
+    """(outcome, recipient) of a send into a conversation. members: has the sender if they are in it; of a one-to-one
     conversation both. named: the recipient by the request; may be empty."""
     if sender not in members:
         return "not_participant", ""

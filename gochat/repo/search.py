@@ -11,8 +11,8 @@ from gochat.domain.text import folded
 from gochat.repo.users import ACTIVE, COLUMNS, DELETED, as_user, of_row
 from gochat.storage.database import Database, Tx, marks
 
-MOST, PART = 10_000, 5
-"""Very many are more than MOST, and more than one in PART."""
+MANY, PART = 10_000, 5
+"""Very many are more than MANY, and more than one in PART of all."""
 
 # As in sql/0005_search.sqlite.sql. In a query it finds too much in the index, of which nothing stands the check.
 _SEPARATOR = "\1"
@@ -53,12 +53,12 @@ def _is_in_very_many(tx: Tx, key: str) -> bool:
     if tx.postgres:
         sample = f"SELECT count(*), count(*) FILTER (WHERE {_WITHIN}) FROM users TABLESAMPLE SYSTEM (1)"
         users, matching = tx.rows(_sql(tx, sample), key, key)[0]
-        return bool(matching > max(MOST // 100, users // PART))
+        return bool(matching > max(MANY // 100, users // PART))
     beyond = (
         "SELECT 1 FROM user_search WHERE user_search MATCH ?"
         " LIMIT 1 OFFSET (SELECT max(?, coalesce(max(rowid), 0) / ?) FROM users)"
     )
-    return tx.row(beyond, _match(key), MOST, PART) is not None
+    return tx.row(beyond, _match(key), MANY, PART) is not None
 
 
 def _looked_up(tx: Tx, key: str, status: int, start: int, limit: int) -> tuple[int, list[str]]:

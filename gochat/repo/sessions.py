@@ -54,12 +54,12 @@ class Sessions:
         return account_pb2.EndSessionResponse(ended=self._database.write(work))
 
     def ListUserSessions(self, request: account_pb2.ListUserSessionsRequest) -> account_pb2.ListUserSessionsResponse:
-        his = (Session.user_id == request.user_id) & (Session.expires_at > ids.now_ms())
+        theirs = (Session.user_id == request.user_id) & (Session.expires_at > ids.now_ms())
         latest_first = (Session.refreshed_at.desc(), Session.session_id)
 
         def work(tx: Tx) -> list[Session]:
             found(tx, request.user_id)
-            return tx.all(Session.select().where(his).order_by(*latest_first))
+            return tx.all(Session.select().where(theirs).order_by(*latest_first))
 
         sessions = [
             session_pb2.Session(

@@ -86,7 +86,7 @@ def enter(tx: Tx, conversation_id: str, user_ids: Sequence[str], role: str, *, r
 def open_single(tx: Tx, pair_key: bytes, *users: tuple[str, str], name: str = "", avatar: str = "") -> str:
     """Finds or makes the one-to-one conversation of two users; returns its id.
 
-    users: (user id, the request field that names him). Raises NOT_FOUND.
+    users: (user id, the request field that names them). Raises NOT_FOUND.
     """
     (one, _), (other, _) = users
     conversation_id = ids.single(one, other, pair_key)

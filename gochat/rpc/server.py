@@ -49,7 +49,7 @@ def _options(limits: Limits, largest_request: int, *, shared: bool) -> list[tupl
         ("grpc.max_connection_age_ms", limits.connection_age * 1000),
         ("grpc.max_connection_age_grace_ms", 60_000),  # twice the longest call
         ("grpc.server_handshake_timeout_ms", 10_000),
-        # Who says nothing for a minute is asked whether he is there; who asks us that too often is cut off.
+        # A client that says nothing for a minute is asked whether it is there; one that asks us too often is cut off.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.keepalive_permit_without_calls", 1),

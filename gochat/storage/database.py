@@ -252,7 +252,7 @@ class Pool:
             self._places.release()
 
     def _cut_overdue(self, now: float) -> None:
-        """Whoever takes a connection out of _due may do with it what he likes: cut it, or lend it again."""
+        """Whoever takes a connection out of _due may do with it as they like: cut it, or lend it again."""
         for database, deadline in list(self._due.items()):
             if deadline <= now and self._cut and self._due.pop(database, 0.0):
                 log.error("the database did not answer in time: a connection is cut")

@@ -34,7 +34,7 @@ PROFILE = "/gochat.api.logic.v1.LogicService/GetUserProfile"
 SIGN_IN = "/gochat.api.logic.v1.LogicService/Authenticate"
 HEALTH = "/grpc.health.v1.Health/Check"
 STREAMS = 1000
-MOST_GROWTH = 64 * 1024  # KiB
+MAX_GROWTH = 64 * 1024  # KiB
 CANCEL = wire.CANCEL.to_bytes(4, "big")
 
 
@@ -188,7 +188,7 @@ def test_calls_begun_and_reset_at_once_hold_nobody_up(own: Deployment, person: P
             if not connection.send(b"".join(headers(i, path) + frame(RST_STREAM, 0, i, CANCEL) for i in streams)):
                 break
         served(person)
-    assert memory(own) - before < MOST_GROWTH
+    assert memory(own) - before < MAX_GROWTH
     served(person)
 
 
@@ -222,7 +222,7 @@ def test_a_flood_of_frames_holds_nobody_up(own: Deployment, person: Person, floo
                     connection.send(FLOODS[flood])
                     list(connection.frames(0.001))
         served(person)
-    assert memory(own) - before < MOST_GROWTH
+    assert memory(own) - before < MAX_GROWTH
     served(person)
 
 
@@ -245,7 +245,7 @@ def test_headers_that_go_on_and_on_take_no_memory(own: Deployment, person: Perso
                 list(connection.frames(0.2))
             served(person)
         sizes.append(memory(own))
-    assert min(sizes[4:]) - max(sizes[:4]) < MOST_GROWTH
+    assert min(sizes[4:]) - max(sizes[:4]) < MAX_GROWTH
     served(person)
 
 

@@ -90,7 +90,7 @@ def test_failures_are_forgotten_after_a_success_or_an_hour(clock: Clock) -> None
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
-    monkeypatch.setattr(rates, "MOST_KEYS", 2)
+    monkeypatch.setattr(rates, "MAX_KEYS", 2)
     buckets, failures = Buckets(rate=1, burst=1, clock=clock), Failures(clock)
     for key in ("a", "b", "c"):
         buckets.take(key)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import peewee
 import pytest
 
-from gochat.repo.check import MOST, findings
+from gochat.repo.check import MAX_FINDINGS, findings
 from gochat.storage.database import Tx
 from gochat.storage.migrate import migrations
 from tests.harness import Deployment
@@ -275,8 +275,8 @@ def test_harms_that_one_database_alone_knows(home: tuple[Deployment, Life, peewe
 
 
 def test_many_findings_of_a_kind_are_not_all_told(home: tuple[Deployment, Life, peewee.Database]) -> None:
-    rows = ", ".join(f"('{NOWHERE}', 'u{number}', 0)" for number in range(MOST + 1))
+    rows = ", ".join(f"('{NOWHERE}', 'u{number}', 0)" for number in range(MAX_FINDINGS + 1))
     found, _ = harmed(home, f"INSERT INTO removed_members VALUES {rows}")
     of_conversations = [line for line in found if "conversation" in line]
-    assert len(of_conversations) == MOST + 1
+    assert len(of_conversations) == MAX_FINDINGS + 1
     assert of_conversations[-1] == "removed_members: more rows of which conversation_id is not in conversations"

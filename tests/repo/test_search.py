@@ -202,7 +202,7 @@ def test_what_very_many_match_is_not_looked_up(database: Database, monkeypatch: 
     of_many = ["bench", "b", "en", "000"]
     for query in of_many:
         assert not database.read(lambda tx, key=query: search._is_in_very_many(tx, key))
-    monkeypatch.setattr(search, "MOST", 20)
+    monkeypatch.setattr(search, "MANY", 20)
     for query in [*of_many, "小明", "bench000042"]:
         assert database.read(lambda tx, key=query: search._is_in_very_many(tx, key)) == (query in of_many)
 

@@ -22,7 +22,7 @@ from tests.robustness.__main__ import Robustness, robustness
 from tests.robustness.clients import Person
 from tests.robustness.cluster import MODES
 
-MOST_GROWTH = 1.0  # MiB of resident memory per 100,000 calls
+MAX_GROWTH = 1.0  # MiB of resident memory per 100,000 calls
 WARM_UP = 0.25  # of the time: caches fill, pools open
 USUAL = {"GOCHAT_AUTH_ACCESS_TTL": "900"}  # for so long an ended session is remembered
 PERIOD = 5.0  # seconds after which some clients go and others come
@@ -70,7 +70,7 @@ def verdict(samples: Sequence[Sample]) -> list[str]:
     third = max(1, len(samples) // 3)
     first, last = samples[:third], samples[-third:]
     wrong = [
-        f"memory grows by {growth:.2f} MiB per 100,000 calls" for growth in [slope(samples)] if growth > MOST_GROWTH
+        f"memory grows by {growth:.2f} MiB per 100,000 calls" for growth in [slope(samples)] if growth > MAX_GROWTH
     ]
     before, after = (median(each.files for each in part) for part in (first, last))
     if after > before:
@@ -119,7 +119,7 @@ def main() -> int:
     calls, growth = samples[-1].calls, warm[-1].resident - warm[0].resident
     print(f"{given.mode}, {given.minutes:g} minutes, {calls:,} calls, {calls / given.minutes / 60:.0f} a second")
     print(f"resident: {samples[0].resident:.1f} MiB at first, {warm[0].resident:.1f} warm, {growth:+.1f} until the end")
-    print(f"slope after the warm-up: {slope(warm):+.2f} MiB per 100,000 calls (at most {MOST_GROWTH:g})")
+    print(f"slope after the warm-up: {slope(warm):+.2f} MiB per 100,000 calls (at most {MAX_GROWTH:g})")
     print(f"files: {warm[0].files} to {warm[-1].files}; threads: {warm[0].threads} to {warm[-1].threads}")
     print("\n".join(f"wrong: {problem}" for problem in wrong) or "well")
     return int(bool(wrong))
