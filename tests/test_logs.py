@@ -166,7 +166,7 @@ def test_what_sqlite_takes_long_to_find_is_slow(
     monkeypatch.setattr(Tx, "slow_after", slow_after)
     count = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL\n  SELECT i + 1 FROM n WHERE i < ?) SELECT i FROM n WHERE i > ?"
     with closing(SqliteDatabase(tmp_path / "db")) as database, caplog.at_level(logging.WARNING):
-        rows = database.read(lambda tx: tx.rows(count, 300_000, 299_999))
+        rows = database.read(lambda tx: tx.fetch_all(count, 300_000, 299_999))
     assert rows == [(300_000,)]
     slow = [record.getMessage() for record in caplog.records]
     assert len(slow) == told

@@ -76,8 +76,8 @@ def _create(server: Database, name: str) -> bool:
     """False if there is one of this name. Raises ConfigError."""
 
     def may(tx: Tx) -> tuple[bool, bool]:
-        ((there,),) = tx.rows("SELECT COUNT(*) FROM pg_database WHERE datname = ?", name)
-        ((allowed,),) = tx.rows("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user")
+        ((there,),) = tx.fetch_all("SELECT COUNT(*) FROM pg_database WHERE datname = ?", name)
+        ((allowed,),) = tx.fetch_all("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user")
         return bool(there), bool(allowed)
 
     there, allowed = server.read(may)
@@ -104,10 +104,10 @@ def _shape_of(settings: Config) -> str | None:
 
 
 def _seed(tx: Tx) -> str | None:
-    tables = {name for (name,) in tx.rows(_TABLES if tx.postgres else "SELECT name FROM sqlite_master")}
+    tables = {name for (name,) in tx.fetch_all(_TABLES if tx.postgres else "SELECT name FROM sqlite_master")}
     if "bench_seed" not in tables:
         return None if tables else ""
-    ((shape,),) = tx.rows("SELECT shape FROM bench_seed")
+    ((shape,),) = tx.fetch_all("SELECT shape FROM bench_seed")
     return str(shape)
 
 
@@ -119,8 +119,8 @@ def _mark(tx: Tx, shape: str) -> None:
 
 def _version(tx: Tx) -> str:
     if tx.postgres:
-        return f"PostgreSQL {tx.rows('SHOW server_version')[0][0]}"
-    return f"SQLite {tx.rows('SELECT sqlite_version()')[0][0]}"
+        return f"PostgreSQL {tx.fetch_all('SHOW server_version')[0][0]}"
+    return f"SQLite {tx.fetch_all('SELECT sqlite_version()')[0][0]}"
 
 
 def _name(settings: Config) -> str:

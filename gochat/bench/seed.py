@@ -13,7 +13,7 @@ from gochat.domain.text import folded, shape
 from gochat.repo import passwords
 from gochat.repo.messages import SENT
 from gochat.repo.users import ACTIVE
-from gochat.storage.database import Database, Tx, marks
+from gochat.storage.database import Database, Tx, placeholders
 
 PASSWORD = "bench"  # noqa: S105 - of users who exist in measurements only
 TRANSACTION, STATEMENT = 20_000, 500  # rows
@@ -153,7 +153,7 @@ def _insert(
     database: Database, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]], progress: "_Progress"
 ) -> None:
     names = ", ".join(columns)
-    row = f"({marks(columns)})"
+    row = f"({placeholders(columns)})"
     rows = iter(rows)
 
     def work(tx: Tx) -> None:

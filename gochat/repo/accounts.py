@@ -21,7 +21,9 @@ class Accounts:
 
     def SignIn(self, request: account_pb2.SignInRequest) -> account_pb2.SignInResponse:
         key = folded(request.username)
-        read = self._database.read(lambda tx: tx.one(User.select().where(User.username_key == key)), one_statement=True)
+        read = self._database.read(
+            lambda tx: tx.model_one(User.select().where(User.username_key == key)), one_statement=True
+        )
         known = self._must_know(read, key, request.password, "session.begin")
 
         def work(tx: Tx) -> tuple[User, str]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from gochat.api.audit.v1 import audit_pb2
 from gochat.context import current
 from gochat.domain import ids, limits
-from gochat.storage.database import Database, Tx, marks
+from gochat.storage.database import Database, Tx, placeholders
 
 OK, REFUSED = "ok", "refused"
 _NAMES = ("event_id", "at", "actor_id", "actor_role", "action", "target_id", "detail", "outcome", "peer", "request_id")
@@ -30,7 +30,7 @@ class Audit:
         where = " AND ".join(text for text, _ in conditions)
         values = [value for _, of_one in conditions for value in of_one]
         rows = self._database.read(
-            lambda tx: tx.rows(
+            lambda tx: tx.fetch_all(
                 f"SELECT {', '.join(_NAMES)} FROM audit_log WHERE {where} ORDER BY event_id DESC LIMIT ?",
                 *values,
                 limit + 1,
@@ -61,5 +61,5 @@ def record_each(tx: Tx, action: str, target_id: str, details: Sequence[str], out
         values += [ids.new_event(), ids.now_ms(), call.actor.user_id, call.actor.role]
         values += [action, target_id, detail, outcome, call.peer, call.request_id]
     if values:
-        row = f"({marks(_NAMES)})"
+        row = f"({placeholders(_NAMES)})"
         tx.sql(f"INSERT INTO audit_log ({', '.join(_NAMES)}) VALUES {', '.join([row] * len(details))}", *values)

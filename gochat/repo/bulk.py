@@ -1,5 +1,5 @@
 """Bulk sending: what goes into one conversation in one transaction, in as many statements for a thousand messages as
-for one. Rows cross to the database and back as one JSON text: see Tx.table."""
+for one. Rows cross to the database and back as one JSON text: see Tx.decode_rows."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -154,10 +154,10 @@ def _send_all(
 ) -> list[message_pb2.SendResult]:
     """The steps of _store in messages.py, each for all messages at once."""
     sql, unopened = _SQL[tx.postgres], dict[str, ChatError]()
-    place = tx.row(sql.lock, conversation_id)
+    place = tx.fetch_one(sql.lock, conversation_id)
     if place is None:
         unopened = _open(tx, pair_key, messages)
-        place = tx.row(sql.lock, conversation_id)
+        place = tx.fetch_one(sql.lock, conversation_id)
     kind, seq = place or ("", 0)
     members = _members(tx, conversation_id, kind, {one.sender for one in messages})
     sent = _sent_before(tx, conversation_id, {(one.sender, one.key) for one in messages if one.key})
@@ -205,18 +205,18 @@ def _open(tx: Tx, pair_key: bytes, messages: Sequence[_Message]) -> dict[str, Ch
 def _members(tx: Tx, conversation_id: str, kind: str, senders: set[str]) -> set[str]:
     """Of a group those of the senders who are in it, else both."""
     if kind != "group":
-        return {user_id for (user_id,) in tx.rows(PARTICIPANTS, conversation_id)}
-    ((found,),) = tx.rows(_SQL[tx.postgres].senders, conversation_id, _json([[sender] for sender in senders]))
-    return {user_id for (user_id,) in tx.table(found) if user_id}
+        return {user_id for (user_id,) in tx.fetch_all(PARTICIPANTS, conversation_id)}
+    ((found,),) = tx.fetch_all(_SQL[tx.postgres].senders, conversation_id, _json([[sender] for sender in senders]))
+    return {user_id for (user_id,) in tx.decode_rows(found) if user_id}
 
 
 def _sent_before(tx: Tx, conversation_id: str, keys: set[tuple[str, str]]) -> dict[tuple[str, str], _Sent]:
     """What was sent by these senders with these client_msg_ids. Nobody adds to it: the conversation is locked."""
     if not keys:
         return {}
-    ((found,),) = tx.rows(_SQL[tx.postgres].sent_before, conversation_id, _json(list(keys)))
+    ((found,),) = tx.fetch_all(_SQL[tx.postgres].sent_before, conversation_id, _json(list(keys)))
     sent = {}
-    for sender, key, told in tx.table(found):
+    for sender, key, told in tx.decode_rows(found):
         if told:
             seq, digest, at = told.split()
             sent[sender, key] = _Sent(int(seq), digest, int(at))

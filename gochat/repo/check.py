@@ -213,7 +213,7 @@ def version(tx: Tx) -> int:
     """Of the schema; 0 where this is no database of GoChat."""
     if "schema_migrations" not in _objects(tx):
         return 0
-    return int(tx.rows("SELECT coalesce(max(version), 0) FROM schema_migrations")[0][0])
+    return int(tx.fetch_all("SELECT coalesce(max(version), 0) FROM schema_migrations")[0][0])
 
 
 def _findings(tx: Tx) -> Iterator[str]:
@@ -223,7 +223,7 @@ def _findings(tx: Tx) -> Iterator[str]:
         if found:
             return
     for rule in RULES:
-        yield from _told(rule.table, rule.sentence, tx.rows(f"{rule.offenders} LIMIT {MAX_FINDINGS + 1}"))
+        yield from _told(rule.table, rule.sentence, tx.fetch_all(f"{rule.offenders} LIMIT {MAX_FINDINGS + 1}"))
     yield from _of_pairs(tx)
     yield from _of_names(tx)
 
@@ -240,7 +240,7 @@ def _damage(error: peewee.DatabaseError) -> str:
 
 def counts(tx: Tx) -> dict[str, int]:
     """Rows by table."""
-    return {table: tx.rows(f"SELECT count(*) FROM {table}")[0][0] for table in COUNTED}
+    return {table: tx.fetch_all(f"SELECT count(*) FROM {table}")[0][0] for table in COUNTED}
 
 
 def _told(table: str, sentence: str, offenders: Iterable[Row]) -> Iterator[str]:
@@ -259,13 +259,13 @@ def _shown(part: object) -> str:
 
 
 def _of_file(tx: Tx) -> Iterator[str]:
-    for (line,) in [] if tx.postgres else tx.rows(f"PRAGMA integrity_check({MAX_FINDINGS})"):
+    for (line,) in [] if tx.postgres else tx.fetch_all(f"PRAGMA integrity_check({MAX_FINDINGS})"):
         if line != "ok":
             yield f"{DAMAGED}{line}"
 
 
 def _objects(tx: Tx) -> set[str]:
-    return {name for (name,) in tx.rows(_OBJECTS[tx.postgres])}
+    return {name for (name,) in tx.fetch_all(_OBJECTS[tx.postgres])}
 
 
 def _of_schema(tx: Tx) -> Iterator[str]:
@@ -274,7 +274,9 @@ def _of_schema(tx: Tx) -> Iterator[str]:
         yield "schema_migrations: is missing: this is no database of GoChat"
         return
     known = migrations("postgres" if tx.postgres else "sqlite")
-    yield from _of_versions(dict(tx.rows("SELECT version, checksum FROM schema_migrations ORDER BY version")), known)
+    yield from _of_versions(
+        dict(tx.fetch_all("SELECT version, checksum FROM schema_migrations ORDER BY version")), known
+    )
     for kind, name in objects(known):
         if name not in there:
             yield f"{name}: this {kind} is missing"
@@ -293,7 +295,7 @@ def _of_versions(applied: dict[int, str], known: list[Migration]) -> Iterator[st
 
 
 def _of_pairs(tx: Tx) -> Iterator[str]:
-    key = tx.row("SELECT value FROM secrets WHERE name = 'pair'")
+    key = tx.fetch_one("SELECT value FROM secrets WHERE name = 'pair'")
     if key is None:
         yield "secrets pair: is missing"
         return
@@ -344,7 +346,7 @@ def _pages(tx: Tx, table: str, columns: str, condition: str = "1 = 1") -> Iterat
     """All rows t of the table. columns: the primary key, a single one, and more."""
     (key,) = _KEYS[table]
     last = ""
-    while rows := tx.rows(
+    while rows := tx.fetch_all(
         f"SELECT {columns} FROM {table} t WHERE t.{key} > ? AND {condition} ORDER BY t.{key} LIMIT {_PAGE}", last
     ):
         yield from rows

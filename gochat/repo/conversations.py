@@ -141,7 +141,9 @@ class Conversations:
 
         def work(tx: Tx) -> Row:
             up_to_the_page = (page * limit,) if tx.postgres else ()
-            return tx.rows(_PAGES[tx.postgres], *(request.user_id,) * 4, *up_to_the_page, limit, (page - 1) * limit)[0]
+            return tx.fetch_all(
+                _PAGES[tx.postgres], *(request.user_id,) * 4, *up_to_the_page, limit, (page - 1) * limit
+            )[0]
 
         total, infos = self._database.read(work, one_statement=True)
         if not total:
@@ -154,12 +156,14 @@ class Conversations:
 
     def GetUnread(self, request: store_pb2.GetUnreadRequest) -> store_pb2.GetUnreadResponse:
         ((page,),) = self._database.read(
-            lambda tx: tx.rows(_UNREAD_PAGE, request.user_id, MAX_UNREAD), one_statement=True
+            lambda tx: tx.fetch_all(_UNREAD_PAGE, request.user_id, MAX_UNREAD), one_statement=True
         )
         answer = store_pb2.GetUnreadResponse()
         total = _fill(answer.conversations, page)
         if len(answer.conversations) == MAX_UNREAD:  # there may be more; by a statement of its own, since few have
-            ((total,),) = self._database.read(lambda tx: tx.rows(_UNREAD_TOTAL, request.user_id), one_statement=True)
+            ((total,),) = self._database.read(
+                lambda tx: tx.fetch_all(_UNREAD_TOTAL, request.user_id), one_statement=True
+            )
         if not total:
             self._must_be_user(request.user_id)
         answer.total_count = min(int(total), _INT32)
@@ -199,7 +203,7 @@ def _edit(tx: Tx, conversation_id: str, operator_id: str, name: str, avatar: str
 
 def _conversation(tx: Tx, conversation_id: str, viewer_id: str) -> common_pb2.Conversation:
     """viewer_id: what this user has hidden stays hidden; "" for the service itself."""
-    row = tx.row(
+    row = tx.fetch_one(
         "SELECT c.type, c.name, c.avatar, c.created_at, c.updated_at, (SELECT n.content FROM messages n WHERE"
         f" n.conversation_id = c.conversation_id AND n.seq > COALESCE(m.hidden_seq, -1) AND n.status < {DELETED}"
         " ORDER BY n.seq DESC LIMIT 1) FROM conversations c"
@@ -226,7 +230,7 @@ def _fill(infos: Any, table: Any) -> int:
     """How many messages are unread. infos: the list of an answer. table: the rows of a page. Field by field: see
     messages.fill."""
     total = 0
-    for row in sorted(Tx.table(table), key=_latest, reverse=True):
+    for row in sorted(Tx.decode_rows(table), key=_latest, reverse=True):
         conversation_id, kind, name, avatar, updated_at, unread, *newest = row
         info = infos.add()
         info.conversation_id = conversation_id

@@ -24,7 +24,7 @@ from gochat.config import ConfigError
 from gochat.errors import ChatError
 from gochat.repo.check import findings
 from gochat.storage import models
-from gochat.storage.database import Database, DatabaseInUseError, Row, Tx, marks
+from gochat.storage.database import Database, DatabaseInUseError, Row, Tx, placeholders
 from gochat.storage.migrate import UNFINISHED, MigrationError, check_current, migrate, tables
 from gochat.storage.postgres import PostgresDatabase
 from gochat.storage.sqlite import SqliteDatabase
@@ -156,9 +156,9 @@ def _state(tx: Tx) -> tuple[list[int], str]:
     for table in TABLES:
         # Of the lower half of each: SQLite's sum of whole ones may overflow.
         sums = "".join(f", coalesce(sum({name} & {0xFFFFFFFF}), 0)" for name in table.numbers)
-        (row,) = tx.rows(f"SELECT count(*){sums} FROM {table.name}")
+        (row,) = tx.fetch_all(f"SELECT count(*){sums} FROM {table.name}")
         told.append([int(number) for number in row])
-    secrets = sorted(tx.rows("SELECT name, value FROM secrets"))
+    secrets = sorted(tx.fetch_all("SELECT name, value FROM secrets"))
     digest = hashlib.sha256(json.dumps([TABLES, told, secrets], default=vars).encode()).hexdigest()
     return [numbers[0] for numbers in told], digest
 
@@ -180,7 +180,7 @@ def _begin(target: Database, state: str) -> Place:
 
 
 def _beginning(tx: Tx) -> Row | None:
-    return tx.row(f"SELECT source, place FROM {UNFINISHED}") if UNFINISHED in tables(tx) else None
+    return tx.fetch_one(f"SELECT source, place FROM {UNFINISHED}") if UNFINISHED in tables(tx) else None
 
 
 def _must_be_empty(tx: Tx) -> None:
@@ -189,7 +189,7 @@ def _must_be_empty(tx: Tx) -> None:
         raise CopyError(f"{_TO}: is not empty, and not GoChat's")
     # What `gochat migrate` makes is a schema and a secret.
     for name in [table.name for table in TABLES if table.name in there - {"secrets"}]:
-        if tx.row(f"SELECT 1 FROM {name} LIMIT 1"):
+        if tx.fetch_one(f"SELECT 1 FROM {name} LIMIT 1"):
             raise CopyError(f"{_TO}: is not empty: it has {name}")
 
 
@@ -229,10 +229,10 @@ def _batches(side: str, database: Database, table: Table, after: Sequence[Any] =
 
 def _batch(side: str, database: Database, table: Table, after: Sequence[Any]) -> list[Row]:
     key = ", ".join(table.key)
-    later = f" WHERE ({key}) > ({marks(after)})" if after else ""
+    later = f" WHERE ({key}) > ({placeholders(after)})" if after else ""
     text = f"SELECT {', '.join(table.columns)} FROM {table.name}{later} ORDER BY {key} LIMIT {BATCH}"
     with _named(side):
-        return database.read(lambda tx: tx.rows(text, *after), one_statement=True)
+        return database.read(lambda tx: tx.fetch_all(text, *after), one_statement=True)
 
 
 def _load(table: Table, rows: list[Row], place: Place, tx: Tx) -> None:
@@ -241,7 +241,7 @@ def _load(table: Table, rows: list[Row], place: Place, tx: Tx) -> None:
         lines = StringIO("\n".join(_line(table, row) for row in rows))
         cursor.copy_expert(f"COPY {table.name} ({names}) FROM STDIN", lines)
     else:
-        cursor.executemany(f"INSERT INTO {table.name} ({names}) VALUES ({marks(table.columns)})", rows)
+        cursor.executemany(f"INSERT INTO {table.name} ({names}) VALUES ({placeholders(table.columns)})", rows)
 
 
 def _line(table: Table, row: Row) -> str:

@@ -21,4 +21,7 @@ def end(tx: Tx, session_ids: Sequence[str]) -> None:
 
 def end_all(tx: Tx, user_id: str) -> None:
     """Ends every session of a user, whose row is locked."""
-    end(tx, [old for (old,) in tx.all(Session.select(Session.session_id).where(Session.user_id == user_id).tuples())])
+    end(
+        tx,
+        [old for (old,) in tx.model_all(Session.select(Session.session_id).where(Session.user_id == user_id).tuples())],
+    )

@@ -68,9 +68,9 @@ class Groups:
 
         def work(tx: Tx) -> repo_pb2.GetGroupsByUserResponse:
             latest_first = (Conversation.updated_at.desc(), Conversation.conversation_id.desc())
-            rows = tx.all(Conversation.select().where(wanted).order_by(*latest_first).paginate(page, limit))
+            rows = tx.model_all(Conversation.select().where(wanted).order_by(*latest_first).paginate(page, limit))
             counted = Conversation.select(peewee.fn.COUNT(Conversation.conversation_id)).where(wanted)
-            total = tx.one(counted.tuples())[0]
+            total = tx.model_one(counted.tuples())[0]
             if not total:
                 found(tx, request.user_id)
             return repo_pb2.GetGroupsByUserResponse(

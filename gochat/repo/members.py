@@ -32,7 +32,7 @@ class Members:
     def JoinGroup(self, request: store_pb2.JoinGroupRequest) -> store_pb2.JoinGroupResponse:
         def work(tx: Tx) -> None:
             joined = locked_group(tx, request.group_id)
-            removed = tx.row(
+            removed = tx.fetch_one(
                 "SELECT 1 FROM removed_members WHERE conversation_id = ? AND user_id = ?",
                 request.group_id,
                 request.user_id,
@@ -62,7 +62,7 @@ class Members:
             here = Member.select(Member.user_id).where(
                 Member.conversation_id == request.group_id, Member.user_id.in_(wanted)
             )
-            members = {user_id for (user_id,) in tx.all(here.tuples())}
+            members = {user_id for (user_id,) in tx.model_all(here.tuples())}
             added = [user_id for user_id in wanted if user_id not in members]
             _admit(tx, entered, added, policy.MEMBER, "group.add")
             return added
@@ -116,7 +116,7 @@ class Members:
                 .where(Member.conversation_id == request.conversation_id)
                 .order_by(Member.joined_at, Member.user_id)
             )
-            return [user_id for (user_id,) in tx.all(rows.tuples())]
+            return [user_id for (user_id,) in tx.model_all(rows.tuples())]
 
         return repo_pb2.GetConversationParticipantsResponse(participant_ids=self._database.read(work))
 
@@ -126,7 +126,7 @@ class Members:
         page, limit = limits.page_of(pagination, limits.DEFAULT_LONG_PAGE)
 
         def work(tx: Tx) -> Row | None:
-            return tx.row(_PAGE, viewer_id, limit, (page - 1) * limit, group_id)
+            return tx.fetch_one(_PAGE, viewer_id, limit, (page - 1) * limit, group_id)
 
         found = self._database.read(work, one_statement=True)
         if found is None:
@@ -136,7 +136,7 @@ class Members:
             raise policy.not_participant()
         members = [
             common_pb2.GroupMember(user_id=user_id, nickname=nickname, avatar=avatar, role=role, joined_at=joined)
-            for joined, user_id, nickname, avatar, role in sorted(Tx.table(rows))
+            for joined, user_id, nickname, avatar, role in sorted(Tx.decode_rows(rows))
         ]
         return members, common_pb2.PaginationResponse(total=total, page=page, limit=limit)
 

@@ -14,7 +14,7 @@ from gochat.domain import ids, limits, policy
 from gochat.errors import ChatError, duplicate, invalid, not_found
 from gochat.repo.audit import record
 from gochat.repo.standing import open_single, standing
-from gochat.storage.database import Database, Row, Tx, marks
+from gochat.storage.database import Database, Row, Tx, placeholders
 
 SENT, DELIVERED, READ, RECALLED, DELETED = 1, 2, 3, 4, 5
 SENT_NOW, NO_CONVERSATION = "sent", "no_conversation"  # outcomes, as of send_message in sql/0007_inbox.postgres.sql
@@ -73,10 +73,10 @@ class Messages:
             if request.message_ids:
                 return _by_ids(tx, request.conversation_id, request.message_ids)
             limit = request.limit or limits.DEFAULT_LONG_PAGE
-            rows = tx.rows(
+            rows = tx.fetch_all(
                 f"{_BY_SEQ} ORDER BY l.seq DESC LIMIT ? OFFSET ?", request.conversation_id, limit, request.offset
             )
-            deleted = tx.rows(
+            deleted = tx.fetch_all(
                 f"SELECT COUNT(*) FROM messages WHERE conversation_id = ? AND status >= {RECALLED}"
                 f" AND status = {DELETED}",
                 request.conversation_id,
@@ -100,7 +100,7 @@ class Messages:
         before = _seq_in(request.conversation_id, cursor) if cursor else _NEWEST
 
         def work(tx: Tx) -> Row | None:
-            return tx.row(_HISTORY, before, limit + 1, request.viewer_id, request.conversation_id)
+            return tx.fetch_one(_HISTORY, before, limit + 1, request.viewer_id, request.conversation_id)
 
         place = self._database.read(work, one_statement=True)
         if place is None:
@@ -110,7 +110,7 @@ class Messages:
             raise policy.not_participant()
         if cursor and not 1 <= before <= last_seq:
             raise invalid("before_message_id", "must be the id of a message of this conversation")
-        rows = sorted(Tx.table(page), key=_seq_column)
+        rows = sorted(Tx.decode_rows(page), key=_seq_column)
         del place, page  # a page may have megabytes, so it is not kept twice
         answer = store_pb2.GetHistoryResponse(has_more=len(rows) > limit)
         del rows[: max(0, len(rows) - limit)]
@@ -212,9 +212,11 @@ def store(tx: Tx, conversation_id: str, sender: str, named: str, *rest: Any) -> 
     """(outcome, seq, recipient). The same steps as send_message in sql/0007_inbox.postgres.sql."""
     if tx.postgres:
         arguments = (conversation_id, sender, named, *rest)
-        return tx.rows(f"SELECT outcome, seq, recipient FROM send_message({marks(arguments)})", *arguments)[0]
+        return tx.fetch_all(f"SELECT outcome, seq, recipient FROM send_message({placeholders(arguments)})", *arguments)[
+            0
+        ]
     content, kind, metadata, key, digest, now = rest
-    place = tx.row(_PLACE, sender, sender, conversation_id)
+    place = tx.fetch_one(_PLACE, sender, sender, conversation_id)
     if place is None:
         return (NO_CONVERSATION, 0, "")
     conversation_type, seq, member, other = place
@@ -226,7 +228,7 @@ def store(tx: Tx, conversation_id: str, sender: str, named: str, *rest: Any) -> 
     _move_read(tx, conversation_id, sender, seq)  # one's own message is read, and everything before it
     tx.sql("UPDATE conversations SET last_seq = ?, updated_at = ? WHERE conversation_id = ?", seq, now, conversation_id)
     row = (conversation_id, seq, sender, recipient, content, kind, SENT, metadata, now, now)
-    tx.sql(f"INSERT INTO messages VALUES ({marks(row)})", *row)
+    tx.sql(f"INSERT INTO messages VALUES ({placeholders(row)})", *row)
     return (SENT_NOW, seq, recipient)
 
 
@@ -251,12 +253,12 @@ def _move_read(tx: Tx, conversation_id: str, user_id: str, seq: int) -> None:
 
 def _first_use(tx: Tx, conversation_id: str, sender: str, key: str, seq: int, digest: str) -> bool:
     row = (conversation_id, sender, key, seq, digest)
-    return bool(tx.sql(f"INSERT INTO sends VALUES ({marks(row)}) ON CONFLICT DO NOTHING", *row).rowcount)
+    return bool(tx.sql(f"INSERT INTO sends VALUES ({placeholders(row)}) ON CONFLICT DO NOTHING", *row).rowcount)
 
 
 def _earlier(tx: Tx, conversation_id: str, sender: str, key: str, digest: str) -> common_pb2.Message:
     """The message that was sent with this client_msg_id."""
-    earlier = tx.rows(
+    earlier = tx.fetch_all(
         f"SELECT {MESSAGE}, s.digest FROM sends s"
         " JOIN messages l ON l.conversation_id = s.conversation_id AND l.seq = s.seq"
         " WHERE s.conversation_id = ? AND s.from_user_id = ? AND s.client_msg_id = ?",
@@ -276,7 +278,7 @@ def key_reused() -> ChatError:
 def _by_ids(tx: Tx, conversation_id: str, message_ids: Any) -> repo_pb2.GetMessagesResponse:
     wanted = [parsed[1] for parsed in map(ids.parse_message, message_ids) if parsed and parsed[0] == conversation_id]
     wanted = list(dict.fromkeys(wanted))
-    rows = tx.rows(f"{_BY_SEQ} AND l.seq IN ({marks(wanted)})", conversation_id, *wanted) if wanted else []
+    rows = tx.fetch_all(f"{_BY_SEQ} AND l.seq IN ({placeholders(wanted)})", conversation_id, *wanted) if wanted else []
     by_seq = {row[0]: row for row in rows}
     found = [message(conversation_id, by_seq[seq]) for seq in wanted if seq in by_seq]
     return repo_pb2.GetMessagesResponse(messages=found, total=len(found))
@@ -294,7 +296,7 @@ def _no_message() -> ChatError:
 
 def _set_status(tx: Tx, message_id: str, user_id: str, status: int) -> None:
     conversation_id, seq = ids.parse_message(message_id) or ("", 0)
-    row = tx.row(
+    row = tx.fetch_one(
         f"SELECT from_user_id, status FROM messages WHERE conversation_id = ? AND seq = ?{tx.lock}",
         conversation_id,
         seq,

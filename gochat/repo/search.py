@@ -9,7 +9,7 @@ from gochat.api.store.v1 import store_pb2
 from gochat.domain import limits
 from gochat.domain.text import folded
 from gochat.repo.users import ACTIVE, COLUMNS, DELETED, as_user, of_row
-from gochat.storage.database import Database, Tx, marks
+from gochat.storage.database import Database, Tx, placeholders
 
 MANY, PART = 10_000, 5
 """Very many are more than MANY, and more than one in PART of all."""
@@ -52,13 +52,13 @@ def _is_in_very_many(tx: Tx, key: str) -> bool:
     """Is the key in the names of very many? On PostgreSQL judged by a sample, one page of the table in a hundred."""
     if tx.postgres:
         sample = f"SELECT count(*), count(*) FILTER (WHERE {_WITHIN}) FROM users TABLESAMPLE SYSTEM (1)"
-        users, matching = tx.rows(_sql(tx, sample), key, key)[0]
+        users, matching = tx.fetch_all(_sql(tx, sample), key, key)[0]
         return bool(matching > max(MANY // 100, users // PART))
     beyond = (
         "SELECT 1 FROM user_search WHERE user_search MATCH ?"
         " LIMIT 1 OFFSET (SELECT max(?, coalesce(max(rowid), 0) / ?) FROM users)"
     )
-    return tx.row(beyond, _match(key), MANY, PART) is not None
+    return tx.fetch_one(beyond, _match(key), MANY, PART) is not None
 
 
 def _looked_up(tx: Tx, key: str, status: int, start: int, limit: int) -> tuple[int, list[str]]:
@@ -70,7 +70,7 @@ def _looked_up(tx: Tx, key: str, status: int, start: int, limit: int) -> tuple[i
     )
     source += f" AND {_WITHIN} AND status <= ?"
     wanted = (tokens, key, key, status)
-    rows = tx.rows(
+    rows = tx.fetch_all(
         _sql(
             tx,
             f"""
@@ -98,7 +98,7 @@ def _walked(tx: Tx, key: str, status: int, start: int, limit: int) -> tuple[int,
         SELECT {named}, {nicknamed}, count(*) FILTER (WHERE {_BEGINNING}), count(*)
         FROM users WHERE {_WITHIN} AND status <= ?"""
     keys = (key, status, key, key, status, key, key, key, key, status)
-    usernames, nicknames, beginning, total = tx.rows(_sql(tx, count), *keys)[0]
+    usernames, nicknames, beginning, total = tx.fetch_all(_sql(tx, count), *keys)[0]
     user_ids: list[str] = []
     for rank, size in zip(
         _RANKS, (usernames, nicknames, beginning - usernames - nicknames, total - beginning), strict=True
@@ -112,7 +112,7 @@ def _walked(tx: Tx, key: str, status: int, start: int, limit: int) -> tuple[int,
                 f" ORDER BY username_key {'DESC' if backward else 'ASC'} LIMIT ? OFFSET (SELECT ?)"
             )
             skipped = size - start - number if backward else start
-            rows = tx.rows(_sql(tx, walk), *[key] * rank.count("?"), status, number, skipped)
+            rows = tx.fetch_all(_sql(tx, walk), *[key] * rank.count("?"), status, number, skipped)
             user_ids += [user_id for (user_id,) in (reversed(rows) if backward else rows)]
         start = max(0, start - size)
     return total, user_ids
@@ -121,7 +121,9 @@ def _walked(tx: Tx, key: str, status: int, start: int, limit: int) -> tuple[int,
 def _users(tx: Tx, user_ids: list[str]) -> list[common_pb2.User]:
     if not user_ids:
         return []
-    rows = tx.rows(f"SELECT {', '.join(COLUMNS)} FROM users WHERE user_id IN ({marks(user_ids)})", *user_ids)
+    rows = tx.fetch_all(
+        f"SELECT {', '.join(COLUMNS)} FROM users WHERE user_id IN ({placeholders(user_ids)})", *user_ids
+    )
     by_id = {user.user_id: user for user in map(of_row, rows)}
     return [as_user(by_id[user_id]) for user_id in user_ids]
 

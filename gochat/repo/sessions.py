@@ -20,7 +20,7 @@ class Sessions:
         this = Session.session_id == request.session_id
 
         def work(tx: Tx) -> User | ChatError:
-            session = tx.one(Session.select().where(this, Session.expires_at > now))
+            session = tx.model_one(Session.select().where(this, Session.expires_at > now))
             if session is None:
                 return ended()
             rotated = tx.run(
@@ -59,7 +59,7 @@ class Sessions:
 
         def work(tx: Tx) -> list[Session]:
             found(tx, request.user_id)
-            return tx.all(Session.select().where(theirs).order_by(*latest_first))
+            return tx.model_all(Session.select().where(theirs).order_by(*latest_first))
 
         sessions = [
             session_pb2.Session(
@@ -76,7 +76,7 @@ class Sessions:
     def ListEndedSessions(self, request: account_pb2.ListEndedSessionsRequest) -> account_pb2.ListEndedSessionsResponse:
         now = ids.now_ms()
         rows = self._database.read(
-            lambda tx: tx.rows("SELECT session_id FROM ended_sessions WHERE ended_at >= ?", request.since),
+            lambda tx: tx.fetch_all("SELECT session_id FROM ended_sessions WHERE ended_at >= ?", request.since),
             one_statement=True,
         )
         return account_pb2.ListEndedSessionsResponse(session_ids=[session_id for (session_id,) in rows], now=now)
@@ -93,7 +93,9 @@ def active(tx: Tx, user_id: str) -> User:
 def owned(tx: Tx, session_id: str, user_id: str) -> Session | None:
     """user_id: "" for anyone's."""
     this = Session.session_id == session_id
-    session: Session | None = tx.one(Session.select().where(this & (Session.user_id == user_id) if user_id else this))
+    session: Session | None = tx.model_one(
+        Session.select().where(this & (Session.user_id == user_id) if user_id else this)
+    )
     return session
 
 
@@ -115,7 +117,7 @@ def replace_session(tx: Tx, user_id: str, device_id: str, refresh_id: str, expir
         Session.expires_at: expires_at,
     }
     replaced = Session.select(Session.session_id).where(Session.user_id == user_id, Session.device_id == device_id)
-    end(tx, [old for (old,) in tx.all(replaced.tuples())])
+    end(tx, [old for (old,) in tx.model_all(replaced.tuples())])
     tx.run(Session.insert(row))
     _seen(tx, user_id, now)
     record(tx, "session.begin", user_id, session_id)

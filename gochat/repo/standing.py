@@ -27,7 +27,7 @@ class Standing:
 def standing(tx: Tx, conversation_id: str, user_id: str) -> Standing:
     """user_id: "" for the service itself. Raises NOT_FOUND for the conversation, PERMISSION_DENIED for who is not in
     it."""
-    row = tx.row(
+    row = tx.fetch_one(
         "SELECT c.type, c.last_seq, m.role, m.hidden_seq FROM conversations c LEFT JOIN members m"
         " ON m.conversation_id = c.conversation_id AND m.user_id = ?"
         " WHERE c.conversation_id = ? AND c.dissolved_at = 0",
@@ -49,7 +49,7 @@ def locked_group(tx: Tx, group_id: str) -> Conversation:
 
 
 def group(tx: Tx, group_id: str) -> Conversation:
-    row: Conversation | None = tx.one(
+    row: Conversation | None = tx.model_one(
         Conversation.select().where(
             Conversation.conversation_id == group_id, Conversation.type == "group", Conversation.dissolved_at == 0
         )
@@ -61,7 +61,7 @@ def group(tx: Tx, group_id: str) -> Conversation:
 
 def role_of(tx: Tx, conversation_id: str, user_id: str) -> str | None:
     """None for who is not a member."""
-    row = tx.row("SELECT role FROM members WHERE conversation_id = ? AND user_id = ?", conversation_id, user_id)
+    row = tx.fetch_one("SELECT role FROM members WHERE conversation_id = ? AND user_id = ?", conversation_id, user_id)
     return row[0] if row else None
 
 

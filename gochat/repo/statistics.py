@@ -30,7 +30,7 @@ def count(database: Database) -> dict[str, int]:
     day, month = now - DAY, now - MONTH
 
     def work(tx: Tx) -> list[Row | None]:
-        return [tx.row(_USERS), tx.row(_ACTIVE, day, month), tx.row(_CONVERSATIONS, day, day)]
+        return [tx.fetch_one(_USERS), tx.fetch_one(_ACTIVE, day, month), tx.fetch_one(_CONVERSATIONS, day, day)]
 
     numbers = [int(number or 0) for row in database.read(work) for number in row or ()]
     return dict(zip(_NAMES, numbers, strict=True))

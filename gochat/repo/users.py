@@ -12,7 +12,7 @@ from gochat.errors import duplicate, not_found
 from gochat.repo import passwords
 from gochat.repo.audit import record
 from gochat.repo.endings import end_all
-from gochat.storage.database import Database, Row, Tx, marks
+from gochat.storage.database import Database, Row, Tx, placeholders
 from gochat.storage.models import User
 
 ACTIVE, DISABLED, DELETED = 1, 2, 3
@@ -67,7 +67,11 @@ class Users:
 
     def GetUsers(self, request: repo_pb2.GetUsersRequest) -> repo_pb2.GetUsersResponse:
         wanted = list(dict.fromkeys(request.user_ids))
-        rows = self._database.read(lambda tx: tx.all(User.select().where(User.user_id.in_(wanted)))) if wanted else []
+        rows = (
+            self._database.read(lambda tx: tx.model_all(User.select().where(User.user_id.in_(wanted))))
+            if wanted
+            else []
+        )
         by_id = {user.user_id: user for user in rows}
         return repo_pb2.GetUsersResponse(users=[as_user(by_id[user_id]) for user_id in wanted if user_id in by_id])
 
@@ -88,7 +92,7 @@ class Users:
         return repo_pb2.UpdateUserResponse(success=True, user=as_user(user))
 
     def GetProfile(self, request: store_pb2.GetProfileRequest) -> store_pb2.GetProfileResponse:
-        row = self._database.read(lambda tx: tx.row(_PROFILE, request.user_id, DELETED), one_statement=True)
+        row = self._database.read(lambda tx: tx.fetch_one(_PROFILE, request.user_id, DELETED), one_statement=True)
         if row is None:
             raise not_found("user", "user_id")
         answer = store_pb2.GetProfileResponse()
@@ -109,7 +113,7 @@ class Users:
 
 def found(tx: Tx, user_id: str, *, lock: bool = False) -> User:
     """lock: until the commit nobody else changes the user. Raises NOT_FOUND for the field user_id."""
-    row = tx.row(_BY_ID + tx.lock if lock else _BY_ID, user_id)
+    row = tx.fetch_one(_BY_ID + tx.lock if lock else _BY_ID, user_id)
     if row is None:
         raise not_found("user", "user_id")
     return of_row(row)
@@ -122,8 +126,8 @@ def of_row(row: Row) -> User:
 
 def must_exist(tx: Tx, user_ids: list[str], field: str) -> None:
     """Raises NOT_FOUND for the field, naming those who do not exist or are deleted."""
-    there = tx.rows(
-        f"SELECT user_id FROM users WHERE user_id IN ({marks(user_ids)}) AND status < ?", *user_ids, DELETED
+    there = tx.fetch_all(
+        f"SELECT user_id FROM users WHERE user_id IN ({placeholders(user_ids)}) AND status < ?", *user_ids, DELETED
     )
     if missing := set(user_ids) - {user_id for (user_id,) in there}:
         error = not_found("user", field)

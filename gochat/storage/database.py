@@ -79,11 +79,11 @@ class Tx:
         self._note(started, text)
         return cursor
 
-    def row(self, text: str, *parameters: Any) -> Row | None:
+    def fetch_one(self, text: str, *parameters: Any) -> Row | None:
         # All rows, since SQLite ends a statement (a RETURNING) only when its last row was fetched.
-        return next(iter(self.rows(text, *parameters)), None)
+        return next(iter(self.fetch_all(text, *parameters)), None)
 
-    def rows(self, text: str, *parameters: Any) -> list[Row]:
+    def fetch_all(self, text: str, *parameters: Any) -> list[Row]:
         started = time.monotonic()
         cursor = self._execute(text, parameters)
         with _named_by_peewee:  # which does so itself only while a statement begins; SQLite looks for most rows now
@@ -92,23 +92,23 @@ class Tx:
         return rows
 
     def prepared(self, name: str, text: str, *parameters: Any) -> list[Row]:
-        """As rows(text, *parameters). On PostgreSQL the connection keeps the plan, by this name: for a statement whose
-        plan takes as long to make as to run. The text says each parameter's type, as in ?::json, where nothing else
-        does."""
+        """As fetch_all(text, *parameters). On PostgreSQL the connection keeps the plan, by this name: for a statement
+        whose plan takes as long to make as to run. The text says each parameter's type, as in ?::json, where nothing
+        else does."""
         if not self.postgres:
-            return self.rows(text, *parameters)
+            return self.fetch_all(text, *parameters)
         known = self._database.__dict__.setdefault("prepared", set())  # Peewee's object is one connection here
         if name not in known:
             numbers = count(1)
             self.sql(f"PREPARE {name} AS " + re.sub(r"\?", lambda _: f"${next(numbers)}", text))
             known.add(name)
         started = time.monotonic()
-        rows = cast("list[Row]", self._execute(f"EXECUTE {name} ({marks(parameters)})", parameters).fetchall())
+        rows = cast("list[Row]", self._execute(f"EXECUTE {name} ({placeholders(parameters)})", parameters).fetchall())
         self._note(started, text)
         return rows
 
     @staticmethod
-    def table(value: Any) -> list[Any]:
+    def decode_rows(value: Any) -> list[Any]:
         """The rows that json_group_array(json_array(...)) made of a subquery, in no order. Many rows as one: SQLite
         lets go of the interpreter at each row it hands out, and takes it back among all other threads."""
         return (json.loads(value) if isinstance(value, str) else value) or []
@@ -120,11 +120,11 @@ class Tx:
         self._note(started, query)
         return answer
 
-    def one(self, query: Any) -> Any:
+    def model_one(self, query: Any) -> Any:
         """The first row of a Peewee select, or None."""
-        return next(iter(self.all(query.limit(1))), None)
+        return next(iter(self.model_all(query.limit(1))), None)
 
-    def all(self, query: Any) -> list[Any]:
+    def model_all(self, query: Any) -> list[Any]:
         cursor = self.run(query)
         with _named_by_peewee:
             return list(cursor)
@@ -160,7 +160,7 @@ def _for_postgres(text: str) -> str:
     return text
 
 
-def marks(items: Sequence[Any]) -> str:
+def placeholders(items: Sequence[Any]) -> str:
     """?, ?, ? for the list of an SQL IN, which must not be empty."""
     return ", ".join("?" * len(items))
 
@@ -227,7 +227,7 @@ class Pool:
         return self.most - self._places._value
 
     @contextmanager
-    def lent(self) -> Iterator[peewee.Database]:
+    def connection(self) -> Iterator[peewee.Database]:
         """Waits for a free place until the deadline of the call in hand; raises UNAVAILABLE then, and DEADLINE_EXCEEDED
         if that has passed already."""
         if (remaining := current().remaining()) <= 0:

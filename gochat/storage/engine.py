@@ -60,5 +60,5 @@ def snapshot(config: Config) -> Iterator[Tx]:
 
 def _pair_key(tx: Tx) -> bytes:
     tx.sql("INSERT INTO secrets VALUES ('pair', ?) ON CONFLICT DO NOTHING", ids.new_secret())
-    ((key,),) = tx.rows("SELECT value FROM secrets WHERE name = 'pair'")
+    ((key,),) = tx.fetch_all("SELECT value FROM secrets WHERE name = 'pair'")
     return str(key).encode()

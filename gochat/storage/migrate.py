@@ -63,7 +63,7 @@ def tables(tx: Tx) -> set[str]:
         if tx.postgres
         else "SELECT name FROM sqlite_schema WHERE type = 'table'"
     )
-    return {name for (name,) in tx.rows(named)}
+    return {name for (name,) in tx.fetch_all(named)}
 
 
 def objects(applied: list[Migration]) -> list[tuple[str, str]]:
@@ -95,7 +95,7 @@ def check_current(database: Database, dialect: str) -> None:
     if UNFINISHED in there:
         raise MigrationError("the database holds a copy that is not complete: run that gochat copy again")
     known = migrations(dialect)[-1].version
-    ((version,),) = database.read(lambda tx: tx.rows("SELECT max(version) FROM schema_migrations"))
+    ((version,),) = database.read(lambda tx: tx.fetch_all("SELECT max(version) FROM schema_migrations"))
     if version != known:
         way = "run `gochat migrate` first" if (version or 0) < known else "run a newer one"
         raise MigrationError(f"the database has schema version {version}, this program's is {known}: {way}")
@@ -108,7 +108,7 @@ def _apply(tx: Tx, migration: Migration, known: list[Migration], dialect: str) -
         "CREATE TABLE IF NOT EXISTS schema_migrations (version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, "
         "checksum TEXT NOT NULL, applied_at BIGINT NOT NULL)"
     )
-    there = {row[0]: row[1] for row in tx.rows("SELECT version, checksum FROM schema_migrations")}
+    there = {row[0]: row[1] for row in tx.fetch_all("SELECT version, checksum FROM schema_migrations")}
     if newer := [version for version in there if version > known[-1].version]:
         raise MigrationError(
             f"the database has schema version {max(newer)}, this program knows {known[-1].version}: run a newer one"

@@ -88,7 +88,7 @@ class PostgresDatabase:
         """Raises _Again where nothing can have been written."""
         committing = writes and not begin  # a statement by itself commits by itself
         pool = self._pool if writes or current().lane is not Lane.CONTROL else self._control
-        with pool.lent() as database:
+        with pool.connection() as database:
             try:
                 if begin:
                     database.execute_sql(begin)

@@ -78,7 +78,7 @@ class SqliteDatabase:
         lane = current().lane
         if lane is Lane.INLINE:
             return self._read_inline(work, one_statement)
-        with failures_named(), (self._control if lane is Lane.CONTROL else self._readers).lent() as database:
+        with failures_named(), (self._control if lane is Lane.CONTROL else self._readers).connection() as database:
             if one_statement:
                 return work(Tx(database))
             database.execute_sql("BEGIN")

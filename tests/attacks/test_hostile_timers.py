@@ -221,7 +221,8 @@ def test_a_worker_whose_serving_thread_hangs_is_replaced(postgres: Postgres, tmp
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=skipped_on_plain(timer.attack.fast_only)) for name, timer in TIMERS.items()]
+    "name",
+    [pytest.param(name, marks=skipped_on_plain(timer.attack.fast_only)) for name, timer in TIMERS.items()],
 )
 def test_a_timer_ends_it(begun: Begun, name: str, mode: str) -> None:
     assert begun.ended[mode, name].result()

@@ -187,7 +187,7 @@ def test_entries_are_neither_changed_nor_taken_away(database: SqliteDatabase | P
     database.write(lambda tx: record(tx, "user.create", "u1"))
     with pytest.raises(peewee.PeeweeException, match="append-only"):
         database.write(lambda tx: tx.sql(change))
-    assert database.read(lambda tx: tx.rows("SELECT target_id FROM audit_log")) == [("u1",)]
+    assert database.read(lambda tx: tx.fetch_all("SELECT target_id FROM audit_log")) == [("u1",)]
 
 
 def test_an_act_that_fails_leaves_no_entry(database: SqliteDatabase | PostgresDatabase) -> None:
@@ -197,7 +197,7 @@ def test_an_act_that_fails_leaves_no_entry(database: SqliteDatabase | PostgresDa
 
     with pytest.raises(KeyError):
         database.write(work)
-    assert database.read(lambda tx: tx.rows("SELECT * FROM audit_log")) == []
+    assert database.read(lambda tx: tx.fetch_all("SELECT * FROM audit_log")) == []
 
 
 def test_entries_written_at_once_are_all_there(database: SqliteDatabase | PostgresDatabase) -> None:
@@ -209,4 +209,4 @@ def test_entries_written_at_once_are_all_there(database: SqliteDatabase | Postgr
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(8)))
-    assert database.read(lambda tx: tx.rows("SELECT COUNT(DISTINCT event_id) FROM audit_log")) == [(8,)]
+    assert database.read(lambda tx: tx.fetch_all("SELECT COUNT(DISTINCT event_id) FROM audit_log")) == [(8,)]

@@ -251,7 +251,7 @@ def harmed(home: tuple[Deployment, Life, peewee.Database], harm: str) -> tuple[l
     names = {name: getattr(value, "id", value) for name, value in vars(life).items()}
     with database.atomic() as transaction:
         tx = Tx(database)
-        ((names["session"],),) = tx.rows("SELECT session_id FROM sessions WHERE user_id = ?", life.ann.id)
+        ((names["session"],),) = tx.fetch_all("SELECT session_id FROM sessions WHERE user_id = ?", life.ann.id)
         if tx.postgres:
             tx.sql("SET LOCAL session_replication_role = replica")  # or it would not let us
         for statement in harm.format(**names).split(";"):

@@ -8,7 +8,7 @@ import pytest
 from gochat.config import Config, Database
 from gochat.repo import copying
 from gochat.repo.copying import CopyError
-from gochat.storage.database import Tx, marks
+from gochat.storage.database import Tx, placeholders
 from gochat.storage.engine import MigrationError, open_database
 from tests.commands.copying import opened, rows_of
 
@@ -36,7 +36,7 @@ def fill(url: str) -> str:
                 ("members", (group, user, "owner", 1, -1, 1, 1, 1)),
                 ("messages", (group, 1, user, "", "hi", "text", 1, "", 1, 1)),
             ):
-                tx.sql(f"INSERT INTO {table} VALUES ({marks(row)})", *row)
+                tx.sql(f"INSERT INTO {table} VALUES ({placeholders(row)})", *row)
 
     with closing(open_database(config_of(url))) as database:
         database.write(work)

@@ -65,7 +65,7 @@ class Chats:
     def expected(self) -> list[tuple[str, int]]:
         """(conversation id, unread), the latest first, by reading everything."""
         rows = self.database.read(
-            lambda tx: tx.rows(
+            lambda tx: tx.fetch_all(
                 "SELECT c.conversation_id, c.updated_at, (SELECT COUNT(*) FROM messages l"
                 " WHERE l.conversation_id = c.conversation_id AND l.seq > m.read_seq AND l.status < 4)"
                 " FROM members m JOIN conversations c ON c.conversation_id = m.conversation_id"
@@ -92,7 +92,7 @@ class Chats:
     def astray(self) -> list[Any]:
         """The members that do not carry what they should."""
         return self.database.read(
-            lambda tx: tx.rows(
+            lambda tx: tx.fetch_all(
                 "SELECT m.*, c.member_count FROM members m JOIN conversations c"
                 " ON c.conversation_id = m.conversation_id WHERE"
                 f" m.last_seq <> CASE WHEN c.member_count <= {SMALL} THEN c.last_seq ELSE {LOOKED_UP} END"
@@ -154,7 +154,9 @@ def test_a_page_of_conversations_sorts_only_those_that_are_looked_up(database: D
 
 def plan_by_index(database: Database, dialect: str, statement: str, parameters: tuple[object, ...]) -> list[str]:
     if dialect == "sqlite":
-        plan = [row[-1] for row in database.read(lambda tx: tx.rows(f"EXPLAIN QUERY PLAN {statement}", *parameters))]
+        plan = [
+            row[-1] for row in database.read(lambda tx: tx.fetch_all(f"EXPLAIN QUERY PLAN {statement}", *parameters))
+        ]
         results = {line.split()[1] for line in plan if line.startswith(("CO-ROUTINE", "MATERIALIZE"))} | {"CONSTANT"}
         scans = [line for line in plan if line.startswith("SCAN") and line.split()[1] not in results]
         assert not scans, plan
@@ -163,7 +165,7 @@ def plan_by_index(database: Database, dialect: str, statement: str, parameters: 
 
         def explain(tx: Any) -> list[Any]:
             tx.sql("SET LOCAL enable_seqscan = off")  # where an index serves, the planner has no choice but to say so
-            return [row[0] for row in tx.rows(f"EXPLAIN {statement}", *parameters)]
+            return [row[0] for row in tx.fetch_all(f"EXPLAIN {statement}", *parameters)]
 
         plan = database.read(explain)
         assert not [line for line in plan if "Seq Scan on" in line], "\n".join(plan)

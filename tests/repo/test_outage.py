@@ -200,7 +200,7 @@ def test_the_victim_of_a_deadlock_is_run_again(url: str) -> None:
         works = [partial(count, first=first, second=second, once=[]) for first, second in orders]
         for written in [pool.submit(database.write, work) for work in works]:
             written.result(timeout=60)
-    assert database.read(lambda tx: tx.rows("SELECT count FROM counters")) == [(2,), (2,)]
+    assert database.read(lambda tx: tx.fetch_all("SELECT count FROM counters")) == [(2,), (2,)]
     database.close()
 
 

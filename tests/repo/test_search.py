@@ -146,7 +146,7 @@ def test_a_search_does_not_read_all_users(database: Database, query: str, monkey
 
     def plans(tx: Tx) -> str:
         explain = "EXPLAIN " if tx.postgres else "EXPLAIN QUERY PLAN "
-        return "\n".join(str(tx.rows(explain + text, *values)) for text, values in selects)
+        return "\n".join(str(tx.fetch_all(explain + text, *values)) for text, values in selects)
 
     told = database.read(plans)
     assert "users_by_gram" in told or "SCAN user_search VIRTUAL TABLE" in told
@@ -162,14 +162,14 @@ def test_a_deep_page_takes_no_more_rows_than_it_shows(
     fill(database, 2000, [])
     total, _ = find(database, query)
     taken: list[int] = []
-    rows = Tx.rows
+    rows = Tx.fetch_all
 
     def counted(tx: Tx, *arguments: Any) -> list[Any]:
         answer = rows(tx, *arguments)
         taken.append(len(answer))
         return answer
 
-    monkeypatch.setattr(Tx, "rows", counted)
+    monkeypatch.setattr(Tx, "fetch_all", counted)
     last = total // LIMIT
     for page in (last // 2, last):
         taken.clear()

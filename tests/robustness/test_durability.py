@@ -109,7 +109,7 @@ def test_postgres_answers_after_the_sync(postgres: Postgres, tmp_path: Path) -> 
     url = postgres.create_database()
     database = PostgresDatabase(url, pool_min=1, pool_max=1)
     for setting in ("synchronous_commit", "fsync"):
-        assert database.read(lambda tx, setting=setting: tx.row(f"SHOW {setting}")) == ("on",)
+        assert database.read(lambda tx, setting=setting: tx.fetch_one(f"SHOW {setting}")) == ("on",)
     database.close()
     app = Deployment(tmp_path / "app", url=url)
     try:

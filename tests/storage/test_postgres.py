@@ -29,7 +29,7 @@ def database(url: str) -> Iterator[PostgresDatabase]:
 
 
 def text_of(database: PostgresDatabase) -> list[str]:
-    return [text for (text,) in database.read(lambda tx: tx.rows("SELECT text FROM notes ORDER BY n"))]
+    return [text for (text,) in database.read(lambda tx: tx.fetch_all("SELECT text FROM notes ORDER BY n"))]
 
 
 def end_connections(url: str) -> None:
@@ -109,7 +109,7 @@ def test_a_commit_without_an_answer_is_not_run_again(database: PostgresDatabase,
 def test_a_statement_by_itself_is_a_transaction(database: PostgresDatabase, url: str) -> None:
     database.write(lambda tx: tx.sql("UPDATE notes SET text = 'x'"), one_statement=True)
     end_connections(url)
-    assert database.read(lambda tx: tx.rows("SELECT text FROM notes"), one_statement=True) == [("x",), ("x",)]
+    assert database.read(lambda tx: tx.fetch_all("SELECT text FROM notes"), one_statement=True) == [("x",), ("x",)]
     end_connections(url)
     database.write(lambda tx: tx.sql("UPDATE notes SET text = 'y'"), one_statement=True)
     assert text_of(database) == ["y", "y"]
@@ -129,9 +129,9 @@ def test_a_statement_by_itself_that_may_have_happened_is_not_run_again(database:
 
 def test_a_read_sees_one_state_and_writes_nothing(database: PostgresDatabase) -> None:
     def read(tx: Tx) -> list[object]:
-        before = tx.rows("SELECT text FROM notes")
+        before = tx.fetch_all("SELECT text FROM notes")
         database.write(lambda other: other.sql("UPDATE notes SET text = 'x'"))
-        return [before, tx.rows("SELECT text FROM notes")]
+        return [before, tx.fetch_all("SELECT text FROM notes")]
 
     before, after = database.read(read)
     assert before == after

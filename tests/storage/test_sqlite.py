@@ -31,7 +31,7 @@ def note(n: int) -> "object":
 
 
 def notes(database: SqliteDatabase) -> list[int]:
-    return [n for (n,) in database.read(lambda tx: tx.rows("SELECT n FROM notes ORDER BY n"))]
+    return [n for (n,) in database.read(lambda tx: tx.fetch_all("SELECT n FROM notes ORDER BY n"))]
 
 
 class Batch:
@@ -123,7 +123,9 @@ def test_readers_do_not_write(database: SqliteDatabase) -> None:
 
 
 def test_the_file_is_durable_before_the_answer(database: SqliteDatabase) -> None:
-    settings = database.write(lambda tx: [tx.rows(f"PRAGMA {name}")[0][0] for name in ("journal_mode", "synchronous")])
+    settings = database.write(
+        lambda tx: [tx.fetch_all(f"PRAGMA {name}")[0][0] for name in ("journal_mode", "synchronous")]
+    )
     assert settings == ["wal", 2]
 
 
@@ -217,7 +219,7 @@ def test_an_inline_read_gives_up_when_it_takes_long(database: SqliteDatabase) ->
     numbers = "WITH RECURSIVE t (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t LIMIT ?) SELECT COUNT(*) FROM t"
 
     def count(most: int) -> int:
-        return database.read(lambda tx: int(tx.rows(numbers, most)[0][0]), one_statement=True)
+        return database.read(lambda tx: int(tx.fetch_all(numbers, most)[0][0]), one_statement=True)
 
     with entered(Call(SERVICE, "r", time.monotonic() + 30, lane=Lane.INLINE)):
         for _ in range(100):
@@ -243,16 +245,16 @@ def test_an_inline_read_waits_neither_for_the_disk_nor_for_another(database: Sql
     with entered(Call(SERVICE, "r", time.monotonic() + 30, lane=Lane.INLINE)):
         began = time.thread_time()
         with pytest.raises(TooLongError):
-            database.read(lambda tx: tx.rows(waits), one_statement=True)
+            database.read(lambda tx: tx.fetch_all(waits), one_statement=True)
         assert time.thread_time() - began < INLINE_TIMEOUT, "it was given up for the time that passed, not for its CPU"
 
         def another(tx: Tx) -> list[object]:
             with pytest.raises(TooLongError):
-                database.read(lambda tx: tx.rows("SELECT 1"), one_statement=True)
-            return tx.rows("SELECT 2")
+                database.read(lambda tx: tx.fetch_all("SELECT 1"), one_statement=True)
+            return tx.fetch_all("SELECT 2")
 
         assert database.read(another, one_statement=True) == [(2,)]
-        assert database.read(lambda tx: tx.rows("SELECT 3"), one_statement=True) == [(3,)]
+        assert database.read(lambda tx: tx.fetch_all("SELECT 3"), one_statement=True) == [(3,)]
 
 
 def test_a_read_that_is_given_up_between_two_rows_says_so(database: SqliteDatabase) -> None:
@@ -261,4 +263,4 @@ def test_a_read_that_is_given_up_between_two_rows_says_so(database: SqliteDataba
         " (SELECT 1 UNION ALL SELECT n + 1 FROM t LIMIT 3000000) SELECT COUNT(*) FROM t)"
     )
     with entered(Call(SERVICE, "r", time.monotonic() + 30, lane=Lane.INLINE)), pytest.raises(TooLongError):
-        database.read(lambda tx: tx.rows(slow), one_statement=True)
+        database.read(lambda tx: tx.fetch_all(slow), one_statement=True)

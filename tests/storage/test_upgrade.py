@@ -10,7 +10,7 @@ import pytest
 from gochat.api.logic.v1 import logic_pb2
 from gochat.config import Config
 from gochat.storage import migrate
-from gochat.storage.database import Tx, marks
+from gochat.storage.database import Tx, placeholders
 from gochat.storage.postgres import PostgresDatabase
 from gochat.storage.sqlite import SqliteDatabase
 from tests.harness import PASSWORD, Deployment, as_service
@@ -29,7 +29,7 @@ def opened(url: str, data: Path) -> SqliteDatabase | PostgresDatabase:
 def as_it_was(database: SqliteDatabase | PostgresDatabase, dialect: str, released: Released) -> None:
     def write(tx: Tx) -> None:
         for table, row in released.rows:
-            tx.sql(f"INSERT INTO {table} ({', '.join(released.columns[table])}) VALUES ({marks(row)})", *row)
+            tx.sql(f"INSERT INTO {table} ({', '.join(released.columns[table])}) VALUES ({placeholders(row)})", *row)
 
     migrate.migrate(database, dialect)
     database.write(write)
