@@ -86,7 +86,7 @@ SELECT json_group_array(json_array(
 ) AS page
 JOIN conversations AS conversation ON conversation.conversation_id = page.conversation_id
 {_NEWEST}"""
-_UNREAD_TOTAL = f"SELECT SUM(number) FROM ({_UNREAD_CONVERSATIONS}) AS unread"
+_UNREAD_TOTAL = f"SELECT COALESCE(SUM(number), 0) FROM ({_UNREAD_CONVERSATIONS}) AS unread"
 _latest = itemgetter(4, 0)  # of the rows of a page
 
 

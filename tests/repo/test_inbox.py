@@ -152,6 +152,10 @@ def test_a_page_of_conversations_sorts_only_those_that_are_looked_up(database: D
         assert any("Merge Append" in line for line in plan), plan
 
 
+def test_the_total_is_a_number_too_for_who_has_read_all_meanwhile(database: Database) -> None:
+    assert database.read(lambda tx: tx.fetch_all(conversations._UNREAD_TOTAL, "u")) == [(0,)]
+
+
 def plan_by_index(database: Database, dialect: str, statement: str, parameters: tuple[object, ...]) -> list[str]:
     if dialect == "sqlite":
         plan = [
