@@ -10,6 +10,7 @@ from gochat.api.common.v1 import common_pb2
 
 DOMAIN = "gochat"
 RETRY_AFTER = "retry_after_ms"
+MAX_CAUSES = 20  # links of a chain of errors that are looked at: it may be a circle
 
 # The table of the specification, "错误码映射": business code -> gRPC status.
 STATUS_OF = MappingProxyType(

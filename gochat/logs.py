@@ -25,9 +25,8 @@ from google.rpc import code_pb2
 
 from gochat.config import Log
 from gochat.context import Call, Caller, current
-from gochat.errors import ChatError
+from gochat.errors import MAX_CAUSES, ChatError
 
-MAX_CAUSES = 20  # of an error, that are logged
 CALLS = "gochat.calls"  # the logger whose lines these are; they are not made by logging, see call()
 WRITE_INTERVAL = 0.2  # seconds after which a call that has ended is written; records are not put off
 FLUSH_TIMEOUT = 1.0  # seconds that the end of the process waits for what is queued
@@ -157,7 +156,7 @@ def _record(record: logging.LogRecord) -> _Record:
     chain: list[_Link] | None = None
     if record.exc_info:
         chain, error = [], record.exc_info[1]
-        while error is not None and len(chain) < MAX_CAUSES:  # they may be a circle
+        while error is not None and len(chain) < MAX_CAUSES:
             kind = type(error).__qualname__
             text = [_printable(line) for line in str(error).splitlines()[:1] if kind in _PLAIN_SPOKEN]
             chain.append((_frames(error.__traceback__), ": ".join([kind, *text])))

@@ -35,8 +35,8 @@ def register(registration: str) -> None:
 
 
 def operator(caller: Caller) -> str:
-    """Who acts where a request has no field to name them: the caller; "" for a caller who acts for anyone, of whom
-    neither membership nor a role is asked."""
+    """Who acts where a request has no field to name them: the caller; "" for a caller who acts for anyone, and
+    needs neither membership nor a role."""
     return "" if caller.privileged else caller.user_id
 
 

@@ -216,9 +216,9 @@ def _sent_before(tx: Tx, conversation_id: str, keys: set[tuple[str, str]]) -> di
         return {}
     ((found,),) = tx.fetch_all(_SQL[tx.postgres].sent_before, conversation_id, _json(list(keys)))
     sent = {}
-    for sender, key, told in tx.decode_rows(found):
-        if told:
-            seq, digest, at = told.split()
+    for sender, key, earlier in tx.decode_rows(found):
+        if earlier:
+            seq, digest, at = earlier.split()
             sent[sender, key] = _Sent(int(seq), digest, int(at))
     return sent
 

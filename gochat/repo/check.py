@@ -15,7 +15,7 @@ from gochat.storage.database import Row, Tx, driver_error
 from gochat.storage.migrate import Migration, migrations, objects
 from gochat.storage.models import ALL, LOOKED_UP
 
-MAX_FINDINGS = 100  # findings told of one rule
+MAX_FINDINGS = 100  # of one rule
 COUNTED = ("users", "conversations", "members", "messages")
 DAMAGED = "file: "
 """Begins a finding of a file or an index that the database itself cannot read."""

@@ -41,7 +41,7 @@ class PlainServer:
     ) -> None:
         self._started = time.monotonic()
         recording = threading.Lock()
-        self._calls = usual = _CountedPool(threads, "call")
+        self._calls = _CountedPool(threads, "call")
         self._hashing, self._searches = _CountedPool(HASHING_THREADS, "hash"), _CountedPool(SEARCH_THREADS, "search")
         pools = {
             Cost.HASH: self._hashing,
@@ -49,14 +49,14 @@ class PlainServer:
             Cost.CONTROL: ThreadPoolExecutor(CONTROL_THREADS, "control"),
         }
         streams, checks = ThreadPoolExecutor(STREAM_THREADS, "stream"), ThreadPoolExecutor(CHECK_THREADS, "check")
-        self._server = grpc.server(usual, options=options, maximum_concurrent_rpcs=MAX_WAITING)
+        self._server = grpc.server(self._calls, options=options, maximum_concurrent_rpcs=MAX_WAITING)
         for path, endpoint in endpoints.items():
             _, service, name = path.split("/")
             behaviour: Any
             handler: grpc.RpcMethodHandler[bytes, bytes]
             if isinstance(endpoint, Unary):
                 behaviour = _unary(endpoint, admission, recording)
-                behaviour.experimental_thread_pool = pools.get(endpoint.method.rule.cost, usual)
+                behaviour.experimental_thread_pool = pools.get(endpoint.method.rule.cost, self._calls)
                 handler = grpc.unary_unary_rpc_method_handler(behaviour)
             else:
                 behaviour = _stream(endpoint)

@@ -7,11 +7,10 @@ from typing import Any
 from gochat.context import NOBODY, Caller
 from gochat.domain.access import Access
 from gochat.domain.tokens import CALLING, BadTokenError, Tokens, UnknownKeyError
-from gochat.errors import ChatError, denied, unauthorized
+from gochat.errors import MAX_CAUSES, ChatError, denied, unauthorized
 from gochat.headers import ACTOR, AUTHORIZATION, REQUEST_ID
 from gochat.serving.throttle import Throttle
 
-MAX_CAUSES = 20  # links of a chain of errors, which may be a circle
 REASONS = frozenset({"NO_TOKEN", "BAD_TOKEN", "NOT_A_SERVICE"})
 """The reasons with which a caller is refused here, before any handler."""
 
