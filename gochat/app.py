@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 
 from gochat import lifecycle, logic, logs, repo
-from gochat.api.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
-from gochat.api.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.config import Config, ConfigError, is_loopback, parse_address
 from gochat.domain import policy
 from gochat.domain.revocation import Revocations
 from gochat.domain.tokens import Tokens
 from gochat.errors import ChatError
+from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
+from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.keys import KeyFile
 from gochat.monitoring.board import Board, Memory
 from gochat.monitoring.running import exported, monitored

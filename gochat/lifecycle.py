@@ -11,12 +11,12 @@ from contextlib import ExitStack, contextmanager
 from time import monotonic, sleep
 
 from gochat import logs
-from gochat.api.account.v1 import account_pb2
-from gochat.api.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.background import periodic
 from gochat.context import SERVICE, Call, Lane, entered
 from gochat.domain.revocation import POLL, Revocations
 from gochat.domain.tokens import Tokens
+from gochat.internal.account.v1 import account_pb2
+from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.rpc.health import Health
 
 log = logging.getLogger(__name__)

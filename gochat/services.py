@@ -10,13 +10,13 @@ from enum import Enum
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
-from gochat.api.account.v1 import account_pb2
 from gochat.api.audit.v1 import audit_pb2
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.message.v1 import message_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.session.v1 import session_pb2
-from gochat.api.store.v1 import store_pb2
+from gochat.internal.account.v1 import account_pb2
+from gochat.internal.store.v1 import store_pb2
 
 LOGIC, REPO = "logic", "repo"
 """The two halves."""

@@ -1,4 +1,4 @@
-"""Generates gochat/api from proto/: `python tests/generate.py`. A test holds what is committed against it."""
+"""Generates gochat/api and gochat/internal from proto/: `python tests/generate.py`. A test compares them."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ PROTO = ROOT / "proto"
 
 
 def generate(out: Path) -> None:
-    """Writes gochat/api/... below out."""
+    """Writes gochat/api/... and gochat/internal/... below out."""
     files = sorted(str(path.relative_to(PROTO)) for path in PROTO.rglob("*.proto"))
     tools = Path(sys.executable).parent
     plugins = [f"--plugin={name}={tools / name}" for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")]
@@ -22,8 +22,8 @@ def generate(out: Path) -> None:
     ]
     if code := protoc.main(["protoc", f"-I{PROTO}", *plugins, *outputs, *files]):
         raise SystemExit(code)
-    for file in [*(out / "gochat" / "api").rglob("*_pb2.py")]:
-        for folder in (file.parent, file.parent.parent, out / "gochat" / "api"):
+    for file in [*(out / "gochat").glob("*/*/*/*_pb2.py")]:
+        for folder in file.parents[:3]:
             (folder / "__init__.py").touch()
 
 

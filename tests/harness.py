@@ -19,14 +19,14 @@ import grpc
 from google.rpc import error_details_pb2, status_pb2
 from prometheus_client.parser import text_string_to_metric_families
 
-from gochat.api.account.v1 import account_pb2_grpc
 from gochat.api.audit.v1 import audit_pb2, audit_pb2_grpc
 from gochat.api.common.v1 import common_pb2
 from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
 from gochat.api.message.v1 import message_pb2, message_pb2_grpc
 from gochat.api.repo.v1 import repo_pb2, repo_pb2_grpc
 from gochat.api.session.v1 import session_pb2, session_pb2_grpc
-from gochat.api.store.v1 import store_pb2_grpc
+from gochat.internal.account.v1 import account_pb2_grpc
+from gochat.internal.store.v1 import store_pb2_grpc
 from gochat.services import LOGIC, SERVICES, rpcs
 
 PROGRAM = os.environ.get("GOCHAT_TEST_BINARY", sys.executable)

@@ -13,6 +13,7 @@ from tests.generate import generate
 
 ROOT = Path(__file__).parent.parent
 TOOLS = Path(sys.executable).parent
+GENERATED = "gochat/api/", "gochat/internal/"
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,8 @@ def test_generated_code_is_fresh(tmp_path: Path) -> None:
     fresh = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*.py*") if path.is_file()}
     committed = {
         path.relative_to(ROOT): path.read_bytes()
-        for path in (ROOT / "gochat" / "api").rglob("*.py*")
+        for kind in GENERATED
+        for path in (ROOT / kind).rglob("*.py*")
         if "__pycache__" not in path.parts
     }
     assert committed == fresh, "run python tests/generate.py"
@@ -48,7 +50,7 @@ def test_no_file_is_too_long_to_read() -> None:
     written = [
         ROOT / name
         for name in files.stdout.split()
-        if not name.startswith("gochat/api/") and not name.endswith(("package-lock.json", "README.md"))
+        if not name.startswith(GENERATED) and not name.endswith(("package-lock.json", "README.md"))
     ]
     assert len(written) > 50
     assert {path.name: lines for path in written if (lines := len(path.read_text().splitlines())) > 400} == {}

@@ -27,4 +27,4 @@ def test_the_rules_of_access_are_of_these_rpcs() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_guide_names_every_service(name: str) -> None:
-    assert f"{name.removeprefix('gochat.api.')}`" in (ROOT / "proto" / "README.md").read_text()
+    assert f"{name.removeprefix('gochat.')}`" in (ROOT / "proto" / "README.md").read_text()

@@ -6,17 +6,17 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
-from gochat.api.account.v1 import account_pb2
-from gochat.api.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.api.common.v1.common_pb2 import PaginationRequest, User
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
-from gochat.api.store.v1 import store_pb2
-from gochat.api.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.commands import config_of, connection
 from gochat.commands.arguments import REMOTE, Subparsers, add_command
 from gochat.domain.text import folded
 from gochat.errors import not_found
+from gochat.internal.account.v1 import account_pb2
+from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
+from gochat.internal.store.v1 import store_pb2
+from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.repo.users import ACTIVE, DISABLED, STATUSES
 from gochat.rpc.client import NetworkChannel
 

@@ -150,15 +150,15 @@ _AUDIT = {
 }
 
 RULES: dict[str, Rule] = {
-    f"/gochat.api.{service}/{rpc}": rule
+    f"/gochat.{service}/{rpc}": rule
     for service, rules in {
-        "logic.v1.LogicService": _LOGIC,
-        "session.v1.SessionService": _SESSION,
-        "message.v1.MessageService": _MESSAGE,
-        "repo.v1.RepoService": _REPO,
-        "store.v1.StoreService": _STORE,
-        "account.v1.AccountService": _ACCOUNT,
-        "audit.v1.AuditService": _AUDIT,
+        "api.logic.v1.LogicService": _LOGIC,
+        "api.session.v1.SessionService": _SESSION,
+        "api.message.v1.MessageService": _MESSAGE,
+        "api.repo.v1.RepoService": _REPO,
+        "internal.store.v1.StoreService": _STORE,
+        "internal.account.v1.AccountService": _ACCOUNT,
+        "api.audit.v1.AuditService": _AUDIT,
     }.items()
     for rpc, rule in rules.items()
 }

@@ -1,10 +1,10 @@
 """Business rules: LogicService, SessionService and MessageService, over the repo's services as generated stubs."""
 
-from gochat.api.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
-from gochat.api.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.config import Auth as AuthSettings
 from gochat.domain.tokens import Tokens
+from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
+from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.logic.auth import Auth
 from gochat.logic.bulk import Bulk
 from gochat.logic.conversations import Conversations

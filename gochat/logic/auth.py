@@ -2,8 +2,6 @@
 
 import time
 
-from gochat.api.account.v1 import account_pb2
-from gochat.api.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
@@ -13,6 +11,8 @@ from gochat.context import Caller, current
 from gochat.domain import ids, policy
 from gochat.domain.tokens import ACCESS, CALLING, REFRESH, BadTokenError, Tokens
 from gochat.errors import unauthorized
+from gochat.internal.account.v1 import account_pb2
+from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
 
 
 class Auth:

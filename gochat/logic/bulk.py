@@ -3,10 +3,10 @@
 from gochat.api.common.v1 import common_pb2
 from gochat.api.message.v1 import message_pb2
 from gochat.api.repo.v1 import repo_pb2
-from gochat.api.store.v1 import store_pb2
-from gochat.api.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.context import current
 from gochat.errors import ChatError
+from gochat.internal.store.v1 import store_pb2
+from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.logic.messages import to_store
 
 

@@ -3,11 +3,11 @@
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
-from gochat.api.store.v1 import store_pb2
-from gochat.api.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.context import current
 from gochat.domain import policy
 from gochat.errors import ChatError, invalid
+from gochat.internal.store.v1 import store_pb2
+from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 
 
 class Conversations:

@@ -1,11 +1,11 @@
 """Sessions as their owner sees them."""
 
-from gochat.api.account.v1 import account_pb2
-from gochat.api.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.api.session.v1 import session_pb2
 from gochat.context import current
 from gochat.domain import policy
 from gochat.errors import not_found
+from gochat.internal.account.v1 import account_pb2
+from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
 
 
 class Sessions:

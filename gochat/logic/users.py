@@ -2,11 +2,11 @@
 
 from gochat.api.common.v1 import common_pb2
 from gochat.api.logic.v1 import logic_pb2
-from gochat.api.store.v1 import store_pb2
-from gochat.api.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.context import Caller, current
 from gochat.domain import policy
 from gochat.domain.text import masked_email
+from gochat.internal.store.v1 import store_pb2
+from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 
 
 class Users:

@@ -1,10 +1,10 @@
 """Accounts: credentials and platform roles."""
 
-from gochat.api.account.v1 import account_pb2
 from gochat.domain import ids
 from gochat.domain.rates import Failures
 from gochat.domain.text import folded
 from gochat.errors import ChatError, limited, unauthorized
+from gochat.internal.account.v1 import account_pb2
 from gochat.repo import passwords
 from gochat.repo.audit import REFUSED, record
 from gochat.repo.endings import end_all

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import peewee
 
 from gochat.api.message.v1 import message_pb2
-from gochat.api.store.v1 import store_pb2
 from gochat.context import current
 from gochat.domain import forms, ids, policy
 from gochat.errors import ChatError
+from gochat.internal.store.v1 import store_pb2
 from gochat.repo.messages import (
     NO_CONVERSATION,
     SENT,

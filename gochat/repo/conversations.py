@@ -5,9 +5,9 @@ from typing import Any
 
 from gochat.api.common.v1 import common_pb2
 from gochat.api.repo.v1 import repo_pb2
-from gochat.api.store.v1 import store_pb2
 from gochat.domain import ids, limits, policy
 from gochat.errors import invalid, not_found
+from gochat.internal.store.v1 import store_pb2
 from gochat.repo.groups import found_group
 from gochat.repo.messages import DELETED, RECALLED, fill, seen_by
 from gochat.repo.standing import open_single, standing

@@ -6,9 +6,9 @@ import peewee
 
 from gochat.api.common.v1 import common_pb2
 from gochat.api.repo.v1 import repo_pb2
-from gochat.api.store.v1 import store_pb2
 from gochat.domain import ids, limits, policy
 from gochat.errors import invalid
+from gochat.internal.store.v1 import store_pb2
 from gochat.repo.audit import record, record_each
 from gochat.repo.standing import enter, group, locked_group, role_of
 from gochat.repo.users import found, must_exist

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from gochat.api.common.v1 import common_pb2
 from gochat.api.repo.v1 import repo_pb2
-from gochat.api.store.v1 import store_pb2
 from gochat.domain import ids, limits, policy
 from gochat.errors import duplicate, not_found
+from gochat.internal.store.v1 import store_pb2
 from gochat.repo.audit import record, record_each
 from gochat.repo.standing import enter, locked_group, role_of, standing
 from gochat.repo.users import must_exist

@@ -8,10 +8,10 @@ from typing import Any
 
 from gochat.api.common.v1 import common_pb2
 from gochat.api.repo.v1 import repo_pb2
-from gochat.api.store.v1 import store_pb2
 from gochat.context import current
 from gochat.domain import ids, limits, policy
 from gochat.errors import ChatError, duplicate, invalid, not_found
+from gochat.internal.store.v1 import store_pb2
 from gochat.repo.audit import record
 from gochat.repo.standing import open_single, standing
 from gochat.storage.database import Database, Row, Tx, placeholders

@@ -5,9 +5,9 @@ takes longer than to walk past the others.
 """
 
 from gochat.api.common.v1 import common_pb2
-from gochat.api.store.v1 import store_pb2
 from gochat.domain import limits
 from gochat.domain.text import folded
+from gochat.internal.store.v1 import store_pb2
 from gochat.repo.users import ACTIVE, COLUMNS, DELETED, as_user, of_row
 from gochat.storage.database import Database, Tx, placeholders
 

@@ -1,9 +1,9 @@
 """Sessions: one a device, known by the id of the one refresh token that still works."""
 
-from gochat.api.account.v1 import account_pb2
 from gochat.api.session.v1 import session_pb2
 from gochat.domain import ids
 from gochat.errors import ChatError, unauthorized
+from gochat.internal.account.v1 import account_pb2
 from gochat.repo.audit import REFUSED, record
 from gochat.repo.endings import end
 from gochat.repo.users import ACTIVE, found

@@ -5,10 +5,10 @@ from typing import Any
 
 from gochat.api.common.v1 import common_pb2
 from gochat.api.repo.v1 import repo_pb2
-from gochat.api.store.v1 import store_pb2
 from gochat.domain import ids
 from gochat.domain.text import folded, normal_name, shape
 from gochat.errors import duplicate, not_found
+from gochat.internal.store.v1 import store_pb2
 from gochat.repo import passwords
 from gochat.repo.audit import record
 from gochat.repo.endings import end_all

@@ -22,10 +22,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
-from gochat.api.account.v1 import account_pb2, account_pb2_grpc
 from gochat.api.common.v1 import common_pb2
 from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
 from gochat.api.repo.v1 import repo_pb2, repo_pb2_grpc
+from gochat.internal.account.v1 import account_pb2, account_pb2_grpc
 from tests.attacks.strategies import MESSAGE, RPCS, Generator, Request, wire_requests
 from tests.harness import PASSWORD, Deployment, bearer, fresh
 from tests.postgres import running_postgres

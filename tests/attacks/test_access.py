@@ -68,7 +68,7 @@ def nothing(_: Place) -> dict[str, Any]:
 NEW_PASSWORD = {"old_password": PASSWORD, "new_password": PASSWORD}
 
 VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
-    "logic.v1.LogicService": {
+    "api.logic.v1.LogicService": {
         "Authenticate": credentials,
         "ValidateToken": lambda p: {"token": p.world.other.access_token},
         "GetUserProfile": of_other,
@@ -91,7 +91,7 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "AddGroupMember": lambda p: of_group(p, user_ids=[p.world.id_of("outsider")]),
         "RemoveGroupMember": lambda p: of_group(p, user_id=p.world.other.id),
     },
-    "session.v1.SessionService": {
+    "api.session.v1.SessionService": {
         "RefreshToken": lambda p: {"refresh_token": p.world.signed_in(p.world.other).refresh_token},
         "Register": lambda _: {"username": fresh(), "password": PASSWORD},
         "Logout": nothing,
@@ -99,10 +99,10 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "RevokeSession": nothing,  # session_id comes with the name of whose it is
         "ChangePassword": lambda _: NEW_PASSWORD,
     },
-    "message.v1.MessageService": {
+    "api.message.v1.MessageService": {
         "SendMessages": lambda p: in_it(p, content="hello"),
     },
-    "repo.v1.RepoService": {
+    "api.repo.v1.RepoService": {
         "CreateUser": lambda _: {"username": fresh(), "password": PASSWORD},
         "GetUser": of_other,
         "UpdateUser": lambda p: of_other(p, nickname=fresh("nick")),
@@ -125,7 +125,7 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "GetGroupMembers": of_group,
         "UpdateGroupMemberRole": lambda p: of_other(p, **of_group(p, role="admin")),
     },
-    "store.v1.StoreService": {
+    "internal.store.v1.StoreService": {
         "GetProfile": of_other,
         "UpdateProfile": lambda p: of_other(p, bio=fresh("bio")),
         "FindUsers": lambda p: {"query": p.world.other.username},
@@ -143,7 +143,7 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "RemoveMember": lambda p: by(p, "owner", "operator_id", **of_group(p, user_id=p.world.other.id)),
         "ListMembers": lambda p: by(p, "member", "viewer_id", **of_group(p)),
     },
-    "account.v1.AccountService": {
+    "internal.account.v1.AccountService": {
         "SignIn": lambda p: credentials(p) | {"refresh_id": fresh("refresh"), "expires_at": soon()},
         "ChangePassword": lambda p: of_other(p, **session(p), **NEW_PASSWORD),
         "SetPassword": lambda p: of_other(p, password=PASSWORD),
@@ -153,7 +153,7 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "ListUserSessions": of_other,
         "ListEndedSessions": lambda _: {"since": soon()},
     },
-    "audit.v1.AuditService": {
+    "api.audit.v1.AuditService": {
         "ListEvents": nothing,
         "RecordEvent": lambda _: {"action": "key.rotate", "target_id": fresh("key")},
     },
@@ -161,7 +161,7 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
 """A valid request of each RPC, or the one message of it; whoever calls. Where the caller must act for himself, nobody
 is named yet."""
 
-BUILDERS = {f"/gochat.api.{service}/{rpc}": valid for service, rpcs in VALID.items() for rpc, valid in rpcs.items()}
+BUILDERS = {f"/gochat.{service}/{rpc}": valid for service, rpcs in VALID.items() for rpc, valid in rpcs.items()}
 
 
 def fields_of(path: str) -> set[str]:

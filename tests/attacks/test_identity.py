@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from gochat.api.account.v1 import account_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.domain import ids
+from gochat.internal.account.v1 import account_pb2
 from gochat.services import SERVICES, Audience
 from tests.harness import Deployment, Person, as_service, caller, fresh, refused
 

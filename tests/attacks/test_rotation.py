@@ -11,9 +11,9 @@ import grpc
 import jwt
 import pytest
 
-from gochat.api.account.v1 import account_pb2
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
+from gochat.internal.account.v1 import account_pb2
 from tests.attacks.test_sessions import PROMISE, refresh, taken, valid
 from tests.harness import Deployment, Person, Process, bearer, eventually, refused
 

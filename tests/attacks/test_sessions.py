@@ -9,10 +9,10 @@ import grpc
 import jwt
 import pytest
 
-from gochat.api.account.v1 import account_pb2
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.session.v1 import session_pb2
+from gochat.internal.account.v1 import account_pb2
 from tests.harness import PASSWORD, Deployment, Person, as_service, fresh, refused
 
 PROMISE = 5.0  # seconds within which an ended session's access token stops working

@@ -9,11 +9,11 @@ from typing import Any
 import grpc
 import pytest
 
-from gochat.api.account.v1 import account_pb2
 from gochat.api.audit.v1 import audit_pb2
 from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.session.v1 import session_pb2, session_pb2_grpc
+from gochat.internal.account.v1 import account_pb2
 from gochat.services import REPO, rpcs, served_by
 from tests.attacks.forging import BAD, Forge, forge_of, now
 from tests.harness import PASSWORD, Deployment, Person, as_service, bearer, fresh, refused

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gochat.api.account.v1 import account_pb2
 from gochat.api.audit.v1 import audit_pb2
 from gochat.api.repo.v1 import repo_pb2
+from gochat.internal.account.v1 import account_pb2
 from tests.harness import PASSWORD, Deployment, Person, fresh
 
 NOBODY, SERVICE, PLATFORM_ADMIN = "nobody", "service", "platform admin"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gochat.api.common.v1 import common_pb2
-from gochat.api.store.v1 import store_pb2
+from gochat.internal.store.v1 import store_pb2
 from tests.harness import PROGRAM, Deployment, as_service
 
 Entry = dict[str, Any]

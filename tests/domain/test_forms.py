@@ -3,7 +3,6 @@
 import pytest
 from google.protobuf.message import Message
 
-from gochat.api.account.v1 import account_pb2
 from gochat.api.common.v1.common_pb2 import ERROR_CODE_INVALID_PARAMS, PaginationRequest
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.message.v1 import message_pb2
@@ -11,6 +10,7 @@ from gochat.api.repo.v1 import repo_pb2
 from gochat.domain import forms
 from gochat.domain.forms.rules import FIELDS
 from gochat.errors import ChatError
+from gochat.internal.account.v1 import account_pb2
 from gochat.services import rpcs
 
 SEND = {"content": "x", "conversation_id": "c"}

@@ -11,7 +11,7 @@ from gochat.api.common.v1 import common_pb2
 from gochat.api.logic.v1.logic_pb2 import SendMessageRequest
 from gochat.api.message.v1.message_pb2 import SendMessagesRequest
 from gochat.api.repo.v1.repo_pb2 import CreateMessageRequest
-from gochat.api.store.v1.store_pb2 import StoreMessagesRequest
+from gochat.internal.store.v1.store_pb2 import StoreMessagesRequest
 from tests.conftest import Start
 from tests.harness import Deployment, Person, as_service, every_message, refused
 

@@ -8,7 +8,7 @@ from google.protobuf.descriptor_pb2 import DescriptorProto
 
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
-from gochat.api.store.v1 import store_pb2
+from gochat.internal.store.v1 import store_pb2
 from tests.harness import Deployment, Person, as_service, refused
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from gochat.api.common.v1.common_pb2 import PaginationRequest
 from gochat.api.repo.v1 import repo_pb2
-from gochat.api.store.v1 import store_pb2
 from gochat.errors import ChatError
+from gochat.internal.store.v1 import store_pb2
 from gochat.repo import bulk, conversations, members, messages
 from gochat.storage.database import Database
 from gochat.storage.models import LOOKED_UP

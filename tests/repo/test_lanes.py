@@ -13,13 +13,13 @@ import psycopg2
 import pytest
 
 from gochat import repo
-from gochat.api.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.api.logic.v1 import logic_pb2
 from gochat.config import Config
 from gochat.context import SERVICE, Call, Lane, entered
 from gochat.domain import ids
 from gochat.domain.revocation import Revocations
 from gochat.errors import ChatError
+from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.lifecycle import Watch
 from gochat.repo import statistics
 from gochat.rpc.local import LocalChannel

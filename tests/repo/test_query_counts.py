@@ -8,7 +8,7 @@ import pytest
 from gochat import repo
 from gochat.api.common.v1.common_pb2 import PaginationRequest
 from gochat.api.repo.v1 import repo_pb2
-from gochat.api.store.v1 import store_pb2
+from gochat.internal.store.v1 import store_pb2
 from gochat.storage.database import Database, Tx
 
 FEW, MANY = 2, 12

@@ -9,10 +9,10 @@ from typing import Any
 import grpc
 import pytest
 
-from gochat.api.account.v1 import account_pb2
 from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.session.v1 import session_pb2
+from gochat.internal.account.v1 import account_pb2
 from tests.harness import PASSWORD, Deployment, as_service, caller, every_message, fresh, refused
 
 CROWD, EACH = 50, 20

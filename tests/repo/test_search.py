@@ -9,11 +9,11 @@ import pytest
 
 from gochat.api.common.v1.common_pb2 import PaginationRequest
 from gochat.api.repo.v1 import repo_pb2
-from gochat.api.store.v1 import store_pb2
 from gochat.bench.seed import fill
 from gochat.config import Config
 from gochat.domain.text import folded
 from gochat.errors import ChatError, not_found
+from gochat.internal.store.v1 import store_pb2
 from gochat.repo import search
 from gochat.repo.search import Search
 from gochat.repo.users import Users

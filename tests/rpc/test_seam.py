@@ -18,7 +18,7 @@ import pytest
 from gochat.api.common.v1 import common_pb2
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
-from gochat.api.store.v1 import store_pb2
+from gochat.internal.store.v1 import store_pb2
 from tests.harness import FREE_METRICS_PORT, PROGRAM, Deployment, Process, as_service, eventually, frozen, refused
 
 BODY = ("x-gochat-error-mode", "body")

@@ -16,9 +16,9 @@ import pytest
 
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
-from gochat.api.store.v1 import store_pb2
 from gochat.context import SERVICE, Call, current
 from gochat.errors import ChatError, invalid
+from gochat.internal.store.v1 import store_pb2
 from gochat.serving.batcher import MAX_BATCH, MAX_WAIT, THREADS, Batcher
 from tests.conftest import Start
 from tests.harness import Deployment, eventually

@@ -2,8 +2,8 @@
 
 from google.protobuf.message import Message
 
-from gochat.api.account.v1 import account_pb2 as pb
 from gochat.domain.forms.rules import Form, form, identifier, one_of
+from gochat.internal.account.v1 import account_pb2 as pb
 
 FORMS: dict[type[Message], Form] = {
     pb.SignInRequest: form("username", "password", "refresh_id", "expires_at"),

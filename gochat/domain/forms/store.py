@@ -2,9 +2,9 @@
 
 from google.protobuf.message import Message
 
-from gochat.api.store.v1 import store_pb2 as pb
 from gochat.domain.forms.rules import Form, form, one_of, paging
 from gochat.domain.limits import MAX_LONG_PAGE
+from gochat.internal.store.v1 import store_pb2 as pb
 
 FORMS: dict[type[Message], Form] = {
     pb.GetProfileRequest: form("user_id"),

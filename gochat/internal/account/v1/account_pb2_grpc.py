@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from gochat.api.account.v1 import account_pb2 as gochat_dot_api_dot_account_dot_v1_dot_account__pb2
+from gochat.internal.account.v1 import account_pb2 as gochat_dot_internal_dot_account_dot_v1_dot_account__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in gochat/api/account/v1/account_pb2_grpc.py depends on'
+        + ' but the generated code in gochat/internal/account/v1/account_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -38,44 +38,44 @@ class AccountServiceStub:
             channel: A grpc.Channel.
         """
         self.SignIn = channel.unary_unary(
-                '/gochat.api.account.v1.AccountService/SignIn',
-                request_serializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.SignInRequest.SerializeToString,
-                response_deserializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.SignInResponse.FromString,
+                '/gochat.internal.account.v1.AccountService/SignIn',
+                request_serializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SignInRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SignInResponse.FromString,
                 _registered_method=True)
         self.ChangePassword = channel.unary_unary(
-                '/gochat.api.account.v1.AccountService/ChangePassword',
-                request_serializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.ChangePasswordRequest.SerializeToString,
-                response_deserializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.ChangePasswordResponse.FromString,
+                '/gochat.internal.account.v1.AccountService/ChangePassword',
+                request_serializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.ChangePasswordRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.ChangePasswordResponse.FromString,
                 _registered_method=True)
         self.SetPassword = channel.unary_unary(
-                '/gochat.api.account.v1.AccountService/SetPassword',
-                request_serializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.SetPasswordRequest.SerializeToString,
-                response_deserializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.SetPasswordResponse.FromString,
+                '/gochat.internal.account.v1.AccountService/SetPassword',
+                request_serializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SetPasswordRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SetPasswordResponse.FromString,
                 _registered_method=True)
         self.SetUserRole = channel.unary_unary(
-                '/gochat.api.account.v1.AccountService/SetUserRole',
-                request_serializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.SetUserRoleRequest.SerializeToString,
-                response_deserializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.SetUserRoleResponse.FromString,
+                '/gochat.internal.account.v1.AccountService/SetUserRole',
+                request_serializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SetUserRoleRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SetUserRoleResponse.FromString,
                 _registered_method=True)
         self.RotateSession = channel.unary_unary(
-                '/gochat.api.account.v1.AccountService/RotateSession',
-                request_serializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.RotateSessionRequest.SerializeToString,
-                response_deserializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.RotateSessionResponse.FromString,
+                '/gochat.internal.account.v1.AccountService/RotateSession',
+                request_serializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.RotateSessionRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.RotateSessionResponse.FromString,
                 _registered_method=True)
         self.EndSession = channel.unary_unary(
-                '/gochat.api.account.v1.AccountService/EndSession',
-                request_serializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.EndSessionRequest.SerializeToString,
-                response_deserializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.EndSessionResponse.FromString,
+                '/gochat.internal.account.v1.AccountService/EndSession',
+                request_serializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.EndSessionRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.EndSessionResponse.FromString,
                 _registered_method=True)
         self.ListUserSessions = channel.unary_unary(
-                '/gochat.api.account.v1.AccountService/ListUserSessions',
-                request_serializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.ListUserSessionsRequest.SerializeToString,
-                response_deserializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.ListUserSessionsResponse.FromString,
+                '/gochat.internal.account.v1.AccountService/ListUserSessions',
+                request_serializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.ListUserSessionsRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.ListUserSessionsResponse.FromString,
                 _registered_method=True)
         self.ListEndedSessions = channel.unary_unary(
-                '/gochat.api.account.v1.AccountService/ListEndedSessions',
-                request_serializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.ListEndedSessionsRequest.SerializeToString,
-                response_deserializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.ListEndedSessionsResponse.FromString,
+                '/gochat.internal.account.v1.AccountService/ListEndedSessions',
+                request_serializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.ListEndedSessionsRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.ListEndedSessionsResponse.FromString,
                 _registered_method=True)
 
 
@@ -152,49 +152,49 @@ def add_AccountServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'SignIn': grpc.unary_unary_rpc_method_handler(
                     servicer.SignIn,
-                    request_deserializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.SignInRequest.FromString,
-                    response_serializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.SignInResponse.SerializeToString,
+                    request_deserializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SignInRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SignInResponse.SerializeToString,
             ),
             'ChangePassword': grpc.unary_unary_rpc_method_handler(
                     servicer.ChangePassword,
-                    request_deserializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.ChangePasswordRequest.FromString,
-                    response_serializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.ChangePasswordResponse.SerializeToString,
+                    request_deserializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.ChangePasswordRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.ChangePasswordResponse.SerializeToString,
             ),
             'SetPassword': grpc.unary_unary_rpc_method_handler(
                     servicer.SetPassword,
-                    request_deserializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.SetPasswordRequest.FromString,
-                    response_serializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.SetPasswordResponse.SerializeToString,
+                    request_deserializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SetPasswordRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SetPasswordResponse.SerializeToString,
             ),
             'SetUserRole': grpc.unary_unary_rpc_method_handler(
                     servicer.SetUserRole,
-                    request_deserializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.SetUserRoleRequest.FromString,
-                    response_serializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.SetUserRoleResponse.SerializeToString,
+                    request_deserializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SetUserRoleRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SetUserRoleResponse.SerializeToString,
             ),
             'RotateSession': grpc.unary_unary_rpc_method_handler(
                     servicer.RotateSession,
-                    request_deserializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.RotateSessionRequest.FromString,
-                    response_serializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.RotateSessionResponse.SerializeToString,
+                    request_deserializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.RotateSessionRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.RotateSessionResponse.SerializeToString,
             ),
             'EndSession': grpc.unary_unary_rpc_method_handler(
                     servicer.EndSession,
-                    request_deserializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.EndSessionRequest.FromString,
-                    response_serializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.EndSessionResponse.SerializeToString,
+                    request_deserializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.EndSessionRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.EndSessionResponse.SerializeToString,
             ),
             'ListUserSessions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListUserSessions,
-                    request_deserializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.ListUserSessionsRequest.FromString,
-                    response_serializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.ListUserSessionsResponse.SerializeToString,
+                    request_deserializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.ListUserSessionsRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.ListUserSessionsResponse.SerializeToString,
             ),
             'ListEndedSessions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListEndedSessions,
-                    request_deserializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.ListEndedSessionsRequest.FromString,
-                    response_serializer=gochat_dot_api_dot_account_dot_v1_dot_account__pb2.ListEndedSessionsResponse.SerializeToString,
+                    request_deserializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.ListEndedSessionsRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.ListEndedSessionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
-            'gochat.api.account.v1.AccountService', rpc_method_handlers)
+            'gochat.internal.account.v1.AccountService', rpc_method_handlers)
     server.add_generic_rpc_handlers((generic_handler,))
-    server.add_registered_method_handlers('gochat.api.account.v1.AccountService', rpc_method_handlers)
+    server.add_registered_method_handlers('gochat.internal.account.v1.AccountService', rpc_method_handlers)
 
 
  # This class is part of an EXPERIMENTAL API.
@@ -218,9 +218,9 @@ class AccountService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/gochat.api.account.v1.AccountService/SignIn',
-            gochat_dot_api_dot_account_dot_v1_dot_account__pb2.SignInRequest.SerializeToString,
-            gochat_dot_api_dot_account_dot_v1_dot_account__pb2.SignInResponse.FromString,
+            '/gochat.internal.account.v1.AccountService/SignIn',
+            gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SignInRequest.SerializeToString,
+            gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SignInResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -245,9 +245,9 @@ class AccountService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/gochat.api.account.v1.AccountService/ChangePassword',
-            gochat_dot_api_dot_account_dot_v1_dot_account__pb2.ChangePasswordRequest.SerializeToString,
-            gochat_dot_api_dot_account_dot_v1_dot_account__pb2.ChangePasswordResponse.FromString,
+            '/gochat.internal.account.v1.AccountService/ChangePassword',
+            gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.ChangePasswordRequest.SerializeToString,
+            gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.ChangePasswordResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -272,9 +272,9 @@ class AccountService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/gochat.api.account.v1.AccountService/SetPassword',
-            gochat_dot_api_dot_account_dot_v1_dot_account__pb2.SetPasswordRequest.SerializeToString,
-            gochat_dot_api_dot_account_dot_v1_dot_account__pb2.SetPasswordResponse.FromString,
+            '/gochat.internal.account.v1.AccountService/SetPassword',
+            gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SetPasswordRequest.SerializeToString,
+            gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SetPasswordResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -299,9 +299,9 @@ class AccountService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/gochat.api.account.v1.AccountService/SetUserRole',
-            gochat_dot_api_dot_account_dot_v1_dot_account__pb2.SetUserRoleRequest.SerializeToString,
-            gochat_dot_api_dot_account_dot_v1_dot_account__pb2.SetUserRoleResponse.FromString,
+            '/gochat.internal.account.v1.AccountService/SetUserRole',
+            gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SetUserRoleRequest.SerializeToString,
+            gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SetUserRoleResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -326,9 +326,9 @@ class AccountService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/gochat.api.account.v1.AccountService/RotateSession',
-            gochat_dot_api_dot_account_dot_v1_dot_account__pb2.RotateSessionRequest.SerializeToString,
-            gochat_dot_api_dot_account_dot_v1_dot_account__pb2.RotateSessionResponse.FromString,
+            '/gochat.internal.account.v1.AccountService/RotateSession',
+            gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.RotateSessionRequest.SerializeToString,
+            gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.RotateSessionResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -353,9 +353,9 @@ class AccountService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/gochat.api.account.v1.AccountService/EndSession',
-            gochat_dot_api_dot_account_dot_v1_dot_account__pb2.EndSessionRequest.SerializeToString,
-            gochat_dot_api_dot_account_dot_v1_dot_account__pb2.EndSessionResponse.FromString,
+            '/gochat.internal.account.v1.AccountService/EndSession',
+            gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.EndSessionRequest.SerializeToString,
+            gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.EndSessionResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -380,9 +380,9 @@ class AccountService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/gochat.api.account.v1.AccountService/ListUserSessions',
-            gochat_dot_api_dot_account_dot_v1_dot_account__pb2.ListUserSessionsRequest.SerializeToString,
-            gochat_dot_api_dot_account_dot_v1_dot_account__pb2.ListUserSessionsResponse.FromString,
+            '/gochat.internal.account.v1.AccountService/ListUserSessions',
+            gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.ListUserSessionsRequest.SerializeToString,
+            gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.ListUserSessionsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -407,9 +407,9 @@ class AccountService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/gochat.api.account.v1.AccountService/ListEndedSessions',
-            gochat_dot_api_dot_account_dot_v1_dot_account__pb2.ListEndedSessionsRequest.SerializeToString,
-            gochat_dot_api_dot_account_dot_v1_dot_account__pb2.ListEndedSessionsResponse.FromString,
+            '/gochat.internal.account.v1.AccountService/ListEndedSessions',
+            gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.ListEndedSessionsRequest.SerializeToString,
+            gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.ListEndedSessionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

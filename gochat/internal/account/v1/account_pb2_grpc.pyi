@@ -4,7 +4,7 @@ isort:skip_file
 What SessionService and sign-in need from persistence: credentials, roles, sessions."""
 
 from collections import abc as _abc
-from gochat.api.account.v1 import account_pb2 as _account_pb2
+from gochat.internal.account.v1 import account_pb2 as _account_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc

@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from gochat.api.store.v1 import store_pb2 as gochat_dot_api_dot_store_dot_v1_dot_store__pb2
+from gochat.internal.store.v1 import store_pb2 as gochat_dot_internal_dot_store_dot_v1_dot_store__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in gochat/api/store/v1/store_pb2_grpc.py depends on'
+        + ' but the generated code in gochat/internal/store/v1/store_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -39,84 +39,84 @@ class StoreServiceStub:
             channel: A grpc.Channel.
         """
         self.GetProfile = channel.unary_unary(
-                '/gochat.api.store.v1.StoreService/GetProfile',
-                request_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.GetProfileRequest.SerializeToString,
-                response_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.GetProfileResponse.FromString,
+                '/gochat.internal.store.v1.StoreService/GetProfile',
+                request_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.GetProfileRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.GetProfileResponse.FromString,
                 _registered_method=True)
         self.UpdateProfile = channel.unary_unary(
-                '/gochat.api.store.v1.StoreService/UpdateProfile',
-                request_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.UpdateProfileRequest.SerializeToString,
-                response_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.UpdateProfileResponse.FromString,
+                '/gochat.internal.store.v1.StoreService/UpdateProfile',
+                request_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.UpdateProfileRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.UpdateProfileResponse.FromString,
                 _registered_method=True)
         self.FindUsers = channel.unary_unary(
-                '/gochat.api.store.v1.StoreService/FindUsers',
-                request_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.FindUsersRequest.SerializeToString,
-                response_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.FindUsersResponse.FromString,
+                '/gochat.internal.store.v1.StoreService/FindUsers',
+                request_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.FindUsersRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.FindUsersResponse.FromString,
                 _registered_method=True)
         self.StoreMessages = channel.unary_unary(
-                '/gochat.api.store.v1.StoreService/StoreMessages',
-                request_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.StoreMessagesRequest.SerializeToString,
-                response_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.StoreMessagesResponse.FromString,
+                '/gochat.internal.store.v1.StoreService/StoreMessages',
+                request_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.StoreMessagesRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.StoreMessagesResponse.FromString,
                 _registered_method=True)
         self.GetHistory = channel.unary_unary(
-                '/gochat.api.store.v1.StoreService/GetHistory',
-                request_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.GetHistoryRequest.SerializeToString,
-                response_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.GetHistoryResponse.FromString,
+                '/gochat.internal.store.v1.StoreService/GetHistory',
+                request_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.GetHistoryRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.GetHistoryResponse.FromString,
                 _registered_method=True)
         self.MarkRead = channel.unary_unary(
-                '/gochat.api.store.v1.StoreService/MarkRead',
-                request_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.MarkReadRequest.SerializeToString,
-                response_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.MarkReadResponse.FromString,
+                '/gochat.internal.store.v1.StoreService/MarkRead',
+                request_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.MarkReadRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.MarkReadResponse.FromString,
                 _registered_method=True)
         self.GetUnread = channel.unary_unary(
-                '/gochat.api.store.v1.StoreService/GetUnread',
-                request_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.GetUnreadRequest.SerializeToString,
-                response_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.GetUnreadResponse.FromString,
+                '/gochat.internal.store.v1.StoreService/GetUnread',
+                request_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.GetUnreadRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.GetUnreadResponse.FromString,
                 _registered_method=True)
         self.HideConversation = channel.unary_unary(
-                '/gochat.api.store.v1.StoreService/HideConversation',
-                request_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.HideConversationRequest.SerializeToString,
-                response_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.HideConversationResponse.FromString,
+                '/gochat.internal.store.v1.StoreService/HideConversation',
+                request_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.HideConversationRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.HideConversationResponse.FromString,
                 _registered_method=True)
         self.EditConversation = channel.unary_unary(
-                '/gochat.api.store.v1.StoreService/EditConversation',
-                request_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.EditConversationRequest.SerializeToString,
-                response_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.EditConversationResponse.FromString,
+                '/gochat.internal.store.v1.StoreService/EditConversation',
+                request_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.EditConversationRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.EditConversationResponse.FromString,
                 _registered_method=True)
         self.FoundGroup = channel.unary_unary(
-                '/gochat.api.store.v1.StoreService/FoundGroup',
-                request_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.FoundGroupRequest.SerializeToString,
-                response_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.FoundGroupResponse.FromString,
+                '/gochat.internal.store.v1.StoreService/FoundGroup',
+                request_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.FoundGroupRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.FoundGroupResponse.FromString,
                 _registered_method=True)
         self.EditGroup = channel.unary_unary(
-                '/gochat.api.store.v1.StoreService/EditGroup',
-                request_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.EditGroupRequest.SerializeToString,
-                response_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.EditGroupResponse.FromString,
+                '/gochat.internal.store.v1.StoreService/EditGroup',
+                request_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.EditGroupRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.EditGroupResponse.FromString,
                 _registered_method=True)
         self.JoinGroup = channel.unary_unary(
-                '/gochat.api.store.v1.StoreService/JoinGroup',
-                request_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.JoinGroupRequest.SerializeToString,
-                response_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.JoinGroupResponse.FromString,
+                '/gochat.internal.store.v1.StoreService/JoinGroup',
+                request_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.JoinGroupRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.JoinGroupResponse.FromString,
                 _registered_method=True)
         self.LeaveGroup = channel.unary_unary(
-                '/gochat.api.store.v1.StoreService/LeaveGroup',
-                request_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.LeaveGroupRequest.SerializeToString,
-                response_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.LeaveGroupResponse.FromString,
+                '/gochat.internal.store.v1.StoreService/LeaveGroup',
+                request_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.LeaveGroupRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.LeaveGroupResponse.FromString,
                 _registered_method=True)
         self.AddMembers = channel.unary_unary(
-                '/gochat.api.store.v1.StoreService/AddMembers',
-                request_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.AddMembersRequest.SerializeToString,
-                response_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.AddMembersResponse.FromString,
+                '/gochat.internal.store.v1.StoreService/AddMembers',
+                request_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.AddMembersRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.AddMembersResponse.FromString,
                 _registered_method=True)
         self.RemoveMember = channel.unary_unary(
-                '/gochat.api.store.v1.StoreService/RemoveMember',
-                request_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.RemoveMemberRequest.SerializeToString,
-                response_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.RemoveMemberResponse.FromString,
+                '/gochat.internal.store.v1.StoreService/RemoveMember',
+                request_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.RemoveMemberRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.RemoveMemberResponse.FromString,
                 _registered_method=True)
         self.ListMembers = channel.unary_unary(
-                '/gochat.api.store.v1.StoreService/ListMembers',
-                request_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.ListMembersRequest.SerializeToString,
-                response_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.ListMembersResponse.FromString,
+                '/gochat.internal.store.v1.StoreService/ListMembers',
+                request_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.ListMembersRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.ListMembersResponse.FromString,
                 _registered_method=True)
 
 
@@ -254,89 +254,89 @@ def add_StoreServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'GetProfile': grpc.unary_unary_rpc_method_handler(
                     servicer.GetProfile,
-                    request_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.GetProfileRequest.FromString,
-                    response_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.GetProfileResponse.SerializeToString,
+                    request_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.GetProfileRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.GetProfileResponse.SerializeToString,
             ),
             'UpdateProfile': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateProfile,
-                    request_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.UpdateProfileRequest.FromString,
-                    response_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.UpdateProfileResponse.SerializeToString,
+                    request_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.UpdateProfileRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.UpdateProfileResponse.SerializeToString,
             ),
             'FindUsers': grpc.unary_unary_rpc_method_handler(
                     servicer.FindUsers,
-                    request_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.FindUsersRequest.FromString,
-                    response_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.FindUsersResponse.SerializeToString,
+                    request_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.FindUsersRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.FindUsersResponse.SerializeToString,
             ),
             'StoreMessages': grpc.unary_unary_rpc_method_handler(
                     servicer.StoreMessages,
-                    request_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.StoreMessagesRequest.FromString,
-                    response_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.StoreMessagesResponse.SerializeToString,
+                    request_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.StoreMessagesRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.StoreMessagesResponse.SerializeToString,
             ),
             'GetHistory': grpc.unary_unary_rpc_method_handler(
                     servicer.GetHistory,
-                    request_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.GetHistoryRequest.FromString,
-                    response_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.GetHistoryResponse.SerializeToString,
+                    request_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.GetHistoryRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.GetHistoryResponse.SerializeToString,
             ),
             'MarkRead': grpc.unary_unary_rpc_method_handler(
                     servicer.MarkRead,
-                    request_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.MarkReadRequest.FromString,
-                    response_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.MarkReadResponse.SerializeToString,
+                    request_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.MarkReadRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.MarkReadResponse.SerializeToString,
             ),
             'GetUnread': grpc.unary_unary_rpc_method_handler(
                     servicer.GetUnread,
-                    request_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.GetUnreadRequest.FromString,
-                    response_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.GetUnreadResponse.SerializeToString,
+                    request_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.GetUnreadRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.GetUnreadResponse.SerializeToString,
             ),
             'HideConversation': grpc.unary_unary_rpc_method_handler(
                     servicer.HideConversation,
-                    request_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.HideConversationRequest.FromString,
-                    response_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.HideConversationResponse.SerializeToString,
+                    request_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.HideConversationRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.HideConversationResponse.SerializeToString,
             ),
             'EditConversation': grpc.unary_unary_rpc_method_handler(
                     servicer.EditConversation,
-                    request_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.EditConversationRequest.FromString,
-                    response_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.EditConversationResponse.SerializeToString,
+                    request_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.EditConversationRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.EditConversationResponse.SerializeToString,
             ),
             'FoundGroup': grpc.unary_unary_rpc_method_handler(
                     servicer.FoundGroup,
-                    request_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.FoundGroupRequest.FromString,
-                    response_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.FoundGroupResponse.SerializeToString,
+                    request_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.FoundGroupRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.FoundGroupResponse.SerializeToString,
             ),
             'EditGroup': grpc.unary_unary_rpc_method_handler(
                     servicer.EditGroup,
-                    request_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.EditGroupRequest.FromString,
-                    response_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.EditGroupResponse.SerializeToString,
+                    request_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.EditGroupRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.EditGroupResponse.SerializeToString,
             ),
             'JoinGroup': grpc.unary_unary_rpc_method_handler(
                     servicer.JoinGroup,
-                    request_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.JoinGroupRequest.FromString,
-                    response_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.JoinGroupResponse.SerializeToString,
+                    request_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.JoinGroupRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.JoinGroupResponse.SerializeToString,
             ),
             'LeaveGroup': grpc.unary_unary_rpc_method_handler(
                     servicer.LeaveGroup,
-                    request_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.LeaveGroupRequest.FromString,
-                    response_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.LeaveGroupResponse.SerializeToString,
+                    request_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.LeaveGroupRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.LeaveGroupResponse.SerializeToString,
             ),
             'AddMembers': grpc.unary_unary_rpc_method_handler(
                     servicer.AddMembers,
-                    request_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.AddMembersRequest.FromString,
-                    response_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.AddMembersResponse.SerializeToString,
+                    request_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.AddMembersRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.AddMembersResponse.SerializeToString,
             ),
             'RemoveMember': grpc.unary_unary_rpc_method_handler(
                     servicer.RemoveMember,
-                    request_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.RemoveMemberRequest.FromString,
-                    response_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.RemoveMemberResponse.SerializeToString,
+                    request_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.RemoveMemberRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.RemoveMemberResponse.SerializeToString,
             ),
             'ListMembers': grpc.unary_unary_rpc_method_handler(
                     servicer.ListMembers,
-                    request_deserializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.ListMembersRequest.FromString,
-                    response_serializer=gochat_dot_api_dot_store_dot_v1_dot_store__pb2.ListMembersResponse.SerializeToString,
+                    request_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.ListMembersRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.ListMembersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
-            'gochat.api.store.v1.StoreService', rpc_method_handlers)
+            'gochat.internal.store.v1.StoreService', rpc_method_handlers)
     server.add_generic_rpc_handlers((generic_handler,))
-    server.add_registered_method_handlers('gochat.api.store.v1.StoreService', rpc_method_handlers)
+    server.add_registered_method_handlers('gochat.internal.store.v1.StoreService', rpc_method_handlers)
 
 
  # This class is part of an EXPERIMENTAL API.
@@ -361,9 +361,9 @@ class StoreService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/gochat.api.store.v1.StoreService/GetProfile',
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.GetProfileRequest.SerializeToString,
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.GetProfileResponse.FromString,
+            '/gochat.internal.store.v1.StoreService/GetProfile',
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.GetProfileRequest.SerializeToString,
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.GetProfileResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -388,9 +388,9 @@ class StoreService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/gochat.api.store.v1.StoreService/UpdateProfile',
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.UpdateProfileRequest.SerializeToString,
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.UpdateProfileResponse.FromString,
+            '/gochat.internal.store.v1.StoreService/UpdateProfile',
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.UpdateProfileRequest.SerializeToString,
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.UpdateProfileResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -415,9 +415,9 @@ class StoreService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/gochat.api.store.v1.StoreService/FindUsers',
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.FindUsersRequest.SerializeToString,
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.FindUsersResponse.FromString,
+            '/gochat.internal.store.v1.StoreService/FindUsers',
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.FindUsersRequest.SerializeToString,
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.FindUsersResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -442,9 +442,9 @@ class StoreService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/gochat.api.store.v1.StoreService/StoreMessages',
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.StoreMessagesRequest.SerializeToString,
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.StoreMessagesResponse.FromString,
+            '/gochat.internal.store.v1.StoreService/StoreMessages',
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.StoreMessagesRequest.SerializeToString,
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.StoreMessagesResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -469,9 +469,9 @@ class StoreService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/gochat.api.store.v1.StoreService/GetHistory',
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.GetHistoryRequest.SerializeToString,
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.GetHistoryResponse.FromString,
+            '/gochat.internal.store.v1.StoreService/GetHistory',
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.GetHistoryRequest.SerializeToString,
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.GetHistoryResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -496,9 +496,9 @@ class StoreService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/gochat.api.store.v1.StoreService/MarkRead',
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.MarkReadRequest.SerializeToString,
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.MarkReadResponse.FromString,
+            '/gochat.internal.store.v1.StoreService/MarkRead',
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.MarkReadRequest.SerializeToString,
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.MarkReadResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -523,9 +523,9 @@ class StoreService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/gochat.api.store.v1.StoreService/GetUnread',
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.GetUnreadRequest.SerializeToString,
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.GetUnreadResponse.FromString,
+            '/gochat.internal.store.v1.StoreService/GetUnread',
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.GetUnreadRequest.SerializeToString,
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.GetUnreadResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -550,9 +550,9 @@ class StoreService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/gochat.api.store.v1.StoreService/HideConversation',
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.HideConversationRequest.SerializeToString,
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.HideConversationResponse.FromString,
+            '/gochat.internal.store.v1.StoreService/HideConversation',
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.HideConversationRequest.SerializeToString,
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.HideConversationResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -577,9 +577,9 @@ class StoreService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/gochat.api.store.v1.StoreService/EditConversation',
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.EditConversationRequest.SerializeToString,
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.EditConversationResponse.FromString,
+            '/gochat.internal.store.v1.StoreService/EditConversation',
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.EditConversationRequest.SerializeToString,
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.EditConversationResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -604,9 +604,9 @@ class StoreService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/gochat.api.store.v1.StoreService/FoundGroup',
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.FoundGroupRequest.SerializeToString,
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.FoundGroupResponse.FromString,
+            '/gochat.internal.store.v1.StoreService/FoundGroup',
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.FoundGroupRequest.SerializeToString,
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.FoundGroupResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -631,9 +631,9 @@ class StoreService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/gochat.api.store.v1.StoreService/EditGroup',
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.EditGroupRequest.SerializeToString,
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.EditGroupResponse.FromString,
+            '/gochat.internal.store.v1.StoreService/EditGroup',
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.EditGroupRequest.SerializeToString,
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.EditGroupResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -658,9 +658,9 @@ class StoreService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/gochat.api.store.v1.StoreService/JoinGroup',
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.JoinGroupRequest.SerializeToString,
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.JoinGroupResponse.FromString,
+            '/gochat.internal.store.v1.StoreService/JoinGroup',
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.JoinGroupRequest.SerializeToString,
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.JoinGroupResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -685,9 +685,9 @@ class StoreService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/gochat.api.store.v1.StoreService/LeaveGroup',
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.LeaveGroupRequest.SerializeToString,
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.LeaveGroupResponse.FromString,
+            '/gochat.internal.store.v1.StoreService/LeaveGroup',
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.LeaveGroupRequest.SerializeToString,
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.LeaveGroupResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -712,9 +712,9 @@ class StoreService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/gochat.api.store.v1.StoreService/AddMembers',
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.AddMembersRequest.SerializeToString,
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.AddMembersResponse.FromString,
+            '/gochat.internal.store.v1.StoreService/AddMembers',
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.AddMembersRequest.SerializeToString,
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.AddMembersResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -739,9 +739,9 @@ class StoreService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/gochat.api.store.v1.StoreService/RemoveMember',
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.RemoveMemberRequest.SerializeToString,
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.RemoveMemberResponse.FromString,
+            '/gochat.internal.store.v1.StoreService/RemoveMember',
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.RemoveMemberRequest.SerializeToString,
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.RemoveMemberResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -766,9 +766,9 @@ class StoreService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/gochat.api.store.v1.StoreService/ListMembers',
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.ListMembersRequest.SerializeToString,
-            gochat_dot_api_dot_store_dot_v1_dot_store__pb2.ListMembersResponse.FromString,
+            '/gochat.internal.store.v1.StoreService/ListMembers',
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.ListMembersRequest.SerializeToString,
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.ListMembersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,7 +4,7 @@ isort:skip_file
 What LogicService needs from persistence and RepoService does not offer."""
 
 from collections import abc as _abc
-from gochat.api.store.v1 import store_pb2 as _store_pb2
+from gochat.internal.store.v1 import store_pb2 as _store_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
