@@ -168,7 +168,7 @@ def _network_channel(config: Config, tokens: Tokens) -> NetworkChannel:
         config.repo.address,
         config.tls,
         credential=tokens.for_service,
-        repeatable=lambda path, request: path in repeatable or policy.names_itself(request),
+        repeatable=lambda path, request: path in repeatable or policy.is_idempotent(request),
     )
 
 

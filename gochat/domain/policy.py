@@ -34,13 +34,13 @@ def register(registration: str) -> None:
         raise denied("this server's operator makes the accounts", "REGISTRATION_CLOSED")
 
 
-def operator(caller: Caller) -> str:
-    """Who acts where a request has no field to name them: the caller; "" for a caller who acts for anyone, and
-    needs neither membership nor a role."""
-    return "" if caller.privileged else caller.user_id
+def acting(caller: Caller) -> dict[str, Any]:
+    """Who acts where a request has no field to name them, as the oneof `acting` of the internal services: the caller,
+    or the service for a caller who acts for anyone, and needs neither membership nor a role."""
+    return {"service": True} if caller.privileged else {"user_id": caller.user_id}
 
 
-def names_itself(request: Any) -> bool:
+def is_idempotent(request: Any) -> bool:
     """A send with a client_msg_id is exactly-once, so it may be repeated when its answer was lost; many at once may if
     each has one."""
     sends = getattr(request, "messages", None) or [request]

@@ -12,18 +12,16 @@ from gochat.logic.groups import Groups
 from gochat.logic.messages import Messages
 from gochat.logic.sessions import Sessions
 from gochat.logic.users import Users
+from gochat.serving.binding import Handlers
 
 
 def handlers(
     repo: RepoServiceStub, store: StoreServiceStub, accounts: AccountServiceStub, tokens: Tokens, settings: AuthSettings
-) -> list[object]:
-    """One object a noun; together they serve every RPC of these services."""
-    return [
-        Auth(repo, accounts, tokens, settings),
-        Sessions(accounts),
-        Users(store),
-        Messages(repo, store),
-        Bulk(store),
-        Conversations(repo, store),
-        Groups(repo, store),
-    ]
+) -> Handlers:
+    """The objects that serve every RPC of these services, one a noun."""
+    auth = Auth(repo, accounts, tokens, settings)
+    return {
+        "LogicService": (auth, Users(store), Messages(repo, store), Conversations(repo, store), Groups(repo, store)),
+        "SessionService": (auth, Sessions(accounts)),
+        "MessageService": (Bulk(store),),
+    }

@@ -43,12 +43,12 @@ class Conversations:
         )
 
     def UpdateConversation(self, request: logic_pb2.UpdateConversationRequest) -> logic_pb2.UpdateConversationResponse:
-        changed = self._store.EditConversation(
-            store_pb2.EditConversationRequest(
+        changed = self._store.UpdateConversation(
+            store_pb2.UpdateConversationRequest(
                 conversation_id=request.conversation_id,
-                operator_id=policy.operator(current().caller),
                 name=request.name,
                 avatar=request.avatar,
+                **policy.acting(current().caller),
             )
         )
         return logic_pb2.UpdateConversationResponse(success=True, conversation=changed.conversation)

@@ -15,8 +15,8 @@ class Groups:
         self._store = store
 
     def CreateGroup(self, request: logic_pb2.CreateGroupRequest) -> logic_pb2.CreateGroupResponse:
-        created = self._store.FoundGroup(
-            store_pb2.FoundGroupRequest(
+        created = self._store.CreateGroup(
+            store_pb2.CreateGroupRequest(
                 name=request.name,
                 description=request.description,
                 avatar=request.avatar,
@@ -32,14 +32,14 @@ class Groups:
         return logic_pb2.GetGroupInfoResponse(group=found.group)
 
     def UpdateGroup(self, request: logic_pb2.UpdateGroupRequest) -> logic_pb2.UpdateGroupResponse:
-        changed = self._store.EditGroup(
-            store_pb2.EditGroupRequest(
+        changed = self._store.UpdateGroup(
+            store_pb2.UpdateGroupRequest(
                 group_id=request.group_id,
-                operator_id=policy.operator(current().caller),
                 name=request.name,
                 description=request.description,
                 avatar=request.avatar,
                 max_members=request.max_members,
+                **policy.acting(current().caller),
             )
         )
         return logic_pb2.UpdateGroupResponse(success=True, group=changed.group)
@@ -57,9 +57,7 @@ class Groups:
     def GetGroupMembers(self, request: logic_pb2.GetGroupMembersRequest) -> logic_pb2.GetGroupMembersResponse:
         page = self._store.ListMembers(
             store_pb2.ListMembersRequest(
-                group_id=request.group_id,
-                viewer_id=policy.operator(current().caller),
-                pagination=request.pagination,
+                group_id=request.group_id, pagination=request.pagination, **policy.acting(current().caller)
             )
         )
         return logic_pb2.GetGroupMembersResponse(members=page.members, pagination=page.pagination)

@@ -43,7 +43,7 @@ class Messages:
             results = self._store.StoreMessages(asked).results
         except ChatError as error:
             for place in places:
-                answers[place] = None if policy.names_itself(calls[place][1]) else error
+                answers[place] = None if policy.is_idempotent(calls[place][1]) else error
             return answers
         for place, result in zip(places, results, strict=True):
             if result.message_id:
@@ -57,7 +57,7 @@ class Messages:
         return self._store.GetHistory(
             store_pb2.GetHistoryRequest(
                 conversation_id=request.conversation_id,
-                viewer_id=policy.operator(current().caller),
+                **policy.acting(current().caller),
                 before_message_id=request.before_message_id,
                 limit=request.limit,
             )

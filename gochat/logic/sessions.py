@@ -26,8 +26,9 @@ class Sessions:
         return session_pb2.ListSessionsResponse(sessions=listed.sessions)
 
     def RevokeSession(self, request: session_pb2.RevokeSessionRequest) -> session_pb2.RevokeSessionResponse:
-        user_id = policy.operator(current().caller)
-        ended = self._accounts.EndSession(account_pb2.EndSessionRequest(session_id=request.session_id, user_id=user_id))
+        ended = self._accounts.EndSession(
+            account_pb2.EndSessionRequest(session_id=request.session_id, **policy.acting(current().caller))
+        )
         if not ended.ended:
             raise not_found("session", "session_id")
         return session_pb2.RevokeSessionResponse(success=True)

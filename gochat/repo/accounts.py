@@ -9,7 +9,7 @@ from gochat.repo import passwords
 from gochat.repo.audit import REFUSED, record
 from gochat.repo.endings import end_all
 from gochat.repo.sessions import active, ended, forget_expired, owned, replace_session
-from gochat.repo.users import ACTIVE, changed, found, profile
+from gochat.repo.users import ACTIVE, changed, get_user, profile
 from gochat.storage.database import Database, Tx
 from gochat.storage.models import User
 
@@ -38,7 +38,7 @@ class Accounts:
         return account_pb2.SignInResponse(profile=profile(user), role=user.role, session_id=session_id)
 
     def ChangePassword(self, request: account_pb2.ChangePasswordRequest) -> account_pb2.ChangePasswordResponse:
-        user = self._database.read(lambda tx: found(tx, request.user_id), one_statement=True)
+        user = self._database.read(lambda tx: get_user(tx, request.user_id), one_statement=True)
         self._must_know(user, user.username_key, request.old_password, "user.password")
         password_hash = passwords.hashed(request.new_password)
 
@@ -59,22 +59,22 @@ class Accounts:
         password_hash = passwords.hashed(request.password)
 
         def work(tx: Tx) -> None:
-            found(tx, request.user_id)
+            get_user(tx, request.user_id)
             _set_password(tx, request.user_id, password_hash)
 
         self._database.write(work)
-        return account_pb2.SetPasswordResponse(success=True)
+        return account_pb2.SetPasswordResponse()
 
     def SetUserRole(self, request: account_pb2.SetUserRoleRequest) -> account_pb2.SetUserRoleResponse:
         def work(tx: Tx) -> None:
-            before = found(tx, request.user_id)
+            before = get_user(tx, request.user_id)
             if before.role != request.role:
                 changed(tx, request.user_id, {"role": request.role})
                 end_all(tx, request.user_id)
                 record(tx, "user.role", request.user_id, request.role)
 
         self._database.write(work)
-        return account_pb2.SetUserRoleResponse(success=True)
+        return account_pb2.SetUserRoleResponse()
 
     def _must_know(self, user: User | None, key: str, password: str, action: str) -> User:
         """The user. Raises UNAUTHORIZED unless they are active and this is their password, and RATE_LIMIT after

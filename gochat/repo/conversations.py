@@ -8,10 +8,10 @@ from gochat.api.repo.v1 import repo_pb2
 from gochat.domain import ids, limits, policy
 from gochat.errors import invalid, not_found
 from gochat.internal.store.v1 import store_pb2
-from gochat.repo.groups import found_group
+from gochat.repo.groups import create_group
 from gochat.repo.messages import DELETED, RECALLED, fill, seen_by
 from gochat.repo.standing import open_single, standing
-from gochat.repo.users import found
+from gochat.repo.users import get_user
 from gochat.storage.database import Database, Row, Tx
 from gochat.storage.models import LOOKED_UP, Conversation
 
@@ -91,6 +91,8 @@ _latest = itemgetter(4, 0)  # of the rows of a page
 
 
 class Conversations:
+    """Of RepoService."""
+
     def __init__(self, database: Database) -> None:
         self._database = database
 
@@ -108,7 +110,7 @@ class Conversations:
                 conversation_id = open_single(tx, self._database.pair_key, *users, **names)
             else:
                 owner, *others = participants
-                conversation_id = found_group(
+                conversation_id = create_group(
                     tx, owner, others, name=request.name, avatar=request.avatar, field="participant_ids"
                 ).conversation_id
             return _conversation(tx, conversation_id, participants[0])
@@ -125,14 +127,10 @@ class Conversations:
         return repo_pb2.GetConversationResponse(conversation=conversation)
 
     def UpdateConversation(self, request: repo_pb2.UpdateConversationRequest) -> repo_pb2.UpdateConversationResponse:
-        changed = self._database.write(lambda tx: _edit(tx, request.conversation_id, "", request.name, request.avatar))
-        return repo_pb2.UpdateConversationResponse(success=True, conversation=changed)
-
-    def EditConversation(self, request: store_pb2.EditConversationRequest) -> store_pb2.EditConversationResponse:
         changed = self._database.write(
-            lambda tx: _edit(tx, request.conversation_id, request.operator_id, request.name, request.avatar)
+            lambda tx: _update(tx, request.conversation_id, "", request.name, request.avatar)
         )
-        return store_pb2.EditConversationResponse(conversation=changed)
+        return repo_pb2.UpdateConversationResponse(success=True, conversation=changed)
 
     def GetConversationsByUser(
         self, request: repo_pb2.GetConversationsByUserRequest
@@ -147,12 +145,19 @@ class Conversations:
 
         total, infos = self._database.read(work, one_statement=True)
         if not total:
-            self._must_be_user(request.user_id)
+            _must_be_user(self._database, request.user_id)
         answer = repo_pb2.GetConversationsByUserResponse(
             pagination=common_pb2.PaginationResponse(total=total, page=page, limit=limit)
         )
         _fill(answer.conversations, infos)
         return answer
+
+
+class StoreConversations:
+    """Of StoreService: as their participants see and change them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def GetUnread(self, request: store_pb2.GetUnreadRequest) -> store_pb2.GetUnreadResponse:
         ((page,),) = self._database.read(
@@ -165,13 +170,15 @@ class Conversations:
                 lambda tx: tx.fetch_all(_UNREAD_TOTAL, request.user_id), one_statement=True
             )
         if not total:
-            self._must_be_user(request.user_id)
+            _must_be_user(self._database, request.user_id)
         answer.total_count = min(int(total), _INT32)
         return answer
 
-    def _must_be_user(self, user_id: str) -> None:
-        """Raises NOT_FOUND. Asked only where a list is empty."""
-        self._database.read(lambda tx: found(tx, user_id), one_statement=True)
+    def UpdateConversation(self, request: store_pb2.UpdateConversationRequest) -> store_pb2.UpdateConversationResponse:
+        changed = self._database.write(
+            lambda tx: _update(tx, request.conversation_id, request.user_id, request.name, request.avatar)
+        )
+        return store_pb2.UpdateConversationResponse(conversation=changed)
 
     def HideConversation(self, request: store_pb2.HideConversationRequest) -> store_pb2.HideConversationResponse:
         def work(tx: Tx) -> None:
@@ -184,12 +191,17 @@ class Conversations:
             )
 
         self._database.write(work)
-        return store_pb2.HideConversationResponse(success=True)
+        return store_pb2.HideConversationResponse()
 
 
-def _edit(tx: Tx, conversation_id: str, operator_id: str, name: str, avatar: str) -> common_pb2.Conversation:
-    place = standing(tx, conversation_id, operator_id)
-    if operator_id:
+def _must_be_user(database: Database, user_id: str) -> None:
+    """Raises NOT_FOUND. Asked only where a list is empty."""
+    database.read(lambda tx: get_user(tx, user_id), one_statement=True)
+
+
+def _update(tx: Tx, conversation_id: str, user_id: str, name: str, avatar: str) -> common_pb2.Conversation:
+    place = standing(tx, conversation_id, user_id)
+    if user_id:
         policy.manage(place.type, place.role)
     changes = {key: value for key, value in (("name", name), ("avatar", avatar)) if value}
     if changes:
@@ -198,7 +210,7 @@ def _edit(tx: Tx, conversation_id: str, operator_id: str, name: str, avatar: str
                 Conversation.conversation_id == conversation_id
             )
         )
-    return _conversation(tx, conversation_id, operator_id)
+    return _conversation(tx, conversation_id, user_id)
 
 
 def _conversation(tx: Tx, conversation_id: str, viewer_id: str) -> common_pb2.Conversation:

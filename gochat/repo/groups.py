@@ -11,18 +11,20 @@ from gochat.errors import invalid
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo.audit import record, record_each
 from gochat.repo.standing import enter, group, locked_group, role_of
-from gochat.repo.users import found, must_exist
+from gochat.repo.users import get_user, must_exist
 from gochat.storage.database import Database, Tx
 from gochat.storage.models import Conversation, Member
 
 
 class Groups:
+    """Of RepoService."""
+
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def CreateGroup(self, request: repo_pb2.CreateGroupRequest) -> repo_pb2.CreateGroupResponse:
         created = self._database.write(
-            lambda tx: found_group(
+            lambda tx: create_group(
                 tx,
                 request.owner_id,
                 (),
@@ -34,32 +36,14 @@ class Groups:
         )
         return repo_pb2.CreateGroupResponse(group_id=created.conversation_id, group=_group(created))
 
-    def FoundGroup(self, request: store_pb2.FoundGroupRequest) -> store_pb2.FoundGroupResponse:
-        created = self._database.write(
-            lambda tx: found_group(
-                tx,
-                request.owner_id,
-                request.member_ids,
-                name=request.name,
-                description=request.description,
-                avatar=request.avatar,
-                max_members=request.max_members,
-            )
-        )
-        return store_pb2.FoundGroupResponse(group=_group(created))
-
     def GetGroup(self, request: repo_pb2.GetGroupRequest) -> repo_pb2.GetGroupResponse:
         return repo_pb2.GetGroupResponse(
             group=_group(self._database.read(lambda tx: group(tx, request.group_id), one_statement=True))
         )
 
     def UpdateGroup(self, request: repo_pb2.UpdateGroupRequest) -> repo_pb2.UpdateGroupResponse:
-        changed = self._database.write(lambda tx: _edit(tx, request, ""))
+        changed = self._database.write(lambda tx: _update(tx, request, ""))
         return repo_pb2.UpdateGroupResponse(success=True, group=_group(changed))
-
-    def EditGroup(self, request: store_pb2.EditGroupRequest) -> store_pb2.EditGroupResponse:
-        changed = self._database.write(lambda tx: _edit(tx, request, request.operator_id))
-        return store_pb2.EditGroupResponse(group=_group(changed))
 
     def GetGroupsByUser(self, request: repo_pb2.GetGroupsByUserRequest) -> repo_pb2.GetGroupsByUserResponse:
         page, limit = limits.page_of(request.pagination)
@@ -72,7 +56,7 @@ class Groups:
             counted = Conversation.select(peewee.fn.COUNT(Conversation.conversation_id)).where(wanted)
             total = tx.model_one(counted.tuples())[0]
             if not total:
-                found(tx, request.user_id)
+                get_user(tx, request.user_id)
             return repo_pb2.GetGroupsByUserResponse(
                 groups=map(_group, rows),
                 pagination=common_pb2.PaginationResponse(total=total, page=page, limit=limit),
@@ -81,7 +65,32 @@ class Groups:
         return self._database.read(work)
 
 
-def found_group(
+class StoreGroups:
+    """Of StoreService: the same for users who act."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def CreateGroup(self, request: store_pb2.CreateGroupRequest) -> store_pb2.CreateGroupResponse:
+        created = self._database.write(
+            lambda tx: create_group(
+                tx,
+                request.owner_id,
+                request.member_ids,
+                name=request.name,
+                description=request.description,
+                avatar=request.avatar,
+                max_members=request.max_members,
+            )
+        )
+        return store_pb2.CreateGroupResponse(group=_group(created))
+
+    def UpdateGroup(self, request: store_pb2.UpdateGroupRequest) -> store_pb2.UpdateGroupResponse:
+        changed = self._database.write(lambda tx: _update(tx, request, request.user_id))
+        return store_pb2.UpdateGroupResponse(group=_group(changed))
+
+
+def create_group(
     tx: Tx,
     owner_id: str,
     member_ids: Sequence[str],
@@ -123,23 +132,24 @@ def found_group(
     return created
 
 
-def _edit(tx: Tx, request: repo_pb2.UpdateGroupRequest | store_pb2.EditGroupRequest, operator_id: str) -> Conversation:
-    edited = locked_group(tx, request.group_id)
-    if operator_id:
-        role = role_of(tx, request.group_id, operator_id)
+def _update(tx: Tx, request: repo_pb2.UpdateGroupRequest | store_pb2.UpdateGroupRequest, user_id: str) -> Conversation:
+    """user_id: who acts; "" for the service itself."""
+    group = locked_group(tx, request.group_id)
+    if user_id:
+        role = role_of(tx, request.group_id, user_id)
         if role is None:
             raise policy.not_participant()
         policy.manage("group", role)
-    if request.max_members and request.max_members < edited.member_count:
-        raise invalid("max_members", f"must not be below the {edited.member_count} members that there are")
+    if request.max_members and request.max_members < group.member_count:
+        raise invalid("max_members", f"must not be below the {group.member_count} members that there are")
     fields = ("name", "description", "avatar", "max_members")
     changes = {name: value for name in fields if (value := getattr(request, name))}
     if changes:
         changes["updated_at"] = ids.now_ms()
         tx.run(Conversation.update(changes).where(Conversation.conversation_id == request.group_id))
-        edited.__data__.update(changes)
+        group.__data__.update(changes)
         record(tx, "group.change", request.group_id)
-    return edited
+    return group
 
 
 def _group(row: Conversation) -> common_pb2.Group:

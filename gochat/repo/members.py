@@ -41,7 +41,7 @@ class Members:
             _admit_one(tx, joined, request.user_id, policy.MEMBER, "group.join")
 
         self._database.write(work)
-        return store_pb2.JoinGroupResponse(success=True)
+        return store_pb2.JoinGroupResponse()
 
     def LeaveGroup(self, request: store_pb2.LeaveGroupRequest) -> store_pb2.LeaveGroupResponse:
         def work(tx: Tx) -> None:
@@ -50,7 +50,7 @@ class Members:
             _dismiss(tx, left, request.user_id, "group.leave")
 
         self._database.write(work)
-        return store_pb2.LeaveGroupResponse(success=True)
+        return store_pb2.LeaveGroupResponse()
 
     def AddMembers(self, request: store_pb2.AddMembersRequest) -> store_pb2.AddMembersResponse:
         wanted = list(dict.fromkeys(request.user_ids))
@@ -79,7 +79,7 @@ class Members:
 
     def RemoveMember(self, request: store_pb2.RemoveMemberRequest) -> store_pb2.RemoveMemberResponse:
         self._database.write(lambda tx: _remove(tx, request.group_id, request.user_id, request.operator_id))
-        return store_pb2.RemoveMemberResponse(success=True)
+        return store_pb2.RemoveMemberResponse()
 
     def RemoveGroupMember(self, request: repo_pb2.RemoveGroupMemberRequest) -> repo_pb2.RemoveGroupMemberResponse:
         self._database.write(lambda tx: _remove(tx, request.group_id, request.user_id, ""))
@@ -99,7 +99,7 @@ class Members:
         return repo_pb2.UpdateGroupMemberRoleResponse(success=True)
 
     def ListMembers(self, request: store_pb2.ListMembersRequest) -> store_pb2.ListMembersResponse:
-        members, pagination = self._list(request.group_id, request.viewer_id, request.pagination)
+        members, pagination = self._list(request.group_id, request.user_id, request.pagination)
         return store_pb2.ListMembersResponse(members=members, pagination=pagination)
 
     def GetGroupMembers(self, request: repo_pb2.GetGroupMembersRequest) -> repo_pb2.GetGroupMembersResponse:

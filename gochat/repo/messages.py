@@ -100,13 +100,13 @@ class Messages:
         before = _seq_in(request.conversation_id, cursor) if cursor else _NEWEST
 
         def work(tx: Tx) -> Row | None:
-            return tx.fetch_one(_HISTORY, before, limit + 1, request.viewer_id, request.conversation_id)
+            return tx.fetch_one(_HISTORY, before, limit + 1, request.user_id, request.conversation_id)
 
         place = self._database.read(work, one_statement=True)
         if place is None:
             raise not_found("conversation", "conversation_id")
         last_seq, role, page = place
-        if role is None and request.viewer_id:
+        if role is None and request.user_id:
             raise policy.not_participant()
         if cursor and not 1 <= before <= last_seq:
             raise invalid("before_message_id", "must be the id of a message of this conversation")
@@ -127,7 +127,7 @@ class Messages:
             _move_read(tx, request.conversation_id, request.user_id, seq)
 
         self._database.write(work)
-        return store_pb2.MarkReadResponse(success=True)
+        return store_pb2.MarkReadResponse()
 
 
 def message(conversation_id: str, row: Any) -> common_pb2.Message:

@@ -6,7 +6,7 @@ from gochat.errors import ChatError, unauthorized
 from gochat.internal.account.v1 import account_pb2
 from gochat.repo.audit import REFUSED, record
 from gochat.repo.endings import end
-from gochat.repo.users import ACTIVE, found
+from gochat.repo.users import ACTIVE, get_user
 from gochat.storage.database import Database, Tx
 from gochat.storage.models import Activity, Session, User
 
@@ -58,7 +58,7 @@ class Sessions:
         latest_first = (Session.refreshed_at.desc(), Session.session_id)
 
         def work(tx: Tx) -> list[Session]:
-            found(tx, request.user_id)
+            get_user(tx, request.user_id)
             return tx.model_all(Session.select().where(theirs).order_by(*latest_first))
 
         sessions = [
@@ -84,14 +84,14 @@ class Sessions:
 
 def active(tx: Tx, user_id: str) -> User:
     """The user, who stays so until the commit. Raises NOT_FOUND, UNAUTHORIZED."""
-    user = found(tx, user_id, lock=True)
+    user = get_user(tx, user_id, lock=True)
     if user.status != ACTIVE:
         raise unauthorized("the user is not active", "USER_NOT_ACTIVE")
     return user
 
 
 def owned(tx: Tx, session_id: str, user_id: str) -> Session | None:
-    """user_id: "" for anyone's."""
+    """user_id: whose it must be; "" for anyone's."""
     this = Session.session_id == session_id
     session: Session | None = tx.model_one(
         Session.select().where(this & (Session.user_id == user_id) if user_id else this)

@@ -62,7 +62,7 @@ class Users:
 
     def GetUser(self, request: repo_pb2.GetUserRequest) -> repo_pb2.GetUserResponse:
         return repo_pb2.GetUserResponse(
-            user=as_user(self._database.read(lambda tx: found(tx, request.user_id), one_statement=True))
+            user=as_user(self._database.read(lambda tx: get_user(tx, request.user_id), one_statement=True))
         )
 
     def GetUsers(self, request: repo_pb2.GetUsersRequest) -> repo_pb2.GetUsersResponse:
@@ -79,7 +79,7 @@ class Users:
         changes = {"nickname": request.nickname, "avatar": request.avatar, "status": request.status}
 
         def work(tx: Tx) -> User:
-            before = found(tx, request.user_id, lock=True)
+            before = get_user(tx, request.user_id, lock=True)
             user = changed(tx, request.user_id, changes)
             if user.status != before.status:
                 end_all(tx, request.user_id)
@@ -111,7 +111,7 @@ class Users:
         return store_pb2.UpdateProfileResponse(profile=profile(self._database.write(work)))
 
 
-def found(tx: Tx, user_id: str, *, lock: bool = False) -> User:
+def get_user(tx: Tx, user_id: str, *, lock: bool = False) -> User:
     """lock: until the commit nobody else changes the user. Raises NOT_FOUND for the field user_id."""
     row = tx.fetch_one(_BY_ID + tx.lock if lock else _BY_ID, user_id)
     if row is None:
@@ -142,7 +142,7 @@ def changed(tx: Tx, user_id: str, changes: dict[str, Any]) -> User:
         changes["nickname_key"] = folded(changes["nickname"])
     if changes:
         tx.run(User.update(updated_at=ids.now_ms(), **changes).where(User.user_id == user_id))
-    return found(tx, user_id)
+    return get_user(tx, user_id)
 
 
 def as_user(user: User) -> common_pb2.User:

@@ -107,7 +107,7 @@ class NetworkChannel(UnaryChannel):
 def channel_to(address: str, tls: Tls, credential: Callable[[], str] = lambda: "") -> Iterator[NetworkChannel]:
     """For a program that calls a running server: what is wrong with the address, or with the server behind it, is a
     ConfigError that names the address."""
-    channel = NetworkChannel(address, tls, credential, repeatable=lambda _, request: policy.names_itself(request))
+    channel = NetworkChannel(address, tls, credential, repeatable=lambda _, request: policy.is_idempotent(request))
     try:
         yield channel
     except ChatError as error:

@@ -1,6 +1,6 @@
 """Binds the RPCs of service descriptors to the methods of handler objects of the same names."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,12 @@ from gochat.domain.access import RULES, Access, Rule
 from gochat.services import Audience, Service, path_of, rpcs
 
 Handler = Callable[[Any], Any]
+Handlers = Mapping[str, Sequence[object]]
+"""The objects that serve a service, by its name. One object may serve several services."""
 Batch = Callable[[Sequence[tuple[Call, Any]]], Sequence[Any]]
 """Does many calls of an RPC as one: (call, request) of each -> its response, its error, or None: run it unbatched."""
+
+_BATCH = "batch_"
 
 
 class BindError(Exception):
@@ -51,29 +55,35 @@ def repeatable_paths(services: Iterable[Service]) -> frozenset[str]:
     )
 
 
-def bind(services: Iterable[Service], handlers: Iterable[object]) -> dict[str, Method]:
+def bind(services: Iterable[Service], handlers: Handlers) -> dict[str, Method]:
     """Every RPC of the services by its path. Raises BindError for an RPC with no handler or two, without a form
     or a rule that keeps to the service's audience, and for a handler that serves no RPC."""
-    offered: dict[str, list[Handler]] = {}
-    for handler in handlers:
-        for name in dir(handler):
-            if name[0].isupper():
-                offered.setdefault(name, []).append(getattr(handler, name))
+    offered = dict(handlers)
     methods: dict[str, Method] = {}
-    served = set()
+    unserved = {
+        (handler, name) for served in handlers.values() for handler in served for name in _rpcs_named_by(handler)
+    }
     for service in services:
+        serving = offered.pop(service.descriptor.name, ())
         for rpc in service.descriptor.methods:
-            candidates = offered.get(rpc.name, [])
-            if len(candidates) != 1 or rpc.name in served:
-                raise BindError(f"{path_of(rpc)}: {len(candidates)} handlers, one service each; there must be one")
-            served.add(rpc.name)
-            methods[path_of(rpc)] = _method(rpc, service.audience, candidates[0])
-    if stray := offered.keys() - served:
-        raise BindError(f"handlers without an RPC: {', '.join(sorted(stray))}")
+            candidates = [handler for handler in serving if hasattr(handler, rpc.name)]
+            if len(candidates) != 1:
+                raise BindError(f"{path_of(rpc)}: {len(candidates)} handlers; there must be one")
+            methods[path_of(rpc)] = _method(rpc, service.audience, *candidates)
+            unserved.discard((candidates[0], rpc.name))
+    if unserved or offered:
+        stray = sorted({*offered, *(name for _, name in unserved)})
+        raise BindError(f"handlers without an RPC: {', '.join(stray)}")
     return methods
 
 
-def _method(rpc: MethodDescriptor, audience: Audience, handler: Handler) -> Method:
+def _rpcs_named_by(handler: object) -> set[str]:
+    """Handlers and batch handlers: methods with the name of an RPC, and with batch_ before it."""
+    names = (name.removeprefix(_BATCH) for name in dir(handler))
+    return {name for name in names if name[:1].isupper()}
+
+
+def _method(rpc: MethodDescriptor, audience: Audience, handler: object) -> Method:
     path = path_of(rpc)
     if path not in RULES:
         raise BindError(f"{path}: no rule says who may call it")
@@ -83,5 +93,6 @@ def _method(rpc: MethodDescriptor, audience: Audience, handler: Handler) -> Meth
         forms.form_of(rpc.input_type)
     except KeyError as field:
         raise BindError(f"{path}: no rule for the form of {field}") from None
-    batch = getattr(handler.__self__, f"batch_{rpc.name}", None)  # type: ignore[attr-defined]
-    return Method(path, RULES[path], GetMessageClass(rpc.input_type), GetMessageClass(rpc.output_type), handler, batch)
+    request, response = GetMessageClass(rpc.input_type), GetMessageClass(rpc.output_type)
+    batch = getattr(handler, f"{_BATCH}{rpc.name}", None)
+    return Method(path, RULES[path], request, response, getattr(handler, rpc.name), batch)

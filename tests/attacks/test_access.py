@@ -26,7 +26,7 @@ STATUSES = {
 }
 """The status of a reason; PERMISSION_DENIED of those that are not here."""
 
-ACTORS = ("from_user_id", "owner_id", "operator_id", "viewer_id", "user_id")
+ACTORS = ("from_user_id", "owner_id", "operator_id", "user_id")
 """The request fields that name who acts: the first of them that a request has."""
 
 REGISTER, REVOKE, REFRESH = (
@@ -130,18 +130,18 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "UpdateProfile": lambda p: of_other(p, bio=fresh("bio")),
         "FindUsers": lambda p: {"query": p.world.other.username},
         "StoreMessages": lambda p: by(p, "owner", "from_user_id", **in_it(p, content="hello")),
-        "GetHistory": lambda p: by(p, "member", "viewer_id", **in_it(p)),
+        "GetHistory": lambda p: by(p, "member", **in_it(p)),
         "MarkRead": lambda p: by(p, "member", **in_it(p, message_id=p.message_id)),
         "GetUnread": of_other,
         "HideConversation": lambda p: by(p, "member", **in_it(p)),
-        "EditConversation": lambda p: by(p, "owner", "operator_id", **in_it(p, name=fresh("name"))),
-        "FoundGroup": lambda p: by(p, "owner", "owner_id", name="New"),
-        "EditGroup": lambda p: by(p, "owner", "operator_id", **of_group(p, name=fresh("name"))),
+        "UpdateConversation": lambda p: by(p, "owner", **in_it(p, name=fresh("name"))),
+        "CreateGroup": lambda p: by(p, "owner", "owner_id", name="New"),
+        "UpdateGroup": lambda p: by(p, "owner", **of_group(p, name=fresh("name"))),
         "JoinGroup": lambda p: by(p, "outsider", **of_group(p)),
         "LeaveGroup": lambda p: by(p, "member", **of_group(p)),
         "AddMembers": lambda p: by(p, "owner", "operator_id", **of_group(p, user_ids=[p.world.id_of("outsider")])),
         "RemoveMember": lambda p: by(p, "owner", "operator_id", **of_group(p, user_id=p.world.other.id)),
-        "ListMembers": lambda p: by(p, "member", "viewer_id", **of_group(p)),
+        "ListMembers": lambda p: by(p, "member", **of_group(p)),
     },
     "internal.account.v1.AccountService": {
         "SignIn": lambda p: credentials(p) | {"refresh_id": fresh("refresh"), "expires_at": soon()},
@@ -149,7 +149,7 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "SetPassword": lambda p: of_other(p, password=PASSWORD),
         "SetUserRole": lambda p: of_other(p, role="user"),
         "RotateSession": lambda p: session(p) | {"next_refresh_id": fresh("refresh")},
-        "EndSession": lambda p: {"session_id": session(p)["session_id"]},
+        "EndSession": lambda p: of_other(p, session_id=session(p)["session_id"]),
         "ListUserSessions": of_other,
         "ListEndedSessions": lambda _: {"since": soon()},
     },

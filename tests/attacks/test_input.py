@@ -305,11 +305,23 @@ def paged(path: str) -> list[str]:
     return nested + [name for name in ("limit", "offset") if name in names]
 
 
+def test_a_request_that_names_neither_a_user_nor_the_service_is_refused(either: Deployment) -> None:
+    person = either.person()
+    known = {"user_id": person.id, "conversation_id": person.CreateGroup(name="Acting").group_id}
+    known |= {"group_id": known["conversation_id"]}
+    paths = [path for path in RPCS if "acting" in RPCS[path].input_type.oneofs_by_name]
+    assert len(paths) == 5
+    for path in paths:
+        request = plausible(path, **known)
+        request.ClearField("acting")
+        assert tell(either, path, request)[:3] == ("INVALID_ARGUMENT", "INVALID_FIELD", ("user_id",)), path
+
+
 def test_no_page_is_below_zero_or_endless(either: Deployment) -> None:
     person = either.person()
     group_id = person.CreateGroup(name="Pages").group_id
     message_id = person.send(group_id).message_id
-    known = {"user_id": person.id, "viewer_id": person.id, "group_id": group_id, "conversation_id": group_id}
+    known = {"user_id": person.id, "group_id": group_id, "conversation_id": group_id}
     known |= {"query": person.username, "before_message_id": message_id, "message_id": message_id}
     paths = {path: fields for path in RPCS if (fields := paged(path))}
     assert len(paths) >= 10

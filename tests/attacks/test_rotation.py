@@ -173,7 +173,9 @@ def test_a_logic_half_that_slept_knows_nothing_of_what_ended_meanwhile(halves: D
     freeze(halves.processes[0])
     try:
         halves.account.EndSession(
-            account_pb2.EndSessionRequest(session_id=session.session_id), metadata=halves.service, timeout=30
+            account_pb2.EndSessionRequest(session_id=session.session_id, service=True),
+            metadata=halves.service,
+            timeout=30,
         )
         time.sleep(PROMISE)  # the time that is promised has to pass
         call = halves.logic.GetConversations.future(

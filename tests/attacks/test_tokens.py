@@ -286,7 +286,7 @@ def test_a_user_without_a_token_of_a_service_cannot_help_himself(app: Deployment
     for call, request in (
         (app.account.SetUserRole, account_pb2.SetUserRoleRequest(user_id=member.id, role="admin")),
         (app.account.SetPassword, account_pb2.SetPasswordRequest(user_id=victim.id, password="stolen password")),
-        (app.account.EndSession, account_pb2.EndSessionRequest(session_id=session_id)),
+        (app.account.EndSession, account_pb2.EndSessionRequest(session_id=session_id, service=True)),
         (app.repo.UpdateUser, repo_pb2.UpdateUserRequest(user_id=victim.id, status=2)),
         (app.repo.CreateUser, repo_pb2.CreateUserRequest(username=name, password=PASSWORD)),
         (app.audit.RecordEvent, audit_pb2.RecordEventRequest(action="key.rotate", target_id="x")),

@@ -11,6 +11,7 @@ from gochat.domain import forms
 from gochat.domain.forms.rules import FIELDS
 from gochat.errors import ChatError
 from gochat.internal.account.v1 import account_pb2
+from gochat.internal.store.v1 import store_pb2
 from gochat.services import rpcs
 
 SEND = {"content": "x", "conversation_id": "c"}
@@ -50,6 +51,10 @@ def test_forms_and_fields_are_those_of_the_contract() -> None:
         (logic_pb2.CreateConversationRequest(), "type"),
         (logic_pb2.CreateConversationRequest(type="club"), "type"),
         (repo_pb2.GetUsersRequest(user_ids=["u"] * 1001), "user_ids"),
+        (store_pb2.GetHistoryRequest(conversation_id="c"), "user_id"),
+        (store_pb2.GetHistoryRequest(conversation_id="c", user_id=""), "user_id"),
+        (store_pb2.GetHistoryRequest(conversation_id="c", user_id="x" * 129), "user_id"),
+        (store_pb2.GetHistoryRequest(conversation_id="c", service=False), "service"),
         (message_pb2.SendMessagesRequest(), "messages"),
         (message_pb2.SendMessagesRequest(messages=[logic_pb2.SendMessageRequest()] * 1001), "messages"),
         (repo_pb2.CreateUserRequest(username="a b", password="x"), "username"),

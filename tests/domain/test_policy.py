@@ -36,7 +36,8 @@ def test_no_user_acts_for_another_and_no_service_for_nobody() -> None:
 
 
 def test_rules_are_judged_for_users_and_not_for_the_privileged() -> None:
-    assert [policy.operator(caller) for caller in (USER, ADMIN, SERVICE)] == ["u1", "", ""]
+    acting = [policy.acting(caller) for caller in (USER, ADMIN, SERVICE)]
+    assert acting == [{"user_id": "u1"}, {"service": True}, {"service": True}]
 
 
 def test_only_services_send_system_messages() -> None:
@@ -90,10 +91,10 @@ def test_who_withdraws_a_message() -> None:
     assert refused(lambda: policy.withdraw("u1", "u2", "group", "member"))
 
 
-def test_what_may_be_repeated_names_itself_in_each_of_its_messages() -> None:
+def test_a_send_is_idempotent_if_each_of_its_messages_has_a_client_msg_id() -> None:
     keyed = SendMessageRequest(metadata={"client_msg_id": "1"})
-    assert policy.names_itself(keyed)
-    assert not policy.names_itself(SendMessageRequest(metadata={"other": "1"}))
-    assert policy.names_itself(SendMessagesRequest(messages=[keyed, keyed]))
-    assert not policy.names_itself(SendMessagesRequest(messages=[keyed, SendMessageRequest()]))
-    assert not policy.names_itself(SendMessagesRequest())
+    assert policy.is_idempotent(keyed)
+    assert not policy.is_idempotent(SendMessageRequest(metadata={"other": "1"}))
+    assert policy.is_idempotent(SendMessagesRequest(messages=[keyed, keyed]))
+    assert not policy.is_idempotent(SendMessagesRequest(messages=[keyed, SendMessageRequest()]))
+    assert not policy.is_idempotent(SendMessagesRequest())

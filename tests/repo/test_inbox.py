@@ -32,8 +32,8 @@ class Chats:
             self.send(other, to_user_id=self.reader)
 
     def _group(self, size: int) -> str:
-        request = store_pb2.FoundGroupRequest(name="g", owner_id=self.reader, member_ids=self.people[1:size])
-        return str(self.do.FoundGroup(request).group.group_id)
+        request = store_pb2.CreateGroupRequest(name="g", owner_id=self.reader, member_ids=self.people[1:size])
+        return str(self.do.CreateGroup(request).group.group_id)
 
     def send(self, sender: str, **where: str) -> Any:
         return self.do.CreateMessage(repo_pb2.CreateMessageRequest(from_user_id=sender, content="x", **where))

@@ -9,6 +9,8 @@ from gochat import repo
 from gochat.api.common.v1.common_pb2 import PaginationRequest
 from gochat.api.repo.v1 import repo_pb2
 from gochat.internal.store.v1 import store_pb2
+from gochat.services import REPO, served_by
+from gochat.serving.binding import bind
 from gochat.storage.database import Database, Tx
 
 FEW, MANY = 2, 12
@@ -18,10 +20,11 @@ class Handlers:
     """Every RPC of the repo half by its name."""
 
     def __init__(self, database: Database) -> None:
-        self._handlers = repo.handlers(database)
+        methods = bind(served_by(REPO), repo.handlers(database)).items()
+        self._methods = {(path.rpartition("/")[2], method.request_class): method for path, method in methods}
 
     def __getattr__(self, rpc: str) -> Callable[[Any], Any]:
-        return next(getattr(handler, rpc) for handler in self._handlers if hasattr(handler, rpc))
+        return lambda request: self._methods[rpc, type(request)](request)
 
 
 class World:
@@ -36,8 +39,8 @@ class World:
         self.groups = []
         self.messages = []
         for number in range(size):
-            request = store_pb2.FoundGroupRequest(name=f"{size}.{number}", owner_id=self.reader, member_ids=others)
-            self.groups.append(handlers.FoundGroup(request).group.group_id)
+            request = store_pb2.CreateGroupRequest(name=f"{size}.{number}", owner_id=self.reader, member_ids=others)
+            self.groups.append(handlers.CreateGroup(request).group.group_id)
         self.group = self.groups[0]
         for group in self.groups:
             for _ in range(size):
@@ -59,7 +62,7 @@ LISTS: dict[str, Callable[[Handlers, World], Any]] = {
     ),
     "GetMessages by page": lambda h, w: h.GetMessages(repo_pb2.GetMessagesRequest(conversation_id=w.group)).messages,
     "GetHistory": lambda h, w: (
-        h.GetHistory(store_pb2.GetHistoryRequest(conversation_id=w.group, viewer_id=w.reader)).messages
+        h.GetHistory(store_pb2.GetHistoryRequest(conversation_id=w.group, user_id=w.reader)).messages
     ),
     "GetUnread": lambda h, w: h.GetUnread(store_pb2.GetUnreadRequest(user_id=w.reader)).conversations,
     "GetConversationsByUser": lambda h, w: (
@@ -79,7 +82,7 @@ LISTS: dict[str, Callable[[Handlers, World], Any]] = {
         h.GetGroupMembers(repo_pb2.GetGroupMembersRequest(group_id=w.group, pagination=PAGE)).members
     ),
     "ListMembers": lambda h, w: (
-        h.ListMembers(store_pb2.ListMembersRequest(group_id=w.group, viewer_id=w.reader, pagination=PAGE)).members
+        h.ListMembers(store_pb2.ListMembersRequest(group_id=w.group, user_id=w.reader, pagination=PAGE)).members
     ),
     "StoreMessages": lambda h, w: (
         h.StoreMessages(
@@ -98,7 +101,7 @@ LISTS: dict[str, Callable[[Handlers, World], Any]] = {
             store_pb2.AddMembersRequest(
                 operator_id=w.reader,
                 user_ids=w.users,
-                group_id=h.FoundGroup(store_pb2.FoundGroupRequest(name="new", owner_id=w.reader)).group.group_id,
+                group_id=h.CreateGroup(store_pb2.CreateGroupRequest(name="new", owner_id=w.reader)).group.group_id,
             )
         ).added_user_ids
     ),

@@ -4,14 +4,19 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
+from gochat import repo
 from gochat.api.logic.v1 import logic_pb2
+from gochat.api.repo.v1 import repo_pb2
 from gochat.domain import forms
 from gochat.domain.access import RULES
 from gochat.domain.forms import rules
-from gochat.services import LOGIC, Audience, Service
-from gochat.serving.binding import BindError, bind
+from gochat.internal.store.v1 import store_pb2
+from gochat.services import LOGIC, REPO, Audience, Service, served_by
+from gochat.serving.binding import BindError, Handlers, bind
+from gochat.storage.database import Database
 
 DESCRIPTOR = logic_pb2.DESCRIPTOR.services_by_name["LogicService"]
+REPO_SERVICE, STORE_SERVICE = "gochat.api.repo.v1.RepoService", "gochat.internal.store.v1.StoreService"
 OURS = Service(DESCRIPTOR, LOGIC, Audience.APPS)
 
 
@@ -29,23 +34,41 @@ class HandlesAll:
 ALL = HandlesAll(DESCRIPTOR.methods_by_name)
 
 
+NAME = DESCRIPTOR.name
+
+
 def test_every_rpc_is_bound_by_its_path() -> None:
-    assert list(bind([OURS], [ALL])) == [f"/{DESCRIPTOR.full_name}/{name}" for name in DESCRIPTOR.methods_by_name]
+    assert list(bind([OURS], {NAME: [ALL]})) == [
+        f"/{DESCRIPTOR.full_name}/{name}" for name in DESCRIPTOR.methods_by_name
+    ]
 
 
-def test_an_rpc_needs_one_handler() -> None:
-    with pytest.raises(BindError, match="Authenticate: 0 handlers"):
-        bind([OURS], [])
-    with pytest.raises(BindError, match="SendMessage: 2 handlers"):
-        bind([OURS], [ALL, HandlesAll(["SendMessage"])])
-    with pytest.raises(BindError, match="without an RPC: SendMail"):
-        bind([OURS], [ALL, HandlesAll(["SendMail"])])
+@pytest.mark.parametrize(
+    ("handlers", "why"),
+    [
+        ({}, "Authenticate: 0 handlers"),
+        ({NAME: [ALL, HandlesAll(["SendMessage"])]}, "SendMessage: 2 handlers"),
+        ({NAME: [ALL, HandlesAll(["SendMail"])]}, "without an RPC: SendMail"),
+        ({NAME: [ALL, HandlesAll(["batch_SendMail"])]}, "without an RPC: SendMail"),
+        ({NAME: [ALL], "MailService": [HandlesAll([])]}, "without an RPC: MailService"),
+    ],
+)
+def test_every_rpc_has_one_handler_and_every_handler_an_rpc(handlers: Handlers, why: str) -> None:
+    with pytest.raises(BindError, match=why):
+        bind([OURS], handlers)
+
+
+def test_services_may_have_rpcs_of_the_same_name(database: Database) -> None:
+    methods = bind(served_by(REPO), repo.handlers(database))
+    repo_group, store_group = (methods[f"/{path}/CreateGroup"] for path in (REPO_SERVICE, STORE_SERVICE))
+    assert repo_group.request_class is repo_pb2.CreateGroupRequest
+    assert store_group.request_class is store_pb2.CreateGroupRequest
 
 
 def test_an_rpc_needs_a_rule_of_access(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(RULES, f"/{DESCRIPTOR.full_name}/SendMessage")
     with pytest.raises(BindError, match="SendMessage: no rule says"):
-        bind([OURS], [ALL])
+        bind([OURS], {NAME: [ALL]})
 
 
 @pytest.fixture
@@ -60,16 +83,16 @@ def _forms_of_now() -> Iterator[None]:
 def test_a_request_needs_a_form(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(forms.FORMS, "gochat.api.logic.v1.SendMessageRequest")
     with pytest.raises(BindError, match=r"SendMessage: no rule for the form of '\S+SendMessageRequest'"):
-        bind([OURS], [ALL])
+        bind([OURS], {NAME: [ALL]})
 
 
 @pytest.mark.usefixtures("_forms_of_now")
 def test_a_field_needs_a_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(rules.FIELDS, "to_user_id")
     with pytest.raises(BindError, match="SendMessage: no rule for the form of 'to_user_id'"):
-        bind([OURS], [ALL])
+        bind([OURS], {NAME: [ALL]})
 
 
 def test_a_rule_must_not_let_in_more_than_the_audience() -> None:
     with pytest.raises(BindError, match="lets in more"):
-        bind([Service(DESCRIPTOR, LOGIC, Audience.SERVICES)], [ALL])
+        bind([Service(DESCRIPTOR, LOGIC, Audience.SERVICES)], {NAME: [ALL]})

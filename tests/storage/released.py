@@ -64,7 +64,7 @@ def _reads(connection: sqlite3.Connection) -> Iterator[Read]:
     yield "logic", "SearchUsers", {"query": "大明"}
     living = "JOIN conversations USING (conversation_id) WHERE dissolved_at = 0 ORDER BY 1, 2"
     for where, whose in connection.execute(f"SELECT conversation_id, user_id FROM members {living}"):
-        yield "store", "GetHistory", {"conversation_id": where, "viewer_id": whose}
+        yield "store", "GetHistory", {"conversation_id": where, "user_id": whose}
     groups = "SELECT conversation_id FROM conversations WHERE type = 'group' AND dissolved_at = 0"
     for (group_id,) in connection.execute(groups):
         yield "repo", "GetGroup", {"group_id": group_id}

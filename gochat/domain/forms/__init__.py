@@ -31,8 +31,18 @@ def form_of(request: Descriptor) -> tuple[tuple[str, Rule, bool], ...]:
     )
 
 
+@cache
+def _choices(request: Descriptor) -> tuple[str, ...]:
+    return tuple(request.oneofs_by_name)
+
+
 def check(request: Message) -> None:
-    """Raises INVALID_PARAMS for the first field that breaks its rule."""
+    """Raises INVALID_PARAMS for the first field that breaks its rule. One field of each oneof must be set."""
+    for choice in _choices(request.DESCRIPTOR):
+        chosen = request.WhichOneof(choice)
+        if chosen is None or not getattr(request, chosen):
+            first, *others = (field.name for field in request.DESCRIPTOR.oneofs_by_name[choice].fields)
+            raise invalid(chosen or first, f"must not be empty unless {' or '.join(others)} is set")
     for name, rule, required in form_of(request.DESCRIPTOR):
         value = getattr(request, name)
         if required and not value:

@@ -168,6 +168,7 @@ FIELDS: dict[str, Rule] = {
     "query": text(characters=64),
     "refresh_id": identifier,
     "role": one_of("owner", "admin", "member"),
+    "service": anything,
     "session_id": identifier,
     "since": number(0, 2**63 - 1),
     "status": number(0, 3),
@@ -176,7 +177,6 @@ FIELDS: dict[str, Rule] = {
     "user_id": identifier,
     "user_ids": each(identifier),
     "username": text(size=256),
-    "viewer_id": identifier,
 }
 """The rule of a field of this name, where the form of its request has no other."""
 

@@ -234,12 +234,13 @@ class GetHistoryRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CONVERSATION_ID_FIELD_NUMBER: _builtins.int
-    VIEWER_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    SERVICE_FIELD_NUMBER: _builtins.int
     BEFORE_MESSAGE_ID_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     conversation_id: _builtins.str
-    viewer_id: _builtins.str
-    """Who reads; empty: the service itself, which sees what any participant could."""
+    user_id: _builtins.str
+    service: _builtins.bool
     before_message_id: _builtins.str
     """Exclusive; empty: from the newest."""
     limit: _builtins.int
@@ -248,15 +249,18 @@ class GetHistoryRequest(_message.Message):
         self,
         *,
         conversation_id: _builtins.str = ...,
-        viewer_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        service: _builtins.bool = ...,
         before_message_id: _builtins.str = ...,
         limit: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acting", b"acting", "service", b"service", "user_id", b"user_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["before_message_id", b"before_message_id", "conversation_id", b"conversation_id", "limit", b"limit", "viewer_id", b"viewer_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acting", b"acting", "before_message_id", b"before_message_id", "conversation_id", b"conversation_id", "limit", b"limit", "service", b"service", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_acting: _TypeAlias = _typing.Literal["user_id", "service"]  # noqa: Y015
+    _WhichOneofArgType_acting: _TypeAlias = _typing.Literal["acting", b"acting"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_acting) -> _WhichOneofReturnType_acting | None: ...
 
 Global___GetHistoryRequest: _TypeAlias = GetHistoryRequest  # noqa: Y015
 
@@ -316,20 +320,17 @@ Global___MarkReadRequest: _TypeAlias = MarkReadRequest  # noqa: Y015
 class MarkReadResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    SUCCESS_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
-    success: _builtins.bool
     @_builtins.property
     def error(self) -> _common_pb2.Error: ...
     def __init__(
         self,
         *,
-        success: _builtins.bool = ...,
         error: _common_pb2.Error | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "success", b"success"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -407,35 +408,34 @@ Global___HideConversationRequest: _TypeAlias = HideConversationRequest  # noqa: 
 class HideConversationResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    SUCCESS_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
-    success: _builtins.bool
     @_builtins.property
     def error(self) -> _common_pb2.Error: ...
     def __init__(
         self,
         *,
-        success: _builtins.bool = ...,
         error: _common_pb2.Error | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "success", b"success"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HideConversationResponse: _TypeAlias = HideConversationResponse  # noqa: Y015
 
 @_typing.final
-class EditConversationRequest(_message.Message):
+class UpdateConversationRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CONVERSATION_ID_FIELD_NUMBER: _builtins.int
-    OPERATOR_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    SERVICE_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     AVATAR_FIELD_NUMBER: _builtins.int
     conversation_id: _builtins.str
-    operator_id: _builtins.str
+    user_id: _builtins.str
+    service: _builtins.bool
     name: _builtins.str
     """Empty: unchanged, as for the next."""
     avatar: _builtins.str
@@ -443,20 +443,23 @@ class EditConversationRequest(_message.Message):
         self,
         *,
         conversation_id: _builtins.str = ...,
-        operator_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        service: _builtins.bool = ...,
         name: _builtins.str = ...,
         avatar: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acting", b"acting", "service", b"service", "user_id", b"user_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatar", b"avatar", "conversation_id", b"conversation_id", "name", b"name", "operator_id", b"operator_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acting", b"acting", "avatar", b"avatar", "conversation_id", b"conversation_id", "name", b"name", "service", b"service", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_acting: _TypeAlias = _typing.Literal["user_id", "service"]  # noqa: Y015
+    _WhichOneofArgType_acting: _TypeAlias = _typing.Literal["acting", b"acting"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_acting) -> _WhichOneofReturnType_acting | None: ...
 
-Global___EditConversationRequest: _TypeAlias = EditConversationRequest  # noqa: Y015
+Global___UpdateConversationRequest: _TypeAlias = UpdateConversationRequest  # noqa: Y015
 
 @_typing.final
-class EditConversationResponse(_message.Message):
+class UpdateConversationResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CONVERSATION_FIELD_NUMBER: _builtins.int
@@ -477,10 +480,10 @@ class EditConversationResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___EditConversationResponse: _TypeAlias = EditConversationResponse  # noqa: Y015
+Global___UpdateConversationResponse: _TypeAlias = UpdateConversationResponse  # noqa: Y015
 
 @_typing.final
-class FoundGroupRequest(_message.Message):
+class CreateGroupRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
@@ -515,10 +518,10 @@ class FoundGroupRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___FoundGroupRequest: _TypeAlias = FoundGroupRequest  # noqa: Y015
+Global___CreateGroupRequest: _TypeAlias = CreateGroupRequest  # noqa: Y015
 
 @_typing.final
-class FoundGroupResponse(_message.Message):
+class CreateGroupResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     GROUP_FIELD_NUMBER: _builtins.int
@@ -539,20 +542,22 @@ class FoundGroupResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___FoundGroupResponse: _TypeAlias = FoundGroupResponse  # noqa: Y015
+Global___CreateGroupResponse: _TypeAlias = CreateGroupResponse  # noqa: Y015
 
 @_typing.final
-class EditGroupRequest(_message.Message):
+class UpdateGroupRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     GROUP_ID_FIELD_NUMBER: _builtins.int
-    OPERATOR_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    SERVICE_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     AVATAR_FIELD_NUMBER: _builtins.int
     MAX_MEMBERS_FIELD_NUMBER: _builtins.int
     group_id: _builtins.str
-    operator_id: _builtins.str
+    user_id: _builtins.str
+    service: _builtins.bool
     name: _builtins.str
     """Empty or 0: unchanged, as for the rest."""
     description: _builtins.str
@@ -562,22 +567,25 @@ class EditGroupRequest(_message.Message):
         self,
         *,
         group_id: _builtins.str = ...,
-        operator_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        service: _builtins.bool = ...,
         name: _builtins.str = ...,
         description: _builtins.str = ...,
         avatar: _builtins.str = ...,
         max_members: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acting", b"acting", "service", b"service", "user_id", b"user_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatar", b"avatar", "description", b"description", "group_id", b"group_id", "max_members", b"max_members", "name", b"name", "operator_id", b"operator_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acting", b"acting", "avatar", b"avatar", "description", b"description", "group_id", b"group_id", "max_members", b"max_members", "name", b"name", "service", b"service", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_acting: _TypeAlias = _typing.Literal["user_id", "service"]  # noqa: Y015
+    _WhichOneofArgType_acting: _TypeAlias = _typing.Literal["acting", b"acting"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_acting) -> _WhichOneofReturnType_acting | None: ...
 
-Global___EditGroupRequest: _TypeAlias = EditGroupRequest  # noqa: Y015
+Global___UpdateGroupRequest: _TypeAlias = UpdateGroupRequest  # noqa: Y015
 
 @_typing.final
-class EditGroupResponse(_message.Message):
+class UpdateGroupResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     GROUP_FIELD_NUMBER: _builtins.int
@@ -598,7 +606,7 @@ class EditGroupResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___EditGroupResponse: _TypeAlias = EditGroupResponse  # noqa: Y015
+Global___UpdateGroupResponse: _TypeAlias = UpdateGroupResponse  # noqa: Y015
 
 @_typing.final
 class JoinGroupRequest(_message.Message):
@@ -626,20 +634,17 @@ Global___JoinGroupRequest: _TypeAlias = JoinGroupRequest  # noqa: Y015
 class JoinGroupResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    SUCCESS_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
-    success: _builtins.bool
     @_builtins.property
     def error(self) -> _common_pb2.Error: ...
     def __init__(
         self,
         *,
-        success: _builtins.bool = ...,
         error: _common_pb2.Error | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "success", b"success"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -671,20 +676,17 @@ Global___LeaveGroupRequest: _TypeAlias = LeaveGroupRequest  # noqa: Y015
 class LeaveGroupResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    SUCCESS_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
-    success: _builtins.bool
     @_builtins.property
     def error(self) -> _common_pb2.Error: ...
     def __init__(
         self,
         *,
-        success: _builtins.bool = ...,
         error: _common_pb2.Error | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "success", b"success"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -771,20 +773,17 @@ Global___RemoveMemberRequest: _TypeAlias = RemoveMemberRequest  # noqa: Y015
 class RemoveMemberResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    SUCCESS_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
-    success: _builtins.bool
     @_builtins.property
     def error(self) -> _common_pb2.Error: ...
     def __init__(
         self,
         *,
-        success: _builtins.bool = ...,
         error: _common_pb2.Error | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "success", b"success"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -795,24 +794,29 @@ class ListMembersRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     GROUP_ID_FIELD_NUMBER: _builtins.int
-    VIEWER_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    SERVICE_FIELD_NUMBER: _builtins.int
     PAGINATION_FIELD_NUMBER: _builtins.int
     group_id: _builtins.str
-    viewer_id: _builtins.str
+    user_id: _builtins.str
+    service: _builtins.bool
     @_builtins.property
     def pagination(self) -> _common_pb2.PaginationRequest: ...
     def __init__(
         self,
         *,
         group_id: _builtins.str = ...,
-        viewer_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        service: _builtins.bool = ...,
         pagination: _common_pb2.PaginationRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["pagination", b"pagination"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acting", b"acting", "pagination", b"pagination", "service", b"service", "user_id", b"user_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_id", b"group_id", "pagination", b"pagination", "viewer_id", b"viewer_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acting", b"acting", "group_id", b"group_id", "pagination", b"pagination", "service", b"service", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_acting: _TypeAlias = _typing.Literal["user_id", "service"]  # noqa: Y015
+    _WhichOneofArgType_acting: _TypeAlias = _typing.Literal["acting", b"acting"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_acting) -> _WhichOneofReturnType_acting | None: ...
 
 Global___ListMembersRequest: _TypeAlias = ListMembersRequest  # noqa: Y015
 

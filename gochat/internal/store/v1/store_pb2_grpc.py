@@ -26,9 +26,10 @@ if _version_not_supported:
 
 
 class StoreServiceStub:
-    """StoreService stands beside RepoService, on the persistence side of the seam. Each RPC is one transaction. Where a
-    request names an operator or a viewer, the rule is judged inside that transaction, on the facts it reads; where
-    it may be empty, an empty one means "no person: the service itself", for whom no rule is judged.
+    """StoreService stands beside RepoService, on the persistence side of the seam. Each RPC is one transaction, and the
+    rules for the user who acts are judged inside it, on the facts that it reads. A oneof `acting` says who acts: a user,
+    or the service itself, which no such rule binds. Neither is INVALID_PARAMS, so that a field that was forgotten
+    switches no rule off.
     Who may call: tokens of role service or admin.
     """
 
@@ -78,20 +79,20 @@ class StoreServiceStub:
                 request_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.HideConversationRequest.SerializeToString,
                 response_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.HideConversationResponse.FromString,
                 _registered_method=True)
-        self.EditConversation = channel.unary_unary(
-                '/gochat.internal.store.v1.StoreService/EditConversation',
-                request_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.EditConversationRequest.SerializeToString,
-                response_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.EditConversationResponse.FromString,
+        self.UpdateConversation = channel.unary_unary(
+                '/gochat.internal.store.v1.StoreService/UpdateConversation',
+                request_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.UpdateConversationRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.UpdateConversationResponse.FromString,
                 _registered_method=True)
-        self.FoundGroup = channel.unary_unary(
-                '/gochat.internal.store.v1.StoreService/FoundGroup',
-                request_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.FoundGroupRequest.SerializeToString,
-                response_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.FoundGroupResponse.FromString,
+        self.CreateGroup = channel.unary_unary(
+                '/gochat.internal.store.v1.StoreService/CreateGroup',
+                request_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.CreateGroupRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.CreateGroupResponse.FromString,
                 _registered_method=True)
-        self.EditGroup = channel.unary_unary(
-                '/gochat.internal.store.v1.StoreService/EditGroup',
-                request_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.EditGroupRequest.SerializeToString,
-                response_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.EditGroupResponse.FromString,
+        self.UpdateGroup = channel.unary_unary(
+                '/gochat.internal.store.v1.StoreService/UpdateGroup',
+                request_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.UpdateGroupRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.UpdateGroupResponse.FromString,
                 _registered_method=True)
         self.JoinGroup = channel.unary_unary(
                 '/gochat.internal.store.v1.StoreService/JoinGroup',
@@ -121,9 +122,10 @@ class StoreServiceStub:
 
 
 class StoreServiceServicer:
-    """StoreService stands beside RepoService, on the persistence side of the seam. Each RPC is one transaction. Where a
-    request names an operator or a viewer, the rule is judged inside that transaction, on the facts it reads; where
-    it may be empty, an empty one means "no person: the service itself", for whom no rule is judged.
+    """StoreService stands beside RepoService, on the persistence side of the seam. Each RPC is one transaction, and the
+    rules for the user who acts are judged inside it, on the facts that it reads. A oneof `acting` says who acts: a user,
+    or the service itself, which no such rule binds. Neither is INVALID_PARAMS, so that a field that was forgotten
+    switches no rule off.
     Who may call: tokens of role service or admin.
     """
 
@@ -187,14 +189,14 @@ class StoreServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def EditConversation(self, request, context):
-        """RepoService.UpdateConversation on behalf of an operator: a participant, of a group its owner or an admin.
+    def UpdateConversation(self, request, context):
+        """RepoService.UpdateConversation by a participant, of a group by its owner or an admin.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def FoundGroup(self, request, context):
+    def CreateGroup(self, request, context):
         """Creates a group with its first members, all or nothing. Errors: NOT_FOUND for an unknown user,
         INVALID_PARAMS for more members than places.
         """
@@ -202,16 +204,16 @@ class StoreServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def EditGroup(self, request, context):
-        """RepoService.UpdateGroup on behalf of an operator: the owner or an admin of the group.
+    def UpdateGroup(self, request, context):
+        """RepoService.UpdateGroup by the owner or an admin of the group.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def JoinGroup(self, request, context):
-        """A user joins by himself. Errors: NOT_FOUND; PERMISSION_DENIED if the group is full or removed him;
-        DUPLICATE_OPERATION if he is a member.
+        """A user joins of their own accord. Errors: NOT_FOUND; PERMISSION_DENIED if the group is full or removed them;
+        DUPLICATE_OPERATION if they are a member.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -235,7 +237,7 @@ class StoreServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RemoveMember(self, request, context):
-        """Removes a member, who may not join again by himself. Errors: NOT_FOUND for the group or the member;
+        """Removes a member, who may then join only if a manager adds them. Errors: NOT_FOUND for the group or the member;
         PERMISSION_DENIED unless the operator is the owner, or an admin and the member is neither owner nor admin.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -292,20 +294,20 @@ def add_StoreServiceServicer_to_server(servicer, server):
                     request_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.HideConversationRequest.FromString,
                     response_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.HideConversationResponse.SerializeToString,
             ),
-            'EditConversation': grpc.unary_unary_rpc_method_handler(
-                    servicer.EditConversation,
-                    request_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.EditConversationRequest.FromString,
-                    response_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.EditConversationResponse.SerializeToString,
+            'UpdateConversation': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateConversation,
+                    request_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.UpdateConversationRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.UpdateConversationResponse.SerializeToString,
             ),
-            'FoundGroup': grpc.unary_unary_rpc_method_handler(
-                    servicer.FoundGroup,
-                    request_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.FoundGroupRequest.FromString,
-                    response_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.FoundGroupResponse.SerializeToString,
+            'CreateGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateGroup,
+                    request_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.CreateGroupRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.CreateGroupResponse.SerializeToString,
             ),
-            'EditGroup': grpc.unary_unary_rpc_method_handler(
-                    servicer.EditGroup,
-                    request_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.EditGroupRequest.FromString,
-                    response_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.EditGroupResponse.SerializeToString,
+            'UpdateGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateGroup,
+                    request_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.UpdateGroupRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.UpdateGroupResponse.SerializeToString,
             ),
             'JoinGroup': grpc.unary_unary_rpc_method_handler(
                     servicer.JoinGroup,
@@ -341,9 +343,10 @@ def add_StoreServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class StoreService:
-    """StoreService stands beside RepoService, on the persistence side of the seam. Each RPC is one transaction. Where a
-    request names an operator or a viewer, the rule is judged inside that transaction, on the facts it reads; where
-    it may be empty, an empty one means "no person: the service itself", for whom no rule is judged.
+    """StoreService stands beside RepoService, on the persistence side of the seam. Each RPC is one transaction, and the
+    rules for the user who acts are judged inside it, on the facts that it reads. A oneof `acting` says who acts: a user,
+    or the service itself, which no such rule binds. Neither is INVALID_PARAMS, so that a field that was forgotten
+    switches no rule off.
     Who may call: tokens of role service or admin.
     """
 
@@ -564,7 +567,7 @@ class StoreService:
             _registered_method=True)
 
     @staticmethod
-    def EditConversation(request,
+    def UpdateConversation(request,
             target,
             options=(),
             channel_credentials=None,
@@ -577,9 +580,9 @@ class StoreService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/gochat.internal.store.v1.StoreService/EditConversation',
-            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.EditConversationRequest.SerializeToString,
-            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.EditConversationResponse.FromString,
+            '/gochat.internal.store.v1.StoreService/UpdateConversation',
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.UpdateConversationRequest.SerializeToString,
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.UpdateConversationResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -591,7 +594,7 @@ class StoreService:
             _registered_method=True)
 
     @staticmethod
-    def FoundGroup(request,
+    def CreateGroup(request,
             target,
             options=(),
             channel_credentials=None,
@@ -604,9 +607,9 @@ class StoreService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/gochat.internal.store.v1.StoreService/FoundGroup',
-            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.FoundGroupRequest.SerializeToString,
-            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.FoundGroupResponse.FromString,
+            '/gochat.internal.store.v1.StoreService/CreateGroup',
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.CreateGroupRequest.SerializeToString,
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.CreateGroupResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -618,7 +621,7 @@ class StoreService:
             _registered_method=True)
 
     @staticmethod
-    def EditGroup(request,
+    def UpdateGroup(request,
             target,
             options=(),
             channel_credentials=None,
@@ -631,9 +634,9 @@ class StoreService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/gochat.internal.store.v1.StoreService/EditGroup',
-            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.EditGroupRequest.SerializeToString,
-            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.EditGroupResponse.FromString,
+            '/gochat.internal.store.v1.StoreService/UpdateGroup',
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.UpdateGroupRequest.SerializeToString,
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.UpdateGroupResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,9 +27,10 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class StoreServiceStub:
-    """StoreService stands beside RepoService, on the persistence side of the seam. Each RPC is one transaction. Where a
-    request names an operator or a viewer, the rule is judged inside that transaction, on the facts it reads; where
-    it may be empty, an empty one means "no person: the service itself", for whom no rule is judged.
+    """StoreService stands beside RepoService, on the persistence side of the seam. Each RPC is one transaction, and the
+    rules for the user who acts are judged inside it, on the facts that it reads. A oneof `acting` says who acts: a user,
+    or the service itself, which no such rule binds. Neither is INVALID_PARAMS, so that a field that was forgotten
+    switches no rule off.
     Who may call: tokens of role service or admin.
     """
 
@@ -61,17 +62,17 @@ class StoreServiceStub:
     """Hides a conversation and what it holds from one user alone, until a newer message.
     Errors: NOT_FOUND; PERMISSION_DENIED for a user who is not in it.
     """
-    EditConversation: _grpc.UnaryUnaryMultiCallable[_store_pb2.EditConversationRequest, _store_pb2.EditConversationResponse]
-    """RepoService.UpdateConversation on behalf of an operator: a participant, of a group its owner or an admin."""
-    FoundGroup: _grpc.UnaryUnaryMultiCallable[_store_pb2.FoundGroupRequest, _store_pb2.FoundGroupResponse]
+    UpdateConversation: _grpc.UnaryUnaryMultiCallable[_store_pb2.UpdateConversationRequest, _store_pb2.UpdateConversationResponse]
+    """RepoService.UpdateConversation by a participant, of a group by its owner or an admin."""
+    CreateGroup: _grpc.UnaryUnaryMultiCallable[_store_pb2.CreateGroupRequest, _store_pb2.CreateGroupResponse]
     """Creates a group with its first members, all or nothing. Errors: NOT_FOUND for an unknown user,
     INVALID_PARAMS for more members than places.
     """
-    EditGroup: _grpc.UnaryUnaryMultiCallable[_store_pb2.EditGroupRequest, _store_pb2.EditGroupResponse]
-    """RepoService.UpdateGroup on behalf of an operator: the owner or an admin of the group."""
+    UpdateGroup: _grpc.UnaryUnaryMultiCallable[_store_pb2.UpdateGroupRequest, _store_pb2.UpdateGroupResponse]
+    """RepoService.UpdateGroup by the owner or an admin of the group."""
     JoinGroup: _grpc.UnaryUnaryMultiCallable[_store_pb2.JoinGroupRequest, _store_pb2.JoinGroupResponse]
-    """A user joins by himself. Errors: NOT_FOUND; PERMISSION_DENIED if the group is full or removed him;
-    DUPLICATE_OPERATION if he is a member.
+    """A user joins of their own accord. Errors: NOT_FOUND; PERMISSION_DENIED if the group is full or removed them;
+    DUPLICATE_OPERATION if they are a member.
     """
     LeaveGroup: _grpc.UnaryUnaryMultiCallable[_store_pb2.LeaveGroupRequest, _store_pb2.LeaveGroupResponse]
     """A user leaves; the last member dissolves the group by leaving. Errors: NOT_FOUND; PERMISSION_DENIED for one who
@@ -83,7 +84,7 @@ class StoreServiceStub:
     is neither owner nor admin.
     """
     RemoveMember: _grpc.UnaryUnaryMultiCallable[_store_pb2.RemoveMemberRequest, _store_pb2.RemoveMemberResponse]
-    """Removes a member, who may not join again by himself. Errors: NOT_FOUND for the group or the member;
+    """Removes a member, who may then join only if a manager adds them. Errors: NOT_FOUND for the group or the member;
     PERMISSION_DENIED unless the operator is the owner, or an admin and the member is neither owner nor admin.
     """
     ListMembers: _grpc.UnaryUnaryMultiCallable[_store_pb2.ListMembersRequest, _store_pb2.ListMembersResponse]
@@ -91,9 +92,10 @@ class StoreServiceStub:
 
 @_typing.type_check_only
 class StoreServiceAsyncStub(StoreServiceStub):
-    """StoreService stands beside RepoService, on the persistence side of the seam. Each RPC is one transaction. Where a
-    request names an operator or a viewer, the rule is judged inside that transaction, on the facts it reads; where
-    it may be empty, an empty one means "no person: the service itself", for whom no rule is judged.
+    """StoreService stands beside RepoService, on the persistence side of the seam. Each RPC is one transaction, and the
+    rules for the user who acts are judged inside it, on the facts that it reads. A oneof `acting` says who acts: a user,
+    or the service itself, which no such rule binds. Neither is INVALID_PARAMS, so that a field that was forgotten
+    switches no rule off.
     Who may call: tokens of role service or admin.
     """
 
@@ -122,17 +124,17 @@ class StoreServiceAsyncStub(StoreServiceStub):
     """Hides a conversation and what it holds from one user alone, until a newer message.
     Errors: NOT_FOUND; PERMISSION_DENIED for a user who is not in it.
     """
-    EditConversation: _aio.UnaryUnaryMultiCallable[_store_pb2.EditConversationRequest, _store_pb2.EditConversationResponse]  # type: ignore[assignment]
-    """RepoService.UpdateConversation on behalf of an operator: a participant, of a group its owner or an admin."""
-    FoundGroup: _aio.UnaryUnaryMultiCallable[_store_pb2.FoundGroupRequest, _store_pb2.FoundGroupResponse]  # type: ignore[assignment]
+    UpdateConversation: _aio.UnaryUnaryMultiCallable[_store_pb2.UpdateConversationRequest, _store_pb2.UpdateConversationResponse]  # type: ignore[assignment]
+    """RepoService.UpdateConversation by a participant, of a group by its owner or an admin."""
+    CreateGroup: _aio.UnaryUnaryMultiCallable[_store_pb2.CreateGroupRequest, _store_pb2.CreateGroupResponse]  # type: ignore[assignment]
     """Creates a group with its first members, all or nothing. Errors: NOT_FOUND for an unknown user,
     INVALID_PARAMS for more members than places.
     """
-    EditGroup: _aio.UnaryUnaryMultiCallable[_store_pb2.EditGroupRequest, _store_pb2.EditGroupResponse]  # type: ignore[assignment]
-    """RepoService.UpdateGroup on behalf of an operator: the owner or an admin of the group."""
+    UpdateGroup: _aio.UnaryUnaryMultiCallable[_store_pb2.UpdateGroupRequest, _store_pb2.UpdateGroupResponse]  # type: ignore[assignment]
+    """RepoService.UpdateGroup by the owner or an admin of the group."""
     JoinGroup: _aio.UnaryUnaryMultiCallable[_store_pb2.JoinGroupRequest, _store_pb2.JoinGroupResponse]  # type: ignore[assignment]
-    """A user joins by himself. Errors: NOT_FOUND; PERMISSION_DENIED if the group is full or removed him;
-    DUPLICATE_OPERATION if he is a member.
+    """A user joins of their own accord. Errors: NOT_FOUND; PERMISSION_DENIED if the group is full or removed them;
+    DUPLICATE_OPERATION if they are a member.
     """
     LeaveGroup: _aio.UnaryUnaryMultiCallable[_store_pb2.LeaveGroupRequest, _store_pb2.LeaveGroupResponse]  # type: ignore[assignment]
     """A user leaves; the last member dissolves the group by leaving. Errors: NOT_FOUND; PERMISSION_DENIED for one who
@@ -144,16 +146,17 @@ class StoreServiceAsyncStub(StoreServiceStub):
     is neither owner nor admin.
     """
     RemoveMember: _aio.UnaryUnaryMultiCallable[_store_pb2.RemoveMemberRequest, _store_pb2.RemoveMemberResponse]  # type: ignore[assignment]
-    """Removes a member, who may not join again by himself. Errors: NOT_FOUND for the group or the member;
+    """Removes a member, who may then join only if a manager adds them. Errors: NOT_FOUND for the group or the member;
     PERMISSION_DENIED unless the operator is the owner, or an admin and the member is neither owner nor admin.
     """
     ListMembers: _aio.UnaryUnaryMultiCallable[_store_pb2.ListMembersRequest, _store_pb2.ListMembersResponse]  # type: ignore[assignment]
     """Members of a group by the time they joined. Errors: NOT_FOUND; PERMISSION_DENIED for a viewer who is no member."""
 
 class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
-    """StoreService stands beside RepoService, on the persistence side of the seam. Each RPC is one transaction. Where a
-    request names an operator or a viewer, the rule is judged inside that transaction, on the facts it reads; where
-    it may be empty, an empty one means "no person: the service itself", for whom no rule is judged.
+    """StoreService stands beside RepoService, on the persistence side of the seam. Each RPC is one transaction, and the
+    rules for the user who acts are judged inside it, on the facts that it reads. A oneof `acting` says who acts: a user,
+    or the service itself, which no such rule binds. Neither is INVALID_PARAMS, so that a field that was forgotten
+    switches no rule off.
     Who may call: tokens of role service or admin.
     """
 
@@ -230,30 +233,30 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
-    def EditConversation(
+    def UpdateConversation(
         self,
-        request: _store_pb2.EditConversationRequest,
+        request: _store_pb2.UpdateConversationRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_store_pb2.EditConversationResponse, _abc.Awaitable[_store_pb2.EditConversationResponse]]:
-        """RepoService.UpdateConversation on behalf of an operator: a participant, of a group its owner or an admin."""
+    ) -> _typing.Union[_store_pb2.UpdateConversationResponse, _abc.Awaitable[_store_pb2.UpdateConversationResponse]]:
+        """RepoService.UpdateConversation by a participant, of a group by its owner or an admin."""
 
     @_abc_1.abstractmethod
-    def FoundGroup(
+    def CreateGroup(
         self,
-        request: _store_pb2.FoundGroupRequest,
+        request: _store_pb2.CreateGroupRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_store_pb2.FoundGroupResponse, _abc.Awaitable[_store_pb2.FoundGroupResponse]]:
+    ) -> _typing.Union[_store_pb2.CreateGroupResponse, _abc.Awaitable[_store_pb2.CreateGroupResponse]]:
         """Creates a group with its first members, all or nothing. Errors: NOT_FOUND for an unknown user,
         INVALID_PARAMS for more members than places.
         """
 
     @_abc_1.abstractmethod
-    def EditGroup(
+    def UpdateGroup(
         self,
-        request: _store_pb2.EditGroupRequest,
+        request: _store_pb2.UpdateGroupRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_store_pb2.EditGroupResponse, _abc.Awaitable[_store_pb2.EditGroupResponse]]:
-        """RepoService.UpdateGroup on behalf of an operator: the owner or an admin of the group."""
+    ) -> _typing.Union[_store_pb2.UpdateGroupResponse, _abc.Awaitable[_store_pb2.UpdateGroupResponse]]:
+        """RepoService.UpdateGroup by the owner or an admin of the group."""
 
     @_abc_1.abstractmethod
     def JoinGroup(
@@ -261,8 +264,8 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _store_pb2.JoinGroupRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_store_pb2.JoinGroupResponse, _abc.Awaitable[_store_pb2.JoinGroupResponse]]:
-        """A user joins by himself. Errors: NOT_FOUND; PERMISSION_DENIED if the group is full or removed him;
-        DUPLICATE_OPERATION if he is a member.
+        """A user joins of their own accord. Errors: NOT_FOUND; PERMISSION_DENIED if the group is full or removed them;
+        DUPLICATE_OPERATION if they are a member.
         """
 
     @_abc_1.abstractmethod
@@ -292,7 +295,7 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _store_pb2.RemoveMemberRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_store_pb2.RemoveMemberResponse, _abc.Awaitable[_store_pb2.RemoveMemberResponse]]:
-        """Removes a member, who may not join again by himself. Errors: NOT_FOUND for the group or the member;
+        """Removes a member, who may then join only if a manager adds them. Errors: NOT_FOUND for the group or the member;
         PERMISSION_DENIED unless the operator is the owner, or an admin and the member is neither owner nor admin.
         """
 
