@@ -36,6 +36,20 @@ _NEWEST = f"""LEFT JOIN messages AS l ON l.conversation_id = page.conversation_i
         ORDER BY visible.seq DESC LIMIT 1
     ) END"""
 
+# The other user of a one-to-one conversation, where it has no name or avatar of its own. The newest message names them;
+# where there is none they are looked up.
+_OTHER = """LEFT JOIN users AS other ON other.user_id = CASE
+        WHEN conversation.type = 'group' OR (conversation.name <> '' AND conversation.avatar <> '') THEN NULL
+        WHEN l.from_user_id = page.user_id THEN l.to_user_id
+        WHEN l.to_user_id = page.user_id THEN l.from_user_id
+        ELSE (
+            SELECT member.user_id FROM members AS member
+            WHERE member.conversation_id = page.conversation_id AND member.user_id <> page.user_id
+        )
+    END"""
+_NAME = "COALESCE(NULLIF(conversation.name, ''), other.nickname, '')"
+_AVATAR = "COALESCE(NULLIF(conversation.avatar, ''), other.avatar, '')"
+
 # The page is cut first, then all else is looked up. It is cut by what members carry, which an index has in order,
 # merged with the conversations that are looked up. Of the former SQLite reads what the page takes; PostgreSQL reads and
 # sorts them all unless it is given a limit, for which SQLite would sort once more.
@@ -46,7 +60,7 @@ SELECT (SELECT COUNT(*) FROM members WHERE user_id = ?) - (
     WHERE hiding.user_id = ? AND hiding.hidden_seq >= 0 AND conversation.last_seq <= hiding.hidden_seq
 ), (
     SELECT json_group_array(json_array(
-        page.conversation_id, conversation.type, conversation.name, conversation.avatar, page.updated_at,
+        page.conversation_id, conversation.type, {_NAME}, {_AVATAR}, page.updated_at,
         {_UNREAD % {"page": "page"}}, {seen_by("page")}
     )) FROM (
         SELECT * FROM (
@@ -66,6 +80,7 @@ SELECT (SELECT COUNT(*) FROM members WHERE user_id = ?) - (
     ) AS page
     JOIN conversations AS conversation ON conversation.conversation_id = page.conversation_id
     {_NEWEST}
+    {_OTHER}
 )"""
 _PAGES = {False: _PAGE % "", True: _PAGE % "LIMIT ?"}  # is it PostgreSQL?
 
@@ -78,14 +93,15 @@ WHERE member.user_id = ? AND member.last_seq > member.read_seq AND conversation.
     AND conversation.last_seq > member.hidden_seq"""
 _UNREAD_PAGE = f"""
 SELECT json_group_array(json_array(
-    page.conversation_id, conversation.type, conversation.name, conversation.avatar, page.updated_at, page.number,
+    page.conversation_id, conversation.type, {_NAME}, {_AVATAR}, page.updated_at, page.number,
     {seen_by("page")}
 )) FROM (
     SELECT * FROM ({_UNREAD_CONVERSATIONS}) AS unread
     WHERE number > 0 ORDER BY updated_at DESC, conversation_id DESC LIMIT ?
 ) AS page
 JOIN conversations AS conversation ON conversation.conversation_id = page.conversation_id
-{_NEWEST}"""
+{_NEWEST}
+{_OTHER}"""
 _UNREAD_TOTAL = f"SELECT COALESCE(SUM(number), 0) FROM ({_UNREAD_CONVERSATIONS}) AS unread"
 _latest = itemgetter(4, 0)  # of the rows of a page
 

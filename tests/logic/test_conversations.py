@@ -71,6 +71,36 @@ def test_two_users_have_one_conversation_whoever_makes_it_and_however(app: Deplo
     assert list(listed(ann)) == list(listed(ben)) == [created.conversation_id]
 
 
+def test_a_nameless_one_to_one_has_the_nickname_and_avatar_of_the_other(app: Deployment) -> None:
+    ann, ben = app.people(2)
+    ben.UpdateUserProfile(nickname="小本", avatar="ben.png")
+    empty = create(ann, "single", ben.id)
+
+    def shown(person: Person) -> list[tuple[str, str]]:
+        lists = person.GetConversations().conversations, person.GetUnreadMessages().conversations
+        return [(info.name, info.avatar) for infos in lists for info in infos if info.conversation_id == empty]
+
+    assert shown(ann) == [("小本", "ben.png")]
+    ann.send(empty)
+    assert shown(ann) == [("小本", "ben.png")]
+    assert shown(ben) == [(ann.username, "")] * 2
+    ben.UpdateUserProfile(nickname="Benjamin")
+    ben.send(empty)
+    ben.UpdateConversation(conversation_id=empty, name="the two of us")
+    assert shown(ann) == [("the two of us", "ben.png")] * 2
+    assert shown(ben) == [("the two of us", "")]
+    ben.UpdateConversation(conversation_id=empty, avatar="us.png")
+    assert shown(ann) == [("the two of us", "us.png")] * 2
+
+
+def test_a_nameless_one_to_one_shows_a_later_nickname(app: Deployment) -> None:
+    ann, ben = app.people(2)
+    where = ben.send(to=ann.id).message_id.rpartition("-")[0]
+    assert listed(ann)[where].name == ben.username
+    ben.UpdateUserProfile(nickname="Benjamin")
+    assert listed(ann)[where].name == "Benjamin"
+
+
 def test_the_creator_of_a_group_owns_it(app: Deployment, people: list[Person]) -> None:
     ann, ben, cem = people
     for user_ids in ([ben.id, cem.id], [ben.id, ann.id, cem.id, ben.id]):
