@@ -13,7 +13,7 @@ from time import monotonic, sleep
 from gochat import logs
 from gochat.background import periodic
 from gochat.context import SERVICE, Call, Lane, entered
-from gochat.domain.revocation import POLL, Revocations
+from gochat.domain.revocation import POLL_INTERVAL, Revocations
 from gochat.domain.tokens import Tokens
 from gochat.internal.account.v1 import account_pb2
 from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
@@ -96,7 +96,7 @@ class Watch:
             answer = self._accounts.ListEndedSessions(
                 account_pb2.ListEndedSessionsRequest(since=self._revocations.since)
             )
-        self._revocations.heard(list(answer.session_ids), answer.now, asked_at)
+        self._revocations.update(list(answer.session_ids), answer.now, asked_at)
         self.heard_at = asked_at
 
 
@@ -104,8 +104,8 @@ class Watch:
 def following(watch: Watch, tokens: Tokens) -> Iterator[None]:
     """Asks every second what others may have changed: sessions that ended, keys."""
     with ExitStack() as loops:
-        loops.enter_context(periodic("ended sessions", watch.ask, POLL, retry=POLL / 5))
-        loops.enter_context(periodic("signing keys", tokens.renew, POLL))
+        loops.enter_context(periodic("ended sessions", watch.ask, POLL_INTERVAL, retry=POLL_INTERVAL / 5))
+        loops.enter_context(periodic("signing keys", tokens.renew, POLL_INTERVAL))
         yield
 
 

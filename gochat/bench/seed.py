@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from gochat.domain import ids, limits, policy
-from gochat.domain.text import folded, shape
+from gochat.domain.text import casefold_key, skeleton
 from gochat.repo import passwords
 from gochat.repo.messages import SENT
 from gochat.repo.users import ACTIVE
@@ -114,7 +114,17 @@ def _users(user_ids: list[str], now: int) -> Iterator[tuple[Any, ...]]:
     for number, user_id in enumerate(user_ids):
         name, nick = username(number), nickname(number)
         yield (
-            *(user_id, name, folded(name), shape(name), f"{name}@example.com", nick, folded(nick), "", ""),
+            *(
+                user_id,
+                name,
+                casefold_key(name),
+                skeleton(name),
+                f"{name}@example.com",
+                nick,
+                casefold_key(nick),
+                "",
+                "",
+            ),
             *("user", ACTIVE, password_hash, now, now),
         )
 

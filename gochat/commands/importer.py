@@ -32,7 +32,7 @@ from gochat.commands import config_of, connection, show_progress
 from gochat.commands.arguments import REMOTE, Subparsers, add_command, number
 from gochat.domain import forms, limits
 from gochat.domain.forms import rules
-from gochat.domain.text import folded
+from gochat.domain.text import casefold_key
 from gochat.errors import ChatError, duplicate
 from gochat.rpc.client import NetworkChannel
 
@@ -158,7 +158,7 @@ class Replay:
         # Of names that differ in case alone the first in the file gets the plain username: those go one by one.
         alike: dict[str, list[str]] = {}
         for name in first:
-            alike.setdefault(folded(name), []).append(name)
+            alike.setdefault(casefold_key(name), []).append(name)
 
         def add(names: list[str]) -> None:
             for name in names:
@@ -237,7 +237,7 @@ class Replay:
     def _find(self, username: str) -> common_pb2.User | None:
         page = common_pb2.PaginationRequest(limit=limits.MAX_PAGE)
         found = self._logic.SearchUsers(logic_pb2.SearchUsersRequest(query=username, pagination=page))
-        return next((user for user in found.users if folded(user.username) == folded(username)), None)
+        return next((user for user in found.users if casefold_key(user.username) == casefold_key(username)), None)
 
     def _find_or_make(self, sources: dict[str, str]) -> None:
         """A room that was made although the answer was lost is found when this is repeated."""

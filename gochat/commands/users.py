@@ -11,7 +11,7 @@ from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.commands import config_of, connection
 from gochat.commands.arguments import REMOTE, Subparsers, add_command
-from gochat.domain.text import folded
+from gochat.domain.text import casefold_key
 from gochat.errors import not_found
 from gochat.internal.account.v1 import account_pb2
 from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
@@ -123,6 +123,6 @@ def _every_user(store: StoreServiceStub) -> Iterator[User]:
 def _named(store: StoreServiceStub, name: str) -> User:
     answer = store.FindUsers(store_pb2.FindUsersRequest(query=name, include_inactive=True))
     for user in answer.users:
-        if folded(user.username) == folded(name):
+        if casefold_key(user.username) == casefold_key(name):
             return user
     raise not_found("user")

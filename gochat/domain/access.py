@@ -13,9 +13,9 @@ class Access(Enum):
     SERVICE = "tokens of role service or admin"
 
 
-class On(Flag):
-    """What is asked of a signed-in user beyond that. Admins and services are asked none of it, but whom they act for is
-    where that is a participant's or a member's own act: they send and read for those who are in a conversation."""
+class Condition(Flag):
+    """What a signed-in user must fulfil beyond that. Admins and services need not. Where a call is a participant's or a
+    member's own act (sending, marking as read, leaving), the user that they act for must."""
 
     NOTHING = 0
     SELF = auto()  # acts for themselves: user_id and the like are empty or their own
@@ -23,36 +23,36 @@ class On(Flag):
     MEMBER = auto()  # is in the group
     MANAGER = auto()  # is its owner or an admin of it; both participants of a one-to-one conversation
     OUTRANKS = auto()  # the owner any member, an admin plain members
-    WELCOME = auto()  # was not removed from the group, which has a place, and is not in it
-    FREE_TO_GO = auto()  # is not the owner while others remain
+    MAY_JOIN = auto()  # is not in the group and was not removed from it, and the group is not full
+    MAY_LEAVE = auto()  # is not the owner while others remain
 
 
 class Rate(Enum):
-    """Which limit stands before the handler, beside that on all calls of a user."""
+    """The rate limit before the handler, beside the one on all calls of a user."""
 
     NONE = "none"
     SEND = "sends of a user"
     SENDS = "sends of a user, one for each of the messages"
     SIGN_IN = "failures from a network address"
-    REGISTER = "failures from a network address, and what succeeds too"
+    REGISTER = "failures and successes from a network address"
 
 
 class Cost(Enum):
-    """What a call takes, which says where it runs (serving/executors.py)."""
+    """How much work a call is: it chooses the executor (serving/executors.py)."""
 
-    NOTHING = "no repo, microseconds"
+    NOTHING = "no database, microseconds"
     PAGE = "one read by index, a page at most"
     WRITE = "one transaction"
-    SEARCH = "a scan: as long as there are rows"
-    CONTROL = "the server's own work: never behind a user's call"
-    USUAL = "all else"
+    SEARCH = "a scan: as long as the table has rows"
+    CONTROL = "the server's own work: never waits behind a user's call"
+    USUAL = "anything else"
     HASH = "a password hash: tens of milliseconds of a core"
 
 
 @dataclass(frozen=True)
 class Rule:
     access: Access
-    on: On = On.NOTHING
+    on: Condition = Condition.NOTHING
     rate: Rate = Rate.NONE
     cost: Cost = Cost.USUAL
 
@@ -63,35 +63,35 @@ _LOGIC = {
     "Authenticate": Rule(Access.ANYONE, rate=Rate.SIGN_IN, cost=Cost.HASH),
     "ValidateToken": Rule(_USER, cost=Cost.NOTHING),
     "GetUserProfile": Rule(_USER, cost=Cost.PAGE),
-    "UpdateUserProfile": Rule(_USER, On.SELF, cost=Cost.WRITE),
+    "UpdateUserProfile": Rule(_USER, Condition.SELF, cost=Cost.WRITE),
     "SearchUsers": Rule(_USER, cost=Cost.SEARCH),
-    "SendMessage": Rule(_USER, On.SELF | On.PARTICIPANT, Rate.SEND, cost=Cost.WRITE),
-    "GetMessageHistory": Rule(_USER, On.PARTICIPANT, cost=Cost.PAGE),
-    "MarkMessageRead": Rule(_USER, On.SELF | On.PARTICIPANT, cost=Cost.WRITE),
-    "GetUnreadMessages": Rule(_USER, On.SELF, cost=Cost.PAGE),
+    "SendMessage": Rule(_USER, Condition.SELF | Condition.PARTICIPANT, Rate.SEND, cost=Cost.WRITE),
+    "GetMessageHistory": Rule(_USER, Condition.PARTICIPANT, cost=Cost.PAGE),
+    "MarkMessageRead": Rule(_USER, Condition.SELF | Condition.PARTICIPANT, cost=Cost.WRITE),
+    "GetUnreadMessages": Rule(_USER, Condition.SELF, cost=Cost.PAGE),
     "CreateConversation": Rule(_USER, cost=Cost.WRITE),
-    "GetConversations": Rule(_USER, On.SELF, cost=Cost.PAGE),
-    "UpdateConversation": Rule(_USER, On.MANAGER, cost=Cost.WRITE),
-    "DeleteConversation": Rule(_USER, On.SELF | On.PARTICIPANT, cost=Cost.WRITE),
-    "CreateGroup": Rule(_USER, On.SELF, cost=Cost.WRITE),
+    "GetConversations": Rule(_USER, Condition.SELF, cost=Cost.PAGE),
+    "UpdateConversation": Rule(_USER, Condition.MANAGER, cost=Cost.WRITE),
+    "DeleteConversation": Rule(_USER, Condition.SELF | Condition.PARTICIPANT, cost=Cost.WRITE),
+    "CreateGroup": Rule(_USER, Condition.SELF, cost=Cost.WRITE),
     "GetGroupInfo": Rule(_USER, cost=Cost.PAGE),
-    "UpdateGroup": Rule(_USER, On.MANAGER, cost=Cost.WRITE),
-    "JoinGroup": Rule(_USER, On.SELF | On.WELCOME, cost=Cost.WRITE),
-    "LeaveGroup": Rule(_USER, On.SELF | On.MEMBER | On.FREE_TO_GO, cost=Cost.WRITE),
-    "GetGroupMembers": Rule(_USER, On.MEMBER, cost=Cost.PAGE),
-    "AddGroupMember": Rule(_USER, On.SELF | On.MANAGER, cost=Cost.WRITE),
-    "RemoveGroupMember": Rule(_USER, On.SELF | On.OUTRANKS, cost=Cost.WRITE),
+    "UpdateGroup": Rule(_USER, Condition.MANAGER, cost=Cost.WRITE),
+    "JoinGroup": Rule(_USER, Condition.SELF | Condition.MAY_JOIN, cost=Cost.WRITE),
+    "LeaveGroup": Rule(_USER, Condition.SELF | Condition.MEMBER | Condition.MAY_LEAVE, cost=Cost.WRITE),
+    "GetGroupMembers": Rule(_USER, Condition.MEMBER, cost=Cost.PAGE),
+    "AddGroupMember": Rule(_USER, Condition.SELF | Condition.MANAGER, cost=Cost.WRITE),
+    "RemoveGroupMember": Rule(_USER, Condition.SELF | Condition.OUTRANKS, cost=Cost.WRITE),
 }
 _SESSION = {
     "RefreshToken": Rule(Access.ANYONE, rate=Rate.SIGN_IN),
     "Register": Rule(Access.ANYONE, rate=Rate.REGISTER, cost=Cost.HASH),
-    "Logout": Rule(_USER, On.SELF),
-    "ListSessions": Rule(_USER, On.SELF),
-    "RevokeSession": Rule(_USER, On.SELF),
-    "ChangePassword": Rule(_USER, On.SELF, cost=Cost.HASH),
+    "Logout": Rule(_USER, Condition.SELF),
+    "ListSessions": Rule(_USER, Condition.SELF),
+    "RevokeSession": Rule(_USER, Condition.SELF),
+    "ChangePassword": Rule(_USER, Condition.SELF, cost=Cost.HASH),
 }
 _MESSAGE = {
-    "SendMessages": Rule(_USER, On.SELF | On.PARTICIPANT, Rate.SENDS),
+    "SendMessages": Rule(_USER, Condition.SELF | Condition.PARTICIPANT, Rate.SENDS),
 }
 _REPO = {
     "CreateUser": Rule(_SERVICE, cost=Cost.HASH),

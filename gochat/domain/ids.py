@@ -1,4 +1,4 @@
-"""Identifiers: opaque and URL-safe to everyone else, made and read only here."""
+"""Identifiers: URL-safe, and opaque to all code but this."""
 
 import hashlib
 import secrets
@@ -19,7 +19,7 @@ def now_ms() -> int:
 
 
 def _time_ordered() -> str:
-    """48 bits of Unix milliseconds, then 80 random ones: ids of one table are made near each other in its index."""
+    """48 bits of Unix milliseconds, then 80 random ones: new ids are neighbours in an index."""
     return _base32(now_ms() << 80 | secrets.randbits(80))
 
 
@@ -37,7 +37,7 @@ def new_session() -> str:
 
 
 def new_event() -> str:
-    """By the nanosecond: what one call does, one after the other, stands in that order."""
+    """By the nanosecond, so that the events of one call sort in the order in which they were recorded."""
     return "a" + _base32(time.time_ns() << 64 | secrets.randbits(64))
 
 
@@ -47,9 +47,9 @@ def new_secret() -> str:
 
 
 def single(one: str, other: str, key: bytes) -> str:
-    """The id of the one-to-one conversation of two users: the same from both sides, so that two racing first
-    messages meet in one conversation. key: of the database, without which nobody can tell from the ids of two users
-    whether they talk."""
+    """The id of the one-to-one conversation of two users, the same from both sides: two first messages at the same time
+    go into one conversation. key: of the database; without it nobody can compute from two user ids whether the two
+    talk."""
     pair = "\0".join(sorted((one, other)))
     return "s" + _base32(int.from_bytes(hashlib.blake2b(pair.encode(), key=key, digest_size=16).digest()))
 

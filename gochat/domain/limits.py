@@ -1,4 +1,4 @@
-"""The numbers and words that bound requests, and what a request without them gets."""
+"""The limits and defaults of request fields, and the sets of words that some may hold."""
 
 from gochat.api.common.v1.common_pb2 import PaginationRequest
 

@@ -1,6 +1,6 @@
-"""What one may do, judged on facts: facts in, verdict out, no I/O. A verdict of "no" is a raised ChatError.
+"""The rules of who may do what: functions of facts, without I/O. A refusal is a raised ChatError.
 
-Who may call what at all stands in access.py, with the names of the conditions that are judged here.
+Which caller may call which RPC is in access.py, with the names of the conditions that are judged here.
 """
 
 from typing import Any
@@ -13,8 +13,8 @@ _MANAGERS = {OWNER, ADMIN}
 
 
 def actor(caller: Caller, named: str, field: str) -> str:
-    """Whose act this is: the user that a request names, who must be the caller unless the caller acts for anyone;
-    the caller where it names none."""
+    """The id of the user who acts: the one that a request names, who must be the caller unless the caller acts for
+    anyone; the caller where it names none."""
     if named and named != caller.user_id and not caller.privileged:
         raise denied(f"{field} must be empty or your own user id", "NOT_YOURSELF")
     if not named and not caller.user_id:
@@ -23,7 +23,7 @@ def actor(caller: Caller, named: str, field: str) -> str:
 
 
 def personal(caller: Caller) -> Caller:
-    """For what only a person with a session can do. Raises INVALID_PARAMS."""
+    """The caller, who must be a user with a session. Raises INVALID_PARAMS."""
     if not caller.session_id:
         raise invalid("authorization", "must be the token of a user's session")
     return caller
@@ -41,8 +41,8 @@ def acting(caller: Caller) -> dict[str, Any]:
 
 
 def is_idempotent(request: Any) -> bool:
-    """A send with a client_msg_id is exactly-once, so it may be repeated when its answer was lost; many at once may if
-    each has one."""
+    """A send with a client_msg_id is stored once, so it may be repeated when its answer was lost; a request of many
+    messages, if each has one."""
     sends = getattr(request, "messages", None) or [request]
     return all("client_msg_id" in getattr(send, "metadata", ()) for send in sends)
 
@@ -63,7 +63,7 @@ def manage(conversation_type: str, role: str) -> None:
 
 
 def remove(role: str | None, target: str) -> None:
-    """role: the operator's, None for a service. The owner can't be removed: a group always has one."""
+    """role: of the user who acts; None for a service. The owner cannot be removed: a group always has one."""
     if target == OWNER:
         raise denied("the owner of a group cannot be removed; ownership must be handed over first", "OWNER")
     if role is None or role == OWNER or (role == ADMIN and target == MEMBER):

@@ -1,4 +1,4 @@
-"""Rate limits: token buckets, and delays that grow with failures. In memory, of this process alone."""
+"""Rate limits: token buckets, and delays that grow with failures. In the memory of this process."""
 
 import math
 import threading
@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-MAX_KEYS = 100_000  # that a limit remembers: the last ones seen
+MAX_KEYS = 100_000  # of one limit; the ones unused for longest are dropped
 FREE_FAILURES = 5
-LONGEST_DELAY = 900.0  # seconds
+MAX_DELAY = 900.0  # seconds
 FORGOTTEN_AFTER = 3600.0  # seconds without a failure
 
 Clock = Callable[[], float]
@@ -49,7 +49,7 @@ class Buckets:
 
 class Failures:
     """Failed attempts a key: the first FREE_FAILURES are free, then each doubles the delay before the next, from 1 s
-    up to LONGEST_DELAY."""
+    up to MAX_DELAY."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._counts: dict[str, tuple[int, float]] = {}  # key -> failures, the time of the last
@@ -57,7 +57,7 @@ class Failures:
         self._lock = threading.Lock()
 
     def wait(self, key: str) -> float:
-        """Seconds until the next attempt is heard; 0: now."""
+        """Seconds until the next attempt is allowed; 0: now."""
         count, last = self._counts.get(key, (0, 0.0))
         return max(0.0, last + _delay(count) - self._clock())
 
@@ -80,4 +80,4 @@ def _remember(kept: dict[str, T], key: str, value: T) -> None:
 
 
 def _delay(count: int) -> float:
-    return min(2.0 ** (count - FREE_FAILURES), LONGEST_DELAY) if count >= FREE_FAILURES else 0.0
+    return min(2.0 ** (count - FREE_FAILURES), MAX_DELAY) if count >= FREE_FAILURES else 0.0

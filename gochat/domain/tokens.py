@@ -21,19 +21,19 @@ ALGORITHM = "HS256"
 ISSUER = AUDIENCE = "gochat"
 LEEWAY = 5  # seconds that two hosts' clocks may differ
 OWN_TTL = 120  # seconds that the halves of a server trust each other's token; renewed at half of it
-REMEMBERED, MAX_REMEMBERED = 300.0, 5000  # seconds, tokens
+CACHE_INTERVAL, MAX_CACHED = 300.0, 5000  # seconds, tokens
 REFRESH, SERVICE_KIND = "refresh", "service"
 ACCESS = "access"
 CALLING = (ACCESS, SERVICE_KIND)
-"""The kinds that the authorization metadata takes: a person's, and the service's."""
+"""The kinds that are accepted in the authorization metadata: a user's, and the service's."""
 
-# What a token may claim to be: kind -> roles, and whether it is a person's, with a session.
+# kind -> the roles that such a token may have, and whether it is a user's, with a session
 _KINDS = {
     ACCESS: ({"user", "admin"}, True),
     REFRESH: ({"user", "admin"}, True),
     SERVICE_KIND: ({"service", "admin"}, False),
 }
-_HEADER = {"alg", "typ", "kid"}  # nothing that bids us do otherwise: crit, b64, jku, jwk, x5u ...
+_HEADER = {"alg", "typ", "kid"}  # and nothing that changes how the token is verified: crit, b64, jku, jwk, x5u ...
 _TEXTS = ("sub", "typ", "uid", "role", "sid", "jti")
 _LATEST = 2**43  # Unix seconds that fit 64 bits as milliseconds
 _MALFORMED = "the token is malformed or not signed by this server"
@@ -45,8 +45,8 @@ class BadTokenError(Exception):
 
 
 class UnknownKeyError(BadTokenError):
-    """A token signed with a key that is not known yet: the other half of the server may have seen it first. After
-    `renew`, which reads a file, it is worth verifying again."""
+    """A token signed with a key that is not known yet, as the other half of the server may have read the new one first.
+    After `renew`, which reads a file, it is worth verifying again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Claims:
 class Tokens:
     """Signs with the newest key, verifies with all.
 
-    revocations: the sessions that have ended. changed() -> other keys, if there are since it was last asked.
+    revocations: the sessions that have ended. changed() -> the keys, if they changed since the last call; else empty.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Tokens:
         self._use(keys)
 
     def renew(self) -> None:
-        """Takes other keys if there are; what was verified with the old ones is verified anew. Raises ConfigError."""
+        """Uses the keys that changed, if any, and drops the cached claims. Raises ConfigError."""
         with self._renewing:
             if keys := self._changed():
                 self._use(keys)
@@ -83,7 +83,7 @@ class Tokens:
     def _use(self, keys: Sequence[Key]) -> None:
         self._newest = keys[0]
         self._secrets = {key.id: key.secret for key in keys}
-        self._decoded = _Recent(self._decode)
+        self._decoded = _Cache(self._decode)
         self._own = ("", 0.0)  # token, when to renew it
 
     def sign(self, kind: str, caller: Caller, ttl: int, token_id: str = "") -> str:
@@ -104,7 +104,7 @@ class Tokens:
         return jwt.encode(claims, self._newest.secret, algorithm=ALGORITHM, headers={"kid": self._newest.id})
 
     def for_service(self) -> str:
-        """A token with which GoChat calls itself: the same for many calls, so that verifying it is remembered."""
+        """A token for calls of GoChat to itself: the same for many calls, so that its verification is cached."""
         token, renew_at = self._own
         if renew_at <= time.monotonic():
             token = self.sign(SERVICE_KIND, SERVICE, OWN_TTL)
@@ -118,14 +118,14 @@ class Tokens:
             raise BadTokenError(f"a token of kind {claims.kind} does not do here")
         if claims.expires_at + LEEWAY <= time.time():
             raise BadTokenError("the token has expired")
-        # Whether a refresh token's session lasts, the repo says when it is used.
+        # For a refresh token the repo looks at the session itself, when the token is used.
         if claims.kind == ACCESS and self._revocations.has(claims.caller.session_id):
             raise BadTokenError("the session of the token has ended")
         return claims
 
     def verify_with_new_keys(self, token: str, *kinds: str) -> Claims:
-        """The same, but looks for other keys where the token's is not known. That reads a file: a call that runs inline
-        gives up with TooLongError."""
+        """The same, but looks for new keys where the token's is not known. That reads a file, so an inline call raises
+        TooLongError and is run again on a thread."""
         try:
             return self.verify(token, *kinds)
         except UnknownKeyError:
@@ -135,8 +135,8 @@ class Tokens:
         return self.verify(token, *kinds)
 
     def look_for_keys(self) -> None:
-        """Since a token's is not known: the other half of the server may have seen a new one first."""
-        with suppress(ConfigError):  # which the background loop reports
+        """Reads the key file again."""
+        with suppress(ConfigError):  # the background loop reports it
             self.renew()
 
     def _decode(self, token: str) -> Claims:
@@ -159,28 +159,29 @@ class Tokens:
         except (jwt.InvalidTokenError, KeyError, ValueError, TypeError):
             raise _malformed() from None
         caller = Caller(claims["uid"], claims["role"], claims["sid"])
-        if not (header.keys() <= _HEADER and _holds_together(claims, caller)):
+        if not (header.keys() <= _HEADER and _is_consistent(claims, caller)):
             raise _malformed()
         return Claims(caller, claims["typ"], claims["jti"], claims["exp"])
 
 
-class _Recent:
-    """What tokens claim: a client sends the same one with every call, and its signature needs checking once. Forgotten
-    when it was not asked for in one to two times REMEMBERED, or after MAX_REMEMBERED others."""
+class _Cache:
+    """The claims of verified tokens: a client sends the same token with every call, and its signature is verified once.
+    Two generations: an entry goes when it was not used for one to two times CACHE_INTERVAL, or after MAX_CACHED others.
+    """
 
     def __init__(self, decode: Callable[[str], Claims]) -> None:
         self._decode = decode
         self._new: dict[str, Claims] = {}
         self._old: dict[str, Claims] = {}
-        self._turn_at = time.monotonic() + REMEMBERED
+        self._next_generation_at = time.monotonic() + CACHE_INTERVAL
 
     def of(self, token: str) -> Claims:
         """Raises BadTokenError."""
         claims = self._new.get(token)
         if claims is None:
-            if time.monotonic() >= self._turn_at or len(self._new) >= MAX_REMEMBERED:
+            if time.monotonic() >= self._next_generation_at or len(self._new) >= MAX_CACHED:
                 self._old, self._new = self._new, {}
-                self._turn_at = time.monotonic() + REMEMBERED
+                self._next_generation_at = time.monotonic() + CACHE_INTERVAL
             claims = self._new[token] = self._old.get(token) or self._decode(token)
         return claims
 
@@ -189,8 +190,8 @@ def _malformed() -> BadTokenError:
     return BadTokenError(_MALFORMED)
 
 
-def _holds_together(claims: dict[str, object], caller: Caller) -> bool:
-    """A token that we signed does; this keeps it so for whoever else holds the key."""
+def _is_consistent(claims: dict[str, object], caller: Caller) -> bool:
+    """Every token of ours is. Another program that has the key could sign one that is not."""
     if not all(isinstance(text := claims[name], str) and text.isascii() for name in _TEXTS):
         return False
     if claims["typ"] not in _KINDS:

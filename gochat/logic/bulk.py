@@ -28,15 +28,15 @@ class Bulk:
                 result.error.CopyFrom(error.body())
         if allowed:
             stored = self._store.StoreMessages(store_pb2.StoreMessagesRequest(messages=allowed))
-            for result, told in zip(results, stored.results, strict=True):
-                result.CopyFrom(told)
-        for place, result in enumerate(response.results):
+            for result, outcome in zip(results, stored.results, strict=True):
+                result.CopyFrom(outcome)
+        for index, result in enumerate(response.results):
             if result.HasField("error"):
-                _name_place(result.error, f"messages[{place}].")
+                _prefix_fields(result.error, f"messages[{index}].")
         return response
 
 
-def _name_place(error: common_pb2.Error, prefix: str) -> None:
+def _prefix_fields(error: common_pb2.Error, prefix: str) -> None:
     """The fields of one message become fields of the request."""
     for name in set(error.details) - {"reason"}:
         error.details[prefix + name] = error.details.pop(name)

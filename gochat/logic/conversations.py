@@ -35,7 +35,7 @@ class Conversations:
         )
 
     def GetConversations(self, request: logic_pb2.GetConversationsRequest) -> repo_pb2.GetConversationsByUserResponse:
-        """The repo's answer as it is: on the wire it is a GetConversationsResponse, and a list is dear to copy."""
+        """Returns the repo's answer: on the wire it is a GetConversationsResponse too, and to copy a list is slow."""
         return self._repo.GetConversationsByUser(
             repo_pb2.GetConversationsByUserRequest(
                 user_id=policy.actor(current().caller, request.user_id, "user_id"), pagination=request.pagination

@@ -24,30 +24,30 @@ class Messages:
     def batch_SendMessage(
         self, calls: Sequence[tuple[Call, logic_pb2.SendMessageRequest]]
     ) -> list[logic_pb2.SendMessageResponse | ChatError | None]:
-        """What is sent in the usual way is stored in one statement; None for what is to be sent by itself, as what
-        breaks a rule, meets a lock, or does not fit the database. A lost answer leaves open what was stored: only what
-        cannot be stored twice is tried again."""
+        """Stores all that can be stored without waiting for a lock, in one statement. None for a call that is then run
+        by itself: its message breaks a rule, meets a lock, or does not fit the database. When the answer is lost nobody
+        knows what was stored, so only sends that are idempotent are tried again."""
         answers: list[logic_pb2.SendMessageResponse | ChatError | None] = [None] * len(calls)
         asked = store_pb2.StoreMessagesRequest(at_once=True)
-        places = []
-        for place, (call, request) in enumerate(calls):
+        indexes = []
+        for index, (call, request) in enumerate(calls):
             try:
                 forms.check(request)
                 asked.messages.append(to_store(call.caller, request))
             except ChatError:
                 continue
-            places.append(place)
-        if not places:
+            indexes.append(index)
+        if not indexes:
             return answers
         try:
             results = self._store.StoreMessages(asked).results
         except ChatError as error:
-            for place in places:
-                answers[place] = None if policy.is_idempotent(calls[place][1]) else error
+            for index in indexes:
+                answers[index] = None if policy.is_idempotent(calls[index][1]) else error
             return answers
-        for place, result in zip(places, results, strict=True):
+        for index, result in zip(indexes, results, strict=True):
             if result.message_id:
-                answers[place] = logic_pb2.SendMessageResponse(
+                answers[index] = logic_pb2.SendMessageResponse(
                     message_id=result.message_id, created_at=result.created_at
                 )
         return answers
@@ -81,7 +81,7 @@ class Messages:
 
 
 def to_store(caller: Caller, request: logic_pb2.SendMessageRequest) -> repo_pb2.CreateMessageRequest:
-    """What the repo is asked to store, in the name of whom the caller may act for. Raises PERMISSION_DENIED."""
+    """The repo's request for a send. Raises PERMISSION_DENIED where the caller may not act for the sender."""
     policy.send(caller, request.message_type)
     return repo_pb2.CreateMessageRequest(
         conversation_id=request.conversation_id,

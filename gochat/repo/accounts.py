@@ -2,7 +2,7 @@
 
 from gochat.domain import ids
 from gochat.domain.rates import Failures
-from gochat.domain.text import folded
+from gochat.domain.text import casefold_key
 from gochat.errors import ChatError, limited, unauthorized
 from gochat.internal.account.v1 import account_pb2
 from gochat.repo import passwords
@@ -20,7 +20,7 @@ class Accounts:
         self._failures = Failures()
 
     def SignIn(self, request: account_pb2.SignInRequest) -> account_pb2.SignInResponse:
-        key = folded(request.username)
+        key = casefold_key(request.username)
         read = self._database.read(
             lambda tx: tx.model_one(User.select().where(User.username_key == key)), one_statement=True
         )

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import peewee
 
 from gochat.domain import ids, limits
-from gochat.domain.text import folded, shape
+from gochat.domain.text import casefold_key, skeleton
 from gochat.storage.database import Row, Tx, driver_error
 from gochat.storage.migrate import Migration, migrations, objects
 from gochat.storage.models import ALL, LOOKED_UP
@@ -317,7 +317,9 @@ def _of_names(tx: Tx) -> Iterator[str]:
         (user_id,)
         for user_id, username, key, looks, nickname, nickname_key in users
         # Accounts older than the shape have their key as such.
-        if key != folded(username) or looks not in (key, shape(username)) or nickname_key != folded(nickname)
+        if key != casefold_key(username)
+        or looks not in (key, skeleton(username))
+        or nickname_key != casefold_key(nickname)
     )
     yield from _told("users", "the keys of its names are not theirs", others)
     if not tx.postgres and _indexed_names(tx) != _names(tx):

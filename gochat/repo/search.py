@@ -6,7 +6,7 @@ takes longer than to walk past the others.
 
 from gochat.api.common.v1 import common_pb2
 from gochat.domain import limits
-from gochat.domain.text import folded
+from gochat.domain.text import casefold_key
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo.users import ACTIVE, COLUMNS, DELETED, as_user, of_row
 from gochat.storage.database import Database, Tx, placeholders
@@ -35,7 +35,7 @@ class Search:
 
     def FindUsers(self, request: store_pb2.FindUsersRequest) -> store_pb2.FindUsersResponse:
         page, limit = limits.page_of(request.pagination)
-        key, status = folded(request.query), DELETED if request.include_inactive else ACTIVE
+        key, status = casefold_key(request.query), DELETED if request.include_inactive else ACTIVE
 
         def work(tx: Tx) -> tuple[int, list[common_pb2.User]]:
             find = _walked if not key or _is_in_very_many(tx, key) else _looked_up

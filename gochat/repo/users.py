@@ -6,7 +6,7 @@ from typing import Any
 from gochat.api.common.v1 import common_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.domain import ids
-from gochat.domain.text import folded, normal_name, shape
+from gochat.domain.text import casefold_key, normal_name, skeleton
 from gochat.errors import duplicate, not_found
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo import passwords
@@ -38,11 +38,11 @@ class Users:
         user = User(
             user_id=ids.new_user(),
             username=username,
-            username_key=folded(username),
-            username_shape=shape(username),
+            username_key=casefold_key(username),
+            username_shape=skeleton(username),
             email=request.email,
             nickname=nickname,
-            nickname_key=folded(nickname),
+            nickname_key=casefold_key(nickname),
             avatar="",
             bio="",
             role="user",
@@ -139,7 +139,7 @@ def changed(tx: Tx, user_id: str, changes: dict[str, Any]) -> User:
     """The user after the changes that are not empty or 0."""
     changes = {name: value for name, value in changes.items() if value}
     if "nickname" in changes:
-        changes["nickname_key"] = folded(changes["nickname"])
+        changes["nickname_key"] = casefold_key(changes["nickname"])
     if changes:
         tx.run(User.update(updated_at=ids.now_ms(), **changes).where(User.user_id == user_id))
     return get_user(tx, user_id)

@@ -9,7 +9,7 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from gochat.domain.access import RULES, Access, On, Rule
+from gochat.domain.access import RULES, Access, Condition, Rule
 from gochat.errors import STATUS_OF
 from gochat.services import SERVICES, Audience, rpcs
 from tests.attacks.world import CALLERS, INSIDE, NOBODY, PEOPLE, PLATFORM_ADMIN, PRIVILEGED, SERVICE, Place, World, soon
@@ -186,7 +186,7 @@ def verdict(rule: Rule, caller: str, named: str, place: Place) -> str:
         return "NO_TOKEN"
     if rule.access is Access.SERVICE:
         return "" if caller in PRIVILEGED else "NOT_A_SERVICE"
-    if On.SELF in rule.on:
+    if Condition.SELF in rule.on:
         if named not in ("", caller) and caller not in PRIVILEGED:
             return "NOT_YOURSELF"
         if not named and caller == SERVICE:
@@ -195,13 +195,16 @@ def verdict(rule: Rule, caller: str, named: str, place: Place) -> str:
         return ""
     role = place.roles.get(named or caller, "")
     manages = place.kind == "single" or role in ("owner", "admin")
-    if rule.on & (On.PARTICIPANT | On.MEMBER | On.MANAGER | On.OUTRANKS) and role not in INSIDE:
+    if (
+        rule.on & (Condition.PARTICIPANT | Condition.MEMBER | Condition.MANAGER | Condition.OUTRANKS)
+        and role not in INSIDE
+    ):
         return "NOT_A_PARTICIPANT"
-    if rule.on & (On.MANAGER | On.OUTRANKS) and not manages:
+    if rule.on & (Condition.MANAGER | Condition.OUTRANKS) and not manages:
         return "NOT_A_MANAGER"
-    if On.WELCOME in rule.on and role:
+    if Condition.MAY_JOIN in rule.on and role:
         return "REMOVED" if role == "removed" else "ALREADY_A_MEMBER"
-    return "OWNER" if On.FREE_TO_GO in rule.on and role == "owner" else ""
+    return "OWNER" if Condition.MAY_LEAVE in rule.on and role == "owner" else ""
 
 
 def expected(path: str, caller: str, named: str, place: Place) -> str:
@@ -219,9 +222,9 @@ def trials(path: str) -> Iterator[tuple[str, str]]:
     for caller in CALLERS:
         if path != REVOKE or caller == NOBODY:
             yield caller, ""
-        if names and On.SELF in rule.on and caller != NOBODY:
+        if names and Condition.SELF in rule.on and caller != NOBODY:
             # Where no relation to a conversation counts, one other person is like another.
-            some = PEOPLE if rule.on != On.SELF else ("owner", "outsider", caller)
+            some = PEOPLE if rule.on != Condition.SELF else ("owner", "outsider", caller)
             yield from ((caller, named) for named in dict.fromkeys(some) if named in PEOPLE)
         elif names and rule.access is Access.SERVICE and caller not in (NOBODY, *PRIVILEGED):
             yield caller, caller
@@ -277,7 +280,7 @@ def test_whoever_is_named_in_a_request_of_an_app_is_the_caller() -> None:
     for path, rule in RULES.items():
         if rule.access is Access.SIGNED_IN and path != "/gochat.api.logic.v1.LogicService/GetUserProfile":
             nameless = path.endswith(ENDS_THE_SESSION)
-            assert (On.SELF in rule.on) == (nameless or bool(actor_field(path))), path
+            assert (Condition.SELF in rule.on) == (nameless or bool(actor_field(path))), path
 
 
 @pytest.mark.parametrize("path", RPCS)

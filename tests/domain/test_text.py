@@ -2,7 +2,7 @@
 
 import pytest
 
-from gochat.domain.text import folded, masked_email, normal_name, overmarked, shape
+from gochat.domain.text import casefold_key, excessive_marks, masked_email, normal_name, skeleton
 
 
 @pytest.mark.parametrize(
@@ -10,7 +10,7 @@ from gochat.domain.text import folded, masked_email, normal_name, overmarked, sh
     [("ÄRGER", "ärger"), ("Straße", "STRASSE"), ("ﬁne", "FINE"), ("Ａｌｉｃｅ", "alice"), ("İ", "i̇"), ("小明", "小明")],
 )
 def test_names_that_differ_in_case_or_width_are_one_name(one: str, other: str) -> None:
-    assert folded(one) == folded(other)
+    assert casefold_key(one) == casefold_key(other)
 
 
 def test_a_kept_name_keeps_its_case() -> None:
@@ -27,16 +27,16 @@ def test_a_masked_email_shows_one_character(email: str, shown: str) -> None:
 
 @pytest.mark.parametrize("other", ["аlice", "ALICE", "Αlice", "ａｌіcе", "alıce"])
 def test_names_that_look_the_same_have_one_shape(other: str) -> None:
-    assert shape("alice") == shape(other)
+    assert skeleton("alice") == skeleton(other)
 
 
 def test_names_that_look_different_have_shapes_of_their_own() -> None:
     names = ["alice", "alicia", "a1ice", "алиса", "Αλίκη", "小明", "álice"]
-    assert len({shape(name) for name in names}) == len(names)
+    assert len({skeleton(name) for name in names}) == len(names)
 
 
 def test_heaped_marks_are_told_from_living_scripts() -> None:
-    assert overmarked("\u0301alice")
-    assert overmarked("a" + "\u0336" * 4)
+    assert excessive_marks("\u0301alice")
+    assert excessive_marks("a" + "\u0336" * 4)
     for name in ("alice", "", "นที่รัก", "हिन्दी", "Việt", "e\u0301" * 10):
-        assert not overmarked(name)
+        assert not excessive_marks(name)

@@ -7,7 +7,7 @@ import pytest
 
 from gochat.context import Caller
 from gochat.domain.revocation import Revocations
-from gochat.domain.tokens import ACCESS, REFRESH, REMEMBERED, SERVICE_KIND, BadTokenError, Claims, Tokens, _Recent
+from gochat.domain.tokens import ACCESS, CACHE_INTERVAL, REFRESH, SERVICE_KIND, BadTokenError, Claims, Tokens, _Cache
 from gochat.errors import ChatError
 from gochat.keys import Key
 
@@ -18,7 +18,7 @@ ALICE = Caller("u1", "user", "d1")
 def signer(*secrets: bytes) -> Tokens:
     """Tokens of these keys, newest first, where it is known that no session ended."""
     revocations = Revocations(keep=900)
-    revocations.heard([], 0, time.monotonic())
+    revocations.update([], 0, time.monotonic())
     return Tokens([Key(secret) for secret in secrets or (KEY,)], revocations)
 
 
@@ -124,9 +124,9 @@ def test_an_ended_session_takes_its_access_tokens_with_it() -> None:
     with pytest.raises(ChatError) as unknown:
         tokens.verify(access, ACCESS)
     assert unknown.value.reason == "SESSIONS_UNKNOWN"
-    revocations.heard(["d0"], 1000, time.monotonic())
+    revocations.update(["d0"], 1000, time.monotonic())
     tokens.verify(access, ACCESS)
-    revocations.heard(["d1"], 2000, time.monotonic())
+    revocations.update(["d1"], 2000, time.monotonic())
     with pytest.raises(BadTokenError, match="ended"):
         tokens.verify(access, ACCESS)
     tokens.verify(refresh, REFRESH)  # of that the repo judges
@@ -135,10 +135,10 @@ def test_an_ended_session_takes_its_access_tokens_with_it() -> None:
 def test_ended_sessions_are_forgotten_once_no_token_can_name_them(monkeypatch: pytest.MonkeyPatch) -> None:
     revocations, now = Revocations(keep=900), [1000.0]
     monkeypatch.setattr("gochat.domain.revocation.time.monotonic", lambda: now[0])
-    revocations.heard(["d1"], 1_000_000, now[0])
-    revocations.heard([], 1_899_999, now[0])
+    revocations.update(["d1"], 1_000_000, now[0])
+    revocations.update([], 1_899_999, now[0])
     assert revocations.has("d1")
-    revocations.heard([], 1_900_001, now[0])
+    revocations.update([], 1_900_001, now[0])
     assert not revocations.has("d1")
     now[0] += 4.1
     with pytest.raises(ChatError):
@@ -149,8 +149,14 @@ def test_a_token_that_is_not_used_any_more_is_forgotten(monkeypatch: pytest.Monk
     decoded, now = [], [0.0]
     monkeypatch.setattr("gochat.domain.tokens.time.monotonic", lambda: now[0])
     claims = Claims(Caller("u", "user", "s"), "access", "", 0)
-    recent = _Recent(lambda token: (decoded.append(token), claims)[1])
-    for at, tokens in ((0, "ab"), (200, "a"), (REMEMBERED, "ac"), (1.9 * REMEMBERED, "a"), (2.1 * REMEMBERED, "da")):
+    recent = _Cache(lambda token: (decoded.append(token), claims)[1])
+    for at, tokens in (
+        (0, "ab"),
+        (200, "a"),
+        (CACHE_INTERVAL, "ac"),
+        (1.9 * CACHE_INTERVAL, "a"),
+        (2.1 * CACHE_INTERVAL, "da"),
+    ):
         now[0] = at
         for token in tokens:
             assert recent.of(token) is claims

@@ -11,7 +11,7 @@ from gochat.api.common.v1.common_pb2 import PaginationRequest
 from gochat.api.repo.v1 import repo_pb2
 from gochat.bench.seed import fill
 from gochat.config import Config
-from gochat.domain.text import folded
+from gochat.domain.text import casefold_key
 from gochat.errors import ChatError, not_found
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo import search
@@ -52,7 +52,7 @@ def add(database: Database, names: list[tuple[str, str]]) -> None:
         for number, (username, nickname) in enumerate(names):
             tx.sql(
                 "INSERT INTO users VALUES (?, ?, ?, '', ?, ?, '', '', 'user', 1, '', 0, 0, ?)",
-                *(f"u{number}", username, folded(username), nickname, folded(nickname), f"shape{number}"),
+                *(f"u{number}", username, casefold_key(username), nickname, casefold_key(nickname), f"shape{number}"),
             )
 
     database.write(work)
@@ -68,9 +68,9 @@ def find(database: Database, query: str, page: int = 1, inactive: bool = False) 
 
 def expected(users: dict[str, tuple[str, int]], query: str, page: int, inactive: bool) -> tuple[int, list[str]]:
     """users: username -> (nickname, status)."""
-    key, ranked = folded(query), []
+    key, ranked = casefold_key(query), []
     for username, (nickname, status) in users.items():
-        keys = (folded(username), folded(nickname))
+        keys = (casefold_key(username), casefold_key(nickname))
         if any(key in name for name in keys) and (inactive or status == 1):
             begins = any(name.startswith(key) for name in keys)
             place = 0 if keys[0] == key else 1 if keys[1] == key else 2 if begins else 3
@@ -86,7 +86,7 @@ def test_the_answer_is_that_of_reading_all(database: Database, many: bool, monke
     def word(longest: int) -> str:
         return "".join(dice.choices(LETTERS, k=dice.randint(1, longest)))
 
-    users = {folded(word(7)): (word(7), 1) for _ in range(300)}
+    users = {casefold_key(word(7)): (word(7), 1) for _ in range(300)}
     add(database, [(username, nickname) for username, (nickname, _) in users.items()])
     for number, username in enumerate(list(users)[:60]):
         users[username] = (word(5), number % 3 + 1)

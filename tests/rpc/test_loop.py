@@ -81,7 +81,7 @@ class InProcess:
 
     def __init__(self, handler: Callable[[Any], Any]) -> None:
         revocations = Revocations(900)
-        revocations.heard([], 0, time.monotonic() + 600)
+        revocations.update([], 0, time.monotonic() + 600)
         self.changed: list[Key] = []
         tokens = Tokens([Key(b"x" * 32)], revocations, lambda: self.changed)
         self.metadata = bearer(tokens.sign(ACCESS, Caller("u1", "user", "d1"), 600))

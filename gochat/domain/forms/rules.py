@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from gochat.api.common.v1.common_pb2 import PaginationRequest
 from gochat.domain.limits import MAX_BATCH, MAX_LONG_PAGE, MAX_MEMBERS, MAX_PAGE, MESSAGE_TYPES, MIN_PASSWORD
-from gochat.domain.text import DIRECTION_CONTROLS, hides_letters, normal_name, overmarked
+from gochat.domain.text import DIRECTION_CONTROLS, excessive_marks, hides_letters, normal_name
 from gochat.errors import invalid
 
 Rule = Callable[[str, Any], None]
@@ -15,7 +15,7 @@ Rule = Callable[[str, Any], None]
 
 
 def anything(name: str, value: Any) -> None:
-    """Of what the handler itself says whether it is good."""
+    """For a field that the handler itself checks."""
 
 
 def text(*, characters: int = 0, size: int = 0) -> Rule:
@@ -33,8 +33,8 @@ def text(*, characters: int = 0, size: int = 0) -> Rule:
 
 
 def line(characters: int) -> Rule:
-    """Text on one line, which people see: not blank, no control characters, none that turn the direction of what
-    follows."""
+    """One line of text that people see: not blank, no control characters, none that change the direction of the text
+    after it."""
     length = text(characters=characters)
 
     def rule(name: str, value: str) -> None:
@@ -99,13 +99,13 @@ def username(name: str, value: str) -> None:
         raise invalid(name, "must not contain spaces or control characters")
     if hides_letters(value):
         raise invalid(name, "must not contain characters that show nothing")
-    if overmarked(value):
+    if excessive_marks(value):
         raise invalid(name, "must not begin with a combining mark or have more than three on one letter")
 
 
 def chosen_password(name: str, value: str) -> None:
-    """What a person chooses (NIST SP 800-63B: 8 characters or more, none forbidden). An operator's own tools decide for
-    themselves what they set."""
+    """A password that a user chooses (NIST SP 800-63B: 8 characters or more, none forbidden). One that an operator's
+    tools set may be shorter."""
     text(size=1024)(name, value)
     if len(value) < MIN_PASSWORD:
         raise invalid(name, f"must have at least {MIN_PASSWORD} characters")
@@ -155,7 +155,7 @@ FIELDS: dict[str, Rule] = {
     "member_ids": each(identifier),
     "message_id": identifier,
     "message_type": one_of("", *MESSAGE_TYPES),
-    "messages": batch,  # each is checked by itself: it has an outcome of its own
+    "messages": batch,  # the handler checks each by itself: each has its own outcome
     "metadata": metadata,
     "name": line(100),
     "new_password": text(size=1024),

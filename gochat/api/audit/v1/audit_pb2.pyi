@@ -46,7 +46,7 @@ class Event(_message.Message):
     target_id: _builtins.str
     """On what: the id of a user, a group or a message. Empty where there is none: a sign-in to an unknown name."""
     detail: _builtins.str
-    """What further tells the act apart: the user who was added, the role that was given."""
+    """More about the act: the user who was added, the role that was given."""
     outcome: _builtins.str
     """"ok" or "refused"."""
     peer: _builtins.str

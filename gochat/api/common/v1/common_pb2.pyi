@@ -36,7 +36,7 @@ class _ErrorCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorCode.V
     ERROR_CODE_NOT_FOUND: _ErrorCode.ValueType  # 1004
     """NOT_FOUND: the request names something that does not exist."""
     ERROR_CODE_INTERNAL_ERROR: _ErrorCode.ValueType  # 1005
-    """INTERNAL: a fault of the server; nothing of its cause is told. Also the code behind the gRPC statuses UNAVAILABLE,
+    """INTERNAL: a fault of the server, whose cause it does not show. Also the code behind the gRPC statuses UNAVAILABLE,
     DEADLINE_EXCEEDED and ABORTED.
     """
     ERROR_CODE_DUPLICATE_OPERATION: _ErrorCode.ValueType  # 1006
@@ -58,7 +58,7 @@ ERROR_CODE_PERMISSION_DENIED: ErrorCode.ValueType  # 1003
 ERROR_CODE_NOT_FOUND: ErrorCode.ValueType  # 1004
 """NOT_FOUND: the request names something that does not exist."""
 ERROR_CODE_INTERNAL_ERROR: ErrorCode.ValueType  # 1005
-"""INTERNAL: a fault of the server; nothing of its cause is told. Also the code behind the gRPC statuses UNAVAILABLE,
+"""INTERNAL: a fault of the server, whose cause it does not show. Also the code behind the gRPC statuses UNAVAILABLE,
 DEADLINE_EXCEEDED and ABORTED.
 """
 ERROR_CODE_DUPLICATE_OPERATION: ErrorCode.ValueType  # 1006
@@ -125,7 +125,7 @@ Global___Error: _TypeAlias = Error  # noqa: Y015
 @_typing.final
 class ErrorResponse(_message.Message):
     """An error as part of the details of a gRPC status, beside google.rpc.ErrorInfo (reason, domain),
-    google.rpc.BadRequest (the bad fields) and google.rpc.RetryInfo (for rate limits). The default way to tell an error.
+    google.rpc.BadRequest (the bad fields) and google.rpc.RetryInfo (for rate limits). The default form of an error.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -588,7 +588,7 @@ class GroupMember(_message.Message):
     """Of the user; a group gives no names of its own."""
     avatar: _builtins.str
     role: _builtins.str
-    """"owner", of whom a group has one, "admin" or "member"."""
+    """"owner", which one member of a group is, "admin" or "member"."""
     joined_at: _builtins.int
     def __init__(
         self,

@@ -178,7 +178,7 @@ class LogicServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ValidateToken(self, request, context):
-        """Tells whether an access token is valid, whose it is and how long it lasts. A bad token is an answer, no error.
+        """Whether an access token is valid, which user's it is and how long it lasts. A bad token is an answer, no error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -51,7 +51,7 @@ class LogicServiceStub:
     Errors: UNAUTHORIZED, the same for an unknown name, a wrong password and a disabled user.
     """
     ValidateToken: _grpc.UnaryUnaryMultiCallable[_logic_pb2.ValidateTokenRequest, _logic_pb2.ValidateTokenResponse]
-    """Tells whether an access token is valid, whose it is and how long it lasts. A bad token is an answer, no error."""
+    """Whether an access token is valid, which user's it is and how long it lasts. A bad token is an answer, no error."""
     GetUserProfile: _grpc.UnaryUnaryMultiCallable[_logic_pb2.GetUserProfileRequest, _logic_pb2.GetUserProfileResponse]
     """The public profile of any user. Errors: NOT_FOUND, also for a deleted user."""
     UpdateUserProfile: _grpc.UnaryUnaryMultiCallable[_logic_pb2.UpdateUserProfileRequest, _logic_pb2.UpdateUserProfileResponse]
@@ -140,7 +140,7 @@ class LogicServiceAsyncStub(LogicServiceStub):
     Errors: UNAUTHORIZED, the same for an unknown name, a wrong password and a disabled user.
     """
     ValidateToken: _aio.UnaryUnaryMultiCallable[_logic_pb2.ValidateTokenRequest, _logic_pb2.ValidateTokenResponse]  # type: ignore[assignment]
-    """Tells whether an access token is valid, whose it is and how long it lasts. A bad token is an answer, no error."""
+    """Whether an access token is valid, which user's it is and how long it lasts. A bad token is an answer, no error."""
     GetUserProfile: _aio.UnaryUnaryMultiCallable[_logic_pb2.GetUserProfileRequest, _logic_pb2.GetUserProfileResponse]  # type: ignore[assignment]
     """The public profile of any user. Errors: NOT_FOUND, also for a deleted user."""
     UpdateUserProfile: _aio.UnaryUnaryMultiCallable[_logic_pb2.UpdateUserProfileRequest, _logic_pb2.UpdateUserProfileResponse]  # type: ignore[assignment]
@@ -238,7 +238,7 @@ class LogicServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _logic_pb2.ValidateTokenRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_logic_pb2.ValidateTokenResponse, _abc.Awaitable[_logic_pb2.ValidateTokenResponse]]:
-        """Tells whether an access token is valid, whose it is and how long it lasts. A bad token is an answer, no error."""
+        """Whether an access token is valid, which user's it is and how long it lasts. A bad token is an answer, no error."""
 
     @_abc_1.abstractmethod
     def GetUserProfile(

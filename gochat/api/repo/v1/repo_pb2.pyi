@@ -492,7 +492,7 @@ class CreateConversationRequest(_message.Message):
     avatar: _builtins.str
     @_builtins.property
     def participant_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """"single": exactly two users. "group": 1 to 500 users, of whom the first becomes the owner."""
+        """"single": exactly two users. "group": 1 to 500 users; the first becomes the owner."""
 
     def __init__(
         self,

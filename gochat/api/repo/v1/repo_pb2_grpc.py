@@ -208,7 +208,7 @@ class RepoServiceServicer:
 
     def UpdateMessageStatus(self, request, context):
         """Changes the status of a message on behalf of a user. Delivered and read: by a participant, forward only; by the
-        sender it changes nothing. In a group it tells that some member received or read the message. Recalled and
+        sender it changes nothing. In a group it shows that some member received or read the message. Recalled and
         deleted: by the sender or the owner or an admin of the group; content and metadata are erased.
         Errors: PERMISSION_DENIED for a user who may not.
         """

@@ -63,7 +63,7 @@ class RepoServiceStub:
     """
     UpdateMessageStatus: _grpc.UnaryUnaryMultiCallable[_repo_pb2.UpdateMessageStatusRequest, _repo_pb2.UpdateMessageStatusResponse]
     """Changes the status of a message on behalf of a user. Delivered and read: by a participant, forward only; by the
-    sender it changes nothing. In a group it tells that some member received or read the message. Recalled and
+    sender it changes nothing. In a group it shows that some member received or read the message. Recalled and
     deleted: by the sender or the owner or an admin of the group; content and metadata are erased.
     Errors: PERMISSION_DENIED for a user who may not.
     """
@@ -141,7 +141,7 @@ class RepoServiceAsyncStub(RepoServiceStub):
     """
     UpdateMessageStatus: _aio.UnaryUnaryMultiCallable[_repo_pb2.UpdateMessageStatusRequest, _repo_pb2.UpdateMessageStatusResponse]  # type: ignore[assignment]
     """Changes the status of a message on behalf of a user. Delivered and read: by a participant, forward only; by the
-    sender it changes nothing. In a group it tells that some member received or read the message. Recalled and
+    sender it changes nothing. In a group it shows that some member received or read the message. Recalled and
     deleted: by the sender or the owner or an admin of the group; content and metadata are erased.
     Errors: PERMISSION_DENIED for a user who may not.
     """
@@ -258,7 +258,7 @@ class RepoServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_repo_pb2.UpdateMessageStatusResponse, _abc.Awaitable[_repo_pb2.UpdateMessageStatusResponse]]:
         """Changes the status of a message on behalf of a user. Delivered and read: by a participant, forward only; by the
-        sender it changes nothing. In a group it tells that some member received or read the message. Recalled and
+        sender it changes nothing. In a group it shows that some member received or read the message. Recalled and
         deleted: by the sender or the owner or an admin of the group; content and metadata are erased.
         Errors: PERMISSION_DENIED for a user who may not.
         """

@@ -108,7 +108,7 @@ class SessionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ChangePassword(self, request, context):
-        """Changes the caller's password and ends every session of his, the one in use too: the answer holds the tokens of a
+        """Changes the caller's password and ends all sessions of the user, the one in use too: the answer holds the tokens of a
         new one for the same device. Who may call: users.
         Errors: UNAUTHORIZED for a wrong old password; INVALID_PARAMS for a new one under 8 characters; RATE_LIMIT.
         """

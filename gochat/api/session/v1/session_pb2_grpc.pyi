@@ -52,7 +52,7 @@ class SessionServiceStub:
     Errors: NOT_FOUND for a session that has ended or is another user's.
     """
     ChangePassword: _grpc.UnaryUnaryMultiCallable[_session_pb2.ChangePasswordRequest, _session_pb2.ChangePasswordResponse]
-    """Changes the caller's password and ends every session of his, the one in use too: the answer holds the tokens of a
+    """Changes the caller's password and ends all sessions of the user, the one in use too: the answer holds the tokens of a
     new one for the same device. Who may call: users.
     Errors: UNAUTHORIZED for a wrong old password; INVALID_PARAMS for a new one under 8 characters; RATE_LIMIT.
     """
@@ -86,7 +86,7 @@ class SessionServiceAsyncStub(SessionServiceStub):
     Errors: NOT_FOUND for a session that has ended or is another user's.
     """
     ChangePassword: _aio.UnaryUnaryMultiCallable[_session_pb2.ChangePasswordRequest, _session_pb2.ChangePasswordResponse]  # type: ignore[assignment]
-    """Changes the caller's password and ends every session of his, the one in use too: the answer holds the tokens of a
+    """Changes the caller's password and ends all sessions of the user, the one in use too: the answer holds the tokens of a
     new one for the same device. Who may call: users.
     Errors: UNAUTHORIZED for a wrong old password; INVALID_PARAMS for a new one under 8 characters; RATE_LIMIT.
     """
@@ -147,7 +147,7 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_pb2.ChangePasswordRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_pb2.ChangePasswordResponse, _abc.Awaitable[_session_pb2.ChangePasswordResponse]]:
-        """Changes the caller's password and ends every session of his, the one in use too: the answer holds the tokens of a
+        """Changes the caller's password and ends all sessions of the user, the one in use too: the answer holds the tokens of a
         new one for the same device. Who may call: users.
         Errors: UNAUTHORIZED for a wrong old password; INVALID_PARAMS for a new one under 8 characters; RATE_LIMIT.
         """
