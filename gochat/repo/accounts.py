@@ -8,7 +8,7 @@ from gochat.internal.account.v1 import account_pb2
 from gochat.repo import passwords
 from gochat.repo.audit import REFUSED, record
 from gochat.repo.endings import end_all
-from gochat.repo.sessions import active, ended, forget_expired, owned, replace_session
+from gochat.repo.sessions import ended, forget_expired, lock_active_user, owned, replace_session
 from gochat.repo.users import ACTIVE, changed, get_user, profile
 from gochat.storage.database import Database, Tx
 from gochat.storage.models import User
@@ -24,10 +24,10 @@ class Accounts:
         read = self._database.read(
             lambda tx: tx.model_one(User.select().where(User.username_key == key)), one_statement=True
         )
-        known = self._must_know(read, key, request.password, "session.begin")
+        known = self._verified(read, key, request.password, "session.begin")
 
         def work(tx: Tx) -> tuple[User, str]:
-            user = active(tx, known.user_id)
+            user = lock_active_user(tx, known.user_id)
             if user.password_hash != known.password_hash:  # changed since it was read
                 raise bad_credentials()
             forget_expired(tx, user.user_id)
@@ -39,11 +39,11 @@ class Accounts:
 
     def ChangePassword(self, request: account_pb2.ChangePasswordRequest) -> account_pb2.ChangePasswordResponse:
         user = self._database.read(lambda tx: get_user(tx, request.user_id), one_statement=True)
-        self._must_know(user, user.username_key, request.old_password, "user.password")
+        self._verified(user, user.username_key, request.old_password, "user.password")
         password_hash = passwords.hashed(request.new_password)
 
         def work(tx: Tx) -> tuple[str, str]:
-            now = active(tx, request.user_id)
+            now = lock_active_user(tx, request.user_id)
             session = owned(tx, request.session_id, request.user_id)
             if session is None or now.password_hash != user.password_hash:
                 raise ended()
@@ -76,14 +76,14 @@ class Accounts:
         self._database.write(work)
         return account_pb2.SetUserRoleResponse()
 
-    def _must_know(self, user: User | None, key: str, password: str, action: str) -> User:
+    def _verified(self, user: User | None, key: str, password: str, action: str) -> User:
         """The user. Raises UNAUTHORIZED unless they are active and this is their password, and RATE_LIMIT after
-        failures for this name, which does not tell whether there is such a name.
+        failures for this name, whether or not there is a user of that name.
 
-        The hash is compared outside of any transaction, since that takes long, and whoever is asked for.
+        The hash is compared outside of any transaction, since that takes long, and also for a name that nobody has.
         """
-        with passwords.place:
-            # Judged where few are at a time, so that guesses side by side do not all pass as the first.
+        with passwords.hashing_slots:
+            # Within the slot, so that guesses made at the same time do not all count as the first.
             if wait := self._failures.wait(key):
                 raise limited("too many failed sign-ins for this name", "ACCOUNT_DELAYED", wait)
             right = passwords.matches(user.password_hash if user else None, password)

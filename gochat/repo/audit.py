@@ -1,4 +1,4 @@
-"""The audit log: written in the transaction of the act, only ever added to."""
+"""The audit log: entries are written in the transaction of the act that they record, and never changed."""
 
 from collections.abc import Sequence
 
@@ -46,7 +46,7 @@ class Audit:
 
 
 def record(tx: Tx, action: str, target_id: str, detail: str = "", outcome: str = OK) -> None:
-    """Who acts, from where and in which request is known of the call in hand.
+    """Who acts, from where and in which request comes from the current call.
 
     target_id, detail: ids and words of ours, never what people wrote.
     """
@@ -54,7 +54,7 @@ def record(tx: Tx, action: str, target_id: str, detail: str = "", outcome: str =
 
 
 def record_each(tx: Tx, action: str, target_id: str, details: Sequence[str], outcome: str = OK) -> None:
-    """An entry a detail."""
+    """One entry for each detail."""
     call = current()
     values = []
     for detail in details:

@@ -1,4 +1,4 @@
-"""Copies of an SQLite database: of one that a server is writing, and back into a data folder."""
+"""Backups of an SQLite database, which a server may be writing to, and restoring them into a data folder."""
 
 import os
 import sqlite3
@@ -41,7 +41,7 @@ def backup(config: Config, file: Path) -> Copy:
     source = sqlite_file(config)
     with _beside(file, source) as copy:
         made = _copied(source, copy)
-        _placed(copy, file)
+        _moved_to(copy, file)
     return made
 
 
@@ -53,18 +53,18 @@ def restore(config: Config, file: Path) -> Copy:
     if not file.is_file():
         raise BackupError(f"{file}: there is no such file")
     target = sqlite_file(config)
-    with _held(target), _beside(target, file) as copy:
+    with _reserved(target), _beside(target, file) as copy:
         _copied(file, copy)
         open_database(config.with_settings("database", url=f"sqlite:///{copy}")).close()
         _without_wal(copy)
         made = _verified(copy, file)
-        _placed(copy, target)
+        _moved_to(copy, target)
     return made
 
 
 @contextmanager
-def _held(target: Path) -> Iterator[None]:
-    """No server starts on this database, which does not exist yet."""
+def _reserved(target: Path) -> Iterator[None]:
+    """Holds the lock of a database that does not exist yet, so that no server starts on it."""
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         locked = lock(target)
@@ -84,8 +84,8 @@ def _must_be_new(file: Path) -> None:
 
 
 def _clear_remains(target: Path) -> None:
-    """SQLite would take a WAL that lies beside the new database for its own. What the server leaves on SIGKILL is not
-    thrown away: it holds the newest messages of the database that was here."""
+    """SQLite would apply a WAL beside the new database to it. One that a killed server left is not deleted: it
+    holds the newest messages of the database that was here."""
     wal, index = Path(f"{target}-wal"), Path(f"{target}-shm")
     if wal.exists() and wal.stat().st_size:
         raise BackupError(f"{wal}: belongs to the database that was {target}: move it to where that is now")
@@ -95,8 +95,8 @@ def _clear_remains(target: Path) -> None:
 
 @contextmanager
 def _beside(file: Path, source: Path) -> Iterator[Path]:
-    """A path for a copy of the source, on the disk of the file that it is to be, in a folder that goes with all that
-    SQLite puts there. An error on the way is a BackupError."""
+    """A path for a copy of the source, on the same disk as the file that it will become, in a temporary folder, which
+    also holds what SQLite puts beside it. Errors become BackupError."""
     try:
         with TemporaryDirectory(prefix=".gochat-copy-", dir=file.absolute().parent) as folder:
             yield Path(folder) / file.name
@@ -107,17 +107,17 @@ def _beside(file: Path, source: Path) -> Iterator[Path]:
 
 
 def _copied(source: Path, copy: Path) -> Copy:
-    """Not VACUUM INTO: it may number the rows of users anew, by which the search index names them.
+    """Not VACUUM INTO: it may renumber the rows of users, which the search index refers to by number.
 
-    In one step, which is one read transaction: in several, each write of the server in between would start it anew.
-    Meanwhile the server writes on; its WAL grows by what it writes.
+    In one step, which is one read transaction: with several steps each write of the server would restart the copy.
+    The server goes on writing meanwhile, and its WAL grows by that.
     """
     with sqlite_snapshot(source) as tx:
         if not version(tx):
             raise BackupError(f"{source}: is no database of GoChat")
         rows = counts(tx)
         with closing(sqlite3.connect(copy)) as target:
-            target.execute("PRAGMA synchronous = off")  # _placed does it once
+            target.execute("PRAGMA synchronous = off")  # _moved_to does it once
             tx.connection.backup(target)
     _without_wal(copy)
     made = _verified(copy, source)
@@ -127,7 +127,7 @@ def _copied(source: Path, copy: Path) -> Copy:
 
 
 def _without_wal(copy: Path) -> None:
-    """All of it in one file, which can be moved."""
+    """Puts all into one file, which can be moved."""
     with closing(sqlite3.connect(copy)) as whole:
         ((mode,),) = whole.execute("PRAGMA journal_mode = delete")
     if mode != "delete":
@@ -135,7 +135,7 @@ def _without_wal(copy: Path) -> None:
 
 
 def _verified(copy: Path, source: Path) -> Copy:
-    """Raises BackupError where the database itself cannot read it."""
+    """Raises BackupError for a copy that SQLite cannot read."""
     with sqlite_snapshot(copy) as tx:
         found = list(findings(tx))
         if found and found[0].startswith(DAMAGED):
@@ -144,8 +144,8 @@ def _verified(copy: Path, source: Path) -> Copy:
         return Copy(copy.stat().st_size, counts(tx), found if known else None)
 
 
-def _placed(copy: Path, file: Path) -> None:
-    """Under its name whole and on disk, or not at all."""
+def _moved_to(copy: Path, file: Path) -> None:
+    """Moves the copy to its name once it is whole and on disk."""
     os.chmod(copy, 0o600)
     with copy.open("rb") as written:
         os.fsync(written.fileno())

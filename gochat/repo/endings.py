@@ -1,4 +1,4 @@
-"""How sessions end: their row goes, and their id stays for as long as an access token may name it."""
+"""Ending sessions: the row is deleted, and the id is kept for as long as an access token may name it."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Sessions: one a device, known by the id of the one refresh token that still works."""
+"""Sessions: one for each device of a user, with the id of the one refresh token that is still valid."""
 
 from gochat.api.session.v1 import session_pb2
 from gochat.domain import ids
@@ -29,15 +29,15 @@ class Sessions:
                 ).where(this, Session.refresh_id == request.refresh_id)
             )
             if not rotated:
-                # A refresh token that was used before: a copy is abroad, so the session ends, for both holders.
+                # This refresh token was used before, so somebody else may have a copy: the session ends for both.
                 end(tx, [request.session_id])
                 record(tx, "session.reuse", session.user_id, request.session_id, REFUSED)
                 return ended()
-            user = active(tx, session.user_id)
+            user = lock_active_user(tx, session.user_id)
             _seen(tx, user.user_id, now)
             return user
 
-        # The refusal is returned and not raised within: raising would take the end of the session back.
+        # Returned and not raised inside the transaction, which would roll back the end of the session.
         user = self._database.write(work)
         if isinstance(user, ChatError):
             raise user
@@ -82,8 +82,8 @@ class Sessions:
         return account_pb2.ListEndedSessionsResponse(session_ids=[session_id for (session_id,) in rows], now=now)
 
 
-def active(tx: Tx, user_id: str) -> User:
-    """The user, who stays so until the commit. Raises NOT_FOUND, UNAUTHORIZED."""
+def lock_active_user(tx: Tx, user_id: str) -> User:
+    """The user, whose row is locked until the commit. Raises NOT_FOUND, UNAUTHORIZED."""
     user = get_user(tx, user_id, lock=True)
     if user.status != ACTIVE:
         raise unauthorized("the user is not active", "USER_NOT_ACTIVE")

@@ -1,4 +1,4 @@
-"""What an operator wants to know of the database, counted by scans that read no message."""
+"""Numbers for operators, counted by scans that read no message."""
 
 from gochat.domain import ids
 from gochat.storage.database import Database, Row, Tx
@@ -6,18 +6,17 @@ from gochat.storage.database import Database, Row, Tx
 DAY = 24 * 3600 * 1000  # milliseconds
 MONTH = 30 * DAY
 
-_USERS = (
-    "SELECT COUNT(*) FILTER (WHERE status = 1), COUNT(*) FILTER (WHERE status = 2), COUNT(*) FILTER (WHERE status = 3)"
-    " FROM users"
-)
+_USERS = """
+SELECT COUNT(*) FILTER (WHERE status = 1), COUNT(*) FILTER (WHERE status = 2), COUNT(*) FILTER (WHERE status = 3)
+FROM users"""
 _ACTIVE = "SELECT COUNT(*) FILTER (WHERE active_at >= ?), COUNT(*) FROM activity WHERE active_at >= ?"
-_CONVERSATIONS = (
-    "SELECT SUM(last_seq), COUNT(*) FILTER (WHERE type = 'single'), COUNT(*) FILTER (WHERE type = 'group'),"
-    " COUNT(*) FILTER (WHERE type = 'group' AND dissolved_at = 0),"
-    " COUNT(*) FILTER (WHERE type = 'single' AND updated_at >= ?),"
-    " COUNT(*) FILTER (WHERE type = 'group' AND dissolved_at = 0 AND updated_at >= ?),"
-    " SUM(member_count) FILTER (WHERE type = 'group' AND dissolved_at = 0) FROM conversations"
-)
+_CONVERSATIONS = """
+SELECT SUM(last_seq), COUNT(*) FILTER (WHERE type = 'single'), COUNT(*) FILTER (WHERE type = 'group'),
+    COUNT(*) FILTER (WHERE type = 'group' AND dissolved_at = 0),
+    COUNT(*) FILTER (WHERE type = 'single' AND updated_at >= ?),
+    COUNT(*) FILTER (WHERE type = 'group' AND dissolved_at = 0 AND updated_at >= ?),
+    SUM(member_count) FILTER (WHERE type = 'group' AND dissolved_at = 0)
+FROM conversations"""
 _NAMES = (
     *("users_active", "users_disabled", "users_deleted", "active_day", "active_month", "messages_sent"),
     *("singles_created", "groups_created", "groups", "singles_active", "groups_active", "group_members"),
