@@ -1,11 +1,12 @@
-"""The composition root: puts a server together from the configuration. The only place that knows "split or not"."""
+"""The composition root: puts a server together from the configuration. Only here it matters whether the halves are
+split."""
 
 import ctypes
 import gc
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 
 from gochat import lifecycle, logic, logs, repo
@@ -19,27 +20,28 @@ from gochat.errors import ChatError
 from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.keys import KeyFile
-from gochat.monitoring.board import Board, Memory
-from gochat.monitoring.running import exported, monitored
+from gochat.monitoring.sampling import export_sums, monitor
+from gochat.monitoring.shared import Memory, SharedMetrics
 from gochat.rpc import server
 from gochat.rpc.client import SEAM_FAILURES, NetworkChannel
-from gochat.rpc.local import LocalChannel
+from gochat.rpc.local import LocalChannel, UnaryChannel
 from gochat.services import LOGIC, REPO, rpcs, served_by
 from gochat.serving.admission import Admission
 from gochat.serving.binding import Method, bind, repeatable_paths
+from gochat.serving.metrics import Metrics
 from gochat.serving.throttle import Throttle
 from gochat.storage.database import Database
 from gochat.storage.engine import DatabaseInUseError, MigrationError, open_database
 
 log = logging.getLogger(__name__)
 
-READ = {"/gochat.api.logic.v1.LogicService/GetMessageHistory": "messages"}
-"""What gives clients messages to read, and the field of the response that they are in."""
+COUNTED_ITEMS = {"/gochat.api.logic.v1.LogicService/GetMessageHistory": "messages"}
+"""The RPC by which clients receive messages, and the field of its response whose elements are counted."""
 LARGE_BLOCK = 256 * 1024  # bytes
 _M_MMAP_THRESHOLD = -3  # as in malloc.h
 TARGETS = ("all", LOGIC, REPO)
 STARTUP_ERRORS = (ConfigError, MigrationError, DatabaseInUseError, server.ListenError, ChatError)
-"""What stops a start with a reason that a person can act on."""
+"""What stops a start for a reason that the operator can fix."""
 
 
 def serve(
@@ -50,63 +52,43 @@ def serve(
     insecure: bool = False,
     memory: Memory | None = None,
 ) -> None:
-    """Serves until SIGTERM or SIGINT, then drains. ready(line, alive) is called once, when it can serve;
-    alive() says whether it served, or was able to, since it was last asked.
+    """Serves until SIGTERM or SIGINT, then drains. ready(line, alive) is called once, when the server can serve;
+    alive() says whether its loop has run since the last call of alive().
 
     target: all, logic or repo; None: logic if [repo] address is set, else all. insecure: other hosts may be talked to
-    without encryption. memory: of a board of shared_boards(), whose numbers another process serves. Raises
+    without encryption. memory: of one of worker_metrics(), in a worker, whose parent exports its metrics. Raises
     STARTUP_ERRORS.
     """
-    target = _target(config, target)
-    if not insecure:
-        _must_be_private(config)
-    _must_share(config, target)
-    stop = lifecycle.stop_signals(config.server.grace, alone=config.server.workers == 1)
-    revocations = Revocations(config.auth.access_ttl)
+    target = _checked(config, target, insecure=insecure)
+    stop = lifecycle.stop_signals(config.server.grace, supervised=config.server.workers > 1)
     key_file = KeyFile(config)
+    revocations = Revocations(config.auth.access_ttl)
     tokens = Tokens(key_file.keys, revocations, key_file.changed)
-    board = Board(_paths(target), memory)
-    metrics = board.opened(READ)
+    own_metrics = SharedMetrics(_paths(target), memory)
+    rpc_metrics = own_metrics.claim(COUNTED_ITEMS)
     with ExitStack() as resources:
-        methods: dict[str, Method] = {}
-        database: Database | None = None
-        if target != "logic":
-            database = resources.enter_context(closing(open_database(config)))
-            methods |= bind(served_by(REPO), repo.handlers(database))
-        # Across the network the control calls have a connection of their own: on one that calls of users fill, they
-        # would wait for its window and its streams.
-        channel, control = (
-            resources.enter_context(_network_channel(config, tokens) if target == "logic" else LocalChannel(methods))
-            for _ in range(2)
-        )
-        repo_stub = RepoServiceStub(channel)
-        if target == "logic" and not _repo_answers(repo_stub, config.repo.address, stop):
+        database = resources.enter_context(closing(open_database(config))) if target != LOGIC else None
+        repo_methods = bind(served_by(REPO), repo.handlers(database)) if database else {}
+        channel = resources.enter_context(_channel(config, target, repo_methods, tokens))
+        if target == LOGIC and not _wait_for_repo(RepoServiceStub(channel), config.repo.address, stop):
             return
-        if target != "repo":
-            stubs = repo_stub, StoreServiceStub(channel), AccountServiceStub(channel)
-            methods = methods | bind(served_by(LOGIC), logic.handlers(*stubs, tokens, config.auth))
-        rpc_server = server.build(
-            methods,
-            Admission(tokens, Throttle(config.limits), config.server.error_mode),
-            metrics,
-            config,
-            reflect=config.server.reflection or _is_local(config),
-            enqueue=database.enqueue if database else None,
-            largest_request=server.LARGEST_REQUEST + (server.SEAM_ROOM if target == "repo" else 0),
-        )
+        logic_methods = _logic_methods(config, channel, tokens) if target != REPO else {}
+        rpc_server = _rpc_server(config, target, repo_methods | logic_methods, tokens, rpc_metrics, database)
         metrics_url = resources.enter_context(
-            monitored(config, target, board, rpc_server, database, shared=memory is not None)
+            monitor(config, target, own_metrics, rpc_server, database, worker=memory is not None)
         )
-        watch = lifecycle.Watch(AccountServiceStub(control), revocations)
-        watch.ask()
+        # A channel of its own: on a connection that is full of calls of users, these calls would wait.
+        control = resources.enter_context(_channel(config, target, repo_methods, tokens))
+        watch = lifecycle.SessionWatch(AccountServiceStub(control), revocations)
+        watch.poll()
         resources.enter_context(lifecycle.following(watch, tokens))
-        _settle()
+        _return_large_blocks()
+        _freeze_gc()
         rpc_server.start()
         log.info("served by %s", "the serving loop" if rpc_server.fast else "grpc.server")
-        _tell(metrics_url)
-        ready(
-            f"gochat ready on {rpc_server.address} ({'logic, repo' if target == 'all' else target})", rpc_server.alive
-        )
+        _log_metrics_url(metrics_url)
+        halves = "logic, repo" if target == "all" else target
+        ready(f"gochat ready on {rpc_server.address} ({halves})", rpc_server.alive)
         with lifecycle.reporting(rpc_server.health, watch):
             stop.wait()
         log.info("draining: %g s for running calls", config.server.grace)
@@ -114,55 +96,29 @@ def serve(
     log.info("stopped")
 
 
-def _settle() -> None:
-    """What is there by now stays: the garbage collector is spared it, and may come less often. Large blocks go back to
-    the system when they are free: glibc would keep them for each thread that had one."""
-    with suppress(AttributeError):  # a C library without it
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 50, 100)
-
-
-def _paths(target: str) -> tuple[str, ...]:
-    halves = (LOGIC, REPO) if target == "all" else (target,)
-    return tuple(rpcs(served_by(*halves)))
-
-
 @contextmanager
-def shared_boards(
+def worker_metrics(
     config: Config, target: str | None, ready: Callable[[str], None]
-) -> Iterator[tuple[list[Board], Callable[[str], None]]]:
-    """A board for each of several processes that serve(), and what to tell when they do in place of ready. While this
-    lasts, the sums of the boards are served on [metrics] listen. Raises ConfigError, ListenError."""
+) -> Iterator[tuple[list[SharedMetrics], Callable[[str], None]]]:
+    """For the parent of several processes that serve(): the metrics of each, and the function to call in place of ready
+    when all of them serve. While the block lasts, the sums of the metrics are exported on [metrics] listen. Raises
+    ConfigError, ListenError."""
     target = _target(config, target)
-    boards = [Board.shared(_paths(target)) for _ in range(config.server.workers)]
-    boards[0].counts = True
+    processes = [SharedMetrics.for_worker(_paths(target)) for _ in range(config.server.workers)]
+    processes[0].counts_rows = True
 
     def all_serve(line: str) -> None:
-        _tell(url)
+        _log_metrics_url(url)
         ready(line)
 
-    with exported(config, target, boards) as url:
-        yield boards, all_serve
+    with export_sums(config, target, processes) as url:
+        yield processes, all_serve
 
 
-def _tell(metrics_url: str) -> None:
-    """Before the line on stdout: who has read that finds the URL on stderr."""
-    if metrics_url:
-        log.info("metrics on %s", metrics_url)
-        logs.flush()
-
-
-def _target(config: Config, target: str | None) -> str:
-    if target is None:
-        return "logic" if config.repo.address else "all"
-    if (target == "logic") != bool(config.repo.address) and target != "repo":
-        raise ConfigError("repo.address: goes with --target logic, and --target logic with it")
-    return target
-
-
-def _network_channel(config: Config, tokens: Tokens) -> NetworkChannel:
+def _channel(config: Config, target: str, repo_methods: Mapping[str, Method], tokens: Tokens) -> UnaryChannel:
+    """The channel to the repo half. This is where co-located and split differ."""
+    if target != LOGIC:
+        return LocalChannel(repo_methods)
     repeatable = repeatable_paths(served_by(REPO))
     return NetworkChannel(
         config.repo.address,
@@ -172,8 +128,33 @@ def _network_channel(config: Config, tokens: Tokens) -> NetworkChannel:
     )
 
 
-def _repo_answers(stub: RepoServiceStub, address: str, stop: threading.Event) -> bool:
-    """Waits until the repo half answers. False if the process was told to stop before. Raises ConfigError."""
+def _logic_methods(config: Config, channel: UnaryChannel, tokens: Tokens) -> dict[str, Method]:
+    stubs = RepoServiceStub(channel), StoreServiceStub(channel), AccountServiceStub(channel)
+    return bind(served_by(LOGIC), logic.handlers(*stubs, tokens, config.auth))
+
+
+def _rpc_server(
+    config: Config,
+    target: str,
+    methods: Mapping[str, Method],
+    tokens: Tokens,
+    metrics: Metrics,
+    database: Database | None,
+) -> server.RpcServer:
+    """Bound to its port, but not started."""
+    return server.build(
+        methods,
+        Admission(tokens, Throttle(config.limits), config.server.error_mode),
+        metrics,
+        config,
+        reflect=config.server.reflection or _is_local(config),
+        enqueue=database.enqueue if database else None,
+        max_request=server.MAX_REQUEST + (server.MAX_SEAM_OVERHEAD if target == REPO else 0),
+    )
+
+
+def _wait_for_repo(stub: RepoServiceStub, address: str, stop: threading.Event) -> bool:
+    """Waits until the repo half answers. Returns False if the process is to stop before that. Raises ConfigError."""
     while not stop.is_set():
         try:
             stub.GetUsers(repo_pb2.GetUsersRequest())
@@ -188,23 +169,68 @@ def _repo_answers(stub: RepoServiceStub, address: str, stop: threading.Event) ->
     return False
 
 
+def _return_large_blocks() -> None:
+    """Has glibc's malloc give large blocks back to the system when they are freed. By default it raises this threshold
+    with use, and keeps the memory for each thread that once had a large block."""
+    with suppress(AttributeError):  # a C library without mallopt
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK)
+
+
+def _freeze_gc() -> None:
+    """The objects of the start-up live as long as the process: takes them out of what the garbage collector traverses,
+    and lets it run less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
+
+
+def _log_metrics_url(url: str) -> None:
+    """Called before the ready line goes to stdout: a program that has read that line finds the URL on stderr."""
+    if url:
+        log.info("metrics on %s", url)
+        logs.flush()
+
+
+def _paths(target: str) -> tuple[str, ...]:
+    """Of the RPCs that a process of this target serves."""
+    halves = (LOGIC, REPO) if target == "all" else (target,)
+    return tuple(rpcs(served_by(*halves)))
+
+
+def _checked(config: Config, target: str | None, *, insecure: bool) -> str:
+    """The target to serve. Raises ConfigError for settings that do not go together."""
+    target = _target(config, target)
+    if not insecure:
+        _check_private(config)
+    _check_workers(config, target)
+    return target
+
+
+def _target(config: Config, target: str | None) -> str:
+    if target is None:
+        return "logic" if config.repo.address else "all"
+    if (target == "logic") != bool(config.repo.address) and target != "repo":
+        raise ConfigError("repo.address: goes with --target logic, and --target logic with it")
+    return target
+
+
 def _is_local(config: Config) -> bool:
-    """Does it listen for this machine alone?"""
+    """Does the server listen on a loopback address?"""
     host, _ = parse_address("server.listen", config.server.listen)
     return is_loopback(host)
 
 
-def _must_share(config: Config, target: str) -> None:
-    """Workers share the database between them, which only PostgreSQL does."""
+def _check_workers(config: Config, target: str) -> None:
+    """Workers are several processes on one database, which SQLite does not allow here."""
     if config.server.workers > 1 and target != "logic" and not config.database.is_postgres:
         raise ConfigError(
-            "server.workers: must be 1 on SQLite, whose file one process alone may write; for more set database.url to"
+            "server.workers: must be 1 on SQLite, whose file only one process may write; for more set database.url to"
             " a PostgreSQL database"
         )
 
 
-def _must_be_private(config: Config) -> None:
-    """Tokens, passwords and messages do not cross a network in the clear unless the operator says so."""
+def _check_private(config: Config) -> None:
+    """Tokens, passwords and messages cross a network unencrypted only if the operator says --insecure."""
     if not (config.tls.cert or _is_local(config)):
         raise ConfigError(
             f"server.listen: other hosts can reach {config.server.listen}, in the clear: set tls.cert and tls.key, or"

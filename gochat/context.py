@@ -1,4 +1,4 @@
-"""What is known of the call in hand: who is calling, its request id, its deadline."""
+"""The current call: its caller, request id and deadline, and what it may use of a database."""
 
 import math
 import time
@@ -7,12 +7,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import Enum
 
-LONGEST_DEADLINE = 30.0  # seconds; the specification, "并发处理"
+MAX_DEADLINE = 30.0  # seconds that a call may take; the specification, "并发处理"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whom the token names. user_id and session_id are empty for a token of no person (the service, the operator)."""
+    """The owner of the token. user_id and session_id are empty where that is not a user (a service, an operator)."""
 
     user_id: str = ""
     role: str = ""
@@ -20,15 +20,16 @@ class Caller:
 
     @property
     def privileged(self) -> bool:
-        """Admins and services act for anyone."""
+        """Admins and services may act for anyone."""
         return self.role in {"admin", "service"}
 
 
 class Lane(Enum):
-    """What a call may take of a database, so that no kind of work delays another.
+    """Which connections a call may use, so that no kind of work delays another.
 
-    INLINE: it runs where every other call waits, and gives up with TooLongError rather than hold them up. CONTROL: it
-    is the server's own work, such as asking which sessions have ended, and has connections that no user's call takes.
+    POOLED: those of the pool. INLINE: one of its own, since the call runs on the serving thread while every other call
+    waits; it gives up with TooLongError rather than hold them up. CONTROL: those reserved for the server's own work,
+    such as polling for sessions that have ended.
     """
 
     POOLED = "pooled"
@@ -37,19 +38,19 @@ class Lane(Enum):
 
 
 class TooLongError(Exception):
-    """A call takes longer than one that is run inline may."""
+    """A call takes longer than a call that runs inline may."""
 
 
 NOBODY = Caller()
 SERVICE = Caller(role="service")
 
 
-@dataclass(slots=True)  # not frozen, which would take four times as long to make: every call makes a few
+@dataclass(slots=True)  # not frozen, since that takes four times as long to make, and every call makes a few
 class Call:
-    """Never changed. deadline: on the clock of time.monotonic(), in seconds.
+    """Treated as immutable, so threads may share it. deadline: on the clock of time.monotonic(), in seconds.
 
-    actor: who stands behind the call. Across the seam the caller is the service and the actor remains who it was: that
-    is for the audit log, never for a verdict. peer: the network address of the actor; "" for this process itself.
+    actor: on whose behalf the call is made. Across the seam the caller becomes the service, and the actor stays the
+    same; it is for the audit log, never for a verdict. peer: the actor's network address; "" for this process itself.
     """
 
     caller: Caller
@@ -60,32 +61,33 @@ class Call:
     lane: Lane = Lane.POOLED
 
     def remaining(self) -> float:
-        """Seconds left; 0 or less once the deadline has passed."""
+        """Seconds until the deadline; 0 or less once it has passed."""
         return self.deadline - time.monotonic()
 
 
 Run = Callable[[Call], None]
-End = Callable[[Exception | None], None]
-Enqueue = Callable[[Call, Run, End], None]
-"""(call, run, end): has run(call) called, here or on another thread, then end(None); or end(error) if it failed."""
+OnDone = Callable[[Exception | None], None]
+Enqueue = Callable[[Call, Run, OnDone], None]
+"""(call, run, on_done): has run(call) called on the writer's thread, then on_done(None), or on_done(error) if it
+failed."""
 
 _current: ContextVar[Call | None] = ContextVar("call", default=None)
 
 
 def current() -> Call:
-    """The call in hand; outside of any (start-up, shutdown) one by the service itself."""
-    return _current.get() or Call(SERVICE, "-", time.monotonic() + LONGEST_DEADLINE, SERVICE)
+    """The current call; outside of any call (at start-up and shutdown) one that the service itself makes."""
+    return _current.get() or Call(SERVICE, "-", time.monotonic() + MAX_DEADLINE, SERVICE)
 
 
-def due() -> float:
-    """When the call in hand must have ended, on the clock of time.monotonic(); infinity outside of any: who migrates
-    or copies takes the time it takes."""
+def current_deadline() -> float:
+    """The deadline of the current call, on the clock of time.monotonic(); infinity outside of any call, where
+    migrations and copies may take as long as they need."""
     call = _current.get()
     return call.deadline if call else math.inf
 
 
-class entered:  # noqa: N801 - used as a function; a class since every call enters several times
-    """A context manager: within it, this is the call in hand."""
+class entered:  # noqa: N801 - used as a function; a class, which is faster, since every call enters several times
+    """A context manager that makes this the current call."""
 
     __slots__ = ("_call", "_token")
 

@@ -1,4 +1,8 @@
-"""What a server does beside answering calls: it hears signals, follows the database and the keys, and ends in time."""
+"""What a server does beside answering calls: it stops on signals, polls the database and the keys, and reports health.
+
+All of it runs on threads of its own (of `stop_signals`, `end_after` and background.periodic), so that it goes on while
+the main thread waits in a database driver and every executor is busy.
+"""
 
 import logging
 import os
@@ -22,20 +26,21 @@ from gochat.rpc.health import Health
 log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-CLOSING_TIMEOUT = 4.0  # seconds beyond the grace after which a process that was to stop is ended
-WORKER_CLOSING_TIMEOUT = 2.5  # the same of one of several workers, whose parent ends after them
-LAST_WORDS_TIMEOUT = 0.5  # seconds to write what was logged before that
-QUERY_TIMEOUT = 2.0  # seconds
-HEALTH_TIMEOUT = 3.5  # seconds without an answer of the database after which health says NOT_SERVING
-HEALTH_INTERVAL = 0.25  # seconds between two looks at that
+CLOSING_TIMEOUT = 4.0  # seconds beyond the grace period after which a stopping process is ended by force
+WORKER_CLOSING_TIMEOUT = 2.5  # the same for a worker, whose parent stops after its workers
+FLUSH_TIMEOUT = 0.5  # seconds to write what was logged before that
+POLL_TIMEOUT = 2.0  # seconds
+HEALTH_TIMEOUT = 3.5  # seconds without an answer of the database after which health is NOT_SERVING
+HEALTH_INTERVAL = 0.25  # seconds between two checks of that
 
 
-def stop_signals(grace: float, *, alone: bool) -> threading.Event:
-    """Set by the first SIGTERM or SIGINT; grace seconds and CLOSING_TIMEOUT later the process is ended by force.
+def stop_signals(grace: float, *, supervised: bool) -> threading.Event:
+    """An event that the first SIGTERM or SIGINT sets. After that, grace seconds and CLOSING_TIMEOUT later, the process
+    is ended by force. A second signal ends it immediately, with the exit code 128 + the signal's number, unless it is
+    supervised: then its parent does that.
 
-    alone: the second signal ends the process immediately, with 128 and its number; of several workers the parent sees
-    to that. A thread reads what the interpreter's C code writes when a signal comes: a handler in Python would have to
-    wait for the main thread, which may be in a database driver.
+    Signal handlers in Python run on the main thread, which may be waiting in a database driver. So a thread of its own
+    waits for the byte that the interpreter's C code writes to a pipe when a signal comes (signal.set_wakeup_fd).
     """
     stop = threading.Event()
     received, sent = os.pipe()
@@ -44,31 +49,31 @@ def stop_signals(grace: float, *, alone: bool) -> threading.Event:
         signal.signal(each, lambda *_: None)
     signal.set_wakeup_fd(sent, warn_on_full_buffer=False)
 
-    def hear() -> None:
+    def wait_for_signals() -> None:
         os.read(received, 1)
         stop.set()
-        end_at = monotonic() + grace + (CLOSING_TIMEOUT if alone else WORKER_CLOSING_TIMEOUT)
+        end_at = monotonic() + grace + (WORKER_CLOSING_TIMEOUT if supervised else CLOSING_TIMEOUT)
         while select.select([received], [], [], max(0.0, end_at - monotonic()))[0]:
             (number,) = os.read(received, 1)
-            if alone:
+            if not supervised:
                 os._exit(128 + number)
-        _end()
+        _end_by_force()
 
-    threading.Thread(target=hear, name="signals", daemon=True).start()
+    threading.Thread(target=wait_for_signals, name="signals", daemon=True).start()
     return stop
 
 
 def end_after(seconds: float) -> None:
-    """Ends this process by force, with code 1, if it has not ended by itself by then."""
+    """Ends this process by force, with code 1, if it still runs so many seconds later."""
 
     def end() -> None:
         sleep(seconds)
-        _end()
+        _end_by_force()
 
     threading.Thread(target=end, name="end", daemon=True).start()
 
 
-def _end() -> None:
+def _end_by_force() -> None:
     frames = sys._current_frames()
     running = []
     for thread in threading.enumerate():
@@ -76,45 +81,48 @@ def _end() -> None:
         if frame is not None and thread is not threading.current_thread():
             running.append(f"{thread.name} ({os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno})")
     log.error("ended by force; threads that still ran: %s", ", ".join(sorted(running)))
-    logs.flush(LAST_WORDS_TIMEOUT)
+    logs.flush(FLUSH_TIMEOUT)
     os._exit(1)
 
 
-class Watch:
-    """Asks which sessions have ended. heard_at: on the clock of time.monotonic(), when the database was last known to
-    answer."""
+class SessionWatch:
+    """Polls the database for sessions that have ended. answered_at: when the last poll began that was answered, on the
+    clock of time.monotonic().
+
+    A periodic thread sets answered_at and another one reads it; a float is read and written as a whole.
+    """
 
     def __init__(self, accounts: AccountServiceStub, revocations: Revocations) -> None:
         self._accounts = accounts
         self._revocations = revocations
-        self.heard_at = 0.0
+        self.answered_at = 0.0
 
-    def ask(self) -> None:
+    def poll(self) -> None:
         """Raises ChatError."""
         asked_at = monotonic()
-        with entered(Call(SERVICE, "-", asked_at + QUERY_TIMEOUT, SERVICE, lane=Lane.CONTROL)):
+        with entered(Call(SERVICE, "-", asked_at + POLL_TIMEOUT, SERVICE, lane=Lane.CONTROL)):
             answer = self._accounts.ListEndedSessions(
                 account_pb2.ListEndedSessionsRequest(since=self._revocations.since)
             )
         self._revocations.update(list(answer.session_ids), answer.now, asked_at)
-        self.heard_at = asked_at
+        self.answered_at = asked_at
 
 
 @contextmanager
-def following(watch: Watch, tokens: Tokens) -> Iterator[None]:
-    """Asks every second what others may have changed: sessions that ended, keys."""
+def following(watch: SessionWatch, tokens: Tokens) -> Iterator[None]:
+    """Polls every second for what other processes may have changed: sessions that ended, signing keys."""
     with ExitStack() as loops:
-        loops.enter_context(periodic("ended sessions", watch.ask, POLL_INTERVAL, retry=POLL_INTERVAL / 5))
+        loops.enter_context(periodic("ended sessions", watch.poll, POLL_INTERVAL, retry=POLL_INTERVAL / 5))
         loops.enter_context(periodic("signing keys", tokens.renew, POLL_INTERVAL))
         yield
 
 
 @contextmanager
-def reporting(health: Health, watch: Watch) -> Iterator[None]:
-    """Lets health say whether the database answers."""
+def reporting(health: Health, watch: SessionWatch) -> Iterator[None]:
+    """Sets health to SERVING while the database answers, else to NOT_SERVING."""
 
     def report() -> None:
-        serving = monotonic() - watch.heard_at < HEALTH_TIMEOUT
+        serving = monotonic() - watch.answered_at < HEALTH_TIMEOUT
         if serving != health.serving:
             log.warning("serving again" if serving else "not serving: the database does not answer")
             health.change(serving)

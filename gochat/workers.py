@@ -1,7 +1,12 @@
-"""Several processes on one port: the parent, which starts the workers, watches them and stops them. It serves nobody.
+"""Several processes on one port: the workers, and their parent, which starts, watches and stops them but serves nobody.
 
 The kernel gives each new connection to one of the workers (SO_REUSEPORT). Between the parent and a worker there is a
-pipe: the worker says on it that it serves, again and again, or why it cannot; when it closes, the other end is dead.
+pipe. The worker sends heartbeats on it while it serves, or the reason why it cannot; either process sees by the end of
+the pipe that the other one is dead.
+
+The parent has one thread for all of this. It waits for the pipes of all workers and for signals at the same time, and
+signal handlers only write a byte into a pipe that it reads. A worker has two threads for it: one sends heartbeats, one
+waits for the end of the pipe. They do not meet, since one end of a pipe may be written and read at the same time.
 """
 
 import logging
@@ -19,85 +24,95 @@ from multiprocessing.context import SpawnProcess
 
 from gochat.background import periodic
 from gochat.lifecycle import end_after
-from gochat.monitoring.board import Board, Memory
-from gochat.rpc.server import held
+from gochat.monitoring.shared import Memory, SharedMetrics
+from gochat.rpc.server import reserve_port
 
 log = logging.getLogger(__name__)
 
-STEADY = 10.0  # seconds: who ran so long and ends is replaced at once, others after a pause
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds; each is twice the one before
-CLOSING = 3.25  # seconds beyond the grace: more than lifecycle.WORKER_CLOSING_TIMEOUT and LAST_WORDS_TIMEOUT
-OWN_CLOSING = 4.5  # seconds beyond the grace after which the parent ends too, by force
-BEAT = 4.0  # seconds between two signs of life of a worker
-MISSED = 5  # of them after which it is taken for hung
-REAPING = 1.0  # seconds that a process takes to end after its pipe has
+STABLE_AFTER = 10.0  # seconds: a worker that ran so long is restarted without a pause
+MIN_PAUSE, MAX_PAUSE = 0.5, 30.0  # seconds before other restarts; each pause is twice the one before
+WORKER_TIMEOUT = 3.25  # seconds beyond the grace; more than lifecycle.WORKER_CLOSING_TIMEOUT and FLUSH_TIMEOUT together
+PARENT_TIMEOUT = 4.5  # seconds beyond the grace after which the parent ends itself by force
+HEARTBEAT_INTERVAL = 4.0  # seconds
+MAX_MISSED = 5  # heartbeats; a worker that misses more is taken to hang
+JOIN_TIMEOUT = 1.0  # seconds that a process takes to end after its pipe has
 
-Ready = Callable[[str], None]
 Alive = Callable[[], bool]
-"""Has the process served, or been able to, since this was last asked?"""
+"""Has the process's loop run since this was last called?"""
 
-Serves = Callable[[str, Alive], None]
-"""(line, alive): the process can serve."""
+Ready = Callable[[str, Alive], None]
+"""(line, alive), called by a process when it can serve."""
 
-Work = Callable[[str, Memory, Serves], None]
+Work = Callable[[str, Memory, Ready], None]
 Errors = tuple[type[Exception], ...]
 
-_spawn = multiprocessing.get_context("spawn")  # a fork would inherit gRPC's threads without their locks' owners
+_spawn = multiprocessing.get_context("spawn")  # a fork would copy gRPC's locks without the threads that hold them
 
 
 class WorkerError(Exception):
     """The first workers cannot start; the message says why, as they do."""
 
 
-def run(listen: str, grace: float, work: Work, boards: Sequence[Board], errors: Errors, ready: Ready) -> None:
-    """Runs work(HOST:PORT, memory, serves) in a process for each board until SIGTERM or SIGINT, then lets them drain.
+def run(
+    listen: str,
+    grace: float,
+    work: Work,
+    metrics: Sequence[SharedMetrics],
+    errors: Errors,
+    all_serve: Callable[[str], None],
+) -> None:
+    """Runs work(HOST:PORT, memory, ready) in a worker for each of the metrics until SIGTERM or SIGINT, then lets the
+    workers drain.
 
-    ready(line) is called once, with what the first worker said, when all serve. grace: seconds that draining takes at
-    most. errors: what work raises when it cannot start. A second signal ends all at once, by SystemExit. Raises
-    WorkerError, ListenError.
+    all_serve(line) is called once, when all workers can serve, with the line of the first. grace: seconds that draining
+    takes at most. errors: what work raises when it cannot start. A second signal kills all workers and raises
+    SystemExit. Raises WorkerError, ListenError.
     """
-    told = _signals()
-    with held(listen) as address:
+    signals = _signals()
+    with reserve_port(listen) as address:
         workers = [
-            _Worker(number, partial(work, address, board.memory), board, errors)
-            for number, board in enumerate(boards, 1)
+            _Worker(number, partial(work, address, each.memory), each, errors) for number, each in enumerate(metrics, 1)
         ]
         try:
-            # The first starts alone: it migrates the database, makes the signing key, and finds what is wrong.
+            # The first worker starts before the others: it migrates the database and makes the signing key, and if it
+            # cannot start, neither can they.
             for some in (workers[:1], workers[1:]):
                 for worker in some:
                     worker.start()
-                if not _all_serve(some, told):
+                if not _wait_until_serving(some, signals):
                     return
-            ready(workers[0].line)
-            _watch(workers, told)
+            all_serve(workers[0].line)
+            _supervise(workers, signals)
         finally:
-            _stop(workers, told, grace)
+            _stop(workers, signals, grace)
     log.info("all workers stopped")
 
 
 class _Worker:
-    """One process after the other. pipe: None while there is none. silent: beats without a sign of life; None until it
-    serves. error: why the last one ended."""
+    """A worker, which is one process after another. pipe: to the present process; None while there is none. missed:
+    heartbeats that did not come in time; None until the process serves. due_at: when to start the next process. line:
+    the ready line of the last process that served. error: why the last one ended."""
 
-    def __init__(self, number: int, work: Callable[[Serves], None], board: Board, errors: Errors) -> None:
+    def __init__(self, number: int, work: Callable[[Ready], None], metrics: SharedMetrics, errors: Errors) -> None:
         self._number = number
-        self._board = board
+        self._metrics = metrics
         self._arguments = work, errors
         self._pause = 0.0
         self.process: SpawnProcess
         self.pipe: Connection | None = None
         self.started_at = self.due_at = 0.0
         self.line = self.error = ""
-        self.silent: int | None = None
+        self.missed: int | None = None
 
     def start(self) -> None:
-        """Raises OSError where there is no memory, process or descriptor for it."""
-        self.silent = None
+        """Raises OSError where the system has no memory, process or file descriptor for it."""
+        self.missed = None
         self.started_at = time.monotonic()
         ours, theirs = _spawn.Pipe()
-        with theirs:  # closed here, so that the pipe ends with the worker
-            self.process = _spawn.Process(target=_work, args=(*self._arguments, theirs), name=f"worker {self._number}")
+        with theirs:  # the parent closes its copy, so that the pipe ends when the worker does
+            self.process = _spawn.Process(
+                target=_run_worker, args=(*self._arguments, theirs), name=f"worker {self._number}"
+            )
             try:
                 self.process.start()
             except BaseException:
@@ -105,145 +120,148 @@ class _Worker:
                 raise
         self.pipe = ours
 
-    def serves(self) -> bool:
-        """Takes what the worker says; if that is its end, cleans up after it."""
+    def receive(self) -> bool:
+        """Receives a message of the worker. If it is a heartbeat, returns True; if the worker has ended, or is about
+        to, cleans up after it and returns False."""
         assert self.pipe is not None
         try:
             serves, text = self.pipe.recv()
         except (EOFError, OSError):
             serves, text = False, ""
         if serves:
-            if self.silent is None:
+            if self.missed is None:
                 self.line = text
                 log.info("worker %d serves: process %d", self._number, self.process.pid)
-            self.silent = 0
+            self.missed = 0
             return True
         self.pipe.close()
         self.pipe = None
-        self.process.join(REAPING)
-        _end([self.process])
-        self._board.settle()
-        self.error = text or f"worker {self._number} (process {self.process.pid}) {_how(self.process.exitcode)}"
+        self.process.join(JOIN_TIMEOUT)
+        _kill([self.process])
+        self._metrics.close_out()
+        self.error = text or f"worker {self._number} (process {self.process.pid}) {_how_ended(self.process.exitcode)}"
         return False
 
-    def beat(self) -> None:
-        """Counts, and ends who has said nothing for MISSED beats: its pipe tells the rest."""
-        if self.pipe and self.silent is not None:
-            self.silent += 1
-            if self.silent > MISSED:
-                log.error("worker %d has hung for %g s: ended by force", self._number, MISSED * BEAT)
+    def miss_heartbeat(self) -> None:
+        """Called every HEARTBEAT_INTERVAL: counts a heartbeat as missed until `receive` gets one. Kills a process that
+        has missed too many; the end of its pipe does the rest."""
+        if self.pipe and self.missed is not None:
+            self.missed += 1
+            if self.missed > MAX_MISSED:
+                log.error("worker %d has hung for %g s: ended by force", self._number, MAX_MISSED * HEARTBEAT_INTERVAL)
                 self.process.kill()
 
-    def put_off(self) -> None:
-        """Sets the time at which the next process starts."""
-        steady = time.monotonic() - self.started_at >= STEADY
-        self._pause = 0.0 if steady else min(LONGEST_PAUSE, max(FIRST_PAUSE, 2 * self._pause))
+    def schedule_restart(self) -> None:
+        stable = time.monotonic() - self.started_at >= STABLE_AFTER
+        self._pause = 0.0 if stable else min(MAX_PAUSE, max(MIN_PAUSE, 2 * self._pause))
         self.due_at = time.monotonic() + self._pause
-        log.error("%s; worker %d starts anew in %g s", self.error, self._number, self._pause)
+        log.error("%s; worker %d is restarted in %g s", self.error, self._number, self._pause)
 
 
 def _signals() -> int:
-    """A file descriptor with a byte, its number, for each SIGTERM and SIGINT."""
-    told, tell = os.pipe()
+    """A file descriptor from which a byte, the signal's number, can be read for each SIGTERM and SIGINT."""
+    readable, writable = os.pipe()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _: os.write(tell, bytes([received])))
-    return told
+        signal.signal(number, lambda received, _: os.write(writable, bytes([received])))
+    return readable
 
 
-def _all_serve(workers: Sequence[_Worker], told: int) -> bool:
-    """Waits for workers that have just been started. False on a signal. Raises WorkerError if one cannot."""
+def _wait_until_serving(workers: Sequence[_Worker], signals: int) -> bool:
+    """Waits for workers that were just started. False on a signal. Raises WorkerError if one of them cannot start."""
     waiting = {worker.pipe: worker for worker in workers if worker.pipe}
     while waiting:
-        for source in wait([told, *waiting]):
-            if source == told:
-                os.read(told, 1)
+        for source in wait([signals, *waiting]):
+            if source == signals:
+                os.read(signals, 1)
                 return False
             assert isinstance(source, Connection)
             worker = waiting.pop(source)
-            if not worker.serves():
+            if not worker.receive():
                 raise WorkerError(worker.error)
     return True
 
 
-def _watch(workers: Sequence[_Worker], told: int) -> None:
-    """Starts workers anew that end or hang, until a signal."""
-    beat_at = time.monotonic() + BEAT
+def _supervise(workers: Sequence[_Worker], signals: int) -> None:
+    """Restarts workers that end or hang, until a signal comes."""
+    heartbeat_at = time.monotonic() + HEARTBEAT_INTERVAL
     while True:
         running = {worker.pipe: worker for worker in workers if worker.pipe}
-        until = min([beat_at, *(worker.due_at for worker in workers if not worker.pipe)])
-        for source in wait([told, *running], max(0.0, until - time.monotonic())):
-            if source == told:
-                os.read(told, 1)
+        until = min([heartbeat_at, *(worker.due_at for worker in workers if not worker.pipe)])
+        for source in wait([signals, *running], max(0.0, until - time.monotonic())):
+            if source == signals:
+                os.read(signals, 1)
                 return
             assert isinstance(source, Connection)
-            if not running[source].serves():
-                running[source].put_off()
+            if not running[source].receive():
+                running[source].schedule_restart()
         for worker in workers:
             if not worker.pipe and worker.due_at <= time.monotonic():
                 try:
                     worker.start()
                 except Exception as error:  # noqa: BLE001 - the others go on, and this one is tried again
                     worker.error = f"no process: {error}"
-                    worker.put_off()
-        # Counted, not timed: who was stopped together with us is not to blame for it.
-        if beat_at <= time.monotonic():
-            beat_at = time.monotonic() + BEAT
+                    worker.schedule_restart()
+        # Heartbeats are counted here, and not timed: if all processes were stopped for a while (SIGSTOP, a machine that
+        # slept), the time in between is not held against the workers.
+        if heartbeat_at <= time.monotonic():
+            heartbeat_at = time.monotonic() + HEARTBEAT_INTERVAL
             for worker in workers:
-                worker.beat()
+                worker.miss_heartbeat()
 
 
-def _stop(workers: Sequence[_Worker], told: int, grace: float) -> None:
-    """Lets them drain; who takes too long is ended, and all are on another signal."""
-    end_after(grace + OWN_CLOSING)
+def _stop(workers: Sequence[_Worker], signals: int, grace: float) -> None:
+    """Lets the workers drain; kills those that take too long, and all of them on another signal."""
+    end_after(grace + PARENT_TIMEOUT)
     running = [worker.process for worker in workers if worker.pipe]
     for process in running:
         process.terminate()
-    until = time.monotonic() + grace + CLOSING
+    until = time.monotonic() + grace + WORKER_TIMEOUT
     while running := [process for process in running if process.is_alive()]:
-        over = wait([told, *(process.sentinel for process in running)], max(0.0, until - time.monotonic()))
-        if told in over:
-            _end(running)
-            raise SystemExit(128 + os.read(told, 1)[0])
+        over = wait([signals, *(process.sentinel for process in running)], max(0.0, until - time.monotonic()))
+        if signals in over:
+            _kill(running)
+            raise SystemExit(128 + os.read(signals, 1)[0])
         if not over:
-            log.warning("%d workers did not end within %g s: ended by force", len(running), grace + CLOSING)
-            _end(running)
+            log.warning("%d workers did not end within %g s: ended by force", len(running), grace + WORKER_TIMEOUT)
+            _kill(running)
 
 
-def _end(processes: Sequence[SpawnProcess]) -> None:
+def _kill(processes: Sequence[SpawnProcess]) -> None:
     for process in processes:
         process.kill()
-        process.join(REAPING)
+        process.join(JOIN_TIMEOUT)
 
 
-def _how(code: int | None) -> str:
+def _how_ended(code: int | None) -> str:
     """code: as Process.exitcode."""
     return f"was ended by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with code {code}"
 
 
-def _work(work: Callable[[Serves], None], errors: Errors, pipe: Connection) -> None:
+def _run_worker(work: Callable[[Ready], None], errors: Errors, pipe: Connection) -> None:
     """What a worker process runs."""
     threading.Thread(target=_end_with_parent, args=(pipe,), name="parent", daemon=True).start()
 
     with ExitStack() as loops:
 
-        def serves(line: str, alive: Alive) -> None:
+        def ready(line: str, alive: Alive) -> None:
             pipe.send((True, line))
-            loops.enter_context(periodic("heartbeat", partial(_beat, pipe, alive), BEAT))
+            loops.enter_context(periodic("heartbeat", partial(_send_heartbeat, pipe, alive), HEARTBEAT_INTERVAL))
 
         try:
-            work(serves)
+            work(ready)
         except errors as error:
             pipe.send((False, str(error)))
             sys.exit(1)
 
 
-def _beat(pipe: Connection, alive: Alive) -> None:
+def _send_heartbeat(pipe: Connection, alive: Alive) -> None:
     if alive():
-        with suppress(OSError):  # of a parent that is gone, see _end_with_parent
+        with suppress(OSError):  # the parent is dead: _end_with_parent sees to that
             pipe.send((True, ""))
 
 
 def _end_with_parent(pipe: Connection) -> None:
-    with suppress(Exception):  # whatever it is, it is no parent that says something
+    """Waits for the end of the pipe, since the parent sends nothing, and then has this process drain and end."""
+    with suppress(Exception):
         pipe.recv()
     os.kill(os.getpid(), signal.SIGTERM)

@@ -24,7 +24,7 @@ from gochat import lifecycle, logs
 from gochat.config import Log
 lifecycle.CLOSING_TIMEOUT = 0.5
 logs.to_stderr(Log())
-stop = lifecycle.stop_signals(0.5, alone=True)
+stop = lifecycle.stop_signals(0.5, supervised=False)
 print("ready", flush=True)
 hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # no handler in Python is called before it returns
 """

@@ -8,7 +8,7 @@ from gochat import app, logs, workers
 from gochat.commands import config_of
 from gochat.commands.arguments import LOCAL, Subparsers, add_command
 from gochat.config import Config
-from gochat.monitoring.board import Memory
+from gochat.monitoring.shared import Memory
 
 
 def add_to(commands: Subparsers) -> None:
@@ -26,8 +26,8 @@ def add_to(commands: Subparsers) -> None:
 
 def run(arguments: Namespace) -> int:
     config = config_of(arguments).with_settings("server", listen=arguments.listen)
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is an open file
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))  # each connection is an open file
     work = partial(_work, config, arguments.target, arguments.insecure)
     ready = partial(print, flush=True)
     settings = config.server
@@ -35,8 +35,8 @@ def run(arguments: Namespace) -> int:
         work(settings.listen, None, lambda line, _: ready(line))
     else:
         logs.to_stderr(config.log)
-        with app.shared_boards(config, arguments.target, ready) as (boards, all_serve):
-            workers.run(settings.listen, settings.grace, work, boards, app.STARTUP_ERRORS, all_serve)
+        with app.worker_metrics(config, arguments.target, ready) as (metrics, all_serve):
+            workers.run(settings.listen, settings.grace, work, metrics, app.STARTUP_ERRORS, all_serve)
     return 0
 
 
@@ -46,8 +46,8 @@ def _work(
     insecure: bool,
     listen: str,
     memory: Memory | None,
-    serves: workers.Serves,
+    ready: workers.Ready,
 ) -> None:
-    """Serves, in this process."""
+    """Serves in this process."""
     logs.to_stderr(config.log)
-    app.serve(config.with_settings("server", listen=listen), target, serves, insecure=insecure, memory=memory)
+    app.serve(config.with_settings("server", listen=listen), target, ready, insecure=insecure, memory=memory)

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gochat.commands import config_of
 from gochat.commands.arguments import LOCAL, Subparsers, add_command
 from gochat.config import Config, ConfigError, parse_address
-from gochat.monitoring.numbers import COUNTED, FAMILIES
+from gochat.monitoring.families import COUNTED, FAMILIES
 
 INTERVAL, FIRST_INTERVAL = 2.0, 1.0  # seconds
 PATIENCE = 5.0  # seconds

@@ -1,1 +1,1 @@
-"""What a running server tells of itself to Prometheus, with a dashboard and alert rules for it."""
+"""The metrics of a running server, exported for Prometheus, with a dashboard and alert rules for them."""

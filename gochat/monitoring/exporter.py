@@ -1,4 +1,9 @@
-"""Puts the numbers of one process, or of several added up, into the words of Prometheus, and serves them."""
+"""Serves the metrics of one process, or the sums of several, to Prometheus by HTTP.
+
+The HTTP server has threads of its own, one that accepts and one for each scrape. They only read SharedMetrics, without
+a lock (monitoring/shared.py says why that is safe), and call `refresh`, which sets the gauges of this process. Two
+scrapes at a time may both do that: each sets values that are true at that moment.
+"""
 
 import logging
 import socket
@@ -17,53 +22,58 @@ from prometheus_client.utils import floatToGoString
 from gochat.api.common.v1 import common_pb2
 from gochat.background import periodic
 from gochat.config import Metrics, parse_address
-from gochat.monitoring.board import Board
-from gochat.monitoring.numbers import families, histogram
+from gochat.monitoring.families import families, histogram
+from gochat.monitoring.shared import SharedMetrics
 from gochat.rpc.server import ListenError
 from gochat.rpc.status import STATUS_BY_NUMBER
-from gochat.serving.metrics import LATENCIES, WIDTH, Reading, read
+from gochat.serving.metrics import LATENCIES, WIDTH, RpcReading, read
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 10.0  # seconds that a client may take for a request
-POLL_INTERVAL = 0.1  # seconds in which the server notices that it is to end
-RESTART_INTERVAL = 1.0  # seconds after which it goes on, should it have failed
+REQUEST_TIMEOUT = 10.0  # seconds that a client may take for a request
+POLL_INTERVAL = 0.1  # seconds within which the HTTP server notices that it is to stop
+RESTART_INTERVAL = 1.0  # seconds after which it is started again if it has failed
 BOUNDS = tuple(map(floatToGoString, LATENCIES))
 CODE = {
     number: "OK" if number == 0 else "Canceled" if number == 1 else code.name.title().replace("_", "")
     for number, code in STATUS_BY_NUMBER.items()
 }
-"""gRPC status -> its name in the metrics of the grpc-ecosystem, which are Go's: NotFound."""
+"""gRPC status -> its name as in Go (NotFound), which is usual in gRPC metrics."""
 
 _RPC = ("grpc_type", "grpc_service", "grpc_method")
 
 
-class Numbers(Collector):
-    """What a scrape is told. boards: of processes of this target: all, logic, repo. fresh: brings them up to date."""
+class MetricsCollector(Collector):
+    """Collects the sums of the metrics of several processes. target: all, logic or repo, of these processes. refresh():
+    brings gauges up to date before each scrape."""
 
-    def __init__(self, boards: Sequence[Board], target: str, *, sqlite: bool, fresh: Callable[[], None]) -> None:
-        self._boards = boards
+    def __init__(
+        self, processes: Sequence[SharedMetrics], target: str, *, sqlite: bool, refresh: Callable[[], None]
+    ) -> None:
+        self._processes = processes
         self._target = target
         self._sqlite = sqlite
-        self._fresh = fresh
+        self._refresh = refresh
 
     def collect(self) -> Iterator[Metric]:
-        self._fresh()
-        sums = [sum(numbers) for numbers in zip(*(board.rpcs() for board in self._boards), strict=True)]
-        readings = {path: read(sums[at * WIDTH : (at + 1) * WIDTH]) for at, path in enumerate(self._boards[0].paths)}
-        named = [board.named() for board in self._boards]
+        self._refresh()
+        sums = [sum(values) for values in zip(*(each.rpcs() for each in self._processes), strict=True)]
+        readings = {
+            path: read(sums[index * WIDTH : (index + 1) * WIDTH]) for index, path in enumerate(self._processes[0].paths)
+        }
+        named = [each.named() for each in self._processes]
         yield from _of_rpcs(readings)
         if self._target != "repo":
             received = CounterMetricFamily("gochat_messages_received_total", "Messages that clients were given to read")
             received.add_metric([], sum(reading.items for reading in readings.values()))
             yield received
         yield from families(
-            {name: sum(numbers[name] for numbers in named) for name in named[0]}, self._target, sqlite=self._sqlite
+            {name: sum(values[name] for values in named) for name in named[0]}, self._target, sqlite=self._sqlite
         )
-        yield from _of_processes([board.pid for board in self._boards])
+        yield from _of_processes([each.pid for each in self._processes])
 
 
-def _of_rpcs(readings: dict[str, Reading]) -> Iterator[Metric]:
+def _of_rpcs(readings: dict[str, RpcReading]) -> Iterator[Metric]:
     started = CounterMetricFamily("grpc_server_started_total", "Calls that began", labels=_RPC)
     handled = CounterMetricFamily(
         "grpc_server_handled_total", "Calls that ended, by gRPC status", labels=(*_RPC, "grpc_code")
@@ -77,7 +87,7 @@ def _of_rpcs(readings: dict[str, Reading]) -> Iterator[Metric]:
     )
     errors = CounterMetricFamily(
         "gochat_errors_total",
-        "Calls that ended in an error of the specification's table, told as a status or in the body",
+        "Calls that ended in an error of the specification's table, as a status or in the body",
         labels=(*_RPC, "code"),
     )
     durations = {}
@@ -90,12 +100,12 @@ def _of_rpcs(readings: dict[str, Reading]) -> Iterator[Metric]:
             (sent, reading.sent),
         ):
             metric.add_metric(labels, value)
-        for status, number in reading.handled.items():
-            if number or not status:
-                handled.add_metric((*labels, CODE[status]), number)
-        for code, number in reading.errors.items():
-            if number:
-                errors.add_metric((*labels, common_pb2.ErrorCode.Name(code)), number)  # type: ignore[arg-type]
+        for status, count in reading.handled.items():
+            if count or not status:
+                handled.add_metric((*labels, CODE[status]), count)
+        for code, count in reading.errors.items():
+            if count:
+                errors.add_metric((*labels, common_pb2.ErrorCode.Name(code)), count)  # type: ignore[arg-type]
         if reading.started:
             durations[labels] = (BOUNDS, reading.latencies, reading.seconds)
     yield from (started, handled, in_flight, received, sent, errors)
@@ -108,8 +118,8 @@ def _of_rpcs(readings: dict[str, Reading]) -> Iterator[Metric]:
 
 
 def _of_processes(pids: Sequence[int]) -> Iterator[Metric]:
-    """CPU, memory and file descriptors. Of several processes each by itself, with the label worker: added up, their
-    counters would fall whenever one starts anew."""
+    """CPU, memory and file descriptors. Those of workers are not added up but have the label `worker`: a sum of their
+    counters would fall whenever a worker is restarted."""
     merged: dict[str, Metric] = {}
     for worker, pid in enumerate(pids, 1):
         for metric in ProcessCollector(pid=partial(int, pid), registry=None).collect() if pid else ():
@@ -120,14 +130,14 @@ def _of_processes(pids: Sequence[int]) -> Iterator[Metric]:
 
 
 class _Handler(MetricsHandler):
-    timeout = PATIENCE
+    timeout = REQUEST_TIMEOUT
 
     def version_string(self) -> str:
         return "gochat"
 
 
 class _Server(ThreadingTCPServer):
-    allow_reuse_address = True  # past the remains of closed connections
+    allow_reuse_address = True  # despite connections of an earlier server in TIME_WAIT
     daemon_threads = True
 
     def __init__(self, family: socket.AddressFamily, address: Any, handler: type[BaseHTTPRequestHandler]) -> None:
@@ -139,10 +149,10 @@ class _Server(ThreadingTCPServer):
 
 
 @contextmanager
-def exporting(listen: str, numbers: Collector) -> Iterator[str]:
-    """Serves them by HTTP; yields the URL. Nothing, and "", where listen is "". Raises ListenError.
+def serve_metrics(listen: str, metrics: Collector) -> Iterator[str]:
+    """Serves the metrics by HTTP and yields the URL. If listen is "", serves nothing and yields "". Raises ListenError.
 
-    Where another server has the default port, which nobody asked for, a free one does.
+    If the default port is taken, a free one is used: nobody has asked for that port.
     """
     if not listen:
         yield ""
@@ -151,11 +161,11 @@ def exporting(listen: str, numbers: Collector) -> Iterator[str]:
     try:
         family, _, _, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
         try:
-            server = _Server(family, address, _Handler.factory(numbers))
+            server = _Server(family, address, _Handler.factory(metrics))
         except OSError:
             if listen != Metrics().listen:
                 raise
-            server = _Server(family, (host, 0), _Handler.factory(numbers))
+            server = _Server(family, (host, 0), _Handler.factory(metrics))
     except OSError:
         raise ListenError(listen, "metrics.listen") from None
     with server, periodic("metrics", partial(server.serve_forever, POLL_INTERVAL), RESTART_INTERVAL):

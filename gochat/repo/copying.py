@@ -113,7 +113,7 @@ def _opened(side: str, url: str) -> Iterator[Database]:
 
 def _open(side: str, url: str) -> Database:
     if url.startswith(("postgresql://", "postgres://")):
-        return PostgresDatabase(url, 1, 1, alone=True)
+        return PostgresDatabase(url, 1, 1, exclusive=True)
     path = _file(url)
     if path is None:
         raise CopyError(f"{side}: must be postgresql://... or sqlite:///FILE")

@@ -24,7 +24,7 @@ _NAMES = (
 
 
 def count(database: Database) -> dict[str, int]:
-    """By the names of gochat.monitoring.numbers."""
+    """By the names of gochat.monitoring.families."""
     now = ids.now_ms()
     day, month = now - DAY, now - MONTH
 

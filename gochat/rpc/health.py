@@ -1,4 +1,4 @@
-"""grpc.health.v1: one answer for every service of this process, which has one database behind them all."""
+"""grpc.health.v1: all services of this process have the same health, since one database is behind them all."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from gochat.serving.endpoints import OK, Status, StreamEndpoint
 
 SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 MAX_REQUEST = 4096  # bytes
-MAX_WATCHES = 20  # of a connection; a client has one for each service that it uses
+MAX_WATCHES = 20  # per connection; a client has one for each service that it uses
 
 _NOT_FOUND = Status(code_pb2.NOT_FOUND, "no such service here")
 _MALFORMED = Status(code_pb2.INVALID_ARGUMENT, "the request is not a HealthCheckRequest")
@@ -23,8 +23,11 @@ _ANSWERS = {
 
 
 class Health:
-    """serving, over: what is answered from now on; over: the server ends, and with it every Watch. on_change(): those
-    who watch are to be asked again what they have to send."""
+    """serving: whether SERVING or NOT_SERVING is answered. over: the server is stopping, and every Watch ends.
+
+    `change` and `end` are called by any thread; the streams below run on the serving thread. They share two booleans,
+    each read and written as a whole, and `on_change` (set by the server) makes the serving thread look at them again.
+    """
 
     def __init__(self, services: tuple[str, ...]) -> None:
         self.services = frozenset(("", *services))
@@ -32,12 +35,12 @@ class Health:
         self.on_change: Callable[[], None] = lambda: None
 
     def change(self, serving: bool) -> None:
-        """By any thread."""
+        """Any thread may call this."""
         self.serving = serving
         self.on_change()
 
     def end(self) -> None:
-        """NOT_SERVING for good, and the end of every Watch, for which draining would wait otherwise."""
+        """Answers NOT_SERVING from now on, and ends every Watch, which draining would otherwise wait for."""
         self.over = True
         self.change(False)
 
@@ -49,9 +52,9 @@ class Health:
 
 
 class _Check:
-    """A Stream of one message: the state of the service when it was asked for."""
+    """A Stream with one answer: the health of the service at the time of the request."""
 
-    asks = False  # the transport reads the first request unasked
+    wants_request = False  # beyond the first request, which the transport reads in any case
 
     def __init__(self, health: Health) -> None:
         self._health = health
@@ -76,14 +79,14 @@ class _Check:
 
 
 class _Watch(_Check):
-    """The state now and whenever it changes; a client that does not read is sent only the last."""
+    """A Stream with the health now and whenever it changes. A client that reads slowly gets only the latest."""
 
     _sent: bool | None = None
     _watches = False
 
     def _answer(self, known: bool) -> None:
         self._watches = known
-        if not known:  # the protocol's word for it; that it may become known later is not so here
+        if not known:  # the protocol lets the stream go on, but here no service is added later
             self._messages.append(_UNKNOWN)
             self.ended = _NOT_FOUND
 

@@ -1,5 +1,8 @@
-"""Load to measure with: calls made as fast as they are answered, and the least server that gRPC allows, to compare
-with."""
+"""Load for `gochat bench`: clients that call as fast as they are answered, and a minimal gRPC server to compare with.
+
+`client` is the main function of a client process. Its main thread reads commands from the pipe; for each measurement it
+starts a thread for each worker and joins them, so the results of a worker are read only when its thread has ended.
+"""
 
 import sys
 import time
@@ -21,13 +24,13 @@ TIMEOUT = 30.0  # seconds
 
 _Method = Callable[..., bytes]
 
-# Channels of one process would share a connection otherwise.
+# Otherwise all channels of a process that have the same address share one connection.
 _OPTIONS = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", 64 * 1024 * 1024))
 
 
 @dataclass(frozen=True)
 class Script:
-    """What one worker sends over and over, one call at a time: path and request of each call. token: "" for none."""
+    """The calls that one worker makes again and again, one at a time: path and request of each. token: "" for none."""
 
     calls: Sequence[tuple[str, bytes]]
     token: str = ""
@@ -35,7 +38,7 @@ class Script:
 
 @dataclass
 class Sample:
-    """latencies: nanoseconds, of the calls that succeeded. errors: gRPC status -> calls. seconds: from the first
+    """latencies: of the calls that succeeded, in nanoseconds. errors: gRPC status -> calls. seconds: from the first
     request to the last answer."""
 
     latencies: list[int]
@@ -48,13 +51,13 @@ class Sample:
 
 
 def percentile(latencies: Sequence[int], percent: float) -> float:
-    """Milliseconds, of latencies in nanoseconds, by nearest rank; 0 of none."""
+    """The percentile by nearest rank, in milliseconds; 0 if there are no latencies. latencies: in nanoseconds."""
     ordered = sorted(latencies)
     return ordered[max(0, ceil(len(ordered) * percent / 100) - 1)] / 1e6 if ordered else 0.0
 
 
 class _Worker:
-    """One call in flight."""
+    """Makes one call at a time."""
 
     def __init__(self, channel: grpc.Channel, script: Script) -> None:
         methods: dict[str, _Method] = {path: channel.unary_unary(path) for path, _ in script.calls}
@@ -77,29 +80,29 @@ class _Worker:
                 self.latencies.append(time.perf_counter_ns() - started)
 
 
-def client(pipe: Connection, apart: bool) -> None:
-    """A process that makes calls, until the pipe is closed. apart: each worker has a connection of its own.
+def client(pipe: Connection, own_connections: bool) -> None:
+    """What a client process runs, until the pipe is closed. own_connections: each worker has a connection of its own.
 
-    Takes (name, address, scripts), a worker a script; and (name, seconds), which it answers with a Sample once the
-    workers of that name have run so long.
+    A message is (name, address, scripts), to make a worker for each script; or (name, seconds), to run the workers of
+    that name for so long and answer with a Sample.
     """
     channels: dict[tuple[str, int], grpc.Channel] = {}
     workers: dict[str, list[_Worker]] = {}
     while True:
         try:
-            name, *told = pipe.recv()
+            name, *command = pipe.recv()
         except EOFError:
             return
-        if len(told) == 2:
-            address, scripts = told
+        if len(command) == 2:
+            address, scripts = command
             workers[name] = []
             for number, script in enumerate(scripts):
-                place = address, number if apart else 0
-                if place not in channels:
-                    channels[place] = grpc.insecure_channel(address, options=_OPTIONS)
-                workers[name].append(_Worker(channels[place], script))
+                key = address, number if own_connections else 0
+                if key not in channels:
+                    channels[key] = grpc.insecure_channel(address, options=_OPTIONS)
+                workers[name].append(_Worker(channels[key], script))
         else:
-            pipe.send(_run(workers[name], told[0]))
+            pipe.send(_run(workers[name], command[0]))
 
 
 def _run(workers: list[_Worker], seconds: float) -> Sample:
@@ -118,13 +121,13 @@ def _run(workers: list[_Worker], seconds: float) -> Sample:
 
 
 class Probe:
-    """One call with a token of its own, made when wanted."""
+    """Makes and times single calls."""
 
     def __init__(self, address: str) -> None:
         self._channel = grpc.insecure_channel(address, options=_OPTIONS)
 
     def time(self, path: str, request: bytes, token: str) -> int:
-        """How long the call takes, in nanoseconds. Raises ChatError."""
+        """Makes the call; returns how long it took, in nanoseconds. Raises ChatError."""
         method: _Method = self._channel.unary_unary(path)
         metadata = _metadata(token)
         started = time.perf_counter_ns()
@@ -143,7 +146,7 @@ def _metadata(token: str) -> tuple[tuple[str, str], ...] | None:
 
 
 def _serve_echo(threads: int) -> None:
-    """Serves ECHO, bytes in, the same bytes out, until standard input ends."""
+    """Serves ECHO, which answers the bytes of the request, until standard input ends."""
     server = grpc.server(ThreadPoolExecutor(threads))
     _, service, name = ECHO.split("/")
     handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(lambda request, _: request)

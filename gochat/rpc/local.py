@@ -11,7 +11,7 @@ from gochat.serving.binding import Method
 
 
 class UnaryChannel(grpc.Channel):
-    """A channel of unary calls only, which needs no connection of its own to be opened or watched."""
+    """A base for channels that make unary calls only and have no connectivity to watch."""
 
     def unary_stream(self, *_: Any, **__: Any) -> Any:
         raise NotImplementedError("GoChat has unary RPCs only")
@@ -35,10 +35,10 @@ class UnaryChannel(grpc.Channel):
 
 
 class LocalChannel(UnaryChannel):
-    """Calls bound methods on the calling thread, without serialisation: a handler must not change its request.
+    """Calls bound methods on the calling thread. Nothing is serialised, so a handler must not change its request.
 
-    The callee acts as a service, under the request id and the deadline of the call in hand, and raises its ChatError
-    as it is.
+    The callee acts as a service, under the request id and the deadline of the current call. A ChatError that it raises
+    reaches the caller unchanged.
     """
 
     def __init__(self, methods: Mapping[str, Method]) -> None:

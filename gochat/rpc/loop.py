@@ -1,15 +1,24 @@
 """The serving loop: one thread polls grpcio's completion queue and owns the state of every call and stream (calls.py).
 
-Nothing on that thread waits. What it runs itself (admission, reads by index) is soon done; everything else runs on an
-executor's thread, which hands its answer over to the loop. Requests that do not arrive and answers that are not taken
-are ended by timers, which are looked at between two operations.
+Four kinds of threads meet here:
 
-Answers are gathered as long as more is there to be done, and then sent together: so clients send their next requests
-together too, and fewer reads of their connections carry the same calls.
+- The *serving thread* runs the methods marked "Serving thread:". It never waits. What it runs itself (admission, reads
+  by index) soon ends; everything else runs on threads of executors. There is one serving thread at a time, so the
+  state of calls needs no locks.
+- *Executor threads* run handlers. They hand an answer over by `State.answer`, which wakes the serving thread.
+- The *watchdog* does what the serving thread cannot: it replaces a serving thread that waits for a disk, shuts down
+  connections, and ends the process if the loop stands still.
+- The *main thread* calls `start` and `drain`, and any thread may call `wake`. They set flags that the serving thread
+  reads, or wake it.
 
-Functions marked *loop* run on the thread that serves, of which there is one at a time. A read that runs inline may have
-to wait for a disk after all. Then the watchdog lets another thread serve: the one that waits is inside of a tag, so it
-is not polling, and when it comes back it has answered its call and sees that it does not serve any more (`_serve`).
+How a serving thread is replaced: a read that runs inline may have to wait for a disk after all. The watchdog notices
+that by Inline.take_over and starts another serving thread. The first one is inside of a tag meanwhile, so it neither
+polls nor touches other calls; when it comes back it hands its answer over like an executor's thread
+(`State.serving_thread` is another by then), finds itself in `Inline.replaced`, and ends (`_serve`).
+
+Requests that do not arrive and answers that are not taken are ended by timers, which are checked between two
+operations. Answers are collected while more operations are ready, for MAX_ANSWER_DELAY at most, and then sent together:
+clients then send their next requests together too, and fewer reads of their connections carry the same calls.
 """
 
 import logging
@@ -31,20 +40,20 @@ from gochat.rpc.calls import StreamCall, UnaryCall
 from gochat.rpc.process import shut_down_connections, waits_for_a_device
 from gochat.rpc.state import OpenStream, State
 from gochat.serving.connections import Connection
-from gochat.serving.endpoints import LATE, SILENT, STOPPING, StreamEndpoint, Unary
-from gochat.serving.executors import Inline
+from gochat.serving.endpoints import REQUEST_LATE, STOPPING, STREAM_IDLE, StreamEndpoint, UnaryEndpoint
+from gochat.serving.inline import Inline
 
-MAX_GATHERING = 0.002  # seconds that an answer waits for others, to be sent with them
-POLL_INTERVAL = 0.1  # seconds between two looks at the timers; less than the 0.2 of grpcio_internals
-FORGET_INTERVAL = 1.0  # seconds between two looks for connections that are not used
-MAX_ENDED = 100  # calls that are ended at one look at the timers
-MAX_CLOSED = 20  # connections, likewise
-MAX_PUMPED = 100  # streams that are asked for what there is to send between two operations
+MAX_ANSWER_DELAY = 0.002  # seconds that an answer waits for others, to be sent with them
+POLL_INTERVAL = 0.1  # seconds between two checks of the timers; less than the 0.2 of grpcio_internals
+FORGET_INTERVAL = 1.0  # seconds between two searches for connections that are not used
+MAX_ENDED = 100  # calls that are ended at one check of the timers
+MAX_CLOSED = 20  # connections that are closed at one check of the timers
+MAX_PUMPED = 100  # streams that are pumped between two operations
 MAX_INLINE = 0.005  # seconds that a call may hold up all others
-WATCH_INTERVAL = 0.005  # seconds between two looks of the watchdog while calls come in
+WATCH_INTERVAL = 0.005  # seconds between two checks of the watchdog while calls come in
 IDLE_WATCH_INTERVAL = 0.05  # the same while none do
-LAST_WORDS_TIMEOUT = 1.0  # seconds to write what was logged before the process is ended
-STANDSTILL_TIMEOUT = 20.0  # seconds of running time without a look at the timers, after which the process is of no use
+FLUSH_TIMEOUT = 1.0  # seconds to write what was logged before the process is ended
+STANDSTILL_TIMEOUT = 20.0  # seconds, of the process running, without a check of the timers: then the process is ended
 
 log = logging.getLogger(__name__)
 
@@ -54,40 +63,42 @@ T = TypeVar("T")
 class ServingLoop:
     """endpoints: by path."""
 
-    def __init__(self, server: core.Server, endpoints: Mapping[str, Unary | StreamEndpoint], state: State) -> None:
+    def __init__(
+        self, server: core.Server, endpoints: Mapping[str, UnaryEndpoint | StreamEndpoint], state: State
+    ) -> None:
         self._server, self._state = server, state
         self._endpoints = {path.encode(): endpoint for path, endpoint in endpoints.items()}
-        self.turns = 0  # looks at the timers: who counts them sees whether the loop stands still
-        self.taken_over = 0  # by another thread
-        self._look_at = self._forget_at = 0.0
-        self._draining = self._cancelling = False  # asked for by drain
-        self._shutting_down = self._cancelled = self._down = False  # done by the loop
-        self._native_id = 0
-        self._unserved = False
+        self.checks = 0  # of the timers; a number that stays the same shows that the loop stands still
+        self.takeovers = 0  # serving threads that were replaced
+        self._check_at = self._forget_at = 0.0
+        self._draining = self._cancelling = False  # set by drain
+        self._shutting_down = self._cancelled = self._is_shut_down = False  # set by the serving thread
+        self._native_id = 0  # of the serving thread
+        self._thread_missing = False  # a serving thread is still to be started
         self._to_pump: deque[OpenStream] = deque()
         self._over = threading.Event()
         self._unresponsive: deque[str] = deque()  # peers whose connections the watchdog is to shut down
 
     def listen(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
-        """The port. Raises RuntimeError."""
+        """Returns the port. Raises RuntimeError."""
         return self._server.listen(address, credentials)
 
     def statistics(self) -> dict[str, int]:
-        """By the names of gochat.monitoring.numbers."""
+        """By the names of gochat.monitoring.families."""
         return self._state.executors.statistics() | {
             "calls_dropped": self._state.dropped,
-            "serving_threads_replaced": self.taken_over,
+            "serving_threads_replaced": self.takeovers,
         }
 
     def start(self) -> None:
         self._server.start()
-        self._server.request_call(self._accept)
-        self._serve_on_new_thread()
+        self._server.request_call(self._on_call)
+        self._start_serving_thread()
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def drain(self, grace: float, kill: float) -> bool:
         """Takes no new calls, gives running ones `grace` seconds, cancels the rest and waits for `kill` seconds. False
-        where calls still run then. By the main thread, once."""
+        where calls still run then. Called once, by the main thread."""
         self._draining = True
         if self._over.wait(grace):
             return True
@@ -95,19 +106,19 @@ class ServingLoop:
         return self._over.wait(kill)
 
     def wake(self) -> None:
-        """Has every stream asked for what there is to send. By any thread."""
-        with self._state.waking:
+        """Has the loop pump every stream. Any thread may call this."""
+        with self._state.wake_lock:
             for stream in list(self._state.streams)[:1]:
-                core.wake(stream.call, self._pump)
+                core.wake(stream.call, self._pump_all)
 
-    def _serve_on_new_thread(self) -> None:
+    def _start_serving_thread(self) -> None:
         threading.Thread(target=self._serve, name="serving", daemon=True).start()
 
     def _serve(self) -> None:
-        """*loop*, until another thread has taken over."""
+        """Serving thread: runs the loop until it is over or another thread has taken over."""
         poll, state, me = self._server.poll, self._state, threading.get_ident()
         replaced, answers = state.executors.inline.replaced, state.answers
-        state.serving, self._native_id = me, threading.get_native_id()
+        state.serving_thread, self._native_id = me, threading.get_native_id()
         over = self._over.is_set
         while not over():
             event = poll(0 if answers or self._to_pump else time.time() + POLL_INTERVAL)
@@ -123,126 +134,127 @@ class ServingLoop:
                 replaced.discard(me)
                 return
             try:
-                self._between(event.tag is None)
+                self._between_operations(event.tag is None)
             except Exception:
                 log.exception("the serving loop failed between two operations")
-            del event  # it keeps the call, and so the stream of its connection
-            if self._down and not state.calls:
-                with state.waking:
+            del event  # it refers to the call, and so keeps the stream of its connection open
+            if self._is_shut_down and not state.calls:
+                with state.wake_lock:
                     self._server.close()
                 self._over.set()
 
-    def _between(self, idle: bool) -> None:
-        """*loop* What is done between two operations. idle: none is ready."""
+    def _between_operations(self, idle: bool) -> None:
+        """Serving thread: sends answers, pumps streams, checks the timers. idle: no operation was ready."""
         now, state = time.monotonic(), self._state
-        if state.answers and (idle or now - state.gathered_at > MAX_GATHERING):
+        if state.answers and (idle or now - state.first_answer_at > MAX_ANSWER_DELAY):
             state.send_answers()
         for _ in range(min(MAX_PUMPED, len(self._to_pump))):
             self._to_pump.popleft().pump()
-        if now >= self._look_at:
-            self._look(now)
+        if now >= self._check_at:
+            self._check_timers(now)
 
-    def _accept(self, event: core.Event) -> None:
-        """*loop* A new call, or none any more."""
+    def _on_call(self, event: core.Event) -> None:
+        """Serving thread: a new call has come in; or the server shuts down, and none will."""
         if not event.success:
             return
         if not self._shutting_down:
-            self._server.request_call(self._accept)
+            self._server.request_call(self._on_call)
         state = self._state
         connection = state.connections.of(event.call.peer(), time.monotonic())
         endpoint = self._endpoints.get(event.call_details.method)
         call: UnaryCall | StreamCall
-        if isinstance(endpoint, Unary):
+        if isinstance(endpoint, UnaryEndpoint):
             call = UnaryCall(state, connection, event, endpoint)
         else:
             call = StreamCall(state, connection, event, endpoint)
         state.calls[call] = None
         call.begin()
 
-    def _look(self, now: float) -> None:
-        """*loop* At the timers. What is more than MAX_ENDED has its turn at the next look."""
-        self._look_at = now + POLL_INTERVAL
-        self.turns += 1
+    def _check_timers(self, now: float) -> None:
+        """Serving thread: ends what is overdue, MAX_ENDED calls at a time so that other calls are not held up."""
+        self._check_at = now + POLL_INTERVAL
+        self.checks += 1
         state = self._state
         if len(late := _due(state.half_open, now)) == MAX_ENDED:
-            self._look_at = now  # after one operation of others
+            self._check_at = now  # again after the next operation
         for call in late:
-            state.give_up(call, LATE)
-        state.thin_out(now, MAX_ENDED)
-        for stream in _due(state.asked, now):
+            state.give_up(call, REQUEST_LATE)
+        state.drop_excess(now, MAX_ENDED)
+        for stream in _due(state.idle, now):
             state.dropped += 1
-            stream.refuse(SILENT)
-        if stuck := state.connections.stuck(now)[:MAX_CLOSED]:
-            self._close(stuck, now)
+            stream.refuse(STREAM_IDLE)
+        if unresponsive := state.connections.unresponsive(now)[:MAX_CLOSED]:
+            self._close(unresponsive, now)
         if now >= self._forget_at:
             self._forget_at = now + FORGET_INTERVAL
-            state.connections.forget(now)
+            state.connections.forget_idle(now)
         if self._draining and not self._shutting_down:
             self._shutting_down = True
-            self._server.shut_down(self._is_down)
-            self._pump()
-            for stream in list(state.asked):
+            self._server.shut_down(self._on_shut_down)
+            self._pump_all()
+            for stream in list(state.idle):
                 stream.refuse(STOPPING)
         if self._cancelling and not self._cancelled:
             self._cancelled = True
             self._server.cancel_all_calls()
 
     def _close(self, connections: list[Connection], now: float) -> None:
-        """*loop* They take no answers."""
+        """Serving thread: cancels the calls of connections that take no answers, and has the watchdog shut them
+        down."""
         log.warning("connections take no answers: closed, peers %s", ", ".join(each.peer for each in connections))
         for connection in connections:
-            connection.owed_since = now
+            connection.pending_since = now
             self._unresponsive.append(connection.peer)
         for call in [each for each in self._state.calls if each.connection in connections]:
             self._state.dropped += 1
             call.call.cancel()
 
-    def _is_down(self, event: core.Event) -> None:  # noqa: ARG002 - a tag
-        """*loop*"""
-        self._down = True
+    def _on_shut_down(self, event: core.Event) -> None:  # noqa: ARG002 - a tag
+        """Serving thread: the server has ended all calls."""
+        self._is_shut_down = True
 
-    def _pump(self, event: core.Event = None) -> None:  # noqa: ARG002 - a tag
-        """*loop*"""
+    def _pump_all(self, event: core.Event = None) -> None:  # noqa: ARG002 - a tag
+        """Serving thread: has every stream pumped between the next operations."""
         self._to_pump.extend(self._state.streams)
 
-    def _waits_for_a_device(self) -> bool:
-        return waits_for_a_device(self._native_id)
-
     def _watch(self) -> None:
-        """On the watchdog's thread, which survives whatever fails. It counts its own looks and not time, since a
-        process that was stopped, or slept with its machine, is not to blame for that."""
-        seen, without_turn, failing = -1, 0.0, False
+        """Watchdog: runs until the loop is over, whatever fails. It adds up its own intervals instead of reading the
+        clock, so that a process that was stopped, or slept with its machine, is not taken for one that stands still."""
+        seen, standstill, failing = -1, 0.0, False
         inline, executed = self._state.executors.inline, 0
         while not self._over.is_set():
             interval = WATCH_INTERVAL if inline.executed != executed else IDLE_WATCH_INTERVAL
             executed = inline.executed
             time.sleep(interval)
             try:
-                self._help(inline)
+                self._assist(inline)
                 failing = False
             except Exception:
                 if not failing:
                     log.exception("the watchdog failed")
                 failing = True
-            if self.turns != seen:
-                seen, without_turn = self.turns, 0.0
-            elif (without_turn := without_turn + interval) > STANDSTILL_TIMEOUT:
+            if self.checks != seen:
+                seen, standstill = self.checks, 0.0
+            elif (standstill := standstill + interval) > STANDSTILL_TIMEOUT:
                 _end_process()
 
-    def _help(self, inline: Inline) -> None:
-        """On the watchdog's thread: what the loop cannot do itself."""
-        if inline.take_over(MAX_INLINE, self._waits_for_a_device):
-            self.taken_over += 1
-            self._unserved = True
-        if self._unserved:  # until there is a thread to be had
-            self._serve_on_new_thread()
-            self._unserved = False
+    def _assist(self, inline: Inline) -> None:
+        """Watchdog: does what the serving thread cannot do itself."""
+        if inline.take_over(MAX_INLINE, self._serving_thread_waits):
+            self.takeovers += 1
+            self._thread_missing = True
+        if self._thread_missing:  # tried again until the system has a thread for it
+            self._start_serving_thread()
+            self._thread_missing = False
         if peers := {self._unresponsive.popleft() for _ in range(len(self._unresponsive))}:
             shut_down_connections(peers)
 
+    def _serving_thread_waits(self) -> bool:
+        return waits_for_a_device(self._native_id)
+
 
 def _due(deadlines: "dict[T, float]", now: float) -> "list[T]":
-    """At most MAX_ENDED. deadlines: in their order."""
+    """The first keys whose time has come, at most MAX_ENDED. deadlines: in the order of their times."""
     found = []
     for key, until in islice(deadlines.items(), MAX_ENDED):
         if until > now:
@@ -252,10 +264,11 @@ def _due(deadlines: "dict[T, float]", now: float) -> "list[T]":
 
 
 def _end_process() -> None:
-    """Whoever runs the process starts another one; a server that does not serve keeps its port and its clients."""
+    """Ends the process with code 1, so that whatever supervises it starts another one. A server that stands still would
+    keep its port and its clients."""
     frames = sys._current_frames()
     for thread in threading.enumerate():
         if thread.name == "serving" and thread.ident in frames:
             log.critical("the serving loop stands still:\n%s", "".join(traceback.format_stack(frames[thread.ident])))
-    logs.flush(LAST_WORDS_TIMEOUT)
+    logs.flush(FLUSH_TIMEOUT)
     os._exit(1)

@@ -1,10 +1,13 @@
-"""The same services on the public `grpc.server`: with a grpcio whose private names were not tested, or when asked for.
+"""The same services on the public `grpc.server`: for a grpcio whose private names were not tested, or if configured.
 
-What it cannot do is grpcio's own: a call holds a thread from its headers on, so requests that do not arrive hold
-threads, and calls that are soon done wait for one; so does each Watch and each reflection stream, of which there are
-therefore STREAM_THREADS, and each health check, of which there are CHECK_THREADS; an answer that its client does not
-read costs memory until the connection ends; and nobody sees whether its loop stands still. Calls cost two to three
-times the CPU.
+Its limits are grpcio's. A call holds a thread from its headers on, so requests that do not arrive hold threads, and
+short calls wait for one. Each health Watch and each reflection stream holds a thread too, so there are STREAM_THREADS
+of them at most, and CHECK_THREADS health checks. An answer that its client does not read costs memory until the
+connection ends. Nothing notices if grpcio's loop stands still. Calls cost two to three times the CPU.
+
+Threads: grpcio runs each call from beginning to end on one thread of a pool, which waits for whatever the call waits
+for. So nothing here is shared between threads but the metrics of RPCs, whose updates are under one lock (`recording`),
+and the counters of a _CountedPool, under another.
 """
 
 import math
@@ -22,22 +25,21 @@ from gochat.errors import ChatError
 from gochat.rpc.status import STATUS_BY_NUMBER
 from gochat.serving.admission import Admission
 from gochat.serving.call import Answer, ServerCall
-from gochat.serving.endpoints import MAX_WAITING, NO_MESSAGE, TOO_LARGE, Status, StreamEndpoint, Unary
-from gochat.serving.executors import CONTROL_THREADS, HASHING_THREADS, SEARCH_THREADS, here, start
+from gochat.serving.endpoints import MAX_WAITING, NO_MESSAGE, TOO_LARGE, Status, StreamEndpoint, UnaryEndpoint
+from gochat.serving.executors import CONTROL_THREADS, HASHING_THREADS, SEARCH_THREADS, execute_here, start
 
 STREAM_THREADS = 16
 CHECK_THREADS = 4
-LOOK_INTERVAL = 0.1  # seconds between two looks of a stream for what there is to send
-
+POLL_INTERVAL = 0.1  # seconds between two checks of a stream for a message to send
 
 T = TypeVar("T")
 
 
 class PlainServer:
-    """Behind the same face as ServingLoop."""
+    """Has the same methods as ServingLoop."""
 
     def __init__(
-        self, options: Any, threads: int, endpoints: Mapping[str, Unary | StreamEndpoint], admission: Admission
+        self, options: Any, threads: int, endpoints: Mapping[str, UnaryEndpoint | StreamEndpoint], admission: Admission
     ) -> None:
         self._started = time.monotonic()
         recording = threading.Lock()
@@ -54,7 +56,7 @@ class PlainServer:
             _, service, name = path.split("/")
             behaviour: Any
             handler: grpc.RpcMethodHandler[bytes, bytes]
-            if isinstance(endpoint, Unary):
+            if isinstance(endpoint, UnaryEndpoint):
                 behaviour = _unary(endpoint, admission, recording)
                 behaviour.experimental_thread_pool = pools.get(endpoint.method.rule.cost, self._calls)
                 handler = grpc.unary_unary_rpc_method_handler(behaviour)
@@ -65,21 +67,21 @@ class PlainServer:
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {name: handler}),))
 
     def listen(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
-        """The port. Raises RuntimeError."""
+        """Returns the port. Raises RuntimeError."""
         if credentials:
             return self._server.add_secure_port(address, credentials)
         return self._server.add_insecure_port(address)
 
     @property
-    def turns(self) -> int:
-        """grpcio's loop cannot be asked whether it stands still."""
+    def checks(self) -> int:
+        """Always grows, since whether grpcio's loop stands still cannot be seen."""
         return int(time.monotonic() - self._started)
 
     def start(self) -> None:
         self._server.start()
 
     def statistics(self) -> dict[str, int]:
-        """By the names of gochat.monitoring.numbers."""
+        """By the names of gochat.monitoring.families."""
         return (
             self._calls.statistics("call", "calls")
             | self._hashing.statistics("hash", "hashes")
@@ -90,17 +92,17 @@ class PlainServer:
         return bool(self._server.stop(grace).wait(grace + kill))
 
     def wake(self) -> None:
-        """Streams look by themselves."""
+        """Does nothing: each stream polls."""
 
 
 class _CountedPool(ThreadPoolExecutor):
-    """Knows how many calls wait for its threads, and how many run on them."""
+    """Counts the calls that wait for its threads and those that run on them."""
 
     def __init__(self, threads: int, name: str) -> None:
         super().__init__(threads, name)
-        self._most = threads
+        self._threads_max = threads
         self._counting = threading.Lock()
-        self._waiting = self._busy = 0
+        self._waiting = self._active = 0
 
     def submit(self, work: Callable[..., T], /, *given: Any, **named: Any) -> "Future[T]":
         with self._counting:
@@ -110,22 +112,26 @@ class _CountedPool(ThreadPoolExecutor):
     def _run(self, work: Callable[..., T], *given: Any, **named: Any) -> T:
         with self._counting:
             self._waiting -= 1
-            self._busy += 1
+            self._active += 1
         try:
             return work(*given, **named)
         finally:
             with self._counting:
-                self._busy -= 1
+                self._active -= 1
 
     def statistics(self, one: str, many: str) -> dict[str, int]:
-        """one, many: what the calls are called in gochat.monitoring.numbers."""
-        return {f"{many}_waiting": self._waiting, f"{many}_on_threads": self._busy, f"{one}_threads": self._most}
+        """one, many: singular and plural of the calls in the names of gochat.monitoring.families."""
+        return {
+            f"{many}_waiting": self._waiting,
+            f"{many}_on_threads": self._active,
+            f"{one}_threads": self._threads_max,
+        }
 
 
 def _unary(
-    unary: Unary, admission: Admission, recording: threading.Lock
+    endpoint: UnaryEndpoint, admission: Admission, recording: threading.Lock
 ) -> Callable[[bytes, grpc.ServicerContext], bytes | None]:
-    cost = unary.method.rule.cost
+    cost = endpoint.method.rule.cost
 
     def behaviour(data: bytes, context: grpc.ServicerContext) -> bytes | None:
         answers: list[Answer] = []
@@ -133,15 +139,15 @@ def _unary(
         with recording:
             call = ServerCall(
                 admission,
-                unary.method,
-                unary.counts,
+                endpoint.method,
+                endpoint.metrics,
                 data,
                 context.invocation_metadata(),
                 context.peer(),
                 math.inf if remaining is None else remaining,
-                _Here(answers),
+                _DirectTransport(answers),
             )
-        start(call, Lane.CONTROL if cost is Cost.CONTROL else Lane.POOLED, here, admission.tokens, _now)
+        start(call, Lane.CONTROL if cost is Cost.CONTROL else Lane.POOLED, execute_here, admission.tokens, _run_now)
         ((message, status, text, trailing),) = answers
         with recording:
             call.record_outcome(context.is_active())
@@ -153,8 +159,8 @@ def _unary(
     return behaviour
 
 
-class _Here:
-    """The Transport of a call that runs on the thread that waits for it."""
+class _DirectTransport:
+    """The Transport of a call that is run by the thread that waits for its answer."""
 
     def __init__(self, answers: list[Answer]) -> None:
         self._answers = answers
@@ -163,13 +169,13 @@ class _Here:
         self._answers.append(call.answer())
 
     def on_wait(self) -> None:
-        """It does not."""
+        """Never happens: the call has its thread already."""
 
-    def refusal(self, call: ServerCall) -> ChatError | None:  # noqa: ARG002 - of the Transport
+    def skip_error(self, call: ServerCall) -> ChatError | None:  # noqa: ARG002 - of the Transport
         return None
 
 
-def _now(work: Callable[[], None]) -> bool:
+def _run_now(work: Callable[[], None]) -> bool:
     work()
     return True
 
@@ -177,7 +183,7 @@ def _now(work: Callable[[], None]) -> bool:
 def _stream(endpoint: StreamEndpoint) -> Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[bytes]]:
     def behaviour(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         stream, first = endpoint.open(), True
-        while first or stream.asks:
+        while first or stream.wants_request:
             data = next(requests, None)
             if data is None:
                 return _end(context, NO_MESSAGE if first else Status(0))
@@ -185,10 +191,10 @@ def _stream(endpoint: StreamEndpoint) -> Callable[[Iterator[bytes], grpc.Service
                 return _end(context, TOO_LARGE)
             first = False
             stream.receive(data)
-            while stream.ended is None and not stream.asks and context.is_active():
+            while stream.ended is None and not stream.wants_request and context.is_active():
                 while (message := stream.next()) is not None:
                     yield message
-                time.sleep(LOOK_INTERVAL if stream.ended is None else 0)
+                time.sleep(POLL_INTERVAL if stream.ended is None else 0)
             while (message := stream.next()) is not None:
                 yield message
             if stream.ended is not None:

@@ -1,4 +1,4 @@
-"""What only the kernel can say or do about this process, by /proc/self."""
+"""What only the kernel knows or can do about this process, through /proc/self. For the watchdog of the serving loop."""
 
 import os
 import platform
@@ -13,10 +13,11 @@ _TASKS = Path("/proc/self/task")
 
 
 def shut_down_connections(peers: set[str]) -> None:
-    """Ends connections, which gRPC cannot do from the server's side: what reads or writes one finds that it is over.
+    """Shuts down the sockets of connections, which gRPC offers no way to do on a server: gRPC's next read or write of
+    one fails, and gRPC closes it.
 
-    peers: as gRPC names them, ipv4:192.0.2.1:5000 or ipv6:[2001:db8::1]:5000. Looks through all open files, so not for
-    the serving loop. Raises OSError.
+    peers: as gRPC names them, ipv4:192.0.2.1:5000 or ipv6:[2001:db8::1]:5000. Goes through all open files, which takes
+    too long for the serving thread. Raises OSError.
     """
     wanted = {unquote(peer).partition(":")[2] for peer in peers}
     for name in os.listdir("/proc/self/fd"):
@@ -28,7 +29,8 @@ def shut_down_connections(peers: set[str]) -> None:
 
 
 def _name(address: object) -> str:
-    """HOST:PORT of a peer; IPv4 as such also where the socket is one of both kinds, as gRPC's are. "" for others."""
+    """HOST:PORT of a peer's address, "" if it has none. gRPC's sockets are IPv6 and name IPv4 peers as
+    ::ffff:192.0.2.1."""
     if not isinstance(address, tuple):
         return ""
     host, port = str(address[0]).removeprefix("::ffff:"), address[1]
@@ -36,8 +38,8 @@ def _name(address: object) -> str:
 
 
 def waits_for_a_device(thread: int) -> bool:
-    """Is the thread (its native id) in a system call or a page fault that takes its time? One that runs, or waits
-    for the processor or for a lock such as the interpreter's, is not. What is unknown is no."""
+    """Is the thread (a native id) blocked in a system call or a page fault? False if it runs, or waits for the
+    processor or for a lock such as the GIL; and where the kernel does not say."""
     try:
         call = (_TASKS / str(thread) / "syscall").read_bytes().split()
     except OSError:

@@ -1,4 +1,4 @@
-"""gRPC reflection, as grpcio-reflection answers it, without a thread for each stream."""
+"""gRPC reflection: the answers of grpcio-reflection, without a thread for each stream."""
 
 from google.protobuf.message import DecodeError
 from google.rpc import code_pb2
@@ -9,26 +9,26 @@ from gochat.serving.endpoints import Status, StreamEndpoint
 
 SERVICE = reflection.SERVICE_NAME
 MAX_REQUEST = 4096  # bytes
-MAX_STREAMS = 10  # of a connection
-IDLE = 60.0  # seconds that a client may take between two questions
+MAX_STREAMS = 10  # per connection
+IDLE_TIMEOUT = 60.0  # seconds that a client may take between two requests
 
 _MALFORMED = Status(code_pb2.INVALID_ARGUMENT, "the request is not a ServerReflectionRequest")
 
 
 def endpoints(services: tuple[str, ...]) -> dict[str, StreamEndpoint]:
-    """services: by their full names, that are offered."""
+    """services: full names of those to list."""
     servicer = reflection.ReflectionServicer(services)
     return {
         f"/{SERVICE}/ServerReflectionInfo": StreamEndpoint(
-            lambda: _Questions(servicer), MAX_REQUEST, MAX_STREAMS, IDLE
+            lambda: _ReflectionStream(servicer), MAX_REQUEST, MAX_STREAMS, IDLE_TIMEOUT
         ),
     }
 
 
-class _Questions:
-    """A Stream with one answer for each question; the next is read when that was sent."""
+class _ReflectionStream:
+    """A Stream with one answer for each request. The transport reads the next request once the answer was sent."""
 
-    asks = True
+    wants_request = True
 
     def __init__(self, servicer: reflection.ReflectionServicer) -> None:
         self._servicer = servicer
@@ -37,11 +37,11 @@ class _Questions:
 
     def receive(self, data: bytes) -> None:
         try:
-            question = ServerReflectionRequest.FromString(data)
+            request = ServerReflectionRequest.FromString(data)
         except DecodeError:
             self.ended = _MALFORMED
             return
-        (answer,) = self._servicer.ServerReflectionInfo(iter((question,)), None)  # type: ignore[arg-type]  # it has no use for a context
+        (answer,) = self._servicer.ServerReflectionInfo(iter((request,)), None)  # type: ignore[arg-type]  # it does not use the context
         self._messages.append(answer.SerializeToString())
 
     def next(self) -> bytes | None:

@@ -21,35 +21,35 @@ from gochat.rpc.state import State
 from gochat.rpc.tls import server_credentials
 from gochat.serving.admission import Admission
 from gochat.serving.binding import Method
-from gochat.serving.endpoints import StreamEndpoint, Unary
-from gochat.serving.executors import Executors, here
+from gochat.serving.endpoints import StreamEndpoint, UnaryEndpoint
+from gochat.serving.executors import Executors, execute_here
 from gochat.serving.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-LARGEST_REQUEST = 1024 * 1024  # bytes
-SEAM_ROOM = 64 * 1024  # bytes that the logic half may add to a request: the senders of a thousand messages
-LARGEST_METADATA = 16 * 1024  # bytes
+MAX_REQUEST = 1024 * 1024  # bytes
+MAX_SEAM_OVERHEAD = 64 * 1024  # bytes that the logic half may add to a request: the senders of a thousand messages
+MAX_METADATA = 16 * 1024  # bytes
 MAX_PENDING = 10_000  # calls
-KILL_TIMEOUT = 2.0  # seconds for calls to end that were cancelled after the grace
+KILL_TIMEOUT = 2.0  # seconds within which calls must end that were cancelled after the grace period
 
 
-def _options(limits: Limits, largest_request: int, *, shared: bool) -> list[tuple[str, int]]:
+def _options(limits: Limits, max_request: int, *, shared_port: bool) -> list[tuple[str, int]]:
     return [
-        ("grpc.so_reuseport", int(shared)),  # else a second server on the same port is a mistake, not a second worker
-        ("grpc.max_receive_message_length", largest_request),
-        ("grpc.max_metadata_size", LARGEST_METADATA),
-        ("grpc.absolute_max_metadata_size", LARGEST_METADATA),
+        ("grpc.so_reuseport", int(shared_port)),  # off without workers, so that a second server on the port fails
+        ("grpc.max_receive_message_length", max_request),
+        ("grpc.max_metadata_size", MAX_METADATA),
+        ("grpc.absolute_max_metadata_size", MAX_METADATA),
         ("grpc.max_allowed_incoming_connections", limits.connections),
         ("grpc.max_concurrent_streams", limits.streams_per_connection),
-        # Calls that the serving loop has not looked at yet; beyond the first number gRPC cancels some at random.
+        # Calls that the serving loop has not accepted yet; beyond the first number gRPC cancels some at random.
         ("grpc.server.max_pending_requests", MAX_PENDING),
         ("grpc.server.max_pending_requests_hard_limit", 2 * MAX_PENDING),
         ("grpc.max_connection_idle_ms", limits.connection_idle * 1000),
         ("grpc.max_connection_age_ms", limits.connection_age * 1000),
         ("grpc.max_connection_age_grace_ms", 60_000),  # twice the longest call
         ("grpc.server_handshake_timeout_ms", 10_000),
-        # A client that says nothing for a minute is asked whether it is there; one that asks us too often is cut off.
+        # A client that sends nothing for a minute is pinged; one that pings the server too often is disconnected.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.keepalive_permit_without_calls", 1),
@@ -59,48 +59,50 @@ def _options(limits: Limits, largest_request: int, *, shared: bool) -> list[tupl
 
 
 @contextmanager
-def held(listen: str) -> Iterator[str]:
-    """Keeps a port for several servers of ours (server.workers), and from everybody else, without listening on it.
+def reserve_port(listen: str) -> Iterator[str]:
+    """Reserves a port for the workers of this program (server.workers): no other program can listen on it meanwhile.
 
     Yields HOST:PORT, with a free port in place of 0. Raises ListenError.
     """
     host, port = parse_address("server.listen", listen)
     try:
-        # Of several addresses (localhost) the first is enough: the others are taken by the servers that listen.
+        # If the host has several addresses (localhost), the first is enough: the servers listen on the others.
         family, _, _, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
-        holder = _holder(family, address)
+        reserved = _reserved_socket(family, address)
     except OSError:
         raise ListenError(listen) from None
-    with holder:
-        yield f"{host}:{holder.getsockname()[1]}"
+    with reserved:
+        yield f"{host}:{reserved.getsockname()[1]}"
 
 
-def _holder(family: socket.AddressFamily, address: tuple[str | int | bytes, ...]) -> socket.socket:
-    """A socket that is bound so that none can listen on its port but those of this user with SO_REUSEPORT.
+def _reserved_socket(family: socket.AddressFamily, address: tuple[str | int | bytes, ...]) -> socket.socket:
+    """A socket that is bound, but does not listen, so that only sockets of this user with SO_REUSEPORT can listen on
+    its port. Raises OSError.
 
-    Listening finds out whether the port is free, from other holders too, which share it only with who says so; and the
-    probe does not until its place is taken. SO_REUSEADDR lets both pass the remains of closed connections; a holder
-    that kept it would let others in. Raises OSError.
+    A second socket, the probe, first listens on the port without SO_REUSEPORT. That fails if the port is taken, also by
+    another reservation, whose socket shares it only with sockets that have SO_REUSEPORT. The probe gets that option
+    only then, so that the reserving socket can be bound beside it. SO_REUSEADDR lets both be bound despite connections
+    of an earlier server in TIME_WAIT; a reserving socket that kept it would let others listen.
     """
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(address)
         probe.listen()
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        holder = socket.socket(family)
+        reserved = socket.socket(family)
         try:
-            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            holder.bind(probe.getsockname())
-            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            reserved.bind(probe.getsockname())
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         except OSError:
-            holder.close()
+            reserved.close()
             raise
-        return holder
+        return reserved
 
 
 class ListenError(Exception):
-    """The address cannot be listened on; the message says which, and the key that names it."""
+    """The address cannot be listened on; the message names it and its setting."""
 
     def __init__(self, listen: str, key: str = "server.listen") -> None:
         super().__init__(f"cannot listen on {listen}: is the port of {key} taken, or the address not this host's?")
@@ -108,21 +110,21 @@ class ListenError(Exception):
 
 @dataclass
 class RpcServer:
-    """address: HOST:PORT with the port that is really listened on. fast: on the serving loop."""
+    """A server that is bound to its port. address: HOST:PORT with the actual port. fast: is it the serving loop?"""
 
     address: str
     fast: bool
     health: Health
     _server: ServingLoop | PlainServer
-    _seen: int = -1
+    _seen_checks: int = -1
 
     def alive(self) -> bool:
-        """Has it served, or been able to, since this was last asked? By the heartbeat alone."""
-        seen, self._seen = self._seen, self._server.turns
-        return seen != self._seen
+        """Has the server's loop run since the last call of this method? Only the heartbeat calls it."""
+        seen, self._seen_checks = self._seen_checks, self._server.checks
+        return seen != self._seen_checks
 
     def statistics(self) -> dict[str, int]:
-        """By the names of gochat.monitoring.numbers."""
+        """By the names of gochat.monitoring.families."""
         return self._server.statistics() | {"fast": self.fast}
 
     def start(self) -> None:
@@ -130,8 +132,8 @@ class RpcServer:
         self.health.change(True)
 
     def drain(self, grace: float) -> bool:
-        """Health off, new calls refused, running ones given so many seconds; returns when all is over, or False where
-        calls do not end even when they are cancelled."""
+        """Sets health to NOT_SERVING, refuses new calls, and waits so many seconds for running ones before it cancels
+        them. Returns False if calls do not end even then."""
         self.health.end()
         return self._server.drain(grace, KILL_TIMEOUT)
 
@@ -143,27 +145,26 @@ def build(
     config: Config,
     *,
     reflect: bool,
-    largest_request: int,
+    max_request: int,
     enqueue: Enqueue | None,
 ) -> RpcServer:
-    """A server of these methods, bound to its port but not started. Raises ListenError, ConfigError.
-
-    enqueue: see Executors.
-    """
+    """A server of these methods, bound to its port but not started. max_request: bytes. enqueue: see Executors. Raises
+    ListenError, ConfigError."""
     fast = config.server.fast and grpc.__version__ in TESTED_GRPCIO
     executors = Executors(config.server.threads, enqueue) if fast else None
-    endpoints: dict[str, Unary | StreamEndpoint] = {}
+    endpoints: dict[str, UnaryEndpoint | StreamEndpoint] = {}
     for path, method in methods.items():
         cost = method.rule.cost
         inline = cost is Cost.NOTHING or (enqueue is not None and cost is Cost.PAGE)
         lane = Lane.INLINE if inline else Lane.POOLED
-        endpoints[path] = Unary(method, metrics.of(path), executors.of(method) if executors else here, lane)
+        executor = executors.of(method) if executors else execute_here
+        endpoints[path] = UnaryEndpoint(method, metrics.of(path), executor, lane)
     services = tuple(dict.fromkeys(path.split("/")[1] for path in methods))
     health = Health(services)
     endpoints |= health.endpoints()
     if reflect:
         endpoints |= reflection.endpoints((*services, HEALTH, reflection.SERVICE))
-    options = _options(config.limits, largest_request, shared=config.server.workers > 1)
+    options = _options(config.limits, max_request, shared_port=config.server.workers > 1)
     server: ServingLoop | PlainServer = (
         ServingLoop(Server(options), endpoints, State(admission, executors))
         if executors

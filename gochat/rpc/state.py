@@ -1,7 +1,7 @@
-"""What the calls of one serving loop share, and the limits on requests that are on their way.
+"""What the calls of one serving loop share, and the limits on requests that are arriving.
 
-All of it is for the loop's thread, but for `answer`, by which every thread hands over its answers, and `connections`,
-whose counts have a lock.
+Everything here belongs to the serving thread and needs no lock, except for three things: `answer`, by which any thread
+hands an answer over; `connections`, whose counters have a lock of their own; and `wake_lock`.
 """
 
 import logging
@@ -19,41 +19,45 @@ from gochat.serving.executors import Executors
 
 log = logging.getLogger(__name__)
 
-ARRIVAL_TIMEOUT = 0.5  # seconds in which a request may be there and not be looked at yet
+ARRIVAL_TIMEOUT = 0.5  # seconds that a request may have arrived without the loop having got to it
 
 
 class OpenCall(Protocol):
-    """call: of grpcio."""
+    """call: grpcio's."""
 
     call: Any
     connection: Connection
 
     def refuse(self, status: Status) -> None:
-        """Ends it without having run anything."""
+        """Ends the call without having run anything."""
 
 
 class OpenStream(OpenCall, Protocol):
     def pump(self) -> None:
-        """Sends what there is to send, unless something is on its way."""
+        """Sends the next message if there is one and none is being sent."""
 
 
 class Answered(Protocol):
-    """call: of grpcio."""
+    """A call whose answer is made. call: grpcio's."""
 
     call: Any
 
     def send(self) -> None:
-        """Once."""
+        """Called once, on the serving thread."""
 
 
 @dataclass
 class State:
     """What the calls of one loop share.
 
-    half_open, asked: by when a request must be there, in that order. crowded: connections that may have too many.
-    answers, gathered_at: made and not yet sent, the first at that time. dropped: calls ended for what their clients
-    left undone. serving: the thread. waking: held for a moment by other threads that wake the loop, and by the loop
-    when it closes the completion queue, which nobody may use afterwards.
+    calls: all that are not over. half_open: calls whose request has not arrived -> the time by which it must. idle:
+    streams that want a further request -> the same. Both are in the order of these times. crowded: connections that may
+    have more than MAX_HALF_OPEN half-open calls. answers: made and not yet sent; the first of them was made at
+    `first_answer_at`. dropped: how many calls were ended because their clients did not send or take something in time.
+    serving_thread: its identifier.
+
+    wake_lock: another thread holds it while it adds an answer and wakes the loop; the loop holds it while it closes the
+    completion queue. So nobody wakes a loop whose queue is closed.
     """
 
     admission: Admission
@@ -61,18 +65,18 @@ class State:
     connections: Connections = field(default_factory=Connections)
     calls: dict[OpenCall, None] = field(default_factory=dict)
     half_open: dict[OpenCall, float] = field(default_factory=dict)
-    asked: dict[OpenStream, float] = field(default_factory=dict)
+    idle: dict[OpenStream, float] = field(default_factory=dict)
     streams: dict[OpenStream, None] = field(default_factory=dict)
     answers: deque[Answered] = field(default_factory=deque)
     crowded: dict[Connection, None] = field(default_factory=dict)
     dropped: int = 0
-    serving: int = 0
-    gathered_at: float = 0.0
-    waking: threading.Lock = field(default_factory=threading.Lock)
-    _woken: bool = False
+    serving_thread: int = 0
+    first_answer_at: float = 0.0
+    wake_lock: threading.Lock = field(default_factory=threading.Lock)
+    _is_waking: bool = False
 
-    def expect(self, call: OpenCall) -> None:
-        """A request is to come, within REQUEST_TIMEOUT."""
+    def expect_request(self, call: OpenCall) -> None:
+        """The call's request must arrive within REQUEST_TIMEOUT."""
         call.connection.half_open += 1
         self.half_open[call] = time.monotonic() + REQUEST_TIMEOUT
         if call.connection.half_open > MAX_HALF_OPEN:
@@ -80,9 +84,23 @@ class State:
         if len(self.half_open) > MAX_HALF_OPEN_IN_ALL:  # an ordinary client's request is never the oldest for long
             self.give_up(next(iter(self.half_open)), TOO_MANY_HALF_OPEN)
 
-    def thin_out(self, now: float, most: int) -> None:
-        """Ends the newest requests, at most so many, of connections with too many on their way. Not when they begin,
-        since those that come in one go may be all there, and only not looked at yet."""
+    def request_arrived(self, call: OpenCall) -> bool:
+        """Returns False if the request is not expected any more."""
+        if self.half_open.pop(call, None) is None:
+            return False
+        call.connection.half_open -= 1
+        return True
+
+    def give_up(self, call: OpenCall, status: Status) -> None:
+        """Ends a call whose request has not arrived."""
+        if self.request_arrived(call):
+            self.dropped += 1
+            call.refuse(status)
+
+    def drop_excess(self, now: float, max_dropped: int) -> None:
+        """Ends the newest half-open calls, at most so many, of connections that have more than MAX_HALF_OPEN. This is
+        not done when a call begins: of calls that begin together all requests may have arrived, and the loop has only
+        not got to them yet."""
         if not self.crowded:
             return
         begun_before = now + REQUEST_TIMEOUT - ARRIVAL_TIMEOUT
@@ -93,37 +111,34 @@ class State:
                 seen[call.connection] += 1
                 if seen[call.connection] > MAX_HALF_OPEN and until < begun_before:
                     extra.append(call)
-        for call in extra[:most]:
+        for call in extra[:max_dropped]:
             self.give_up(call, TOO_MANY_HALF_OPEN)
         self.crowded = {each: None for each in self.crowded if each.half_open > MAX_HALF_OPEN}
 
-    def arrived(self, call: OpenCall) -> bool:
-        """Its request is there. False if it is not waited for any more."""
-        if self.half_open.pop(call, None) is None:
-            return False
-        call.connection.half_open -= 1
-        return True
-
     def answer(self, call: Answered) -> None:
-        """Has it sent by the loop, by any thread. The loop is woken once for all answers that are there when it looks,
-        so that many cost one change of threads. None is forgotten: who finds that the loop is being woken has added an
-        answer before that, and after `_wakes` the loop looks at the answers."""
-        if threading.get_ident() == self.serving:
-            self._gather(call)
-            return
-        with self.waking:
-            self._gather(call)
-            if not self._woken:
-                self._woken = True
-                core.wake(call.call, self._wakes)
+        """Has the loop send the call's answer. Any thread may call this.
 
-    def _gather(self, call: Answered) -> None:
+        The loop is woken once for all answers that are there when it wakes up, so that many answers cost one switch of
+        threads. No answer is left behind: `_is_waking` is set under the lock, after the answer was added, and the loop
+        clears it (`_on_wake`) before it looks at the answers. So a thread that finds it set has added its answer before
+        the loop looks.
+        """
+        if threading.get_ident() == self.serving_thread:
+            self._add_answer(call)
+            return
+        with self.wake_lock:
+            self._add_answer(call)
+            if not self._is_waking:
+                self._is_waking = True
+                core.wake(call.call, self._on_wake)
+
+    def _add_answer(self, call: Answered) -> None:
         if not self.answers:
-            self.gathered_at = time.monotonic()
+            self.first_answer_at = time.monotonic()
         self.answers.append(call)
 
-    def _wakes(self, event: core.Event) -> None:  # noqa: ARG002 - a tag
-        self._woken = False
+    def _on_wake(self, event: core.Event) -> None:  # noqa: ARG002 - a tag
+        self._is_waking = False
 
     def send_answers(self) -> None:
         while self.answers:
@@ -131,9 +146,3 @@ class State:
                 self.answers.popleft().send()
             except Exception:
                 log.exception("an answer was not sent")
-
-    def give_up(self, call: OpenCall, status: Status) -> None:
-        """Ends a call whose request is not there."""
-        if self.arrived(call):
-            self.dropped += 1
-            call.refuse(status)

@@ -1,4 +1,4 @@
-"""What a gRPC client was answered, as the error that the other side raised."""
+"""Turns the status that a gRPC client received back into the error that the other side raised."""
 
 import re
 
@@ -13,7 +13,8 @@ STATUS_BY_NUMBER: dict[int, grpc.StatusCode] = {code.value[0]: code for code in 
 
 
 def from_rpc_error(error: grpc.RpcError) -> ChatError:
-    """What the other side raised. A failure of the transport itself has no details and becomes what it is to us."""
+    """The ChatError in the status details; for a failure of the transport, which has none, the error that fits its
+    code."""
     assert isinstance(error, grpc.Call)
     packed = dict(error.trailing_metadata() or ()).get(STATUS_DETAILS)
     if packed is not None:

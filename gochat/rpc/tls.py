@@ -1,4 +1,4 @@
-"""Encryption of connections: TLS 1.2 or newer (gRPC takes no older), with or without certificates of clients."""
+"""TLS of connections (1.2 or newer, as gRPC requires), with or without client certificates."""
 
 import logging
 import ssl
@@ -17,8 +17,8 @@ _OTHERS = 0o007  # a key may be shared with a group, as system-wide ones are
 
 
 def server_credentials(tls: Tls) -> grpc.ServerCredentials:
-    """Looks at the files at each handshake and takes them anew when they changed; what then does not fit together is
-    logged, and what served before serves on. Raises ConfigError for what does not fit now."""
+    """Credentials that follow the certificate files: at each handshake they are reread if they have changed. If the new
+    ones do not fit together, that is logged and the old ones stay in use. Raises ConfigError if they do not fit now."""
     files = [Path(name) for name in (tls.cert, tls.key, tls.client_ca) if name]
     first = _configuration(tls)
     seen = _versions(files)

@@ -1,4 +1,5 @@
 """A call without a transport: binding, admission, executors, limits. Knows neither gRPC nor HTTP.
 
-A transport turns bytes and headers into a ServerCall, starts it, and sends the answer that on_done hands it.
+A transport turns bytes and headers into a ServerCall, starts it (executors.start), and sends the answer once the call
+reports that it is done (Transport.on_done).
 """

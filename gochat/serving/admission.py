@@ -11,15 +11,18 @@ from gochat.errors import MAX_CAUSES, ChatError, denied, unauthorized
 from gochat.headers import ACTOR, AUTHORIZATION, REQUEST_ID
 from gochat.serving.throttle import Throttle
 
-REASONS = frozenset({"NO_TOKEN", "BAD_TOKEN", "NOT_A_SERVICE"})
-"""The reasons with which a caller is refused here, before any handler."""
+CREDENTIAL_REASONS = frozenset({"NO_TOKEN", "BAD_TOKEN", "NOT_A_SERVICE"})
+"""The reasons of the errors that `authenticate` raises."""
 
 Metadata = Any
 """A sequence of (name, value), names in lower case; values are text, or bytes where the name ends in -bin."""
 
 
 class Admission:
-    """error_mode: "status" or "body", for callers who do not ask for one."""
+    """Authenticates callers and applies the rate limits.
+
+    error_mode: "status" or "body", for callers whose metadata does not choose one.
+    """
 
     def __init__(self, tokens: Tokens, throttle: Throttle, error_mode: str = "status") -> None:
         self.tokens = tokens
@@ -30,12 +33,12 @@ class Admission:
         """Raises UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE, and UnknownKeyError."""
         if access is Access.ANYONE:
             return NOBODY
-        given = headers.get(AUTHORIZATION, "")
-        once = len(headers) == len(metadata) or sum(name == AUTHORIZATION for name, _ in metadata) == 1
-        if not once or given[:7].lower() != "bearer ":
+        header = headers.get(AUTHORIZATION, "")
+        is_single = len(headers) == len(metadata) or sum(name == AUTHORIZATION for name, _ in metadata) == 1
+        if not is_single or header[:7].lower() != "bearer ":
             raise unauthorized("send the metadata authorization: Bearer <access token>, once", "NO_TOKEN")
         try:
-            caller = self.tokens.verify(given[7:], *CALLING).caller
+            caller = self.tokens.verify(header[7:], *CALLING).caller
         except UnknownKeyError:
             raise
         except BadTokenError as bad:
@@ -46,22 +49,22 @@ class Admission:
 
 
 def request_id(headers: Mapping[str, Any]) -> str:
-    """The caller's, if it is fit for a log line; else a new one."""
-    given = headers.get(REQUEST_ID, "")
-    return given if given and _is_word(given) else f"{random.getrandbits(128):032x}"
+    """The caller's request id if it is safe to write into a log line, else a new one."""
+    header = headers.get(REQUEST_ID, "")
+    return header if header and _is_loggable(header) else f"{random.getrandbits(128):032x}"
 
 
-def origin(caller: Caller, peer: str, headers: Mapping[str, Any]) -> tuple[Caller, str]:
-    """Who stands behind the call, and at which address. Only a service is believed when it says that it calls for
-    another."""
-    if caller.role == "service" and _is_word(actor := headers.get(ACTOR, "")) and actor.count("|") == 2:
+def actor_and_address(caller: Caller, peer: str, headers: Mapping[str, Any]) -> tuple[Caller, str]:
+    """On whose behalf the call is made, and from which network address. Only a service may name another actor."""
+    if caller.role == "service" and _is_loggable(actor := headers.get(ACTOR, "")) and actor.count("|") == 2:
         user_id, role, peer = actor.split("|")
         return Caller(user_id, role), peer
     return caller, peer
 
 
-def without_frames(error: ChatError) -> ChatError:
-    """A traceback holds its frames and so the call, which would not end before garbage is collected."""
+def without_tracebacks(error: ChatError) -> ChatError:
+    """Drops the tracebacks of the error and its causes. Their frames refer to the call, which refers to the error: only
+    the cyclic garbage collector would free them, and with them the call's connection."""
     link: BaseException | None = error
     for _ in range(MAX_CAUSES):
         if link is None:
@@ -71,5 +74,5 @@ def without_frames(error: ChatError) -> ChatError:
     return error
 
 
-def _is_word(text: str) -> bool:
+def _is_loggable(text: str) -> bool:
     return 0 < len(text) <= 128 and text.isascii() and text.isprintable()

@@ -1,7 +1,7 @@
-"""Calls that are run as one: what comes in while one batch is under way makes up the next.
+"""Batches: calls that come in while one batch runs make up the next batch, which a handler runs as one.
 
-A call to a database or a host elsewhere costs much the same for one message as for many, and a thread for each call
-costs more than the rest of it.
+A round trip to a database or another host costs much the same for one message as for many, and a thread for each call
+costs more than the rest of the call.
 """
 
 import logging
@@ -17,25 +17,32 @@ from gochat.serving.binding import Batch
 from gochat.serving.call import ServerCall
 
 THREADS = 4
-MAX_BATCH = 50  # calls; of the largest messages no more go into the largest request of the seam
-MAX_WAIT = 0.05  # seconds: what is under way for longer is not waited for, it may hang
+MAX_BATCH = 50  # calls; more of the largest messages would not fit into one request across the seam
+MAX_WAIT = 0.05  # seconds that a batch waits for the one before it, which may hang
 
 log = logging.getLogger(__name__)
 
 
 class Batcher:
-    """One thread runs what has come in, the next waits for it to be done; the others only matter where something hangs.
+    """Runs calls of one RPC in batches, on THREADS threads of its own.
 
-    unbatched: the executor of calls that are not run as a batch, and of all while every thread hangs.
+    Any thread calls `execute`, which only queues the call. One batcher thread at a time collects a batch
+    (`_collecting`): it takes the first call, waits until the batch before is done (`_running`), and meanwhile more
+    calls queue up. So in the normal case two threads work, one that runs a batch and one that collects the next; the
+    others take over where a batch hangs for longer than MAX_WAIT. A call belongs to the thread that took it from the
+    queue until it is done.
+
+    unbatched: the executor for calls that the handler leaves out of the batch, and for all calls while every thread
+    hangs.
     """
 
     def __init__(self, batch: Batch, unbatched: Callable[[ServerCall], None]) -> None:
         self._batch = batch
         self._unbatched = unbatched
         self._queue: SimpleQueue[ServerCall] = SimpleQueue()
-        self._next = threading.Lock()
-        self._under_way = threading.Lock()
-        self._free = threading.Semaphore(THREADS)
+        self._collecting = threading.Lock()
+        self._running = threading.Lock()
+        self._free = threading.Semaphore(THREADS)  # threads that are not running a batch
         for _ in range(THREADS):
             threading.Thread(target=self._work, name="batcher", daemon=True).start()
 
@@ -55,10 +62,10 @@ class Batcher:
             self._run_next()
 
     def _run_next(self) -> None:
-        """A function of its own, so that no thread keeps the calls of its last batch while it waits for the next."""
-        with self._next:
+        """A separate function so that its local variables, and the calls in them, are freed before the next wait."""
+        with self._collecting:
             calls = [self._queue.get()]
-            first = self._under_way.acquire(timeout=MAX_WAIT)
+            first = self._running.acquire(timeout=MAX_WAIT)
             while len(calls) < MAX_BATCH and not self._queue.empty():
                 calls.append(self._queue.get())
             self._free.acquire()
@@ -69,7 +76,7 @@ class Batcher:
         finally:
             self._free.release()
             if first:
-                self._under_way.release()
+                self._running.release()
 
     def _run(self, calls: list[ServerCall]) -> None:
         in_time = [call for call in calls if call.call.remaining() > 0]
@@ -81,7 +88,7 @@ class Batcher:
                 log.exception("a call was not answered")
 
     def _answers(self, calls: list[ServerCall]) -> Sequence[Any]:
-        """Runs as the first of these calls, for as long as one of them may take."""
+        """Runs the batch as the first of these calls (its request id), with the latest of their deadlines."""
         try:
             with entered(replace(calls[0].call, deadline=max(call.call.deadline for call in calls))):
                 return self._batch([(call.call, call.request) for call in calls])

@@ -1,32 +1,36 @@
 """One unary call without its transport: admitted, run by an executor, answered, recorded.
 
-The order: name it (request id) so that any answer can be traced; authenticate before a byte of the request is parsed;
-refuse who has no access or calls too often; parse; then the bound method checks the form and runs the handler.
+The order: give it a request id, so that any answer can be traced; authenticate the caller before a byte of the request
+is parsed; check access and rate limits; parse; then the bound method checks the form and runs the handler.
 """
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from google.protobuf.message import DecodeError
 from google.rpc import code_pb2
 
 from gochat import logs
-from gochat.context import LONGEST_DEADLINE, NOBODY, Call, Lane, entered
+from gochat.context import MAX_DEADLINE, NOBODY, Call, Lane, entered
 from gochat.domain.access import Rate
 from gochat.errors import ChatError, deadline_exceeded, internal, invalid
 from gochat.headers import ACTOR, ERROR_MODE, FORWARDED_FOR, REQUEST_ID, STATUS_DETAILS
-from gochat.serving.admission import Admission, Metadata, origin, request_id, without_frames
+from gochat.serving.admission import Admission, Metadata, actor_and_address, request_id, without_tracebacks
 from gochat.serving.binding import Method
-from gochat.serving.metrics import Counts
+from gochat.serving.metrics import RpcMetrics
 from gochat.serving.status import to_status
 
 log = logging.getLogger(__name__)
 
 
 class Answer(NamedTuple):
-    """What the transport sends. data: the response message, None where the status says it all. trailing: metadata that
-    follows it; a client retries only what was answered with trailing metadata alone."""
+    """What the transport sends.
+
+    data: the serialised response, or None for a status alone. trailing: the trailing metadata. (Without data a client
+    may retry the call: gRPC then sends a response of trailing metadata only.)
+    """
 
     data: bytes | None
     status: int
@@ -35,25 +39,37 @@ class Answer(NamedTuple):
 
 
 class Transport(Protocol):
-    """What a call needs of its transport. Called by any thread."""
+    """What a call needs from its transport. The thread that has the call calls these, so any thread may."""
 
     def on_done(self, call: "ServerCall") -> None:
-        """Takes `answer()` and, once that was sent or cannot be, calls `record_outcome`."""
+        """Sends `call.answer()`, then calls `call.record_outcome`, also where the client has left."""
 
     def on_wait(self) -> None:
-        """The call is going to wait for a thread: it is worth knowing whether its client leaves meanwhile."""
+        """The call is about to wait for a thread: from now on the transport watches whether the client leaves."""
 
-    def refusal(self, call: "ServerCall") -> ChatError | None:
-        """Why the call is not worth being run any more."""
+    def skip_error(self, call: "ServerCall") -> ChatError | None:
+        """The error for a call that need not be run any more, such as when its client has left; else None."""
 
 
 class ServerCall:
-    """One thread at a time has it: the transport's until the executor takes it, the executor's until on_done returns,
-    the transport's again."""
+    """One unary call. It has no lock, since one thread at a time has it: the transport's until the executor has taken
+    it, the executor's until `on_done` returns, then the transport's again. Each hands it over through a queue or a
+    lock."""
 
     __slots__ = (
-        *("_admission", "_counts", "_data", "_error", "_headers", "_items", "_metadata", "_peer", "_sent", "_started"),
-        *("_throttled", "_until", "call", "method", "request", "response", "transport"),
+        *(
+            "_admission",
+            "_data",
+            "_deadline",
+            "_error",
+            "_headers",
+            "_items",
+            "_metadata",
+            "_metrics",
+            "_peer",
+            "_sent",
+        ),
+        *("_started", "_throttled", "call", "method", "request", "response", "transport"),
     )
     call: Call
     request: Any
@@ -63,34 +79,34 @@ class ServerCall:
         self,
         admission: Admission,
         method: Method,
-        counts: Counts,
+        metrics: RpcMetrics,
         data: bytes,
         metadata: Metadata,
         peer: str,
         remaining: float,
         transport: Transport,
     ) -> None:
-        """peer: of the connection, such as ipv4:192.0.2.1:5000. remaining: seconds until the client's deadline."""
-        self._admission, self.method, self._counts, self.transport = admission, method, counts, transport
+        """peer: the connection's, such as ipv4:192.0.2.1:5000. remaining: seconds until the client's deadline."""
+        self._admission, self.method, self._metrics, self.transport = admission, method, metrics, transport
         self._data, self._metadata, self._peer = data, metadata, peer
         self._headers = dict(metadata)
         self._started = now = time.monotonic()
-        self._until = now + (remaining if remaining < LONGEST_DEADLINE else LONGEST_DEADLINE)
+        self._deadline = now + (remaining if remaining < MAX_DEADLINE else MAX_DEADLINE)
         self._error: ChatError | None = None
         self._throttled = False
         self._sent = self._items = 0
-        counts.start()
+        metrics.call_started()
 
     def admit(self, lane: Lane) -> None:
-        """lane: in which it will be run. Raises ChatError, and UnknownKeyError: to be admitted again where other keys
-        may be looked for."""
+        """lane: the one it will run in. Raises ChatError; and UnknownKeyError, after which it is to be admitted again
+        on a thread that may wait while new keys are looked for."""
         rule, admission, headers = self.method.rule, self._admission, self._headers
         peer = admission.throttle.address(self._peer, headers.get(FORWARDED_FOR, ""))
         identity = request_id(headers)
-        self.call = Call(NOBODY, identity, self._until, NOBODY, peer, lane)  # of a caller who is refused
+        self.call = Call(NOBODY, identity, self._deadline, NOBODY, peer, lane)  # for the log, if the caller is refused
         caller = admission.authenticate(rule.access, headers, self._metadata)
-        actor, address = origin(caller, peer, headers) if ACTOR in headers else (caller, peer)
-        self.call = Call(caller, identity, self._until, actor, address, lane)
+        actor, address = actor_and_address(caller, peer, headers) if ACTOR in headers else (caller, peer)
+        self.call = Call(caller, identity, self._deadline, actor, address, lane)
         admission.throttle.admit(rule.rate, caller, address)
         self._throttled = True
         try:
@@ -102,35 +118,35 @@ class ServerCall:
             admission.throttle.admit_sends(caller, len(self.request.messages))
 
     def run(self, call: Call) -> None:
-        """As which call it is run: `call`, or the same in another lane. Raises what the handler raises. May be repeated
-        if it had no effect."""
+        """Runs the handler; raises what it raises. call: `self.call`, or a copy of it in another lane. May be repeated
+        after a run that had no effect."""
         with entered(call):
             self.response = self.method(self.request)
 
     def done(self, error: Exception | None = None) -> None:
-        """Once, by the executor: `response` is there, or the error says why not."""
+        """Called once, by the executor: `response` is set, or the error says why not."""
         if error is not None:
             self._fail(error)
         self.transport.on_done(self)
 
     def _fail(self, error: Exception) -> None:
         if isinstance(error, ChatError):
-            self._error = without_frames(error)
+            self._error = without_tracebacks(error)
             return
         with entered(self.call):
             log.error("%s failed", self.method.path, exc_info=error)
         self._error = internal()
 
     def answer(self) -> Answer:
-        """For the transport, in on_done."""
+        """Called by the transport, in on_done."""
         try:
             return self._answer()
-        except Exception as error:  # noqa: BLE001 - a response that cannot be written is an answer too
+        except Exception as error:  # noqa: BLE001 - a response that cannot be serialised is answered as INTERNAL
             self._fail(error)
             return self._answer()
 
     def withhold(self, error: ChatError) -> Answer:
-        """The answer in place of one that the transport cannot keep; nothing was changed by the call."""
+        """An error in place of an answer that the transport has no memory for. Only for a call that changed nothing."""
         self._error, self._sent, self._items = error, 0, 0
         return self._answer()
 
@@ -139,9 +155,9 @@ class ServerCall:
         if error is None:
             data = self.response.SerializeToString()
             self._sent = len(data)
-            if self._counts.items:
-                self._items = len(getattr(self.response, self._counts.items))
-            self.request = self.response = None  # while the client takes its time, one copy is enough
+            if self._metrics.items:
+                self._items = len(getattr(self.response, self._metrics.items))
+            self.request = self.response = None  # the serialised copy is enough while a slow client reads
             return Answer(data, code_pb2.OK, "", ((REQUEST_ID, identity),))
         if self._in_body:
             data = self.method.response_class(error=error.body()).SerializeToString()
@@ -155,18 +171,22 @@ class ServerCall:
         return bool(self._headers.get(ERROR_MODE, self._admission.error_mode) == "body")
 
     def record_outcome(self, delivered: bool) -> None:
-        """Metrics, rate limits and the log, once the call is over. delivered: the client was sent the answer."""
+        """Metrics, rate limits and the log, once the call is over. delivered: the answer was sent to the client."""
         error, call, ended = self._error, self.call, time.monotonic()
         if self._throttled:
-            self._admission.throttle.done(self.method.rule.rate, call.peer, error)
-        if not delivered:  # the client has left, and knows why
+            self._admission.throttle.refund(self.method.rule.rate, call.peer, error)
+        if not delivered:  # the client has left: its deadline passed, or it cancelled
             status = code_pb2.DEADLINE_EXCEEDED if ended >= call.deadline else code_pb2.CANCELLED
         else:
             status = code_pb2.OK if error is None or self._in_body else error.status
         seconds = ended - self._started
-        self._counts.end(status, error.code if error else 0, seconds, len(self._data), self._sent, self._items)
+        self._metrics.call_ended(status, error.code if error else 0, seconds, len(self._data), self._sent, self._items)
         logs.call(self.method.path, error, self._started, call)
 
-    def refusal(self) -> ChatError | None:
-        """Why a call that has waited for its turn need not be run any more."""
-        return deadline_exceeded() if self.call.remaining() <= 0 else self.transport.refusal(self)
+    def skip_error(self) -> ChatError | None:
+        """The error for a call that need not be run after it has waited in a queue; else None."""
+        return deadline_exceeded() if self.call.remaining() <= 0 else self.transport.skip_error(self)
+
+
+Executor = Callable[[ServerCall], None]
+"""Has an admitted call run, on this thread or another, and its `done` called."""

@@ -1,7 +1,7 @@
-"""What a transport serves at a path: a unary method, or a stream. And what it refuses by itself.
+"""What a transport serves at a path: a unary method or a stream; and the statuses with which it refuses calls itself.
 
-Of a stream the transport has one message on its way at a time: it asks for the next when that was sent, or when it is
-woken. So a client that does not read costs one message, and nobody waits for it.
+A transport sends one message of a stream at a time. When that was sent, or when the stream has changed, it calls
+`next` for the following one. So a client that does not read costs one message, and nobody waits for it.
 """
 
 from collections.abc import Callable
@@ -12,16 +12,16 @@ from google.rpc import code_pb2
 
 from gochat.context import Lane
 from gochat.serving.binding import Method
-from gochat.serving.executors import Executor
-from gochat.serving.metrics import Counts
+from gochat.serving.call import Executor
+from gochat.serving.metrics import RpcMetrics
 
-REQUEST_TIMEOUT = 10.0  # seconds in which a request must have come, after its headers
+REQUEST_TIMEOUT = 10.0  # seconds from the headers of a call within which its request must have arrived
 MAX_WAITING = 2000  # calls that run or wait to be run; more are refused
-MAX_STREAMS = 2000  # of all connections; then the connection with the most loses its oldest
+MAX_STREAMS = 2000  # of all connections; beyond it the connection with the most loses its oldest stream
 
 
 class Status(NamedTuple):
-    """code: of gRPC."""
+    """code: the gRPC status code."""
 
     code: int
     message: str = ""
@@ -35,23 +35,23 @@ TOO_MUCH_UNSENT = Status(code_pb2.RESOURCE_EXHAUSTED, "this connection has not t
 TOO_LARGE = Status(code_pb2.RESOURCE_EXHAUSTED, "the request is too large")
 NO_MESSAGE = Status(code_pb2.INVALID_ARGUMENT, "a unary call has one request message")
 UNKNOWN_METHOD = Status(code_pb2.UNIMPLEMENTED, "Method not found!")
-LATE = Status(code_pb2.DEADLINE_EXCEEDED, f"the request did not arrive within {REQUEST_TIMEOUT:g} s")
+REQUEST_LATE = Status(code_pb2.DEADLINE_EXCEEDED, f"the request did not arrive within {REQUEST_TIMEOUT:g} s")
 STOPPING = Status(code_pb2.UNAVAILABLE, "the server is stopping")
-SILENT = Status(code_pb2.DEADLINE_EXCEEDED, "nothing was asked for too long")
+STREAM_IDLE = Status(code_pb2.DEADLINE_EXCEEDED, "the stream was idle for too long")
 
 
 @dataclass(frozen=True)
-class Unary:
-    """A bound method. lane: the executor's."""
+class UnaryEndpoint:
+    """A bound method with the executor that runs its calls. lane: the executor's."""
 
     method: Method
-    counts: Counts
+    metrics: RpcMetrics
     executor: Executor
     lane: Lane
 
 
 class Stream(Protocol):
-    """All methods are called on the transport's serving thread and must not block."""
+    """One open stream. The transport calls all of this on its serving thread, so nothing here may block."""
 
     def receive(self, data: bytes) -> None:
         """A request message."""
@@ -60,19 +60,22 @@ class Stream(Protocol):
         """The next message to send; None while there is none."""
 
     @property
-    def asks(self) -> bool:
-        """Does it want a further request message?"""
+    def wants_request(self) -> bool:
+        """Is it waiting for a further request message? (The transport reads the first one in any case.)"""
 
     @property
     def ended(self) -> Status | None:
-        """The status that follows the last message, once there is no more to send."""
+        """The status to end with after the last message; None while more may follow."""
 
 
 class StreamEndpoint(NamedTuple):
-    """An RPC that is a stream. max_request: bytes. max_per_connection: streams; 0: it is short and not counted.
-    idle: seconds that a stream may go without a request message that it asks for."""
+    """A streaming RPC.
+
+    max_request: bytes of a request message. max_per_connection: streams; 0 for a short stream, which is not counted.
+    idle_timeout: seconds within which a request message must come when the stream wants one.
+    """
 
     open: Callable[[], Stream]
     max_request: int
     max_per_connection: int
-    idle: float
+    idle_timeout: float

@@ -1,8 +1,12 @@
-"""What calls cost, counted while they run: whole numbers in one array, which a scrape reads (gochat.monitoring).
+"""The metrics of RPCs: integers in one array, which calls add to and a scrape reads (gochat.monitoring).
 
-An array and not prometheus_client's own counters, since it may lie in memory that processes share: the parent of
-several workers reads theirs without asking them, and what a worker had counted when it was killed is not lost. What a
-call pays is 1.1 µs; with prometheus_client it is 1.9, and 5.8 in its way of adding processes up (files).
+It is an array, and not prometheus_client's own counters, so that it can lie in memory that processes share: the parent
+of several workers reads theirs without a message to them, and what a worker had counted when it was killed is not lost.
+It costs a call 1.1 µs; prometheus_client takes 1.9, and 5.8 in its multiprocess mode (files).
+
+One thread at a time changes the integers of an RPC: the serving thread, or whichever holds the plain server's lock. So
+no addition is lost. A scrape, in any thread or process, reads them without a lock: aligned integers of 64 bits are
+read whole, and one call that is counted in some of them and not yet in others does not matter to a scrape.
 """
 
 from bisect import bisect_left
@@ -22,26 +26,31 @@ LATENCIES = tuple(
         *(250, 300, 400, 500, 650, 800, 1000, 1500, 2000, 5000, 10_000, 30_000),
     )
 )
-"""Seconds: the upper bounds of the histogram, close around the specification's limits of 50, 100, 200 and 1,000 ms."""
+"""Upper bounds of the histogram, in seconds; close together around the specification's limits of 50, 100, 200 and 1,000
+ms."""
 
 CODES = tuple(sorted(code_pb2.Code.values()))
 ERRORS = tuple(code for code in STATUS_OF if code)
-"""The business codes of errors."""
+"""The business codes of the specification's table."""
 
-# Where each of an RPC's numbers stands among them.
+# The offset of each metric among the WIDTH integers of an RPC.
 _STARTED, _CODES, _ERRORS, _RECEIVED, _SENT, _ITEMS, _NANOSECONDS, _LATENCIES, WIDTH = accumulate(
     [0, 1, len(CODES), len(ERRORS), 1, 1, 1, 1, len(LATENCIES) + 1]
 )
-_ERROR_AT: dict[int, int] = {code: _ERRORS + place for place, code in enumerate(ERRORS)}
-_INTERNAL_AT = _ERROR_AT[common_pb2.ERROR_CODE_INTERNAL_ERROR]
+_ERROR_OFFSET: dict[int, int] = {code: _ERRORS + index for index, code in enumerate(ERRORS)}
+_INTERNAL_OFFSET = _ERROR_OFFSET[common_pb2.ERROR_CODE_INTERNAL_ERROR]
 
-Numbers = memoryview  # of signed 64-bit integers
+Values = memoryview  # of signed 64-bit integers
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What is known of one RPC. handled: calls by gRPC status. errors: by business code, whether the status or the
-    body told it. received, sent: bytes of messages. latencies: calls of each bucket, the last without a bound."""
+class RpcReading:
+    """The metrics of one RPC as they were read.
+
+    handled: calls that ended, by gRPC status. errors: calls that failed, by business code, whether the status or the
+    response's `error` field carried it. received, sent: bytes of messages. latencies: calls in each bucket of the
+    histogram; the last bucket has no upper bound.
+    """
 
     started: int
     handled: dict[int, int]
@@ -57,58 +66,60 @@ class Reading:
         return max(0, self.started - sum(self.handled.values()))
 
 
-class Counts:
-    """Of one RPC; changed by one thread at a time. items: the repeated field of its response whose elements are
-    counted; "" for none."""
+class RpcMetrics:
+    """Counts the calls of one RPC. items: the repeated field of its response whose elements are counted; "" for
+    none."""
 
-    def __init__(self, numbers: Numbers, items: str) -> None:
-        self._numbers = numbers
+    def __init__(self, values: Values, items: str) -> None:
+        self._values = values
         self.items = items
 
-    def start(self) -> None:
-        self._numbers[_STARTED] += 1
+    def call_started(self) -> None:
+        self._values[_STARTED] += 1
 
-    def end(self, status: int, error: int, seconds: float, received: int, sent: int, items: int) -> None:
+    def call_ended(self, status: int, error: int, seconds: float, received: int, sent: int, items: int) -> None:
         """status: of gRPC, as the client gets it. error: the business code, 0 for none. received, sent: bytes."""
-        numbers = self._numbers
-        numbers[_CODES + status] += 1
+        values = self._values
+        values[_CODES + status] += 1
         if error:
-            numbers[_ERROR_AT.get(error, _INTERNAL_AT)] += 1
-        numbers[_RECEIVED] += received
-        numbers[_SENT] += sent
+            values[_ERROR_OFFSET.get(error, _INTERNAL_OFFSET)] += 1
+        values[_RECEIVED] += received
+        values[_SENT] += sent
         if items:
-            numbers[_ITEMS] += items
-        numbers[_NANOSECONDS] += int(seconds * 1e9)
-        numbers[_LATENCIES + bisect_left(LATENCIES, seconds)] += 1
+            values[_ITEMS] += items
+        values[_NANOSECONDS] += int(seconds * 1e9)
+        values[_LATENCIES + bisect_left(LATENCIES, seconds)] += 1
 
 
 class Metrics:
-    """numbers: WIDTH for each path, in the order of the paths. items: path -> Counts.items."""
+    """The metrics of all RPCs of a process. values: WIDTH integers for each path, in the order of the paths. items:
+    path -> RpcMetrics.items."""
 
-    def __init__(self, paths: Iterable[str], numbers: Numbers, items: Mapping[str, str]) -> None:
+    def __init__(self, paths: Iterable[str], values: Values, items: Mapping[str, str]) -> None:
         self._of = {
-            path: Counts(numbers[place * WIDTH : (place + 1) * WIDTH], items.get(path, ""))
-            for place, path in enumerate(paths)
+            path: RpcMetrics(values[index * WIDTH : (index + 1) * WIDTH], items.get(path, ""))
+            for index, path in enumerate(paths)
         }
 
-    def of(self, path: str) -> Counts:
+    def of(self, path: str) -> RpcMetrics:
         return self._of[path]
 
 
-def read(numbers: list[int]) -> Reading:
-    """numbers: of one RPC; those of several processes may be added up."""
-    return Reading(
-        numbers[_STARTED],
-        dict(zip(CODES, numbers[_CODES:_ERRORS], strict=True)),
-        dict(zip(ERRORS, numbers[_ERRORS:_RECEIVED], strict=True)),
-        numbers[_RECEIVED],
-        numbers[_SENT],
-        numbers[_ITEMS],
-        numbers[_NANOSECONDS] / 1e9,
-        numbers[_LATENCIES:WIDTH],
+def read(values: list[int]) -> RpcReading:
+    """values: of one RPC; those of several processes may be added up."""
+    return RpcReading(
+        values[_STARTED],
+        dict(zip(CODES, values[_CODES:_ERRORS], strict=True)),
+        dict(zip(ERRORS, values[_ERRORS:_RECEIVED], strict=True)),
+        values[_RECEIVED],
+        values[_SENT],
+        values[_ITEMS],
+        values[_NANOSECONDS] / 1e9,
+        values[_LATENCIES:WIDTH],
     )
 
 
-def settle(numbers: Numbers) -> None:
-    """Ends the calls of one RPC whose process is dead: their clients were told UNAVAILABLE."""
-    numbers[_CODES + code_pb2.UNAVAILABLE] += read(numbers.tolist()).in_flight
+def close_out(values: Values) -> None:
+    """Counts the calls of one RPC that were in flight when their process died as ended with UNAVAILABLE, which is what
+    their clients saw."""
+    values[_CODES + code_pb2.UNAVAILABLE] += read(values.tolist()).in_flight

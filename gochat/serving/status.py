@@ -9,8 +9,8 @@ from gochat.errors import DOMAIN, ChatError
 
 
 def to_status(error: ChatError, request_id: str) -> status_pb2.Status:
-    """google.rpc.Status with ErrorInfo, the specification's ErrorResponse, for bad fields BadRequest, for rate limits
-    RetryInfo."""
+    """With the details ErrorInfo, the specification's ErrorResponse, BadRequest where fields are wrong, and RetryInfo
+    where a rate limit was met."""
     details = [
         error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN),
         common_pb2.ErrorResponse(

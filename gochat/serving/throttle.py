@@ -1,4 +1,4 @@
-"""The rate limits that stand before a handler: by user, and by network address where nobody is signed in yet."""
+"""The rate limits before a handler: by user, or by network address where nobody is signed in yet."""
 
 import ipaddress
 import re
@@ -13,9 +13,9 @@ from gochat.domain.rates import Buckets
 from gochat.errors import ChatError, invalid, limited
 
 MAX_ADDRESS = 64  # characters of an address and a port
-BURST = 5.0  # seconds' worth of calls that a user may make at once
+BURST = 5.0  # seconds: a user may make the calls of so many seconds in one go
 _BY_ADDRESS = (Rate.SIGN_IN, Rate.REGISTER)
-_GUESSES = (common_pb2.ERROR_CODE_UNAUTHORIZED, common_pb2.ERROR_CODE_RATE_LIMIT)
+_WRONG_GUESS = (common_pb2.ERROR_CODE_UNAUTHORIZED, common_pb2.ERROR_CODE_RATE_LIMIT)
 
 
 class Throttle:
@@ -28,15 +28,15 @@ class Throttle:
 
     def address(self, peer: str, forwarded_for: str) -> str:
         """The network address of the client. peer: as gRPC names it, ipv4:192.0.2.1:5000. forwarded_for: the metadata
-        x-forwarded-for, believed of trusted proxies: its last entry that is not one of them."""
-        host, _, _ = peer.rpartition(":")  # without the port, which is another one for each connection
+        x-forwarded-for. If the peer is a trusted proxy, the client is the last entry that is not a trusted proxy."""
+        host, _, _ = peer.rpartition(":")  # without the port, which differs for each connection
         if not self._proxies:
             return _address_of(host)
         address = _parsed(unquote(host.partition(":")[2]))
         hops = forwarded_for.split(",")
         while hops and address and any(address in network for network in self._proxies):
             before = _parsed(hops.pop())
-            if before is None:  # what a proxy did not say plainly says nothing, nor does what stands before it
+            if before is None:  # not an address, so neither it nor the entries before it can be trusted
                 break
             address = before
         return str(address or "")
@@ -51,7 +51,8 @@ class Throttle:
                 _take(self._sends, caller.user_id, "too many messages", "SENDS_LIMITED")
 
     def admit_sends(self, caller: Caller, number: int) -> None:
-        """All of them or none. Raises RATE_LIMIT, and INVALID_PARAMS for more than there ever is room for."""
+        """Takes so many sends from the caller's limit, or none. Raises RATE_LIMIT; INVALID_PARAMS for more than the
+        limit ever allows in one go."""
         if caller.privileged:
             return
         if number > self._sends.burst:
@@ -59,9 +60,10 @@ class Throttle:
             raise invalid("messages", rule, "SENDS_LIMITED")
         _take(self._sends, caller.user_id, "too many messages", "SENDS_LIMITED", number)
 
-    def done(self, rate: Rate, address: str, error: ChatError | None) -> None:
-        """A sign-in that was no wrong guess costs nothing. Each was charged before, as are guesses side by side."""
-        if rate is Rate.SIGN_IN and (error is None or error.code not in _GUESSES):
+    def refund(self, rate: Rate, address: str, error: ChatError | None) -> None:
+        """Gives back what a sign-in took, unless it failed by a wrong password. `admit` takes it from every sign-in, so
+        that guesses made in parallel count too."""
+        if rate is Rate.SIGN_IN and (error is None or error.code not in _WRONG_GUESS):
             self._sign_ins.give_back(_subscriber(address))
 
 
@@ -70,7 +72,7 @@ def _take(buckets: Buckets, key: str, message: str, reason: str, tokens: int = 1
         raise limited(message, reason, wait)
 
 
-@lru_cache(maxsize=1000)  # a client calls often
+@lru_cache(maxsize=1000)  # a client makes many calls
 def _address_of(host: str) -> str:
     return str(_parsed(unquote(host.partition(":")[2])) or "")
 
@@ -90,5 +92,5 @@ def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _subscriber(host: str) -> str:
-    """An IPv6 subscriber has a whole /64."""
+    """The network that one client is taken to have: of IPv6 a /64, which providers give to each customer."""
     return str(ipaddress.ip_network((host, 64), strict=False)) if ":" in host else host

@@ -1,1 +1,1 @@
-"""The database itself: connections, transactions, migrations, tables. What is done with them is in gochat/repo."""
+"""The database: connections, transactions, migrations, tables. The queries are in gochat/repo."""

@@ -1,6 +1,10 @@
-"""Transactions behind one small face, `read(work)` and `write(work)`; sqlite.py and postgres.py are behind it.
+"""Transactions by two methods, `read(work)` and `write(work)`, which sqlite.py and postgres.py implement.
 
-`work` is a function of a transaction (Tx). It may run more than once, so it must have no effect outside of it.
+`work` is a function of a transaction (Tx). It may run more than once, so it must have no effect outside of the
+transaction.
+
+Threads: any thread may call the methods of a Database and of a Pool. A connection, and a Tx on it, belongs to one
+thread at a time: the one that took it from the pool, until it is put back.
 """
 
 import json
@@ -20,15 +24,15 @@ from typing import Any, ClassVar, Protocol, TypeVar, cast
 import peewee
 
 from gochat.background import periodic
-from gochat.context import Enqueue, current, due
+from gochat.context import Enqueue, current, current_deadline
 from gochat.errors import deadline_exceeded, unavailable
 
 log = logging.getLogger(__name__)
 
-LOOK = 0.25  # seconds between two looks for connections that are overdue
-MAX_CONTROL = 2  # connections of Lane.CONTROL: a count of all rows holds one, what is asked every second has the other
+OVERDUE_INTERVAL = 0.25  # seconds between two checks for connections whose call is past its deadline
+MAX_CONTROL = 2  # connections of Lane.CONTROL: a count of all rows takes one, the polls of every second the other
 
-_named_by_peewee = peewee.__exception_wrapper__  # type: ignore[attr-defined]
+_peewee_errors = peewee.__exception_wrapper__  # type: ignore[attr-defined]
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -39,11 +43,11 @@ class DatabaseInUseError(Exception):
     """Another process has the database open; the message names it."""
 
 
-def is_lost(error: BaseException) -> bool:
-    """Has the database itself failed us (unreachable, full, timed out), as against a query that is wrong?"""
+def is_database_failure(error: BaseException) -> bool:
+    """Has the database itself failed (unreachable, full, timed out)? Otherwise the query is wrong."""
     if not isinstance(error, (peewee.OperationalError, peewee.InterfaceError)):
         return False
-    # SQLITE_ERROR is SQLite's word for a wrong query.
+    # SQLite reports a wrong query as SQLITE_ERROR.
     return getattr(driver_error(error), "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR
 
 
@@ -53,71 +57,72 @@ def driver_error(error: BaseException) -> Any:
 
 
 class Tx:
-    """One transaction: runs Peewee queries, and SQL written by hand with ? for each parameter and no other ? or %.
+    """One transaction: runs Peewee queries, and handwritten SQL with a ? for each parameter and no other ? or %.
 
-    SQL by hand is SQLite's; where PostgreSQL has other words (_POSTGRES) they are put in for it.
+    Handwritten SQL is in SQLite's dialect; for PostgreSQL the words in _POSTGRES are replaced.
     """
 
     slow_after: ClassVar[float] = math.inf
-    """Seconds after which a statement is told to the log."""
+    """Seconds; statements that take longer are logged."""
 
     def __init__(self, database: peewee.Database) -> None:
         self._database = database
         self.postgres = isinstance(database, peewee.PostgresqlDatabase)
         self.lock = " FOR UPDATE" if self.postgres else ""
-        """Ends a SELECT whose rows must not change until the commit. SQLite writes one transaction at a time anyway."""
+        """To be appended to a SELECT whose rows must not change until the commit. SQLite needs no lock: its
+        transactions write one after the other."""
 
     @property
     def connection(self) -> Any:
-        """Of the database driver."""
+        """The database driver's connection."""
         return self._database.connection()
 
     def sql(self, text: str, *parameters: Any) -> Any:
-        """A DB-API cursor."""
+        """Executes the statement; returns a DB-API cursor."""
         started = time.monotonic()
         cursor = self._execute(text, parameters)
-        self._note(started, text)
+        self._log_if_slow(started, text)
         return cursor
 
     def fetch_one(self, text: str, *parameters: Any) -> Row | None:
-        # All rows, since SQLite ends a statement (a RETURNING) only when its last row was fetched.
+        # Fetches all rows, since SQLite finishes a statement (a RETURNING) only when its last row was fetched.
         return next(iter(self.fetch_all(text, *parameters)), None)
 
     def fetch_all(self, text: str, *parameters: Any) -> list[Row]:
         started = time.monotonic()
         cursor = self._execute(text, parameters)
-        with _named_by_peewee:  # which does so itself only while a statement begins; SQLite looks for most rows now
+        with _peewee_errors:  # Peewee wraps errors of execute() only, but SQLite runs most of a statement here
             rows = cast("list[Row]", cursor.fetchall())
-        self._note(started, text)
+        self._log_if_slow(started, text)
         return rows
 
     def prepared(self, name: str, text: str, *parameters: Any) -> list[Row]:
-        """As fetch_all(text, *parameters). On PostgreSQL the connection keeps the plan, by this name: for a statement
-        whose plan takes as long to make as to run. The text says each parameter's type, as in ?::json, where nothing
-        else does."""
+        """As fetch_all(text, *parameters). On PostgreSQL as a prepared statement of this name, whose plan the
+        connection keeps: for statements that take as long to plan as to run. Where PostgreSQL cannot infer a
+        parameter's type, the text says it, as in ?::json."""
         if not self.postgres:
             return self.fetch_all(text, *parameters)
-        known = self._database.__dict__.setdefault("prepared", set())  # Peewee's object is one connection here
+        known = self._database.__dict__.setdefault("prepared", set())  # here a Peewee Database is one connection
         if name not in known:
-            numbers = count(1)
-            self.sql(f"PREPARE {name} AS " + re.sub(r"\?", lambda _: f"${next(numbers)}", text))
+            indexes = count(1)
+            self.sql(f"PREPARE {name} AS " + re.sub(r"\?", lambda _: f"${next(indexes)}", text))
             known.add(name)
         started = time.monotonic()
         rows = cast("list[Row]", self._execute(f"EXECUTE {name} ({placeholders(parameters)})", parameters).fetchall())
-        self._note(started, text)
+        self._log_if_slow(started, text)
         return rows
 
     @staticmethod
     def decode_rows(value: Any) -> list[Any]:
-        """The rows that json_group_array(json_array(...)) made of a subquery, in no order. Many rows as one: SQLite
-        lets go of the interpreter at each row it hands out, and takes it back among all other threads."""
+        """The rows that json_group_array(json_array(...)) made of a subquery, in no order. A query of many rows returns
+        them as one: sqlite3 releases the GIL at each row, and has to compete for it with all other threads."""
         return (json.loads(value) if isinstance(value, str) else value) or []
 
     def run(self, query: Any) -> Any:
-        """Executes a Peewee query: the number of rows that a write changed, or the cursor of a select."""
+        """Executes a Peewee query; returns the number of rows that a write changed, or the cursor of a select."""
         started = time.monotonic()
         answer = query.execute(self._database)
-        self._note(started, query)
+        self._log_if_slow(started, query)
         return answer
 
     def model_one(self, query: Any) -> Any:
@@ -126,28 +131,28 @@ class Tx:
 
     def model_all(self, query: Any) -> list[Any]:
         cursor = self.run(query)
-        with _named_by_peewee:
+        with _peewee_errors:
             return list(cursor)
 
     def _execute(self, text: str, parameters: tuple[Any, ...]) -> Any:
         if self.postgres:
             return self._database.execute_sql(_for_postgres(text), parameters)
-        with _named_by_peewee:  # past Peewee, which takes longer than a short statement
+        with _peewee_errors:  # not through Peewee, which takes longer than a short statement
             return self._database.connection().execute(text, parameters)
 
-    def _note(self, started: float, query: Any) -> None:
-        """query: SQL, or Peewee's. Of its parameters nothing is told."""
+    def _log_if_slow(self, started: float, query: Any) -> None:
+        """query: SQL, or Peewee's. Its parameters are not logged."""
         if (seconds := time.monotonic() - started) >= self.slow_after:
             text = query if isinstance(query, str) else self._database.get_sql_context().parse(query)[0]
-            said = {"statement": " ".join(text.split())[:1000], "duration_ms": round(seconds * 1e3, 3)}
-            log.warning("slow: %(duration_ms).0f ms: %(statement)s", said)
+            fields = {"statement": " ".join(text.split())[:1000], "duration_ms": round(seconds * 1e3, 3)}
+            log.warning("slow: %(duration_ms).0f ms: %(statement)s", fields)
 
 
 _POSTGRES = {
     "?": "%s",
     "json_group_array(": "json_agg(",
     "json_array(": "json_build_array(",
-    " INDEXED BY messages_withdrawn": "",  # its planner finds that by itself
+    " INDEXED BY messages_withdrawn": "",  # its planner chooses the index by itself
     " INDEXED BY members_unread": "",
     " INDEXED BY members_hiding": "",
 }
@@ -161,14 +166,16 @@ def _for_postgres(text: str) -> str:
 
 
 def placeholders(items: Sequence[Any]) -> str:
-    """?, ?, ? for the list of an SQL IN, which must not be empty."""
+    """?, ?, ? for the list of an SQL IN. items: not empty."""
     return ", ".join("?" * len(items))
 
 
 class Database(Protocol):
-    """What the handlers of gochat/repo hold. one_statement: work runs a single statement, which is a transaction by
-    itself and is spared the words around one. pair_key: of ids.single, in this database. enqueue: None where there is
-    no one thread that writes; see sqlite.py."""
+    """What the handlers of gochat/repo use.
+
+    one_statement: work runs a single statement, which is a transaction without BEGIN and COMMIT. pair_key: the key of
+    ids.single in this database. enqueue: queues a call for the writer (writer.py); None on PostgreSQL, which has none.
+    """
 
     pair_key: bytes
 
@@ -176,123 +183,129 @@ class Database(Protocol):
     def enqueue(self) -> Enqueue | None: ...
 
     def read(self, work: Work[T], *, one_statement: bool = False) -> T:
-        """Runs work in a transaction that sees one state of the database and writes nothing. In Lane.CONTROL it takes a
-        connection that no other lane takes."""
+        """Runs work in a transaction that sees one state of the database and writes nothing."""
 
     def write(self, work: Work[T], *, one_statement: bool = False) -> T:
-        """Runs work in a transaction; returns when it is durable. What work raises takes its writes back."""
+        """Runs work in a transaction; returns when it is durable. An exception of work rolls its writes back."""
 
     def write_each(self, works: Sequence[Work[T]]) -> list[T]:
-        """Runs each work as by `write`. What one raises is raised at the end or at once; others may be durable then."""
+        """Runs each work as `write` does. If one raises, that is raised here; others may be durable nevertheless."""
 
     def statistics(self) -> dict[str, int]:
-        """How busy it is at the moment, by the names of gochat.monitoring.numbers."""
+        """Gauges and counters by the names of gochat.monitoring.families."""
 
     def close(self) -> None: ...
 
 
 class Pool:
-    """Connections, each lent to one thread at a time, the one used last first.
+    """A connection pool. It hands out the connection that was used last, so that few are in use and stay warm.
 
-    usable(connection) -> is it alive and in no transaction? Asked before it is lent, and when it comes back.
-    cut(connection), for a driver that waits without end: what waits on it fails. Done to one that is lent beyond the
-    deadline of the call in hand.
+    is_usable(connection): is it alive and in no transaction? Asked before it is handed out and when it comes back.
+    interrupt(connection), for a driver that may wait forever: makes whatever waits on the connection fail. It is called
+    for a connection whose call is past its deadline.
+
+    Threads: `_slots` counts the connections that may still be handed out, and blocks a thread when there are none.
+    `_idle` holds connections that nobody uses; append and pop of a deque are atomic in CPython. With `interrupt`, a
+    periodic thread interrupts connections in `_deadlines`. It and the thread that uses the connection may want the same
+    entry; dict.pop is atomic too, so exactly one of them gets it, and that one decides: the periodic thread interrupts
+    the connection, or the user's thread puts it back.
     """
 
     def __init__(
         self,
         connect: Callable[[], peewee.Database],
-        usable: Callable[[peewee.Database], bool],
+        is_usable: Callable[[peewee.Database], bool],
         *,
-        warm: int,
-        most: int,
-        cut: Callable[[peewee.Database], None] | None = None,
+        min_size: int,
+        max_size: int,
+        interrupt: Callable[[peewee.Database], None] | None = None,
     ) -> None:
+        """min_size: connections to open now."""
         self._connect = connect
-        self._usable = usable
-        self._cut = cut
-        self._due: dict[peewee.Database, float] = {}
+        self._is_usable = is_usable
+        self._interrupt = interrupt
+        self._deadlines: dict[peewee.Database, float] = {}  # of the calls that use the connections
         self._closed = threading.Event()
-        self._idle = deque(connect() for _ in range(warm))
-        self._places = threading.Semaphore(most)
+        self._idle = deque(connect() for _ in range(min_size))
+        self._slots = threading.Semaphore(max_size)
         self._loops = ExitStack()
-        if cut:
+        if interrupt:
             self._loops.enter_context(
-                periodic("overdue connections", lambda: self._cut_overdue(time.monotonic()), LOOK)
+                periodic("overdue connections", lambda: self._interrupt_overdue(time.monotonic()), OVERDUE_INTERVAL)
             )
-        self.most = most
+        self.max_size = max_size
 
     @property
-    def used(self) -> int:
-        return self.most - self._places._value
+    def in_use(self) -> int:
+        return self.max_size - self._slots._value
 
     @contextmanager
     def connection(self) -> Iterator[peewee.Database]:
-        """Waits for a free place until the deadline of the call in hand; raises UNAVAILABLE then, and DEADLINE_EXCEEDED
-        if that has passed already."""
+        """Waits for a connection until the deadline of the current call; then raises UNAVAILABLE. Raises
+        DEADLINE_EXCEEDED if the deadline has passed already."""
         if (remaining := current().remaining()) <= 0:
             raise deadline_exceeded()
-        if not self._places.acquire(timeout=remaining):
+        if not self._slots.acquire(timeout=remaining):
             raise unavailable("the database is busy: every connection is in use")
         try:
             if self._closed.is_set():
                 raise unavailable("the server is stopping")
-            database = self._take() or self._connect()
-            self._due[database] = due()
+            database = self._take_idle() or self._connect()
+            self._deadlines[database] = current_deadline()
             try:
                 yield database
             finally:
-                if not self._due.pop(database, 0.0):
-                    pass  # it is being cut, and closed when both threads have let go of it
-                elif self._usable(database):
+                if not self._deadlines.pop(database, 0.0):
+                    pass  # it was interrupted; it is closed when no thread refers to it any more
+                elif self._is_usable(database):
                     self._idle.append(database)
                 else:
                     _discard(database)
         finally:
-            self._places.release()
+            self._slots.release()
 
-    def _cut_overdue(self, now: float) -> None:
-        """Whoever takes a connection out of _due may do with it as they like: cut it, or lend it again."""
-        for database, deadline in list(self._due.items()):
-            if deadline <= now and self._cut and self._due.pop(database, 0.0):
+    def _interrupt_overdue(self, now: float) -> None:
+        """By the periodic thread; and by `close`, for all connections in use."""
+        for database, deadline in list(self._deadlines.items()):
+            if deadline <= now and self._interrupt and self._deadlines.pop(database, 0.0):
                 log.error("the database did not answer in time: a connection is cut")
-                self._cut(database)
+                self._interrupt(database)
 
-    def _take(self) -> peewee.Database | None:
-        """An idle connection that did not die meanwhile."""
+    def _take_idle(self) -> peewee.Database | None:
+        """An idle connection that is still usable, or None."""
         while True:
             try:
                 database = self._idle.pop()
             except IndexError:
                 return None
-            if self._usable(database):
+            if self._is_usable(database):
                 return database
             _discard(database)
 
     def close(self) -> None:
-        """Closes what is idle, and cuts what is not."""
+        """Closes the idle connections and interrupts the others."""
         self._closed.set()
         self._loops.close()
-        self._cut_overdue(math.inf)
-        while (database := self._take()) is not None:
+        self._interrupt_overdue(math.inf)
+        while (database := self._take_idle()) is not None:
             _discard(database)
 
 
 def _discard(database: peewee.Database) -> None:
     try:
         database.connection().close()
-    except Exception as error:  # noqa: BLE001 - it is being thrown away
+    except Exception as error:  # noqa: BLE001 - the connection is of no use any more
         log.debug("closing a dead connection: %s", error)
 
 
-class failures_named:  # noqa: N801 - used as a function; a class since every call enters one
-    """A context manager: a database that cannot be reached, is full or times out is UNAVAILABLE to the caller; the log
-    says what it is."""
+class unavailable_on_failure:  # noqa: N801 - used as a function; a class, which is faster, since every call enters one
+    """A context manager: a failure of the database itself (unreachable, full, timed out) is logged, and raised as
+    UNAVAILABLE."""
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if error is not None and is_lost(error):
+        if error is not None and is_database_failure(error):
             log.error("the database failed: %s", error)
             raise unavailable("the database is not available") from error

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def open_database(config: Config) -> PostgresDatabase | SqliteDatabase:
-    """The database of [database] url, at this program's schema.
+    """The database of [database] url, migrated to this program's schema.
 
     Raises MigrationError, DatabaseInUseError, and ChatError where it cannot be reached.
     """
@@ -50,11 +50,12 @@ def sqlite_file(config: Config) -> Path:
 
 @contextmanager
 def snapshot(config: Config) -> Iterator[Tx]:
-    """One state of the database of [database] url, whatever its schema, that is read for as long as it takes while
-    servers go on writing. Raises ConfigError, and ChatError where it cannot be reached."""
+    """A transaction that sees one state of the database of [database] url, whatever its schema, for as long as the
+    block lasts; servers go on writing meanwhile. Raises ConfigError, and ChatError where the database cannot be
+    reached."""
     settings = config.database
-    reading = postgres_snapshot(settings.url) if settings.is_postgres else sqlite_snapshot(sqlite_file(config))
-    with reading as tx:
+    opened = postgres_snapshot(settings.url) if settings.is_postgres else sqlite_snapshot(sqlite_file(config))
+    with opened as tx:
         yield tx
 
 

@@ -1,8 +1,8 @@
-"""Peewee over the tables of sql/, which alone define them; a test holds the two together."""
+"""Peewee models of the tables. The tables are defined in sql/ alone; a test compares the two."""
 
 from peewee import BigIntegerField, CompositeKey, IntegerField, Model, TextField
 
-LOOKED_UP = 2**62  # in Member.last_seq and active_at: the conversation itself is to be asked
+LOOKED_UP = 2**62  # in Member.last_seq and active_at: the value is to be read from the conversation itself
 
 
 class User(Model):
@@ -80,7 +80,7 @@ class Member(Model):
     read_seq = BigIntegerField()
     hidden_seq = BigIntegerField(default=-1)
     joined_at = BigIntegerField()
-    # Kept by triggers, sql/0007_inbox.
+    # Kept up to date by triggers, sql/0007_inbox.
     last_seq = BigIntegerField(default=LOOKED_UP)
     active_at = BigIntegerField(default=LOOKED_UP)
 
@@ -152,5 +152,5 @@ class AuditEvent(Model):
         table_name = "audit_log"
 
 
-# What others refer to comes before them.
+# Tables come after those that they refer to.
 ALL = (User, Activity, Session, EndedSession, Conversation, Member, RemovedMember, Send, Message, Secret, AuditEvent)

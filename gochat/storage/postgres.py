@@ -1,4 +1,4 @@
-"""PostgreSQL: a pool of connections to one server."""
+"""PostgreSQL: connection pools to one server. Any thread may call a PostgresDatabase (database.py, Pool)."""
 
 import os
 import re
@@ -23,45 +23,49 @@ from gochat.storage.database import (
     Tx,
     Work,
     driver_error,
-    failures_named,
-    is_lost,
+    is_database_failure,
+    unavailable_on_failure,
 )
 
-ATTEMPTS = 3
-REPEATABLE = {"40001", "40P01"}  # serialization_failure, deadlock_detected: nothing was written
+MAX_ATTEMPTS = 3
+RETRYABLE = {"40001", "40P01"}  # serialization_failure, deadlock_detected: nothing was written
 READ_ONLY = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 OPTIONS = (
     "-c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
-    " -c client_connection_check_interval=1s"  # a query, or a wait for a lock, whose connection we cut ends
+    " -c client_connection_check_interval=1s"  # ends a query, or a wait for a lock, whose connection was cut
 )
-IN_USE = 0x676F63686175  # of an advisory lock: any number, but not that of migrate.py
-PATIENCE = 3.0  # seconds: PostgreSQL takes a moment to notice that who held the lock is gone
+IN_USE_LOCK = 0x676F63686175  # an advisory lock's number: any but that of migrate.py
+LOCK_TIMEOUT = 3.0  # seconds: PostgreSQL takes a moment to notice that a process that held the lock is gone
 
 
 class PostgresDatabase:
     """url: postgresql://user:password@host:port/name, as libpq reads it.
 
-    Each connection holds a lock on the database: a shared one, or, alone, one that nobody else has with it.
+    Each connection holds an advisory lock on the database: a shared one or, if exclusive, one that excludes all others.
     """
 
     enqueue = None
 
-    def __init__(self, url: str, pool_min: int, pool_max: int, *, alone: bool = False) -> None:
-        """alone: without time limits. Raises ConfigError, ChatError, and alone DatabaseInUseError."""
-        _must_be_understood(url)
-        self._url, self._alone = url, alone
+    def __init__(self, url: str, pool_min: int, pool_max: int, *, exclusive: bool = False) -> None:
+        """exclusive: for one connection, which has no time limits. Raises ConfigError and ChatError; DatabaseInUseError
+        if exclusive."""
+        _check_url(url)
+        self._url, self._exclusive = url, exclusive
         self.pair_key = b""
-        with failures_named():
-            self._pool = Pool(self._connect, _usable, warm=pool_min, most=pool_max, cut=_cut)
-            # Alone, a second connection would not get the lock.
-            self._control = Pool(self._connect, _usable, warm=0 if alone else 1, most=MAX_CONTROL, cut=_cut)
+        with unavailable_on_failure():
+            self._pool = Pool(self._connect, _is_usable, min_size=pool_min, max_size=pool_max, interrupt=_interrupt)
+            # With an exclusive lock a second connection would not get its own.
+            control_min = 0 if exclusive else 1
+            self._control = Pool(
+                self._connect, _is_usable, min_size=control_min, max_size=MAX_CONTROL, interrupt=_interrupt
+            )
 
     def _connect(self) -> peewee.Database:
-        database = _connected(self._url, "" if self._alone else OPTIONS)
-        if _locked(database, alone=self._alone):
+        database = _open(self._url, "" if self._exclusive else OPTIONS)
+        if _lock(database, exclusive=self._exclusive):
             return database
         database.close()
-        if self._alone:
+        if self._exclusive:
             raise DatabaseInUseError("the database is in use by another gochat process")
         raise unavailable("the database is in use by gochat copy")
 
@@ -76,17 +80,17 @@ class PostgresDatabase:
         return [self.write(work) for work in works]
 
     def _transact(self, begin: str, work: Work[T], writes: bool) -> T:
-        with failures_named():
-            for _ in range(ATTEMPTS - 1):
+        with unavailable_on_failure():
+            for _ in range(MAX_ATTEMPTS - 1):
                 try:
-                    return self._once(begin, work, writes)
-                except _Again:
+                    return self._attempt(begin, work, writes)
+                except _RetryableError:
                     continue
-            return self._once(begin, work, writes)
+            return self._attempt(begin, work, writes)
 
-    def _once(self, begin: str, work: Work[T], writes: bool) -> T:
-        """Raises _Again where nothing can have been written."""
-        committing = writes and not begin  # a statement by itself commits by itself
+    def _attempt(self, begin: str, work: Work[T], writes: bool) -> T:
+        """Raises _RetryableError where nothing can have been written."""
+        committing = writes and not begin  # a single statement commits when it is executed
         pool = self._pool if writes or current().lane is not Lane.CONTROL else self._control
         with pool.connection() as database:
             try:
@@ -102,13 +106,13 @@ class PostgresDatabase:
                 lost = bool(database.connection().closed)
                 if begin and not lost:
                     database.execute_sql("ROLLBACK")
-                # After a COMMIT without an answer nobody knows whether it happened: that is not repeated.
-                if (lost and not committing and is_lost(error)) or _sqlstate(error) in REPEATABLE:
-                    raise _Again(*error.args) from error
+                # If the connection was lost during a COMMIT, the transaction may be durable: it is not repeated.
+                if (lost and not committing and is_database_failure(error)) or _sqlstate(error) in RETRYABLE:
+                    raise _RetryableError(*error.args) from error
                 raise
 
     def statistics(self) -> dict[str, int]:
-        return {"connections_used": self._pool.used, "connections_most": self._pool.most}
+        return {"connections_used": self._pool.in_use, "connections_max": self._pool.max_size}
 
     def close(self) -> None:
         self._pool.close()
@@ -117,10 +121,10 @@ class PostgresDatabase:
 
 @contextmanager
 def postgres_snapshot(url: str) -> Iterator[Tx]:
-    """One state of the database, for as long as it is read."""
-    _must_be_understood(url)
-    with failures_named():
-        database = _connected(url, "")
+    """A transaction that sees one state of the database for as long as the block lasts."""
+    _check_url(url)
+    with unavailable_on_failure():
+        database = _open(url, "")
         try:
             database.execute_sql(READ_ONLY)
             yield Tx(database)
@@ -128,37 +132,38 @@ def postgres_snapshot(url: str) -> Iterator[Tx]:
             database.connection().close()
 
 
-def _must_be_understood(url: str) -> None:
+def _check_url(url: str) -> None:
+    """Raises ConfigError where libpq would misread it. The message does not quote it: it may hold a password."""
     try:
         parse_dsn(url)
     except psycopg2.ProgrammingError:
-        # Not told: libpq quotes what it does not understand, which may be the password.
         raise ConfigError("database.url: is no postgresql:// URL that libpq understands") from None
-    if not re.fullmatch(r"\w+://([^@/]*@)?[^@]*", url):  # libpq would take half a password for the host, and quote it
+    if not re.fullmatch(r"\w+://([^@/]*@)?[^@]*", url):  # libpq would take a part of the password for the host
         raise ConfigError("database.url: in a user name or password write @ as %40 and / as %2F")
 
 
-def _connected(url: str, options: str) -> peewee.Database:
+def _open(url: str, options: str) -> peewee.Database:
     database = peewee.PostgresqlDatabase(
         url,
         thread_safe=False,
         application_name="gochat",
         options=options,
         connect_timeout=3,
-        tcp_user_timeout=30_000,  # ms: a host that is cut off is not waited for longer than a call may take
+        tcp_user_timeout=30_000,  # ms, as long as a call may take: ends the wait for a host that is cut off
     )
     database.connect()
     return database
 
 
-class _Again(peewee.OperationalError):
-    """The transaction was taken back by no fault of its own and may be run again."""
+class _RetryableError(peewee.OperationalError):
+    """The transaction was rolled back through no fault of its own and may be run again."""
 
 
-def _locked(database: peewee.Database, *, alone: bool) -> bool:
-    """Asks again and again, and does not wait in line: who waits to be alone keeps out those who would share."""
-    lock = f"SELECT pg_try_advisory_lock{'' if alone else '_shared'}({IN_USE})"
-    until = time.monotonic() + PATIENCE
+def _lock(database: peewee.Database, *, exclusive: bool) -> bool:
+    """Polls for the lock instead of waiting in PostgreSQL's queue, where one connection that waits for an exclusive
+    lock would block all that want a shared one."""
+    lock = f"SELECT pg_try_advisory_lock{'' if exclusive else '_shared'}({IN_USE_LOCK})"
+    until = time.monotonic() + LOCK_TIMEOUT
     while not database.execute_sql(lock).fetchone()[0]:
         if time.monotonic() > until:
             return False
@@ -166,18 +171,18 @@ def _locked(database: peewee.Database, *, alone: bool) -> bool:
     return True
 
 
-def _usable(database: peewee.Database) -> bool:
+def _is_usable(database: peewee.Database) -> bool:
     connection = database.connection()
     if connection.closed or connection.get_transaction_status() != TRANSACTION_STATUS_IDLE:
         return False
-    # An idle server says nothing: what there is to read is its farewell.
-    waiting = select.poll()
-    waiting.register(connection.fileno(), select.POLLIN)
-    return not waiting.poll(0)
+    # PostgreSQL sends nothing on an idle connection, unless it closes it.
+    readable = select.poll()
+    readable.register(connection.fileno(), select.POLLIN)
+    return not readable.poll(0)
 
 
-def _cut(database: peewee.Database) -> None:
-    """libpq waits for an answer as long as the host is there, however long its server is silent."""
+def _interrupt(database: peewee.Database) -> None:
+    """Shuts the socket down. libpq itself waits for an answer for as long as the host is reachable."""
     with suppress(psycopg2.Error, OSError), socket.socket(fileno=os.dup(database.connection().fileno())) as shared:
         shared.shutdown(socket.SHUT_RDWR)
 

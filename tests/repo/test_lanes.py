@@ -20,7 +20,7 @@ from gochat.domain import ids
 from gochat.domain.revocation import Revocations
 from gochat.errors import ChatError
 from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
-from gochat.lifecycle import Watch
+from gochat.lifecycle import SessionWatch
 from gochat.repo import statistics
 from gochat.rpc.local import LocalChannel
 from gochat.services import REPO, served_by
@@ -61,16 +61,16 @@ def config(config: Config) -> Config:
 def test_what_the_server_asks_for_itself_waits_for_no_reader(config: Config, database: Database) -> None:
     revocations = Revocations(config.auth.access_ttl)
     channel = LocalChannel(bind(served_by(REPO), repo.handlers(database)))
-    watch = Watch(AccountServiceStub(channel), revocations)
-    watch.ask()
+    watch = SessionWatch(AccountServiceStub(channel), revocations)
+    watch.poll()
     database.write(lambda tx: tx.sql("INSERT INTO ended_sessions VALUES ('s', ?)", ids.now_ms()))
     with all_reading(database, POOL if config.database.is_postgres else READERS):
         with entered(Call(SERVICE, "-", time.monotonic() + 0.1)), pytest.raises(ChatError, match="in use"):
             database.read(lambda _: None)
-        watch.ask()
+        watch.poll()
         with entered(Call(SERVICE, "-", time.monotonic() + 1, lane=Lane.CONTROL)):
             assert statistics.count(database)["users_active"] == 0
-            database.read(lambda _: watch.ask())  # while one counts, another is asked
+            database.read(lambda _: watch.poll())  # while one counts, another is asked
     assert revocations.has("s")
 
 

@@ -1,10 +1,10 @@
 """What is counted for the metrics: the truth, and without reading messages."""
 
 from gochat.domain import ids
-from gochat.monitoring.numbers import BATCHES, NAMES
+from gochat.monitoring.families import BATCHES, NAMES
 from gochat.repo.sessions import replace_session
 from gochat.repo.statistics import DAY, MONTH, count
-from gochat.storage import sqlite
+from gochat.storage import writer
 from gochat.storage.database import Database, Tx
 
 
@@ -21,7 +21,7 @@ def add_users(database: Database, number: int) -> None:
 def test_names_are_those_of_the_metrics(database: Database) -> None:
     assert count(database).keys() <= set(NAMES)
     assert database.statistics().keys() <= set(NAMES)
-    assert (*map(str, sqlite.BATCHES), "more") == BATCHES
+    assert (*map(str, writer.BATCHES), "more") == BATCHES
 
 
 def test_an_empty_database(database: Database) -> None:

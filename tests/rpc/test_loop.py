@@ -19,14 +19,14 @@ from gochat.domain.access import RULES
 from gochat.domain.revocation import Revocations
 from gochat.domain.tokens import ACCESS, Tokens
 from gochat.keys import Key
-from gochat.monitoring.board import Board
+from gochat.monitoring.shared import SharedMetrics
 from gochat.rpc import TESTED_GRPCIO
 from gochat.rpc.grpcio_internals import Server
 from gochat.rpc.loop import ServingLoop
 from gochat.rpc.state import State
 from gochat.serving.admission import Admission
 from gochat.serving.binding import Method
-from gochat.serving.endpoints import REQUEST_TIMEOUT, Unary
+from gochat.serving.endpoints import REQUEST_TIMEOUT, UnaryEndpoint
 from gochat.serving.executors import Executors
 from gochat.serving.throttle import Throttle
 from tests.attacks.wire import END_HEADERS, HEADERS, RST_STREAM, Raw, frame, request
@@ -89,13 +89,13 @@ class InProcess:
         state = State(Admission(tokens, Throttle(Limits())), self.executors)
         handlers = {"GetUserProfile": handler, "ValidateToken": lambda _: logic_pb2.ValidateTokenResponse(valid=True)}
         paths = {name: f"/gochat.api.logic.v1.LogicService/{name}" for name in handlers}
-        metrics = Board(list(paths.values())).opened({})
+        metrics = SharedMetrics(list(paths.values())).claim({})
         endpoints = {}
         for name, path in paths.items():
             request, response = getattr(logic_pb2, f"{name}Request"), getattr(logic_pb2, f"{name}Response")
             method = Method(path, RULES[path], request, response, handlers[name], None)
             inline = self.executors.inline.execute
-            endpoints[path] = Unary(method, metrics.of(path), inline, Lane.INLINE)
+            endpoints[path] = UnaryEndpoint(method, metrics.of(path), inline, Lane.INLINE)
         self.loop = ServingLoop(Server([("grpc.so_reuseport", 0)]), endpoints, state)
         self.address = f"127.0.0.1:{self.loop.listen('127.0.0.1:0', None)}"
         self.loop.start()
@@ -119,7 +119,7 @@ def test_a_call_that_waits_for_a_device_lets_another_thread_serve() -> None:
     served = InProcess(waits)
     assert served.validate()
     waiting = served.profile()
-    eventually(lambda: served.loop.taken_over == 1)
+    eventually(lambda: served.loop.takeovers == 1)
     assert [served.validate() for _ in range(20)] == [True] * 20
     assert not waiting.done()
     os.write(writes, b"x")
@@ -159,7 +159,7 @@ def test_a_call_that_waits_for_the_interpreter_does_not() -> None:
     waiting = served.profile()
     eventually(lambda: served.executors.inline.executed == 1)
     time.sleep(0.2)  # some looks of the watchdog
-    assert served.loop.taken_over == 0
+    assert served.loop.takeovers == 0
     gate.set()
     assert waiting.result() is not None
     assert served.loop.drain(5, 5)
@@ -169,7 +169,7 @@ STANDS_STILL = """
 import threading, time
 from gochat.rpc import loop
 from tests.rpc.test_loop import InProcess
-loop.STANDSTILL = 1.0
+loop.STANDSTILL_TIMEOUT = 1.0
 served = InProcess(lambda _: threading.Event().wait())
 call = served.profile()
 time.sleep(30)

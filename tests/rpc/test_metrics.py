@@ -17,9 +17,9 @@ import psycopg2
 import pytest
 
 from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
-from gochat.monitoring.board import Board
 from gochat.monitoring.exporter import CODE
-from gochat.serving.metrics import LATENCIES, WIDTH, Counts, read, settle
+from gochat.monitoring.shared import SharedMetrics
+from gochat.serving.metrics import LATENCIES, WIDTH, RpcMetrics, close_out, read
 from tests.conftest import Start
 from tests.harness import CONTENT, FAST, Deployment, Metrics, Person, Process, eventually
 from tests.postgres import Postgres
@@ -304,27 +304,27 @@ def test_calls_side_by_side_lose_no_count(own: Deployment) -> None:
 
 def test_latencies_fall_into_the_bucket_that_ends_with_them() -> None:
     numbers = memoryview(bytearray(8 * WIDTH)).cast("q")
-    counts = Counts(numbers, "")
+    counts = RpcMetrics(numbers, "")
     for seconds in (0.05, 0.0500001, 31.0):
-        counts.end(0, 0, seconds, 0, 0, 0)
+        counts.call_ended(0, 0, seconds, 0, 0, 0)
     latencies = read(numbers.tolist()).latencies
     at = LATENCIES.index(0.05)
     assert (latencies[at], latencies[at + 1], latencies[-1], sum(latencies)) == (1, 1, 1, 3)
 
 
 def test_what_a_dead_process_left_open_is_unavailable() -> None:
-    board = Board.shared(["/a/A", "/a/B"])
-    counts = board.opened({}).of("/a/B")
+    metrics = SharedMetrics.for_worker(["/a/A", "/a/B"])
+    counts = metrics.opened({}).of("/a/B")
     for _ in range(3):
-        counts.start()
-    counts.end(0, 0, 0.1, 0, 0, 0)
-    board.put({"connections_used": 2, "users_active": 3, "log_lines_dropped": 4})
-    assert board.pid == os.getpid()
-    board.settle()
-    assert (board.named()["connections_used"], board.named()["users_active"]) == (0, 3)
-    assert board.named()["log_lines_dropped"] == 4, "the process in its place counts on from there"
-    reading = read(board.rpcs()[WIDTH:])
-    assert (board.pid, reading.in_flight, reading.handled[0], reading.handled[14]) == (0, 0, 1, 2)
+        counts.call_started()
+    counts.call_ended(0, 0, 0.1, 0, 0, 0)
+    metrics.put({"connections_used": 2, "users_active": 3, "log_lines_dropped": 4})
+    assert metrics.pid == os.getpid()
+    metrics.close_out()
+    assert (metrics.named()["connections_used"], metrics.named()["users_active"]) == (0, 3)
+    assert metrics.named()["log_lines_dropped"] == 4, "the process in its place counts on from there"
+    reading = read(metrics.rpcs()[WIDTH:])
+    assert (metrics.pid, reading.in_flight, reading.handled[0], reading.handled[14]) == (0, 0, 1, 2)
     numbers = memoryview(bytearray(8 * WIDTH)).cast("q")
-    settle(numbers)
+    close_out(numbers)
     assert not any(numbers)

@@ -50,7 +50,7 @@ def test_an_answer_that_comes_before_the_loop_has_seen_that_it_is_woken_is_sent_
 
 
 def test_the_serving_thread_wakes_nobody(state: Any) -> None:
-    state.serving = threading.get_ident()
+    state.serving_thread = threading.get_ident()
     state.answer(Call("a", state.sent))
     assert not state.wakes
     state.send_answers()

@@ -19,7 +19,7 @@ import pytest
 
 from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
 from gochat.api.session.v1 import session_pb2, session_pb2_grpc
-from gochat.rpc.server import ListenError, held
+from gochat.rpc.server import ListenError, reserve_port
 from tests.harness import (
     FREE_METRICS_PORT,
     PROGRAM,
@@ -252,8 +252,8 @@ def test_a_killed_worker_fails_its_running_calls_alone_and_is_replaced(own: Depl
     assert {key: by_key.get(key) for key in acknowledged} == acknowledged
     assert [int(message.message_id[-12:]) for message in stored] == list(range(len(stored), 0, -1))
     log = own.logs()
-    assert re.search(rf"worker \d \(process {killed}\) was ended by SIGKILL; worker \d starts anew in 0\.5 s", log)
-    assert re.search(rf"worker \d \(process {fresh}\) ended with code 0; worker \d starts anew in 1 s", log)
+    assert re.search(rf"worker \d \(process {killed}\) was ended by SIGKILL; worker \d is restarted in 0\.5 s", log)
+    assert re.search(rf"worker \d \(process {fresh}\) ended with code 0; worker \d is restarted in 1 s", log)
 
 
 def test_a_worker_that_hangs_is_replaced(own: Deployment) -> None:
@@ -324,10 +324,10 @@ def test_the_port_is_taken(pair: Deployment, postgres: Postgres, tmp_path: Path)
 
 
 def test_a_held_port_is_taken_before_anybody_listens() -> None:
-    with held("127.0.0.1:0") as address:
+    with reserve_port("127.0.0.1:0") as address:
         assert not is_free(address)
         assert not listening(address)
-        with pytest.raises(ListenError), held(address):
+        with pytest.raises(ListenError), reserve_port(address):
             pass
         with socket.socket() as server:
             server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

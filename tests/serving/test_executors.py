@@ -13,7 +13,8 @@ from typing import Any
 from gochat.context import Call, Caller, Lane, TooLongError
 from gochat.domain.access import RULES, Cost
 from gochat.errors import ChatError, deadline_exceeded
-from gochat.serving.executors import Inline, Pool
+from gochat.serving.inline import Inline
+from gochat.serving.pool import Pool
 from tests.harness import Deployment, Person, eventually
 
 
@@ -27,7 +28,7 @@ class Asked:
         self.transport = SimpleNamespace(on_wait=lambda: None)
         self.ended: list[Exception | None] = []
 
-    def refusal(self) -> Exception | None:
+    def skip_error(self) -> Exception | None:
         return deadline_exceeded() if self.left else None
 
     def done(self, error: Exception | None = None) -> None:
@@ -53,13 +54,13 @@ def test_what_hashes_a_password_writes_or_searches_does_not_run_inline() -> None
 
 
 def test_a_pool_counts_what_runs_and_what_waits() -> None:
-    gate, pool = threading.Event(), Pool("test", 2, share=9, line=9)
+    gate, pool = threading.Event(), Pool("test", 2, max_running_per_user=9, max_waiting_per_user=9)
     calls = [Asked(lambda _: assert_true(gate.wait(10))) for _ in range(5)]
     executed(pool, *calls)
-    eventually(lambda: (pool.busy, pool.waiting) == (2, 3))
+    eventually(lambda: (pool.active, pool.waiting) == (2, 3))
     gate.set()
     eventually(lambda: all(call.ended == [None] for call in calls))
-    eventually(lambda: (pool.busy, pool.waiting) == (0, 0))
+    eventually(lambda: (pool.active, pool.waiting) == (0, 0))
 
 
 def assert_true(value: bool) -> None:
@@ -67,10 +68,10 @@ def assert_true(value: bool) -> None:
 
 
 def test_a_pool_that_is_full_refuses_and_goes_on() -> None:
-    gate, pool = threading.Event(), Pool("test", 1, queued=2, share=9, line=9)
+    gate, pool = threading.Event(), Pool("test", 1, max_waiting=2, max_running_per_user=9, max_waiting_per_user=9)
     running = Asked(lambda _: assert_true(gate.wait(10)))
     executed(pool, running)
-    eventually(lambda: pool.busy == 1)
+    eventually(lambda: pool.active == 1)
     waiting, refused = [Asked(nothing), Asked(nothing)], Asked(nothing)
     executed(pool, *waiting, refused)
     (error,) = refused.ended
@@ -81,7 +82,7 @@ def test_a_pool_that_is_full_refuses_and_goes_on() -> None:
 
 
 def test_one_user_has_a_share_of_a_pool_and_a_line_of_their_own() -> None:
-    gate, pool, order = threading.Event(), Pool("test", 3, share=2, line=1), list[str]()
+    gate, pool, order = threading.Event(), Pool("test", 3, max_running_per_user=2, max_waiting_per_user=1), list[str]()
 
     def mine(number: int) -> Asked:
         def run(_: Call) -> None:
@@ -108,16 +109,16 @@ def test_what_is_not_worth_it_any_more_is_not_run() -> None:
     ran: list[str] = []
     left = Asked(lambda _: ran.append("left"))
     left.left = True
-    executed(Pool("test", 1, share=9, line=9), left)
+    executed(Pool("test", 1, max_running_per_user=9, max_waiting_per_user=9), left)
     eventually(lambda: left.ended)
     assert not ran
 
 
 def test_a_thread_keeps_no_call_that_is_done() -> None:
-    pool, call = Pool("test", 1, share=9, line=9), Asked(nothing)
+    pool, call = Pool("test", 1, max_running_per_user=9, max_waiting_per_user=9), Asked(nothing)
     gone = weakref.ref(call)
     executed(pool, call)
-    eventually(lambda: pool.busy == 0)
+    eventually(lambda: pool.active == 0)
     del call
     eventually(lambda: gone() is None)
 
@@ -165,7 +166,10 @@ def test_what_gives_up_inline_is_run_by_the_pool() -> None:
 
 def test_a_pool_runs_calls_in_its_lane() -> None:
     lanes: list[Lane] = []
-    executed(Pool("test", 1, Lane.CONTROL, share=9, line=9), call := Asked(lambda call: lanes.append(call.lane)))
+    executed(
+        Pool("test", 1, Lane.CONTROL, max_running_per_user=9, max_waiting_per_user=9),
+        call := Asked(lambda call: lanes.append(call.lane)),
+    )
     eventually(lambda: call.ended)
     assert lanes == [Lane.CONTROL]
 

@@ -78,10 +78,10 @@ def test_failed_sign_ins_count_against_the_address() -> None:
     for _ in range(5):
         for error in (None, OTHER):
             throttle.admit(Rate.SIGN_IN, NOBODY, "192.0.2.1")
-            throttle.done(Rate.SIGN_IN, "192.0.2.1", error)
+            throttle.refund(Rate.SIGN_IN, "192.0.2.1", error)
     for _ in range(3):
         throttle.admit(Rate.SIGN_IN, NOBODY, "192.0.2.1")
-        throttle.done(Rate.SIGN_IN, "192.0.2.1", GUESS)
+        throttle.refund(Rate.SIGN_IN, "192.0.2.1", GUESS)
     assert taken(throttle, Rate.SIGN_IN, NOBODY, "192.0.2.1") == 0
     assert taken(throttle, Rate.SIGN_IN, NOBODY, "192.0.2.2") == 3
 
@@ -90,7 +90,7 @@ def test_registrations_count_whether_they_succeed_or_not() -> None:
     throttle = Throttle(Limits(failed_sign_ins_per_minute=3))
     for error in (None, GUESS, OTHER):
         throttle.admit(Rate.REGISTER, NOBODY, "192.0.2.1")
-        throttle.done(Rate.REGISTER, "192.0.2.1", error)
+        throttle.refund(Rate.REGISTER, "192.0.2.1", error)
     assert taken(throttle, Rate.REGISTER, NOBODY, "192.0.2.1") == 0
 
 

@@ -10,7 +10,7 @@ import pytest
 from gochat.context import SERVICE, Call, entered
 from gochat.errors import ChatError
 from gochat.storage.database import Tx
-from gochat.storage.postgres import ATTEMPTS, PostgresDatabase
+from gochat.storage.postgres import MAX_ATTEMPTS, PostgresDatabase
 from tests.postgres import Postgres
 
 
@@ -68,7 +68,7 @@ def test_a_deadlock_is_run_again(database: PostgresDatabase) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert 2 <= max(runs.values()) <= ATTEMPTS
+    assert 2 <= max(runs.values()) <= MAX_ATTEMPTS
     assert [sorted(text) for text in text_of(database)] == [["a", "b"], ["a", "b"]]
 
 

@@ -44,7 +44,7 @@ class Batch:
         held, gate = threading.Event(), threading.Event()
 
         def listen(_: Exception | None) -> None:
-            database._writer.connection().set_trace_callback(self.begun.append)
+            database._writer.connection.connection().set_trace_callback(self.begun.append)
 
         def hold(_: Call) -> None:
             held.set()
@@ -54,7 +54,7 @@ class Batch:
         held.wait()
         for thread in threads:
             thread.start()
-        while database._queue.qsize() < len(works):
+        while database._writer.waiting < len(works):
             time.sleep(0.001)
         gate.set()
         for thread in threads:
@@ -145,7 +145,7 @@ def test_what_is_enqueued_is_one_transaction_and_ended_when_that_is_durable(data
         seen.append(notes(database))
 
     def end(error: Exception | None) -> None:
-        with sqlite3.connect(database._writer.database) as other:
+        with sqlite3.connect(database._writer.connection.database) as other:
             seen.extend((error, other.execute("SELECT COUNT(*) FROM notes").fetchone()[0]))
         ended.set()
 

@@ -1,4 +1,4 @@
-"""The numbers of a process beside those of its RPCs: one table of their names, in the code and in Prometheus."""
+"""The metrics of a process other than those of its RPCs: one table of their names, in the code and in Prometheus."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -7,18 +7,20 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 GAUGE, COUNTER = GaugeMetricFamily, CounterMetricFamily
 ALWAYS, REPO, SQLITE, COUNTED = "always", "repo", "sqlite", "counted"
-"""Where a number is told: by every process; by one that has the database, or has it as a file; once it was counted."""
+"""When a family is exported: always; by a process with the repo half; by one with SQLite; once the rows were
+counted."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """label: of its numbers, "" if it has but one. numbers: value of the label -> name in the code."""
+    """A metric family. label: the name of its label, "" if it has one value only. names: value of the label -> name in
+    the code."""
 
     name: str
     help: str
     kind: type[GaugeMetricFamily] | type[CounterMetricFamily]
     where: str
-    numbers: Mapping[str, str]
+    names: Mapping[str, str]
     label: str = ""
 
 
@@ -76,7 +78,7 @@ FAMILIES = (
     Family(
         "gochat_database_connections_max",
         "Connections at most; on SQLite those that read",
-        *(GAUGE, REPO, {"": "connections_most"}),
+        *(GAUGE, REPO, {"": "connections_max"}),
     ),
     Family(
         "gochat_database_waiting_writes",
@@ -132,35 +134,35 @@ FAMILIES = (
     ),
 )
 BATCHES = (*(str(2**power) for power in range(11)), "more")
-"""Upper bounds of the sizes of transactions, as gochat.storage.sqlite counts them."""
+"""Upper bounds of the sizes of transactions, as gochat.storage.writer counts them."""
 
 NAMES = (
-    *dict.fromkeys(name for family in FAMILIES for name in family.numbers.values()),
+    *dict.fromkeys(name for family in FAMILIES for name in family.names.values()),
     *("writes_committed", *(f"batches_{size}" for size in BATCHES)),
 )
 
 MOMENTARY = tuple(
-    name for family in FAMILIES if family.kind is GAUGE and family.where != COUNTED for name in family.numbers.values()
+    name for family in FAMILIES if family.kind is GAUGE and family.where != COUNTED for name in family.names.values()
 )
-"""What is over when the process is."""
+"""The gauges of a process, which are 0 when it has ended."""
 
 
-def families(numbers: Mapping[str, int], target: str, *, sqlite: bool) -> Iterator[Metric]:
-    """numbers: by NAMES. target: all, logic or repo, of the process."""
+def families(values: Mapping[str, int], target: str, *, sqlite: bool) -> Iterator[Metric]:
+    """values: by NAMES. target: all, logic or repo, of the process."""
     has_repo = target != "logic"
-    told = {ALWAYS: True, REPO: has_repo, SQLITE: has_repo and sqlite, COUNTED: bool(numbers["counted_at"])}
+    exported = {ALWAYS: True, REPO: has_repo, SQLITE: has_repo and sqlite, COUNTED: bool(values["counted_at"])}
     for family in FAMILIES:
-        if told[family.where]:
+        if exported[family.where]:
             metric = family.kind(family.name, family.help, labels=[family.label] if family.label else [])
-            for value, name in family.numbers.items():
-                metric.add_metric([value] if family.label else [], numbers[name])
+            for label_value, name in family.names.items():
+                metric.add_metric([label_value] if family.label else [], values[name])
             yield metric
-    if told[SQLITE]:
-        sizes = [numbers[f"batches_{size}"] for size in BATCHES]
+    if exported[SQLITE]:
+        sizes = [values[f"batches_{size}"] for size in BATCHES]
         yield histogram(
             "gochat_database_commit_size",
             "Writes that one transaction of SQLite held",
-            {(): (tuple(f"{size}.0" for size in BATCHES[:-1]), sizes, numbers["writes_committed"])},
+            {(): (tuple(f"{size}.0" for size in BATCHES[:-1]), sizes, values["writes_committed"])},
         )
 
 
@@ -170,12 +172,13 @@ def histogram(
     values: "Mapping[tuple[str, ...], tuple[tuple[str, ...], list[int], float]]",
     labels: tuple[str, ...] = (),
 ) -> HistogramMetricFamily:
-    """values: of the labels -> upper bounds, how many lie under each and above the last, their sum."""
+    """values: label values -> (upper bounds of the buckets, observations in each bucket and in the one above the last
+    bound, sum of all observations)."""
     metric = HistogramMetricFamily(name, text, labels=labels)
-    for label_values, (bounds, numbers, total) in values.items():
+    for label_values, (bounds, counts, total) in values.items():
         below, buckets = 0, []
-        for bound, number in zip((*bounds, "+Inf"), numbers, strict=True):
-            below += number
+        for bound, count in zip((*bounds, "+Inf"), counts, strict=True):
+            below += count
             buckets.append((bound, below))
         metric.add_metric(label_values, buckets, total)
     return metric

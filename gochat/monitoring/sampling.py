@@ -1,0 +1,65 @@
+"""Keeps the gauges of a running server up to date, and has them exported.
+
+`sample` runs on the thread of a scrape or, in a worker, on a periodic thread; `count_rows` on a periodic thread of its
+own. They need no lock, since they write different metrics (monitoring/shared.py says how those are read).
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+
+from gochat import background, logs
+from gochat.background import periodic
+from gochat.config import Config
+from gochat.context import MAX_DEADLINE, SERVICE, Call, Lane, entered
+from gochat.monitoring.exporter import MetricsCollector, serve_metrics
+from gochat.monitoring.shared import SharedMetrics
+from gochat.repo import statistics
+from gochat.rpc.server import RpcServer
+from gochat.storage.database import Database
+
+SAMPLE_INTERVAL = 1.0  # seconds between two samples of queues and pools in a worker, whose metrics the parent exports
+COUNT_INTERVAL = 30.0  # seconds between two counts of the rows in the database, at least
+COUNT_PAUSE_FACTOR = 100  # and at least so many times as long as the last count took
+COUNTERS = {"log_lines_dropped": logs.dropped, "background_failures": background.failures}
+
+
+def export_sums(
+    config: Config, target: str, processes: Sequence[SharedMetrics], refresh: Callable[[], None] = lambda: None
+) -> AbstractContextManager[str]:
+    """Serves the sums of the metrics of these processes on [metrics] listen; yields the URL, "" where there is none.
+    Raises ListenError."""
+    sqlite = not config.database.is_postgres
+    return serve_metrics(config.metrics.listen, MetricsCollector(processes, target, sqlite=sqlite, refresh=refresh))
+
+
+@contextmanager
+def monitor(
+    config: Config, target: str, own: SharedMetrics, rpc_server: RpcServer, database: Database | None, *, worker: bool
+) -> Iterator[str]:
+    """Keeps the gauges of this process up to date, and exports them unless this is a worker, whose parent does. Yields
+    and raises as export_sums()."""
+
+    before = own.named()  # what the process before this worker had counted
+
+    def sample() -> None:
+        own.put(rpc_server.statistics() | (database.statistics() if database else {}))
+        own.put({name: before[name] + count() for name, count in COUNTERS.items()})
+
+    def count_rows() -> None:
+        assert database is not None
+        with entered(Call(SERVICE, "-", time.monotonic() + MAX_DEADLINE, SERVICE, lane=Lane.CONTROL)):
+            rows = statistics.count(database)
+        own.put(rows | {"counted_at": int(time.time())})
+
+    with ExitStack() as running:
+        url = ""
+        if not worker:
+            url = running.enter_context(export_sums(config, target, [own], sample))
+        elif config.metrics.listen:
+            running.enter_context(periodic("sampling", sample, SAMPLE_INTERVAL))
+        if config.metrics.listen and database and (own.counts_rows or not worker):
+            running.enter_context(
+                periodic("counting", count_rows, lambda took: max(COUNT_INTERVAL, COUNT_PAUSE_FACTOR * took))
+            )
+        yield url
