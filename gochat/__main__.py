@@ -9,12 +9,13 @@ def main() -> int:
     if getattr(sys, "frozen", False):
         from gochat import onefile
 
-        onefile.settle()
-    # Read when grpc is imported, hence before. Its core writes to stderr on the threads that serve: they would wait for
-    # whoever is to read it, and strangers can have it write as much as they like.
+        onefile.bootstrap()
+    # Both variables must be set before grpc is imported. gRPC's core logs to stderr on the threads that serve: they
+    # would wait for the reader of stderr, and clients can cause any number of lines.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    # Else what comes in passes through threads of grpc's own before it gets to the one that serves, which is a fifth of
-    # the CPU of a short call. Only where it was measured: a grpc that does not know this name says so at each start.
+    # With this experiment on, incoming data passes through threads of gRPC's own before it reaches the serving thread,
+    # which takes a fifth of the CPU of a short call. It is set for the versions that were measured: a gRPC that does
+    # not know the name logs an error at each start.
     if version("grpcio").startswith("1.85."):
         os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
     from gochat.cli import main as run

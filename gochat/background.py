@@ -1,4 +1,8 @@
-"""The one way to run something again and again: on a thread of its own, which no exception ends."""
+"""The one way to run something periodically: on a thread of its own, which no exception ends.
+
+The thread shares nothing with the one that started it but an Event, which tells it to stop. What `work` shares with
+others is for its module to explain.
+"""
 
 import logging
 import threading
@@ -9,17 +13,17 @@ from time import monotonic
 from gochat.config import ConfigError
 from gochat.errors import ChatError
 
-REPORT_INTERVAL = 60.0  # seconds between two records of work that goes on failing
-JOIN_TIMEOUT = 0.5  # seconds that work under way is waited for when it is stopped
+REPORT_INTERVAL = 60.0  # seconds between two log records of work that goes on failing
+JOIN_TIMEOUT = 0.5  # seconds to wait for work that runs when it is to stop
 
 log = logging.getLogger(__name__)
 
 _failures = 0
-_counting = threading.Lock()
+_failures_lock = threading.Lock()
 
 
 def failures() -> int:
-    """How often background work has failed in this process."""
+    """How often periodic work has failed in this process."""
     return _failures
 
 
@@ -27,10 +31,10 @@ def failures() -> int:
 def periodic(
     name: str, work: Callable[[], None], interval: float | Callable[[float], float], *, retry: float | None = None
 ) -> Iterator[None]:
-    """Runs work() now and then again and again on a daemon thread, for as long as the block lasts.
+    """Runs work() now and then periodically, on a daemon thread, for as long as the block lasts.
 
-    name: of the thread, and in the log. interval: seconds until the next run, or a function from the seconds that the
-    last one took. retry: the same after a failure, if that differs.
+    name: of the thread, and in the log. interval: seconds until the next run, or a function that returns them, of the
+    seconds that the last run took. retry: seconds until the next run after a failure, if that differs.
     """
     stopped = threading.Event()
 
@@ -44,10 +48,10 @@ def periodic(
                 work()
             except Exception as raised:  # noqa: BLE001 - it is reported
                 error = raised
-            with suppress(Exception):  # not even that it cannot be reported
+            with suppress(Exception):  # if the report fails too, the work still goes on
                 reports.add(error)
             seconds = interval if error is None or retry is None else retry
-            del error  # its frames, and what they hold, are not kept while this waits
+            del error  # frees the frames of its traceback before the wait
             over = stopped.wait(seconds(monotonic() - began) if callable(seconds) else seconds)
 
     thread = threading.Thread(target=run, name=name, daemon=True)
@@ -60,23 +64,23 @@ def periodic(
 
 
 class _Reports:
-    """Logs the first failure with its cause, then once in REPORT_INTERVAL how many there were since, and the end."""
+    """Logs the first failure with its cause, then every REPORT_INTERVAL how many there were since, and the recovery."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._failed = 0  # times without a success between them
+        self._failed = 0  # failures since the last success
         self._unreported = 0
         self._report_at = 0.0
 
     def add(self, error: Exception | None) -> None:
-        """error: of one run."""
+        """error: of one run, None if it succeeded."""
         global _failures
         if error is None:
             if self._failed:
                 log.warning("%s: works again after %d failures", self._name, self._failed)
                 self._failed = self._unreported = 0
             return
-        with _counting:
+        with _failures_lock:
             _failures += 1
         self._failed += 1
         self._unreported += 1
@@ -84,7 +88,7 @@ class _Reports:
             self._report_at = monotonic() + REPORT_INTERVAL
             times = "" if self._failed == 1 else f" {self._unreported} more times"
             self._unreported = 0
-            # What GoChat raises itself says enough, and its messages may be shown.
+            # GoChat's own errors need no traceback, and their messages may be shown.
             if isinstance(error, ChatError | ConfigError):
                 log.error("%s: failed%s: %s", self._name, times, error)
             else:

@@ -1,4 +1,4 @@
-"""The program `gochat`: its commands, and what becomes of their errors."""
+"""The program `gochat`: the list of its commands, and their exit codes."""
 
 import argparse
 import logging
@@ -47,13 +47,13 @@ COMMANDS = (
 """In the order of the help."""
 
 ERRORS = (*app.STARTUP_ERRORS, workers.WorkerError, BackupError, CopyError)
-"""What a command ends with for a reason that a person can act on."""
+"""The errors of commands whose message is enough for the user; others show a traceback."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    os.umask(0o077)  # what GoChat writes is for its own user alone
+    os.umask(0o077)  # only the user who runs GoChat may read its files
     parsed = _parser().parse_args(arguments)
-    logging.getLogger().addHandler(logging.NullHandler())  # `serve` alone logs; the others say what is wrong once
+    logging.getLogger().addHandler(logging.NullHandler())  # only `serve` logs; other commands print one error
     try:
         return int(parsed.run(parsed))
     except ERRORS as error:
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # whoever read our output has seen enough
+    except BrokenPipeError:  # the reader of the output has closed it, such as head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 

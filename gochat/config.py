@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 DEFAULT_FILE = Path("gochat.toml")
-LONGEST_ACCESS_TTL = 24 * 3600  # seconds
-LONGEST_TTL = 366 * 24 * 3600  # seconds that any token may be valid
+MAX_ACCESS_TTL = 24 * 3600  # seconds
+MAX_TTL = 366 * 24 * 3600  # seconds that any token may be valid
 
 
 class ConfigError(Exception):
@@ -21,18 +21,18 @@ class ConfigError(Exception):
 
 
 def _setting(
-    default: Any, *, least: float | None = None, most: float | None = None, choices: tuple[str, ...] = ()
+    default: Any, *, minimum: float | None = None, maximum: float | None = None, choices: tuple[str, ...] = ()
 ) -> Any:
-    return field(default=default, metadata={"least": least, "most": most, "choices": choices})
+    return field(default=default, metadata={"minimum": minimum, "maximum": maximum, "choices": choices})
 
 
 @dataclass(frozen=True)
 class Server:
     listen: str = "127.0.0.1:50051"
     data: str = "data"
-    workers: int = _setting(1, least=1, most=100)
-    threads: int = _setting(64, least=1, most=1000)
-    grace: float = _setting(10.0, least=0, most=600)
+    workers: int = _setting(1, minimum=1, maximum=100)
+    threads: int = _setting(64, minimum=1, maximum=1000)
+    grace: float = _setting(10.0, minimum=0, maximum=600)
     reflection: bool = False
     error_mode: str = _setting("status", choices=("status", "body"))
     fast: bool = True
@@ -41,12 +41,12 @@ class Server:
 @dataclass(frozen=True)
 class Database:
     url: str = field(default="", repr=False)
-    pool_min: int = _setting(10, least=1, most=1000)
-    pool_max: int = _setting(100, least=1, most=1000)
+    pool_min: int = _setting(10, minimum=1, maximum=1000)
+    pool_max: int = _setting(100, minimum=1, maximum=1000)
 
     @property
     def is_postgres(self) -> bool:
-        """Else it is SQLite."""
+        """If not, it is SQLite."""
         return self.url.startswith("postgres")
 
 
@@ -65,7 +65,7 @@ class Tls:
 
     @property
     def used(self) -> bool:
-        """Connections that this program makes are encrypted."""
+        """Are the connections that this program makes encrypted?"""
         return bool(self.cert or self.ca)
 
 
@@ -73,21 +73,21 @@ class Tls:
 class Auth:
     secret: str = field(default="", repr=False)
     previous_secret: str = field(default="", repr=False)
-    access_ttl: int = _setting(15 * 60, least=1, most=LONGEST_ACCESS_TTL)
-    refresh_ttl: int = _setting(30 * 24 * 3600, least=1, most=LONGEST_TTL)
+    access_ttl: int = _setting(15 * 60, minimum=1, maximum=MAX_ACCESS_TTL)
+    refresh_ttl: int = _setting(30 * 24 * 3600, minimum=1, maximum=MAX_TTL)
     registration: str = _setting("closed", choices=("closed", "open"))
 
 
 @dataclass(frozen=True)
 class Limits:
-    calls_per_second: float = _setting(100.0, least=0)
-    sends_per_second: float = _setting(20.0, least=0)
-    failed_sign_ins_per_minute: float = _setting(30.0, least=0)
+    calls_per_second: float = _setting(100.0, minimum=0)
+    sends_per_second: float = _setting(20.0, minimum=0)
+    failed_sign_ins_per_minute: float = _setting(30.0, minimum=0)
     trusted_proxies: str = ""
-    connections: int = _setting(10_000, least=1)
-    streams_per_connection: int = _setting(1000, least=1, most=10_000)
-    connection_idle: int = _setting(900, least=1)
-    connection_age: int = _setting(3600, least=1)
+    connections: int = _setting(10_000, minimum=1)
+    streams_per_connection: int = _setting(1000, minimum=1, maximum=10_000)
+    connection_idle: int = _setting(900, minimum=1)
+    connection_age: int = _setting(3600, minimum=1)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Log:
     level: str = _setting("info", choices=("debug", "info", "warning", "error"))
     format: str = _setting("text", choices=("text", "json"))
     calls: bool = True
-    slow_query_ms: int = _setting(200, least=0)
+    slow_query_ms: int = _setting(200, minimum=0)
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Config:
     log: Log = field(default_factory=Log)
 
     def with_settings(self, section: str, **settings: Any) -> "Config":
-        """A copy with what the command line says; None leaves a key as it is."""
+        """A copy with other values, such as from the command line; None leaves a key as it is."""
         given = {key: value for key, value in settings.items() if value is not None}
         return replace(self, **{section: replace(getattr(self, section), **given)})
 
@@ -172,7 +172,8 @@ def _read_section(name: str, cls: type, table: Any, environment: Mapping[str, st
 
 
 def _coerce(source: str, value: Any, key: "Field[Any]") -> Any:
-    """The value in the type of the default; the environment has only text, so numbers may come as such."""
+    """Converts the value to the type of the default: from the environment every value comes as text. Raises
+    ConfigError."""
     kind, bounds = type(key.default), key.metadata
     expected = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[kind]
     wrong = ConfigError(f"{source}: must be {expected}" + (f", not {value!r}" if key.repr else ""))
@@ -187,18 +188,17 @@ def _coerce(source: str, value: Any, key: "Field[Any]") -> Any:
         value = float(value)
     if type(value) is not kind:
         raise wrong
-    least, most, choices = bounds.get("least"), bounds.get("most"), bounds.get("choices")
-    if (least is not None and value < least) or (most is not None and value > most) or value != value:
-        raise ConfigError(
-            f"{source}: must be at least {least:g}" + (f" and at most {most:g}" if most else "") + f", not {value:g}"
-        )
+    minimum, maximum, choices = bounds.get("minimum"), bounds.get("maximum"), bounds.get("choices")
+    if (minimum is not None and value < minimum) or (maximum is not None and value > maximum) or value != value:
+        at_most = f" and at most {maximum:g}" if maximum else ""
+        raise ConfigError(f"{source}: must be at least {minimum:g}{at_most}, not {value:g}")
     if choices and value not in choices:
         raise ConfigError(f"{source}: must be {' or '.join(choices)}, not {value!r}")
     return value
 
 
 def _check_together(config: Config) -> None:
-    """Rules that one key alone cannot show."""
+    """Checks rules about several keys. Raises ConfigError."""
     if config.database.pool_min > config.database.pool_max:
         raise ConfigError("database.pool_min: must not be over database.pool_max")
     url = config.database.url
@@ -220,7 +220,7 @@ def _check_together(config: Config) -> None:
 
 
 def parse_address(source: str, address: str) -> tuple[str, int]:
-    """HOST:PORT -> (host, port); IPv6 hosts stand in brackets. Raises ConfigError."""
+    """HOST:PORT -> (host, port); an IPv6 address is in brackets. Raises ConfigError."""
     host, colon, port = address.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ConfigError(f"{source}: must be HOST:PORT, not {address!r}")
@@ -228,7 +228,7 @@ def parse_address(source: str, address: str) -> tuple[str, int]:
 
 
 def is_loopback(host: str) -> bool:
-    """Is this host, as in HOST:PORT, reachable from this machine alone?"""
+    """Is this host, as in HOST:PORT, reachable only from this machine?"""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:

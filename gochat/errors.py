@@ -1,4 +1,4 @@
-"""The one error that GoChat raises, and the one table that says what it is in gRPC and in a response body."""
+"""ChatError, the one exception that handlers raise, and the table that maps it to gRPC statuses and response bodies."""
 
 import math
 from dataclasses import dataclass, field, replace
@@ -10,7 +10,7 @@ from gochat.api.common.v1 import common_pb2
 
 DOMAIN = "gochat"
 RETRY_AFTER = "retry_after_ms"
-MAX_CAUSES = 20  # links of a chain of errors that are looked at: it may be a circle
+MAX_CAUSES = 20  # exceptions of a chain that are looked at: a chain may be circular
 
 # The table of the specification, "错误码映射": business code -> gRPC status.
 STATUS_OF = MappingProxyType(
@@ -29,12 +29,12 @@ STATUS_OF = MappingProxyType(
 
 @dataclass(eq=False)
 class ChatError(Exception):
-    """What a caller is told.
+    """An error as its caller sees it.
 
-    code: the business code. message: one sentence for a person, with nothing internal in it.
+    code: the business code. message: one sentence for people, with nothing internal in it.
     reason: UPPER_SNAKE_CASE, stable, for programs. fields: request field -> the rule it broke.
-    status: the gRPC status where it is not the one of the table: UNAVAILABLE, DEADLINE_EXCEEDED, ABORTED.
-    retry_after: of a rate limit, the seconds until it is worth trying again.
+    status: the gRPC status if it is not that of the table: UNAVAILABLE, DEADLINE_EXCEEDED or ABORTED.
+    retry_after: seconds after which a call that met a rate limit may be tried again.
     """
 
     code: common_pb2.ErrorCode.ValueType
@@ -54,7 +54,7 @@ class ChatError(Exception):
 
     @property
     def details(self) -> dict[str, str]:
-        """As in common.proto."""
+        """The `details` of Error and ErrorResponse in common.proto."""
         retry = {RETRY_AFTER: str(self.retry_ms)} if self.retry_after else {}
         return {"reason": self.reason, **self.fields, **retry}
 
@@ -62,7 +62,7 @@ class ChatError(Exception):
         return common_pb2.Error(code=self.code, message=self.message, details=self.details)
 
     def renamed(self, old: str, new: str) -> "ChatError":
-        """The same error for a caller whose request calls the field otherwise."""
+        """The same error for a caller in whose request the field has another name."""
         fields = {new if name == old else name: rule for name, rule in self.fields.items()}
         return replace(self, message=self.message.replace(old, new), fields=fields)
 
@@ -81,7 +81,7 @@ def denied(message: str, reason: str) -> ChatError:
 
 
 def not_found(what: str, name: str = "") -> ChatError:
-    """what: the noun that is missing, such as "user". name: the request field that asked for it."""
+    """what: the noun that is missing, such as "user". name: the request field that named it."""
     fields = {name: f"names no {what}"} if name else {}
     return ChatError(common_pb2.ERROR_CODE_NOT_FOUND, f"{what} not found", f"{what.upper()}_NOT_FOUND", fields)
 
@@ -95,12 +95,12 @@ def limited(message: str, reason: str, retry_after: float) -> ChatError:
 
 
 def busy(message: str) -> ChatError:
-    """The server has too much to do already, or the client has not taken what it was sent."""
+    """The server is overloaded, or the client does not take its answers."""
     return limited(message, "BUSY", 1.0)
 
 
 def internal(reason: str = "INTERNAL") -> ChatError:
-    """Says nothing of the cause: that stands in the log, under the request id."""
+    """Does not name the cause, which is in the log under the request id."""
     return ChatError(common_pb2.ERROR_CODE_INTERNAL_ERROR, "internal error", reason)
 
 

@@ -5,6 +5,6 @@ REQUEST_ID = "x-request-id"
 ERROR_MODE = "x-gochat-error-mode"
 FORWARDED_FOR = "x-forwarded-for"
 ACTOR = "x-gochat-actor"
-"""What the logic half says to the repo half, for the audit log: user id, role and network address, with | between."""
+"""Sent by the logic half to the repo half, for the audit log: user id, role and network address, separated by |."""
 
 STATUS_DETAILS = "grpc-status-details-bin"

@@ -1,4 +1,5 @@
-"""The keys that sign tokens: [auth] secret, or the file signing.key in the data folder, a line a key, newest first."""
+"""The keys that sign tokens: [auth] secret, or the file signing.key in the data folder with a key in each line, the
+newest first."""
 
 import hashlib
 import os
@@ -11,7 +12,7 @@ from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
-from gochat.config import LONGEST_TTL, Config, ConfigError
+from gochat.config import MAX_TTL, Config, ConfigError
 
 KEY_FILE = "signing.key"
 _LINE = re.compile(r"([^ \ufffd]{32,})(?: ([0-9]{1,12}))?")  # U+FFFD stands for bytes that are not UTF-8
@@ -19,22 +20,20 @@ _LINE = re.compile(r"([^ \ufffd]{32,})(?: ([0-9]{1,12}))?")  # U+FFFD stands for
 
 @dataclass(frozen=True)
 class Key:
-    """made_at: Unix seconds."""
+    """made_at: Unix seconds; 0 where that is not known."""
 
     secret: bytes = field(repr=False)
     made_at: int = 0
 
     @cached_property
     def id(self) -> str:
-        """What the header of a token names its key by (kid). Tells nothing of the secret."""
+        """The key id in the header of tokens (kid). It does not reveal the secret."""
         return hashlib.sha256(self.secret).hexdigest()[:16]
 
 
 def signing_keys(config: Config, *, make: bool) -> list[Key]:
-    """The newest signs, all verify. Both halves of a split server must have the same ones.
-
-    make: a data folder without a key file gets one. Raises ConfigError.
-    """
+    """All keys, by which tokens are verified; the first one, the newest, signs. Both halves of a split server need the
+    same keys. make: makes the key file if it is missing. Raises ConfigError."""
     if config.auth.secret:
         return [Key(secret.encode()) for secret in (config.auth.secret, config.auth.previous_secret) if secret]
     file = key_file(config)
@@ -50,16 +49,18 @@ def signing_keys(config: Config, *, make: bool) -> list[Key]:
 
 
 class KeyFile:
-    """keys: as they are at first, made if there are none. Tells when they changed: another process rotates them."""
+    """Notices changes of the keys, which another process makes. keys: the ones at the start, made if there were
+    none."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
         signing_keys(config, make=True)
-        self._seen = self._version()  # before they are read for good, so that no change is missed
+        self._seen = self._version()  # taken before the keys are read, so that no change is missed
         self.keys = signing_keys(config, make=False)
 
     def changed(self) -> list[Key]:
-        """The keys if they changed since last asked; else none. Raises ConfigError for as long as they are refused."""
+        """The keys if they have changed since the last call, else an empty list. Raises ConfigError while they are
+        invalid."""
         version = self._version()
         if version == self._seen:
             return []
@@ -68,26 +69,26 @@ class KeyFile:
         return keys
 
     def _version(self) -> tuple[int, int, int] | None:
-        """None where no file holds the keys."""
+        """None where the keys are a setting and not a file."""
         if self._config.auth.secret:
             return None
         try:
             status = key_file(self._config).stat()
         except OSError:
             return (0, 0, 0)
-        return status.st_ino, status.st_mtime_ns, status.st_ctime_ns  # the last changes with the mode too
+        return status.st_ino, status.st_mtime_ns, status.st_ctime_ns  # st_ctime also changes with the mode
 
 
 def rotate(config: Config, *, drop_old: bool) -> Key:
-    """Makes a new key, with which a running server signs within a second. What older keys signed stays valid until it
-    expires, unless drop_old. Returns the new key. Raises ConfigError."""
+    """Makes a new key and returns it; a running server signs with it within a second. Tokens that older keys signed
+    stay valid until they expire, unless drop_old. Raises ConfigError."""
     if config.auth.secret:
         raise ConfigError("auth.secret: is set: put a new one there and this one into auth.previous_secret")
     keys = [_new(), *([] if drop_old else signing_keys(config, make=True))]
-    # A key signed nothing after the next one was made, so all that it signed has expired LONGEST_TTL later.
-    kept = [key for newer, key in pairwise(keys) if newer.made_at + LONGEST_TTL > time.time()]
+    # A key signs nothing after the next one was made, so MAX_TTL later all its tokens have expired.
+    kept = [key for newer, key in pairwise(keys) if newer.made_at + MAX_TTL > time.time()]
     file = key_file(config)
-    temporary = _written(file, _lines([keys[0], *kept]))
+    temporary = _write_temporary(file, _lines([keys[0], *kept]))
     os.replace(temporary, file)
     return keys[0]
 
@@ -97,7 +98,7 @@ def key_file(config: Config) -> Path:
 
 
 def read_private(file: Path, setting: str, forbidden: int = 0o077) -> bytes:
-    """The content of a file whose mode has none of the forbidden bits. Raises ConfigError that names the setting, and
+    """Reads a file. Raises ConfigError, which names the setting, if the file's mode has one of the forbidden bits; and
     OSError."""
     with file.open("rb") as opened:
         mode = os.fstat(opened.fileno()).st_mode & 0o777
@@ -127,8 +128,8 @@ def _parse(file: Path, content: bytes) -> list[Key]:
 
 
 def _write_once(file: Path, content: bytes) -> None:
-    """Creates the file whole, or leaves the one that another process made first."""
-    temporary = _written(file, content)
+    """Creates the complete file, unless another process has created it first."""
+    temporary = _write_temporary(file, content)
     try:
         os.link(temporary, file)
     except FileExistsError:
@@ -137,8 +138,8 @@ def _write_once(file: Path, content: bytes) -> None:
         os.unlink(temporary)
 
 
-def _written(file: Path, content: bytes) -> str:
-    """A temporary file beside this one, with mode 0600, on disk."""
+def _write_temporary(file: Path, content: bytes) -> str:
+    """Writes a temporary file beside the file, with mode 0600 and synced to disk; returns its path."""
     handle, temporary = tempfile.mkstemp(dir=file.parent)
     with os.fdopen(handle, "wb") as out:
         out.write(content)

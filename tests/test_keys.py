@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gochat.config import LONGEST_TTL, Config, ConfigError, load
+from gochat.config import MAX_TTL, Config, ConfigError, load
 from gochat.keys import KeyFile, rotate, signing_keys
 
 
@@ -46,7 +46,7 @@ def test_rotation_keeps_what_older_keys_signed(tmp_path: Path, monkeypatch: pyte
     second = rotate(config, drop_old=False)
     assert file.changed() == [second, first]
     assert file.changed() == []
-    later = time.time() + LONGEST_TTL + 60
+    later = time.time() + MAX_TTL + 60
     monkeypatch.setattr("gochat.keys.time.time", lambda: later)
     third = rotate(config, drop_old=False)
     assert signing_keys(config, make=False) == [third, second]  # all that the first signed has expired

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from gochat.config import LONGEST_ACCESS_TTL, Config, ConfigError, Server
+from gochat.config import MAX_ACCESS_TTL, Config, ConfigError, Server
 
 UNREACHED = "1000000"  # a limit that is looked at and never met
 STOPPED_WITHIN = 20.0  # seconds
@@ -96,7 +96,7 @@ def _serve(settings: Config, target: str, folder: Path, **env: str) -> Iterator[
         "GOCHAT_LIMITS_CALLS_PER_SECOND": UNREACHED,
         "GOCHAT_LIMITS_SENDS_PER_SECOND": UNREACHED,
         "GOCHAT_METRICS_LISTEN": "",
-        "GOCHAT_AUTH_ACCESS_TTL": str(LONGEST_ACCESS_TTL),
+        "GOCHAT_AUTH_ACCESS_TTL": str(MAX_ACCESS_TTL),
     }
     if settings.database.url:
         env["GOCHAT_DATABASE_URL"] = settings.database.url

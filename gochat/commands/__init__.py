@@ -1,5 +1,6 @@
-"""The commands, a file each: `add_to(commands)` adds its grammar, with a function of the arguments that returns the
-exit code. But for `serve`, each is a client of the running server, or of repo/ where the server must be stopped."""
+"""The commands, one in each file: `add_to(commands)` adds its grammar and the function that runs it, which takes the
+parsed arguments and returns the exit code. All but `serve` are clients of the running server, or use repo/ directly
+where the server must be stopped."""
 
 import shutil
 import sys
@@ -20,17 +21,17 @@ def config_of(arguments: Namespace) -> Config:
 
 
 def connection(config: Config, address: str, keys: Sequence[Key] = ()) -> AbstractContextManager[NetworkChannel]:
-    """A channel to the running server, as a service: the command reads the keys that sign the server's tokens.
+    """A channel to the running server, with the token of a service, which the command signs with the server's own key.
 
-    address: "" for [server] listen. keys: others than the server's newest. Raises ConfigError where it is the address
-    that is wrong.
+    address: "" for [server] listen. keys: to sign with, if not the server's newest. Raises ConfigError where the server
+    cannot be reached.
     """
     keys = keys or signing_keys(config, make=False)
     return channel_to(address or config.server.listen, config.tls, Tokens(keys, Revocations(0)).for_service)
 
 
 def show_progress(text: str, share: float) -> None:
-    """One line of progress, over the one before, for who watches; a {} in it becomes the bar."""
+    """Shows a line of progress on a terminal, in place of the last one. A {} in the text becomes the bar."""
     if sys.stderr.isatty():
         width = min(40, shutil.get_terminal_size().columns - len(text) - 1)
         filled = round(width * share)

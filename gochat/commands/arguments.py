@@ -1,4 +1,4 @@
-"""What the grammars of several commands share."""
+"""Arguments that several commands share."""
 
 import argparse
 import re
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gochat.config import LONGEST_TTL
+from gochat.config import MAX_TTL
 
 Subparsers = Any
 """What add_subparsers() returns; argparse keeps its type to itself."""
@@ -14,12 +14,12 @@ Subparsers = Any
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 LOCAL = argparse.ArgumentParser(add_help=False)
-"""A parent: the options of a command that reads the settings or the data folder."""
+"""A parent parser: the options of commands that read the settings or the data folder."""
 LOCAL.add_argument("--config", type=Path, metavar="FILE", help="settings (default: gochat.toml, if it exists)")
 LOCAL.add_argument("--data", metavar="DIR", help="the data folder: database and signing key (default: ./data)")
 
 REMOTE = argparse.ArgumentParser(add_help=False, parents=[LOCAL])
-"""A parent: the options of a command that calls the running server."""
+"""A parent parser: the options of commands that call the running server."""
 REMOTE.add_argument("--address", metavar="HOST:PORT", help="the running server (default: [server] listen)")
 
 
@@ -38,31 +38,31 @@ def add_command(
 
 
 def duration(text: str) -> int:
-    """Seconds."""
+    """Parses a duration; returns seconds."""
     match = re.fullmatch(r"([1-9]\d{0,8})([smhd])", text)
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration like 30s, 15m, 1h or 7d")
     seconds = int(match[1]) * _UNITS[match[2]]
-    if seconds > LONGEST_TTL:
-        raise argparse.ArgumentTypeError(f"{text} is longer than {LONGEST_TTL // _UNITS['d']}d")
+    if seconds > MAX_TTL:
+        raise argparse.ArgumentTypeError(f"{text} is longer than {MAX_TTL // _UNITS['d']}d")
     return seconds
 
 
-def number(most: int) -> Callable[[str], int]:
-    """From 1 to most."""
+def number(maximum: int) -> Callable[[str], int]:
+    """A parser of numbers from 1 to the maximum."""
 
     def parse(text: str) -> int:
-        if not re.fullmatch(r"[1-9]\d{0,8}", text) or int(text) > most:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {most}")
+        if not re.fullmatch(r"[1-9]\d{0,8}", text) or int(text) > maximum:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {maximum}")
         return int(text)
 
     return parse
 
 
-def between(least: float, most: float) -> Callable[[str], float]:
+def between(minimum: float, maximum: float) -> Callable[[str], float]:
     def parse(text: str) -> float:
-        if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text) or not least <= float(text) <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least:g} to {most:g}")
+        if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text) or not minimum <= float(text) <= maximum:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {minimum:g} to {maximum:g}")
         return float(text)
 
     return parse

@@ -17,15 +17,15 @@ from gochat.domain import limits
 
 def add_to(commands: Subparsers) -> None:
     audited = add_command(commands, "audit", run, "print the audit log of a running server", REMOTE)
-    audited.add_argument("--user", default="", metavar="ID", help="as who acts or who is acted on")
-    audited.add_argument("--action", default="", help="such as session.begin; group. for all that begin so")
+    audited.add_argument("--user", default="", metavar="ID", help="as actor or as target")
+    audited.add_argument("--action", default="", help="such as session.begin; group. for all that begin with it")
     audited.add_argument("--since", type=duration, default=0, metavar="AGO", help="no older than 30m, 12h, 7d")
     audited.add_argument("--limit", type=number(1_000_000), default=100, metavar="N", help="the last N (default: 100)")
     audited.add_argument("--json", action="store_true", help="JSON lines")
 
 
 def run(arguments: Namespace) -> int:
-    """Prints an entry a line, the newest last."""
+    """Prints one line for each entry, the newest last."""
     config = config_of(arguments)
     with connection(config, arguments.address or config.repo.address) as channel:
         events = list(_events(AuditServiceStub(channel), arguments))

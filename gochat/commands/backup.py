@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gochat.commands import config_of
 from gochat.commands.arguments import LOCAL, Subparsers, add_command
-from gochat.commands.check import told
+from gochat.commands.check import table_counts
 from gochat.repo.backup import Copy, backup, restore
 
 
@@ -26,9 +26,9 @@ def run_restore(arguments: Namespace) -> int:
 
 
 def _report(what: str, copy: Copy) -> int:
-    """1 if the copy is true, but what was copied has findings."""
+    """Returns 1 if the copy is complete, but the database that was copied has findings."""
     checked = "checked" if copy.findings is not None else "of another schema version: checked as a file only"
-    print(f"{what}: {told(copy.rows)}; {copy.size:,} bytes, {checked}")
+    print(f"{what}: {table_counts(copy.rows)}; {copy.size:,} bytes, {checked}")
     for finding in copy.findings or ():
         print(finding)
     return int(bool(copy.findings))

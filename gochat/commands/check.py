@@ -1,4 +1,4 @@
-"""gochat check: holds the database, of a running server or not, against its invariants."""
+"""gochat check: checks the invariants of the database, whether a server runs or not."""
 
 from argparse import Namespace
 
@@ -15,17 +15,17 @@ def add_to(commands: Subparsers) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Prints a line a finding, or one with the counts. 1 if there are findings."""
+    """Prints a line for each finding, or one with the counts. Returns 1 if there are findings."""
     with snapshot(config_of(arguments)) as tx:
-        wrong = False
+        found = False
         for finding in findings(tx):
             print(finding)
-            wrong = True
-        if not wrong:
-            print(f"clean: {told(counts(tx))}")
-    return int(wrong)
+            found = True
+        if not found:
+            print(f"clean: {table_counts(counts(tx))}")
+    return int(found)
 
 
-def told(rows: dict[str, int]) -> str:
-    """rows: by table."""
+def table_counts(rows: dict[str, int]) -> str:
+    """rows: number of rows by table."""
     return ", ".join(f"{number:,} {table}" for table, number in rows.items())

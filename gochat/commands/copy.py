@@ -9,7 +9,7 @@ from gochat.commands import show_progress
 from gochat.commands.arguments import Subparsers, add_command
 from gochat.repo.copying import copy
 
-PAUSE = 5.0  # seconds between two lines of progress where no terminal is
+PROGRESS_INTERVAL = 5.0  # seconds between two lines of progress where stderr is no terminal
 
 
 def add_to(commands: Subparsers) -> None:
@@ -17,7 +17,7 @@ def add_to(commands: Subparsers) -> None:
         commands, "copy", run, "copy the database of a stopped server into an empty one; repeated, it goes on"
     )
     for name, destination in (("from", "source"), ("to", "target")):
-        variable = f"GOCHAT_COPY_{name.upper()}"  # others can read a command line, and a password in it
+        variable = f"GOCHAT_COPY_{name.upper()}"  # for URLs with passwords: other users can read a command line
         moved.add_argument(
             f"--{name}",
             dest=destination,
@@ -37,13 +37,13 @@ def run(arguments: Namespace) -> int:
         print(f"{one.table:<16}{one.rows:>12,} rows  {one.checksum}")
     rows = sum(one.rows for one in copied)
     print(f"copied {rows:,} rows, the same in both; {seconds:.1f} s")
-    for finding in findings:  # that --from has too: both are the same
+    for finding in findings:  # the source has them too, since both are the same
         print(finding)
     return int(bool(findings))
 
 
 class _Progress:
-    """A bar for who watches; else a line every few seconds."""
+    """Shows a bar on a terminal; elsewhere prints a line every few seconds."""
 
     def __init__(self) -> None:
         self._shown = time.monotonic()
@@ -52,6 +52,6 @@ class _Progress:
         now = time.monotonic()
         if sys.stderr.isatty():
             show_progress(f"{what} {{}} {done:,} of {total:,} rows", done / total)
-        elif now - self._shown >= PAUSE:
+        elif now - self._shown >= PROGRESS_INTERVAL:
             self._shown = now
             print(f"{what} {done:,} of {total:,} rows", file=sys.stderr, flush=True)

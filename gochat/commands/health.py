@@ -14,7 +14,7 @@ def add_to(commands: Subparsers) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """0 if the server says SERVING."""
+    """Returns 0 if the server is SERVING."""
     config = config_of(arguments)
     with channel_to(arguments.address or config.server.listen, config.tls) as channel:
         check = channel.unary_unary(

@@ -1,22 +1,24 @@
 """gochat import: replays chat logs through the running server, by the RPCs that any client has.
 
-A log is JSON lines of two shapes: {"room", "at", "sender", "content"}, of which a room becomes a group, and
-{"dialogue", "sender", "receiver", "content"}, one-to-one. Repeating an import, also after Ctrl-C or a crash, doubles
-nothing: users and groups are found again by their names, and each line has a client_msg_id of its own.
+A room becomes a group, a dialogue a one-to-one conversation (chatlog.py has the format). Repeating an import, also
+after Ctrl-C or a crash, duplicates nothing: users and groups are found again by their names, and each line has a
+client_msg_id of its own.
+
+Threads: Replay runs `work` of `_in_parallel` on a thread pool, one conversation at a time on each thread; the main
+thread waits and shows the progress. What the threads fill (`users`, the counters of `send`) are dictionaries in which
+each thread sets keys of its own, which is atomic in CPython.
 """
 
 import hashlib
-import json
 import secrets
 import sys
 import threading
 import time
 from argparse import Namespace
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from google.rpc import code_pb2
@@ -30,36 +32,21 @@ from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.commands import config_of, connection, show_progress
 from gochat.commands.arguments import REMOTE, Subparsers, add_command, number
+from gochat.commands.chatlog import Line, read_log
 from gochat.domain import forms, limits
 from gochat.domain.forms import rules
 from gochat.domain.text import casefold_key
 from gochat.errors import ChatError, duplicate
 from gochat.rpc.client import NetworkChannel
 
-ATTEMPTS, FIRST_PAUSE = 5, 0.5  # seconds; doubles. Long enough for the server to be restarted meanwhile
-TICK = 0.2  # seconds between two pictures of the progress bar
-BATCH, BATCH_SIZE = 500, 512 * 1024  # messages and bytes of a request
-ROOM_LINE, DIALOGUE_LINE = {"room", "at", "sender", "content"}, {"dialogue", "sender", "receiver", "content"}
+MAX_ATTEMPTS = 5
+FIRST_PAUSE = 0.5  # seconds; doubles. All pauses together are long enough for a restart of the server
+PROGRESS_INTERVAL = 0.2  # seconds between two updates of the progress bar
+MAX_BATCH = 500  # messages of a request
+MAX_BATCH_SIZE = 512 * 1024  # bytes of a request
 
 A = TypeVar("A")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One message. source: FILE:LINE. room is empty in a dialogue, receiver in a room."""
-
-    source: str
-    sender: str
-    receiver: str
-    room: str
-    content: str
-    metadata: dict[str, str]
-
-    @property
-    def conversation(self) -> tuple[str, ...]:
-        """Two users have one conversation, however many dialogues."""
-        return (self.room,) if self.room else tuple(sorted((self.sender, self.receiver)))
 
 
 def add_to(commands: Subparsers) -> None:
@@ -74,9 +61,9 @@ def add_to(commands: Subparsers) -> None:
 def run(arguments: Namespace) -> int:
     """Prints what was imported and how fast."""
     started = time.monotonic()
-    lines = list(_read(arguments.files))
+    lines = list(read_log(arguments.files))
     config = config_of(arguments)
-    # Only the repo half makes users; in split mode its address is a setting.
+    # Users are created by the repo half. In split mode its address is a setting.
     repo_address = config.repo.address or arguments.address
     with connection(config, arguments.address) as logic, connection(config, repo_address) as repo:
         replay = Replay(logic, repo, arguments.owner, arguments.concurrency)
@@ -96,51 +83,11 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def _read(files: Iterable[str]) -> Iterator[Line]:
-    """Raises SystemExit with the place of the first line that is wrong."""
-    places: Counter[str] = Counter()
-    for file in files:
-        try:
-            with open(file, "rb") as log:
-                for number, raw in enumerate(log, 1):
-                    try:
-                        yield _line(f"{file}:{number}", json.loads(raw.decode()), places)
-                    except ValueError as error:
-                        raise SystemExit(f"gochat: {file}:{number}: {error}") from None
-        except OSError as error:
-            raise SystemExit(f"gochat: {file}: {error.strerror}") from None
-
-
-def _line(source: str, entry: object, places: Counter[str]) -> Line:
-    """places: how many lines each dialogue, and each moment of a room, has had so far. That is what names a line, so
-    that the log of a room may also come in pieces, day by day. Raises ValueError."""
-    if not isinstance(entry, dict) or entry.keys() not in (ROOM_LINE, DIALOGUE_LINE):
-        raise ValueError("must be an object of room, at, sender, content or of dialogue, sender, receiver, content")
-    for name, value in entry.items():  # their form alone: what the server limits, it judges itself
-        if name == "at":
-            if type(value) is not int:
-                raise ValueError("at must be a whole number: Unix milliseconds")
-        elif not isinstance(value, str) or not (value or name == "content"):
-            raise ValueError(f"{name} must be text" + ("" if name == "content" else ", not empty"))
-        else:
-            value.encode()  # JSON can spell half a surrogate pair, UTF-8 cannot
-    if entry["sender"] == entry.get("receiver"):
-        raise ValueError("sender and receiver must differ")
-    place = f"{entry['room']}:{entry['at']}" if "room" in entry else entry["dialogue"]
-    places[place] += 1
-    # The server takes a client_msg_id of at most 128 bytes.
-    short = place if len(place.encode()) <= 100 else hashlib.sha256(place.encode()).hexdigest()
-    metadata = {"client_msg_id": f"{short}:{places[place]}"}
-    if "at" in entry:
-        metadata["sent_at"] = str(entry["at"])
-    return Line(source, entry["sender"], entry.get("receiver", ""), entry.get("room", ""), entry["content"], metadata)
-
-
 Batch = list[tuple[Line, logic_pb2.SendMessageRequest]]
 
 
 class Replay:
-    """What an import has found or made at the server."""
+    """One import: the users and groups that it has found or created on the server."""
 
     def __init__(self, logic: NetworkChannel, repo: NetworkChannel, owner: str, concurrency: int) -> None:
         self._logic, self._messages = LogicServiceStub(logic), MessageServiceStub(logic)
@@ -155,24 +102,24 @@ class Replay:
         for line in lines:
             for name in filter(None, (line.sender, line.receiver)):
                 first.setdefault(name, line.source)
-        # Of names that differ in case alone the first in the file gets the plain username: those go one by one.
+        # Of names that differ only in case, the first in the file gets the plain username. So these are added in order.
         alike: dict[str, list[str]] = {}
         for name in first:
             alike.setdefault(casefold_key(name), []).append(name)
 
         def add(names: list[str]) -> None:
             for name in names:
-                with _told_of(first[name]):
-                    self.users[name] = self._patiently(self._user, name)
+                with _naming(first[name]):
+                    self.users[name] = self._retry(self._user, name)
 
         self._in_parallel(add, alike.values(), "users", lambda: len(self.users), len(first))
 
     def add_rooms(self, lines: list[Line]) -> None:
         if first := {line.room: line.source for line in reversed(lines) if line.room}:
-            self._patiently(self._find_or_make, first)
+            self._retry(self._find_or_create_rooms, first)
 
     def send(self, lines: list[Line]) -> int:
-        """Each conversation in the order of its lines. Returns how many conversations there are."""
+        """Sends the lines, each conversation in its order. Returns the number of conversations."""
         conversations: dict[tuple[str, ...], list[Line]] = {}
         for line in lines:
             conversations.setdefault(line.conversation, []).append(line)
@@ -192,7 +139,8 @@ class Replay:
         return len(conversations)
 
     def _request(self, line: Line) -> logic_pb2.SendMessageRequest:
-        """Raises INVALID_PARAMS here already: the server would send what follows, and a repeat this one after it."""
+        """Raises INVALID_PARAMS before anything is sent. If the server refused this line, it would still accept later
+        ones, and a repeated import would send this one after them."""
         request = logic_pb2.SendMessageRequest(
             from_user_id=self.users[line.sender],
             to_user_id=self.users.get(line.receiver, ""),
@@ -200,30 +148,30 @@ class Replay:
             content=line.content,
             metadata=line.metadata,
         )
-        with _told_of(line.source):
+        with _naming(line.source):
             forms.check(request)
         return request
 
     def _send(self, batch: Batch) -> None:
         request = message_pb2.SendMessagesRequest(messages=[message for _, message in batch])
-        with _told_of(batch[0][0].source):
-            answer = self._patiently(self._messages.SendMessages, request)
+        with _naming(batch[0][0].source):
+            answer = self._retry(self._messages.SendMessages, request)
         for (line, _), result in zip(batch, answer.results, strict=True):
             if result.HasField("error"):
-                with _told_of(line.source):
+                with _naming(line.source):
                     raise ChatError(result.error.code, result.error.message, result.error.details["reason"])
 
     def _user(self, nickname: str) -> str:
-        """The id of the user with this nickname, who is made if missing."""
+        """The id of the user with this nickname, who is created if missing."""
         for username in _usernames(nickname):
-            user = self._named(username, nickname)
+            user = self._find_or_create(username, nickname)
             if user and user.nickname == nickname:
                 return user.user_id
         raise duplicate(f"every username for {nickname} is taken", "USERNAME_TAKEN")
 
-    def _named(self, username: str, nickname: str) -> common_pb2.User | None:
-        """The active user of this username, made with this nickname if there is none; None if the name is taken by
-        one who is not active."""
+    def _find_or_create(self, username: str, nickname: str) -> common_pb2.User | None:
+        """The active user of this username, created with this nickname if there is none; None if the username belongs
+        to a user who is not active."""
         if found := self._find(username):
             return found
         request = repo_pb2.CreateUserRequest(username=username, nickname=nickname, password=secrets.token_urlsafe())
@@ -232,23 +180,23 @@ class Replay:
         except ChatError as error:
             if error.code != common_pb2.ERROR_CODE_DUPLICATE_OPERATION:
                 raise
-            return self._find(username)  # another import came first
+            return self._find(username)  # another import has created the user meanwhile
 
     def _find(self, username: str) -> common_pb2.User | None:
         page = common_pb2.PaginationRequest(limit=limits.MAX_PAGE)
         found = self._logic.SearchUsers(logic_pb2.SearchUsersRequest(query=username, pagination=page))
         return next((user for user in found.users if casefold_key(user.username) == casefold_key(username)), None)
 
-    def _find_or_make(self, sources: dict[str, str]) -> None:
-        """A room that was made although the answer was lost is found when this is repeated."""
-        owner = self._named(self._owner, nickname="")
+    def _find_or_create_rooms(self, sources: dict[str, str]) -> None:
+        """Safe to repeat: a room whose answer was lost is found the next time."""
+        owner = self._find_or_create(self._owner, nickname="")
         if owner is None:
             raise duplicate(f"the owner, {self._owner}, is not an active user", "USERNAME_TAKEN")
         self._owner_id = owner.user_id
         self._rooms = {group.name: group.group_id for group in self._groups_of_owner()}
         for room in sorted(sources.keys() - self._rooms.keys()):
             request = logic_pb2.CreateGroupRequest(name=room, owner_id=self._owner_id, max_members=limits.MAX_MEMBERS)
-            with _told_of(sources[room]):
+            with _naming(sources[room]):
                 self._rooms[room] = self._logic.CreateGroup(request).group_id
 
     def _groups_of_owner(self) -> Iterator[common_pb2.Group]:
@@ -261,7 +209,7 @@ class Replay:
             page, total = page + 1, answer.pagination.total
 
     def _add_members(self, lines: list[Line]) -> None:
-        """All of them before the first message: for who comes later, that would count as read."""
+        """Adds all senders before the first message, since members have read what was sent before they came."""
         members = [self.users[name] for name in dict.fromkeys(line.sender for line in lines)]
         for start in range(0, len(members), limits.MAX_BATCH):
             request = logic_pb2.AddGroupMemberRequest(
@@ -269,11 +217,11 @@ class Replay:
                 user_ids=members[start : start + limits.MAX_BATCH],
                 operator_id=self._owner_id,
             )
-            self._patiently(self._logic.AddGroupMember, request)
+            self._retry(self._logic.AddGroupMember, request)
 
-    def _patiently(self, call: Callable[[A], T], argument: A) -> T:
-        """call(argument), which must bear repeating, until somebody is there to answer."""
-        for attempt in range(1, ATTEMPTS):
+    def _retry(self, call: Callable[[A], T], argument: A) -> T:
+        """Runs call(argument), which must be safe to repeat, again while the server is unavailable."""
+        for attempt in range(1, MAX_ATTEMPTS):
             try:
                 return call(argument)
             except ChatError as error:
@@ -284,12 +232,12 @@ class Replay:
     def _in_parallel(
         self, work: Callable[[T], None], items: Iterable[T], what: str, done: Callable[[], int], total: int
     ) -> None:
-        """work(item) for each, until the first error or Ctrl-C."""
+        """Runs work(item) for each item, until the first error or Ctrl-C."""
         pool = ThreadPoolExecutor(self._concurrency)
         pending = {pool.submit(work, item) for item in items}
         try:
             while pending:
-                finished, pending = wait(pending, TICK, FIRST_EXCEPTION)
+                finished, pending = wait(pending, PROGRESS_INTERVAL, FIRST_EXCEPTION)
                 for future in finished:
                     future.result()
                 show_progress(f"{what} {{}} {done()} of {total}", done() / total)
@@ -305,7 +253,7 @@ def _batches(messages: Iterable[tuple[Line, logic_pb2.SendMessageRequest]]) -> I
     size = 0
     for line, message in messages:
         size += message.ByteSize()
-        if len(batch) == BATCH or size > BATCH_SIZE:
+        if len(batch) == MAX_BATCH or size > MAX_BATCH_SIZE:
             yield batch
             batch, size = [], message.ByteSize()
         batch.append((line, message))
@@ -313,8 +261,8 @@ def _batches(messages: Iterable[tuple[Line, logic_pb2.SendMessageRequest]]) -> I
 
 
 def _usernames(nickname: str) -> Iterator[str]:
-    """What a user of this nickname may be called, best first. The plain name may be taken, also by one who differs in
-    case alone; and a nickname may have spaces, a username not."""
+    """The usernames to try for a nickname, best first. The nickname itself may be taken, also by one that differs only
+    in case; and it may have spaces, which a username may not."""
     digest = hashlib.sha256(nickname.encode()).hexdigest()
     for username in (nickname, f"{nickname}~{digest[:6]}", f"import~{digest[:16]}"):
         try:
@@ -325,8 +273,8 @@ def _usernames(nickname: str) -> Iterator[str]:
 
 
 @contextmanager
-def _told_of(source: str) -> Iterator[None]:
-    """An error names the line that it came from."""
+def _naming(source: str) -> Iterator[None]:
+    """Adds the line of the log to the message of an error."""
     try:
         yield
     except ChatError as error:

@@ -22,7 +22,7 @@ def add_to(commands: Subparsers) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Prints the id of the new key. The audit log is told by the running server; where none runs, directly."""
+    """Prints the id of the new key. The audit entry is written by the running server, or directly if none runs."""
     config = config_of(arguments)
     before = signing_keys(config, make=False)
     key = rotate(config, drop_old=arguments.drop_old)

@@ -1,4 +1,4 @@
-"""gochat metrics: prints what comes with the program for Prometheus and Grafana."""
+"""gochat metrics: prints the dashboard for Grafana, or the alert rules for Prometheus."""
 
 from argparse import Namespace
 from importlib.resources import files

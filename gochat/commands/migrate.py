@@ -1,4 +1,4 @@
-"""gochat migrate: brings the database to this program's schema. `serve` does so too; this is for doing it apart."""
+"""gochat migrate: brings the database to this program's schema, as `serve` does at its start, but without serving."""
 
 from argparse import Namespace
 from contextlib import closing

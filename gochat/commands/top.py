@@ -1,4 +1,4 @@
-"""gochat top: what a running server does at the moment, from its metrics, in the terminal."""
+"""gochat top: a live table of what a running server does, from its metrics."""
 
 import http.client
 import shutil
@@ -19,7 +19,7 @@ from gochat.config import Config, ConfigError, parse_address
 from gochat.monitoring.families import COUNTED, FAMILIES
 
 INTERVAL, FIRST_INTERVAL = 2.0, 1.0  # seconds
-PATIENCE = 5.0  # seconds
+SCRAPE_TIMEOUT = 5.0  # seconds
 COLUMNS = ("RPC", "calls/s", "P50 ms", "P95 ms", "P99 ms", "errors/s", "in flight")
 _OPEN, _HOME, _TO_LINE_END, _TO_END, _CLOSE = (
     "\x1b[?1049h\x1b[?25l",
@@ -92,12 +92,13 @@ def _url(text: str) -> str:
 
 
 def _scrape(urls: Sequence[str]) -> Scrape:
-    """Of several processes added up, but what each of them tells of the database. Raises ConfigError."""
+    """The sums of several processes; but of counts of rows, which each of them exports for the same database, the
+    largest. Raises ConfigError."""
     sums: Scrape = defaultdict(float)
     opener = build_opener(ProxyHandler({}))
     for url in urls:
         try:
-            with opener.open(url, timeout=PATIENCE) as answer:
+            with opener.open(url, timeout=SCRAPE_TIMEOUT) as answer:
                 families = list(text_string_to_metric_families(answer.read().decode()))
         except (URLError, OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", None) or error
@@ -105,7 +106,7 @@ def _scrape(urls: Sequence[str]) -> Scrape:
                 f"{url}: no metrics there ({reason}): does a server run, with [metrics] listen?"
             ) from None
         except ValueError:
-            raise ConfigError(f"{url}: what is told there are no metrics") from None
+            raise ConfigError(f"{url}: the answer is not in the format of Prometheus") from None
         for sample in (sample for family in families for sample in family.samples):
             key = sample.name, frozenset(sample.labels.items())
             sums[key] = max(sums[key], sample.value) if sample.name in _OF_DATABASE else sums[key] + sample.value
@@ -113,20 +114,24 @@ def _scrape(urls: Sequence[str]) -> Scrape:
 
 
 def table(before: Scrape, after: Scrape, seconds: float) -> list[str]:
-    """The lines of two scrapes, so many seconds apart."""
-    spent = {
-        key: value - (earlier if (earlier := before.get(key, 0.0)) <= value else 0.0)  # it was started anew
+    """The lines of the table, from two scrapes that are so many seconds apart."""
+    increases = {
+        key: value - (earlier if (earlier := before.get(key, 0.0)) <= value else 0.0)  # restarted: from 0
         for key, value in after.items()
     }
-    calls, errors, in_flight = _by_rpc("grpc_server_handled_total", spent), _by_rpc("gochat_errors_total", spent), {}
+    calls, errors, in_flight = (
+        _by_rpc("grpc_server_handled_total", increases),
+        _by_rpc("gochat_errors_total", increases),
+        {},
+    )
     in_flight = _by_rpc("grpc_server_in_flight", after)
-    latencies = {rpc: _latencies(spent, rpc) for rpc in calls}
+    latencies = {rpc: _latencies(increases, rpc) for rpc in calls}
     rows = [
         (rpc, calls[rpc] / seconds, latencies[rpc], errors.get(rpc, 0.0) / seconds, in_flight.get(rpc, 0.0))
         for rpc in sorted(calls, key=lambda rpc: (-calls[rpc], rpc))
         if calls[rpc] or in_flight.get(rpc)
     ]
-    every = _latencies(spent, "")
+    every = _latencies(increases, "")
     rows.insert(
         0, ("all", sum(calls.values()) / seconds, every, sum(errors.values()) / seconds, sum(in_flight.values()))
     )
@@ -134,15 +139,15 @@ def table(before: Scrape, after: Scrape, seconds: float) -> list[str]:
     for rpc, rate, buckets, failed, running in rows:
         quantiles = [_number(None if (q := quantile(buckets, p)) is None else q * 1000, 2) for p in (0.5, 0.95, 0.99)]
         lines.append(_line((rpc, f"{rate:.1f}", *quantiles, f"{failed:.1f}", f"{running:.0f}")))
-    return [*_header(after, spent, seconds), "", *lines]
+    return [*_header(after, increases, seconds), "", *lines]
 
 
-def _header(now: Scrape, spent: Scrape, seconds: float) -> list[str]:
+def _header(now: Scrape, increases: Scrape, seconds: float) -> list[str]:
     def of(name: str, scrape: Scrape = now, **labels: str) -> float | None:
         found = [value for (other, its), value in scrape.items() if other == name and its >= frozenset(labels.items())]
         return sum(found) if found else None
 
-    cpu, memory = of("process_cpu_seconds_total", spent), of("process_resident_memory_bytes")
+    cpu, memory = of("process_cpu_seconds_total", increases), of("process_resident_memory_bytes")
     return [
         f"users {_number(of('gochat_users', status='active'))}"
         f" (24 h: {_number(of('gochat_active_users', window='day'))},"
@@ -166,14 +171,14 @@ def _by_rpc(name: str, scrape: Scrape) -> dict[str, float]:
 
 
 def _rpc(labels: dict[str, str]) -> str:
-    """Short: SendMessage of LogicService as Logic.SendMessage."""
+    """A short name: Logic.SendMessage for SendMessage of LogicService."""
     return f"{labels['grpc_service'].rpartition('.')[2].removesuffix('Service')}.{labels['grpc_method']}"
 
 
-def _latencies(spent: Scrape, rpc: str) -> list[tuple[float, float]]:
-    """Upper bound in seconds and calls up to it, in order. rpc: "" for all."""
+def _latencies(increases: Scrape, rpc: str) -> list[tuple[float, float]]:
+    """The buckets of the histogram: (upper bound in seconds, calls up to it). rpc: "" for all."""
     sums: dict[float, float] = defaultdict(float)
-    for (name, labels), value in spent.items():
+    for (name, labels), value in increases.items():
         if name == "grpc_server_handling_seconds_bucket":
             named = dict(labels)
             if rpc in ("", _rpc(named)):
@@ -182,8 +187,8 @@ def _latencies(spent: Scrape, rpc: str) -> list[tuple[float, float]]:
 
 
 def quantile(buckets: list[tuple[float, float]], q: float) -> float | None:
-    """Seconds, as histogram_quantile of Prometheus has it: evenly spread within a bucket; of the last, its lower bound.
-    None of no calls."""
+    """In seconds, computed as Prometheus's histogram_quantile: calls are taken to be spread evenly within a bucket; in
+    the last bucket the result is its lower bound. None if there are no calls."""
     if not buckets or not buckets[-1][1]:
         return None
     rank, lower, below = q * buckets[-1][1], 0.0, 0.0

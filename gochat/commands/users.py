@@ -34,7 +34,7 @@ def add_to(commands: Subparsers) -> None:
     for name, run, help_text in (
         ("disable", disable, "end a user's sessions and keep them from signing in"),
         ("enable", enable, "let a disabled user sign in again"),
-        ("password", password, "set a new password for one who forgot it, and end their sessions"),
+        ("password", password, "set a new password for a user who forgot it, and end their sessions"),
     ):
         of_one = add_command(acts, name, run, help_text, REMOTE)
         of_one.add_argument("name", metavar="NAME")
@@ -59,7 +59,7 @@ def create(arguments: Namespace) -> int:
 
 
 def list_all(arguments: Namespace) -> int:
-    """Prints a line a user: id, name, status."""
+    """Prints a line for each user: id, name, status."""
     with _repo_half(arguments) as channel:
         for user in _every_user(StoreServiceStub(channel)):
             print(f"{user.user_id}\t{user.username}\t{STATUSES[user.status]}")
@@ -77,12 +77,12 @@ def enable(arguments: Namespace) -> int:
 
 
 def password(arguments: Namespace) -> int:
-    """Sets a new password for one who forgot it."""
+    """Sets a new password for a user who forgot theirs."""
     new = _password(arguments.password_stdin)
     with _repo_half(arguments) as channel:
         user = _named(StoreServiceStub(channel), arguments.name)
         AccountServiceStub(channel).SetPassword(account_pb2.SetPasswordRequest(user_id=user.user_id, password=new))
-    print(f"{user.username} has a new password, and signs in anew")
+    print(f"{user.username} has a new password, and must sign in again")
     return 0
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from gochat.config import LONGEST_ACCESS_TTL
+from gochat.config import MAX_ACCESS_TTL
 from gochat.domain import ids
 from gochat.storage.database import Tx
 from gochat.storage.models import EndedSession, Session
 
-_KEPT_MS = 2 * LONGEST_ACCESS_TTL * 1000
+_KEPT_MS = 2 * MAX_ACCESS_TTL * 1000
 
 
 def end(tx: Tx, session_ids: Sequence[str]) -> None:
