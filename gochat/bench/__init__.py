@@ -1,4 +1,4 @@
-"""gochat bench: what a machine does, measured on servers and databases of its own."""
+"""gochat bench: measures the performance of this machine, with servers and databases made for the purpose."""
 
 import json
 import signal
@@ -13,8 +13,8 @@ from typing import Any
 
 from gochat.bench import growth, report
 from gochat.bench.clients import clients, sign_in
-from gochat.bench.databases import SQLITE, config_of, made, prepare
-from gochat.bench.load import Measurement, Row, Sizes
+from gochat.bench.databases import SQLITE, config_of, prepare, temporary_databases
+from gochat.bench.load import LoadSizes, Measurement, Row
 from gochat.bench.requests import RPCS
 from gochat.bench.servers import Deployment, echo, gochat
 from gochat.config import Config, ConfigError
@@ -26,7 +26,8 @@ from gochat.keys import signing_keys
 NAMES = tuple(dict.fromkeys([*RPCS, *(timed.rpc for timed in growth.TIMED)]))
 """The RPCs that can be measured."""
 
-WORLDS = ("small", "large")
+SCALES = ("small", "large")
+"""The two databases of --growth."""
 _OPTIONS = ("target", "workers", "concurrency", "duration")
 
 
@@ -38,7 +39,7 @@ def run(arguments: Namespace) -> int:
     if arguments.seed_only and arguments.database == SQLITE and not arguments.data:
         raise ConfigError("--seed-only: goes with --data, which says where")
     with ExitStack() as resources:
-        resources.enter_context(_ended_by_signals())
+        resources.enter_context(_cleaning_up_on_signals())
         scratch = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="gochat-bench-")))
         data = Path(arguments.data).absolute() if arguments.data else scratch
         if arguments.growth:
@@ -52,20 +53,20 @@ def _load(arguments: Namespace, data: Path, scratch: Path) -> None:
     chosen = arguments.rpc or list(RPCS)
     if "GetUser" in chosen:
         raise ConfigError("--rpc: GetUser goes with --growth")
-    sizes = Sizes(arguments.users, arguments.conversations, arguments.messages, arguments.members)
+    sizes = LoadSizes(arguments.users, arguments.conversations, arguments.messages, arguments.members)
     rooms = sizes.rooms()
     settings = config_of(arguments.database, data).with_settings("server", workers=arguments.workers)
-    database = prepare(settings, _shape("load", asdict(sizes)), sizes.users, lambda: rooms)
+    database = prepare(settings, _seed_parameters("load", asdict(sizes)), sizes.users, lambda: rooms)
     if arguments.seed_only:
         return
     described = report.machine(database)
     with ExitStack() as running:
         server = running.enter_context(gochat(settings, arguments.target, scratch))
         idle = server.memory()
-        calling = running.enter_context(clients(arguments.concurrency, apart=arguments.workers > 1))
-        bare = running.enter_context(echo(scratch))
+        callers = running.enter_context(clients(arguments.concurrency, own_connections=arguments.workers > 1))
+        echo_server = running.enter_context(echo(scratch))
         people = [sign_in(server.logic.address, number) for number in range(sizes.callers)]
-        measurement = Measurement(server, bare, calling, people, arguments.concurrency, arguments.duration)
+        measurement = Measurement(server, echo_server, callers, people, arguments.concurrency, arguments.duration)
         rows: list[Row] = []
         for name in chosen:
             _show(f"measuring {name}")
@@ -83,50 +84,50 @@ def _growth(arguments: Namespace, data: Path, scratch: Path) -> None:
     chosen = [timed for timed in growth.TIMED if not arguments.rpc or timed.rpc in arguments.rpc]
     if not chosen:
         raise ConfigError(f"--rpc: {arguments.rpc[0]} does not go with --growth")
-    sizes = dict(zip(WORLDS, (growth.SMALL, growth.large(arguments.scale)), strict=True))
+    sizes = dict(zip(SCALES, (growth.SMALL, growth.large(arguments.scale)), strict=True))
     with ExitStack() as running:
         keep = bool(arguments.data) or arguments.seed_only
-        urls = running.enter_context(made(arguments.database, WORLDS, keep=keep))
+        urls = running.enter_context(temporary_databases(arguments.database, SCALES, keep=keep))
         prepared = {}
         for (name, size), url in zip(sizes.items(), urls, strict=True):
             prepared[name] = config_of(url, data / name)
-            database = prepare(prepared[name], _shape(name, asdict(size)), size.users, size.rooms)
+            database = prepare(prepared[name], _seed_parameters(name, asdict(size)), size.users, size.rooms)
         if arguments.seed_only:
             return
         described = report.machine(database)
         worlds: dict[str, growth.World] = {}
-        for name in WORLDS:
+        for name in SCALES:
             logs = scratch / f"{name}-logs"
             logs.mkdir()
             server = running.enter_context(gochat(prepared[name], arguments.target, logs))
             worlds[name] = running.enter_context(closing(_world(server, sizes[name], prepared[name])))
-        grown = []
+        measured = []
         for timed in chosen:
             _show(f"measuring {timed.name} by {timed.dimension}")
-            grown.append(growth.grow(timed, **worlds, seconds=arguments.duration))
+            measured.append(growth.measure(timed, **worlds, seconds=arguments.duration))
         _show("")
-    print(report.growth(described, arguments.target, sizes, grown, as_json=arguments.json))
+    print(report.growth(described, arguments.target, sizes, measured, as_json=arguments.json))
 
 
-def _world(server: Deployment, sizes: growth.Sizes, settings: Config) -> growth.World:
+def _world(server: Deployment, sizes: growth.GrowthSizes, settings: Config) -> growth.World:
     tokens = Tokens(signing_keys(settings, make=False), Revocations(0))
     return growth.World(server, sizes, tokens.sign(SERVICE_KIND, Caller(role="service"), 24 * 3600))
 
 
-def _shape(kind: str, sizes: dict[str, Any]) -> str:
+def _seed_parameters(kind: str, sizes: dict[str, Any]) -> str:
     return json.dumps({"kind": kind, **sizes})
 
 
 def _show(text: str) -> None:
-    """One line, over the one before, for who watches."""
+    """Shows a line on a terminal, in place of the last one."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Ctrl-C, SIGTERM and SIGHUP end this program, but only when what it started was stopped; what was ignored before
-    (nohup) still is."""
+def _cleaning_up_on_signals() -> Iterator[None]:
+    """SIGINT, SIGTERM and SIGHUP raise SystemExit, so that the servers are stopped before this program ends. Signals
+    that were ignored before (nohup) still are."""
     handled = [
         number
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

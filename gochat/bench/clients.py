@@ -1,4 +1,4 @@
-"""The processes that make the calls, and the users in whose name they do."""
+"""The processes that make the calls, and the users as whom they call."""
 
 import multiprocessing
 import os
@@ -22,7 +22,7 @@ from gochat.rpc.load import Sample, Script
 
 @dataclass(frozen=True)
 class Person:
-    """A signed-in user. conversations: the latest 100 at most; unread: those with unread messages."""
+    """A signed-in user. conversations: the latest 100; unread: those with unread messages."""
 
     user_id: str
     token: str
@@ -35,31 +35,31 @@ class Person:
 
 
 def sign_in(address: str, number: int) -> Person:
-    """The user of this number among those whom bench has made. Raises ConfigError, ChatError."""
+    """Signs in as one of the users that bench has made. Raises ConfigError, ChatError."""
     with channel_to(address, Tls()) as channel:
         answer = LogicServiceStub(channel).Authenticate(pb.AuthRequest(username=username(number), password=PASSWORD))
     token = answer.access_token
     with channel_to(address, Tls(), lambda: token) as channel:
         logic = LogicServiceStub(channel)
-        most = PaginationRequest(limit=100)
-        conversations = logic.GetConversations(pb.GetConversationsRequest(pagination=most)).conversations
+        page = PaginationRequest(limit=100)
+        conversations = logic.GetConversations(pb.GetConversationsRequest(pagination=page)).conversations
         unread = logic.GetUnreadMessages(pb.GetUnreadMessagesRequest()).conversations
     return Person(answer.user_info.user_id, token, list(conversations), list(unread))
 
 
 class Clients:
-    """Processes that share the workers between them."""
+    """The client processes, over which the workers are spread."""
 
     def __init__(self, pipes: Sequence[Connection]) -> None:
         self._pipes = pipes
 
     def prepare(self, name: str, address: str, scripts: Sequence[Script]) -> None:
-        """A worker a script."""
+        """Makes a worker for each script."""
         for number, pipe in enumerate(self._pipes):
             pipe.send((name, address, scripts[number :: len(self._pipes)]))
 
     def run(self, name: str, seconds: float) -> Sample:
-        """Lets the workers of this name run. Raises ConfigError if a process has ended."""
+        """Runs the workers of this name for so many seconds. Raises ConfigError if a process has ended."""
         try:
             for pipe in self._pipes:
                 pipe.send((name, seconds))
@@ -75,15 +75,16 @@ def merged(parts: Sequence[Sample], seconds: float) -> Sample:
 
 
 @contextmanager
-def clients(workers: int, *, apart: bool) -> Iterator[Clients]:
-    """One process a core, but no more than workers. apart: a connection for each of them, not for each process."""
+def clients(workers: int, *, own_connections: bool) -> Iterator[Clients]:
+    """Starts a process for each core, but no more than workers. own_connections: a connection for each worker, not for
+    each process."""
     spawn = multiprocessing.get_context("spawn")
     running: list[tuple[SpawnProcess, Connection]] = []
     try:
         for _ in range(min(workers, len(os.sched_getaffinity(0)))):
             ours, theirs = spawn.Pipe()
-            process = spawn.Process(target=load.client, args=(theirs, apart), daemon=True)
-            # Ctrl-C is for us, who then stop them: they inherit what is blocked here.
+            process = spawn.Process(target=load.client, args=(theirs, own_connections), daemon=True)
+            # Ctrl-C goes to this process, which then stops its children. They inherit the blocked signals.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
                 process.start()

@@ -1,4 +1,4 @@
-"""The databases that are measured on: made and filled by bench alone, or refused."""
+"""The databases that are measured: only ones that bench itself has made and filled."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -17,44 +17,45 @@ from gochat.storage.sqlite import SqliteDatabase
 SQLITE = "sqlite"
 UNFINISHED = "unfinished"
 
-# The table bench_seed says with what bench filled the database. Only a finished one has its true shape.
+# The table bench_seed holds the parameters with which bench filled the database, or UNFINISHED.
 _TABLES = (
     "SELECT table_name FROM information_schema.tables WHERE table_schema NOT IN ('pg_catalog', 'information_schema')"
 )
 
 
 def config_of(url: str, data: Path) -> Config:
-    """Of the server to be measured: the defaults, on this database. url: "sqlite" for the file in the data folder."""
+    """The configuration of the server to measure: defaults, on this database. url: "sqlite" for the file in the
+    folder."""
     database = config.Database(url="" if url == SQLITE else url)
     return replace(Config().with_settings("server", data=str(data)), database=database)
 
 
-def prepare(settings: Config, shape: str, users: int, rooms: Callable[[], Sequence[Room]]) -> str:
-    """Fills the empty database, or takes the one that was filled with this shape; returns what database it is, with
-    its version. Raises ConfigError for any other."""
-    seed = _shape_of(settings)
-    if seed not in ("", shape):
+def prepare(settings: Config, parameters: str, users: int, rooms: Callable[[], Sequence[Room]]) -> str:
+    """Fills the database if it is empty, and keeps it if it was filled with the same parameters. Returns its product
+    and version. Raises ConfigError for any other database."""
+    seed = _seed_of(settings)
+    if seed not in ("", parameters):
         raise ConfigError(
             f"{_name(settings)} is "
             + {
                 None: "not empty, and not of gochat bench, which makes a database of its own",
                 UNFINISHED: "of an earlier gochat bench that did not finish: remove it",
-            }.get(seed, f"of gochat bench with another size: {seed}; this is {shape}")
+            }.get(seed, f"of gochat bench with another size: {seed}; this is {parameters}")
         )
     with closing(open_database(settings)) as database:
         if not seed:
             database.write(lambda tx: _mark(tx, UNFINISHED))
             fill(database, users, rooms())
-            if isinstance(database, PostgresDatabase):  # as autovacuum would in time
+            if isinstance(database, PostgresDatabase):  # as autovacuum would do some time later
                 database.write(lambda tx: tx.sql("VACUUM ANALYZE"), one_statement=True)
-            database.write(lambda tx: _mark(tx, shape))
+            database.write(lambda tx: _mark(tx, parameters))
         return database.read(_version)
 
 
 @contextmanager
-def made(url: str, names: Sequence[str], *, keep: bool) -> Iterator[list[str]]:
-    """The URLs of databases of these names beside the one of the PostgreSQL URL; those that were not there before are
-    dropped afterwards. For "sqlite", a file in each data folder, there is nothing to do."""
+def temporary_databases(url: str, names: Sequence[str], *, keep: bool) -> Iterator[list[str]]:
+    """Creates PostgreSQL databases with these suffixes beside the database of the URL, and yields their URLs. Unless
+    keep, it drops afterwards those that it has created. For "sqlite" there is nothing to create."""
     if url == SQLITE:
         yield [url] * len(names)
         return
@@ -69,32 +70,33 @@ def made(url: str, names: Sequence[str], *, keep: bool) -> Iterator[list[str]]:
             yield [urlunsplit(urlsplit(url)._replace(path=f"/{database}")) for database in databases]
         finally:
             for database in created if not keep else ():
-                _alone(server, f'DROP DATABASE "{database}"')
+                _outside_transaction(server, f'DROP DATABASE "{database}"')
 
 
 def _create(server: Database, name: str) -> bool:
-    """False if there is one of this name. Raises ConfigError."""
+    """Returns False if the database exists already. Raises ConfigError."""
 
-    def may(tx: Tx) -> tuple[bool, bool]:
-        ((there,),) = tx.fetch_all("SELECT COUNT(*) FROM pg_database WHERE datname = ?", name)
+    def look_up(tx: Tx) -> tuple[bool, bool]:
+        ((exists,),) = tx.fetch_all("SELECT COUNT(*) FROM pg_database WHERE datname = ?", name)
         ((allowed,),) = tx.fetch_all("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user")
-        return bool(there), bool(allowed)
+        return bool(exists), bool(allowed)
 
-    there, allowed = server.read(may)
-    if not there and not allowed:
+    exists, allowed = server.read(look_up)
+    if not exists and not allowed:
         raise ConfigError(f"--database: the user may not create the database {name}, which --growth needs")
-    if not there:
-        _alone(server, f'CREATE DATABASE "{name}"')
-    return not there
+    if not exists:
+        _outside_transaction(server, f'CREATE DATABASE "{name}"')
+    return not exists
 
 
-def _alone(server: Database, statement: str) -> None:
-    """Runs what PostgreSQL takes in no transaction."""
+def _outside_transaction(server: Database, statement: str) -> None:
+    """Runs a statement that PostgreSQL refuses within a transaction."""
     server.write(lambda tx: tx.sql(statement), one_statement=True)
 
 
-def _shape_of(settings: Config) -> str | None:
-    """What bench filled the database with: "" for an empty one, None for one that bench did not make."""
+def _seed_of(settings: Config) -> str | None:
+    """The parameters with which bench filled the database; "" for an empty one, None for one that bench did not
+    make."""
     file = Path(settings.server.data) / "gochat.db"
     if not settings.database.url and not file.exists():
         return ""
@@ -107,14 +109,14 @@ def _seed(tx: Tx) -> str | None:
     tables = {name for (name,) in tx.fetch_all(_TABLES if tx.postgres else "SELECT name FROM sqlite_master")}
     if "bench_seed" not in tables:
         return None if tables else ""
-    ((shape,),) = tx.fetch_all("SELECT shape FROM bench_seed")
-    return str(shape)
+    ((seed,),) = tx.fetch_all("SELECT shape FROM bench_seed")
+    return str(seed)
 
 
-def _mark(tx: Tx, shape: str) -> None:
+def _mark(tx: Tx, seed: str) -> None:
     tx.sql("CREATE TABLE IF NOT EXISTS bench_seed (shape TEXT NOT NULL)")
     tx.sql("DELETE FROM bench_seed")
-    tx.sql("INSERT INTO bench_seed VALUES (?)", shape)
+    tx.sql("INSERT INTO bench_seed VALUES (?)", seed)
 
 
 def _version(tx: Tx) -> str:
@@ -124,7 +126,7 @@ def _version(tx: Tx) -> str:
 
 
 def _name(settings: Config) -> str:
-    """Without the password that a URL may hold."""
+    """For messages: without the password that a URL may hold."""
     if settings.database.url:
         return f"the database {urlsplit(settings.database.url).path.lstrip('/')}"
     return str(Path(settings.server.data) / "gochat.db")

@@ -1,4 +1,4 @@
-"""One call at a time on a small and a large database in turn: what grows with the data, and how much."""
+"""--growth: makes one call at a time on a small and on a large database in turn, to see which calls get slower."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -14,15 +14,16 @@ from gochat.bench.servers import Deployment
 from gochat.domain import ids
 from gochat.rpc.load import Probe, percentile
 
-PAGE = 10  # what the small database has, so that both give answers of one size
+PAGE = 10  # items; as many as the small database has, so that the answers of both have the same size
 UNREAD_ROOMS = 5
 MIN_CALLS = 20  # calls of each kind on each database
 WARM_UP = 5  # calls
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """messages: of one conversation. conversations: of one user. members: of one group. unread: of one user."""
+class GrowthSizes:
+    """messages: in one conversation. users: in all. conversations, unread messages: of one user. members: of one
+    group."""
 
     messages: int
     users: int
@@ -31,44 +32,44 @@ class Sizes:
     unread: int
 
     def rooms(self) -> list[Room]:
-        """Each dimension has a user of its own, who is first in their conversations; JOINER is in none."""
+        """Each dimension has a user of its own, the first member of the conversations that vary. JOINER is in none."""
         friends = range(FRIENDS, self.users)
         others = [friends[number % len(friends)] for number in range(self.conversations)]
         return [
             Room("group", [TALKER, *friends[:9]], self.messages),
             Room("group", [MEMBER, *friends[: self.members - 1]], 100),
             Room("group", [BEHIND, *friends[:9]], self.unread, self.unread),
-            *(Room("single", [BUSY, other], 10, int(place < UNREAD_ROOMS)) for place, other in enumerate(others)),
+            *(Room("single", [BUSY, other], 10, int(index < UNREAD_ROOMS)) for index, other in enumerate(others)),
         ]
 
 
 TALKER, BUSY, MEMBER, JOINER, BEHIND, FRIENDS = range(6)
-"""Numbers of users; from FRIENDS on they are anybody."""
+"""The numbers of users; those from FRIENDS on only fill conversations."""
 
-SMALL = Sizes(messages=1_000, users=100, conversations=10, members=10, unread=10)
-LARGE = Sizes(messages=1_000_000, users=100_000, conversations=5_000, members=10_000, unread=100_000)
+SMALL = GrowthSizes(messages=1_000, users=100, conversations=10, members=10, unread=10)
+LARGE = GrowthSizes(messages=1_000_000, users=100_000, conversations=5_000, members=10_000, unread=100_000)
 
 
-def large(scale: float) -> Sizes:
-    """The large database, by so much smaller, but never smaller than the small one."""
+def large(scale: float) -> GrowthSizes:
+    """The sizes of the large database times the scale, but no less than those of the small one."""
     sizes = {name: max(getattr(SMALL, name), int(size * scale)) for name, size in asdict(LARGE).items()}
-    return Sizes(**sizes)
+    return GrowthSizes(**sizes)
 
 
 class World:
     """A server with one of the two databases. service: a token of the role service."""
 
-    def __init__(self, server: Deployment, sizes: Sizes, service: str) -> None:
+    def __init__(self, server: Deployment, sizes: GrowthSizes, service: str) -> None:
         self.sizes, self.service = sizes, service
         self.people = {
             number: sign_in(server.logic.address, number) for number in (TALKER, BUSY, MEMBER, JOINER, BEHIND)
         }
         self._logic, self._repo = Probe(server.logic.address), Probe(server.repo.address)
-        for group_id in self.people[JOINER].groups:  # a measurement was broken off
+        for group_id in self.people[JOINER].groups:  # an earlier measurement was interrupted
             self._logic.time(*_leave(group_id), self.people[JOINER].token)
 
     def time(self, probe: "Timed") -> int:
-        """Nanoseconds. Raises ChatError."""
+        """Makes the call; returns how long it took, in nanoseconds. Raises ChatError."""
         if probe.caller is None:
             return self._repo.time(*probe.request(self), self.service)
         token = self.people[probe.caller].token
@@ -78,7 +79,7 @@ class World:
         return taken
 
     def room(self, number: int) -> str:
-        """The conversation that the user of a dimension is about."""
+        """The conversation that varies for the user of a dimension."""
         return self.people[number].conversations[0].conversation_id
 
     def close(self) -> None:
@@ -88,7 +89,7 @@ class World:
 
 @dataclass(frozen=True)
 class Timed:
-    """caller: None for the service. undo: done after each call, and not timed."""
+    """A call to time. caller: None for the service. undo: a call made after each, without being timed."""
 
     dimension: str
     name: str
@@ -111,12 +112,12 @@ class Growth:
 
     @property
     def factor(self) -> float:
-        """Of the P50."""
+        """How many times as long the P50 is on the large database."""
         return percentile(self.large, 50) / percentile(self.small, 50)
 
 
-def grow(timed: Timed, small: World, large: World, seconds: float) -> Growth:
-    """Measures for so many seconds. Raises ChatError."""
+def measure(timed: Timed, small: World, large: World, seconds: float) -> Growth:
+    """Times the call for so many seconds. Raises ChatError."""
     for _ in range(WARM_UP):
         small.time(timed)
         large.time(timed)
@@ -129,7 +130,7 @@ def grow(timed: Timed, small: World, large: World, seconds: float) -> Growth:
 
 
 def _send(caller: int) -> Callable[[World], Call]:
-    """Into the conversation that was silent longest: in one of many, the order of the list changes each time."""
+    """Sends to the last conversation of the user's list, so that each send reorders the list."""
     return lambda world: call(
         "SendMessage",
         pb.SendMessageRequest(

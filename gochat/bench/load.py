@@ -1,4 +1,4 @@
-"""Many calls at a time, of one RPC after the other, each beside a bare echo."""
+"""Measures many concurrent calls, of one RPC after the other, in turn with a bare echo server."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -12,15 +12,15 @@ from gochat.config import ConfigError
 from gochat.rpc.load import Sample
 
 CALLERS = 16  # users who call
-UNREAD_ROOMS = 20  # of each of them
+UNREAD_ROOMS = 20  # conversations of each of them with unread messages
 MIN_SLICES = 3
-SLICE = 0.5  # seconds that echo and RPC go on before it is the other's turn: both see the same moods of the machine
+SLICE = 0.5  # seconds that echo and RPC run in turn, so that other load on the machine affects both alike
 WARM_UP = 1.0  # seconds
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """users, conversations (every tenth a group of so many members), messages: in all."""
+class LoadSizes:
+    """users, conversations, messages: in all. Every tenth conversation is a group of so many members."""
 
     users: int
     conversations: int
@@ -32,32 +32,34 @@ class Sizes:
         return max(2, min(CALLERS, self.users // 2, self.conversations // 4))
 
     def rooms(self) -> list[Room]:
-        """Each conversation has one of the callers, who has read nothing of their first 20, or of half if they have
-        less than 40. Raises ConfigError."""
+        """Each conversation has one of the callers as a member. A caller's first 20 conversations are unread, or half
+        of them if there are less than 40. Raises ConfigError."""
         others = self.users - self.callers
-        most = self.callers * others
+        max_conversations = self.callers * others
         if self.conversations < 8 or self.users < 8:
             raise ConfigError("--users, --conversations: must be at least 8")
-        if self.conversations > most:
-            raise ConfigError(f"--conversations: {self.users} users have {most} at most, not {self.conversations}")
+        if self.conversations > max_conversations:
+            raise ConfigError(
+                f"--conversations: {self.users} users have {max_conversations} at most, not {self.conversations}"
+            )
         if not 2 <= self.members <= others + 1:
             raise ConfigError(f"--members: must be from 2 to {others + 1} with {self.users} users")
         return [self._room(number) for number in range(self.conversations)]
 
     def _room(self, number: int) -> Room:
-        caller, position = number % self.callers, number // self.callers
+        caller, index = number % self.callers, number // self.callers
         messages = self.messages // self.conversations + (number < self.messages % self.conversations)
-        is_group = position % 10 == 1
+        is_group = index % 10 == 1
         others = self.users - self.callers
-        members = [self.callers + (position + step) % others for step in range(self.members - 1 if is_group else 1)]
-        is_unread = position < min(UNREAD_ROOMS, self.conversations // self.callers // 2)
+        members = [self.callers + (index + step) % others for step in range(self.members - 1 if is_group else 1)]
+        is_unread = index < min(UNREAD_ROOMS, self.conversations // self.callers // 2)
         return Room("group" if is_group else "single", [caller, *members], messages, messages if is_unread else 0)
 
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured of one RPC. cpu: of the server, seconds in all. limit: ms that the specification allows.
-    echo_cpu: of the echo server, microseconds per call in the same seconds. spent: some calls had no effect."""
+    """The results of one RPC. limit: milliseconds that the specification allows. cpu: seconds of the server in all.
+    echo_cpu: microseconds of the echo server per call, measured in turn. spent: some calls had no effect any more."""
 
     name: str
     limit: int
@@ -107,7 +109,7 @@ class Measurement:
         return Row(name, rpc.limit, sample, cpu, _row_of_echo(echoes).cpu_per_call, spent)
 
     def echo(self) -> Row:
-        """All of the echo so far."""
+        """All results of the echo so far."""
         return _row_of_echo(self._echoes)
 
     def _slice(self, name: str, cpu: Callable[[], float], seconds: float) -> tuple[Sample, float]:

@@ -1,4 +1,4 @@
-"""What bench prints: a table for people, or one JSON object."""
+"""The output of bench: a table, or one JSON object."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from gochat.bench.growth import Growth, Sizes
+from gochat.bench.growth import Growth, GrowthSizes
 from gochat.bench.load import Row
 from gochat.rpc.load import percentile
 
@@ -62,7 +62,7 @@ def _cpu() -> str:
 
 
 def figures(row: Row) -> dict[str, Any]:
-    """A row as it stands in the JSON object."""
+    """A row of the JSON object."""
     sample = row.sample
     return {
         "rpc": row.name,
@@ -87,7 +87,7 @@ def load(
     *,
     as_json: bool,
 ) -> str:
-    """options: what was asked for, by name."""
+    """options: by their names."""
     if as_json:
         whole = {
             "machine": asdict(described),
@@ -117,9 +117,11 @@ def load(
     return "\n".join(lines)
 
 
-def growth(described: Machine, target: str, sizes: dict[str, Sizes], grown: Sequence[Growth], *, as_json: bool) -> str:
+def growth(
+    described: Machine, target: str, sizes: dict[str, GrowthSizes], results: Sequence[Growth], *, as_json: bool
+) -> str:
     """sizes: of the small and the large database."""
-    rows = [_growth_figures(one, sizes) for one in grown]
+    rows = [_growth_figures(one, sizes) for one in results]
     if as_json:
         worlds = {name: asdict(size) for name, size in sizes.items()}
         whole = {"machine": asdict(described), "options": {"target": target} | worlds, "growth": rows}
@@ -132,11 +134,11 @@ def growth(described: Machine, target: str, sizes: dict[str, Sizes], grown: Sequ
         )
         for row in rows
     ]
-    how = f"{LAYOUTS[target]}; one call at a time, on the small and the large database in turn"
-    return "\n".join([str(described), how, "", _table([GROWTH_COLUMNS, *cells], words=2)])
+    setup = f"{LAYOUTS[target]}; one call at a time, on the small and the large database in turn"
+    return "\n".join([str(described), setup, "", _table([GROWTH_COLUMNS, *cells], words=2)])
 
 
-def _growth_figures(one: Growth, sizes: dict[str, Sizes]) -> dict[str, Any]:
+def _growth_figures(one: Growth, sizes: dict[str, GrowthSizes]) -> dict[str, Any]:
     return {
         "dimension": one.timed.dimension,
         **{name: getattr(size, one.timed.dimension) for name, size in sizes.items()},
@@ -163,7 +165,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _table(lines: Sequence[Sequence[str]], words: int = 1) -> str:
-    """The first columns hold words, to the left; the others numbers, to the right."""
+    """Aligns the first columns, of words, to the left and the others, of numbers, to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(

@@ -1,4 +1,4 @@
-"""What is asked of the server, an entry an RPC."""
+"""The RPCs that are measured, and the requests of each."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ SIMPLE, COMPLEX, WRITE, BATCH = 50, 200, 100, 1000  # ms that the specification 
 PAGE = 20
 _LOGIC = "/gochat.api.logic.v1.LogicService/"
 _BULK = "/gochat.api.message.v1.MessageService/SendMessages"
-_NAMES = 50  # that are looked up in turn
+_NAMES = 50  # usernames that are searched for in turn
 
 Call = tuple[str, bytes]
 
 
 @dataclass(frozen=True)
 class Rpc:
-    """limit: milliseconds that the specification allows. calls(people, caller, lane): what a worker of the caller
-    sends in turn; lane numbers the workers of one caller. finite: a call has an effect the first time only, so the
-    workers of one caller share them out."""
+    """limit: milliseconds that the specification allows. calls(people, caller, lane): the calls that a worker makes in
+    turn as this caller; lane numbers the workers of one caller. finite: a call has an effect only the first time, so
+    the calls are divided among the workers of one caller."""
 
     limit: int
     calls: Callable[[Sequence[Person], Person, int], list[Call]]
@@ -35,7 +35,8 @@ class Rpc:
 
 
 def scripts(rpc: Rpc, people: Sequence[Person], workers: int) -> list[Script]:
-    """One for each worker, the workers spread over the people. Raises ConfigError if there is nothing to call."""
+    """A script for each worker; the workers are spread over the people. Raises ConfigError if there is nothing to
+    call."""
     made = []
     for worker in range(workers):
         caller = people[worker % len(people)]
@@ -58,8 +59,8 @@ def call(rpc: str, request: Message) -> Call:
     return _LOGIC + rpc, request.SerializeToString()
 
 
-def _turned(calls: list[Call], lane: int) -> list[Call]:
-    """The workers of one caller do not do the same at the same time."""
+def _rotated(calls: list[Call], lane: int) -> list[Call]:
+    """Has each worker of a caller start with another call."""
     start = lane * len(calls) // 4 % max(1, len(calls))
     return calls[start:] + calls[:start]
 
@@ -69,11 +70,11 @@ def _validate_token(_: Sequence[Person], caller: Person, __: int) -> list[Call]:
 
 
 def _get_user_profile(people: Sequence[Person], _: Person, lane: int) -> list[Call]:
-    return _turned([call("GetUserProfile", pb.GetUserProfileRequest(user_id=one.user_id)) for one in people], lane)
+    return _rotated([call("GetUserProfile", pb.GetUserProfileRequest(user_id=one.user_id)) for one in people], lane)
 
 
 def _send_message(_: Sequence[Person], caller: Person, lane: int) -> list[Call]:
-    """Into conversations without unread messages: a send would read them."""
+    """To conversations without unread messages, since a send marks a conversation as read."""
     unread = {info.conversation_id for info in caller.unread}
     calls = [
         call(
@@ -83,11 +84,11 @@ def _send_message(_: Sequence[Person], caller: Person, lane: int) -> list[Call]:
         for number, info in enumerate(caller.conversations)
         if info.conversation_id not in unread
     ]
-    return _turned(calls, lane)
+    return _rotated(calls, lane)
 
 
 def _send_messages(_: Sequence[Person], caller: Person, lane: int) -> list[Call]:
-    """As many as there may be in a request, into one conversation after the other."""
+    """Requests of the largest size, to one conversation after the other."""
     calls = []
     for info in caller.conversations:
         messages = [
@@ -95,14 +96,14 @@ def _send_messages(_: Sequence[Person], caller: Person, lane: int) -> list[Call]
             for number in range(limits.MAX_BATCH)
         ]
         calls.append((_BULK, message_pb2.SendMessagesRequest(messages=messages).SerializeToString()))
-    return _turned(calls, lane)
+    return _rotated(calls, lane)
 
 
 def _get_message_history(_: Sequence[Person], caller: Person, lane: int) -> list[Call]:
     requests = [
         pb.GetMessageHistoryRequest(conversation_id=info.conversation_id, limit=PAGE) for info in caller.conversations
     ]
-    return _turned([call("GetMessageHistory", request) for request in requests], lane)
+    return _rotated([call("GetMessageHistory", request) for request in requests], lane)
 
 
 def _get_unread_messages(_: Sequence[Person], __: Person, ___: int) -> list[Call]:
@@ -114,7 +115,7 @@ def _get_conversations(_: Sequence[Person], __: Person, ___: int) -> list[Call]:
 
 
 def _mark_message_read(_: Sequence[Person], caller: Person, __: int) -> list[Call]:
-    """One message after the other, but never the last: the conversation stays unread."""
+    """One message after the other, but not the last one, so that the conversation stays unread."""
     calls = []
     for info in caller.unread:
         parsed = ids.parse_message(info.last_message.message_id)
@@ -129,12 +130,12 @@ def _mark_message_read(_: Sequence[Person], caller: Person, __: int) -> list[Cal
 def _search_users(_: Sequence[Person], __: Person, lane: int) -> list[Call]:
     """Parts of usernames; each finds one user."""
     queries = [username(number)[1:] for number in range(_NAMES)]
-    return _turned([call("SearchUsers", pb.SearchUsersRequest(query=query)) for query in queries], lane)
+    return _rotated([call("SearchUsers", pb.SearchUsersRequest(query=query)) for query in queries], lane)
 
 
 def _get_group_members(_: Sequence[Person], caller: Person, lane: int) -> list[Call]:
     requests = [pb.GetGroupMembersRequest(group_id=group_id) for group_id in caller.groups]
-    return _turned([call("GetGroupMembers", request) for request in requests], lane)
+    return _rotated([call("GetGroupMembers", request) for request in requests], lane)
 
 
 def _join_and_leave(people: Sequence[Person], caller: Person, lane: int) -> list[Call]:

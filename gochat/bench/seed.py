@@ -18,7 +18,7 @@ from gochat.storage.database import Database, Tx, placeholders
 PASSWORD = "bench"  # noqa: S105 - of users who exist in measurements only
 TRANSACTION, STATEMENT = 20_000, 500  # rows
 SENDERS = 8  # members of a group who write
-_TICK = 0.2  # seconds between two looks of a progress line
+PROGRESS_INTERVAL = 0.2  # seconds between two updates of the progress line
 
 FIRST = ("Alice", "Bruno", "Carol", "David", "Edith", "Frank", "Grace", "Henry", "Irene", "Jakob", "Karin", "Louis")
 LAST = ("Archer", "Baker", "Cooper", "Draper", "Fisher", "Glover", "Hunter", "Mason", "Porter", "Slater", "Tailor")
@@ -51,8 +51,8 @@ _MESSAGE = (
 
 @dataclass(frozen=True)
 class Room:
-    """A conversation to be. members: numbers of users; the first owns the group, and has not read the last `unread`
-    messages; the others have read all."""
+    """A conversation to be created. members: numbers of users; the first one owns the group and has not read the last
+    `unread` messages; the others have read all."""
 
     type: str
     members: Sequence[int]
@@ -61,8 +61,9 @@ class Room:
 
 
 @dataclass(frozen=True)
-class _Placed:
-    """A room with the ids of its members. ended_at: Unix milliseconds, of its last message; one was sent a second."""
+class _Conversation:
+    """A room with its ids. ended_at: Unix milliseconds of its last message; there is one message in conversation
+    second."""
 
     room: Room
     conversation_id: str
@@ -91,22 +92,24 @@ def fill(database: Database, users: int, rooms: Sequence[Room]) -> None:
     progress = _Progress(total)
     now = ids.now_ms()
     user_ids = [ids.new_user() for _ in range(users)]
-    placed = [_placed(room, user_ids, database.pair_key, now - 1000 * number) for number, room in enumerate(rooms)]
+    conversations = [
+        _conversation(room, user_ids, database.pair_key, now - 1000 * number) for number, room in enumerate(rooms)
+    ]
     for table, columns, rows in (
         ("users", _USER, _users(user_ids, now)),
-        ("conversations", _CONVERSATION, map(_conversation, placed)),
-        ("members", _MEMBER, (row for place in placed for row in _members(place))),
-        ("messages", _MESSAGE, (row for place in placed for row in _messages(place))),
+        ("conversations", _CONVERSATION, map(_conversation_row, conversations)),
+        ("members", _MEMBER, (row for conversation in conversations for row in _members(conversation))),
+        ("messages", _MESSAGE, (row for conversation in conversations for row in _messages(conversation))),
     ):
         _insert(database, table, columns, rows, progress)
     progress.finish()
 
 
-def _placed(room: Room, user_ids: list[str], pair_key: bytes, ended_at: int) -> _Placed:
+def _conversation(room: Room, user_ids: list[str], pair_key: bytes, ended_at: int) -> _Conversation:
     members = [user_ids[number] for number in room.members]
     is_group = room.type == "group"
     conversation_id = ids.new_group() if is_group else ids.single(members[0], members[1], pair_key)
-    return _Placed(room, conversation_id, members, ended_at)
+    return _Conversation(room, conversation_id, members, ended_at)
 
 
 def _users(user_ids: list[str], now: int) -> Iterator[tuple[Any, ...]]:
@@ -129,30 +132,30 @@ def _users(user_ids: list[str], now: int) -> Iterator[tuple[Any, ...]]:
         )
 
 
-def _conversation(place: _Placed) -> tuple[Any, ...]:
-    is_group, count = place.room.type == "group", len(place.user_ids)
+def _conversation_row(conversation: _Conversation) -> tuple[Any, ...]:
+    is_group, count = conversation.room.type == "group", len(conversation.user_ids)
     return (
-        *(place.conversation_id, place.room.type, "A group" if is_group else "", "", ""),
-        place.user_ids[0] if is_group else "",
+        *(conversation.conversation_id, conversation.room.type, "A group" if is_group else "", "", ""),
+        conversation.user_ids[0] if is_group else "",
         min(limits.MAX_MEMBERS, max(limits.DEFAULT_MAX_MEMBERS, 2 * count)) if is_group else 2,
-        *(count, place.room.messages, place.made_at, place.ended_at, 0),
+        *(count, conversation.room.messages, conversation.made_at, conversation.ended_at, 0),
     )
 
 
-def _members(place: _Placed) -> Iterator[tuple[Any, ...]]:
-    for number, user_id in enumerate(place.user_ids):
+def _members(conversation: _Conversation) -> Iterator[tuple[Any, ...]]:
+    for number, user_id in enumerate(conversation.user_ids):
         is_first = number == 0
-        role = policy.OWNER if is_first and place.room.type == "group" else policy.MEMBER
-        read_seq = place.room.messages - (place.room.unread if is_first else 0)
-        yield (place.conversation_id, user_id, role, read_seq, -1, place.made_at + number)
+        role = policy.OWNER if is_first and conversation.room.type == "group" else policy.MEMBER
+        read_seq = conversation.room.messages - (conversation.room.unread if is_first else 0)
+        yield (conversation.conversation_id, user_id, role, read_seq, -1, conversation.made_at + number)
 
 
-def _messages(place: _Placed) -> Iterator[tuple[Any, ...]]:
-    """Nobody has written what they have not read."""
-    conversation_id, (first, *others) = place.conversation_id, place.user_ids[:SENDERS]
-    is_group, read = place.room.type == "group", place.room.messages - place.room.unread
-    started = place.ended_at - 1000 * place.room.messages
-    for seq in range(1, place.room.messages + 1):
+def _messages(conversation: _Conversation) -> Iterator[tuple[Any, ...]]:
+    """Nobody is the sender of a message that they have not read."""
+    conversation_id, (first, *others) = conversation.conversation_id, conversation.user_ids[:SENDERS]
+    is_group, read = conversation.room.type == "group", conversation.room.messages - conversation.room.unread
+    started = conversation.ended_at - 1000 * conversation.room.messages
+    for seq in range(1, conversation.room.messages + 1):
         sender = others[seq % len(others)] if seq > read or seq % 2 else first
         recipient = "" if is_group else others[0] if sender is first else first
         at = started + 1000 * seq
@@ -168,7 +171,7 @@ def _insert(
 
     def work(tx: Tx) -> None:
         if tx.postgres:
-            # Of what is written here nothing needs the escapes of COPY.
+            # Nothing that is written here contains characters that COPY needs escaped.
             lines = "\n".join("\t".join(map(str, one)) for one in batch)
             tx.sql("SELECT 1").copy_expert(f"COPY {table} ({names}) FROM STDIN", StringIO(lines))
             return
@@ -183,7 +186,7 @@ def _insert(
 
 
 class _Progress:
-    """A line on standard error, which follows the work where somebody watches."""
+    """A line on stderr, which is updated while the work goes on if stderr is a terminal."""
 
     def __init__(self, total: int) -> None:
         self._total, self._done = total, 0
@@ -191,7 +194,7 @@ class _Progress:
 
     def add(self, rows: int) -> None:
         self._done += rows
-        if sys.stderr.isatty() and time.monotonic() - self._shown >= _TICK:
+        if sys.stderr.isatty() and time.monotonic() - self._shown >= PROGRESS_INTERVAL:
             self._shown = time.monotonic()
             self._print("\r\x1b[Kseeding: ", "")
 

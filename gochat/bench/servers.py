@@ -1,4 +1,4 @@
-"""The processes that are measured: GoChat's, and the bare echo server."""
+"""The server processes that are measured: GoChat's, and the bare echo server."""
 
 import os
 import subprocess
@@ -10,15 +10,15 @@ from pathlib import Path
 
 from gochat.config import MAX_ACCESS_TTL, Config, ConfigError, Server
 
-UNREACHED = "1000000"  # a limit that is looked at and never met
-STOPPED_WITHIN = 20.0  # seconds
+HIGH_LIMIT = "1000000"  # a rate limit that is checked and never reached
+STOP_TIMEOUT = 20.0  # seconds
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")  # bytes
 
 
 @dataclass(frozen=True)
 class Running:
-    """A process that has said that it is ready, with its workers."""
+    """A process that is ready, and its workers."""
 
     name: str
     address: str
@@ -30,20 +30,20 @@ class Running:
         return sum(int(fields[11]) + int(fields[12]) for fields in self._stats().values()) / _TICKS
 
     def memory(self) -> float:
-        """MiB of resident memory."""
+        """Resident memory in MiB."""
         return sum(int(fields[21]) for fields in self._stats().values()) * _PAGE / 2**20
 
     def _stats(self) -> dict[int, list[str]]:
-        """By process id, what /proc/PID/stat has after the name, of the process and its children."""
+        """Process id -> the fields of /proc/PID/stat after the name, of the process and its children."""
         if self.process.poll() is not None:
             raise ConfigError(_why_ended(self.name, self.log))
-        all_there = {}
+        running = {}
         for file in Path("/proc").glob("[0-9]*/stat"):
             with suppress(FileNotFoundError, ProcessLookupError):
                 # The name in parentheses may hold anything, so fields are counted after it.
-                all_there[int(file.parent.name)] = file.read_text().rpartition(")")[2].split()
+                running[int(file.parent.name)] = file.read_text().rpartition(")")[2].split()
         ours = self.process.pid
-        return {pid: fields for pid, fields in all_there.items() if pid == ours or int(fields[1]) == ours}
+        return {pid: fields for pid, fields in running.items() if pid == ours or int(fields[1]) == ours}
 
 
 @dataclass(frozen=True)
@@ -58,17 +58,17 @@ class Deployment:
         return [self.logic] if self.logic is self.repo else [self.logic, self.repo]
 
     def cpu(self) -> float:
-        """Seconds, of all processes together."""
+        """Seconds of processor time, of all processes together."""
         return sum(process.cpu() for process in self.processes)
 
     def memory(self) -> list[float]:
-        """MiB, of each process."""
+        """Resident memory of each process in MiB."""
         return [process.memory() for process in self.processes]
 
 
 @contextmanager
 def gochat(settings: Config, target: str, folder: Path) -> Iterator[Deployment]:
-    """target: all, or split. folder: for the logs. Raises ConfigError."""
+    """Runs GoChat. target: all or split. folder: for the logs. Raises ConfigError."""
     with ExitStack() as started:
         if target == "all":
             server = started.enter_context(_serve(settings, "all", folder))
@@ -81,7 +81,7 @@ def gochat(settings: Config, target: str, folder: Path) -> Iterator[Deployment]:
 
 @contextmanager
 def echo(folder: Path) -> Iterator[Running]:
-    """A bare grpcio server, as grpcio comes, with as many threads as GoChat's."""
+    """Runs a bare grpcio server with default settings and as many threads as GoChat."""
     command = [sys.executable, "-m", "gochat.rpc.load", str(Server().threads)]
     with _started("echo", command, {}, folder) as running:
         yield running
@@ -89,12 +89,12 @@ def echo(folder: Path) -> Iterator[Running]:
 
 @contextmanager
 def _serve(settings: Config, target: str, folder: Path, **env: str) -> Iterator[Running]:
-    no_settings = folder / "gochat.toml"  # rather than the one in the current folder
+    no_settings = folder / "gochat.toml"  # so that the one in the current folder is not read
     no_settings.touch()
     env |= {
         "GOCHAT_SERVER_WORKERS": str(settings.server.workers),
-        "GOCHAT_LIMITS_CALLS_PER_SECOND": UNREACHED,
-        "GOCHAT_LIMITS_SENDS_PER_SECOND": UNREACHED,
+        "GOCHAT_LIMITS_CALLS_PER_SECOND": HIGH_LIMIT,
+        "GOCHAT_LIMITS_SENDS_PER_SECOND": HIGH_LIMIT,
         "GOCHAT_METRICS_LISTEN": "",
         "GOCHAT_AUTH_ACCESS_TTL": str(MAX_ACCESS_TTL),
     }
@@ -110,31 +110,31 @@ def _started(name: str, command: list[str], env: dict[str, str], folder: Path) -
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("GOCHAT_", "GRPC_"))}
     log = folder / f"{name}.log"
     with log.open("wb") as stderr:
-        process = subprocess.Popen(  # noqa: S603 - it is ourselves
+        process = subprocess.Popen(  # noqa: S603 - it runs this program
             command,
             env=clean | env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
-            process_group=0,  # Ctrl-C is for us, who then stop it
+            process_group=0,  # Ctrl-C goes to this process, which then stops it
         )
     with process:  # closes the pipes and waits
         try:
             assert process.stdout is not None
             ready = process.stdout.readline().split()
             if "ready" not in ready:
-                process.wait(STOPPED_WITHIN)
+                process.wait(STOP_TIMEOUT)
                 raise ConfigError(_why_ended(name, log))
             yield Running(name, ready[3], process, log)
         finally:
             process.terminate()
             try:
-                process.wait(STOPPED_WITHIN)
+                process.wait(STOP_TIMEOUT)
             except subprocess.TimeoutExpired:
                 process.kill()
 
 
 def _why_ended(name: str, log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines() or ["it said nothing"]
+    lines = log.read_text(errors="replace").splitlines() or ["its log is empty"]
     return f"the server ({name}) ended: {lines[-1].removeprefix('gochat: ')}"
