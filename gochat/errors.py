@@ -94,7 +94,7 @@ def limited(message: str, reason: str, retry_after: float) -> ChatError:
     return ChatError(common_pb2.ERROR_CODE_RATE_LIMIT, message, reason, retry_after=retry_after)
 
 
-def busy(message: str) -> ChatError:
+def overloaded(message: str) -> ChatError:
     """The server is overloaded, or the client does not take its answers."""
     return limited(message, "BUSY", 1.0)
 

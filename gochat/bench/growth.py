@@ -39,11 +39,11 @@ class GrowthSizes:
             Room("group", [TALKER, *friends[:9]], self.messages),
             Room("group", [MEMBER, *friends[: self.members - 1]], 100),
             Room("group", [BEHIND, *friends[:9]], self.unread, self.unread),
-            *(Room("single", [BUSY, other], 10, int(index < UNREAD_ROOMS)) for index, other in enumerate(others)),
+            *(Room("single", [IN_MANY, other], 10, int(index < UNREAD_ROOMS)) for index, other in enumerate(others)),
         ]
 
 
-TALKER, BUSY, MEMBER, JOINER, BEHIND, FRIENDS = range(6)
+TALKER, IN_MANY, MEMBER, JOINER, BEHIND, FRIENDS = range(6)
 """The numbers of users; those from FRIENDS on only fill conversations."""
 
 SMALL = GrowthSizes(messages=1_000, users=100, conversations=10, members=10, unread=10)
@@ -62,7 +62,7 @@ class World:
     def __init__(self, server: Deployment, sizes: GrowthSizes, service: str) -> None:
         self.sizes, self.service = sizes, service
         self.people = {
-            number: sign_in(server.logic.address, number) for number in (TALKER, BUSY, MEMBER, JOINER, BEHIND)
+            number: sign_in(server.logic.address, number) for number in (TALKER, IN_MANY, MEMBER, JOINER, BEHIND)
         }
         self._logic, self._repo = Probe(server.logic.address), Probe(server.repo.address)
         for group_id in self.people[JOINER].groups:  # an earlier measurement was interrupted
@@ -165,11 +165,11 @@ def _leave(group_id: str) -> Call:
 
 
 def _profile(world: World) -> Call:
-    return call("GetUserProfile", pb.GetUserProfileRequest(user_id=world.people[BUSY].user_id))
+    return call("GetUserProfile", pb.GetUserProfileRequest(user_id=world.people[IN_MANY].user_id))
 
 
 def _user(world: World) -> Call:
-    request = repo_pb2.GetUserRequest(user_id=world.people[BUSY].user_id)
+    request = repo_pb2.GetUserRequest(user_id=world.people[IN_MANY].user_id)
     return "/gochat.api.repo.v1.RepoService/GetUser", request.SerializeToString()
 
 
@@ -194,9 +194,9 @@ TIMED = (
     Timed("users", "SearchUsers, 3 Chinese characters", TALKER, _search(FAMILY[0] + GIVEN[0])),
     Timed("users", "SearchUsers, 2 Chinese characters", TALKER, _search(GIVEN[0])),
     Timed("users", "SearchUsers, what all have", TALKER, _search(username(0)[:5])),
-    Timed("conversations", "GetConversations", BUSY, _conversations),
-    Timed("conversations", "GetUnreadMessages", BUSY, _unread),
-    Timed("conversations", "SendMessage", BUSY, _send(BUSY)),
+    Timed("conversations", "GetConversations", IN_MANY, _conversations),
+    Timed("conversations", "GetUnreadMessages", IN_MANY, _unread),
+    Timed("conversations", "SendMessage", IN_MANY, _send(IN_MANY)),
     Timed("members", "GetGroupMembers, first page", MEMBER, lambda world: _members(world, 1)),
     Timed("members", "GetGroupMembers, last page", MEMBER, lambda world: _members(world, world.sizes.members // PAGE)),
     Timed(

@@ -34,7 +34,7 @@ def add_to(commands: Subparsers) -> None:
     for name, run, help_text in (
         ("disable", disable, "end a user's sessions and keep them from signing in"),
         ("enable", enable, "let a disabled user sign in again"),
-        ("password", password, "set a new password for a user who forgot it, and end their sessions"),
+        ("password", password, "set a new password for a user who forgot theirs, and end their sessions"),
     ):
         of_one = add_command(acts, name, run, help_text, REMOTE)
         of_one.add_argument("name", metavar="NAME")

@@ -62,12 +62,12 @@ FAMILIES = (
     ),
     Family(
         "gochat_calls_dropped_total",
-        "Calls that were ended since their request did not arrive, or their answer was not taken",
+        "Calls that were ended because their request did not arrive or their answer was not taken",
         *(COUNTER, ALWAYS, {"": "calls_dropped"}),
     ),
     Family(
         "gochat_serving_threads_replaced_total",
-        "Times that another thread had to serve, since a read waited for the disk",
+        "Times that another thread took over the serving, since a read waited for the disk",
         *(COUNTER, ALWAYS, {"": "serving_threads_replaced"}),
     ),
     Family(
@@ -92,12 +92,12 @@ FAMILIES = (
     ),
     Family(
         "gochat_background_failures_total",
-        "Failures of what runs in the background again and again; the log says of what and why",
+        "Failures of periodic background work; the log says which and why",
         *(COUNTER, ALWAYS, {"": "background_failures"}),
     ),
     Family(
         "gochat_users",
-        "Users that there are",
+        "Users, by status",
         *(GAUGE, COUNTED, {"active": "users_active", "disabled": "users_disabled", "deleted": "users_deleted"}),
         "status",
     ),
@@ -108,17 +108,17 @@ FAMILIES = (
     ),
     Family(
         "gochat_messages_sent_total",
-        "Messages ever sent, those withdrawn too",
+        "Messages ever sent, including recalled and deleted ones",
         *(COUNTER, COUNTED, {"": "messages_sent"}),
     ),
     Family(
         "gochat_conversations_created_total",
-        "Conversations ever made; those of type group are the groups, dissolved ones too",
+        "Conversations ever created, including dissolved groups",
         *(COUNTER, COUNTED, {"single": "singles_created", "group": "groups_created"}, "type"),
     ),
     Family(
         "gochat_conversations",
-        "Conversations that there are",
+        "Conversations, without dissolved groups",
         *(GAUGE, COUNTED, {"single": "singles_created", "group": "groups"}, "type"),
     ),
     Family(
@@ -126,7 +126,7 @@ FAMILIES = (
         "Conversations with a message or a change within the last 24 hours",
         *(GAUGE, COUNTED, {"single": "singles_active", "group": "groups_active"}, "type"),
     ),
-    Family("gochat_group_members", "Members of all groups that there are", *(GAUGE, COUNTED, {"": "group_members"})),
+    Family("gochat_group_members", "Members of all groups", *(GAUGE, COUNTED, {"": "group_members"})),
     Family(
         "gochat_database_counted_timestamp_seconds",
         "When users, messages and conversations were last counted",

@@ -14,7 +14,7 @@ the HTTP/2 stream of its connection open.
 import time
 
 from gochat.domain.access import Cost
-from gochat.errors import ChatError, busy, deadline_exceeded
+from gochat.errors import ChatError, deadline_exceeded, overloaded
 from gochat.rpc import grpcio_internals as core
 from gochat.rpc.state import State
 from gochat.serving.call import Answer, ServerCall
@@ -105,7 +105,7 @@ class UnaryCall:
         if self._cancelled:
             return deadline_exceeded()  # any error will do: the client has left
         if self.connection.is_full(time.monotonic(), privileged=call.call.caller.privileged):
-            return busy(TOO_MUCH_UNSENT.message)
+            return overloaded(TOO_MUCH_UNSENT.message)
         return None
 
     def on_done(self, call: ServerCall) -> None:

@@ -1,4 +1,4 @@
-"""Who may make a call: request id, authentication, access, rate limits."""
+"""Whether a call is admitted: request id, authentication, access, rate limits."""
 
 import random
 from collections.abc import Mapping

@@ -12,7 +12,7 @@ from functools import partial
 from gochat.context import Enqueue, Lane
 from gochat.domain.access import Cost
 from gochat.domain.tokens import Tokens, UnknownKeyError
-from gochat.errors import busy, unauthorized
+from gochat.errors import overloaded, unauthorized
 from gochat.serving.batcher import Batcher
 from gochat.serving.binding import Method
 from gochat.serving.call import Executor, ServerCall
@@ -108,7 +108,7 @@ def start(
         call.admit(lane)
     except UnknownKeyError:
         if not submit(partial(_start_with_new_keys, call, executor, tokens)):
-            call.done(busy("too many calls wait for a key to be looked for"))
+            call.done(overloaded("too many calls wait for a key to be looked for"))
     except Exception as error:  # noqa: BLE001 - it is the answer
         call.done(error)
     else:

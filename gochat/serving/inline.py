@@ -67,8 +67,8 @@ class Inline:
             self.execute(call)
 
     def take_over(self, seconds: float, waits: Callable[[], bool]) -> bool:
-        """Called by the watchdog. True where a call has run for so many seconds and waits() confirms that its thread is
-        waiting: then that thread serves no more after this call, and for a while reads are not run inline."""
+        """Called by the watchdog. True if a call has run for so many seconds and waits() confirms that its thread is
+        waiting; then that thread serves no more after this call, and for a while reads are not run inline."""
         for number, began in list(self._running.items()):
             if time.monotonic() - began >= seconds and waits() and self._running.pop(number, None) is not None:
                 self._pause("", DEVICE_PAUSE)

@@ -8,7 +8,7 @@ from functools import partial
 from queue import SimpleQueue
 
 from gochat.context import Call, Lane
-from gochat.errors import busy
+from gochat.errors import overloaded
 from gochat.serving.call import ServerCall
 
 MAX_WAITING = 1000  # calls that wait for a thread of a pool; more are refused
@@ -67,7 +67,7 @@ class Pool:
             elif not (full := not self._enqueue(partial(self._run, call))) and user:
                 self._running[user] += 1
         if full:
-            call.done(busy("too many calls wait for a thread"))
+            call.done(overloaded("too many calls wait for a thread"))
 
     def submit(self, work: Callable[[], None]) -> bool:
         """Has work() run by a thread of the pool. False where too much waits already."""
