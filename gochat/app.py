@@ -85,10 +85,8 @@ def serve(
         _return_large_blocks()
         _freeze_gc()
         rpc_server.start()
-        log.info("served by %s", "the serving loop" if rpc_server.fast else "grpc.server")
-        _log_metrics_url(metrics_url)
-        halves = "logic, repo" if target == "all" else target
-        ready(f"gochat ready on {rpc_server.address} ({halves})", rpc_server.alive)
+        _log_start(rpc_server, metrics_url)
+        ready(_ready_line(rpc_server, target), rpc_server.alive)
         with lifecycle.reporting(rpc_server.health, watch):
             stop.wait()
         log.info("draining: %g s for running calls", config.server.grace)
@@ -182,6 +180,15 @@ def _freeze_gc() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)
+
+
+def _log_start(rpc_server: server.RpcServer, metrics_url: str) -> None:
+    log.info("served by %s", "the serving loop" if rpc_server.fast else "grpc.server")
+    _log_metrics_url(metrics_url)
+
+
+def _ready_line(rpc_server: server.RpcServer, target: str) -> str:
+    return f"gochat ready on {rpc_server.address} ({'logic, repo' if target == 'all' else target})"
 
 
 def _log_metrics_url(url: str) -> None:

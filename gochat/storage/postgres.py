@@ -1,4 +1,4 @@
-"""PostgreSQL: connection pools to one server. Any thread may call a PostgresDatabase (database.py, Pool)."""
+"""PostgreSQL: connection pools to one server. Any thread may call the methods (pool.py says why)."""
 
 import os
 import re
@@ -16,9 +16,7 @@ from gochat.config import ConfigError
 from gochat.context import Lane, current
 from gochat.errors import unavailable
 from gochat.storage.database import (
-    MAX_CONTROL,
     DatabaseInUseError,
-    Pool,
     T,
     Tx,
     Work,
@@ -26,6 +24,7 @@ from gochat.storage.database import (
     is_database_failure,
     unavailable_on_failure,
 )
+from gochat.storage.pool import MAX_CONTROL, Pool
 
 MAX_ATTEMPTS = 3
 RETRYABLE = {"40001", "40P01"}  # serialization_failure, deadlock_detected: nothing was written

@@ -14,15 +14,14 @@ import peewee
 from gochat.config import ConfigError
 from gochat.context import Enqueue, Lane, TooLongError, current
 from gochat.storage.database import (
-    MAX_CONTROL,
     DatabaseInUseError,
-    Pool,
     T,
     Tx,
     Work,
     driver_error,
     unavailable_on_failure,
 )
+from gochat.storage.pool import MAX_CONTROL, Pool
 from gochat.storage.writer import Writer, is_outside_transaction
 
 READERS = 8  # connections; more do not help, since they would compete for the GIL
