@@ -57,19 +57,8 @@ class ServerCall:
     lock."""
 
     __slots__ = (
-        *(
-            "_admission",
-            "_data",
-            "_deadline",
-            "_error",
-            "_headers",
-            "_items",
-            "_metadata",
-            "_metrics",
-            "_peer",
-            "_sent",
-        ),
-        *("_started", "_throttled", "call", "method", "request", "response", "transport"),
+        *("_admission", "_data", "_deadline", "_error", "_headers", "_items", "_metadata", "_metrics", "_peer"),
+        *("_sent", "_started", "_throttled", "call", "method", "request", "response", "transport"),
     )
     call: Call
     request: Any
