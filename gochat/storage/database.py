@@ -6,7 +6,6 @@
 import json
 import logging
 import math
-import re
 import sqlite3
 import threading
 import time
@@ -14,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
-from itertools import count
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 import peewee
@@ -88,22 +86,6 @@ class Tx:
         cursor = self._execute(text, parameters)
         with _named_by_peewee:  # which does so itself only while a statement begins; SQLite looks for most rows now
             rows = cast("list[Row]", cursor.fetchall())
-        self._note(started, text)
-        return rows
-
-    def prepared(self, name: str, text: str, *parameters: Any) -> list[Row]:
-        """As fetch_all(text, *parameters). On PostgreSQL the connection keeps the plan, by this name: for a statement
-        whose plan takes as long to make as to run. The text says each parameter's type, as in ?::json, where nothing
-        else does."""
-        if not self.postgres:
-            return self.fetch_all(text, *parameters)
-        known = self._database.__dict__.setdefault("prepared", set())  # Peewee's object is one connection here
-        if name not in known:
-            numbers = count(1)
-            self.sql(f"PREPARE {name} AS " + re.sub(r"\?", lambda _: f"${next(numbers)}", text))
-            known.add(name)
-        started = time.monotonic()
-        rows = cast("list[Row]", self._execute(f"EXECUTE {name} ({placeholders(parameters)})", parameters).fetchall())
         self._note(started, text)
         return rows
 
