@@ -116,7 +116,7 @@ def _seed(tx: Tx) -> str | None:
 def _mark(tx: Tx, seed: str) -> None:
     tx.sql("CREATE TABLE IF NOT EXISTS bench_seed (shape TEXT NOT NULL)")
     tx.sql("DELETE FROM bench_seed")
-    tx.sql("INSERT INTO bench_seed VALUES (?)", seed)
+    tx.sql("INSERT INTO bench_seed (shape) VALUES (?)", seed)
 
 
 def _version(tx: Tx) -> str:

@@ -11,8 +11,9 @@ from typing import Any
 from gochat.domain import ids, limits, policy
 from gochat.domain.text import casefold_key, skeleton
 from gochat.repo import passwords
+from gochat.repo.membership import inbox_columns
 from gochat.repo.messages import SENT
-from gochat.repo.users import ACTIVE
+from gochat.repo.users import ACTIVE, rebuild_name_index
 from gochat.storage.database import Database, Tx, placeholders
 
 PASSWORD = "bench"  # noqa: S105 - of users who exist in measurements only
@@ -42,7 +43,7 @@ _CONVERSATION = (
     *("conversation_id", "type", "name", "description", "avatar", "owner_id", "max_members", "member_count"),
     *("last_seq", "created_at", "updated_at", "dissolved_at"),
 )
-_MEMBER = ("conversation_id", "user_id", "role", "read_seq", "hidden_seq", "joined_at")
+_MEMBER = ("conversation_id", "user_id", "role", "read_seq", "hidden_seq", "joined_at", "last_seq", "active_at")
 _MESSAGE = (
     *("conversation_id", "seq", "from_user_id", "to_user_id", "content", "message_type", "status", "metadata"),
     *("created_at", "updated_at"),
@@ -102,6 +103,7 @@ def fill(database: Database, users: int, rooms: Sequence[Room]) -> None:
         ("messages", _MESSAGE, (row for conversation in conversations for row in _messages(conversation))),
     ):
         _insert(database, table, columns, rows, progress)
+    database.write(rebuild_name_index)
     progress.finish()
 
 
@@ -143,11 +145,12 @@ def _conversation_row(conversation: _Conversation) -> tuple[Any, ...]:
 
 
 def _members(conversation: _Conversation) -> Iterator[tuple[Any, ...]]:
+    inbox = inbox_columns(len(conversation.user_ids), conversation.room.messages, conversation.ended_at)
     for number, user_id in enumerate(conversation.user_ids):
         is_first = number == 0
         role = policy.OWNER if is_first and conversation.room.type == "group" else policy.MEMBER
         read_seq = conversation.room.messages - (conversation.room.unread if is_first else 0)
-        yield (conversation.conversation_id, user_id, role, read_seq, -1, conversation.made_at + number)
+        yield (conversation.conversation_id, user_id, role, read_seq, -1, conversation.made_at + number, *inbox)
 
 
 def _messages(conversation: _Conversation) -> Iterator[tuple[Any, ...]]:

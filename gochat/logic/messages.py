@@ -28,7 +28,7 @@ class Messages:
         by itself: its message breaks a rule, meets a lock, or does not fit the database. When the answer is lost nobody
         knows what was stored, so only sends that are idempotent are tried again."""
         answers: list[logic_pb2.SendMessageResponse | ChatError | None] = [None] * len(calls)
-        asked = store_pb2.StoreMessagesRequest(at_once=True)
+        asked = store_pb2.StoreMessagesRequest(skip_locked=True)
         indexes = []
         for index, (call, request) in enumerate(calls):
             try:

@@ -2,12 +2,12 @@
 
 from gochat.repo.accounts import Accounts
 from gochat.repo.audit import Audit
-from gochat.repo.bulk import Bulk
 from gochat.repo.conversations import Conversations, StoreConversations
 from gochat.repo.groups import Groups, StoreGroups
 from gochat.repo.members import Members
 from gochat.repo.messages import Messages
 from gochat.repo.search import Search
+from gochat.repo.sending import Sending
 from gochat.repo.sessions import Sessions
 from gochat.repo.users import Users
 from gochat.serving.binding import Handlers
@@ -16,11 +16,12 @@ from gochat.storage.database import Database
 
 def handlers(database: Database) -> Handlers:
     """The objects that serve every RPC of these services, one a noun; two where the services share names of RPCs."""
-    users, messages, members = Users(database), Messages(database), Members(database)
+    users, messages, sending = Users(database), Messages(database), Sending(database)
+    members = Members(database)
     return {
-        "RepoService": (users, messages, Conversations(database), Groups(database), members),
+        "RepoService": (users, messages, sending, Conversations(database), Groups(database), members),
         "StoreService": (
-            *(users, Search(database), messages, Bulk(database)),
+            *(users, Search(database), messages, sending),
             *(StoreConversations(database), StoreGroups(database), members),
         ),
         "AccountService": (Accounts(database), Sessions(database)),

@@ -12,8 +12,8 @@ import peewee
 from gochat.domain import ids, limits
 from gochat.domain.text import casefold_key, skeleton
 from gochat.storage.database import Row, Tx, driver_error
-from gochat.storage.migrate import Migration, migrations, objects
-from gochat.storage.models import ALL, LOOKED_UP
+from gochat.storage.migrate import Migration, migrations, objects, routines
+from gochat.storage.models import ALL, LOOKED_UP, MAX_INBOX_MEMBERS
 
 MAX_FINDINGS = 100  # of one rule
 COUNTED = ("users", "conversations", "members", "messages")
@@ -124,10 +124,10 @@ RULES = (
     _where("members", "hidden_seq is below -1 or beyond read_seq", "t.hidden_seq < -1 OR t.hidden_seq > t.read_seq"),
     _where(
         "members",
-        "last_seq or active_at is not what it is to carry (sql/0007_inbox)",
+        "last_seq or active_at is not what it is to carry (sql/README.md)",
         _conversation(
-            f"(t.last_seq <> CASE WHEN c.member_count <= 10 THEN c.last_seq ELSE {LOOKED_UP} END"
-            f" OR t.active_at <> CASE WHEN c.member_count <= 10 THEN c.updated_at ELSE {LOOKED_UP} END)"
+            f"(t.last_seq <> CASE WHEN c.member_count <= {MAX_INBOX_MEMBERS} THEN c.last_seq ELSE {LOOKED_UP} END OR"
+            f" t.active_at <> CASE WHEN c.member_count <= {MAX_INBOX_MEMBERS} THEN c.updated_at ELSE {LOOKED_UP} END)"
         ),
     ),
     _where(
@@ -273,7 +273,8 @@ def _of_schema(tx: Tx) -> Iterator[str]:
     if "schema_migrations" not in there:
         yield "schema_migrations: is missing: this is no database of GoChat"
         return
-    known = migrations("postgres" if tx.postgres else "sqlite")
+    dialect = "postgres" if tx.postgres else "sqlite"
+    known = [*migrations(dialect), *routines(dialect)]
     yield from _of_versions(
         dict(tx.fetch_all("SELECT version, checksum FROM schema_migrations ORDER BY version")), known
     )
@@ -290,8 +291,9 @@ def _of_versions(applied: dict[int, str], known: list[Migration]) -> Iterator[st
             yield f"schema_migrations {migration.version}: was not applied: run gochat migrate"
         elif checksum != migration.checksum:
             yield f"schema_migrations {migration.version}: was applied with other text than this program has"
+    newest = max(migration.version for migration in known)
     for version in applied:
-        yield f"schema_migrations {version}: is of a newer program; this one knows {known[-1].version}"
+        yield f"schema_migrations {version}: is of a newer program; this one knows {newest}"
 
 
 def _of_pairs(tx: Tx) -> Iterator[str]:

@@ -9,11 +9,11 @@ from gochat.domain import ids, limits, policy
 from gochat.errors import invalid, not_found
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo.groups import create_group
+from gochat.repo.membership import locked_conversation, membership, open_single, update_conversation
 from gochat.repo.messages import DELETED, RECALLED, fill, seen_by
-from gochat.repo.standing import open_single, standing
 from gochat.repo.users import get_user
 from gochat.storage.database import Database, Row, Tx
-from gochat.storage.models import LOOKED_UP, Conversation
+from gochat.storage.models import LOOKED_UP
 
 MAX_UNREAD = 100  # conversations in one answer: of the largest messages, as much as gRPC clients take by default
 _INT32 = 2**31 - 1
@@ -198,11 +198,11 @@ class StoreConversations:
 
     def HideConversation(self, request: store_pb2.HideConversationRequest) -> store_pb2.HideConversationResponse:
         def work(tx: Tx) -> None:
-            place = standing(tx, request.conversation_id, request.user_id)
+            member = membership(tx, request.conversation_id, request.user_id)
             tx.sql(
                 "UPDATE members SET hidden_seq = ?, read_seq = CASE WHEN read_seq < ? THEN ? ELSE read_seq END"
                 " WHERE conversation_id = ? AND user_id = ?",
-                *(place.last_seq, place.last_seq, place.last_seq),
+                *(member.last_seq, member.last_seq, member.last_seq),
                 *(request.conversation_id, request.user_id),
             )
 
@@ -216,16 +216,13 @@ def _must_be_user(database: Database, user_id: str) -> None:
 
 
 def _update(tx: Tx, conversation_id: str, user_id: str, name: str, avatar: str) -> common_pb2.Conversation:
-    place = standing(tx, conversation_id, user_id)
+    conversation = locked_conversation(tx, conversation_id)
+    member = membership(tx, conversation_id, user_id)
     if user_id:
-        policy.manage(place.type, place.role)
+        policy.manage(member.type, member.role)
     changes = {key: value for key, value in (("name", name), ("avatar", avatar)) if value}
     if changes:
-        tx.run(
-            Conversation.update(updated_at=ids.now_ms(), **changes).where(
-                Conversation.conversation_id == conversation_id
-            )
-        )
+        update_conversation(tx, conversation, updated_at=ids.now_ms(), **changes)
     return _conversation(tx, conversation_id, user_id)
 
 

@@ -1,8 +1,8 @@
 """gochat copy: everything of one database into another, empty one.
 
 Rows go in the order of their primary keys, a batch a transaction, in which the place in copy_progress moves too: so a
-copy that was killed goes on with the next batch. While that table is there, nothing else opens the target. What is
-derived from the rows, such as the search index, the target's own triggers and indexes make.
+copy that was killed goes on with the next batch. While that table is there, nothing else opens the target. SQLite's
+search index is made at the end, of all users; other indexes the target makes by itself.
 """
 
 import hashlib
@@ -23,6 +23,7 @@ import psycopg2
 from gochat.config import ConfigError
 from gochat.errors import ChatError
 from gochat.repo.check import findings
+from gochat.repo.users import rebuild_name_index
 from gochat.storage import models
 from gochat.storage.database import Database, DatabaseInUseError, Row, Tx, placeholders
 from gochat.storage.migrate import UNFINISHED, MigrationError, check_current, migrate, tables
@@ -197,13 +198,14 @@ def _mark(state: str, tx: Tx) -> Place:
     place = Place(0, (), 0)
     tx.sql("DELETE FROM secrets")
     tx.sql(f"CREATE TABLE {UNFINISHED} (source TEXT NOT NULL, place TEXT NOT NULL)")
-    tx.sql(f"INSERT INTO {UNFINISHED} VALUES (?, ?)", state, json.dumps(place))
+    tx.sql(f"INSERT INTO {UNFINISHED} (source, place) VALUES (?, ?)", state, json.dumps(place))
     return place
 
 
 def _finish(tx: Tx) -> list[str]:
     if tx.postgres:
         tx.sql("ANALYZE")  # as autovacuum would in time
+    rebuild_name_index(tx)
     tx.sql(f"DROP TABLE {UNFINISHED}")
     return list(findings(tx))
 

@@ -10,7 +10,7 @@ from gochat.domain import ids, limits, policy
 from gochat.errors import invalid
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo.audit import record, record_each
-from gochat.repo.standing import enter, group, locked_group, role_of
+from gochat.repo.membership import group, insert_members, locked_group, role_of, update_conversation
 from gochat.repo.users import get_user, must_exist
 from gochat.storage.database import Database, Tx
 from gochat.storage.models import Conversation, Member
@@ -125,8 +125,8 @@ def create_group(
         dissolved_at=0,
     )
     tx.run(Conversation.insert(created.__data__))
-    enter(tx, created.conversation_id, [owner_id], policy.OWNER, read_seq=0)
-    enter(tx, created.conversation_id, others, policy.MEMBER, read_seq=0)
+    insert_members(tx, created, [owner_id], policy.OWNER, read_seq=0)
+    insert_members(tx, created, others, policy.MEMBER, read_seq=0)
     record(tx, "group.create", created.conversation_id, owner_id)
     record_each(tx, "group.add", created.conversation_id, others)
     return created
@@ -145,9 +145,7 @@ def _update(tx: Tx, request: repo_pb2.UpdateGroupRequest | store_pb2.UpdateGroup
     fields = ("name", "description", "avatar", "max_members")
     changes = {name: value for name in fields if (value := getattr(request, name))}
     if changes:
-        changes["updated_at"] = ids.now_ms()
-        tx.run(Conversation.update(changes).where(Conversation.conversation_id == request.group_id))
-        group.__data__.update(changes)
+        update_conversation(tx, group, updated_at=ids.now_ms(), **changes)
         record(tx, "group.change", request.group_id)
     return group
 

@@ -8,7 +8,7 @@ from gochat.domain import ids, limits, policy
 from gochat.errors import duplicate, not_found
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo.audit import record, record_each
-from gochat.repo.standing import enter, locked_group, role_of, standing
+from gochat.repo.membership import insert_members, locked_group, membership, role_of, update_conversation
 from gochat.repo.users import must_exist
 from gochat.storage.database import Database, Row, Tx
 from gochat.storage.models import Conversation, Member, RemovedMember
@@ -38,7 +38,7 @@ class Members:
                 request.user_id,
             )
             policy.join(removed is not None)
-            _admit_one(tx, joined, request.user_id, policy.MEMBER, "group.join")
+            _add_member(tx, joined, request.user_id, policy.MEMBER, "group.join")
 
         self._database.write(work)
         return store_pb2.JoinGroupResponse()
@@ -47,7 +47,7 @@ class Members:
         def work(tx: Tx) -> None:
             left = locked_group(tx, request.group_id)
             policy.leave(_role_within(tx, request.group_id, request.user_id), left.member_count)
-            _dismiss(tx, left, request.user_id, "group.leave")
+            _delete_member(tx, left, request.user_id, "group.leave")
 
         self._database.write(work)
         return store_pb2.LeaveGroupResponse()
@@ -64,14 +64,14 @@ class Members:
             )
             members = {user_id for (user_id,) in tx.model_all(here.tuples())}
             added = [user_id for user_id in wanted if user_id not in members]
-            _admit(tx, entered, added, policy.MEMBER, "group.add")
+            _add_members(tx, entered, added, policy.MEMBER, "group.add")
             return added
 
         return store_pb2.AddMembersResponse(added_user_ids=self._database.write(work))
 
     def AddGroupMember(self, request: repo_pb2.AddGroupMemberRequest) -> repo_pb2.AddGroupMemberResponse:
         self._database.write(
-            lambda tx: _admit_one(
+            lambda tx: _add_member(
                 tx, locked_group(tx, request.group_id), request.user_id, request.role or policy.MEMBER, "group.add"
             )
         )
@@ -92,8 +92,8 @@ class Members:
             changed = locked_group(tx, request.group_id)
             policy.change_role(_role_of_target(tx, request.group_id, request.user_id), request.role)
             if request.role == policy.OWNER:
-                _set_role(tx, request.group_id, changed.owner_id, policy.ADMIN)
-            _set_role(tx, request.group_id, request.user_id, request.role)
+                _set_role(tx, changed, changed.owner_id, policy.ADMIN)
+            _set_role(tx, changed, request.user_id, request.role)
 
         self._database.write(work)
         return repo_pb2.UpdateGroupMemberRoleResponse(success=True)
@@ -110,7 +110,7 @@ class Members:
         self, request: repo_pb2.GetConversationParticipantsRequest
     ) -> repo_pb2.GetConversationParticipantsResponse:
         def work(tx: Tx) -> list[str]:
-            standing(tx, request.conversation_id, "")
+            membership(tx, request.conversation_id, "")
             rows = (
                 Member.select(Member.user_id)
                 .where(Member.conversation_id == request.conversation_id)
@@ -157,26 +157,26 @@ def _role_of_target(tx: Tx, group_id: str, user_id: str) -> str:
     return role
 
 
-def _admit(tx: Tx, entered: Conversation, user_ids: Sequence[str], role: str, action: str) -> None:
+def _add_members(tx: Tx, entered: Conversation, user_ids: Sequence[str], role: str, action: str) -> None:
     """Makes users who are no members members of a locked group. What was said before them counts as read.
 
     action: what the audit log calls it."""
     policy.room_for(len(user_ids), entered.member_count, entered.max_members)
-    enter(tx, entered.conversation_id, user_ids, role, read_seq=entered.last_seq)
+    update_conversation(tx, entered, member_count=entered.member_count + len(user_ids))
+    insert_members(tx, entered, user_ids, role, read_seq=entered.last_seq)
     tx.run(
         RemovedMember.delete().where(
             RemovedMember.conversation_id == entered.conversation_id, RemovedMember.user_id.in_(user_ids)
         )
     )
-    _count(tx, entered, len(user_ids))
     record_each(tx, action, entered.conversation_id, user_ids)
 
 
-def _admit_one(tx: Tx, entered: Conversation, user_id: str, role: str, action: str) -> None:
+def _add_member(tx: Tx, entered: Conversation, user_id: str, role: str, action: str) -> None:
     must_exist(tx, [user_id], "user_id")
     if role_of(tx, entered.conversation_id, user_id) is not None:
         raise duplicate("the user is a member of the group", "ALREADY_A_MEMBER", "user_id")
-    _admit(tx, entered, [user_id], role, action)
+    _add_members(tx, entered, [user_id], role, action)
 
 
 def _remove(tx: Tx, group_id: str, user_id: str, operator_id: str) -> None:
@@ -184,29 +184,21 @@ def _remove(tx: Tx, group_id: str, user_id: str, operator_id: str) -> None:
     left = locked_group(tx, group_id)
     role = _role_within(tx, group_id, operator_id) if operator_id else None
     policy.remove(role, _role_of_target(tx, group_id, user_id))
-    _dismiss(tx, left, user_id, "group.remove")
+    _delete_member(tx, left, user_id, "group.remove")
     tx.run(RemovedMember.insert(conversation_id=group_id, user_id=user_id, removed_at=ids.now_ms()))
 
 
-def _dismiss(tx: Tx, left: Conversation, user_id: str, action: str) -> None:
+def _delete_member(tx: Tx, left: Conversation, user_id: str, action: str) -> None:
+    """A group without members is dissolved."""
     tx.run(Member.delete().where(Member.conversation_id == left.conversation_id, Member.user_id == user_id))
-    _count(tx, left, -1)
+    count = left.member_count - 1
+    update_conversation(tx, left, member_count=count, dissolved_at=0 if count else ids.now_ms())
     record(tx, action, left.conversation_id, user_id)
 
 
-def _count(tx: Tx, changed: Conversation, more: int) -> None:
-    """A group without members is dissolved."""
-    now = ids.now_ms()
-    count = changed.member_count + more
-    tx.run(
-        Conversation.update(member_count=count, dissolved_at=0 if count else now).where(
-            Conversation.conversation_id == changed.conversation_id
-        )
-    )
-
-
-def _set_role(tx: Tx, group_id: str, user_id: str, role: str) -> None:
+def _set_role(tx: Tx, changed: Conversation, user_id: str, role: str) -> None:
+    group_id = changed.conversation_id
     tx.run(Member.update(role=role).where(Member.conversation_id == group_id, Member.user_id == user_id))
     record(tx, f"group.role.{role}", group_id, user_id)
     if role == policy.OWNER:
-        tx.run(Conversation.update(owner_id=user_id).where(Conversation.conversation_id == group_id))
+        update_conversation(tx, changed, owner_id=user_id)

@@ -1,23 +1,19 @@
-"""Messages: sending, reading, read positions, withdrawal. Sending is the hot path: its SQL is written by hand."""
+"""Messages: reading, read positions, status, recalling, deleting. Sending is in sending.py."""
 
-import hashlib
 import json
-from collections.abc import Collection
 from operator import itemgetter
 from typing import Any
 
 from gochat.api.common.v1 import common_pb2
 from gochat.api.repo.v1 import repo_pb2
-from gochat.context import current
 from gochat.domain import ids, limits, policy
-from gochat.errors import ChatError, duplicate, invalid, not_found
+from gochat.errors import ChatError, invalid, not_found
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo.audit import record
-from gochat.repo.standing import open_single, standing
+from gochat.repo.membership import membership, move_read
 from gochat.storage.database import Database, Row, Tx, placeholders
 
 SENT, DELIVERED, READ, RECALLED, DELETED = 1, 2, 3, 4, 5
-SENT_NOW, NO_CONVERSATION = "sent", "no_conversation"  # outcomes, as of send_message in sql/0007_inbox.postgres.sql
 
 # A message of a one-to-one conversation counts as read once its recipient's read position has passed it.
 _MESSAGE = (
@@ -37,6 +33,8 @@ def seen_by(member: str) -> str:
 _SEEN_IN_PAIR = _MESSAGE % " WHEN m.user_id THEN m.read_seq WHEN o.user_id THEN o.read_seq"
 _BY_SEQ = f"SELECT {MESSAGE} FROM messages l WHERE l.conversation_id = ? AND l.status < {DELETED}"
 
+_AT = f"SELECT {MESSAGE} FROM messages l WHERE l.conversation_id = ? AND l.seq = ?"
+
 _NEWEST = 2**62  # before it stands every message
 # The other's read position is looked up once for the page; only a viewer who is in no conversation has none to share.
 _HISTORY = (
@@ -47,11 +45,6 @@ _HISTORY = (
     " LEFT JOIN members o ON c.type = 'single' AND o.conversation_id = c.conversation_id AND o.user_id <> m.user_id"
     " WHERE c.conversation_id = ? AND c.dissolved_at = 0"
 )
-_PLACE = (
-    "SELECT c.type, c.last_seq + 1, m.user_id, CASE c.type WHEN 'single' THEN (SELECT o.user_id FROM members o"
-    " WHERE o.conversation_id = c.conversation_id AND o.user_id <> ?) END FROM conversations c LEFT JOIN members m"
-    " ON m.conversation_id = c.conversation_id AND m.user_id = ? WHERE c.conversation_id = ? AND c.dissolved_at = 0"
-)
 _seq_column = itemgetter(0)  # of the columns MESSAGE
 
 
@@ -59,17 +52,9 @@ class Messages:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def CreateMessage(self, request: repo_pb2.CreateMessageRequest) -> repo_pb2.CreateMessageResponse:
-        policy.send(current().caller, request.message_type)
-        pair_key = self._database.pair_key
-        stored = self._database.write(lambda tx: _send(tx, request, pair_key), one_statement=True)
-        if stored is None:
-            stored = self._database.write(lambda tx: _send_first(tx, request, pair_key))
-        return repo_pb2.CreateMessageResponse(message_id=stored.message_id, message=stored)
-
     def GetMessages(self, request: repo_pb2.GetMessagesRequest) -> repo_pb2.GetMessagesResponse:
         def work(tx: Tx) -> repo_pb2.GetMessagesResponse:
-            place = standing(tx, request.conversation_id, "")
+            conversation = membership(tx, request.conversation_id, "")
             if request.message_ids:
                 return _by_ids(tx, request.conversation_id, request.message_ids)
             limit = request.limit or limits.DEFAULT_LONG_PAGE
@@ -82,7 +67,7 @@ class Messages:
                 request.conversation_id,
             )[0][0]
             found = [message(request.conversation_id, row) for row in rows]
-            return repo_pb2.GetMessagesResponse(messages=found, total=place.last_seq - deleted)
+            return repo_pb2.GetMessagesResponse(messages=found, total=conversation.last_seq - deleted)
 
         return self._database.read(work)
 
@@ -102,16 +87,16 @@ class Messages:
         def work(tx: Tx) -> Row | None:
             return tx.fetch_one(_HISTORY, before, limit + 1, request.user_id, request.conversation_id)
 
-        place = self._database.read(work, one_statement=True)
-        if place is None:
+        found = self._database.read(work, one_statement=True)
+        if found is None:
             raise not_found("conversation", "conversation_id")
-        last_seq, role, page = place
+        last_seq, role, page = found
         if role is None and request.user_id:
             raise policy.not_participant()
         if cursor and not 1 <= before <= last_seq:
             raise invalid("before_message_id", "must be the id of a message of this conversation")
         rows = sorted(Tx.decode_rows(page), key=_seq_column)
-        del place, page  # a page may have megabytes, so it is not kept twice
+        del found, page  # a page may have megabytes, so it is not kept twice
         answer = store_pb2.GetHistoryResponse(has_more=len(rows) > limit)
         del rows[: max(0, len(rows) - limit)]
         while rows:
@@ -120,11 +105,11 @@ class Messages:
 
     def MarkRead(self, request: store_pb2.MarkReadRequest) -> store_pb2.MarkReadResponse:
         def work(tx: Tx) -> None:
-            place = standing(tx, request.conversation_id, request.user_id)
+            reader = membership(tx, request.conversation_id, request.user_id)
             seq = _seq_in(request.conversation_id, request.message_id)
-            if not 1 <= seq <= place.last_seq:
+            if not 1 <= seq <= reader.last_seq:
                 raise _no_message()
-            _move_read(tx, request.conversation_id, request.user_id, seq)
+            move_read(tx, request.conversation_id, request.user_id, seq)
 
         self._database.write(work)
         return store_pb2.MarkReadResponse()
@@ -156,123 +141,10 @@ def fill(m: common_pb2.Message, conversation_id: str, row: Any) -> None:
         m.metadata.update(json.loads(metadata))
 
 
-def _send(tx: Tx, request: repo_pb2.CreateMessageRequest, pair_key: bytes) -> common_pb2.Message | None:
-    """None if two users have no conversation yet. One statement on PostgreSQL."""
-    sender, (kind, metadata, key, digest) = request.from_user_id, as_stored(request)
-    conversation_id = conversation_of(request, pair_key)
-    now = ids.now_ms()
-    outcome, seq, recipient = store(
-        tx, conversation_id, sender, request.to_user_id, request.content, kind, metadata, key, digest, now
-    )
-    if outcome == SENT_NOW:
-        return message(conversation_id, (seq, sender, recipient, request.content, kind, SENT, metadata, now, now))
-    if outcome == "repeated":
-        return _earlier(tx, conversation_id, sender, key, digest)
-    if outcome == NO_CONVERSATION and not request.conversation_id:
-        return None
-    raise refusal(outcome)
-
-
-def as_stored(request: repo_pb2.CreateMessageRequest) -> tuple[str, str, str, str]:
-    """(message type, metadata, client_msg_id, digest of what is sent with that id)"""
-    kind = request.message_type or "text"
-    if not request.metadata:
-        return kind, "", "", ""
-    metadata = json.dumps(dict(request.metadata), ensure_ascii=False)
-    if not (key := request.metadata.get("client_msg_id", "")):
-        return kind, metadata, "", ""
-    return kind, metadata, key, hashlib.sha256(f"{kind}\0{request.content}".encode()).hexdigest()[:32]
-
-
-def judged(kind: str, members: Collection[str], sender: str, named: str) -> tuple[str, str]:
-    """(outcome, recipient) of a send into a conversation. members: has the sender if they are in it; of a one-to-one
-    conversation both. named: the recipient by the request; may be empty."""
-    if sender not in members:
-        return "not_participant", ""
-    recipient = next(user_id for user_id in members if user_id != sender) if kind == "single" else ""
-    return ("other_recipient", "") if named not in ("", recipient) else (SENT_NOW, recipient)
-
-
-def refusal(outcome: str) -> ChatError:
-    if outcome == "not_participant":
-        return policy.not_participant()
-    if outcome == "other_recipient":
-        return invalid("to_user_id", "must be empty or the other participant of this conversation")
-    return not_found("conversation", "conversation_id")
-
-
-def _send_first(tx: Tx, request: repo_pb2.CreateMessageRequest, pair_key: bytes) -> common_pb2.Message:
-    open_single(tx, pair_key, (request.from_user_id, "from_user_id"), (request.to_user_id, "to_user_id"))
-    sent = _send(tx, request, pair_key)
-    assert sent is not None
-    return sent
-
-
-def store(tx: Tx, conversation_id: str, sender: str, named: str, *rest: Any) -> Row:
-    """(outcome, seq, recipient). The same steps as send_message in sql/0007_inbox.postgres.sql."""
-    if tx.postgres:
-        arguments = (conversation_id, sender, named, *rest)
-        return tx.fetch_all(f"SELECT outcome, seq, recipient FROM send_message({placeholders(arguments)})", *arguments)[
-            0
-        ]
-    content, kind, metadata, key, digest, now = rest
-    place = tx.fetch_one(_PLACE, sender, sender, conversation_id)
-    if place is None:
-        return (NO_CONVERSATION, 0, "")
-    conversation_type, seq, member, other = place
-    outcome, recipient = judged(conversation_type, {member, other}, sender, named)
-    if outcome != SENT_NOW:
-        return (outcome, 0, "")
-    if key and not _first_use(tx, conversation_id, sender, key, seq, digest):
-        return ("repeated", 0, "")
-    _move_read(tx, conversation_id, sender, seq)  # one's own message is read, and everything before it
-    tx.sql("UPDATE conversations SET last_seq = ?, updated_at = ? WHERE conversation_id = ?", seq, now, conversation_id)
-    row = (conversation_id, seq, sender, recipient, content, kind, SENT, metadata, now, now)
-    tx.sql(f"INSERT INTO messages VALUES ({placeholders(row)})", *row)
-    return (SENT_NOW, seq, recipient)
-
-
-def conversation_of(request: repo_pb2.CreateMessageRequest, pair_key: bytes) -> str:
-    """The id; of a one-to-one conversation also where there is none yet. Raises INVALID_PARAMS."""
-    if request.conversation_id:
-        return request.conversation_id
-    if not request.to_user_id:
-        raise invalid("conversation_id", "must not be empty unless to_user_id is given")
-    if request.to_user_id == request.from_user_id:
-        raise invalid("to_user_id", "must not be the sender")
-    return ids.single(request.from_user_id, request.to_user_id, pair_key)
-
-
-def _move_read(tx: Tx, conversation_id: str, user_id: str, seq: int) -> None:
-    """Forward only."""
-    tx.sql(
-        "UPDATE members SET read_seq = ? WHERE conversation_id = ? AND user_id = ? AND read_seq < ?",
-        *(seq, conversation_id, user_id, seq),
-    )
-
-
-def _first_use(tx: Tx, conversation_id: str, sender: str, key: str, seq: int, digest: str) -> bool:
-    row = (conversation_id, sender, key, seq, digest)
-    return bool(tx.sql(f"INSERT INTO sends VALUES ({placeholders(row)}) ON CONFLICT DO NOTHING", *row).rowcount)
-
-
-def _earlier(tx: Tx, conversation_id: str, sender: str, key: str, digest: str) -> common_pb2.Message:
-    """The message that was sent with this client_msg_id."""
-    earlier = tx.fetch_all(
-        f"SELECT {MESSAGE}, s.digest FROM sends s"
-        " JOIN messages l ON l.conversation_id = s.conversation_id AND l.seq = s.seq"
-        " WHERE s.conversation_id = ? AND s.from_user_id = ? AND s.client_msg_id = ?",
-        conversation_id,
-        sender,
-        key,
-    )[0]
-    if earlier[-1] != digest:
-        raise key_reused()
-    return message(conversation_id, earlier[:-1])
-
-
-def key_reused() -> ChatError:
-    return duplicate("this client_msg_id was used for a message with other content", "CLIENT_MSG_ID_REUSED", "metadata")
+def message_at(conversation_id: str, seq: int, tx: Tx) -> common_pb2.Message:
+    """Of a message that exists, deleted or not."""
+    (row,) = tx.fetch_all(_AT, conversation_id, seq)
+    return message(conversation_id, row)
 
 
 def _by_ids(tx: Tx, conversation_id: str, message_ids: Any) -> repo_pb2.GetMessagesResponse:
@@ -305,17 +177,17 @@ def _set_status(tx: Tx, message_id: str, user_id: str, status: int) -> None:
         raise _no_message()
     sender, _ = row
     try:
-        place = standing(tx, conversation_id, user_id)
+        member = membership(tx, conversation_id, user_id)
     except ChatError as error:  # of a dissolved group; the request names only the message
         raise error.renamed("conversation_id", "message_id") from None
     if status < RECALLED and user_id == sender:
         return  # that it reached its sender tells nothing
     changes, values = "status = ?, updated_at = ?", [status, ids.now_ms()]
     if status >= RECALLED:
-        policy.withdraw(user_id, sender, place.type, place.role)
+        policy.withdraw(user_id, sender, member.type, member.role)
         changes += ", content = '', metadata = ''"
     elif status == READ:
-        _move_read(tx, conversation_id, user_id, seq)
+        move_read(tx, conversation_id, user_id, seq)
     update = f"UPDATE messages SET {changes} WHERE conversation_id = ? AND seq = ? AND status < ?"
     if tx.sql(update, *values, conversation_id, seq, status).rowcount and status >= RECALLED:
         tx.sql(

@@ -24,6 +24,11 @@ _BY_ID = f"SELECT {', '.join(COLUMNS)} FROM users WHERE user_id = ?"
 _PROFILE_COLUMNS = ("user_id", "username", "nickname", "avatar", "bio", "status", "created_at", "updated_at")
 _PROFILE = f"SELECT {', '.join(_PROFILE_COLUMNS)} FROM users WHERE user_id = ? AND status < ?"
 
+# The search index of SQLite keeps no text of its own, so it has to be given the old names to forget them.
+_NAMES = "number, text FROM user_names WHERE number = (SELECT rowid FROM users WHERE user_id = ?)"
+_INDEX = f"INSERT INTO user_search (rowid, text) SELECT {_NAMES}"
+_UNINDEX = f"INSERT INTO user_search (user_search, rowid, text) SELECT 'delete', {_NAMES}"
+
 _profile_of = attrgetter(*_PROFILE_COLUMNS)
 
 
@@ -53,7 +58,7 @@ class Users:
         )
 
         def work(tx: Tx) -> None:
-            if not tx.run(User.insert(user.__data__).on_conflict_ignore().as_rowcount()):
+            if not _write_names(tx, user.user_id, User.insert(user.__data__).on_conflict_ignore().as_rowcount()):
                 raise duplicate("the username is taken, or looks like one that is", "USERNAME_TAKEN", "username")
             record(tx, "user.create", user.user_id)
 
@@ -140,9 +145,31 @@ def changed(tx: Tx, user_id: str, changes: dict[str, Any]) -> User:
     changes = {name: value for name, value in changes.items() if value}
     if "nickname" in changes:
         changes["nickname_key"] = casefold_key(changes["nickname"])
-    if changes:
-        tx.run(User.update(updated_at=ids.now_ms(), **changes).where(User.user_id == user_id))
+        _write_names(tx, user_id, _update(user_id, changes))
+    elif changes:
+        tx.run(_update(user_id, changes))
     return get_user(tx, user_id)
+
+
+def _update(user_id: str, changes: dict[str, Any]) -> Any:
+    return User.update(updated_at=ids.now_ms(), **changes).where(User.user_id == user_id)
+
+
+def _write_names(tx: Tx, user_id: str, query: Any) -> Any:
+    """Runs a query that inserts a user or changes their names, and keeps the index that the search looks them up in; on
+    PostgreSQL that is one of the table's own. Returns the number of rows."""
+    if tx.postgres:
+        return tx.run(query)
+    tx.sql(_UNINDEX, user_id)
+    rows = tx.run(query)
+    tx.sql(_INDEX, user_id)
+    return rows
+
+
+def rebuild_name_index(tx: Tx) -> None:
+    """After users were written by other statements than those above."""
+    if not tx.postgres:
+        tx.sql("INSERT INTO user_search (user_search) VALUES ('rebuild')")
 
 
 def as_user(user: User) -> common_pb2.User:

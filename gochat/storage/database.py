@@ -10,12 +10,10 @@ thread at a time: the one that took it from the pool, until it is put back.
 import json
 import logging
 import math
-import re
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from itertools import count
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 import peewee
@@ -86,22 +84,6 @@ class Tx:
         cursor = self._execute(text, parameters)
         with _peewee_errors:  # Peewee wraps errors of execute() only, but SQLite runs most of a statement here
             rows = cast("list[Row]", cursor.fetchall())
-        self._log_if_slow(started, text)
-        return rows
-
-    def prepared(self, name: str, text: str, *parameters: Any) -> list[Row]:
-        """As fetch_all(text, *parameters). On PostgreSQL as a prepared statement of this name, whose plan the
-        connection keeps: for statements that take as long to plan as to run. Where PostgreSQL cannot infer a
-        parameter's type, the text says it, as in ?::json."""
-        if not self.postgres:
-            return self.fetch_all(text, *parameters)
-        known = self._database.__dict__.setdefault("prepared", set())  # here a Peewee Database is one connection
-        if name not in known:
-            indexes = count(1)
-            self.sql(f"PREPARE {name} AS " + re.sub(r"\?", lambda _: f"${next(indexes)}", text))
-            known.add(name)
-        started = time.monotonic()
-        rows = cast("list[Row]", self._execute(f"EXECUTE {name} ({placeholders(parameters)})", parameters).fetchall())
         self._log_if_slow(started, text)
         return rows
 

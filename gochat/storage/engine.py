@@ -36,7 +36,7 @@ def open_database(config: Config) -> PostgresDatabase | SqliteDatabase:
         if UNFINISHED in database.read(tables):
             raise MigrationError("the database holds a copy that is not complete: run that gochat copy again")
         for migration in migrate(database, dialect):
-            log.info("applied migration %04d_%s", migration.version, migration.name)
+            log.info("applied migration %s", migration.label)
         database.pair_key = database.write(_pair_key)
     except BaseException:
         database.close()
@@ -60,6 +60,6 @@ def snapshot(config: Config) -> Iterator[Tx]:
 
 
 def _pair_key(tx: Tx) -> bytes:
-    tx.sql("INSERT INTO secrets VALUES ('pair', ?) ON CONFLICT DO NOTHING", ids.new_secret())
+    tx.sql("INSERT INTO secrets (name, value) VALUES ('pair', ?) ON CONFLICT DO NOTHING", ids.new_secret())
     ((key,),) = tx.fetch_all("SELECT value FROM secrets WHERE name = 'pair'")
     return str(key).encode()

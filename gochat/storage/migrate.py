@@ -1,7 +1,9 @@
-"""Applies sql/NNNN_name.sql in order, each once, in a transaction of its own.
+"""Applies sql/NNNN_name.sql in order, each once, in a transaction of its own; then, in the transaction of the last one,
+sql/routines.postgres.sql whenever it is not what was applied last.
 
-sql/NNNN_name.sqlite.sql and sql/NNNN_name.postgres.sql stand in where the dialects differ. A file that was applied
-must not change: its checksum is kept. Two programs that start at once do not both migrate: the first holds a lock.
+sql/NNNN_name.sqlite.sql and sql/NNNN_name.postgres.sql stand in where the dialects differ. A numbered file that was
+applied must not change: its checksum is kept. Functions are replaced and not migrated, so that each stands in one file,
+whole. Two programs that start together do not both migrate: the first holds a lock.
 """
 
 import hashlib
@@ -16,7 +18,10 @@ from gochat.storage.database import Database, Tx
 
 LOCK = 0x676F63686174  # "gochat": any number, but always this one
 UNFINISHED = "copy_progress"  # the table that repo/copying.py has in its target until the copy is complete
-_OBJECT = re.compile(r"^(?:CREATE|DROP) (?:UNIQUE |VIRTUAL )?(TABLE|INDEX|TRIGGER|VIEW|FUNCTION) (\w+)", re.MULTILINE)
+ROUTINES = 0  # the version by which schema_migrations knows the file of functions; max(version) is that of the tables
+_OBJECT = re.compile(
+    r"^(?:CREATE|DROP) (?:OR REPLACE |UNIQUE |VIRTUAL )?(TABLE|INDEX|TRIGGER|VIEW|FUNCTION) (\w+)", re.MULTILINE
+)
 _NAME = re.compile(r"(\d{4})_([a-z0-9_]+)(?:\.(sqlite|postgres))?\.sql")
 
 
@@ -31,6 +36,10 @@ class Migration:
     text: str
 
     @property
+    def label(self) -> str:
+        return f"{self.version:04d}_{self.name}" if self.version else self.name
+
+    @property
     def checksum(self) -> str:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
@@ -42,10 +51,16 @@ def folder() -> Path:
     return inside if inside.is_dir() else package.parent / "sql"
 
 
+def routines(dialect: str) -> list[Migration]:
+    """The functions of this dialect, where it has any."""
+    path = folder() / f"routines.{dialect}.sql"
+    return [Migration(ROUTINES, "routines", path.read_text(encoding="utf-8"))] if path.exists() else []
+
+
 def migrations(dialect: str) -> list[Migration]:
-    """dialect: sqlite or postgres."""
+    """The numbered files. dialect: sqlite or postgres."""
     found = []
-    for path in sorted(folder().glob("*.sql")):
+    for path in sorted(set(folder().glob("*.sql")) - set(folder().glob("routines.*.sql"))):
         match = _NAME.fullmatch(path.name)
         if match is None:
             raise MigrationError(f"{path.name}: not a name like 0001_name.sql")
@@ -82,8 +97,7 @@ def migrate(database: Database, dialect: str) -> list[Migration]:
     known = migrations(dialect)
     applied = []
     for migration in known:
-        if database.write(partial(_apply, migration=migration, known=known, dialect=dialect)):
-            applied.append(migration)
+        applied += database.write(partial(_apply, migration=migration, known=known, dialect=dialect))
     return applied
 
 
@@ -101,7 +115,8 @@ def check_current(database: Database, dialect: str) -> None:
         raise MigrationError(f"the database has schema version {version}, this program's is {known}: {way}")
 
 
-def _apply(tx: Tx, migration: Migration, known: list[Migration], dialect: str) -> bool:
+def _apply(tx: Tx, migration: Migration, known: list[Migration], dialect: str) -> list[Migration]:
+    """Returns what was applied: the migration, the routines, both or none."""
     if dialect == "postgres":
         tx.sql("SELECT pg_advisory_xact_lock(?)", LOCK)
     tx.sql(
@@ -113,22 +128,20 @@ def _apply(tx: Tx, migration: Migration, known: list[Migration], dialect: str) -
         raise MigrationError(
             f"the database has schema version {max(newer)}, this program knows {known[-1].version}: run a newer one"
         )
-    if migration.version in there:
-        if there[migration.version] != migration.checksum:
-            raise MigrationError(
-                f"migration {migration.version:04d}_{migration.name} was applied with other text than this program has"
-            )
-        return False
-    for statement in [migration.text] if tx.postgres else _statements(migration.text):
-        tx.sql(statement)
-    tx.sql(
-        "INSERT INTO schema_migrations (version, name, checksum, applied_at) VALUES (?, ?, ?, ?)",
-        migration.version,
-        migration.name,
-        migration.checksum,
-        now_ms(),
-    )
-    return True
+    if there.get(migration.version, migration.checksum) != migration.checksum:
+        raise MigrationError(f"migration {migration.label} was applied with other text than this program has")
+    pending = [] if migration.version in there else [migration]
+    if migration is known[-1]:
+        pending += [one for one in routines(dialect) if there.get(one.version) != one.checksum]
+    for one in pending:
+        for statement in [one.text] if tx.postgres else _statements(one.text):
+            tx.sql(statement)
+        tx.sql("DELETE FROM schema_migrations WHERE version = ?", one.version)
+        tx.sql(
+            "INSERT INTO schema_migrations (version, name, checksum, applied_at) VALUES (?, ?, ?, ?)",
+            *(one.version, one.name, one.checksum, now_ms()),
+        )
+    return pending
 
 
 def _statements(text: str) -> list[str]:

@@ -2,7 +2,10 @@
 
 from peewee import BigIntegerField, CompositeKey, IntegerField, Model, TextField
 
-LOOKED_UP = 2**62  # in Member.last_seq and active_at: the value is to be read from the conversation itself
+# In a conversation of up to so many members each carries its last_seq and updated_at, which lists are ordered by: every
+# send writes these rows. In a larger one both columns are LOOKED_UP, newer than everything, and lists read its row.
+MAX_INBOX_MEMBERS = 10
+LOOKED_UP = 2**62
 
 
 class User(Model):
@@ -80,7 +83,7 @@ class Member(Model):
     read_seq = BigIntegerField()
     hidden_seq = BigIntegerField(default=-1)
     joined_at = BigIntegerField()
-    # Kept up to date by triggers, sql/0007_inbox.
+    # As of inbox_columns() in gochat/repo/membership.py.
     last_seq = BigIntegerField(default=LOOKED_UP)
     active_at = BigIntegerField(default=LOOKED_UP)
 

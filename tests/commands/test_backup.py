@@ -221,7 +221,7 @@ def test_what_is_no_backup_is_not_restored(app: Deployment, tmp_path: Path) -> N
     assert f"{tmp_path / 'scratched'}: is damaged: database disk image is malformed" in tried("scratched")
     shutil.copy(tmp_path / "good", tmp_path / "newer")
     with sqlite3.connect(tmp_path / "newer") as newer:
-        newer.execute("INSERT INTO schema_migrations VALUES (9999, 'x', '', 0)")
+        newer.execute("INSERT INTO schema_migrations (version, name, checksum, applied_at) VALUES (9999, 'x', '', 0)")
     assert "schema version 9999, this program knows" in tried("newer")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["gochat.db.lock"]
 

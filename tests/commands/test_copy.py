@@ -280,7 +280,9 @@ def test_schema_versions(new_url: NewUrl, kind: str) -> None:
     older = f"--from: the database has schema version {latest - 1}, this program's is {latest}"
     assert refused(source, target) == f"{older}: run `gochat migrate` first"
     with opened(source) as cursor:
-        cursor.execute(f"INSERT INTO schema_migrations VALUES ({latest + 1}, 'n', 'c', 0)")
+        cursor.execute(
+            f"INSERT INTO schema_migrations (version, name, checksum, applied_at) VALUES ({latest + 1}, 'n', 'c', 0)"
+        )
     newer = f"--from: the database has schema version {latest + 1}, this program's is {latest}"
     assert refused(source, target) == f"{newer}: run a newer one"
     assert not Path(target.removeprefix("sqlite:///")).exists()

@@ -301,7 +301,7 @@ def test_a_crash_in_the_middle_is_made_good_by_a_repeat(start: Start) -> None:
         assert seqs(messages) == list(range(1, 401))
 
 
-def test_at_once_is_stored_what_is_usual_and_the_rest_left(app: Deployment) -> None:
+def test_what_is_usual_is_stored_past_locks_and_the_rest_left(app: Deployment) -> None:
     ann, ben, cem = app.people(3)
     room = group(ann, ben)
     ann.send(room, "before", metadata={"client_msg_id": "old"})
@@ -319,7 +319,8 @@ def test_at_once_is_stored_what_is_usual_and_the_rest_left(app: Deployment) -> N
         of(ann, content=""),
         of(ben, content="last"),
     ]
-    results = app.store.StoreMessages(StoreMessagesRequest(messages=asked, at_once=True), metadata=app.service).results
+    request = StoreMessagesRequest(messages=asked, skip_locked=True)
+    results = app.store.StoreMessages(request, metadata=app.service).results
     told = [result.message_id for result in results]
     assert [bool(message_id) for message_id in told] == [True, False, True, False, False, False, False, True]
     assert all(bool(result.created_at) == bool(result.message_id) for result in results)

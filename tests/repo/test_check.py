@@ -17,7 +17,11 @@ OF_GROUP = "conversation_id = '{group}'"
 OF_QUIET, OF_PAIR, OF_TALK = (OF_GROUP.replace("group", name) for name in ("quiet", "pair", "talk"))
 GAP = "messages are not numbered from 1 to last_seq without a gap"
 OWNER = "a living group whose owner_id is not its one owner"
-EVENT = "INSERT INTO audit_log VALUES ('{}', 9999999999999, '', '{}', 'x', '', '', '{}', '', '')"
+EVENT = (
+    "INSERT INTO audit_log (event_id, at, actor_id, actor_role, action, target_id, detail, outcome, peer, request_id)"
+    " VALUES ('{}', 9999999999999, '', '{}', 'x', '', '', '{}', '', '')"
+)
+SENDS = "INSERT INTO sends (conversation_id, from_user_id, client_msg_id, seq, digest) VALUES"
 LATER = "a" + "z" * 26
 
 HARMS = [
@@ -26,16 +30,12 @@ HARMS = [
     ("UPDATE users SET password_hash = 'x' WHERE user_id = '{zoe}'", "users {zoe}: password_hash is not of argon2id"),
     ("UPDATE users SET nickname = 'x' WHERE user_id = '{zoe}'", "users {zoe}: the keys of its names are not theirs"),
     (
-        "UPDATE users SET username_key = 'x' WHERE user_id = '{zoe}'",
-        "users {zoe}: the keys of its names are not theirs",
-    ),
-    (
         f"UPDATE sessions SET user_id = '{NOBODY}' WHERE user_id = '{{ann}}'",
         "sessions {session}: user_id is not in users",
     ),
     ("UPDATE users SET status = 2 WHERE user_id = '{ann}'", "sessions {session}: its user is not active"),
     (
-        "INSERT INTO ended_sessions VALUES ('{session}', 1)",
+        "INSERT INTO ended_sessions (session_id, ended_at) VALUES ('{session}', 1)",
         "sessions {session}: has ended and is there nevertheless",
     ),
     (
@@ -108,24 +108,25 @@ HARMS = [
     *(
         (
             f"UPDATE members SET {column} = 1 WHERE {OF_QUIET} AND user_id = '{{bob}}'",
-            "members {quiet} {bob}: last_seq or active_at is not what it is to carry (sql/0007_inbox)",
+            "members {quiet} {bob}: last_seq or active_at is not what it is to carry (sql/README.md)",
         )
         for column in ("last_seq", "active_at")
     ),
     (
-        f"INSERT INTO removed_members VALUES ('{NOWHERE}', '{{ann}}', 0)",
+        f"INSERT INTO removed_members (conversation_id, user_id, removed_at) VALUES ('{NOWHERE}', '{{ann}}', 0)",
         f"removed_members {NOWHERE} {{ann}}: conversation_id is not in conversations",
     ),
     (
-        f"INSERT INTO removed_members VALUES ('{{quiet}}', '{NOBODY}', 0)",
+        f"INSERT INTO removed_members (conversation_id, user_id, removed_at) VALUES ('{{quiet}}', '{NOBODY}', 0)",
         f"removed_members {{quiet}} {NOBODY}: user_id is not in users",
     ),
     (
-        "INSERT INTO removed_members VALUES ('{quiet}', '{bob}', 0)",
+        "INSERT INTO removed_members (conversation_id, user_id, removed_at) VALUES ('{quiet}', '{bob}', 0)",
         "removed_members {quiet} {bob}: is a member nevertheless",
     ),
     (
-        f"INSERT INTO messages VALUES ('{NOWHERE}', 1, '{{ann}}', '', 'x', 'text', 1, '', 0, 0)",
+        "INSERT INTO messages (conversation_id, seq, from_user_id, to_user_id, content, message_type, status, metadata,"
+        f" created_at, updated_at) VALUES ('{NOWHERE}', 1, '{{ann}}', '', 'x', 'text', 1, '', 0, 0)",
         f"messages {NOWHERE} 1: conversation_id is not in conversations",
     ),
     (
@@ -174,11 +175,11 @@ HARMS = [
         "sends {talk} {ann} once: seq is not of a message of this sender",
     ),
     (
-        "INSERT INTO sends VALUES ('{talk}', '{ann}', 'on\n\x1b[1mtwo', 99, '')",
+        f"{SENDS} ('{{talk}}', '{{ann}}', 'on\n\x1b[1mtwo', 99, '')",
         "sends {talk} {ann} 'on\\n\\x1b[1mtwo': seq is not of a message of this sender",
     ),
     (
-        "INSERT INTO sends VALUES ('{talk}', '{ann}', 'twice', 1, '')",
+        f"{SENDS} ('{{talk}}', '{{ann}}', 'twice', 1, '')",
         "sends {talk} {ann} once: another client_msg_id of this sender is of the same message",
     ),
     (EVENT.format("x", "", "ok"), "audit_log x: event_id is none of ours"),
@@ -201,13 +202,18 @@ HARMS = [
         "schema_migrations 1: was applied with other text than this program has",
     ),
     (
-        f"INSERT INTO schema_migrations VALUES ({LATEST + 1}, 'x', '', 0)",
+        f"INSERT INTO schema_migrations (version, name, checksum, applied_at) VALUES ({LATEST + 1}, 'x', '', 0)",
         f"schema_migrations {LATEST + 1}: is of a newer program; this one knows {LATEST}",
     ),
 ]
 HARMS_OF_DIALECT = {
     "sqlite": [
         ("DROP TRIGGER audit_log_kept", "audit_log_kept: this trigger is missing"),
+        (
+            "UPDATE users SET username_key = 'x' WHERE user_id = '{zoe}';"
+            "INSERT INTO user_search (user_search) VALUES ('rebuild')",
+            "users {zoe}: the keys of its names are not theirs",
+        ),
         (
             "INSERT INTO user_search (user_search, rowid, text) SELECT 'delete', number, text FROM user_names"
             " WHERE number = (SELECT rowid FROM users WHERE user_id = '{zoe}')",
@@ -219,7 +225,15 @@ HARMS_OF_DIALECT = {
             "ALTER TABLE audit_log DISABLE TRIGGER audit_log_append_only",
             "audit_log_append_only: this trigger is missing",
         ),
-        ("DROP FUNCTION send_message", "send_message: this function is missing"),
+        (
+            "UPDATE users SET username_key = 'x' WHERE user_id = '{zoe}'",
+            "users {zoe}: the keys of its names are not theirs",
+        ),
+        (
+            "UPDATE schema_migrations SET checksum = '' WHERE name = 'routines'",
+            "schema_migrations 0: was applied with other text than this program has",
+        ),
+        ("DROP FUNCTION send_messages", "send_messages: this function is missing"),
     ],
 }
 
@@ -271,12 +285,13 @@ def test_each_harm_is_found_and_nothing_else(
 
 def test_harms_that_one_database_alone_knows(home: tuple[Deployment, Life, peewee.Database], dialect: str) -> None:
     for harm, says in HARMS_OF_DIALECT[dialect]:
-        assert harmed(home, harm)[0] == [says]
+        found, names = harmed(home, harm)
+        assert found == [says.format(**names)]
 
 
 def test_many_findings_of_a_kind_are_not_all_told(home: tuple[Deployment, Life, peewee.Database]) -> None:
     rows = ", ".join(f"('{NOWHERE}', 'u{number}', 0)" for number in range(MAX_FINDINGS + 1))
-    found, _ = harmed(home, f"INSERT INTO removed_members VALUES {rows}")
+    found, _ = harmed(home, f"INSERT INTO removed_members (conversation_id, user_id, removed_at) VALUES {rows}")
     of_conversations = [line for line in found if "conversation" in line]
     assert len(of_conversations) == MAX_FINDINGS + 1
     assert of_conversations[-1] == "removed_members: more rows of which conversation_id is not in conversations"

@@ -31,12 +31,30 @@ def fill(url: str) -> str:
     def work(tx: Tx) -> None:
         for number in range(GROUPS):
             group, user = f"g{number:03}", f"u{number}"
+            ids = {"conversation_id": group}
+            times = {"created_at": 1, "updated_at": 1}
+            of_group = {"owner_id": user, "max_members": 500, "member_count": 1, "last_seq": 1, "dissolved_at": 0}
+            text = {"to_user_id": "", "content": "hi", "message_type": "text", "status": 1, "metadata": ""}
             for table, row in (
-                ("conversations", (group, "group", "n", "", "", user, 500, 1, 1, 1, 1, 0, 0)),
-                ("members", (group, user, "owner", 1, -1, 1, 1, 1)),
-                ("messages", (group, 1, user, "", "hi", "text", 1, "", 1, 1)),
+                (
+                    "conversations",
+                    {**ids, "type": "group", "name": "n", "description": "", "avatar": "", **of_group, **times},
+                ),
+                (
+                    "members",
+                    {
+                        **ids,
+                        "user_id": user,
+                        "role": "owner",
+                        "read_seq": 1,
+                        "joined_at": 1,
+                        "last_seq": 1,
+                        "active_at": 1,
+                    },
+                ),
+                ("messages", {**ids, "seq": 1, "from_user_id": user, **text, **times}),
             ):
-                tx.sql(f"INSERT INTO {table} VALUES ({placeholders(row)})", *row)
+                tx.sql(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({placeholders(row)})", *row.values())
 
     with closing(open_database(config_of(url))) as database:
         database.write(work)
@@ -89,7 +107,7 @@ def test_it_goes_on_from_any_batch(pair: Pair) -> None:
     [
         "UPDATE members SET read_seq = 0 WHERE conversation_id = 'g003'",
         "UPDATE messages SET status = 2 WHERE conversation_id = 'g003'",
-        "INSERT INTO ended_sessions VALUES ('s', 1)",
+        "INSERT INTO ended_sessions (session_id, ended_at) VALUES ('s', 1)",
         "UPDATE secrets SET value = 'other'",
     ],
 )
@@ -108,7 +126,7 @@ def test_it_does_not_go_on_from_a_source_that_is_another_by_now(pair: Pair, chan
         ("UPDATE messages SET content = 'Hi' WHERE conversation_id = 'g003'", "messages"),
         ("UPDATE conversations SET name = '', description = 'n' WHERE conversation_id = 'g003'", "conversations"),
         ("DELETE FROM members WHERE conversation_id = 'g003'", "members"),
-        ("INSERT INTO ended_sessions VALUES ('s', 1)", "ended_sessions"),
+        ("INSERT INTO ended_sessions (session_id, ended_at) VALUES ('s', 1)", "ended_sessions"),
     ],
 )
 def test_a_difference_is_found(pair: Pair, side: int, change: str, table: str) -> None:

@@ -63,7 +63,7 @@ def test_what_the_server_asks_for_itself_waits_for_no_reader(config: Config, dat
     channel = LocalChannel(bind(served_by(REPO), repo.handlers(database)))
     watch = SessionWatch(AccountServiceStub(channel), revocations)
     watch.poll()
-    database.write(lambda tx: tx.sql("INSERT INTO ended_sessions VALUES ('s', ?)", ids.now_ms()))
+    database.write(lambda tx: tx.sql("INSERT INTO ended_sessions (session_id, ended_at) VALUES ('s', ?)", ids.now_ms()))
     with all_reading(database, POOL if config.database.is_postgres else READERS):
         with entered(Call(SERVICE, "-", time.monotonic() + 0.1)), pytest.raises(ChatError, match="in use"):
             database.read(lambda _: None)
@@ -94,7 +94,9 @@ def test_with_every_connection_and_thread_waiting_ended_sessions_are_noticed(
 
     with psycopg2.connect(url) as other:
         session = "SELECT session_id, %s FROM sessions WHERE user_id = %s"
-        other.cursor().execute(f"INSERT INTO ended_sessions {session}", (ids.now_ms(), leaving.id))
+        other.cursor().execute(
+            f"INSERT INTO ended_sessions (session_id, ended_at) {session}", (ids.now_ms(), leaving.id)
+        )
     other.close()
 
     def is_out() -> bool:

@@ -185,7 +185,7 @@ def test_an_internal_error_says_nothing_of_its_cause(server: Postgres, tmp_path:
 def test_the_victim_of_a_deadlock_is_run_again(url: str) -> None:
     database = PostgresDatabase(url, pool_min=2, pool_max=2)
     database.write(lambda tx: tx.sql("CREATE TABLE counters (name TEXT PRIMARY KEY, count INTEGER)"))
-    database.write(lambda tx: tx.sql("INSERT INTO counters VALUES ('a', 0), ('b', 0)"))
+    database.write(lambda tx: tx.sql("INSERT INTO counters (name, count) VALUES ('a', 0), ('b', 0)"))
     both_hold_one = Barrier(2)
 
     def count(tx: Tx, first: str, second: str, once: list[bool]) -> None:

@@ -14,12 +14,13 @@ from gochat.config import Config
 from gochat.domain.text import casefold_key
 from gochat.errors import ChatError, not_found
 from gochat.internal.store.v1 import store_pb2
-from gochat.repo import search
+from gochat.repo import search, users
 from gochat.repo.search import Search
-from gochat.repo.users import Users
+from gochat.repo.users import Users, rebuild_name_index
 from gochat.storage import migrate
-from gochat.storage.database import Database, Tx
+from gochat.storage.database import Database, Tx, placeholders
 from gochat.storage.engine import open_database
+from gochat.storage.migrate import tables
 from gochat.storage.sqlite import SqliteDatabase
 from tests.repo.test_query_counts import statements
 
@@ -51,9 +52,23 @@ def add(database: Database, names: list[tuple[str, str]]) -> None:
     def work(tx: Tx) -> None:
         for number, (username, nickname) in enumerate(names):
             tx.sql(
-                "INSERT INTO users VALUES (?, ?, ?, '', ?, ?, '', '', 'user', 1, '', 0, 0, ?)",
+                "INSERT INTO users (user_id, username, username_key, nickname, nickname_key, username_shape, status,"
+                " email, avatar, bio, role, password_hash, created_at, updated_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, 1, '', '', '', 'user', '', 0, 0)",
                 *(f"u{number}", username, casefold_key(username), nickname, casefold_key(nickname), f"shape{number}"),
             )
+        if "user_search" in tables(tx):
+            rebuild_name_index(tx)
+
+    database.write(work)
+
+
+def delete(database: Database, *user_ids: str) -> None:
+    """As no handler does."""
+
+    def work(tx: Tx) -> None:
+        tx.sql(f"DELETE FROM users WHERE user_id IN ({placeholders(user_ids)})", *user_ids)
+        rebuild_name_index(tx)
 
     database.write(work)
 
@@ -86,18 +101,18 @@ def test_the_answer_is_that_of_reading_all(database: Database, many: bool, monke
     def word(longest: int) -> str:
         return "".join(dice.choices(LETTERS, k=dice.randint(1, longest)))
 
-    users = {casefold_key(word(7)): (word(7), 1) for _ in range(300)}
-    add(database, [(username, nickname) for username, (nickname, _) in users.items()])
-    for number, username in enumerate(list(users)[:60]):
-        users[username] = (word(5), number % 3 + 1)
-        nickname, status = users[username]
+    known = {casefold_key(word(7)): (word(7), 1) for _ in range(300)}
+    add(database, [(username, nickname) for username, (nickname, _) in known.items()])
+    for number, username in enumerate(list(known)[:60]):
+        known[username] = (word(5), number % 3 + 1)
+        nickname, status = known[username]
         Users(database).UpdateUser(repo_pb2.UpdateUserRequest(user_id=f"u{number}", nickname=nickname, status=status))
-    names = [name for username, (nickname, _) in list(users.items())[40:80] for name in (username, nickname.upper())]
+    names = [name for username, (nickname, _) in list(known.items())[40:80] for name in (username, nickname.upper())]
     for query in [*QUERIES, *names, ""]:
         for page in (1, 2, 3, 20, 42, 43, 44):
             for inactive in (False, True):
                 answer = find(database, query, page, inactive)
-                assert answer == expected(users, query, page, inactive), (query, page, inactive)
+                assert answer == expected(known, query, page, inactive), (query, page, inactive)
 
 
 def test_users_of_earlier_versions_are_found(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,16 +135,17 @@ def test_users_of_earlier_versions_are_found(config: Config, tmp_path: Path, mon
     database.close()
 
 
-def test_who_was_not_created_or_was_deleted_is_not_found(database: Database) -> None:
-    def fail(tx: Tx) -> None:
-        tx.sql("INSERT INTO users VALUES ('x', 'ghost', 'ghost', '', '', 'ghost', '', '', '', 1, '', 0, 0, 'ghost')")
+def test_who_was_not_created_or_was_deleted_is_not_found(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
         raise not_found("user")
 
-    with pytest.raises(ChatError):
-        database.write(fail)
+    with monkeypatch.context() as failing:
+        failing.setattr(users, "record", fail)
+        with pytest.raises(ChatError):
+            Users(database).CreateUser(repo_pb2.CreateUserRequest(username="ghost", password="x"))
     add(database, [("ghost hunter", "h"), ("other ghost", "o")])
     assert find(database, "ghost") == (2, ["ghost hunter", "other ghost"])
-    database.write(lambda tx: tx.sql("DELETE FROM users WHERE user_id = 'u0'"))
+    delete(database, "u0")
     assert find(database, "ghost") == find(database, "host") == (1, ["other ghost"])
 
 
@@ -211,7 +227,7 @@ def test_what_very_many_match_is_not_looked_up(database: Database, monkeypatch: 
 def test_the_index_survives_a_vacuum(config: Config) -> None:
     database = open_database(config)
     add(database, [(f"user{number}", "n") for number in range(50)])
-    database.write(lambda tx: tx.sql("DELETE FROM users WHERE user_id IN ('u3', 'u20')"))
+    delete(database, "u3", "u20")
     database.close()
     (file,) = Path(config.server.data).glob("*.db")
     with sqlite3.connect(file) as connection:

@@ -12,7 +12,10 @@ def add_users(database: Database, number: int) -> None:
     def work(tx: Tx) -> None:
         for name in (f"u{place}" for place in range(number)):
             tx.sql(
-                "INSERT INTO users VALUES (?, ?, ?, '', '', '', '', '', 'user', 1, '', 0, 0, ?)", name, name, name, name
+                "INSERT INTO users (user_id, username, username_key, username_shape, email, nickname, nickname_key,"
+                " avatar, bio, role, status, password_hash, created_at, updated_at)"
+                " VALUES (?, ?, ?, ?, '', '', '', '', '', 'user', 1, '', 0, 0)",
+                *(name, name, name, name),
             )
 
     database.write(work)
@@ -34,7 +37,7 @@ def test_who_was_active(database: Database) -> None:
 
     def work(tx: Tx) -> None:
         for user_id, ago in (("u0", 0), ("u1", DAY - 60_000), ("u2", DAY + 60_000), ("u3", MONTH + 60_000)):
-            tx.sql("INSERT INTO activity VALUES (?, ?)", user_id, now - ago)
+            tx.sql("INSERT INTO activity (user_id, active_at) VALUES (?, ?)", user_id, now - ago)
 
     database.write(work)
     counted = count(database)
@@ -49,21 +52,12 @@ def test_who_was_active(database: Database) -> None:
 def test_messages_are_not_read(database: Database) -> None:
     def work(tx: Tx) -> None:
         for number, kind in enumerate(("single", "group", "group")):
-            row = (
-                f"c{number}",
-                kind,
-                "",
-                "",
-                "",
-                "",
-                500,
-                number + 2,
-                1000,
-                0,
-                ids.now_ms() - number * (DAY + 1),
-                number // 2,
+            tx.sql(
+                "INSERT INTO conversations (conversation_id, type, member_count, updated_at, dissolved_at, name,"
+                " description, avatar, owner_id, max_members, last_seq, created_at)"
+                " VALUES (?, ?, ?, ?, ?, '', '', '', '', 500, 1000, 0)",
+                *(f"c{number}", kind, number + 2, ids.now_ms() - number * (DAY + 1), number // 2),
             )
-            tx.sql("INSERT INTO conversations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)", *row)
 
     database.write(work)
     database.write(lambda tx: tx.sql("DROP TABLE messages"))

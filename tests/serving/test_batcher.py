@@ -222,7 +222,7 @@ def test_a_batch_waits_for_no_locked_member(shared: Deployment, size: int, locke
         where = {"conversation_id": ann.CreateGroup(name="g", member_ids=everyone[1:]).group_id}
     ann.send(cem.id)
     request = store_pb2.StoreMessagesRequest(
-        at_once=True,
+        skip_locked=True,
         messages=[
             repo_pb2.CreateMessageRequest(from_user_id=ann.id, content="x", **fields)
             for fields in (where, {"to_user_id": cem.id}, where)

@@ -181,9 +181,16 @@ def test_what_takes_long_after_all_is_answered_from_a_thread(tmp_path: Path) -> 
     rows = [(f"g{number}", person.id, number) for number in range(4000)]
     with closing(sqlite3.connect(own.data / "gochat.db")) as database, database:
         database.executemany(
-            "INSERT INTO conversations VALUES (?1, 'group', '', '', '', ?2, 9, 1, 0, ?3, ?3, 0, 0)", rows
+            "INSERT INTO conversations (conversation_id, type, name, description, avatar, owner_id, max_members,"
+            " member_count, last_seq, created_at, updated_at, dissolved_at)"
+            " VALUES (?1, 'group', '', '', '', ?2, 9, 1, 0, ?3, ?3, 0)",
+            rows,
         )
-        database.executemany("INSERT INTO members VALUES (?1, ?2, 'owner', 0, -1, ?3, 9, ?3)", rows)
+        database.executemany(
+            "INSERT INTO members (conversation_id, user_id, role, read_seq, joined_at, last_seq, active_at)"
+            " VALUES (?1, ?2, 'owner', 0, ?3, 0, ?3)",
+            rows,
+        )
     own.start()
     answer = Person(own, person.id, person.username, person.access_token, "").GetConversations()
     assert answer.pagination.total == 4000

@@ -1,6 +1,7 @@
 """The schema: migrations, and the models over it."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import peewee
@@ -86,11 +87,63 @@ def test_a_newer_database_stops_the_start(config: Config, changed_folder: Path) 
 
 def test_a_failing_migration_leaves_nothing_behind(config: Config, changed_folder: Path) -> None:
     broken = changed_folder / f"{LATEST + 1:04d}_broken.sql"
-    broken.write_text("CREATE TABLE half (x INTEGER);\nINSERT INTO nowhere VALUES (1);\n")
+    broken.write_text("CREATE TABLE half (x INTEGER);\nINSERT INTO nowhere (x) VALUES (1);\n")
     with pytest.raises(peewee.DatabaseError):
         open_database(config)
     broken.write_text("CREATE TABLE half (x INTEGER);\n")
     open_database(config).close()
+
+
+ONLY_POSTGRES = pytest.mark.parametrize("dialect", ["postgres"], indirect=True)
+
+
+def function_texts(database: Database) -> dict[str, tuple[str, str]]:
+    """Name -> (text, the transaction that wrote it)."""
+    stored = "SELECT proname, prosrc, xmin::text FROM pg_proc WHERE pronamespace = current_schema()::regnamespace"
+    return {name: (text, written) for name, text, written in database.read(lambda tx: tx.fetch_all(stored))}
+
+
+@ONLY_POSTGRES
+def test_functions_are_replaced_when_their_text_changes_and_else_left(config: Config, changed_folder: Path) -> None:
+    with closing(open_database(config)) as database:
+        before = function_texts(database)
+    with closing(open_database(config)) as database:
+        assert function_texts(database) == before
+    functions = changed_folder / "routines.postgres.sql"
+    functions.write_text(functions.read_text().replace("\nBEGIN\n", "\nBEGIN\n    -- later\n", 1))
+    with closing(open_database(config)) as database:
+        after = function_texts(database)
+        assert after.keys() == before.keys()
+        assert "-- later" in after["send_messages"][0]
+        assert after["send_messages"][1] != before["send_messages"][1]
+        recorded = "SELECT checksum FROM schema_migrations WHERE name = 'routines'"
+        assert database.read(lambda tx: tx.fetch_all(recorded)) == [(migrate.routines("postgres")[0].checksum,)]
+        assert migrate.migrate(database, "postgres") == []
+
+
+@ONLY_POSTGRES
+def test_functions_come_in_the_transaction_of_the_last_migration(config: Config, changed_folder: Path) -> None:
+    open_database(config).close()
+    later = f"{LATEST + 1:04d}_later.sql"
+    (changed_folder / later).write_text("DROP FUNCTION send_unlocked;\n")
+    functions = changed_folder / "routines.postgres.sql"
+    text = functions.read_text()
+    functions.write_text(text + "SELECT nonsense();\n")
+    with pytest.raises(peewee.DatabaseError):
+        open_database(config)
+    (changed_folder / later).write_text("SELECT send_unlocked('[]', 0);\n")  # it is there still
+    functions.write_text(text + "SELECT send_unlocked('[]', 0);\n")
+    open_database(config).close()
+
+
+def test_there_are_no_triggers_but_those_of_the_audit_log(database: Database, dialect: str) -> None:
+    """They keep off statements that are not ours; what ours do they do themselves."""
+    triggers = (
+        "SELECT tbl_name FROM sqlite_schema WHERE type = 'trigger'"
+        if dialect == "sqlite"
+        else "SELECT tgrelid::regclass::text FROM pg_trigger WHERE NOT tgisinternal"
+    )
+    assert {table for (table,) in database.read(lambda tx: tx.fetch_all(triggers))} == {"audit_log"}
 
 
 @pytest.mark.parametrize("name", [f"{LATEST + 2:04d}_gap.sql", "three.sql"])

@@ -23,7 +23,7 @@ def url(postgres: Postgres) -> str:
 def database(url: str) -> Iterator[PostgresDatabase]:
     opened = PostgresDatabase(url, pool_min=2, pool_max=4)
     opened.write(lambda tx: tx.sql("CREATE TABLE notes (n INTEGER PRIMARY KEY, text TEXT)"))
-    opened.write(lambda tx: tx.sql("INSERT INTO notes VALUES (1, ''), (2, '')"))
+    opened.write(lambda tx: tx.sql("INSERT INTO notes (n, text) VALUES (1, ''), (2, '')"))
     yield opened
     opened.close()
 

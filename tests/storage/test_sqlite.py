@@ -27,7 +27,7 @@ def database(tmp_path: Path) -> Iterator[SqliteDatabase]:
 
 
 def note(n: int) -> "object":
-    return lambda tx: tx.sql("INSERT INTO notes VALUES (?)", n).rowcount
+    return lambda tx: tx.sql("INSERT INTO notes (n) VALUES (?)", n).rowcount
 
 
 def notes(database: SqliteDatabase) -> list[int]:
@@ -76,12 +76,12 @@ def test_queued_writes_share_one_commit(database: SqliteDatabase) -> None:
 
 def test_an_error_takes_back_its_own_writes_and_no_others(database: SqliteDatabase) -> None:
     def fail(tx: Tx) -> None:
-        tx.sql("INSERT INTO notes VALUES (99)")
+        tx.sql("INSERT INTO notes (n) VALUES (99)")
         raise not_found("note")
 
     def clash(tx: Tx) -> None:
-        tx.sql("INSERT INTO notes VALUES (97)")
-        tx.sql("INSERT INTO notes VALUES (97)")
+        tx.sql("INSERT INTO notes (n) VALUES (97)")
+        tx.sql("INSERT INTO notes (n) VALUES (97)")
 
     batch = Batch(database, [note(1), fail, clash, note(2)])
     one, failed, clashed, two = batch.outcomes
@@ -95,7 +95,7 @@ def test_a_commit_that_fails_is_told_to_everyone_in_the_batch(database: SqliteDa
     def full(tx: Tx) -> None:
         tx.sql("PRAGMA max_page_count = 1")
         for n in range(1000, 20000):
-            tx.sql("INSERT INTO notes VALUES (?)", n)
+            tx.sql("INSERT INTO notes (n) VALUES (?)", n)
 
     def more_room(tx: Tx) -> None:
         tx.sql("PRAGMA max_page_count = 1000000")

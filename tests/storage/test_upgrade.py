@@ -53,6 +53,7 @@ def test_what_people_read_before_an_upgrade_they_read_after_it(
     of_release = migrate.migrations(dialect)[: released.version]
     assert [one.checksum for one in of_release] == released.checksums[dialect], "a released migration was changed"
     monkeypatch.setattr(migrate, "migrations", lambda _: of_release)
+    monkeypatch.setattr(migrate, "routines", lambda _: [])
     as_it_was(opened(config.database.url, tmp_path / "data"), dialect, released)
 
     app = Deployment(tmp_path, url=config.database.url)
@@ -76,7 +77,11 @@ def test_the_newest_schema_is_frozen_before_it_is_released() -> None:
 def test_a_newer_database_stops_the_start_and_is_left_alone(config: Config, dialect: str, tmp_path: Path) -> None:
     database = opened(config.database.url, tmp_path / "data")
     migrate.migrate(database, dialect)
-    database.write(lambda tx: tx.sql("INSERT INTO schema_migrations VALUES (?, 'later', '', 0)", LATEST + 1))
+    database.write(
+        lambda tx: tx.sql(
+            "INSERT INTO schema_migrations (version, name, checksum, applied_at) VALUES (?, 'later', '', 0)", LATEST + 1
+        )
+    )
     database.close()
     for command in ("serve", "migrate"):
         run = subprocess.run(

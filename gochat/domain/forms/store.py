@@ -10,7 +10,7 @@ FORMS: dict[type[Message], Form] = {
     pb.GetProfileRequest: form("user_id"),
     pb.UpdateProfileRequest: form("user_id"),
     pb.FindUsersRequest: form(include_inactive=one_of(False, True)),
-    pb.StoreMessagesRequest: form("messages", at_once=one_of(False, True)),
+    pb.StoreMessagesRequest: form("messages", skip_locked=one_of(False, True)),
     pb.GetHistoryRequest: form("conversation_id"),
     pb.MarkReadRequest: form("conversation_id", "user_id", "message_id"),
     pb.GetUnreadRequest: form("user_id"),

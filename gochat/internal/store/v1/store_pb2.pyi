@@ -180,8 +180,8 @@ class StoreMessagesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MESSAGES_FIELD_NUMBER: _builtins.int
-    AT_ONCE_FIELD_NUMBER: _builtins.int
-    at_once: _builtins.bool
+    SKIP_LOCKED_FIELD_NUMBER: _builtins.int
+    skip_locked: _builtins.bool
     """Only what is stored without a wait for anybody and in the usual way, all in one transaction. Of any other message
     (the first of two users, one sent before, one that breaks a rule) the result is empty, and nothing has happened.
     """
@@ -193,11 +193,11 @@ class StoreMessagesRequest(_message.Message):
         self,
         *,
         messages: _abc.Iterable[_repo_pb2.CreateMessageRequest] | None = ...,
-        at_once: _builtins.bool = ...,
+        skip_locked: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_once", b"at_once", "messages", b"messages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "skip_locked", b"skip_locked"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

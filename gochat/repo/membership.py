@@ -1,0 +1,166 @@
+"""A user's membership of a conversation: the facts that rules are judged on, read within the transaction that acts; and
+the one place where memberships, and the row of a conversation that they repeat, are written. Sends do that themselves,
+in sending.py and sql/routines.postgres.sql.
+
+Code that changes a conversation locks its row first (`locked_conversation`, `locked_group`, the first statement of a
+send), then reads members: so acts on one conversation happen one after the other, and a rule judged is a rule kept.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gochat.domain import ids, policy
+from gochat.errors import not_found
+from gochat.repo.users import must_exist
+from gochat.storage.database import Tx
+from gochat.storage.models import LOOKED_UP, MAX_INBOX_MEMBERS, Conversation, Member
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """type, last_seq: of the conversation. role: "" for the service itself, which is in no conversation and may see all
+    of it."""
+
+    type: str
+    last_seq: int
+    role: str
+    hidden_seq: int
+
+
+def membership(tx: Tx, conversation_id: str, user_id: str) -> Membership:
+    """user_id: "" for the service itself. Raises NOT_FOUND for the conversation, PERMISSION_DENIED for a user who is
+    not in it."""
+    row = tx.fetch_one(
+        "SELECT c.type, c.last_seq, m.role, m.hidden_seq FROM conversations c LEFT JOIN members m"
+        " ON m.conversation_id = c.conversation_id AND m.user_id = ?"
+        " WHERE c.conversation_id = ? AND c.dissolved_at = 0",
+        user_id,
+        conversation_id,
+    )
+    if row is None:
+        raise not_found("conversation", "conversation_id")
+    kind, last_seq, role, hidden_seq = row
+    if role is None and user_id:
+        raise policy.not_participant()
+    return Membership(kind, last_seq, role or "", -1 if hidden_seq is None else hidden_seq)
+
+
+def locked_conversation(tx: Tx, conversation_id: str) -> Conversation:
+    """The conversation, which no other transaction changes until this one ends. Raises NOT_FOUND."""
+    _lock(tx, conversation_id)
+    row: Conversation | None = tx.model_one(
+        Conversation.select().where(Conversation.conversation_id == conversation_id, Conversation.dissolved_at == 0)
+    )
+    if row is None:
+        raise not_found("conversation", "conversation_id")
+    return row
+
+
+def locked_group(tx: Tx, group_id: str) -> Conversation:
+    """The group, which no other transaction changes until this one ends. Raises NOT_FOUND."""
+    _lock(tx, group_id)
+    return group(tx, group_id)
+
+
+def _lock(tx: Tx, conversation_id: str) -> None:
+    """By a statement of its own: the next one sees what was committed before the lock was had."""
+    tx.sql(f"SELECT 1 FROM conversations WHERE conversation_id = ?{tx.lock}", conversation_id)
+
+
+def group(tx: Tx, group_id: str) -> Conversation:
+    row: Conversation | None = tx.model_one(
+        Conversation.select().where(
+            Conversation.conversation_id == group_id, Conversation.type == "group", Conversation.dissolved_at == 0
+        )
+    )
+    if row is None:
+        raise not_found("group", "group_id")
+    return row
+
+
+def role_of(tx: Tx, conversation_id: str, user_id: str) -> str | None:
+    """None for a user who is not a member."""
+    row = tx.fetch_one("SELECT role FROM members WHERE conversation_id = ? AND user_id = ?", conversation_id, user_id)
+    return row[0] if row else None
+
+
+def inbox_columns(member_count: int, last_seq: int, updated_at: int) -> tuple[int, int]:
+    """last_seq and active_at of the members of a conversation with these: see sql/README.md."""
+    return (last_seq, updated_at) if member_count <= MAX_INBOX_MEMBERS else (LOOKED_UP, LOOKED_UP)
+
+
+def update_inbox(tx: Tx, conversation_id: str, columns: tuple[int, int]) -> None:
+    """columns: inbox_columns()."""
+    tx.sql("UPDATE members SET last_seq = ?, active_at = ? WHERE conversation_id = ?", *columns, conversation_id)
+
+
+def update_conversation(tx: Tx, conversation: Conversation, **changes: Any) -> None:
+    """Changes a locked conversation, its row and this object, and what its members repeat of it."""
+    fewest = min(conversation.member_count, changes.get("member_count", conversation.member_count))
+    for name, value in changes.items():
+        setattr(conversation, name, value)
+    tx.run(Conversation.update(changes).where(Conversation.conversation_id == conversation.conversation_id))
+    if fewest <= MAX_INBOX_MEMBERS:  # else the members repeat nothing, neither before nor after
+        update_inbox(tx, conversation.conversation_id, _inbox_columns_of(conversation))
+
+
+def _inbox_columns_of(conversation: Conversation) -> tuple[int, int]:
+    return inbox_columns(conversation.member_count, conversation.last_seq, conversation.updated_at)
+
+
+def insert_members(tx: Tx, conversation: Conversation, user_ids: Sequence[str], role: str, *, read_seq: int) -> None:
+    """Those who are members already stay as they are. conversation: its member_count has them in it."""
+    now = ids.now_ms()
+    last_seq, active_at = _inbox_columns_of(conversation)
+    rows = [
+        {
+            "conversation_id": conversation.conversation_id,
+            "user_id": user_id,
+            "role": role,
+            "read_seq": read_seq,
+            "hidden_seq": -1,
+            "joined_at": now,
+            "last_seq": last_seq,
+            "active_at": active_at,
+        }
+        for user_id in user_ids
+    ]
+    if rows:
+        tx.run(Member.insert_many(rows).on_conflict_ignore())
+
+
+def move_read(tx: Tx, conversation_id: str, user_id: str, seq: int) -> None:
+    """Forward only."""
+    tx.sql(
+        "UPDATE members SET read_seq = ? WHERE conversation_id = ? AND user_id = ? AND read_seq < ?",
+        *(seq, conversation_id, user_id, seq),
+    )
+
+
+def open_single(tx: Tx, pair_key: bytes, *users: tuple[str, str], name: str = "", avatar: str = "") -> str:
+    """Finds or makes the one-to-one conversation of two users; returns its id.
+
+    users: (user id, the request field that names them). Raises NOT_FOUND.
+    """
+    (one, _), (other, _) = users
+    for user_id, field in users:
+        must_exist(tx, [user_id], field)
+    now = ids.now_ms()
+    opened = Conversation(
+        conversation_id=ids.single(one, other, pair_key),
+        type="single",
+        name=name,
+        description="",
+        avatar=avatar,
+        owner_id="",
+        max_members=2,
+        member_count=2,
+        last_seq=0,
+        created_at=now,
+        updated_at=now,
+        dissolved_at=0,
+    )
+    tx.run(Conversation.insert(opened.__data__).on_conflict_ignore())
+    insert_members(tx, opened, [one, other], policy.MEMBER, read_seq=0)
+    return str(opened.conversation_id)

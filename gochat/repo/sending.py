@@ -1,0 +1,275 @@
+"""Sending: the one way a message is stored, be it a single one, the first of two users, a batch or bulk.
+
+`store` takes a list of messages to one conversation: it locks the conversation, judges each message, numbers and
+inserts those that may be sent, then writes the conversation and its members once. On PostgreSQL these steps are the
+function send_messages() of sql/routines.postgres.sql, in one round trip; on SQLite they are here, in _store_sqlite.
+tests/repo/test_sending.py holds the two, and all who call them, to the same answers.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from itertools import chain
+from typing import NamedTuple
+
+import peewee
+
+from gochat.api.message.v1 import message_pb2
+from gochat.api.repo.v1 import repo_pb2
+from gochat.context import current
+from gochat.domain import forms, ids, policy
+from gochat.errors import ChatError, duplicate, invalid, not_found
+from gochat.internal.store.v1 import store_pb2
+from gochat.repo.membership import move_read, open_single, update_inbox
+from gochat.repo.messages import SENT, message, message_at
+from gochat.storage.database import Database, Tx
+from gochat.storage.models import MAX_INBOX_MEMBERS
+
+# What comes of a message, as send_messages() of sql/routines.postgres.sql has it too. Only STORED has changed anything.
+STORED, REPEATED, KEY_REUSED, NO_CONVERSATION = "sent", "repeated", "key_reused", "no_conversation"
+NOT_PARTICIPANT, OTHER_RECIPIENT = "not_participant", "other_recipient"
+_ERRORS: dict[str, Callable[[], ChatError]] = {
+    NO_CONVERSATION: lambda: not_found("conversation", "conversation_id"),
+    NOT_PARTICIPANT: policy.not_participant,
+    OTHER_RECIPIENT: lambda: invalid("to_user_id", "must be empty or the other participant of this conversation"),
+    KEY_REUSED: lambda: duplicate(
+        "this client_msg_id was used for a message with other content", "CLIENT_MSG_ID_REUSED", "metadata"
+    ),
+}
+
+_CONVERSATION = "SELECT type, last_seq, member_count FROM conversations WHERE conversation_id = ? AND dissolved_at = 0"
+_PAIR = "SELECT user_id FROM members WHERE conversation_id = ?"
+_IS_MEMBER = "SELECT 1 FROM members WHERE conversation_id = ? AND user_id = ?"
+_INSERT_KEY = """
+INSERT INTO sends (conversation_id, from_user_id, client_msg_id, seq, digest)
+VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING"""
+_EARLIER = """
+SELECT used.digest, used.seq, earlier.created_at
+FROM sends AS used
+JOIN messages AS earlier ON earlier.conversation_id = used.conversation_id AND earlier.seq = used.seq
+WHERE used.conversation_id = ? AND used.from_user_id = ? AND used.client_msg_id = ?"""
+_INSERT_MESSAGE = f"""
+INSERT INTO messages (
+    conversation_id, seq, from_user_id, to_user_id, content, message_type, status, metadata, created_at, updated_at
+) VALUES (?, ?, ?, ?, ?, ?, {SENT}, ?, ?, ?)"""
+
+# Of PostgreSQL, in sql/routines.postgres.sql.
+_SEND_MESSAGES = "SELECT number, conversation_id, outcome, seq, recipient, created_at FROM send_messages(?, ?, ?)"
+_SEND_UNLOCKED = "SELECT number, conversation_id, outcome, seq, recipient, created_at FROM send_unlocked(?, ?)"
+
+
+class Outgoing(NamedTuple):
+    """A message in the form that it is stored in. number: its index in the request. to_user_id: as the request names
+    it; may be empty. digest: of what is sent with this client_msg_id. names_conversation: else it may be the first of
+    two users."""
+
+    number: int
+    conversation_id: str
+    from_user_id: str
+    to_user_id: str
+    content: str
+    message_type: str
+    metadata: str
+    client_msg_id: str
+    digest: str
+    names_conversation: bool
+
+
+class Outcome(NamedTuple):
+    """What came of a message. seq, created_at: of the message that is STORED, or of the earlier one that it repeats.
+    unopened: why two users have no conversation and cannot be given one."""
+
+    number: int
+    conversation_id: str
+    outcome: str
+    seq: int = 0
+    recipient: str = ""
+    created_at: int = 0
+    unopened: ChatError | None = None
+
+
+class Sending:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def CreateMessage(self, request: repo_pb2.CreateMessageRequest) -> repo_pb2.CreateMessageResponse:
+        policy.send(current().caller, request.message_type)
+        sent = as_stored(0, request, self._database.pair_key)
+        now = ids.now_ms()
+        (stored,) = self._database.write(lambda tx: store(tx, [sent], now), one_statement=True)
+        if stored.outcome == NO_CONVERSATION and not sent.names_conversation:
+            (stored,) = self._database.write(partial(_open_and_store, self._database.pair_key, [sent]))
+        if error := send_error(stored):
+            raise error
+        if stored.outcome == REPEATED:
+            earlier = partial(message_at, sent.conversation_id, stored.seq)
+            answer = self._database.read(earlier, one_statement=True)
+        else:
+            text, at = (sent.content, sent.message_type, SENT, sent.metadata), stored.created_at
+            row = (stored.seq, sent.from_user_id, stored.recipient, *text, at, at)
+            answer = message(sent.conversation_id, row)
+        return repo_pb2.CreateMessageResponse(message_id=answer.message_id, message=answer)
+
+    def StoreMessages(self, request: store_pb2.StoreMessagesRequest) -> store_pb2.StoreMessagesResponse:
+        """What goes into one conversation is one transaction."""
+        caller, pair_key = current().caller, self._database.pair_key
+        answer = store_pb2.StoreMessagesResponse(results=[message_pb2.SendResult()] * len(request.messages))
+        conversations: dict[str, list[Outgoing]] = {}
+        for number, asked in enumerate(request.messages):
+            try:
+                forms.check(asked)
+                policy.send(caller, asked.message_type)
+                one = as_stored(number, asked, pair_key)
+            except ChatError as refused:
+                if not request.skip_locked:
+                    answer.results[number].error.CopyFrom(refused.body())
+            else:
+                conversations.setdefault(one.conversation_id, []).append(one)
+        if not conversations:
+            return answer
+        if request.skip_locked:
+            stored = self._store_unlocked(list(conversations.values()))
+        else:
+            works = [partial(_open_and_store, pair_key, messages) for messages in conversations.values()]
+            stored = self._database.write_each(works)
+        for outcome in chain.from_iterable(stored):
+            result = answer.results[outcome.number]
+            if error := send_error(outcome):
+                result.error.CopyFrom(error.body())
+            else:
+                result.message_id = ids.message(outcome.conversation_id, outcome.seq)
+                result.created_at = outcome.created_at
+        return answer
+
+    def _store_unlocked(self, conversations: Sequence[Sequence[Outgoing]]) -> list[list[Outcome]]:
+        try:
+            return self._database.write(partial(_store_unlocked, conversations), one_statement=True)
+        except (peewee.PeeweeException, UnicodeEncodeError):
+            # PostgreSQL takes no part of a statement, so each is free to be sent by itself, and to have its own error:
+            # a character, say, that the database's encoding does not have.
+            if self._database.enqueue:
+                raise
+            return []
+
+
+def as_stored(number: int, request: repo_pb2.CreateMessageRequest, pair_key: bytes) -> Outgoing:
+    """conversation_id: of two users also where they have none yet. Raises INVALID_PARAMS."""
+    conversation_id, sender, kind = request.conversation_id, request.from_user_id, request.message_type or "text"
+    if not conversation_id:
+        if not request.to_user_id:
+            raise invalid("conversation_id", "must not be empty unless to_user_id is given")
+        if request.to_user_id == sender:
+            raise invalid("to_user_id", "must not be the sender")
+        conversation_id = ids.single(sender, request.to_user_id, pair_key)
+    metadata = key = digest = ""
+    if request.metadata:
+        metadata = json.dumps(dict(request.metadata), ensure_ascii=False)
+        if key := request.metadata.get("client_msg_id", ""):
+            digest = hashlib.sha256(f"{kind}\0{request.content}".encode()).hexdigest()[:32]
+    names_conversation = bool(request.conversation_id)
+    text = (request.content, kind, metadata, key, digest)
+    return Outgoing(number, conversation_id, sender, request.to_user_id, *text, names_conversation)
+
+
+def send_verdict(kind: str, members: Collection[str], sender: str, named: str) -> tuple[str, str]:
+    """(outcome, recipient) of a send into a conversation. members: has the sender if they are in it; of a one-to-one
+    conversation both. named: the recipient by the request; may be empty."""
+    if sender not in members:
+        return NOT_PARTICIPANT, ""
+    recipient = next(user_id for user_id in members if user_id != sender) if kind == "single" else ""
+    return (OTHER_RECIPIENT, "") if named not in ("", recipient) else (STORED, recipient)
+
+
+def send_error(stored: Outcome) -> ChatError | None:
+    """None where the message is stored, now or earlier."""
+    if stored.outcome == NO_CONVERSATION and stored.unopened:
+        return stored.unopened
+    error = _ERRORS.get(stored.outcome)
+    return error() if error else None
+
+
+def store(tx: Tx, messages: Sequence[Outgoing], now: int) -> list[Outcome]:
+    """Stores messages to one conversation, in their order. One statement on PostgreSQL."""
+    if not tx.postgres:
+        return _store_sqlite(tx, messages[0].conversation_id, messages, now)
+    return [Outcome(*row) for row in tx.fetch_all(_SEND_MESSAGES, messages[0].conversation_id, _json(messages), now)]
+
+
+def _store_sqlite(tx: Tx, conversation_id: str, messages: Sequence[Outgoing], now: int) -> list[Outcome]:
+    """The same steps as send_messages() of sql/routines.postgres.sql."""
+    conversation = tx.fetch_one(_CONVERSATION, conversation_id)
+    if conversation is None:
+        return [Outcome(one.number, conversation_id, NO_CONVERSATION) for one in messages]
+    kind, newest, member_count = conversation
+    members = _members(tx, conversation_id, kind, {one.from_user_id for one in messages})
+    outcomes, read = [], dict[str, int]()
+    for one in messages:
+        outcome, recipient = send_verdict(kind, members, one.from_user_id, one.to_user_id)
+        stored = Outcome(one.number, conversation_id, outcome, newest + 1, recipient, now)
+        if outcome == STORED and one.client_msg_id:
+            stored = _insert_key(tx, one, stored)
+        if stored.outcome == STORED:
+            newest = read[one.from_user_id] = stored.seq
+            row = (conversation_id, newest, one.from_user_id, recipient, one.content, one.message_type, one.metadata)
+            tx.sql(_INSERT_MESSAGE, *row, now, now)
+        outcomes.append(stored)
+    if read:
+        # One's own message is read, and everything before it; first, so that it is at no moment unread.
+        for sender, seq in read.items():
+            move_read(tx, conversation_id, sender, seq)
+        update = "UPDATE conversations SET last_seq = ?, updated_at = ? WHERE conversation_id = ?"
+        tx.sql(update, newest, now, conversation_id)
+        if member_count <= MAX_INBOX_MEMBERS:
+            update_inbox(tx, conversation_id, (newest, now))
+    return outcomes
+
+
+def _members(tx: Tx, conversation_id: str, kind: str, senders: set[str]) -> set[str]:
+    """Of a one-to-one conversation both, of a group those of the senders who are in it."""
+    if kind == "single":
+        return {user_id for (user_id,) in tx.fetch_all(_PAIR, conversation_id)}
+    return {user_id for user_id in senders if tx.fetch_one(_IS_MEMBER, conversation_id, user_id)}
+
+
+def _insert_key(tx: Tx, sent: Outgoing, stored: Outcome) -> Outcome:
+    """Of a message with a client_msg_id: as given, or what was stored with it earlier."""
+    used = (sent.conversation_id, sent.from_user_id, sent.client_msg_id)
+    if tx.sql(_INSERT_KEY, *used, stored.seq, sent.digest).rowcount:
+        return stored
+    ((digest, seq, created_at),) = tx.fetch_all(_EARLIER, *used)
+    outcome = REPEATED if digest == sent.digest else KEY_REUSED
+    return stored._replace(outcome=outcome, seq=seq, created_at=created_at)
+
+
+def _open_and_store(pair_key: bytes, messages: Sequence[Outgoing], tx: Tx) -> list[Outcome]:
+    """As store(), but makes the one-to-one conversation where there is none."""
+    now = ids.now_ms()
+    outcomes = store(tx, messages, now)
+    first = [(one.from_user_id, one.to_user_id) for one in messages if not one.names_conversation]
+    if not first or outcomes[0].outcome != NO_CONVERSATION:
+        return outcomes
+    unopened = dict[str, ChatError]()  # by sender
+    for sender, recipient in dict.fromkeys(first):
+        try:
+            open_single(tx, pair_key, (sender, "from_user_id"), (recipient, "to_user_id"))
+        except ChatError as error:
+            unopened[sender] = error
+    return [
+        outcome if one.names_conversation else outcome._replace(unopened=unopened.get(one.from_user_id))
+        for one, outcome in zip(messages, store(tx, messages, now), strict=True)
+    ]
+
+
+def _store_unlocked(conversations: Sequence[Sequence[Outgoing]], tx: Tx) -> list[list[Outcome]]:
+    """Of messages by conversation those that are STORED. The others wait for a lock, repeat one, or break a rule."""
+    now = ids.now_ms()
+    if tx.postgres:
+        outgoing = _json([*chain.from_iterable(conversations)])
+        return [[Outcome(*row) for row in tx.fetch_all(_SEND_UNLOCKED, outgoing, now)]]
+    return [[one for one in store(tx, messages, now) if one.outcome == STORED] for messages in conversations]
+
+
+def _json(messages: Sequence[Outgoing]) -> str:
+    return json.dumps([one._asdict() for one in messages], ensure_ascii=False)

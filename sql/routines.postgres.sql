@@ -1,0 +1,178 @@
+-- The functions that handlers call. This file is applied after the numbered ones, whenever its text is not the one that
+-- was applied last: see README.md.
+
+-- The one way a message is stored. outgoing: messages to one conversation, a JSON object for each, with the keys that are read
+-- below; empty strings for what is absent. Of each there is a row, in their order. number: the caller's own, of a message.
+-- outcome, with what it means to a client in gochat/repo/sending.py:
+--     sent             it is stored, as number seq, to the recipient ('' in a group)
+--     repeated         this client_msg_id was used for the same content; seq and created_at are of that message
+--     key_reused       it was used for other content
+--     no_conversation, not_participant, other_recipient
+-- On SQLite _store_sqlite in gochat/repo/sending.py takes the same steps.
+--
+-- The first statement locks the conversation, so that sequence numbers have no gap and follow the order of commits; each
+-- later statement sees what was committed before the lock was had.
+--
+-- The rows of the conversation and of its members are written once, after the last message: each UPDATE leaves behind a
+-- version of the row that every later statement of the transaction has to read past, so a call for each of a thousand
+-- messages takes ten times as long.
+CREATE OR REPLACE FUNCTION send_messages(to_conversation TEXT, outgoing JSON, sent_at BIGINT)
+RETURNS TABLE (number INTEGER, conversation_id TEXT, outcome TEXT, seq BIGINT, recipient TEXT, created_at BIGINT)
+LANGUAGE plpgsql AS $$
+DECLARE
+    conversation RECORD;
+    pair         TEXT[];    -- of a one-to-one conversation its two users
+    message      RECORD;
+    is_member    BOOLEAN;
+    newest       BIGINT;
+    senders      TEXT[];    -- of the messages that are stored, and
+    seqs         BIGINT[];  -- their numbers
+BEGIN
+    SELECT found.type, found.last_seq, found.member_count INTO conversation
+    FROM conversations AS found
+    WHERE found.conversation_id = to_conversation AND found.dissolved_at = 0
+    FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN QUERY
+            SELECT wanted.number, to_conversation, 'no_conversation', 0::BIGINT, '', 0::BIGINT
+            FROM json_to_recordset(outgoing) AS wanted (number INTEGER);
+        RETURN;
+    END IF;
+    newest := conversation.last_seq;
+    IF conversation.type = 'single' THEN
+        pair := ARRAY(SELECT member.user_id FROM members AS member WHERE member.conversation_id = to_conversation);
+    END IF;
+
+    FOR message IN
+        SELECT * FROM json_to_recordset(outgoing) AS wanted (
+            number INTEGER, from_user_id TEXT, to_user_id TEXT, content TEXT, message_type TEXT, metadata TEXT,
+            client_msg_id TEXT, digest TEXT
+        )
+    LOOP
+        number := message.number;
+        conversation_id := to_conversation;
+        seq := newest + 1;
+        recipient := '';
+        created_at := sent_at;
+
+        IF conversation.type = 'single' THEN
+            is_member := message.from_user_id = ANY (pair);
+            recipient := (array_remove(pair, message.from_user_id))[1];
+        ELSE
+            PERFORM 1 FROM members AS member
+            WHERE member.conversation_id = to_conversation AND member.user_id = message.from_user_id;
+            is_member := FOUND;
+        END IF;
+        outcome := CASE
+            WHEN NOT is_member THEN 'not_participant'
+            WHEN message.to_user_id NOT IN ('', recipient) THEN 'other_recipient'
+            ELSE 'sent'
+        END;
+
+        IF outcome = 'sent' AND message.client_msg_id <> '' THEN
+            INSERT INTO sends (conversation_id, from_user_id, client_msg_id, seq, digest)
+            VALUES (to_conversation, message.from_user_id, message.client_msg_id, seq, message.digest)
+            ON CONFLICT DO NOTHING;
+            IF NOT FOUND THEN
+                SELECT CASE used.digest WHEN message.digest THEN 'repeated' ELSE 'key_reused' END, used.seq,
+                    earlier.created_at
+                INTO outcome, seq, created_at
+                FROM sends AS used
+                JOIN messages AS earlier ON earlier.conversation_id = used.conversation_id AND earlier.seq = used.seq
+                WHERE used.conversation_id = to_conversation AND used.from_user_id = message.from_user_id
+                    AND used.client_msg_id = message.client_msg_id;
+            END IF;
+        END IF;
+
+        IF outcome = 'sent' THEN
+            INSERT INTO messages (
+                conversation_id, seq, from_user_id, to_user_id, content, message_type, status, metadata, created_at,
+                updated_at
+            ) VALUES (
+                to_conversation, seq, message.from_user_id, recipient, message.content, message.message_type, 1,
+                message.metadata, sent_at, sent_at
+            );
+            newest := seq;
+            senders := senders || message.from_user_id;
+            seqs := seqs || seq;
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+
+    IF newest > conversation.last_seq THEN
+        UPDATE conversations AS found SET last_seq = newest, updated_at = sent_at
+        WHERE found.conversation_id = to_conversation;
+
+        -- One's own message is read, and everything before it. In small conversations members repeat what lists are
+        -- ordered by. In one statement, so that one's own message is at no moment unread.
+        IF conversation.member_count <= 10 THEN
+            UPDATE members AS member
+            SET last_seq = newest, active_at = sent_at, read_seq = COALESCE((
+                SELECT max(own.seq) FROM unnest(senders, seqs) AS own (sender, seq) WHERE own.sender = member.user_id
+            ), member.read_seq)
+            WHERE member.conversation_id = to_conversation;
+        ELSE
+            UPDATE members AS member
+            SET read_seq = (
+                SELECT max(own.seq) FROM unnest(senders, seqs) AS own (sender, seq) WHERE own.sender = member.user_id
+            )
+            WHERE member.conversation_id = to_conversation AND member.user_id = ANY (senders);
+        END IF;
+    END IF;
+END
+$$;
+
+-- For messages that come in together, to any conversations: those that wait for nobody and are sent; of all others there
+-- is no row, and nothing has happened. A message whose rows another transaction has locked is left: not only would all
+-- others wait with it, two calls that hold some rows and wait for others could wait for each other. A send changes its
+-- conversation and its sender's row in members; in a conversation of up to 10 members, each member's. send_messages()
+-- takes its arguments from the lockable rows, so that no plan can call it before they are locked.
+CREATE OR REPLACE FUNCTION send_unlocked(outgoing JSON, sent_at BIGINT)
+RETURNS TABLE (number INTEGER, conversation_id TEXT, outcome TEXT, seq BIGINT, recipient TEXT, created_at BIGINT)
+LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN QUERY
+    WITH wanted AS MATERIALIZED (
+        SELECT message, message ->> 'conversation_id' AS conversation_id, message ->> 'from_user_id' AS sender
+        FROM json_array_elements(outgoing) AS message
+    ), senders AS (
+        SELECT wanted.conversation_id, array_agg(DISTINCT wanted.sender) AS user_ids
+        FROM wanted
+        GROUP BY wanted.conversation_id
+    ), lockable AS MATERIALIZED (
+        SELECT conversation.conversation_id, conversation.member_count, member.user_ids
+        FROM senders
+        CROSS JOIN LATERAL (
+            SELECT free.conversation_id, free.member_count
+            FROM conversations AS free
+            WHERE free.conversation_id = senders.conversation_id
+            FOR NO KEY UPDATE SKIP LOCKED
+        ) AS conversation
+        CROSS JOIN LATERAL (
+            SELECT array_agg(locked.user_id) AS user_ids
+            FROM (
+                SELECT free.user_id
+                FROM members AS free
+                WHERE free.conversation_id = conversation.conversation_id AND free.user_id = ANY (
+                    CASE WHEN conversation.member_count > 10 THEN senders.user_ids ELSE ARRAY(
+                        SELECT every.user_id
+                        FROM members AS every
+                        WHERE every.conversation_id = conversation.conversation_id
+                    ) END
+                )
+                FOR NO KEY UPDATE SKIP LOCKED
+            ) AS locked
+        ) AS member
+    ), sendable AS (
+        SELECT lockable.conversation_id, json_agg(wanted.message ORDER BY (wanted.message ->> 'number')::INTEGER) AS messages
+        FROM lockable
+        JOIN wanted ON wanted.conversation_id = lockable.conversation_id AND wanted.sender = ANY (lockable.user_ids)
+        WHERE lockable.member_count > 10 OR lockable.member_count = cardinality(lockable.user_ids)
+        GROUP BY lockable.conversation_id
+    )
+    SELECT sent.*
+    FROM sendable
+    CROSS JOIN LATERAL send_messages(sendable.conversation_id, sendable.messages, sent_at) AS sent
+    WHERE sent.outcome = 'sent';
+END
+$$;
