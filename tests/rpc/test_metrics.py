@@ -314,7 +314,7 @@ def test_latencies_fall_into_the_bucket_that_ends_with_them() -> None:
 
 def test_what_a_dead_process_left_open_is_unavailable() -> None:
     metrics = SharedMetrics.for_worker(["/a/A", "/a/B"])
-    counts = metrics.opened({}).of("/a/B")
+    counts = metrics.claim({}).of("/a/B")
     for _ in range(3):
         counts.call_started()
     counts.call_ended(0, 0, 0.1, 0, 0, 0)
