@@ -118,6 +118,11 @@ BEGIN
             )
             WHERE member.conversation_id = to_conversation AND member.user_id = ANY (senders);
         END IF;
+        -- The first message ends the hiding of a conversation that somebody else opened, or that was hidden while empty.
+        IF conversation.last_seq = 0 THEN
+            UPDATE members AS member SET hidden_seq = -1
+            WHERE member.conversation_id = to_conversation AND member.hidden_seq = 0;
+        END IF;
     END IF;
 END
 $$;

@@ -16,6 +16,8 @@ from gochat.repo.users import must_exist
 from gochat.storage.database import Tx
 from gochat.storage.models import LOOKED_UP, MAX_INBOX_MEMBERS, Conversation, Member
 
+SHOWN, HIDDEN_UNTIL_A_MESSAGE = -1, 0  # hidden_seq of members of an empty conversation
+
 
 @dataclass(frozen=True, slots=True)
 class Membership:
@@ -43,7 +45,7 @@ def membership(tx: Tx, conversation_id: str, user_id: str) -> Membership:
     kind, last_seq, role, hidden_seq = row
     if role is None and user_id:
         raise policy.not_participant()
-    return Membership(kind, last_seq, role or "", -1 if hidden_seq is None else hidden_seq)
+    return Membership(kind, last_seq, role or "", SHOWN if hidden_seq is None else hidden_seq)
 
 
 def locked_conversation(tx: Tx, conversation_id: str) -> Conversation:
@@ -109,7 +111,9 @@ def _inbox_columns_of(conversation: Conversation) -> tuple[int, int]:
     return inbox_columns(conversation.member_count, conversation.last_seq, conversation.updated_at)
 
 
-def insert_members(tx: Tx, conversation: Conversation, user_ids: Sequence[str], role: str, *, read_seq: int) -> None:
+def insert_members(
+    tx: Tx, conversation: Conversation, user_ids: Sequence[str], role: str, *, read_seq: int, hidden_seq: int = SHOWN
+) -> None:
     """Those who are members already stay as they are. conversation: its member_count has them in it."""
     now = ids.now_ms()
     last_seq, active_at = _inbox_columns_of(conversation)
@@ -119,7 +123,7 @@ def insert_members(tx: Tx, conversation: Conversation, user_ids: Sequence[str], 
             "user_id": user_id,
             "role": role,
             "read_seq": read_seq,
-            "hidden_seq": -1,
+            "hidden_seq": hidden_seq,
             "joined_at": now,
             "last_seq": last_seq,
             "active_at": active_at,
@@ -139,16 +143,17 @@ def move_read(tx: Tx, conversation_id: str, user_id: str, seq: int) -> None:
 
 
 def open_single(tx: Tx, pair_key: bytes, *users: tuple[str, str], name: str = "", avatar: str = "") -> str:
-    """Finds or makes the one-to-one conversation of two users; returns its id.
+    """Finds or makes the one-to-one conversation of two users; returns its id. While it is empty, it is listed only for
+    a user who opened it.
 
-    users: (user id, the request field that names them). Raises NOT_FOUND.
+    users: (user id, the request field that names them); the first opens it. Raises NOT_FOUND.
     """
-    (one, _), (other, _) = users
+    (opener, _), (other, _) = users
     for user_id, field in users:
         must_exist(tx, [user_id], field)
     now = ids.now_ms()
     opened = Conversation(
-        conversation_id=ids.single(one, other, pair_key),
+        conversation_id=ids.single(opener, other, pair_key),
         type="single",
         name=name,
         description="",
@@ -161,6 +166,19 @@ def open_single(tx: Tx, pair_key: bytes, *users: tuple[str, str], name: str = ""
         updated_at=now,
         dissolved_at=0,
     )
-    tx.run(Conversation.insert(opened.__data__).on_conflict_ignore())
-    insert_members(tx, opened, [one, other], policy.MEMBER, read_seq=0)
+    if tx.run(Conversation.insert(opened.__data__).on_conflict_ignore().as_rowcount()):
+        insert_members(tx, opened, [opener], policy.MEMBER, read_seq=0)
+        insert_members(tx, opened, [other], policy.MEMBER, read_seq=0, hidden_seq=HIDDEN_UNTIL_A_MESSAGE)
+    else:
+        show_empty(tx, opened.conversation_id, opener)
     return str(opened.conversation_id)
+
+
+def show_empty(tx: Tx, conversation_id: str, user_id: str | None = None) -> None:
+    """Lists a conversation for this user, or for all members, where it was hidden while it was empty."""
+    of_one = "" if user_id is None else " AND user_id = ?"
+    tx.sql(
+        f"UPDATE members SET hidden_seq = ? WHERE conversation_id = ? AND hidden_seq = ?{of_one}",
+        *(SHOWN, conversation_id, HIDDEN_UNTIL_A_MESSAGE),
+        *([] if user_id is None else [user_id]),
+    )

@@ -21,7 +21,7 @@ from gochat.context import current
 from gochat.domain import forms, ids, policy
 from gochat.errors import ChatError, duplicate, invalid, not_found
 from gochat.internal.store.v1 import store_pb2
-from gochat.repo.membership import move_read, open_single, update_inbox
+from gochat.repo.membership import move_read, open_single, show_empty, update_inbox
 from gochat.repo.messages import SENT, message, message_at
 from gochat.storage.database import Database, Tx
 from gochat.storage.models import MAX_INBOX_MEMBERS
@@ -203,6 +203,7 @@ def _store_sqlite(tx: Tx, conversation_id: str, messages: Sequence[Outgoing], no
     if conversation is None:
         return [Outcome(one.number, conversation_id, NO_CONVERSATION) for one in messages]
     kind, newest, member_count = conversation
+    is_first = newest == 0
     members = _members(tx, conversation_id, kind, {one.from_user_id for one in messages})
     outcomes, read = [], dict[str, int]()
     for one in messages:
@@ -223,6 +224,8 @@ def _store_sqlite(tx: Tx, conversation_id: str, messages: Sequence[Outgoing], no
         tx.sql(update, newest, now, conversation_id)
         if member_count <= MAX_INBOX_MEMBERS:
             update_inbox(tx, conversation_id, (newest, now))
+        if is_first:
+            show_empty(tx, conversation_id)
     return outcomes
 
 

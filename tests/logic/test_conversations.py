@@ -9,7 +9,7 @@ from google.protobuf.descriptor_pb2 import DescriptorProto
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.internal.store.v1 import store_pb2
-from tests.harness import Deployment, Person, as_service, refused
+from tests.harness import CONTENT, Deployment, Person, as_service, refused
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +99,36 @@ def test_a_nameless_one_to_one_shows_a_later_nickname(app: Deployment) -> None:
     assert listed(ann)[where].name == ben.username
     ben.UpdateUserProfile(nickname="Benjamin")
     assert listed(ann)[where].name == "Benjamin"
+
+
+def test_an_empty_one_to_one_is_listed_only_for_those_who_opened_it(app: Deployment) -> None:
+    ann, ben = app.people(2)
+
+    def lists() -> list[tuple[list[str], int]]:
+        pages = [person.GetConversations() for person in (ann, ben)]
+        return [([info.conversation_id for info in page.conversations], page.pagination.total) for page in pages]
+
+    where = create(ann, "single", ben.id)
+    assert lists() == [([where], 1), ([], 0)]
+    ann.DeleteConversation(conversation_id=where)
+    assert lists() == [([], 0), ([], 0)]
+    create(ben, "single", ann.id)
+    assert lists() == [([], 0), ([where], 1)]
+    create(ann, "single", ben.id)
+    assert lists() == [([where], 1), ([where], 1)]
+
+
+def test_the_first_message_lists_a_one_to_one_for_both(app: Deployment) -> None:
+    ann, ben = app.people(2)
+    where = create(ann, "single", ben.id)
+    ben.send(ann.id)
+    assert list(listed(ann)) == list(listed(ben)) == [where]
+    assert contents(ann, where) == contents(ben, where) == [CONTENT]
+    carol = app.person()
+    created_by_service = create(as_service(app).logic, "single", carol.id, ben.id)
+    assert (created_by_service in listed(carol), created_by_service in listed(ben)) == (True, False)
+    ben.SendMessages(messages=[{"conversation_id": created_by_service, "content": "hi"}])
+    assert (created_by_service in listed(carol), created_by_service in listed(ben)) == (True, True)
 
 
 def test_the_creator_of_a_group_owns_it(app: Deployment, people: list[Person]) -> None:
@@ -223,6 +253,7 @@ def test_either_side_renames_a_one_to_one_conversation_for_both(people: list[Per
     changed = ben.UpdateConversation(conversation_id=pair, name="unsers").conversation
     assert (changed.conversation_id, changed.type, changed.name, changed.avatar) == (pair, "single", "unsers", "pic")
     assert ben.UpdateConversation(conversation_id=pair).conversation == changed
+    ann.send(pair)
     assert {(listed(person)[pair].name, listed(person)[pair].avatar) for person in (ann, ben)} == {("unsers", "pic")}
     with refused("PERMISSION_DENIED", reason="NOT_A_PARTICIPANT"):
         cem.UpdateConversation(conversation_id=pair, name="mine")

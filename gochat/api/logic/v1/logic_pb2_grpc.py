@@ -248,7 +248,9 @@ class LogicServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetConversations(self, request, context):
-        """The actor's conversations, latest activity first, without those that the actor has hidden.
+        """The actor's conversations, latest activity first, without those that the actor has hidden, and without empty
+        one-to-one conversations that the other user opened. A one-to-one conversation without a name or an avatar of its own
+        has those of the other user, here and in GetUnreadMessages.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
