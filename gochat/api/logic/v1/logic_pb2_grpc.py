@@ -248,9 +248,8 @@ class LogicServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetConversations(self, request, context):
-        """The actor's conversations, latest activity first, without those that the actor has hidden, and without empty
-        one-to-one conversations that the other user opened. A one-to-one conversation without a name or an avatar of its own
-        has those of the other user, here and in GetUnreadMessages.
+        """The actor's conversations, latest activity first, without hidden ones. A one-to-one one without a name or avatar has
+        the other user's; while it is empty it is listed only for the user who opened it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

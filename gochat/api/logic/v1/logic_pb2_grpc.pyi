@@ -81,9 +81,8 @@ class LogicServiceStub:
     places that the caller owns. Errors: NOT_FOUND for an unknown user.
     """
     GetConversations: _grpc.UnaryUnaryMultiCallable[_logic_pb2.GetConversationsRequest, _logic_pb2.GetConversationsResponse]
-    """The actor's conversations, latest activity first, without those that the actor has hidden, and without empty
-    one-to-one conversations that the other user opened. A one-to-one conversation without a name or an avatar of its own
-    has those of the other user, here and in GetUnreadMessages.
+    """The actor's conversations, latest activity first, without hidden ones. A one-to-one one without a name or avatar has
+    the other user's; while it is empty it is listed only for the user who opened it.
     """
     UpdateConversation: _grpc.UnaryUnaryMultiCallable[_logic_pb2.UpdateConversationRequest, _logic_pb2.UpdateConversationResponse]
     """Changes those fields of a conversation that are not empty, for all its participants.
@@ -173,9 +172,8 @@ class LogicServiceAsyncStub(LogicServiceStub):
     places that the caller owns. Errors: NOT_FOUND for an unknown user.
     """
     GetConversations: _aio.UnaryUnaryMultiCallable[_logic_pb2.GetConversationsRequest, _logic_pb2.GetConversationsResponse]  # type: ignore[assignment]
-    """The actor's conversations, latest activity first, without those that the actor has hidden, and without empty
-    one-to-one conversations that the other user opened. A one-to-one conversation without a name or an avatar of its own
-    has those of the other user, here and in GetUnreadMessages.
+    """The actor's conversations, latest activity first, without hidden ones. A one-to-one one without a name or avatar has
+    the other user's; while it is empty it is listed only for the user who opened it.
     """
     UpdateConversation: _aio.UnaryUnaryMultiCallable[_logic_pb2.UpdateConversationRequest, _logic_pb2.UpdateConversationResponse]  # type: ignore[assignment]
     """Changes those fields of a conversation that are not empty, for all its participants.
@@ -328,9 +326,8 @@ class LogicServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _logic_pb2.GetConversationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_logic_pb2.GetConversationsResponse, _abc.Awaitable[_logic_pb2.GetConversationsResponse]]:
-        """The actor's conversations, latest activity first, without those that the actor has hidden, and without empty
-        one-to-one conversations that the other user opened. A one-to-one conversation without a name or an avatar of its own
-        has those of the other user, here and in GetUnreadMessages.
+        """The actor's conversations, latest activity first, without hidden ones. A one-to-one one without a name or avatar has
+        the other user's; while it is empty it is listed only for the user who opened it.
         """
 
     @_abc_1.abstractmethod
