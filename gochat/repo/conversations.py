@@ -10,7 +10,7 @@ from gochat.errors import invalid, not_found
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo.groups import create_group
 from gochat.repo.membership import locked_conversation, membership, open_single, update_conversation
-from gochat.repo.messages import DELETED, RECALLED, fill, seen_by
+from gochat.repo.messages import COLUMNS, DELETED, RECALLED, RECIPIENT_READ_SEQ, fill
 from gochat.repo.users import get_user
 from gochat.storage.database import Database, Row, Tx
 from gochat.storage.models import LOOKED_UP
@@ -18,92 +18,100 @@ from gochat.storage.models import LOOKED_UP
 MAX_UNREAD = 100  # conversations in one answer: of the largest messages, as much as gRPC clients take by default
 _INT32 = 2**31 - 1
 
-# Sequence numbers count messages, so what came after a read position is a subtraction; only what was recalled or
-# deleted since is counted. One's own messages are never after one's read position.
-_UNREAD = f"""conversation.last_seq - %(page)s.read_seq
-    - CASE WHEN conversation.recalled_seq <= %(page)s.read_seq THEN 0 ELSE (
-    SELECT COUNT(*) FROM messages AS recalled INDEXED BY messages_withdrawn
-    WHERE recalled.conversation_id = %(page)s.conversation_id AND recalled.status >= {RECALLED}
-        AND recalled.seq > %(page)s.read_seq
-) END"""
-
-# The newest message that is visible, which is the last unless that was recalled or deleted.
-_NEWEST = f"""LEFT JOIN messages AS l ON l.conversation_id = page.conversation_id AND l.seq = CASE
-    WHEN conversation.recalled_seq < page.last_seq THEN page.last_seq ELSE (
-        SELECT visible.seq FROM messages AS visible
-        WHERE visible.conversation_id = page.conversation_id AND visible.seq > page.hidden_seq
-            AND visible.status < {DELETED}
-        ORDER BY visible.seq DESC LIMIT 1
+# Sequence numbers count messages, so the number after a read position is a subtraction; only those that were recalled
+# or deleted since are counted. One's own messages are never after one's read position. read_seq: of the membership.
+_UNREAD = f"""conversation.last_seq - read_seq - CASE WHEN conversation.recalled_seq <= read_seq THEN 0 ELSE (
+        SELECT COUNT(*) FROM messages AS recalled INDEXED BY messages_withdrawn
+        WHERE recalled.conversation_id = conversation.conversation_id AND recalled.status >= {RECALLED}
+            AND recalled.seq > read_seq
     ) END"""
 
-# The other user of a one-to-one conversation, where it has no name or avatar of its own. The newest message names them;
-# where there is none they are looked up.
-_OTHER = """LEFT JOIN users AS other ON other.user_id = CASE
+# What a list shows of each conversation of a page: `message`, the newest that is visible, which is the last unless that
+# was recalled or deleted; and `other`, the other user of a one-to-one conversation without a name or an avatar. The
+# newest message names them; where there is none they are looked up.
+_SHOWN = f"""
+    FROM page
+    JOIN conversations AS conversation ON conversation.conversation_id = page.conversation_id
+    LEFT JOIN messages AS message ON message.conversation_id = page.conversation_id AND message.seq = CASE
+        WHEN conversation.recalled_seq < page.last_seq THEN page.last_seq
+        ELSE (
+            SELECT visible.seq FROM messages AS visible
+            WHERE visible.conversation_id = page.conversation_id AND visible.seq > page.hidden_seq
+                AND visible.status < {DELETED}
+            ORDER BY visible.seq DESC LIMIT 1
+        )
+    END
+    LEFT JOIN users AS other ON other.user_id = CASE
         WHEN conversation.type = 'group' OR (conversation.name <> '' AND conversation.avatar <> '') THEN NULL
-        WHEN l.from_user_id = page.user_id THEN l.to_user_id
-        WHEN l.to_user_id = page.user_id THEN l.from_user_id
+        WHEN message.from_user_id = page.user_id THEN message.to_user_id
+        WHEN message.to_user_id = page.user_id THEN message.from_user_id
         ELSE (
             SELECT member.user_id FROM members AS member
             WHERE member.conversation_id = page.conversation_id AND member.user_id <> page.user_id
         )
     END"""
-_NAME = "COALESCE(NULLIF(conversation.name, ''), other.nickname, '')"
-_AVATAR = "COALESCE(NULLIF(conversation.avatar, ''), other.avatar, '')"
+_COLUMNS = f"""page.conversation_id, conversation.type, COALESCE(NULLIF(conversation.name, ''), other.nickname, ''),
+        COALESCE(NULLIF(conversation.avatar, ''), other.avatar, ''), page.updated_at, {COLUMNS},
+        CASE message.to_user_id
+            WHEN '' THEN NULL WHEN page.user_id THEN page.read_seq ELSE {RECIPIENT_READ_SEQ}
+        END"""
 
-# The page is cut first, then all else is looked up. It is cut by what members carry, which an index has in order,
-# merged with the conversations that are looked up. Of the former SQLite reads what the page takes; PostgreSQL reads and
-# sorts them all unless it is given a limit, for which SQLite would sort once more.
+# The page is cut first, then all else is looked up. It is cut by the inbox columns of members, which an index has in
+# order, merged with the large conversations, which are looked up. Of the former SQLite reads as many as the page takes;
+# PostgreSQL reads and sorts them all unless it is given a limit, for which SQLite would sort once more.
 _PAGE = f"""
+WITH looked_up AS (
+    SELECT member.user_id, member.conversation_id, conversation.updated_at, conversation.last_seq, member.read_seq,
+        member.hidden_seq
+    FROM members AS member
+    JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
+    WHERE member.user_id = ? AND member.active_at = {LOOKED_UP} AND conversation.last_seq > member.hidden_seq
+), carried AS (
+    SELECT user_id, conversation_id, active_at AS updated_at, last_seq, read_seq, hidden_seq
+    FROM members
+    WHERE user_id = ? AND active_at < {LOOKED_UP} AND last_seq > hidden_seq
+    ORDER BY active_at DESC, conversation_id DESC %s
+), page AS (
+    SELECT * FROM (SELECT * FROM looked_up UNION ALL SELECT * FROM carried) AS latest
+    ORDER BY updated_at DESC, conversation_id DESC LIMIT ? OFFSET ?
+)
 SELECT (SELECT COUNT(*) FROM members WHERE user_id = ?) - (
     SELECT COUNT(*) FROM members AS hiding INDEXED BY members_hiding
     JOIN conversations AS conversation ON conversation.conversation_id = hiding.conversation_id
     WHERE hiding.user_id = ? AND hiding.hidden_seq >= 0 AND conversation.last_seq <= hiding.hidden_seq
 ), (
-    SELECT json_group_array(json_array(
-        page.conversation_id, conversation.type, {_NAME}, {_AVATAR}, page.updated_at,
-        {_UNREAD % {"page": "page"}}, {seen_by("page")}
-    )) FROM (
-        SELECT * FROM (
-            SELECT member.user_id, member.conversation_id, conversation.updated_at, conversation.last_seq,
-                member.read_seq, member.hidden_seq
-            FROM members AS member
-            JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
-            WHERE member.user_id = ? AND member.active_at = {LOOKED_UP} AND conversation.last_seq > member.hidden_seq
-            UNION ALL
-            SELECT * FROM (
-                SELECT user_id, conversation_id, active_at, last_seq, read_seq, hidden_seq FROM members
-                WHERE user_id = ? AND active_at < {LOOKED_UP} AND last_seq > hidden_seq
-                ORDER BY active_at DESC, conversation_id DESC %s
-            ) AS carried
-        ) AS latest
-        ORDER BY updated_at DESC, conversation_id DESC LIMIT ? OFFSET ?
-    ) AS page
-    JOIN conversations AS conversation ON conversation.conversation_id = page.conversation_id
-    {_NEWEST}
-    {_OTHER}
+    SELECT json_group_array(json_array({_UNREAD}, {_COLUMNS}))
+    {_SHOWN}
 )"""
 _PAGES = {False: _PAGE % "", True: _PAGE % "LIMIT ?"}  # is it PostgreSQL?
 
 _UNREAD_CONVERSATIONS = f"""
-SELECT member.user_id, member.conversation_id, conversation.updated_at, conversation.last_seq, member.read_seq,
-    member.hidden_seq, {_UNREAD % {"page": "member"}} AS number
-FROM members AS member INDEXED BY members_unread
-JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
-WHERE member.user_id = ? AND member.last_seq > member.read_seq AND conversation.last_seq > member.read_seq
-    AND conversation.last_seq > member.hidden_seq"""
+WITH unread AS (
+    SELECT member.user_id, member.conversation_id, conversation.updated_at, conversation.last_seq, member.read_seq,
+        member.hidden_seq, {_UNREAD} AS number
+    FROM members AS member INDEXED BY members_unread
+    JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
+    WHERE member.user_id = ? AND member.last_seq > member.read_seq AND conversation.last_seq > member.read_seq
+        AND conversation.last_seq > member.hidden_seq
+)"""
 _UNREAD_PAGE = f"""
-SELECT json_group_array(json_array(
-    page.conversation_id, conversation.type, {_NAME}, {_AVATAR}, page.updated_at, page.number,
-    {seen_by("page")}
-)) FROM (
-    SELECT * FROM ({_UNREAD_CONVERSATIONS}) AS unread
-    WHERE number > 0 ORDER BY updated_at DESC, conversation_id DESC LIMIT ?
-) AS page
-JOIN conversations AS conversation ON conversation.conversation_id = page.conversation_id
-{_NEWEST}
-{_OTHER}"""
-_UNREAD_TOTAL = f"SELECT COALESCE(SUM(number), 0) FROM ({_UNREAD_CONVERSATIONS}) AS unread"
-_latest = itemgetter(4, 0)  # of the rows of a page
+{_UNREAD_CONVERSATIONS}, page AS (
+    SELECT * FROM unread WHERE number > 0 ORDER BY updated_at DESC, conversation_id DESC LIMIT ?
+)
+SELECT json_group_array(json_array(page.number, {_COLUMNS}))
+{_SHOWN}"""
+_UNREAD_TOTAL = f"{_UNREAD_CONVERSATIONS} SELECT COALESCE(SUM(number), 0) FROM unread"
+_CONVERSATION = f"""
+SELECT conversation.type, conversation.name, conversation.avatar, conversation.created_at, conversation.updated_at, (
+    SELECT visible.content FROM messages AS visible
+    WHERE visible.conversation_id = conversation.conversation_id AND visible.seq > COALESCE(viewer.hidden_seq, -1)
+        AND visible.status < {DELETED}
+    ORDER BY visible.seq DESC LIMIT 1
+)
+FROM conversations AS conversation
+LEFT JOIN members AS viewer ON viewer.conversation_id = conversation.conversation_id AND viewer.user_id = ?
+WHERE conversation.conversation_id = ? AND conversation.dissolved_at = 0"""
+_latest = itemgetter(5, 1)  # updated_at and conversation_id, of the rows of a page
 
 
 class Conversations:
@@ -155,9 +163,9 @@ class Conversations:
 
         def work(tx: Tx) -> Row:
             up_to_the_page = (page * limit,) if tx.postgres else ()
-            return tx.fetch_all(
-                _PAGES[tx.postgres], *(request.user_id,) * 4, *up_to_the_page, limit, (page - 1) * limit
-            )[0]
+            of_user = request.user_id, request.user_id
+            page_of = *up_to_the_page, limit, (page - 1) * limit
+            return tx.fetch_all(_PAGES[tx.postgres], *of_user, *page_of, *of_user)[0]
 
         total, infos = self._database.read(work, one_statement=True)
         if not total:
@@ -228,15 +236,7 @@ def _update(tx: Tx, conversation_id: str, user_id: str, name: str, avatar: str) 
 
 def _conversation(tx: Tx, conversation_id: str, viewer_id: str) -> common_pb2.Conversation:
     """viewer_id: what this user has hidden stays hidden; "" for the service itself."""
-    row = tx.fetch_one(
-        "SELECT c.type, c.name, c.avatar, c.created_at, c.updated_at, (SELECT n.content FROM messages n WHERE"
-        f" n.conversation_id = c.conversation_id AND n.seq > COALESCE(m.hidden_seq, -1) AND n.status < {DELETED}"
-        " ORDER BY n.seq DESC LIMIT 1) FROM conversations c"
-        " LEFT JOIN members m ON m.conversation_id = c.conversation_id AND m.user_id = ?"
-        " WHERE c.conversation_id = ? AND c.dissolved_at = 0",
-        viewer_id,
-        conversation_id,
-    )
+    row = tx.fetch_one(_CONVERSATION, viewer_id, conversation_id)
     if row is None:
         raise not_found("conversation", "conversation_id")
     kind, name, avatar, created_at, updated_at, newest = row
@@ -256,7 +256,7 @@ def _fill(infos: Any, table: Any) -> int:
     messages.fill."""
     total = 0
     for row in sorted(Tx.decode_rows(table), key=_latest, reverse=True):
-        conversation_id, kind, name, avatar, updated_at, unread, *newest = row
+        unread, conversation_id, kind, name, avatar, updated_at, *newest = row
         info = infos.add()
         info.conversation_id = conversation_id
         info.type = kind

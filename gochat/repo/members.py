@@ -14,15 +14,22 @@ from gochat.storage.database import Database, Row, Tx
 from gochat.storage.models import Conversation, Member, RemovedMember
 
 # The page is cut by index, then its rows are looked up.
-_PAGE = (
-    "SELECT c.member_count, (SELECT 1 FROM members v WHERE v.conversation_id = c.conversation_id AND v.user_id = ?),"
-    " (SELECT json_group_array(json_array(m.joined_at, m.user_id, u.nickname, u.avatar, m.role)) FROM"
-    " (SELECT k.conversation_id, k.user_id FROM members k WHERE k.conversation_id = c.conversation_id"
-    " ORDER BY k.joined_at, k.user_id LIMIT ? OFFSET ?) p"
-    " JOIN members m ON m.conversation_id = p.conversation_id AND m.user_id = p.user_id"
-    " JOIN users u ON u.user_id = m.user_id)"
-    " FROM conversations c WHERE c.conversation_id = ? AND c.type = 'group' AND c.dissolved_at = 0"
+_PAGE = """
+SELECT conversation.member_count, (
+    SELECT 1 FROM members AS viewer
+    WHERE viewer.conversation_id = conversation.conversation_id AND viewer.user_id = ?
+), (
+    SELECT json_group_array(json_array(member.joined_at, member.user_id, named.nickname, named.avatar, member.role))
+    FROM (
+        SELECT listed.conversation_id, listed.user_id FROM members AS listed
+        WHERE listed.conversation_id = conversation.conversation_id
+        ORDER BY listed.joined_at, listed.user_id LIMIT ? OFFSET ?
+    ) AS page
+    JOIN members AS member ON member.conversation_id = page.conversation_id AND member.user_id = page.user_id
+    JOIN users AS named ON named.user_id = member.user_id
 )
+FROM conversations AS conversation
+WHERE conversation.conversation_id = ? AND conversation.type = 'group' AND conversation.dissolved_at = 0"""
 
 
 class Members:

@@ -16,6 +16,11 @@ from gochat.repo.users import must_exist
 from gochat.storage.database import Tx
 from gochat.storage.models import LOOKED_UP, MAX_INBOX_MEMBERS, Conversation, Member
 
+_MEMBERSHIP = """
+SELECT conversation.type, conversation.last_seq, member.role, member.hidden_seq
+FROM conversations AS conversation
+LEFT JOIN members AS member ON member.conversation_id = conversation.conversation_id AND member.user_id = ?
+WHERE conversation.conversation_id = ? AND conversation.dissolved_at = 0"""
 SHOWN, HIDDEN_UNTIL_A_MESSAGE = -1, 0  # hidden_seq of members of an empty conversation
 
 
@@ -33,13 +38,7 @@ class Membership:
 def membership(tx: Tx, conversation_id: str, user_id: str) -> Membership:
     """user_id: "" for the service itself. Raises NOT_FOUND for the conversation, PERMISSION_DENIED for a user who is
     not in it."""
-    row = tx.fetch_one(
-        "SELECT c.type, c.last_seq, m.role, m.hidden_seq FROM conversations c LEFT JOIN members m"
-        " ON m.conversation_id = c.conversation_id AND m.user_id = ?"
-        " WHERE c.conversation_id = ? AND c.dissolved_at = 0",
-        user_id,
-        conversation_id,
-    )
+    row = tx.fetch_one(_MEMBERSHIP, user_id, conversation_id)
     if row is None:
         raise not_found("conversation", "conversation_id")
     kind, last_seq, role, hidden_seq = row

@@ -15,37 +15,46 @@ from gochat.storage.database import Database, Row, Tx, placeholders
 
 SENT, DELIVERED, READ, RECALLED, DELETED = 1, 2, 3, 4, 5
 
-# A message of a one-to-one conversation counts as read once its recipient's read position has passed it.
-_MESSAGE = (
-    f"l.seq, l.from_user_id, l.to_user_id, l.content, l.message_type, CASE WHEN l.status < {READ} AND l.seq <="
-    " CASE l.to_user_id WHEN '' THEN NULL%s ELSE (SELECT r.read_seq FROM members r"
-    " WHERE r.conversation_id = l.conversation_id AND r.user_id = l.to_user_id) END"
-    f" THEN {READ} ELSE l.status END, l.metadata, l.created_at, l.updated_at"
+# What `fill` takes of a row `message` of messages; after it goes the recipient's read position. Statements that have it
+# at hand take it from there, the others look it up. NULL in a group.
+COLUMNS = """message.seq, message.from_user_id, message.to_user_id, message.content, message.message_type,
+    message.status, message.metadata, message.created_at, message.updated_at"""
+RECIPIENT_READ_SEQ = """(
+    SELECT recipient.read_seq FROM members AS recipient
+    WHERE recipient.conversation_id = message.conversation_id AND recipient.user_id = message.to_user_id
+)"""
+_OF_CONVERSATION = f"""
+SELECT {COLUMNS}, CASE WHEN message.to_user_id <> '' THEN {RECIPIENT_READ_SEQ} END
+FROM messages AS message
+WHERE message.conversation_id = ?"""
+_BY_SEQ = f"{_OF_CONVERSATION} AND message.status < {DELETED}"
+_PAGE = f"{_BY_SEQ} ORDER BY message.seq DESC LIMIT ? OFFSET ?"
+_AT = f"{_OF_CONVERSATION} AND message.seq = ?"
+
+_NEWEST = 2**62  # greater than any seq
+# The read position of the other participant is looked up once for the page; for a service, which is not one of the two,
+# for each message.
+_HISTORY = f"""
+SELECT conversation.last_seq, reader.role, (
+    SELECT json_group_array(json_array({COLUMNS}, CASE message.to_user_id
+        WHEN '' THEN NULL
+        WHEN reader.user_id THEN reader.read_seq
+        WHEN other.user_id THEN other.read_seq
+        ELSE {RECIPIENT_READ_SEQ}
+    END))
+    FROM (
+        SELECT listed.* FROM messages AS listed
+        WHERE listed.conversation_id = conversation.conversation_id AND listed.status < {DELETED}
+            AND listed.seq < ? AND listed.seq > COALESCE(reader.hidden_seq, -1)
+        ORDER BY listed.seq DESC LIMIT ?
+    ) AS message
 )
-MESSAGE = _MESSAGE % ""
-
-
-def seen_by(member: str) -> str:
-    """The columns MESSAGE where a row of members is at hand, which then is not looked up for each message."""
-    return _MESSAGE % f" WHEN {member}.user_id THEN {member}.read_seq"
-
-
-_SEEN_IN_PAIR = _MESSAGE % " WHEN m.user_id THEN m.read_seq WHEN o.user_id THEN o.read_seq"
-_BY_SEQ = f"SELECT {MESSAGE} FROM messages l WHERE l.conversation_id = ? AND l.status < {DELETED}"
-
-_AT = f"SELECT {MESSAGE} FROM messages l WHERE l.conversation_id = ? AND l.seq = ?"
-
-_NEWEST = 2**62  # before it stands every message
-# The other's read position is looked up once for the page; only a viewer who is in no conversation has none to share.
-_HISTORY = (
-    f"SELECT c.last_seq, m.role, (SELECT json_group_array(json_array({_SEEN_IN_PAIR})) FROM (SELECT n.* FROM messages n"
-    f" WHERE n.conversation_id = c.conversation_id AND n.status < {DELETED} AND n.seq < ?"
-    f" AND n.seq > COALESCE(m.hidden_seq, -1) ORDER BY n.seq DESC LIMIT ?) l)"
-    " FROM conversations c LEFT JOIN members m ON m.conversation_id = c.conversation_id AND m.user_id = ?"
-    " LEFT JOIN members o ON c.type = 'single' AND o.conversation_id = c.conversation_id AND o.user_id <> m.user_id"
-    " WHERE c.conversation_id = ? AND c.dissolved_at = 0"
-)
-_seq_column = itemgetter(0)  # of the columns MESSAGE
+FROM conversations AS conversation
+LEFT JOIN members AS reader ON reader.conversation_id = conversation.conversation_id AND reader.user_id = ?
+LEFT JOIN members AS other ON conversation.type = 'single'
+    AND other.conversation_id = conversation.conversation_id AND other.user_id <> reader.user_id
+WHERE conversation.conversation_id = ? AND conversation.dissolved_at = 0"""
+_seq_column = itemgetter(0)  # of COLUMNS
 
 
 class Messages:
@@ -58,9 +67,7 @@ class Messages:
             if request.message_ids:
                 return _by_ids(tx, request.conversation_id, request.message_ids)
             limit = request.limit or limits.DEFAULT_LONG_PAGE
-            rows = tx.fetch_all(
-                f"{_BY_SEQ} ORDER BY l.seq DESC LIMIT ? OFFSET ?", request.conversation_id, limit, request.offset
-            )
+            rows = tx.fetch_all(_PAGE, request.conversation_id, limit, request.offset)
             deleted = tx.fetch_all(
                 f"SELECT COUNT(*) FROM messages WHERE conversation_id = ? AND status >= {RECALLED}"
                 f" AND status = {DELETED}",
@@ -116,16 +123,17 @@ class Messages:
 
 
 def message(conversation_id: str, row: Any) -> common_pb2.Message:
-    """Of the columns MESSAGE."""
+    """row: COLUMNS and the recipient's read position."""
     made = common_pb2.Message()
     fill(made, conversation_id, row)
     return made
 
 
 def fill(m: common_pb2.Message, conversation_id: str, row: Any) -> None:
-    """In place: into a list of an answer a message made apart is copied. row: the columns MESSAGE. Field by field and
-    without the empty ones, which takes two thirds of the time of doing it in one assignment."""
-    seq, sender, recipient, content, kind, status, metadata, created_at, updated_at = row
+    """Fills m in place, since a message made apart would be copied into the list of an answer. row: COLUMNS and the
+    recipient's read position: once it has passed a message, that counts as read. Field by field and without the empty
+    ones, which takes two thirds of the time of one assignment."""
+    seq, sender, recipient, content, kind, status, metadata, created_at, updated_at, read_seq = row
     m.message_id = ids.message(conversation_id, seq)
     m.conversation_id = conversation_id
     m.from_user_id = sender
@@ -134,7 +142,7 @@ def fill(m: common_pb2.Message, conversation_id: str, row: Any) -> None:
     if content:
         m.content = content
     m.message_type = kind
-    m.status = status
+    m.status = READ if read_seq is not None and read_seq >= seq and status < READ else status
     m.created_at = created_at
     m.updated_at = updated_at
     if metadata:
@@ -150,7 +158,8 @@ def message_at(conversation_id: str, seq: int, tx: Tx) -> common_pb2.Message:
 def _by_ids(tx: Tx, conversation_id: str, message_ids: Any) -> repo_pb2.GetMessagesResponse:
     wanted = [parsed[1] for parsed in map(ids.parse_message, message_ids) if parsed and parsed[0] == conversation_id]
     wanted = list(dict.fromkeys(wanted))
-    rows = tx.fetch_all(f"{_BY_SEQ} AND l.seq IN ({placeholders(wanted)})", conversation_id, *wanted) if wanted else []
+    listed = f"{_BY_SEQ} AND message.seq IN ({placeholders(wanted)})"
+    rows = tx.fetch_all(listed, conversation_id, *wanted) if wanted else []
     by_seq = {row[0]: row for row in rows}
     found = [message(conversation_id, by_seq[seq]) for seq in wanted if seq in by_seq]
     return repo_pb2.GetMessagesResponse(messages=found, total=len(found))

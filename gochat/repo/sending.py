@@ -108,7 +108,7 @@ class Sending:
             answer = self._database.read(earlier, one_statement=True)
         else:
             text, at = (sent.content, sent.message_type, SENT, sent.metadata), stored.created_at
-            row = (stored.seq, sent.from_user_id, stored.recipient, *text, at, at)
+            row = (stored.seq, sent.from_user_id, stored.recipient, *text, at, at, None)
             answer = message(sent.conversation_id, row)
         return repo_pb2.CreateMessageResponse(message_id=answer.message_id, message=answer)
 
