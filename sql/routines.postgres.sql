@@ -111,17 +111,18 @@ BEGIN
                 SELECT max(own.seq) FROM unnest(senders, seqs) AS own (sender, seq) WHERE own.sender = member.user_id
             ), member.read_seq)
             WHERE member.conversation_id = to_conversation;
+
+            -- The first message is seen by the user who did not open the conversation, too.
+            IF conversation.last_seq = 0 THEN
+                UPDATE members AS member SET hidden_seq = -1
+                WHERE member.conversation_id = to_conversation AND member.hidden_seq = 0;
+            END IF;
         ELSE
             UPDATE members AS member
             SET read_seq = (
                 SELECT max(own.seq) FROM unnest(senders, seqs) AS own (sender, seq) WHERE own.sender = member.user_id
             )
             WHERE member.conversation_id = to_conversation AND member.user_id = ANY (senders);
-        END IF;
-        -- The first message ends the hiding of a conversation that somebody else opened, or that was hidden while empty.
-        IF conversation.last_seq = 0 THEN
-            UPDATE members AS member SET hidden_seq = -1
-            WHERE member.conversation_id = to_conversation AND member.hidden_seq = 0;
         END IF;
     END IF;
 END

@@ -224,8 +224,8 @@ def _store_sqlite(tx: Tx, conversation_id: str, messages: Sequence[Outgoing], no
         tx.sql(update, newest, now, conversation_id)
         if member_count <= MAX_INBOX_MEMBERS:
             update_inbox(tx, conversation_id, (newest, now))
-        if is_first:
-            show_empty(tx, conversation_id)
+            if is_first:
+                show_empty(tx, conversation_id)
     return outcomes
 
 
