@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tests.conversations import conversation_of
 from tests.harness import PASSWORD, Deployment, Person, as_service, refused
 
 RECALLED, DELETED_USER, DISABLED = 4, 3, 2
@@ -27,13 +28,13 @@ def lived(app: Deployment) -> Life:
     ann, bob, cem, dora = app.people(4)
     zoe = app.create_user(nickname="Zoë 小明")
 
-    talk = ann.send(cem.id, "1", metadata={"client_msg_id": "once"}).message_id.rpartition("-")[0]
+    talk = conversation_of(ann.send(cem.id, "1", metadata={"client_msg_id": "once"}))
     ann.send(cem.id, "1", metadata={"client_msg_id": "once"})  # again: the same message
     cem.send(talk, "2 with words", metadata={"mood": "good"})
     last = ann.send(talk, "3").message_id
     cem.MarkMessageRead(conversation_id=talk, message_id=last)
     pair = ann.CreateConversation(type="single", user_ids=[bob.id]).conversation_id
-    hidden = dora.send(bob.id, "hide me").message_id.rpartition("-")[0]
+    hidden = conversation_of(dora.send(bob.id, "hide me"))
     bob.DeleteConversation(conversation_id=hidden)
 
     quiet = ann.CreateGroup(name="Quiet", member_ids=[bob.id]).group_id

@@ -3,19 +3,17 @@
 import os
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from gochat.api.logic.v1 import logic_pb2
-from tests.harness import Deployment
-from tests.postgres import Postgres
-from tests.rpc.test_workers import workers
+from tests.conftest import Own
+from tests.harness import locked
+from tests.rpc.workers import TWO, workers
+from tests.waiting import eventually, with_the_writer
 
 GRACE, CLOSING = 1.0, 5.0  # seconds: every process ends within their sum
 IN_A_DRIVER = """
@@ -36,8 +34,14 @@ def in_a_driver() -> "subprocess.Popen[str]":
     process = subprocess.Popen([sys.executable, "-c", IN_A_DRIVER], text=True, **pipes)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
-    time.sleep(0.2)  # for its next line
+    spent = cpu_ticks(process.pid)
+    eventually(lambda: cpu_ticks(process.pid) > spent + 10)  # only its next line takes so much
     return process
+
+
+def cpu_ticks(pid: int) -> int:
+    """User time, mostly in hundredths of a second."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11])
 
 
 def test_a_signal_is_heard_while_the_main_thread_is_in_c_code() -> None:
@@ -56,17 +60,15 @@ def test_a_second_signal_is_heard_there_too() -> None:
     assert process.returncode in {128 + signal.SIGINT, 128 + signal.SIGTERM}, "the kernel may turn the two around"
 
 
-def test_a_server_that_cannot_finish_is_ended(tmp_path: Path) -> None:
-    app = Deployment(tmp_path, env={"GOCHAT_SERVER_GRACE": str(GRACE)})
+def test_a_server_that_cannot_finish_is_ended(own: Own) -> None:
+    app = own(env={"GOCHAT_SERVER_GRACE": str(GRACE)})
     person, friend = app.person(), app.create_user()
     person.send(friend)
-    with closing(sqlite3.connect(app.data / "gochat.db", isolation_level=None)) as database:
-        database.execute("BEGIN IMMEDIATE")  # for which a transaction waits 5 s, and then the next one
+    with locked(app):  # for which a transaction waits 5 s, and then the next one
         running = []
-        for number in range(3):
-            request = logic_pb2.SendMessageRequest(to_user_id=friend, content=str(number))
-            running.append(app.logic.SendMessage.future(request, metadata=person.metadata, timeout=60))
-            time.sleep(0.5)  # it is with the thread that writes
+        for waiting in range(3):
+            running.append(person.begin_send(friend, timeout=60))
+            with_the_writer(app.processes[0], waiting + 1, waiting)
         began = time.monotonic()
         assert app.processes[0].stop() == 1
         assert time.monotonic() - began < GRACE + CLOSING
@@ -78,9 +80,8 @@ def test_a_server_that_cannot_finish_is_ended(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_worker_that_cannot_finish_is_ended(postgres: Postgres, tmp_path: Path, number: signal.Signals) -> None:
-    env = {"GOCHAT_SERVER_GRACE": str(GRACE), "GOCHAT_SERVER_WORKERS": "2"}
-    app = Deployment(tmp_path, url=postgres.create_database(), env=env)
+def test_a_worker_that_cannot_finish_is_ended(own: Own, number: signal.Signals) -> None:
+    app = own("postgres", env=TWO | {"GOCHAT_SERVER_GRACE": str(GRACE)})
     (process,) = app.processes
     there = workers(process)
     os.kill(min(there), signal.SIGSTOP)

@@ -1,5 +1,6 @@
 """All that a client is told when a call is refused, so that two answers can be compared field by field."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,11 @@ class Answer:
 
 
 OK = Answer("OK")
+
+
+def wait_as_asked(refusal: Answer) -> None:
+    """A client that obeys RetryInfo: that the server takes its next call is what such a test is about."""
+    time.sleep(refusal.delay)
 
 
 def answer(call: Callable[[], Any]) -> Answer:

@@ -27,6 +27,7 @@ from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
 from gochat.api.repo.v1 import repo_pb2, repo_pb2_grpc
 from gochat.internal.account.v1 import account_pb2, account_pb2_grpc
 from tests.attacks.strategies import MESSAGE, RPCS, Generator, Request, wire_requests
+from tests.conversations import conversation_of
 from tests.harness import PASSWORD, Deployment, bearer, fresh
 from tests.postgres import running_postgres
 
@@ -101,7 +102,7 @@ class World:
         group_id = self._logic.CreateGroup(group, metadata=as_user).group_id
         for where in ({"conversation_id": group_id}, {"to_user_id": friend}):
             sent = self._logic.SendMessage(logic_pb2.SendMessageRequest(content="x", **where), metadata=as_user)
-            self.own += [sent.message_id, sent.message_id.rpartition("-")[0]]
+            self.own += [sent.message_id, conversation_of(sent)]
         sessions = self._account.ListUserSessions(
             account_pb2.ListUserSessionsRequest(user_id=user), metadata=self._service
         )

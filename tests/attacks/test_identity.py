@@ -11,6 +11,7 @@ from gochat.api.repo.v1 import repo_pb2
 from gochat.domain import ids
 from gochat.internal.account.v1 import account_pb2
 from gochat.services import SERVICES, Audience
+from tests.conversations import contents, group, single
 from tests.harness import Deployment, Person, as_service, caller, fresh, refused
 
 UNKNOWN = "00000000000000000000000000"
@@ -29,20 +30,8 @@ def platform_admin(app: Deployment) -> Person:
     return app.signed_in(person.id, person.username)
 
 
-def group(owner: Person, *members: Person, **fields: Any) -> str:
-    return str(owner.CreateGroup(name="Group", member_ids=[one.id for one in members], **fields).group_id)
-
-
-def pair(one: Person, other: Person) -> str:
-    return str(one.CreateConversation(type="single", user_ids=[other.id]).conversation_id)
-
-
 def roles(app: Deployment, group_id: str) -> dict[str, str]:
     return {member.user_id: member.role for member in as_service(app).repo.GetGroupMembers(group_id=group_id).members}
-
-
-def contents(reader: Any, conversation_id: str) -> list[str]:
-    return [message.content for message in reader.GetMessageHistory(conversation_id=conversation_id).messages]
 
 
 def within(group_id: str, user_id: str) -> dict[str, dict[str, Any]]:
@@ -74,7 +63,7 @@ def test_in_a_conversation_that_does_not_exist_nothing_is_done(people: list[Pers
 
 def test_a_one_to_one_conversation_is_no_group_to_anyone(app: Deployment, people: list[Person]) -> None:
     ann, ben, cem, _ = people
-    conversation_id = pair(ann, ben)
+    conversation_id = single(ann, ben)
     attempts = {rpc: fields for rpc, fields in within(conversation_id, cem.id).items() if "group_id" in fields}
     for one in (ann, cem, as_service(app).logic):
         for rpc, fields in attempts.items():
@@ -100,8 +89,8 @@ def test_naming_the_recipient_lets_nobody_into_the_conversation_of_others(people
     ann.send(ben.id, "between us")
     for to_user_id in (ann.id, ben.id):
         with refused("PERMISSION_DENIED", reason="NOT_A_PARTICIPANT"):
-            cem.SendMessage(conversation_id=pair(ann, ben), to_user_id=to_user_id, content="me too")
-    assert contents(ann, pair(ann, ben))[0] == "between us"
+            cem.SendMessage(conversation_id=single(ann, ben), to_user_id=to_user_id, content="me too")
+    assert contents(ann, single(ann, ben))[0] == "between us"
 
 
 def test_a_message_id_of_another_conversation_tells_nothing_of_it(people: list[Person]) -> None:
@@ -138,7 +127,7 @@ def test_who_is_not_in_it_cannot_tell_which_messages_a_conversation_has(people: 
 @pytest.mark.parametrize("kind", ["group", "single"])
 def test_what_was_withdrawn_is_read_nowhere(app: Deployment, people: list[Person], kind: str, status: int) -> None:
     ann, ben, cem, _ = people
-    room = group(ann, ben, cem) if kind == "group" else pair(ann, ben)
+    room = group(ann, ben, cem) if kind == "group" else single(ann, ben)
     service, secret, key = as_service(app), fresh("secret"), {"client_msg_id": fresh("key"), "note": fresh("secret")}
     before = ann.send(room, "before").message_id
     message_id = ann.send(room, secret, metadata=key).message_id
@@ -262,7 +251,7 @@ def test_an_email_is_shown_to_nobody_else_whatever_is_asked(app: Deployment) -> 
 @pytest.mark.parametrize("kind", ["group", "single"])
 def test_what_one_has_hidden_is_in_no_list_and_no_history(people: list[Person], kind: str) -> None:
     ann, ben, *_ = people
-    room, secret = group(ben, ann) if kind == "group" else pair(ann, ben), fresh("secret")
+    room, secret = group(ben, ann) if kind == "group" else single(ann, ben), fresh("secret")
     ann.send(room, secret)
     ben.DeleteConversation(conversation_id=room)
     assert secret not in str([ben.GetMessageHistory(conversation_id=room), *lists(ben)])
@@ -273,7 +262,7 @@ def test_what_one_has_hidden_is_in_no_list_and_no_history(people: list[Person], 
 @pytest.mark.parametrize("rpc", ["CreateConversation", "UpdateConversation of a pair", "UpdateConversation of a group"])
 def test_what_one_has_hidden_is_in_no_answer_with_the_conversation(people: list[Person], rpc: str) -> None:
     ann, ben, *_ = people
-    room, secret = group(ben, ann) if rpc.endswith("group") else pair(ann, ben), fresh("secret")
+    room, secret = group(ben, ann) if rpc.endswith("group") else single(ann, ben), fresh("secret")
     ann.send(room, secret)
     ben.DeleteConversation(conversation_id=room)
     if rpc == "CreateConversation":

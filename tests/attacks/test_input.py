@@ -14,6 +14,7 @@ from google.rpc import error_details_pb2, status_pb2
 from gochat.api.logic.v1 import logic_pb2
 from tests.attacks.fuzz import INTERNAL_TEXT, on_the_wire
 from tests.attacks.strategies import RPCS, http2, plain_headers
+from tests.conftest import Own
 from tests.harness import PASSWORD, Deployment, Person, as_service, fresh, refused
 
 LOGIC, REPO, ACCOUNT = "/gochat.api.logic.v1.LogicService/", "/gochat.api.repo.v1.RepoService/", "account.v1."
@@ -33,23 +34,17 @@ class Told(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def app(own_of_module: Own) -> Deployment:
     """For what does not depend on the database."""
-    env = {"GOCHAT_LOG_LEVEL": "debug", "GOCHAT_AUTH_REGISTRATION": "open"}
-    deployment = Deployment(tmp_path_factory.mktemp("input"), env=env)
-    yield deployment
-    deployment.stop()
+    return own_of_module(env={"GOCHAT_LOG_LEVEL": "debug", "GOCHAT_AUTH_REGISTRATION": "open"})
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def either(request: pytest.FixtureRequest, own_of_module: Own) -> Deployment:
     if request.param == "sqlite":
-        yield request.getfixturevalue("app")
-        return
-    url = request.getfixturevalue("postgres").create_database()
-    deployment = Deployment(tmp_path_factory.mktemp("input"), url=url, env={"GOCHAT_AUTH_REGISTRATION": "open"})
-    yield deployment
-    deployment.stop()
+        app: Deployment = request.getfixturevalue("app")
+        return app
+    return own_of_module("postgres", env={"GOCHAT_AUTH_REGISTRATION": "open"})
 
 
 @pytest.fixture(scope="module")

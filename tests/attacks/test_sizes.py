@@ -13,7 +13,10 @@ from tests.attacks import test_input as hostile
 from tests.attacks.fuzz import on_the_wire
 from tests.attacks.strategies import RPCS, http2, plain_headers
 from tests.attacks.test_input import LOGIC, PROFILE, REPO, SEND, app, either, person, plausible, serves, tell
+from tests.conftest import Own
+from tests.conversations import contents, conversation_of
 from tests.harness import Deployment, Person, fresh, refused
+from tests.processes import memory
 
 __all__ = ["app", "either", "person"]  # fixtures
 BOMB = 64 * 1024 * 1024  # bytes, of which 64 KiB are left when they are compressed
@@ -49,9 +52,7 @@ def test_content_has_16_kib_and_not_a_byte_more(app: Deployment, person: Person,
     message_id = person.send(friend, longest).message_id
     with refused("INVALID_ARGUMENT", "content"):
         person.send(friend, longest + "x")
-    conversation_id = message_id.rpartition("-")[0]
-    messages = person.GetMessageHistory(conversation_id=conversation_id).messages
-    assert [message.content for message in messages] == [longest]
+    assert contents(person, conversation_of(message_id)) == [longest]
 
 
 def test_a_message_of_5_mib_is_refused_and_the_next_one_served(app: Deployment) -> None:
@@ -61,21 +62,15 @@ def test_a_message_of_5_mib_is_refused_and_the_next_one_served(app: Deployment) 
     assert serves(app)
 
 
-def memory(app: Deployment, key: str = "VmHWM") -> int:
-    """KiB."""
-    status = Path(f"/proc/{app.processes[0].pid}/status").read_text()
-    return int(re.search(rf"{key}:\s+(\d+)", status)[1])  # type: ignore[index]
-
-
 def test_what_swells_when_unpacked_is_refused_at_little_cost(app: Deployment) -> None:
     request = logic_pb2.SendMessageRequest(content="x" * 2 * 1024 * 1024).SerializeToString()
-    before = memory(app)
+    before = memory(app.processes[0].pid, "VmHWM")
     for metadata in [()] * 25 + [(None,)] * 25:
         assert tell(app, SEND, request, *metadata, compression=grpc.Compression.Gzip).status == "RESOURCE_EXHAUSTED"
     bomb = b"\x22" + b"\x80\x80\x80\x20" + b"x" * BOMB
     assert tell(app, SEND, bomb, compression=grpc.Compression.Gzip).status == "RESOURCE_EXHAUSTED"
     assert serves(app)
-    assert memory(app) - before < 64 * 1024
+    assert memory(app.processes[0].pid, "VmHWM") - before < 64 * 1024
 
 
 def test_numbers_at_the_edge_of_their_type_break_nothing(either: Deployment) -> None:
@@ -182,24 +177,21 @@ def test_header_bytes_that_are_not_utf8_are_no_error_of_the_servers(app: Deploym
     assert not [line for line in app.logs().splitlines() if " ERROR " in line and mark.decode() in line]
 
 
-def test_refused_calls_do_not_use_a_connection_up(tmp_path: Path) -> None:
+def test_refused_calls_do_not_use_a_connection_up(own: Own, tmp_path: Path) -> None:
     # A connection has 128 streams. With the collector off, what only it would free becomes visible.
     (tmp_path / "sitecustomize.py").write_text("import gc; gc.disable()\n")
-    app = Deployment(tmp_path, env={"PYTHONPATH": str(tmp_path)})
+    app = own(env={"PYTHONPATH": str(tmp_path)})
     nobody = (None,)
-    try:
-        one, nowhere = (
-            logic_pb2.GetUserProfileRequest(user_id="u"),
-            logic_pb2.JoinGroupRequest(group_id="g", user_id="u"),
-        )
-        for path, data, metadata, status in (
-            (PROFILE, b"", nobody, "UNAUTHENTICATED"),
-            (PROFILE, b"\xff", (), "INVALID_ARGUMENT"),
-            (PROFILE, one, (), "NOT_FOUND"),
-            (PROFILE, one, (("x-gochat-error-mode", "body"),), "OK"),
-            (LOGIC + "JoinGroup", nowhere, (), "NOT_FOUND"),  # refused where it is written
-        ):
-            told = Counter(tell(app, path, data, *metadata).status for _ in range(150))
-            assert told == {status: 150}, (path, data, metadata)
-    finally:
-        app.kill()
+    one, nowhere = (
+        logic_pb2.GetUserProfileRequest(user_id="u"),
+        logic_pb2.JoinGroupRequest(group_id="g", user_id="u"),
+    )
+    for path, data, metadata, status in (
+        (PROFILE, b"", nobody, "UNAUTHENTICATED"),
+        (PROFILE, b"\xff", (), "INVALID_ARGUMENT"),
+        (PROFILE, one, (), "NOT_FOUND"),
+        (PROFILE, one, (("x-gochat-error-mode", "body"),), "OK"),
+        (LOGIC + "JoinGroup", nowhere, (), "NOT_FOUND"),  # refused where it is written
+    ):
+        told = Counter(tell(app, path, data, *metadata).status for _ in range(150))
+        assert told == {status: 150}, (path, data, metadata)

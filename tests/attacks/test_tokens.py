@@ -3,7 +3,6 @@
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -16,7 +15,8 @@ from gochat.api.session.v1 import session_pb2, session_pb2_grpc
 from gochat.internal.account.v1 import account_pb2
 from gochat.services import REPO, rpcs, served_by
 from tests.attacks.forging import BAD, Forge, forge_of, now
-from tests.harness import PASSWORD, Deployment, Person, as_service, bearer, fresh, refused
+from tests.conftest import Own
+from tests.harness import PASSWORD, Deployment, Person, as_service, bearer, fresh, new_connection, refused
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 SAID = {
@@ -27,10 +27,8 @@ SAID = {
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    deployment = Deployment(tmp_path_factory.mktemp("tokens"))
-    yield deployment
-    deployment.kill()
+def alone(own_of_module: Own) -> Deployment:
+    return own_of_module()
 
 
 @pytest.fixture(scope="module")
@@ -43,16 +41,10 @@ def forge(alone: Deployment, person: Person) -> Forge:
     return forge_of(alone, person.access_token)
 
 
-@contextmanager
-def connected(app: Deployment) -> Iterator[grpc.Channel]:
-    with grpc.insecure_channel(app.address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
-        yield channel
-
-
 @pytest.fixture
 def attacker(alone: Deployment) -> Iterator[logic_pb2_grpc.LogicServiceStub]:
-    """On a connection of his own."""
-    with connected(alone) as channel:
+    """On a connection of their own."""
+    with new_connection(alone.address) as channel:
         yield logic_pb2_grpc.LogicServiceStub(channel)
 
 
@@ -115,7 +107,7 @@ def test_a_forged_refresh_token_is_refused_and_the_genuine_one_still_works(alone
     forged["an access token"] = person.access_token
     for name, token in forged.items():
         request = session_pb2.RefreshTokenRequest(refresh_token=token)
-        with connected(alone) as channel, refused("UNAUTHENTICATED", reason="BAD_REFRESH_TOKEN"):
+        with new_connection(alone.address) as channel, refused("UNAUTHENTICATED", reason="BAD_REFRESH_TOKEN"):
             assert not session_pb2_grpc.SessionServiceStub(channel).RefreshToken(request, timeout=30), name
     alone.session.RefreshToken(session_pb2.RefreshTokenRequest(refresh_token=person.refresh_token))
 

@@ -1,7 +1,6 @@
 """The command line, as an operator types it."""
 
 import sqlite3
-import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,11 +9,9 @@ import pytest
 
 from gochat.api.logic.v1 import logic_pb2
 from gochat.storage.migrate import migrations
-from tests.harness import PROGRAM, Deployment, as_service, fresh, refused
-
-
-def gochat(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([PROGRAM, "-m", "gochat", *arguments], capture_output=True, text=True, timeout=60)
+from tests.conftest import Own
+from tests.harness import Deployment, as_service, fresh, refused
+from tests.processes import gochat
 
 
 def test_version() -> None:
@@ -120,32 +117,30 @@ def test_a_command_with_another_key_is_told_so(app: Deployment, tmp_path: Path) 
     assert "need the same signing key" in refused_.stderr
 
 
-def test_health_follows_the_server(tmp_path: Path) -> None:
-    app = Deployment(tmp_path)
+def test_health_follows_the_server(own: Own) -> None:
+    app = own()
     there = ("health", "--address", app.address)
     assert app.run(*there).stdout == "SERVING\n"
     app.stop()
     assert app.run(*there, check=False).returncode == 1
 
 
-def test_list_pages_through_every_user(tmp_path: Path) -> None:
-    app = Deployment(tmp_path)
+def test_list_pages_through_every_user(own: Own) -> None:
+    app = own()
     names = {f"user{number:03d}" for number in range(101)}
     for name in names:
         app.create_user(name, password="x")
     listed = app.run("user", "list", "--address", app.address).stdout.splitlines()
     assert [line.split("\t")[1] for line in listed] == sorted(names)
-    app.stop()
 
 
-def test_migrate_needs_the_database_for_itself(tmp_path: Path) -> None:
+def test_migrate_needs_the_database_for_itself(own: Own, tmp_path: Path) -> None:
     data = str(tmp_path / "data")
     assert gochat("migrate", "--data", data).stdout == "the database has this program's schema\n"
     with sqlite3.connect(tmp_path / "data" / "gochat.db") as connection:
         versions = [row[0] for row in connection.execute("SELECT version FROM schema_migrations ORDER BY version")]
         assert versions == [migration.version for migration in migrations("sqlite")]
-    app = Deployment(tmp_path)
+    own(folder=tmp_path)
     run = gochat("migrate", "--data", data)
-    app.stop()
     assert run.returncode == 1
     assert "in use by another gochat process" in run.stderr

@@ -3,12 +3,10 @@
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import grpc
 import psycopg2
 import pytest
 
@@ -16,10 +14,14 @@ from gochat.config import Config, Database
 from gochat.storage.engine import open_database
 from gochat.storage.postgres import PostgresDatabase
 from tests.commands.copying import TABLES, copied, opened, refused, rows_of
-from tests.harness import PASSWORD, Deployment, Person, as_service, every_message, fresh, frozen
+from tests.conftest import Own
+from tests.conversations import conversation_of, history, seq_of
+from tests.harness import PASSWORD, Deployment, Person, as_service, fresh
 from tests.harness import refused as refused_call
 from tests.postgres import Postgres
+from tests.processes import frozen
 from tests.test_readme import blocks
+from tests.waiting import once_available
 
 TRICKY = [
     "tab\tnewline\nreturn\r\nend",
@@ -102,7 +104,7 @@ class World:
             seen[f"{name} unread"] = person.GetUnreadMessages()
             seen[f"{name} profile"] = person.GetUserProfile(user_id=person.id)
             for one in conversations.conversations:
-                messages = every_message(person.GetMessageHistory, one.conversation_id)
+                messages = history(person, one.conversation_id)
                 seen[f"{name} history {one.conversation_id}"] = messages
                 assert len(messages) > 0 or person is self.ann
         seen["group"] = self.ann.GetGroupInfo(group_id=self.group)
@@ -110,10 +112,6 @@ class World:
         for query in ("王", "小明", "user", self.ben.username, self.gone.username, "x"):
             seen[f"search {query}"] = self.ann.SearchUsers(query=query)
         return seen
-
-
-def served(folder: Path, url: str, **env: str) -> Deployment:
-    return Deployment(folder, url=url, env=env)
 
 
 def made(url: str) -> None:
@@ -125,9 +123,9 @@ def made(url: str) -> None:
     ("one", "other"),
     [("sqlite", "postgres"), ("postgres", "sqlite"), ("sqlite", "sqlite"), ("icu", "postgres"), ("sqlite", "icu")],
 )
-def test_clients_notice_nothing(new_url: NewUrl, tmp_path: Path, one: str, other: str) -> None:
+def test_clients_notice_nothing(own: Own, new_url: NewUrl, tmp_path: Path, one: str, other: str) -> None:
     source, target = new_url(one), new_url(other)
-    world = World(app := served(tmp_path / "app", source))
+    world = World(app := own(folder=tmp_path / "app", url=source))
     before, events = world.answers(), app.events()
     assert app.stop() == [0]
 
@@ -141,7 +139,7 @@ def test_clients_notice_nothing(new_url: NewUrl, tmp_path: Path, one: str, other
     }
     assert told[-1].startswith(f"copied {sum(map(len, there.values())):,} rows, the same in both; ")
 
-    app = served(tmp_path / "app", target)
+    app = own(folder=tmp_path / "app", url=target)
     world.moved(app)
     assert world.answers() == before
     assert app.events() == events
@@ -161,8 +159,8 @@ def test_clients_notice_nothing(new_url: NewUrl, tmp_path: Path, one: str, other
         ann.send(ben.id, "other", metadata={"client_msg_id": "a"})
     # The next message, the next group, a name that is taken and one that is found at once.
     following = ben.send(world.group, "goes on").message_id
-    assert int(following.rpartition("-")[2]) == int(world.last.rpartition("-")[2]) + 1
-    assert ann.send(ben.id, "goes on").message_id.rpartition("-")[0] == world.sent["a"].rpartition("-")[0]
+    assert seq_of(following) == seq_of(world.last) + 1
+    assert conversation_of(ann.send(ben.id, "goes on")) == conversation_of(world.sent["a"])
     ann.CreateGroup(name="New", member_ids=[ben.id])
     with refused_call("ALREADY_EXISTS"):
         app.create_user(ann.username.upper())
@@ -205,9 +203,9 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_a_running_server_keeps_its_database(new_url: NewUrl, tmp_path: Path, kind: str) -> None:
+def test_a_running_server_keeps_its_database(own: Own, new_url: NewUrl, kind: str) -> None:
     url, other = new_url(kind), new_url("sqlite")
-    app = served(tmp_path / "app", url)
+    app = own(url=url)
     assert refused(url, other).startswith("--from: ")
     assert refused(url, other).endswith("is in use by another gochat process")
     made(other)
@@ -221,43 +219,36 @@ def test_a_running_server_keeps_its_database(new_url: NewUrl, tmp_path: Path, ki
 
 
 def test_several_servers_share_a_database_which_a_copy_has_alone(
-    new_url: NewUrl, tmp_path: Path, postgres: Postgres
+    own: Own, new_url: NewUrl, tmp_path: Path, postgres: Postgres
 ) -> None:
     url = new_url("postgres")
     apps = [
-        served(tmp_path / "one", url),
-        Deployment(tmp_path / "two", url=url, split=True),
-        served(tmp_path / "three", url, GOCHAT_SERVER_WORKERS="2"),
+        own(folder=tmp_path / "one", url=url),
+        own("postgres-split", url=url),
+        own(url=url, env={"GOCHAT_SERVER_WORKERS": "2"}),
     ]
     for number in (0, 1, 2):
         assert "in use" in refused(url, new_url("sqlite"))
         apps[number].stop()
     copied(url, new_url("sqlite"))
 
-    running = served(tmp_path / "one", url)
+    running = own(folder=tmp_path / "one", url=url)
     ann, ben = running.people(2)
     with frozen(running.processes[0].pid):  # else it may be back first
         postgres.stop("immediate")
         postgres.start()
         alone = PostgresDatabase(url, 1, 1, alone=True)
     with pytest.raises(AssertionError, match="gochat: the database is in use by gochat copy"):
-        served(tmp_path / "late", url)
+        own(url=url)
     with refused_call("UNAVAILABLE"):
         ann.send(ben.id)
     alone.close()
-    until = time.monotonic() + 30
-    while True:
-        try:
-            ann.send(ben.id)
-            break
-        except grpc.RpcError:  # it takes the server a moment to notice
-            assert time.monotonic() < until
-    running.stop()
+    once_available(lambda: ann.send(ben.id))  # it takes the server a moment to notice
 
 
-def test_what_is_not_empty_or_not_ours(new_url: NewUrl, tmp_path: Path, kind: str) -> None:
+def test_what_is_not_empty_or_not_ours(own: Own, new_url: NewUrl, kind: str) -> None:
     source, target = new_url("sqlite"), new_url(kind)
-    app = served(tmp_path / "app", source)
+    app = own(url=source)
     app.create_user()
     app.stop()
     with opened(target) as cursor:

@@ -15,17 +15,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import grpc
 import pytest
 
 from gochat.commands.top import quantile, table
+from tests.conftest import Own
 from tests.harness import Deployment, Person
+from tests.processes import environment, gochat
+from tests.waiting import status_of
 
 
 def top(*arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
-    command = [sys.executable, "-m", "gochat", "top", *arguments]
-    return subprocess.run(command, env=clean | env, capture_output=True, text=True, timeout=60)
+    return gochat("top", *arguments, env=env)
 
 
 @contextmanager
@@ -34,12 +34,9 @@ def busy(person: Person) -> Iterator[None]:
     over = threading.Event()
 
     def ask() -> None:
-        while not over.is_set():
+        while not over.wait(0.01):
             person.GetUserProfile()
-            try:
-                person.GetUserProfile(user_id="u404")
-            except grpc.RpcError:
-                time.sleep(0.01)
+            assert status_of(lambda: person.GetUserProfile(user_id="u404")) == "NOT_FOUND"
 
     thread = threading.Thread(target=ask)
     thread.start()
@@ -51,10 +48,8 @@ def busy(person: Person) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def halves(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    app = Deployment(tmp_path_factory.mktemp("top"), split=True)
-    yield app
-    app.kill()
+def halves(own_of_module: Own) -> Deployment:
+    return own_of_module("sqlite-split")
 
 
 def test_once(halves: Deployment) -> None:
@@ -83,7 +78,7 @@ def test_live_in_a_terminal(halves: Deployment) -> None:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 6, 60, 0, 0))
     command = [sys.executable, "-m", "gochat", "top", "--metrics", halves.processes[0].metrics_url]
-    env = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
+    env = environment(without=("COLUMNS", "LINES"))
     process = subprocess.Popen(command, env=env, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     with busy(halves.person()):

@@ -8,6 +8,7 @@ import pytest
 from gochat.repo.check import MAX_FINDINGS, findings
 from gochat.storage.database import Tx
 from gochat.storage.migrate import migrations
+from tests.conftest import Own
 from tests.harness import Deployment
 from tests.life import Life, lived
 
@@ -244,17 +245,14 @@ def dialect(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def home(
-    dialect: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Deployment, Life, peewee.Database]]:
+def home(dialect: str, own_of_module: Own) -> Iterator[tuple[Deployment, Life, peewee.Database]]:
     """A server that has lived, and a connection of ours to its database, beside it."""
-    url = request.getfixturevalue("postgres").create_database() if dialect == "postgres" else ""
-    app = Deployment(tmp_path_factory.mktemp(dialect), url=url)
+    app = own_of_module(dialect)
     life = lived(app)
     found = app.run("check", check=False)  # while it runs
     app.stop()
     assert (found.stdout[:6], found.returncode) == ("clean:", 0), found.stdout
-    database = peewee.PostgresqlDatabase(url) if url else peewee.SqliteDatabase(app.data / "gochat.db")
+    database = peewee.PostgresqlDatabase(app.url) if app.url else peewee.SqliteDatabase(app.data / "gochat.db")
     yield app, life, database
     database.close()
 

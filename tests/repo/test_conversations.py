@@ -1,12 +1,13 @@
 """Conversations as they are kept, read positions, unread counts."""
 
-import time
 from typing import Any
 
 import pytest
 
 from gochat.domain import ids
+from tests.conversations import conversation_of, group, unread
 from tests.harness import Deployment, Person, as_service, refused
+from tests.waiting import next_millisecond
 
 
 @pytest.fixture(scope="module")
@@ -18,23 +19,6 @@ def people(app: Deployment) -> list[Person]:
 @pytest.fixture(scope="module")
 def repo(app: Deployment) -> Any:
     return as_service(app).repo
-
-
-def group(owner: Person, *members: Person) -> str:
-    return str(owner.CreateGroup(name="group", member_ids=[member.id for member in members]).group_id)
-
-
-def unread(person: Person, conversation_id: str) -> int:
-    answer = person.GetUnreadMessages()
-    counts = {info.conversation_id: info.unread_count for info in answer.conversations}
-    assert 0 not in counts.values()
-    assert answer.total_count == sum(counts.values())
-    return counts.get(conversation_id, 0)
-
-
-def tick() -> None:
-    """What follows happens in a later millisecond: lists are sorted by it."""
-    time.sleep(0.002)
 
 
 def test_a_single_is_made_once_and_returned_as_it_is(repo: Any, app: Deployment) -> None:
@@ -102,7 +86,7 @@ def test_a_conversation_shows_its_newest_message(repo: Any, people: list[Person]
     ann, room = people[0], group(people[0])
     before = repo.GetConversation(conversation_id=room).conversation
     for word in ("one", "two"):
-        tick()
+        next_millisecond()
         answer = ann.send(room, word)
         after = repo.GetConversation(conversation_id=room).conversation
         assert (after.last_message, after.updated_at) == (word, answer.created_at)
@@ -140,7 +124,7 @@ def test_participants_come_by_the_time_they_joined(repo: Any, people: list[Perso
     ann, ben, cem = people
     room = group(ben)
     for person in (cem, ann):
-        tick()
+        next_millisecond()
         repo.AddGroupMember(group_id=room, user_id=person.id)
     assert list(repo.GetConversationParticipants(conversation_id=room).participant_ids) == [ben.id, cem.id, ann.id]
     repo.RemoveGroupMember(group_id=room, user_id=cem.id)
@@ -152,7 +136,7 @@ def test_the_conversations_of_a_user_come_in_pages_latest_first_without_hidden_o
     rooms = []
     for _ in range(4):
         rooms.insert(0, group(ann, ben))
-        tick()
+        next_millisecond()
     ann.send(rooms[3], "activity")
     ben.DeleteConversation(conversation_id=rooms[1])
     order = [rooms[3], rooms[0], rooms[2]]
@@ -249,7 +233,7 @@ def test_unread_conversations_come_latest_first_with_their_newest_message(app: D
     ann, ben, cem = app.people(3)
     rooms = [group(ann, ben) for _ in range(3)]
     for room, word in ((rooms[0], "1"), (rooms[1], "2"), (rooms[0], "3")):
-        tick()
+        next_millisecond()
         ann.send(room, word)
     answer = ben.GetUnreadMessages()
     assert answer.total_count == 3
@@ -271,7 +255,7 @@ def test_unread_conversations_come_latest_first_with_their_newest_message(app: D
 def test_a_one_to_one_message_shows_when_its_recipient_has_read_it(app: Deployment) -> None:
     ann, ben = app.people(2)
     sent = [ann.send(ben.id).message_id for _ in range(3)]
-    pair = sent[0].rpartition("-")[0]
+    pair = conversation_of(sent[0])
 
     def statuses() -> list[int]:
         return [message.status for message in ann.GetMessageHistory(conversation_id=pair).messages]

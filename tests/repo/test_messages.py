@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from gochat.domain import ids
+from tests.conversations import conversation_of, group
 from tests.harness import Deployment, Person, as_service, refused
 
 
@@ -19,13 +20,9 @@ def repo(app: Deployment) -> Any:
     return as_service(app).repo
 
 
-def group(owner: Person, *members: Person) -> str:
-    return str(owner.CreateGroup(name="group", member_ids=[member.id for member in members]).group_id)
-
-
 def shown(repo: Any, message_id: str) -> Any:
     """The message, or None."""
-    conversation_id = message_id.rpartition("-")[0]
+    conversation_id = conversation_of(message_id)
     return next(iter(repo.GetMessages(conversation_id=conversation_id, message_ids=[message_id]).messages), None)
 
 

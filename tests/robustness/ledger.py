@@ -9,6 +9,8 @@ import threading
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
+from tests.conversations import conversation_of, seq_of
+
 NEVER = math.inf
 NOTHING_HIDDEN = ((-1, 0),)
 
@@ -151,13 +153,13 @@ class Ledger:
                 self.first_words += parts
 
     def acknowledge(self, send: Send, message_id: str, ended: float) -> None:
-        conversation_id, _, seq = message_id.rpartition("-")
+        conversation_id, seq = conversation_of(message_id), seq_of(message_id)
         if not send.conversation_id:
             self.find_home(send, conversation_id)
         conversation = self.conversations[conversation_id]
-        if send.conversation_id != conversation_id or (send.seq or int(seq)) != int(seq):
+        if send.conversation_id != conversation_id or (send.seq or seq) != seq:
             self.surprises.append(f"{send.content}: acknowledged as {message_id}, was {send.message_id}")
-        send.seq = int(seq)
+        send.seq = seq
         send.ended = min(send.ended, ended)
         if conversation.by_seq.setdefault(send.seq, send) is not send:
             other = conversation.by_seq[send.seq].content

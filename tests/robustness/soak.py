@@ -91,7 +91,7 @@ def soaked(run: Robustness, minutes: float, seed: int) -> list[Sample]:
     samples, dice, until = [], random.Random(seed), time.monotonic() + minutes * 60
     while time.monotonic() < until:
         with run.load():
-            time.sleep(PERIOD)
+            time.sleep(PERIOD)  # of load, which is what a soak is
         come_and_go(run, dice.sample(run.people, len(run.people) // 2))
         samples.append(sample(run))
         if len(samples) % max(1, round(60 / PERIOD)) == 0:

@@ -4,7 +4,6 @@ import array
 import fcntl
 import json
 import os
-import socket
 import subprocess
 import sys
 import termios
@@ -18,11 +17,13 @@ from urllib.request import urlopen
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gochat.api.logic.v1 import logic_pb2
-from tests.harness import Deployment, Metrics, Person, eventually
-from tests.postgres import Postgres
+from tests.conftest import Own
+from tests.harness import Deployment, Person
+from tests.health import SERVING, check
+from tests.processes import Metrics, environment, free_address
+from tests.waiting import eventually
 
 GRACE = 2.0  # seconds
 CLOSING = 5.0  # seconds beyond the grace in which every process has ended
@@ -72,12 +73,12 @@ class Stderr:
 
 
 @contextmanager
-def unread(folder: Path, **settings: Any) -> Iterator[tuple[Deployment, Stderr, Person]]:
+def unread(own: Own, folder: Path, **settings: Any) -> Iterator[tuple[Deployment, Stderr, Person]]:
     """A server whose stderr is full, and somebody who is signed in."""
     folder.mkdir(parents=True)
     stderr = Stderr(folder / "all.log")
     env = SETTINGS | settings.pop("env", {})
-    app = Deployment(folder, env=env, **settings)
+    app = own(folder=folder, env=env, **settings)
     try:
         person = app.person()
         for _ in range(FILLING):  # a line of more than 100 bytes each
@@ -85,22 +86,16 @@ def unread(folder: Path, **settings: Any) -> Iterator[tuple[Deployment, Stderr, 
         eventually(lambda: stderr.unread)
         yield app, stderr, person
     finally:
-        app.kill()
+        app.kill()  # before its stderr is read
         stderr.lines()
         stderr.close()
 
 
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
-
-
 @pytest.mark.parametrize("form", ["text", "json"])
 @pytest.mark.parametrize("level", ["info", "debug"])
-def test_a_server_whose_log_nobody_reads_serves_and_stops(tmp_path: Path, form: str, level: str) -> None:
+def test_a_server_whose_log_nobody_reads_serves_and_stops(own: Own, tmp_path: Path, form: str, level: str) -> None:
     env = {"GOCHAT_LOG_FORMAT": form, "GOCHAT_LOG_LEVEL": level, "GOCHAT_LOG_SLOW_QUERY_MS": "1"}
-    with unread(tmp_path / "app", env=env) as (app, _, person):
+    with unread(own, tmp_path / "app", env=env) as (app, _, person):
         friend = app.create_user()
         for number in range(20):
             request = logic_pb2.SendMessageRequest(to_user_id=friend, content=str(number))
@@ -108,26 +103,25 @@ def test_a_server_whose_log_nobody_reads_serves_and_stops(tmp_path: Path, form: 
             app.logic.GetUserProfile(PROFILE, metadata=person.metadata, timeout=5)
             with pytest.raises(grpc.RpcError):  # NO_TOKEN
                 app.logic.GetUserProfile(PROFILE, timeout=5)
-        health = health_pb2_grpc.HealthStub(app.channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
-        assert health.status == health_pb2.HealthCheckResponse.SERVING
+        assert check(app.channel, timeout=5) == SERVING
         began = time.monotonic()
         assert app.stop() == [0]
         assert time.monotonic() - began < GRACE + CLOSING
 
 
-def test_workers_whose_log_nobody_reads_stop(postgres: Postgres, tmp_path: Path) -> None:
+def test_workers_whose_log_nobody_reads_stop(own: Own, tmp_path: Path) -> None:
     env = {"GOCHAT_SERVER_WORKERS": "2", "GOCHAT_LOG_SLOW_QUERY_MS": "1"}
-    with unread(tmp_path / "app", url=postgres.create_database(), env=env) as (app, _, person):
+    with unread(own, tmp_path / "app", mode="postgres", env=env) as (app, _, person):
         person.send(app.create_user())
         began = time.monotonic()
         assert app.stop() == [0]
         assert time.monotonic() - began < GRACE + CLOSING
 
 
-def test_what_was_dropped_is_counted_and_said_when_somebody_reads_again(tmp_path: Path) -> None:
-    listen = free_port()
+def test_what_was_dropped_is_counted_and_said_when_somebody_reads_again(own: Own, tmp_path: Path) -> None:
+    listen = free_address()
     env = {"GOCHAT_LOG_FORMAT": "json", "GOCHAT_METRICS_LISTEN": listen}
-    with unread(tmp_path / "app", env=env) as (app, stderr, person):
+    with unread(own, tmp_path / "app", env=env) as (app, stderr, person):
         profile, made = app.logic.GetUserProfile, FILLING
         while made < 24_000:  # more than are queued
             calls = [profile.future(PROFILE, metadata=person.metadata, timeout=30) for _ in range(500)]
@@ -340,8 +334,6 @@ def test_the_core_of_grpc_writes_nothing() -> None:
     script = "import sys, os; from gochat.__main__ import main; sys.argv[1:] = ['version']; main()"
     script += "; print(os.environ['GRPC_VERBOSITY'])"
     for env, level in (({}, "NONE"), ({"GRPC_VERBOSITY": "DEBUG"}, "DEBUG")):
-        clean = {key: value for key, value in os.environ.items() if key != "GRPC_VERBOSITY"}
-        run = subprocess.run(
-            [sys.executable, "-c", script], env=clean | env, capture_output=True, text=True, check=True
-        )
+        variables = environment(env, without=["GRPC_VERBOSITY"])
+        run = subprocess.run([sys.executable, "-c", script], env=variables, capture_output=True, text=True, check=True)
         assert run.stdout.splitlines()[-1] == level

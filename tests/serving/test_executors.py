@@ -6,7 +6,6 @@ import time
 import weakref
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +14,9 @@ from gochat.domain.access import RULES, Cost
 from gochat.errors import ChatError, deadline_exceeded
 from gochat.serving.inline import Inline
 from gochat.serving.pool import Pool
-from tests.harness import Deployment, Person, eventually
+from tests.conftest import Own
+from tests.harness import Person
+from tests.waiting import eventually
 
 
 class Asked:
@@ -174,12 +175,12 @@ def test_a_pool_runs_calls_in_its_lane() -> None:
     assert lanes == [Lane.CONTROL]
 
 
-def test_what_takes_long_after_all_is_answered_from_a_thread(tmp_path: Path) -> None:
-    own = Deployment(tmp_path)
-    person = own.person()
-    own.stop()
+def test_what_takes_long_after_all_is_answered_from_a_thread(own: Own) -> None:
+    app = own()
+    person = app.person()
+    app.stop()
     rows = [(f"g{number}", person.id, number) for number in range(4000)]
-    with closing(sqlite3.connect(own.data / "gochat.db")) as database, database:
+    with closing(sqlite3.connect(app.data / "gochat.db")) as database, database:
         database.executemany(
             "INSERT INTO conversations (conversation_id, type, name, description, avatar, owner_id, max_members,"
             " member_count, last_seq, created_at, updated_at, dissolved_at)"
@@ -191,8 +192,7 @@ def test_what_takes_long_after_all_is_answered_from_a_thread(tmp_path: Path) -> 
             " VALUES (?1, ?2, 'owner', 0, ?3, 0, ?3)",
             rows,
         )
-    own.start()
-    answer = Person(own, person.id, person.username, person.access_token, "").GetConversations()
+    app.start()
+    answer = Person(app, person.id, person.username, person.access_token, "").GetConversations()
     assert answer.pagination.total == 4000
     assert [info.updated_at for info in answer.conversations] == list(range(3999, 3979, -1))
-    own.stop()

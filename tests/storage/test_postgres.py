@@ -12,6 +12,7 @@ from gochat.errors import ChatError
 from gochat.storage.database import Tx
 from gochat.storage.postgres import MAX_ATTEMPTS, PostgresDatabase
 from tests.postgres import Postgres
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -39,13 +40,12 @@ def end_connections(url: str) -> None:
     connection.autocommit = True  # within a transaction the view would not change
     cursor = connection.cursor()
     cursor.execute(f"SELECT pg_terminate_backend(pid) {others}")
-    for _ in range(1000):
+
+    def left() -> int:
         cursor.execute(f"SELECT count(*) {others}")
-        if cursor.fetchall() == [(0,)]:
-            break
-        time.sleep(0.01)
-    else:
-        pytest.fail("the connections do not end")
+        return int(cursor.fetchone()[0])
+
+    eventually(lambda: not left())
     connection.close()
 
 

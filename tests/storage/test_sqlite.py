@@ -15,7 +15,7 @@ from gochat.context import SERVICE, Call, Lane, TooLongError, current, entered
 from gochat.errors import ChatError, not_found
 from gochat.storage.database import Tx
 from gochat.storage.sqlite import INLINE_TIMEOUT, DatabaseInUseError, SqliteDatabase
-from tests.harness import eventually
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -54,8 +54,7 @@ class Batch:
         held.wait()
         for thread in threads:
             thread.start()
-        while database._writer.waiting < len(works):
-            time.sleep(0.001)
+        eventually(lambda: database._writer.waiting == len(works))
         gate.set()
         for thread in threads:
             thread.join()
