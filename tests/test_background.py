@@ -66,7 +66,7 @@ def test_work_that_goes_on_failing_is_reported_now_and_then(
     assert all(1 < number <= 20 for number in numbers)
 
 
-def test_what_cannot_be_reported_is_survived_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_that_cannot_be_reported_is_survived_too(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: Any, **__: Any) -> None:
         raise RuntimeError
 
@@ -76,7 +76,7 @@ def test_what_cannot_be_reported_is_survived_too(monkeypatch: pytest.MonkeyPatch
         eventually(lambda: len(work.runs) > 2)
 
 
-def test_a_failure_is_tried_again_sooner_and_a_long_run_waits_longer() -> None:
+def test_a_failure_is_retried_sooner_and_a_long_run_waits_longer() -> None:
     work = Work(ConfigError("bad"), ConfigError("bad"))
     with periodic("sweep", work, lambda _: 60.0, retry=0.01):
         eventually(lambda: len(work.runs) == 3)
@@ -92,7 +92,7 @@ def test_a_failure_is_tried_again_sooner_and_a_long_run_waits_longer() -> None:
     assert all(0.05 <= seconds < 1 for seconds in took)
 
 
-def test_it_ends_at_once_and_waits_for_work_under_way_but_not_for_ever() -> None:
+def test_the_end_waits_for_running_work_but_not_forever() -> None:
     stuck, began = threading.Event(), time.monotonic()
     with periodic("idle", lambda: None, 60.0), periodic("stuck", stuck.wait, 60.0):  # type: ignore[arg-type]
         pass

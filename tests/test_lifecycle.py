@@ -44,7 +44,7 @@ def cpu_ticks(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11])
 
 
-def test_a_signal_is_heard_while_the_main_thread_is_in_c_code() -> None:
+def test_a_signal_is_handled_while_the_main_thread_is_in_c_code() -> None:
     process = in_a_driver()
     process.send_signal(signal.SIGTERM)
     _, log = process.communicate(timeout=10)
@@ -52,7 +52,7 @@ def test_a_signal_is_heard_while_the_main_thread_is_in_c_code() -> None:
     assert re.search(r"ERROR .*gochat\.lifecycle: ended by force; .* MainThread \(<string>:9\)", log)
 
 
-def test_a_second_signal_is_heard_there_too() -> None:
+def test_a_second_signal_is_handled_there_too() -> None:
     process = in_a_driver()
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGINT)

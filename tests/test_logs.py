@@ -99,7 +99,7 @@ def test_an_exception_is_one_field(own: Own) -> None:
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_nothing_breaks_out_of_a_line(form: str) -> None:
+def test_no_text_breaks_out_of_a_log_line(form: str) -> None:
     run = subprocess.run([sys.executable, "-c", WRITES, form], capture_output=True, check=True)
     written = run.stderr.decode()
     assert "members" in written
@@ -119,7 +119,7 @@ def test_lines_of_calls_can_be_left_out(own: Own) -> None:
     assert "gochat.calls" not in app.logs()
 
 
-def test_a_slow_statement_is_told_without_its_parameters(own: Own) -> None:
+def test_a_slow_statement_is_logged_without_its_parameters(own: Own) -> None:
     app = own("postgres", env={"GOCHAT_LOG_FORMAT": "json"})
     person, friend = app.person(), app.create_user()
     person.send(friend)
@@ -140,7 +140,7 @@ def test_a_slow_statement_is_told_without_its_parameters(own: Own) -> None:
 
 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgres"])
-def test_a_slow_query_of_any_kind_is_done(
+def test_logging_a_slow_query_keeps_its_result(
     dialect: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = request.getfixturevalue("postgres").create_database() if dialect == "postgres" else ""
@@ -154,7 +154,7 @@ def test_a_slow_query_of_any_kind_is_done(
 
 
 @pytest.mark.parametrize(("slow_after", "told"), [(0.001, 1), (60, 0)])
-def test_what_sqlite_takes_long_to_find_is_slow(
+def test_the_time_that_sqlite_takes_to_fetch_counts(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,

@@ -96,7 +96,7 @@ def test_backup_and_restore_when_pasted(own: Own, tmp_path: Path) -> None:
     assert [message.message_id for message in stored] == [sent]
 
 
-def test_the_compose_file_is_one() -> None:
+def test_the_compose_file_defines_its_services() -> None:
     services = yaml.safe_load(blocks("compose", OPERATING))["services"]
     assert set(services) == {"postgres", "repo", "logic"}
 
@@ -114,7 +114,7 @@ def test_both_languages_have_the_same_commands() -> None:
 
 
 @pytest.mark.parametrize("file", ["README.md", "README.zh-CN.md"])
-def test_a_newcomer_reads_it_to_the_end(file: str) -> None:
+def test_the_readmes_have_at_most_200_lines(file: str) -> None:
     assert len(read(file).splitlines()) <= 200
 
 

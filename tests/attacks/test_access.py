@@ -275,7 +275,7 @@ def test_the_repo_half_is_for_services_and_three_rpcs_are_for_anyone() -> None:
         assert rule.access is (apps if path in APPS else Access.SERVICE), path
 
 
-def test_whoever_is_named_in_a_request_of_an_app_is_the_caller() -> None:
+def test_the_actor_named_in_the_request_of_an_app_is_the_caller() -> None:
     """The rules of requests that name who acts say so, and no others do."""
     for path, rule in RULES.items():
         if rule.access is Access.SIGNED_IN and path != "/gochat.api.logic.v1.LogicService/GetUserProfile":
@@ -284,7 +284,7 @@ def test_whoever_is_named_in_a_request_of_an_app_is_the_caller() -> None:
 
 
 @pytest.mark.parametrize("path", RPCS)
-def test_who_may_call_what(world: World, path: str) -> None:
+def test_each_rpc_admits_and_refuses_callers_by_its_rule(world: World, path: str) -> None:
     fields = fields_of(path)
     spoils = writes(path) and not {"group_id", "conversation_id", "message_id"}.isdisjoint(fields)
     for kind in ("group", "single") if path in APPS and "conversation_id" in fields else ("group",):

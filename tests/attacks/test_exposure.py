@@ -34,7 +34,7 @@ def lan_address() -> str:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "LAN", "0", "127.0.0.1,0.0.0.0", "127.0.0.1.example", "*"])
-def test_no_other_host_is_served_in_the_clear(tmp_path: Path, host: str) -> None:
+def test_other_hosts_are_not_served_without_tls(tmp_path: Path, host: str) -> None:
     said = refused_in(tmp_path, "--listen", f"{lan_address() if host == 'LAN' else host}:0")
     assert "server.listen" in said
     assert "--insecure" in said
@@ -43,9 +43,7 @@ def test_no_other_host_is_served_in_the_clear(tmp_path: Path, host: str) -> None
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]"])
 @pytest.mark.parametrize("how", ["--insecure", "TLS"])
-def test_other_hosts_are_served_with_tls_or_where_the_operator_says_so(
-    authority: Authority, tmp_path: Path, host: str, how: str
-) -> None:
+def test_other_hosts_are_served_with_tls_or_insecure(authority: Authority, tmp_path: Path, host: str, how: str) -> None:
     if host == "[::]" and not Path("/proc/net/if_inet6").exists():
         pytest.skip("no IPv6 here")
     env = settings(authority.issue(), authority) if how == "TLS" else {}
@@ -76,7 +74,7 @@ def test_reflection_beyond_loopback_is_answered_only_when_it_is_switched_on(tmp_
         "xds:///127.0.0.1:1",
     ],
 )
-def test_no_other_host_is_called_in_the_clear(tmp_path: Path, address: str) -> None:
+def test_other_hosts_are_not_called_without_tls(tmp_path: Path, address: str) -> None:
     said = refused_in(tmp_path, GOCHAT_REPO_ADDRESS=address)
     assert "repo.address" in said
     assert "--insecure" in said
@@ -189,7 +187,7 @@ SECRET = "SesameOpen"
         "postgresql://gochat:{secret}@127.0.0.1:1/gochat?ssl=1",
     ],
 )
-def test_the_password_of_the_database_is_never_told(tmp_path: Path, url: str) -> None:
+def test_the_password_of_the_database_is_never_shown(tmp_path: Path, url: str) -> None:
     with postgres_that_refuses() as port:
         env = {"GOCHAT_DATABASE_URL": url.format(secret=SECRET, port=port), "GOCHAT_LOG_LEVEL": "debug"}
         said = refused_in(tmp_path, **env)
@@ -197,7 +195,7 @@ def test_the_password_of_the_database_is_never_told(tmp_path: Path, url: str) ->
     assert SECRET not in said
 
 
-def test_the_secret_that_signs_is_never_told(tmp_path: Path) -> None:
+def test_the_signing_secret_is_never_shown(tmp_path: Path) -> None:
     secret = SECRET * 4
     env = {"GOCHAT_AUTH_SECRET": secret, "GOCHAT_AUTH_PREVIOUS_SECRET": secret[::-1], "GOCHAT_LOG_LEVEL": "debug"}
     with serving(tmp_path, "--listen", "127.0.0.1:0", **env) as process, grpc.insecure_channel(process.address) as it:

@@ -98,7 +98,7 @@ def headers(stream: int, path: str = PROFILE) -> bytes:
 
 
 @pytest.mark.parametrize("opening", [b"", wire.PREFACE + frame(SETTINGS)], ids=["TCP", "HTTP2"])
-def test_a_thousand_idle_connections_are_no_burden(app: Deployment, person: Person, opening: bytes) -> None:
+def test_a_thousand_idle_connections_leave_others_served(app: Deployment, person: Person, opening: bytes) -> None:
     with open_files(8192) as most:
         number = min(1000, most // 3)
         with connections(app, number, opening) as idle:
@@ -107,7 +107,7 @@ def test_a_thousand_idle_connections_are_no_burden(app: Deployment, person: Pers
         served(person)
 
 
-def test_a_server_without_free_file_descriptors_serves_on(own: Own) -> None:
+def test_a_server_without_free_file_descriptors_still_serves(own: Own) -> None:
     with open_files(256):
         app = own()
     person = app.person()
@@ -138,7 +138,7 @@ def test_connections_beyond_the_limit_are_refused_until_others_close(own: Own) -
         assert person.GetUserProfile()
 
 
-def test_headers_that_never_end_hold_nobody_up(app: Deployment, person: Person) -> None:
+def test_unfinished_headers_delay_no_other_client(app: Deployment, person: Person) -> None:
     block = wire.request(PROFILE)
     with connections(app, 100) as opened:
         for connection in opened:
@@ -152,7 +152,7 @@ def test_headers_that_never_end_hold_nobody_up(app: Deployment, person: Person) 
 
 @pytest.mark.parametrize("path", [PROFILE, HEALTH, SIGN_IN])
 @pytest.mark.skipif(not FAST, reason="grpcio waits for a request without end, on a thread")
-def test_calls_whose_body_never_comes_hold_nobody_up(app: Deployment, person: Person, path: str) -> None:
+def test_calls_without_a_body_delay_no_other_client(app: Deployment, person: Person, path: str) -> None:
     with connections(app) as [connection]:
         for number in range(100):
             connection.send(headers(2 * number + 1, path))
@@ -163,7 +163,7 @@ def test_calls_whose_body_never_comes_hold_nobody_up(app: Deployment, person: Pe
 
 
 @pytest.mark.parametrize("path", [PROFILE, SIGN_IN])
-def test_calls_begun_and_reset_at_once_hold_nobody_up(app: Deployment, person: Person, path: str) -> None:
+def test_calls_reset_immediately_delay_no_other_client(app: Deployment, person: Person, path: str) -> None:
     before = memory(app.processes[0].pid)
     with connections(app) as [connection]:
         for first in range(1, 20_000, 400):
@@ -186,7 +186,7 @@ def test_streams_beyond_the_limit_of_a_connection_are_refused(app: Deployment, p
     served(person)
 
 
-def test_who_pings_too_often_is_cut_off(app: Deployment, person: Person) -> None:
+def test_a_client_that_pings_too_often_is_disconnected(app: Deployment, person: Person) -> None:
     with connections(app) as [connection]:
         connection.send(frame(PING, payload=b"12345678") * 100)
         farewell = [received for received in connection.frames(10) if received.kind == GOAWAY]
@@ -196,7 +196,7 @@ def test_who_pings_too_often_is_cut_off(app: Deployment, person: Person) -> None
 
 
 @pytest.mark.parametrize("flood", FLOODS)
-def test_a_flood_of_frames_holds_nobody_up(app: Deployment, person: Person, flood: str) -> None:
+def test_a_flood_of_frames_delays_no_other_client(app: Deployment, person: Person, flood: str) -> None:
     before = memory(app.processes[0].pid)
     with connections(app, 5) as opened:
         for _ in range(20):
@@ -218,7 +218,7 @@ def test_headers_beyond_the_limit_never_reach_a_handler(app: Deployment, person:
     served(person)
 
 
-def test_headers_that_go_on_and_on_take_no_memory(app: Deployment, person: Person) -> None:
+def test_endless_headers_do_not_grow_memory(app: Deployment, person: Person) -> None:
     """At first the allocator grows, and gives back late; what counts is that it does not go on, 32 MB a round."""
     sizes = []
     for _ in range(8):
@@ -261,7 +261,7 @@ def several_channels(app: Deployment, number: int) -> Iterator[list[logic_pb2_gr
         channel.close()
 
 
-def test_a_gateway_with_many_calls_at_once_on_one_connection_is_served(app: Deployment, person: Person) -> None:
+def test_many_concurrent_calls_on_one_connection_are_served(app: Deployment, person: Person) -> None:
     request = logic_pb2.GetUserProfileRequest()
     with several_channels(app, 1) as [stub]:
         calls = [stub.GetUserProfile.future(request, metadata=person.metadata, timeout=60) for _ in range(400)]
@@ -277,7 +277,7 @@ def latencies(call: Callable[[], object], number: int) -> str:
     return f"P50 {statistics.median(times):.1f} ms, P99 {sorted(times)[number * 99 // 100]:.1f} ms"
 
 
-def test_a_flood_of_password_hashes_leaves_other_calls_be(app: Deployment, person: Person) -> None:
+def test_other_calls_are_served_during_a_flood_of_sign_ins(app: Deployment, person: Person) -> None:
     calm = latencies(person.GetUserProfile, 200)
     with several_channels(app, 4) as stubs:
         requests = [logic_pb2.AuthRequest(username=fresh("nobody"), password="a guess") for _ in range(200)]
@@ -302,7 +302,7 @@ def until_refused(call: Callable[[], object]) -> tuple[int, Answer]:
     return 200, OK
 
 
-def test_a_user_has_so_many_calls_a_second(limited: Deployment) -> None:
+def test_calls_of_a_user_are_limited_per_second(limited: Deployment) -> None:
     person, other = limited.people(2)
     passed, refusal = until_refused(person.GetUserProfile)
     assert passed >= 25, "five seconds' worth at once"
@@ -316,7 +316,7 @@ def test_a_user_has_so_many_calls_a_second(limited: Deployment) -> None:
     assert until_refused(again.GetUserProfile)[0] <= 3, "another session of his is the same user"
 
 
-def test_a_limit_is_told_in_the_body_too(limited: Deployment) -> None:
+def test_a_rate_limit_is_reported_in_the_body_too(limited: Deployment) -> None:
     person = limited.person()
     metadata = (*person.metadata, ("x-gochat-error-mode", "body"))
     for _ in range(200):
@@ -328,7 +328,7 @@ def test_a_limit_is_told_in_the_body_too(limited: Deployment) -> None:
     assert 0 < int(told.details["retry_after_ms"]) <= 200
 
 
-def test_a_user_has_so_many_sends_a_second(limited: Deployment) -> None:
+def test_sends_of_a_user_are_limited_per_second(limited: Deployment) -> None:
     person, friend = limited.people(2)
     passed, refusal = until_refused(lambda: person.send(friend.id))
     assert passed >= 5
@@ -341,7 +341,7 @@ def test_a_user_has_so_many_sends_a_second(limited: Deployment) -> None:
     assert person.send(friend.id)
 
 
-def test_services_and_admins_have_no_limit(limited: Deployment) -> None:
+def test_services_and_admins_have_no_rate_limit(limited: Deployment) -> None:
     admin, target = limited.person(admin=True), limited.person()
     calls = as_service(limited)
     for call in (admin.GetUserProfile, lambda: calls.repo.GetUser(user_id=target.id)):
@@ -351,7 +351,7 @@ def test_services_and_admins_have_no_limit(limited: Deployment) -> None:
         assert calls.logic.SendMessage(to_user_id=admin.id, from_user_id=target.id, content="hello")
 
 
-def test_a_limit_of_0_is_none(app: Deployment, person: Person) -> None:
+def test_a_rate_limit_of_0_limits_nothing(app: Deployment, person: Person) -> None:
     friend = app.person()
     assert {answer(person.GetUserProfile) for _ in range(600)} == {OK}
     with ThreadPoolExecutor(8) as pool:
@@ -359,7 +359,9 @@ def test_a_limit_of_0_is_none(app: Deployment, person: Person) -> None:
 
 
 @pytest.mark.parametrize("opening", ["nothing", "half a preface", "no SETTINGS"])
-def test_a_handshake_that_does_not_go_on_is_cut(slow: dict[str, Raw], person: Person, opening: str) -> None:
+def test_a_connection_without_a_finished_handshake_is_closed(
+    slow: dict[str, Raw], person: Person, opening: str
+) -> None:
     """Last, since it was begun first: about 10 seconds have passed."""
     list(slow[opening].frames(30))
     assert slow[opening].cut

@@ -8,7 +8,7 @@ from tests.conftest import Own
 SECONDS = 30
 
 
-def test_random_requests_get_no_answer_that_they_should_not(own: Own) -> None:
+def test_random_requests_get_only_answers_that_clients_may_get(own: Own) -> None:
     seed = int(os.environ.get("FUZZ_SEED") or int.from_bytes(os.urandom(4)))
     report = fuzz(own(env=ENV), SECONDS, seed)
     assert not report.findings, f"FUZZ_SEED={seed}\n{report}"

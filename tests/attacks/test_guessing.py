@@ -101,7 +101,7 @@ def test_guesses_at_one_name_are_slowed_down_whether_or_not_it_exists(alone: Dep
     assert len(set(refusals)) == 1
 
 
-def test_the_right_password_waits_too_and_then_clears_the_count(alone: Deployment) -> None:
+def test_the_right_password_is_delayed_too_and_then_clears_the_count(alone: Deployment) -> None:
     name, other = account(alone, "existing"), account(alone, "existing")
     guess_until_delayed(lambda: sign_in(alone, name))
     delayed = sign_in(alone, name, PASSWORD)
@@ -125,7 +125,7 @@ def test_spellings_of_one_name_share_one_count(alone: Deployment) -> None:
     assert delayed.reason == "ACCOUNT_DELAYED"
 
 
-def test_guesses_at_once_do_not_all_pass_as_the_first(alone: Deployment) -> None:
+def test_concurrent_guesses_are_counted_like_sequential_ones(alone: Deployment) -> None:
     name = account(alone, "existing")
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda _: sign_in(alone, name).reason, range(20)))
@@ -148,7 +148,7 @@ def test_guesses_at_the_old_password_count_as_well(alone: Deployment) -> None:
 
 
 @pytest.mark.parametrize("error_mode", ["status", "body"])
-def test_no_answer_tells_which_names_exist(alone: Deployment, error_mode: str) -> None:
+def test_no_answer_reveals_which_names_exist(alone: Deployment, error_mode: str) -> None:
     def told(kind: str) -> Any:
         request = logic_pb2.AuthRequest(username=account(alone, kind), password="a guess")
         metadata = (("x-gochat-error-mode", error_mode),)
@@ -172,7 +172,7 @@ def rank_test(one: list[float], other: list[float]) -> float:
     return 2 * (1 - statistics.NormalDist().cdf(abs(z)))
 
 
-def test_time_does_not_tell_which_names_exist(alone: Deployment) -> None:
+def test_the_response_time_does_not_reveal_which_names_exist(alone: Deployment) -> None:
     kinds = ("existing", "missing")
     guesses = [
         (kind, name) for kind in kinds for name in [account(alone, kind) for _ in range(20)] for _ in range(FREE)
@@ -210,7 +210,7 @@ def test_guesses_are_slowed_down_and_recorded_in_every_mode(app: Deployment) -> 
         assert hidden not in told
 
 
-def test_nobody_but_a_service_names_the_address_of_the_audit_log(alone: Deployment) -> None:
+def test_clients_cannot_set_the_address_in_the_audit_log(alone: Deployment) -> None:
     request = logic_pb2.AuthRequest(username=fresh("nobody"), password="a guess")
     metadata = (("x-gochat-actor", "u1|admin|203.0.113.66"), ("x-forwarded-for", "203.0.113.67"))
     assert answer(lambda: alone.logic.Authenticate(request, metadata=metadata)).reason == "BAD_CREDENTIALS"
@@ -246,7 +246,7 @@ SPENT: dict[str, Callable[[Deployment, str], Answer]] = {
 
 
 @pytest.mark.parametrize("how", SPENT)
-def test_an_address_has_so_many_attempts_a_minute(proxied: Deployment, how: str) -> None:
+def test_failed_attempts_of_an_address_are_limited_per_minute(proxied: Deployment, how: str) -> None:
     name, address = account(proxied, "existing"), host()
     started = time.monotonic()
     heard, refusal = heard_from(lambda: SPENT[how](proxied, address))
@@ -258,7 +258,7 @@ def test_an_address_has_so_many_attempts_a_minute(proxied: Deployment, how: str)
     assert sign_in(proxied, name, PASSWORD, host()) == OK, "another address has its own"
 
 
-def test_signing_in_rightly_costs_nothing(proxied: Deployment) -> None:
+def test_successful_sign_ins_do_not_count_against_the_limit(proxied: Deployment) -> None:
     name, address = account(proxied, "existing"), host()
     assert {sign_in(proxied, name, PASSWORD, address) for _ in range(30)} == {OK}
     assert heard_from(lambda: refresh(proxied, address))[0] >= ALLOWED

@@ -105,7 +105,7 @@ def test_nothing_counts_as_unfinished_once_a_burst_is_over(stage: Stage) -> None
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=skipped_on_plain(attack.fast_only)) for name, attack in ATTACKS.items()]
 )
-def test_an_ordinary_client_is_served_beside(stage: Stage, name: str) -> None:
+def test_an_ordinary_client_is_served_during_and_after_an_attack(stage: Stage, name: str) -> None:
     app, attack, ordinary = stage.ready(), ATTACKS[name], stage.ordinary
     stage.spoilt = True  # until it has turned out well
     steps = list(attack.steps(stage.target))
@@ -133,7 +133,7 @@ def test_an_ordinary_client_is_served_beside(stage: Stage, name: str) -> None:
 
 
 @skipped_on_plain(BODY_WAIT)
-def test_a_stalled_call_keeps_no_finished_one(stage: Stage) -> None:
+def test_finished_calls_are_released_while_another_stalls(stage: Stage) -> None:
     """3,000 calls, of which a connection may have 1,000 at a time, within the 10 s that a request may take."""
     app, person = stage.ready(), stage.ordinary.person
     stage.spoilt = True
@@ -152,7 +152,7 @@ def test_a_stalled_call_keeps_no_finished_one(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("mode", ATTACKED)
-def test_a_burst_of_sends_leaves_the_connection_as_it_was(own: Own, mode: str) -> None:
+def test_a_burst_of_sends_frees_the_streams_of_its_connection(own: Own, mode: str) -> None:
     """As many sends as a connection may have calls."""
     app = own(mode, env={"GOCHAT_LIMITS_STREAMS_PER_CONNECTION": str(MAX_STREAMS)})
     person, friend = app.person(), app.create_user()

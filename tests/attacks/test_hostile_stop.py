@@ -34,7 +34,7 @@ def obeys(app: Deployment) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_sigterm_is_obeyed_under(own: Own, kind: str) -> None:
+def test_sigterm_ends_the_server_in_time_under_attack(own: Own, kind: str) -> None:
     app = own(env={"GOCHAT_SERVER_GRACE": str(GRACE)})
     with ExitStack() as stack:
         begin(app, KINDS[kind], stack)
@@ -42,7 +42,7 @@ def test_sigterm_is_obeyed_under(own: Own, kind: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["postgres-colocated", "sqlite-split", "postgres-split"])
-def test_sigterm_is_obeyed_under_all_of_it(own: Own, mode: str) -> None:
+def test_sigterm_ends_the_server_in_time_under_all_attacks(own: Own, mode: str) -> None:
     app = own(mode, env={"GOCHAT_SERVER_GRACE": str(GRACE)})
     with ExitStack() as stack:
         begin(app, ATTACKS, stack)

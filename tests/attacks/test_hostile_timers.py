@@ -215,12 +215,12 @@ def test_a_worker_whose_serving_thread_hangs_is_replaced(own: Own) -> None:
     "name",
     [pytest.param(name, marks=skipped_on_plain(timer.attack.fast_only)) for name, timer in TIMERS.items()],
 )
-def test_a_timer_ends_it(begun: Begun, name: str, mode: str) -> None:
+def test_a_timer_ends_what_a_client_leaves_undone(begun: Begun, name: str, mode: str) -> None:
     assert begun.ended[mode, name].result()
 
 
 @pytest.mark.parametrize("mode", ATTACKED)
-def test_they_have_left_nothing_behind(begun: Begun, mode: str) -> None:
+def test_no_call_is_in_flight_after_the_timers(begun: Begun, mode: str) -> None:
     app = begun.apps[mode]
     Ordinary(app).round()
     for process in app.processes:

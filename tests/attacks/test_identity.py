@@ -54,7 +54,7 @@ def within(group_id: str, user_id: str) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("kind", ["g", "s"])
-def test_in_a_conversation_that_does_not_exist_nothing_is_done(people: list[Person], kind: str) -> None:
+def test_calls_for_an_unknown_conversation_are_refused(people: list[Person], kind: str) -> None:
     ann, ben, *_ = people
     for rpc, fields in within(kind + UNKNOWN, ben.id).items():
         with refused("NOT_FOUND", next(iter(fields))):
@@ -93,7 +93,7 @@ def test_naming_the_recipient_lets_nobody_into_the_conversation_of_others(people
     assert contents(ann, single(ann, ben))[0] == "between us"
 
 
-def test_a_message_id_of_another_conversation_tells_nothing_of_it(people: list[Person]) -> None:
+def test_a_message_id_of_another_conversation_reveals_nothing_of_it(people: list[Person]) -> None:
     """Whether the other conversation exists and has that message, the answer is the same."""
     ann, ben, cem, _ = people
     here, there = group(ann), group(ben, cem)
@@ -112,7 +112,7 @@ def test_a_message_id_of_another_conversation_tells_nothing_of_it(people: list[P
     assert ben.GetMessageHistory(conversation_id=there).messages[0].status == 1
 
 
-def test_who_is_not_in_it_cannot_tell_which_messages_a_conversation_has(people: list[Person]) -> None:
+def test_outsiders_cannot_probe_which_messages_a_conversation_has(people: list[Person]) -> None:
     ann, ben, cem, _ = people
     room = group(ben, cem)
     sent = ben.send(room, "secret").message_id
@@ -125,7 +125,9 @@ def test_who_is_not_in_it_cannot_tell_which_messages_a_conversation_has(people: 
 
 @pytest.mark.parametrize("status", [4, 5], ids=["recalled", "deleted"])
 @pytest.mark.parametrize("kind", ["group", "single"])
-def test_what_was_withdrawn_is_read_nowhere(app: Deployment, people: list[Person], kind: str, status: int) -> None:
+def test_a_recalled_or_deleted_message_is_readable_nowhere(
+    app: Deployment, people: list[Person], kind: str, status: int
+) -> None:
     ann, ben, cem, _ = people
     room = group(ann, ben, cem) if kind == "group" else single(ann, ben)
     service, secret, key = as_service(app), fresh("secret"), {"client_msg_id": fresh("key"), "note": fresh("secret")}
@@ -157,7 +159,7 @@ def test_what_was_withdrawn_is_read_nowhere(app: Deployment, people: list[Person
     assert answers[-1].message.status == status
 
 
-def test_nobody_promotes_himself(app: Deployment, people: list[Person]) -> None:
+def test_no_member_changes_their_own_role(app: Deployment, people: list[Person]) -> None:
     owner, admin, member, outsider = people
     group_id = group(owner, admin, member)
     service = as_service(app).repo
@@ -182,7 +184,7 @@ def test_no_request_of_an_app_has_a_role_or_a_status() -> None:
 
 
 @pytest.mark.parametrize("role", ["king", "Owner", "ADMIN", " admin", "admin\0", "moderator"])
-def test_a_role_that_there_is_not_is_given_to_nobody(app: Deployment, people: list[Person], role: str) -> None:
+def test_an_unknown_role_is_refused(app: Deployment, people: list[Person], role: str) -> None:
     owner, ben, cem, _ = people
     group_id, repo = group(owner, ben), as_service(app).repo
     with refused("INVALID_ARGUMENT", "role", "INVALID_FIELD"):
@@ -192,7 +194,7 @@ def test_a_role_that_there_is_not_is_given_to_nobody(app: Deployment, people: li
     assert roles(app, group_id) == {owner.id: "owner", ben.id: "member"}
 
 
-def test_who_was_removed_and_added_again_is_a_plain_member(app: Deployment, people: list[Person]) -> None:
+def test_a_member_removed_and_added_again_is_a_plain_member(app: Deployment, people: list[Person]) -> None:
     """The role of before does not come back, and what was joined again is all of it."""
     owner, admin, *_ = people
     group_id = group(owner, admin)
@@ -205,7 +207,7 @@ def test_who_was_removed_and_added_again_is_a_plain_member(app: Deployment, peop
     assert admin.send(group_id, "back again").message_id
 
 
-def test_a_former_owner_has_no_way_back(app: Deployment, people: list[Person]) -> None:
+def test_a_former_owner_cannot_regain_the_group(app: Deployment, people: list[Person]) -> None:
     owner, heir, member, _ = people
     group_id = group(owner, heir, member)
     as_service(app).repo.UpdateGroupMemberRole(group_id=group_id, user_id=heir.id, role="owner")
@@ -218,7 +220,7 @@ def test_a_former_owner_has_no_way_back(app: Deployment, people: list[Person]) -
     assert roles(app, group_id) == {heir.id: "owner", member.id: "member", owner.id: "member"}
 
 
-def test_a_platform_admin_sends_no_system_message_by_the_back_door(
+def test_a_platform_admin_sends_no_system_message_through_the_repo(
     app: Deployment, people: list[Person], platform_admin: Person
 ) -> None:
     ann, room = people[0], group(people[0])
@@ -228,7 +230,7 @@ def test_a_platform_admin_sends_no_system_message_by_the_back_door(
     assert contents(ann, room) == []
 
 
-def test_an_email_is_shown_to_nobody_else_whatever_is_asked(app: Deployment) -> None:
+def test_an_email_is_never_shown_to_another_user(app: Deployment) -> None:
     word, nickname = fresh("mailbox"), fresh("nick")
     email = f"{word}@{fresh('host')}.example"
     owner = app.person(email=email, nickname=nickname)
@@ -249,7 +251,7 @@ def test_an_email_is_shown_to_nobody_else_whatever_is_asked(app: Deployment) -> 
 
 
 @pytest.mark.parametrize("kind", ["group", "single"])
-def test_what_one_has_hidden_is_in_no_list_and_no_history(people: list[Person], kind: str) -> None:
+def test_hidden_messages_are_in_no_list_and_no_history(people: list[Person], kind: str) -> None:
     ann, ben, *_ = people
     room, secret = group(ben, ann) if kind == "group" else single(ann, ben), fresh("secret")
     ann.send(room, secret)
@@ -260,7 +262,7 @@ def test_what_one_has_hidden_is_in_no_list_and_no_history(people: list[Person], 
 
 
 @pytest.mark.parametrize("rpc", ["CreateConversation", "UpdateConversation of a pair", "UpdateConversation of a group"])
-def test_what_one_has_hidden_is_in_no_answer_with_the_conversation(people: list[Person], rpc: str) -> None:
+def test_hidden_messages_are_in_no_answer_with_the_conversation(people: list[Person], rpc: str) -> None:
     ann, ben, *_ = people
     room, secret = group(ben, ann) if rpc.endswith("group") else single(ann, ben), fresh("secret")
     ann.send(room, secret)

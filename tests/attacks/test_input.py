@@ -181,7 +181,7 @@ def test_broken_messages_are_refused(app: Deployment, data: bytes, expected: str
     assert serves(app)
 
 
-def test_what_is_unknown_in_a_message_is_passed_over(person: Person, app: Deployment) -> None:
+def test_unknown_fields_of_a_message_are_ignored(person: Person, app: Deployment) -> None:
     known = logic_pb2.GetUserProfileRequest(user_id=person.id).SerializeToString()
     for unknown in (b"\xc2\x3e\x03\xff\xfe\x00", b"\x7b\x7b\x7c\x7c", b"\xf8\x01" + b"\xff" * 9 + b"\x01"):
         assert tell(app, PROFILE, known + unknown).status == "OK"
@@ -220,7 +220,7 @@ def test_garbage_on_the_wire_leaves_the_server_serving(app: Deployment) -> None:
         (lambda name: name + "\u0323\u0323\u0323\u0323", "INVALID_ARGUMENT"),
     ],
 )
-def test_no_name_can_be_made_to_look_like_a_taken_one(
+def test_usernames_that_look_like_a_taken_one_are_refused(
     either: Deployment, disguise: Callable[[str], str], status: str
 ) -> None:
     name = fresh("alfio")
@@ -233,14 +233,14 @@ def test_no_name_can_be_made_to_look_like_a_taken_one(
 
 
 @pytest.mark.parametrize("invisible", ["\u3164", "\u115f", "\uffa0", "\u034f", "\ufe0f", "\u17b4", "\u2800"])
-def test_letters_that_nobody_sees_make_no_second_name(app: Deployment, invisible: str) -> None:
+def test_invisible_letters_are_refused_in_usernames(app: Deployment, invisible: str) -> None:
     name = fresh("alice")
     app.create_user(name)
     with refused("INVALID_ARGUMENT", "username"):
         as_service(app).repo.CreateUser(username=name + invisible, password=PASSWORD)
 
 
-def test_no_name_that_people_see_turns_the_direction_of_text(app: Deployment) -> None:
+def test_control_characters_are_refused_in_every_display_name(app: Deployment) -> None:
     seen = [(path, one.name) for path in RPCS for one in strings(path) if one.name in ("name", "nickname")]
     assert len(seen) >= 12
     for path, field in seen:
@@ -250,7 +250,7 @@ def test_no_name_that_people_see_turns_the_direction_of_text(app: Deployment) ->
             assert tell(app, path, request)[:3] == ("INVALID_ARGUMENT", "INVALID_FIELD", (field,)), (path, control)
 
 
-def test_what_is_special_in_sql_is_a_character_like_any_other(either: Deployment) -> None:
+def test_sql_metacharacters_are_searched_literally(either: Deployment) -> None:
     prefix, person = fresh("sql"), either.person()
     created = {odd: either.create_user(f"{prefix}{odd}z") for odd in METACHARACTERS}
     created["x"] = either.create_user(f"{prefix}xz")  # what a wildcard would match
@@ -264,7 +264,7 @@ def test_what_is_special_in_sql_is_a_character_like_any_other(either: Deployment
     assert not person.SearchUsers(query="'; DROP TABLE users; --").users
 
 
-def test_what_is_special_in_sql_is_kept_as_it_was_sent(either: Deployment) -> None:
+def test_sql_metacharacters_are_kept_as_sent(either: Deployment) -> None:
     person, friend = either.people(2)
     texts = [*METACHARACTERS, "'; DROP TABLE users; --", "\\x00", "\\u0000", '{"a": 1}', "\N{GRINNING FACE}", ESCAPES]
     for text in texts:
@@ -278,7 +278,7 @@ def test_what_is_special_in_sql_is_kept_as_it_was_sent(either: Deployment) -> No
     )
 
 
-def test_no_id_is_ever_a_piece_of_sql(either: Deployment) -> None:
+def test_ids_are_never_interpreted_as_sql(either: Deployment) -> None:
     person, service = either.person(), as_service(either)
     for odd in [*METACHARACTERS, "' OR '1'='1", "u' --", "*"]:
         for call in (
@@ -312,7 +312,7 @@ def test_a_request_that_names_neither_a_user_nor_the_service_is_refused(either: 
         assert tell(either, path, request)[:3] == ("INVALID_ARGUMENT", "INVALID_FIELD", ("user_id",)), path
 
 
-def test_no_page_is_below_zero_or_endless(either: Deployment) -> None:
+def test_pages_are_neither_negative_nor_unbounded(either: Deployment) -> None:
     person = either.person()
     group_id = person.CreateGroup(name="Pages").group_id
     message_id = person.send(group_id).message_id

@@ -118,7 +118,7 @@ def assert_not_vouched_for(person: Person, since: float) -> None:
         person.app.logic.GetUserProfile(logic_pb2.GetUserProfileRequest(), metadata=bearer("x"), timeout=30)
 
 
-def test_no_token_is_vouched_for_while_the_repo_is_frozen(halves: Deployment) -> None:
+def test_no_token_is_accepted_while_the_repo_is_frozen(halves: Deployment) -> None:
     person, leaver = halves.person(), halves.person()
     leaver.Logout()
     with frozen(halves.processes[-1].pid):
@@ -128,7 +128,7 @@ def test_no_token_is_vouched_for_while_the_repo_is_frozen(halves: Deployment) ->
     assert not valid(halves, leaver.access_token)
 
 
-def test_no_token_is_vouched_for_while_the_repo_is_gone(halves: Deployment) -> None:
+def test_no_token_is_accepted_while_the_repo_is_down(halves: Deployment) -> None:
     person, leaver = halves.person(), halves.person()
     leaver.Logout()
     halves.processes[-1].kill()
@@ -139,7 +139,7 @@ def test_no_token_is_vouched_for_while_the_repo_is_gone(halves: Deployment) -> N
     assert not valid(halves, leaver.access_token)
 
 
-def test_a_logic_half_that_slept_knows_nothing_of_what_ended_meanwhile(halves: Deployment) -> None:
+def test_a_logic_half_that_was_suspended_accepts_no_session_ended_meanwhile(halves: Deployment) -> None:
     person = halves.person()
     (session,) = person.ListSessions().sessions
     with frozen(halves.processes[0].pid):
@@ -156,7 +156,7 @@ def test_a_logic_half_that_slept_knows_nothing_of_what_ended_meanwhile(halves: D
     eventually(lambda: status_of(person.GetConversations) == "UNAUTHENTICATED", REVOCATION_TIMEOUT)
 
 
-def test_what_ended_before_a_restart_has_ended_after_it(halves: Deployment) -> None:
+def test_sessions_ended_before_a_restart_stay_ended(halves: Deployment) -> None:
     person, leaver = halves.person(), halves.person()
     leaver.Logout()
     halves.kill()

@@ -153,7 +153,7 @@ def endings(app: Deployment, bystander: Person) -> dict[str, Ending]:
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_the_access_token_stops_working_in_time_when(endings: dict[str, Ending], name: str) -> None:
+def test_the_access_token_of_an_ended_session_stops_working_in_time(endings: dict[str, Ending], name: str) -> None:
     assert endings[name].last.get("logic", 0) < REVOCATION_TIMEOUT
     for call in (endings[name].this.GetConversations, endings[name].this.ListSessions):
         with refused("UNAUTHENTICATED", reason="BAD_TOKEN"):
@@ -161,7 +161,7 @@ def test_the_access_token_stops_working_in_time_when(endings: dict[str, Ending],
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_validate_token_calls_the_token_not_valid_in_time_when(
+def test_validate_token_reports_an_ended_session_in_time(
     app: Deployment, endings: dict[str, Ending], name: str
 ) -> None:
     assert endings[name].last.get("validate", 0) < REVOCATION_TIMEOUT
@@ -169,7 +169,7 @@ def test_validate_token_calls_the_token_not_valid_in_time_when(
 
 
 @pytest.mark.parametrize("name", ADMINS)
-def test_the_repo_refuses_the_admins_token_in_time_when(
+def test_the_repo_refuses_the_token_of_a_former_admin_in_time(
     app: Deployment, endings: dict[str, Ending], bystander: Person, name: str
 ) -> None:
     assert endings[name].last.get("repo", 0) < REVOCATION_TIMEOUT
@@ -178,13 +178,15 @@ def test_the_repo_refuses_the_admins_token_in_time_when(
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_the_refresh_token_stops_working_when(app: Deployment, endings: dict[str, Ending], name: str) -> None:
+def test_the_refresh_token_of_an_ended_session_stops_working(
+    app: Deployment, endings: dict[str, Ending], name: str
+) -> None:
     with refused("UNAUTHENTICATED"):
         refresh(app, endings[name].this.refresh_token)
 
 
 @pytest.mark.parametrize("name", ENDS_IT)
-def test_the_users_other_sessions_live_on_when(app: Deployment, endings: dict[str, Ending], name: str) -> None:
+def test_ending_one_session_keeps_the_users_others(app: Deployment, endings: dict[str, Ending], name: str) -> None:
     other = endings[name].other
     assert other.GetConversations().ListFields() is not None
     assert valid(app, other.access_token)
@@ -192,7 +194,7 @@ def test_the_users_other_sessions_live_on_when(app: Deployment, endings: dict[st
 
 
 @pytest.mark.parametrize("name", ENDS_ALL)
-def test_the_users_other_sessions_end_too_when(app: Deployment, endings: dict[str, Ending], name: str) -> None:
+def test_ending_all_sessions_ends_the_users_others_too(app: Deployment, endings: dict[str, Ending], name: str) -> None:
     other = endings[name].other
     assert not valid(app, other.access_token)
     with refused("UNAUTHENTICATED"):
@@ -200,7 +202,7 @@ def test_the_users_other_sessions_end_too_when(app: Deployment, endings: dict[st
 
 
 @pytest.mark.usefixtures("endings")
-def test_nothing_of_this_touches_another_users_session(app: Deployment, bystander: Person) -> None:
+def test_ending_sessions_keeps_those_of_other_users(app: Deployment, bystander: Person) -> None:
     bystander.GetConversations()
     assert valid(app, bystander.access_token)
     assert [session.session_id for session in bystander.ListSessions().sessions] == [session_of(bystander)]
@@ -298,7 +300,7 @@ def alone(own_of_module: Own) -> Deployment:
     return own_of_module(env={"GOCHAT_AUTH_REGISTRATION": "open"})
 
 
-def test_one_who_registers_is_signed_in_as_a_user(alone: Deployment) -> None:
+def test_registering_signs_in_as_a_user(alone: Deployment) -> None:
     username = fresh()
     answer = register(alone, username)
     person = Person(alone, answer.user_id, username, answer.access_token, answer.refresh_token)
@@ -311,7 +313,7 @@ def test_one_who_registers_is_signed_in_as_a_user(alone: Deployment) -> None:
     assert jwt.decode(answer.access_token, options={"verify_signature": False})["role"] == "user"
 
 
-def test_one_who_registers_with_an_admins_token_is_no_admin(alone: Deployment) -> None:
+def test_registering_with_an_admin_token_makes_no_admin(alone: Deployment) -> None:
     request = session_pb2.RegisterRequest(username=fresh(), password=PASSWORD)
     metadata = (*alone.service, ("x-gochat-actor", "|admin|127.0.0.1"), ("x-gochat-role", "admin"))
     # Fields 6 to 9, which the request does not have: what a later or another program might read as a role.
@@ -371,7 +373,7 @@ def test_the_operator_sets_a_password(alone: Deployment) -> None:
     alone.signed_in(person.id, person.username, NEW).GetConversations()
 
 
-def test_a_command_for_a_user_who_is_not_there_changes_nobody(alone: Deployment) -> None:
+def test_a_command_for_an_unknown_user_changes_nobody(alone: Deployment) -> None:
     person = alone.person()
     run = alone.run("user", "disable", person.username[:-1], "--address", alone.address, check=False)
     assert (run.returncode, run.stderr) == (1, "gochat: user not found\n")

@@ -25,7 +25,7 @@ CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u
 
 
 @pytest.mark.parametrize("count", [1_001, 100_000])
-def test_endless_lists_of_ids_are_refused(app: Deployment, count: int) -> None:
+def test_oversized_lists_of_ids_are_refused(app: Deployment, count: int) -> None:
     lists = [
         (path, one.name) for path in RPCS for one in hostile.strings(path) if one.is_repeated and not one.message_type
     ]
@@ -39,14 +39,14 @@ def test_endless_lists_of_ids_are_refused(app: Deployment, count: int) -> None:
     assert serves(app)
 
 
-def test_metadata_without_end_is_refused(person: Person) -> None:
+def test_oversized_metadata_is_refused(person: Person) -> None:
     for metadata in ({str(n): "" for n in range(10_000)}, {"k": "x" * 5000}, {"k" * 65: ""}, {"": ""}):
         with refused("INVALID_ARGUMENT", "metadata"):
             person.SendMessage(to_user_id=person.id, content="x", metadata=metadata)
 
 
 @pytest.mark.parametrize("character", ["x", "\u00e9", "\u4e2d", "\N{GRINNING FACE}"])
-def test_content_has_16_kib_and_not_a_byte_more(app: Deployment, person: Person, character: str) -> None:
+def test_content_of_more_than_16_kib_is_refused(app: Deployment, person: Person, character: str) -> None:
     friend, size = app.create_user(), len(character.encode())
     longest = character * (16 * 1024 // size) + "x" * (16 * 1024 % size)
     message_id = person.send(friend, longest).message_id
@@ -62,7 +62,7 @@ def test_a_message_of_5_mib_is_refused_and_the_next_one_served(app: Deployment) 
     assert serves(app)
 
 
-def test_what_swells_when_unpacked_is_refused_at_little_cost(app: Deployment) -> None:
+def test_a_decompression_bomb_is_refused_without_growing_memory(app: Deployment) -> None:
     request = logic_pb2.SendMessageRequest(content="x" * 2 * 1024 * 1024).SerializeToString()
     before = memory(app.processes[0].pid, "VmHWM")
     for metadata in [()] * 25 + [(None,)] * 25:
@@ -73,7 +73,7 @@ def test_what_swells_when_unpacked_is_refused_at_little_cost(app: Deployment) ->
     assert memory(app.processes[0].pid, "VmHWM") - before < 64 * 1024
 
 
-def test_numbers_at_the_edge_of_their_type_break_nothing(either: Deployment) -> None:
+def test_extreme_numbers_make_no_internal_error(either: Deployment) -> None:
     user = either.create_user()
     cases: list[tuple[str, str, int, str]] = []
     for path in RPCS:
@@ -98,7 +98,7 @@ def test_numbers_at_the_edge_of_their_type_break_nothing(either: Deployment) -> 
 
 
 @pytest.mark.parametrize("kind", ["Text", "TEXT ", "texte", "system\0", "\u0442ext", "x" * 1000])
-def test_a_message_type_that_there_is_not_is_refused(person: Person, kind: str) -> None:
+def test_an_unknown_message_type_is_refused(person: Person, kind: str) -> None:
     with refused("INVALID_ARGUMENT", "message_type"):
         person.SendMessage(to_user_id=person.id, content="x", message_type=kind)
 
@@ -120,14 +120,14 @@ def test_headers_are_bounded(app: Deployment, person: Person, headers: list[tupl
 
 
 @pytest.mark.parametrize("mode", ["BODY", "", "body,status", "body ", "x" * 1000, "0"])
-def test_an_odd_error_mode_is_the_usual_one(app: Deployment, mode: str) -> None:
+def test_an_unknown_error_mode_is_ignored(app: Deployment, mode: str) -> None:
     assert tell(app, PROFILE, b"", None, ("x-gochat-error-mode", mode)).status == "UNAUTHENTICATED"
 
 
 @pytest.mark.parametrize(
     "path", ["/", "/x", "/gochat.api.logic.v1.LogicService/", LOGIC + "sendMessage", "/LogicService/SendMessage", "//"]
 )
-def test_an_rpc_that_there_is_not_is_unimplemented(app: Deployment, path: str) -> None:
+def test_an_unknown_rpc_is_unimplemented(app: Deployment, path: str) -> None:
     for metadata in ((), (None,)):
         assert tell(app, path, b"\xff", *metadata).status == "UNIMPLEMENTED"
 
@@ -146,7 +146,7 @@ def test_a_request_id_unfit_for_a_log_is_neither_echoed_nor_logged(app: Deployme
     assert serves(app)
 
 
-def test_nothing_that_is_sent_writes_lines_into_the_log(app: Deployment) -> None:
+def test_no_input_writes_lines_into_the_log(app: Deployment) -> None:
     evil = hostile.ESCAPES
     user = app.person()
     for path in RPCS:
@@ -170,7 +170,7 @@ def test_nothing_that_is_sent_writes_lines_into_the_log(app: Deployment) -> None
     assert [line for line in logged.split("\n") if line and not LOG_LINE.match(line)] == []
 
 
-def test_header_bytes_that_are_not_utf8_are_no_error_of_the_servers(app: Deployment) -> None:
+def test_header_bytes_that_are_not_utf8_log_no_error(app: Deployment) -> None:
     mark = fresh("mark").encode()
     headers = [*plain_headers(PROFILE.encode()), (b"authorization", b"Bearer " + mark + b"\xff")]
     on_the_wire(app.address, http2(headers, b"\0" * 5), patience=0.3)

@@ -97,7 +97,7 @@ def agreed(context: ssl.SSLContext, authority: Authority) -> str | None:
 
 
 @pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3], ids=lambda version: version.name)
-def test_present_versions_of_tls_are_taken(
+def test_current_versions_of_tls_are_accepted(
     encrypted: Deployment, authority: Authority, version: ssl.TLSVersion
 ) -> None:
     assert handshake(encrypted.address, client(authority, version, version))[0] == version.name.replace("_", ".")
@@ -112,7 +112,7 @@ def test_a_client_refuses_a_certificate_of_another_name(encrypted: Deployment, a
     assert not serves(channel(encrypted.address, authority, name="other.example"))
 
 
-def test_a_renewed_certificate_is_taken_without_a_restart(own: Own, authority: Authority) -> None:
+def test_a_renewed_certificate_is_loaded_without_a_restart(own: Own, authority: Authority) -> None:
     pair, second, third = authority.issue(), authority.issue(), authority.issue()
 
     def shown() -> bytes | None:
@@ -146,7 +146,7 @@ def test_a_renewed_certificate_is_taken_without_a_restart(own: Own, authority: A
     assert "Traceback" not in app.logs()
 
 
-def test_who_shows_no_certificate_or_a_strangers_is_refused_where_one_is_asked_for(
+def test_clients_without_a_trusted_certificate_are_refused_where_one_is_required(
     own: Own, authority: Authority, stranger: Authority
 ) -> None:
     ours, server = authority.issue("client.example"), authority.issue()
@@ -176,7 +176,7 @@ def test_commands_reach_an_encrypted_server(encrypted: Deployment, name: str) ->
     assert encrypted.person().GetUserProfile(), "what they did left the server in order"
 
 
-def test_a_token_of_the_command_is_taken_by_an_encrypted_server(encrypted: Deployment) -> None:
+def test_a_token_of_the_command_is_accepted_by_an_encrypted_server(encrypted: Deployment) -> None:
     assert encrypted.create_user()  # with such a token
 
 
@@ -205,7 +205,7 @@ def test_the_halves_speak_tls_with_a_certificate_on_both_sides(own: Own, authori
         assert not serves(channel(address, authority)), "without a certificate"
 
 
-def test_the_business_half_waits_for_a_repo_that_it_trusts(
+def test_the_logic_half_waits_for_a_repo_that_it_trusts(
     encrypted: Deployment, authority: Authority, stranger: Authority, tmp_path: Path
 ) -> None:
     env = settings(authority.issue(), stranger) | {"GOCHAT_REPO_ADDRESS": encrypted.address}

@@ -54,7 +54,7 @@ def test_every_rpc_is_measured_without_errors(temporary: Path) -> None:
     assert (memory["process"], memory["idle_mib"] > 1, memory["end_mib"] > 1) == ("all", True, True)
 
 
-def test_the_table_of_a_split_server(temporary: Path) -> None:
+def test_the_table_shows_both_halves_of_a_split_server(temporary: Path) -> None:
     run = bench(*TINY, *QUICK, "--target", "split", "--rpc", "SendMessage", "GetConversations", temporary=temporary)
     first, second, _, *lines = run.stdout.splitlines()
     assert "SQLite 3" in first
@@ -66,7 +66,7 @@ def test_the_table_of_a_split_server(temporary: Path) -> None:
     assert run.stderr.startswith("seeded: ")
 
 
-def test_growth(temporary: Path) -> None:
+def test_growth_compares_a_small_and_a_large_database(temporary: Path) -> None:
     run = bench("--growth", "--scale", "0.001", "--duration", "0.1", "--json", temporary=temporary)
     whole = json.loads(run.stdout)
     sizes = {row["dimension"]: (row["small"], row["large"]) for row in whole["growth"]}
@@ -120,7 +120,7 @@ def test_growth_on_postgres_drops_its_databases(postgres: Postgres, temporary: P
         } == set()
 
 
-def test_a_seeded_database_holds_together(own: Own, temporary: Path) -> None:
+def test_a_seeded_database_is_consistent(own: Own, temporary: Path) -> None:
     app = own()
     app.stop()
     (app.data / "gochat.db").unlink()
@@ -195,14 +195,14 @@ def test_nicknames_are_found_in_all_scripts() -> None:
         (["--scale", "2"], 2, "is not a number from 0.001 to 1"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line(arguments: list[str], code: int, says: str, temporary: Path) -> None:
+def test_wrong_arguments_are_reported_in_one_line(arguments: list[str], code: int, says: str, temporary: Path) -> None:
     run = bench(*arguments, temporary=temporary, check=False)
     assert (run.returncode, run.stdout) == (code, "")
     assert says in run.stderr
     assert code == 2 or len(run.stderr.splitlines()) == 1
 
 
-def test_a_database_of_somebody_else_is_not_touched(temporary: Path, tmp_path: Path) -> None:
+def test_a_foreign_database_is_not_touched(temporary: Path, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     file = tmp_path / "data" / "gochat.db"
     with sqlite3.connect(file) as connection:
@@ -216,7 +216,7 @@ def test_a_database_of_somebody_else_is_not_touched(temporary: Path, tmp_path: P
     connection.close()
 
 
-def test_ctrl_c_ends_it_and_all_that_it_started(temporary: Path) -> None:
+def test_ctrl_c_ends_the_benchmark_and_all_its_processes(temporary: Path) -> None:
     running = begin(
         *("bench", *TINY, "--duration", "60", "--target", "split"),
         env={"TMPDIR": str(temporary)},

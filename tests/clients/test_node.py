@@ -31,7 +31,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "client.mjs"
 
 
-def test_what_a_client_in_another_language_sees(app: Deployment, client: Path) -> None:
+def test_a_client_in_another_language_sees_what_the_contract_promises(app: Deployment, client: Path) -> None:
     me, friend = app.person("node", nickname="诺德"), app.person("friend")
     arguments = (PROTO, app.address, me.username.upper(), friend.username, PASSWORD)
     run = subprocess.run(

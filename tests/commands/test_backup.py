@@ -97,7 +97,7 @@ def test_a_backup_made_while_people_write_has_all_that_was_acknowledged_before(
         assert set(acknowledged) <= stored
 
 
-def test_what_is_restored_is_what_there_was(app: Deployment, tmp_path: Path) -> None:
+def test_a_restored_database_equals_the_one_backed_up(app: Deployment, tmp_path: Path) -> None:
     life = lived(app)
     file = tmp_path / "backup.db"
     app.run("backup", str(file))
@@ -113,7 +113,7 @@ def test_what_is_restored_is_what_there_was(app: Deployment, tmp_path: Path) -> 
     assert app.run("check").stdout.startswith("clean: ")
 
 
-def test_a_backup_of_a_stopped_server(app: Deployment, tmp_path: Path) -> None:
+def test_a_stopped_server_is_backed_up_unchanged(app: Deployment, tmp_path: Path) -> None:
     person = app.person()
     app.kill()  # what it committed last stands in the WAL alone
     files = [app.data / "gochat.db", app.data / "gochat.db-wal"]
@@ -127,7 +127,7 @@ def test_a_backup_of_a_stopped_server(app: Deployment, tmp_path: Path) -> None:
     person.ListSessions()
 
 
-def test_a_backup_replaces_nothing(app: Deployment, tmp_path: Path) -> None:
+def test_a_backup_overwrites_no_file(app: Deployment, tmp_path: Path) -> None:
     file = tmp_path / "backup.db"
     file.write_text("precious")
     assert "backup.db: is there already" in refusal("backup", file, "--data", app.data)
@@ -161,7 +161,7 @@ def limited() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
 
-def test_a_full_disk_leaves_no_half(app: Deployment, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_no_partial_file(app: Deployment, tmp_path: Path) -> None:
     file = tmp_path / "backup.db"
     told = refusal("backup", file, "--data", app.data, preexec_fn=limited, program=sys.executable)
     assert "disk" in told
@@ -172,7 +172,7 @@ def test_a_full_disk_leaves_no_half(app: Deployment, tmp_path: Path) -> None:
     assert gochat("restore", str(file), "--data", str(tmp_path / "new")).returncode == 0
 
 
-def test_a_restore_replaces_nothing(app: Deployment, tmp_path: Path) -> None:
+def test_a_restore_overwrites_no_database(app: Deployment, tmp_path: Path) -> None:
     file = tmp_path / "backup.db"
     app.run("backup", str(file))
     person = app.person()
@@ -192,7 +192,7 @@ def test_a_restore_replaces_nothing(app: Deployment, tmp_path: Path) -> None:
         assert restored.execute(count, (person.id,)).fetchone() == (0,)
 
 
-def test_what_is_no_backup_is_not_restored(app: Deployment, tmp_path: Path) -> None:
+def test_only_a_sound_backup_is_restored(app: Deployment, tmp_path: Path) -> None:
     app.run("backup", str(tmp_path / "good"))
 
     def tried(name: str) -> str:
@@ -218,7 +218,7 @@ def test_what_is_no_backup_is_not_restored(app: Deployment, tmp_path: Path) -> N
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["gochat.db.lock"]
 
 
-def test_a_database_with_findings_is_copied_and_they_are_told(app: Deployment, tmp_path: Path) -> None:
+def test_a_database_with_findings_is_copied_and_they_are_reported(app: Deployment, tmp_path: Path) -> None:
     user_id = app.create_user()
     app.stop()
     with sqlite3.connect(app.data / "gochat.db") as harmed:
@@ -249,7 +249,7 @@ def test_postgres_is_backed_up_by_its_own_programs(own: Own, postgres: Postgres,
     assert calls.SendMessage(conversation_id=life.group, from_user_id=life.ann.id, content="on").message_id
 
 
-def test_a_missing_database_is_told(tmp_path: Path) -> None:
+def test_a_missing_or_broken_database_is_reported(tmp_path: Path) -> None:
     assert "there is no database" in refusal("check", "--data", tmp_path)
     (tmp_path / "gochat.db").write_text("hello" * 1000)
     run = gochat("check", "--data", str(tmp_path))

@@ -14,7 +14,7 @@ from tests.harness import Deployment, as_service, fresh, refused
 from tests.processes import gochat
 
 
-def test_version() -> None:
+def test_version_prints_that_of_the_package() -> None:
     assert gochat("version").stdout == f"gochat {version('gochat')}\n"
 
 
@@ -55,7 +55,7 @@ def test_every_command_explains_itself(command: list[str]) -> None:
         (["dance"], "invalid choice"),
     ],
 )
-def test_a_wrong_word_is_explained(arguments: list[str], says: str) -> None:
+def test_a_wrong_argument_is_explained(arguments: list[str], says: str) -> None:
     run = gochat(*arguments)
     assert run.returncode == 2
     assert says in run.stderr
@@ -107,7 +107,7 @@ def test_user_commands_fail_with_a_reason(app: Deployment) -> None:
     assert "--password-stdin" in no_terminal.stderr
 
 
-def test_a_command_with_another_key_is_told_so(app: Deployment, tmp_path: Path) -> None:
+def test_a_command_with_another_key_is_refused_with_the_reason(app: Deployment, tmp_path: Path) -> None:
     other = gochat("user", "list", "--address", app.repo_address, "--data", str(tmp_path / "other"))
     assert (other.returncode, other.stdout) == (1, "")
     assert "signing.key is missing" in other.stderr

@@ -123,7 +123,7 @@ def made(url: str) -> None:
     ("one", "other"),
     [("sqlite", "postgres"), ("postgres", "sqlite"), ("sqlite", "sqlite"), ("icu", "postgres"), ("sqlite", "icu")],
 )
-def test_clients_notice_nothing(own: Own, new_url: NewUrl, tmp_path: Path, one: str, other: str) -> None:
+def test_clients_see_the_same_after_a_copy(own: Own, new_url: NewUrl, tmp_path: Path, one: str, other: str) -> None:
     source, target = new_url(one), new_url(other)
     world = World(app := own(folder=tmp_path / "app", url=source))
     before, events = world.answers(), app.events()
@@ -171,7 +171,7 @@ def test_clients_notice_nothing(own: Own, new_url: NewUrl, tmp_path: Path, one: 
     assert app.stop() == [0]
 
 
-def test_an_empty_database_and_one_that_migrate_made(new_url: NewUrl) -> None:
+def test_empty_databases_and_migrated_ones_are_copied_into(new_url: NewUrl) -> None:
     source, target, third = new_url("sqlite"), new_url("postgres"), new_url("sqlite")
     made(source)
     made(target)
@@ -181,7 +181,7 @@ def test_an_empty_database_and_one_that_migrate_made(new_url: NewUrl) -> None:
     assert rows_of(third) == rows_of(source)
 
 
-def test_the_readme_pasted(new_url: NewUrl, tmp_path: Path) -> None:
+def test_the_commands_of_the_readme_copy_a_database(new_url: NewUrl, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     source, target = f"sqlite:///{tmp_path}/data/gochat.db", new_url("postgres")
     made(source)
@@ -191,7 +191,7 @@ def test_the_readme_pasted(new_url: NewUrl, tmp_path: Path) -> None:
     assert rows_of(target) == rows_of(source)
 
 
-def test_urls_from_the_environment(new_url: NewUrl) -> None:
+def test_urls_are_taken_from_the_environment(new_url: NewUrl) -> None:
     source, target = new_url("sqlite"), new_url("sqlite")
     made(source)
     copied("", target, GOCHAT_COPY_FROM=source)
@@ -203,7 +203,7 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_a_running_server_keeps_its_database(own: Own, new_url: NewUrl, kind: str) -> None:
+def test_a_database_in_use_is_not_copied(own: Own, new_url: NewUrl, kind: str) -> None:
     url, other = new_url(kind), new_url("sqlite")
     app = own(url=url)
     assert refused(url, other).startswith("--from: ")
@@ -218,7 +218,7 @@ def test_a_running_server_keeps_its_database(own: Own, new_url: NewUrl, kind: st
     copied(url, new_url("sqlite"))
 
 
-def test_several_servers_share_a_database_which_a_copy_has_alone(
+def test_a_copy_has_a_database_alone_that_servers_share(
     own: Own, new_url: NewUrl, tmp_path: Path, postgres: Postgres
 ) -> None:
     url = new_url("postgres")
@@ -246,7 +246,7 @@ def test_several_servers_share_a_database_which_a_copy_has_alone(
     once_available(lambda: ann.send(ben.id))  # it takes the server a moment to notice
 
 
-def test_what_is_not_empty_or_not_ours(own: Own, new_url: NewUrl, kind: str) -> None:
+def test_a_target_that_is_not_empty_or_foreign_is_refused(own: Own, new_url: NewUrl, kind: str) -> None:
     source, target = new_url("sqlite"), new_url(kind)
     app = own(url=source)
     app.create_user()
@@ -261,7 +261,7 @@ def test_what_is_not_empty_or_not_ours(own: Own, new_url: NewUrl, kind: str) -> 
     assert refused(source, other) == "--to: is not empty: it has users"
 
 
-def test_schema_versions(new_url: NewUrl, kind: str) -> None:
+def test_a_source_of_another_schema_version_is_refused(new_url: NewUrl, kind: str) -> None:
     source, target = new_url(kind), new_url("sqlite")
     made(source)
     with opened(source) as cursor:
@@ -279,7 +279,7 @@ def test_schema_versions(new_url: NewUrl, kind: str) -> None:
     assert not Path(target.removeprefix("sqlite:///")).exists()
 
 
-def test_the_same_database_by_two_names(new_url: NewUrl, tmp_path: Path) -> None:
+def test_a_database_is_not_copied_onto_itself(new_url: NewUrl, tmp_path: Path) -> None:
     source, alias = new_url("sqlite"), tmp_path / "alias.db"
     made(source)
     alias.symlink_to(source.removeprefix("sqlite:///"))
@@ -305,7 +305,7 @@ def test_the_same_database_by_two_names(new_url: NewUrl, tmp_path: Path) -> None
         ("postgresql://u:hunter2@127.0.0.1:port/n", 'invalid integer value "port" for connection option "port"'),
     ],
 )
-def test_urls_that_are_wrong(new_url: NewUrl, url: str, says: str) -> None:
+def test_wrong_urls_are_refused_without_showing_passwords(new_url: NewUrl, url: str, says: str) -> None:
     fine = new_url("sqlite")
     made(fine)
     told = [refused(url, fine), refused(fine, url)] if "nowhere" not in url else [refused(url, fine)]
@@ -314,6 +314,6 @@ def test_urls_that_are_wrong(new_url: NewUrl, url: str, says: str) -> None:
         assert "hunter2" not in text
 
 
-def test_a_file_that_is_no_database(new_url: NewUrl, tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_refused(new_url: NewUrl, tmp_path: Path) -> None:
     (tmp_path / "letter").write_text("Dear database, " * 1000)
     assert refused(f"sqlite:///{tmp_path}/letter", new_url("sqlite")) == "--from: file is not a database"

@@ -32,7 +32,7 @@ def killed(source: str, target: str, rows: int) -> int:
     return there
 
 
-def test_real_chats_there_and_back_through_kills(
+def test_a_killed_copy_of_real_chats_resumes_there_and_back(
     own: Own, logs: tuple[Path, Path], postgres: Postgres, tmp_path: Path
 ) -> None:
     urls = [f"sqlite:///{tmp_path}/app/data/gochat.db", postgres.create_database(), f"sqlite:///{tmp_path}/back.db"]

@@ -40,7 +40,7 @@ from tests.waiting import eventually
 ODD_NAMES = ("vigo", "Vigo", "VIGO", "|trey|", r"100%_\[a]^`{}", "小明", "ß", "ss", "e\u0301", "\u00e9", "ﬁ", "fi")
 
 
-def test_both_shapes_arrive_in_order_and_a_repeat_doubles_nothing(app: Deployment, tmp_path: Path) -> None:
+def test_both_formats_are_imported_in_order_and_a_repeat_adds_nothing(app: Deployment, tmp_path: Path) -> None:
     tag, owner = fresh("x"), fresh("owner")
     odd = [name + tag for name in ODD_NAMES]
     odd += [f"two words {tag}", f"\u3000wide {tag}", (tag + "k" * 64)[:64], f"{tag}" + "\ufdfa" * 40]
@@ -87,7 +87,7 @@ def test_both_shapes_arrive_in_order_and_a_repeat_doubles_nothing(app: Deploymen
     assert rooms_of(app, owner) == ids
 
 
-def test_a_name_that_somebody_else_has_already(app: Deployment, tmp_path: Path) -> None:
+def test_a_taken_username_gets_a_suffix(app: Deployment, tmp_path: Path) -> None:
     tag = fresh("x")
     taken, gone = app.create_user(f"bob{tag}", nickname=f"Bobby {tag}"), app.create_user(f"eve{tag}")
     as_service(app).repo.UpdateUser(user_id=gone, status=2)
@@ -101,7 +101,7 @@ def test_a_name_that_somebody_else_has_already(app: Deployment, tmp_path: Path) 
     assert said(app, pair_of(app, users[f"bob{tag}"], users[f"EVE{tag}"]), users) == [(f"bob{tag}", "hi")]
 
 
-def test_a_log_may_come_in_pieces(app: Deployment, tmp_path: Path) -> None:
+def test_a_log_may_be_imported_in_pieces(app: Deployment, tmp_path: Path) -> None:
     tag, owner = fresh("x"), fresh("owner")
     entries = [room_line(f"room{tag}", f"{'ab'[n % 2]}{tag}", "same", at=n // 10) for n in range(40)]
     monday, tuesday = log_of(tmp_path / "1", *entries[:20]), log_of(tmp_path / "2", *entries[20:])
@@ -165,14 +165,14 @@ def test_a_malformed_line_sends_nothing_of_any_file(app: Deployment, tmp_path: P
         ({"room": "x" * 101}, "name must have at most 100 characters, not 101"),
     ],
 )
-def test_what_the_server_refuses_is_named_too(app: Deployment, tmp_path: Path, change: Entry, says: str) -> None:
+def test_a_line_that_the_server_refuses_is_named(app: Deployment, tmp_path: Path, change: Entry, says: str) -> None:
     tag, owner = fresh("x"), fresh("owner")
     good = room_line(f"room{tag}", f"alice{tag}", "hi")
     file = log_of(tmp_path / "log.jsonl", good, good, good | change, good)
     assert refused(app, file, "--owner", owner) == f"gochat: {file}:3: {says}\n"
 
 
-def test_a_line_that_was_mended_is_in_its_place(app: Deployment, tmp_path: Path) -> None:
+def test_a_corrected_line_is_imported_at_its_position(app: Deployment, tmp_path: Path) -> None:
     tag, owner = fresh("x"), fresh("owner")
     lines = [room_line(f"room{tag}", f"alice{tag}", f"{n}") for n in range(8)]
     bad = log_of(tmp_path / "log.jsonl", *lines[:5], lines[5] | {"content": "x" * 16385}, *lines[6:])
@@ -232,7 +232,7 @@ def long(tmp_path: Path) -> Long:
     return Long(file, fresh("owner"), tag, rooms, pair)
 
 
-def test_killed_in_the_middle_and_repeated(app: Deployment, long: Long) -> None:
+def test_a_repeat_completes_an_import_that_was_killed(app: Deployment, long: Long) -> None:
     for messages in (1, ROOM // 2, ROOM * 3 // 2):
         process = begin_import(app, long.file, "--owner", long.owner)
         long.wait_for(app, messages)
@@ -244,7 +244,7 @@ def test_killed_in_the_middle_and_repeated(app: Deployment, long: Long) -> None:
     long.check(app)
 
 
-def test_ctrl_c_stops_cleanly(app: Deployment, long: Long) -> None:
+def test_ctrl_c_stops_an_import_cleanly(app: Deployment, long: Long) -> None:
     process = begin_import(app, long.file, "--owner", long.owner)
     long.wait_for(app, 100)
     process.send_signal(signal.SIGINT)
@@ -278,7 +278,7 @@ def test_a_terminal_shows_progress(app: Deployment, long: Long) -> None:
     assert counts[-1] == 3 * ROOM + 200
 
 
-def test_a_server_that_comes_late_and_crashes(own: Own, tmp_path: Path, long: Long) -> None:
+def test_an_import_outlasts_a_late_start_and_a_crash_of_the_server(own: Own, tmp_path: Path, long: Long) -> None:
     listen = free_address()
     make_key(tmp_path / "data")
     with socket.create_server(parse_address("", listen)) as nobody:
@@ -294,7 +294,7 @@ def test_a_server_that_comes_late_and_crashes(own: Own, tmp_path: Path, long: Lo
     long.check(app)
 
 
-def test_nobody_answers(tmp_path: Path) -> None:
+def test_an_import_without_a_server_fails_with_the_reason(tmp_path: Path) -> None:
     file = log_of(tmp_path / "log.jsonl", room_line("room", "alice", "hi"))
     make_key(tmp_path)
     process = begin_import_at("127.0.0.1:1", tmp_path, file)

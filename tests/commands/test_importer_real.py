@@ -60,7 +60,7 @@ def real(request: pytest.FixtureRequest, own_of_module: Own, logs: tuple[Path, P
     return Real(app, rooms, pairs, users, rooms_of(app, "importer"), singles)
 
 
-def test_real_users(real: Real) -> None:
+def test_every_real_name_becomes_a_user(real: Real) -> None:
     named = {
         entry[side]
         for _, entries in real.conversations
@@ -75,7 +75,7 @@ def test_real_users(real: Real) -> None:
         assert re.fullmatch(re.escape(name) + "~[0-9a-f]{6}", real.users[name].username)
 
 
-def test_every_real_line_is_stored_once_in_its_place(real: Real) -> None:
+def test_every_real_line_is_stored_once_in_order(real: Real) -> None:
     assert real.room_ids.keys() == real.rooms.keys()
     for conversation_id, entries in real.conversations:
         assert said(real.app, conversation_id, real.users) == [(entry["sender"], entry["content"]) for entry in entries]
@@ -94,7 +94,7 @@ def test_real_groups_have_their_speakers(real: Real) -> None:
         assert (group.owner_id, group.current_members) == (real.users["importer"].user_id, len(expected))
 
 
-def test_real_unread_counts(real: Real) -> None:
+def test_real_unread_counts_are_what_followed_ones_own_last_line(real: Real) -> None:
     """Of everyone: what was said after one's own last line, in each conversation."""
     expected: dict[str, dict[str, int]] = {name: {} for name in real.users}
     for conversation_id, entries in real.conversations:
@@ -107,7 +107,7 @@ def test_real_unread_counts(real: Real) -> None:
         assert unread(real.app, user) == expected[name], name
 
 
-def test_real_pages_end_where_they_should(real: Real) -> None:
+def test_pages_of_real_history_end_exactly(real: Real) -> None:
     read = as_service(real.app).logic.GetMessageHistory
     for conversation_id, entries in real.conversations[:10:3] + real.conversations[-2:]:
         ids = [message.message_id for message in stored(real.app, conversation_id)]

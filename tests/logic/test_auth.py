@@ -72,7 +72,7 @@ def test_access_and_refresh_tokens_are_not_interchangeable(app: Deployment) -> N
     assert not person.ValidateToken(token=person.refresh_token).valid
 
 
-def test_sessions_belong_to_devices(app: Deployment) -> None:
+def test_a_device_has_one_session(app: Deployment) -> None:
     username = fresh()
     app.create_user(username)
     phone, laptop = sign_in(app, username, device_id="phone"), sign_in(app, username, device_id="laptop")
@@ -97,7 +97,7 @@ def test_logout_ends_the_session_of_that_device_alone(app: Deployment) -> None:
         app.session.Logout(session_pb2.LogoutRequest(), metadata=app.service)
 
 
-def test_validate_token_tells_whose_it_is(app: Deployment) -> None:
+def test_validate_token_names_the_owner_and_the_expiry(app: Deployment) -> None:
     person = app.person()
     answer = person.ValidateToken(token=person.access_token)
     assert answer.valid

@@ -40,7 +40,7 @@ def reasons(results: list[Any]) -> list[str]:
     return [result.error.details["reason"] if result.HasField("error") else "" for result in results]
 
 
-def test_each_message_has_its_outcome_in_its_place(trio: list[Person]) -> None:
+def test_each_message_has_its_outcome_at_its_index(trio: list[Person]) -> None:
     ann, ben, cem = trio
     rooms = [group(ann, ben), group(ann, cem)]
     texts = [f"{n} 你好 '\"\\ %s ? {{}}\n\u2028 \N{GRINNING FACE}" for n in range(40)]
@@ -55,7 +55,7 @@ def test_each_message_has_its_outcome_in_its_place(trio: list[Person]) -> None:
         assert seqs(messages) == list(range(1, 21))
 
 
-def test_what_is_stored_is_what_one_send_stores(trio: list[Person]) -> None:
+def test_a_bulk_send_stores_what_single_sends_store(trio: list[Person]) -> None:
     ann, ben, _ = trio
     for where in (group(ann, ben), ben.id):
         rich = {"message_type": "image", "metadata": {"width": "640", "名": "图"}}
@@ -123,7 +123,7 @@ def test_a_bad_message_is_not_sent_and_spoils_no_other(trio: list[Person]) -> No
         ann.GetMessageHistory(conversation_id=UNKNOWN_GROUP)
 
 
-def test_a_request_again_returns_the_first_answers(trio: list[Person]) -> None:
+def test_a_repeated_request_returns_the_first_answers(trio: list[Person]) -> None:
     ann, ben, _ = trio
     room = group(ann, ben)
     messages = [message((room, ben.id)[n % 2], f"{n}", f"{room}{n}") for n in range(30)]
@@ -140,7 +140,7 @@ def test_a_request_again_returns_the_first_answers(trio: list[Person]) -> None:
     assert reasons(others_key) == [""], "a key is one sender's"
 
 
-def test_a_key_that_comes_twice_in_a_request(trio: list[Person]) -> None:
+def test_a_client_msg_id_that_comes_twice_in_a_request_is_one_message(trio: list[Person]) -> None:
     ann, ben, _ = trio
     room = group(ann, ben)
     results = send(ann, message(room, "a", "k"), message(room, "a", "k"), message(room, "b", "k"), message(room, "c"))
@@ -203,7 +203,7 @@ def test_read_positions_are_as_if_sent_one_by_one(app: Deployment) -> None:
     assert cem.GetUnreadMessages().total_count == 1, "a repeat reads nothing"
 
 
-def test_how_many_and_how_large(app: Deployment, trio: list[Person]) -> None:
+def test_a_request_is_limited_in_messages_and_bytes(app: Deployment, trio: list[Person]) -> None:
     ann, ben, _ = trio
     room = group(ann, ben)
     assert reasons(send(ann, *(message(room, f"{n}") for n in range(1000)))) == [""] * 1000
@@ -229,7 +229,7 @@ def test_how_many_and_how_large(app: Deployment, trio: list[Person]) -> None:
     assert newest.message_id.endswith("-000000002001")
 
 
-def test_whose_name_one_sends_in(app: Deployment, trio: list[Person]) -> None:
+def test_each_message_is_judged_by_its_own_sender(app: Deployment, trio: list[Person]) -> None:
     ann, ben, cem = trio
     room = group(ann, ben)
     admin = app.person("admin", admin=True)
@@ -263,7 +263,7 @@ def test_each_message_counts_against_the_rate_limit(own: Own, mode: str) -> None
     assert reasons(send(service, *[message(room, "x", from_user_id=ann.id)] * 20)) == [""] * 20
 
 
-def test_a_crash_in_the_middle_is_made_good_by_a_repeat(own: Own, mode: str) -> None:
+def test_a_repeat_completes_what_a_crash_interrupted(own: Own, mode: str) -> None:
     app = own(mode)
     ann, *friends = app.people(5)
     first, rest = (

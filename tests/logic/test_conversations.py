@@ -357,7 +357,7 @@ def test_only_admins_and_services_hide_for_another(app: Deployment, people: list
         (logic_pb2.GetUserProfileResponse, store_pb2.GetProfileResponse),
     ],
 )
-def test_an_answer_passed_on_as_it_is_is_the_same_on_the_wire(given: Any, passed_on: Any) -> None:
+def test_answers_passed_on_unchanged_have_the_same_wire_format(given: Any, passed_on: Any) -> None:
     assert form(given) == form(passed_on)
 
 

@@ -66,7 +66,7 @@ def test_an_unknown_member_stops_the_creation(people: list[Person]) -> None:
     assert conversations(bob) == before
 
 
-def test_a_group_begins_with_no_more_members_than_places(people: list[Person]) -> None:
+def test_a_group_is_not_created_with_more_members_than_it_may_have(people: list[Person]) -> None:
     owner, bob, carol, *_ = people
     with refused("INVALID_ARGUMENT", "member_ids"):
         group(owner, bob, carol, max_members=2)
@@ -140,7 +140,7 @@ def test_owner_and_admins_update_a_group(app: Deployment, people: list[Person]) 
     assert as_service(app).logic.UpdateGroup(group_id=group_id, name="Divers").group.name == "Divers"
 
 
-def test_there_are_never_fewer_places_than_members(people: list[Person]) -> None:
+def test_max_members_is_never_below_the_number_of_members(people: list[Person]) -> None:
     owner, bob, carol, *_ = people
     group_id = group(owner, bob, carol)
     with refused("INVALID_ARGUMENT", "max_members"):
@@ -176,7 +176,7 @@ def test_a_full_group_takes_nobody_until_somebody_leaves(people: list[Person]) -
     assert carol.JoinGroup(group_id=group_id).success
 
 
-def test_who_was_removed_joins_again_only_after_being_added(people: list[Person]) -> None:
+def test_a_removed_member_joins_again_only_after_being_added(people: list[Person]) -> None:
     owner, bob, *_ = people
     group_id = group(owner, bob)
     for _ in range(2):
@@ -188,7 +188,7 @@ def test_who_was_removed_joins_again_only_after_being_added(people: list[Person]
     assert bob.JoinGroup(group_id=group_id).success
 
 
-def test_who_leaves_is_no_member_any_more(people: list[Person]) -> None:
+def test_a_member_who_leaves_is_no_member_any_more(people: list[Person]) -> None:
     owner, bob, carol, *_ = people
     group_id = group(owner, bob)
     with refused("PERMISSION_DENIED", reason="NOT_YOURSELF"):
@@ -238,7 +238,7 @@ def test_the_last_member_dissolves_the_group_by_leaving(people: list[Person]) ->
     assert group_id not in conversations(owner)
 
 
-def test_who_joins_has_nothing_unread_and_may_read_what_was_said(people: list[Person]) -> None:
+def test_a_new_member_has_nothing_unread_and_may_read_the_history(people: list[Person]) -> None:
     owner, bob, carol, *_ = people
     group_id = group(owner)
     owner.send(group_id, "before")

@@ -63,7 +63,7 @@ def test_conversation_and_recipient_may_both_be_named_if_they_agree(trio: list[P
     assert contents(ben, pair, limit=1) == ["agreed"]
 
 
-def test_a_message_needs_somewhere_to_go(app: Deployment, trio: list[Person]) -> None:
+def test_a_message_needs_a_valid_destination(app: Deployment, trio: list[Person]) -> None:
     ann, ben, _ = trio
     with refused("INVALID_ARGUMENT", "conversation_id"):
         ann.SendMessage(content="hello")

@@ -94,7 +94,7 @@ def possible(label: str) -> set[str]:
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_every_value_can_be(expression: str) -> None:
+def test_every_label_value_can_occur(expression: str) -> None:
     for _, matchers in selectors(expression):
         for label, operator, value in matchers:
             if label in ADDED:
@@ -124,7 +124,7 @@ def test_limits_are_bounds_of_the_histogram(used: Metrics) -> None:
     assert min(float(bound) for bound in bounds) < 0.001
 
 
-def test_rules_are_complete() -> None:
+def test_alert_rules_have_a_severity_and_a_summary() -> None:
     names = [rule["alert"] for rule in ALERTS]
     assert len(set(names)) == len(names)
     for rule in ALERTS:
@@ -132,7 +132,7 @@ def test_rules_are_complete() -> None:
         assert rule["annotations"]["summary"]
 
 
-def test_the_dashboard_is_one() -> None:
+def test_the_dashboard_has_no_overlaps_and_no_unknown_variables() -> None:
     panels = DASHBOARD["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     covered: set[tuple[int, int]] = set()
@@ -146,6 +146,6 @@ def test_the_dashboard_is_one() -> None:
 
 
 @pytest.mark.parametrize(("what", "file"), [("dashboard", "dashboard.json"), ("alerts", "alerts.yml")])
-def test_they_are_printed(what: str, file: str, tmp_path: Path) -> None:
+def test_dashboard_and_alerts_are_printed(what: str, file: str, tmp_path: Path) -> None:
     run = gochat("metrics", what, cwd=tmp_path)
     assert (run.returncode, run.stdout) == (0, (FOLDER / file).read_text())

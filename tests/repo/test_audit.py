@@ -28,7 +28,7 @@ def alice(app: Deployment) -> Person:
     return app.person("alice")
 
 
-def test_an_entry_says_who_what_whom_from_where_and_in_which_call(app: Deployment, alice: Person) -> None:
+def test_an_entry_has_actor_action_target_peer_and_request_id(app: Deployment, alice: Person) -> None:
     request = logic_pb2.CreateGroupRequest(name="Audited")
     metadata = (*alice.metadata, ("x-request-id", request_id := fresh("call")))
     group_id = app.logic.CreateGroup(request, metadata=metadata).group_id
@@ -49,7 +49,7 @@ def test_an_entry_says_who_what_whom_from_where_and_in_which_call(app: Deploymen
     )
 
 
-def test_accounts(app: Deployment) -> None:
+def test_changes_of_accounts_are_recorded(app: Deployment) -> None:
     repo = as_service(app).repo
     alice = app.person()
     alice.UpdateUserProfile(nickname="Al")
@@ -73,12 +73,12 @@ def test_accounts(app: Deployment) -> None:
     ]
 
 
-def test_roles(app: Deployment) -> None:
+def test_changes_of_platform_roles_are_recorded(app: Deployment) -> None:
     admin = app.person(admin=True)
     assert ("user.role", "admin", "service", "ok") in told(app, admin.id)
 
 
-def test_sessions(app: Deployment, alice: Person) -> None:
+def test_sessions_are_recorded_from_begin_to_end(app: Deployment, alice: Person) -> None:
     (first,) = alice.ListSessions().sessions
     reused = session_pb2.RefreshTokenRequest(refresh_token=alice.refresh_token)
     app.session.RefreshToken(reused)
@@ -113,7 +113,7 @@ def test_a_failed_sign_in_to_an_unknown_name_has_no_target_and_keeps_no_name(app
     assert "a secret" not in str(app.events())
 
 
-def test_groups_and_messages(app: Deployment, alice: Person) -> None:
+def test_changes_of_groups_and_messages_are_recorded(app: Deployment, alice: Person) -> None:
     bob, carol, repo = app.person("bob"), app.person("carol"), as_service(app).repo
     group_id = alice.CreateGroup(name="Audited", member_ids=[bob.id]).group_id
     carol.JoinGroup(group_id=group_id)
@@ -148,7 +148,7 @@ def test_groups_and_messages(app: Deployment, alice: Person) -> None:
     assert "a private matter" not in str(app.events())
 
 
-def test_the_command_filters(app: Deployment, alice: Person) -> None:
+def test_the_audit_command_filters(app: Deployment, alice: Person) -> None:
     group_id = alice.CreateGroup(name="Audited").group_id
     alice.Logout()
 
@@ -200,7 +200,7 @@ def test_an_act_that_fails_leaves_no_entry(database: SqliteDatabase | PostgresDa
     assert database.read(lambda tx: tx.fetch_all("SELECT * FROM audit_log")) == []
 
 
-def test_entries_written_at_once_are_all_there(database: SqliteDatabase | PostgresDatabase) -> None:
+def test_concurrent_entries_are_all_recorded(database: SqliteDatabase | PostgresDatabase) -> None:
     start = threading.Barrier(8)
 
     def write(number: int) -> None:

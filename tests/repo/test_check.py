@@ -281,13 +281,13 @@ def test_each_harm_is_found_and_nothing_else(
     assert found == [says.format(**names)]
 
 
-def test_harms_that_one_database_alone_knows(home: tuple[Deployment, Life, peewee.Database], dialect: str) -> None:
+def test_harms_of_one_dialect_are_found(home: tuple[Deployment, Life, peewee.Database], dialect: str) -> None:
     for harm, says in HARMS_OF_DIALECT[dialect]:
         found, names = harmed(home, harm)
         assert found == [says.format(**names)]
 
 
-def test_many_findings_of_a_kind_are_not_all_told(home: tuple[Deployment, Life, peewee.Database]) -> None:
+def test_findings_of_a_kind_are_listed_up_to_a_limit(home: tuple[Deployment, Life, peewee.Database]) -> None:
     rows = ", ".join(f"('{NOWHERE}', 'u{number}', 0)" for number in range(MAX_FINDINGS + 1))
     found, _ = harmed(home, f"INSERT INTO removed_members (conversation_id, user_id, removed_at) VALUES {rows}")
     of_conversations = [line for line in found if "conversation" in line]

@@ -21,7 +21,7 @@ def repo(app: Deployment) -> Any:
     return as_service(app).repo
 
 
-def test_a_single_is_made_once_and_returned_as_it_is(repo: Any, app: Deployment) -> None:
+def test_a_one_to_one_conversation_is_created_once(repo: Any, app: Deployment) -> None:
     ann, ben = app.create_user(), app.create_user()
     created = repo.CreateConversation(type="single", name="pair", avatar="pic", participant_ids=[ann, ben])
     kept = created.conversation
@@ -161,7 +161,7 @@ def test_a_read_position_moves_forward_only(people: list[Person]) -> None:
         assert unread(ben, room) == left
 
 
-def test_what_is_read_is_a_message_of_that_conversation(app: Deployment, people: list[Person]) -> None:
+def test_only_a_message_of_the_conversation_is_marked_read(app: Deployment, people: list[Person]) -> None:
     ann, ben, cem = people
     room = group(ann, ben)
     message_id, foreign = ann.send(room).message_id, ann.send(group(ann, ben)).message_id
@@ -219,7 +219,7 @@ def test_a_repeated_send_moves_no_read_position(people: list[Person]) -> None:
     assert (unread(ann, room), unread(ben, room)) == (0, 1)
 
 
-def test_who_is_added_later_has_read_what_was_said_before(people: list[Person]) -> None:
+def test_a_new_member_has_read_what_came_before(people: list[Person]) -> None:
     ann, ben, _ = people
     room = group(ann)
     ann.send(room)

@@ -107,7 +107,9 @@ def test_a_service_names_the_operator_whose_rights_are_judged(app: Deployment, p
         ("member", "member", "NOT_A_MANAGER"),
     ],
 )
-def test_who_removes_whom(repo: Any, people: list[Person], operator: str, target: str, reason: str) -> None:
+def test_roles_decide_who_may_remove_a_member(
+    repo: Any, people: list[Person], operator: str, target: str, reason: str
+) -> None:
     owner, admin, other_admin, member, other_member = people
     group_id = group(owner, admin, other_admin, member, other_member)
     promote(repo, group_id, admin, other_admin)
@@ -134,7 +136,7 @@ def test_only_members_are_removed_and_only_by_members(people: list[Person]) -> N
         owner.RemoveGroupMember(group_id=group_id)
 
 
-def test_who_was_removed_sees_nothing_any_more(people: list[Person]) -> None:
+def test_a_removed_member_sees_nothing_any_more(people: list[Person]) -> None:
     owner, bob, *_ = people
     group_id = group(owner, bob)
     message_id = owner.send(group_id).message_id
@@ -184,7 +186,7 @@ def listed(viewer: Person, group_id: str, **pagination: int) -> Any:
     return viewer.GetGroupMembers(group_id=group_id, pagination=PaginationRequest(**pagination))
 
 
-def test_the_repo_founds_a_group_with_its_owner_alone(repo: Any, people: list[Person]) -> None:
+def test_the_repo_creates_a_group_with_its_owner_alone(repo: Any, people: list[Person]) -> None:
     owner = people[0]
     created = repo.CreateGroup(name="Climbers", description="d", avatar="a", owner_id=owner.id, max_members=2)
     assert created.group == repo.GetGroup(group_id=created.group_id).group
@@ -220,7 +222,7 @@ def test_the_repo_asks_for_no_operator(repo: Any, people: list[Person]) -> None:
         owner.app.repo.GetGroup(repo_pb2.GetGroupRequest(group_id=group_id), metadata=owner.metadata)
 
 
-def test_the_repo_names_what_is_wrong(repo: Any, people: list[Person]) -> None:
+def test_the_repo_names_the_bad_field(repo: Any, people: list[Person]) -> None:
     owner, bob, carol, *_ = people
     group_id = group(owner, bob, max_members=2)
     single = owner.CreateConversation(type="single", user_ids=[bob.id]).conversation_id

@@ -58,7 +58,7 @@ def config(config: Config) -> Config:
     return replace(config, database=replace(config.database, pool_max=POOL))
 
 
-def test_what_the_server_asks_for_itself_waits_for_no_reader(config: Config, database: Database) -> None:
+def test_the_servers_own_queries_wait_for_no_reader(config: Config, database: Database) -> None:
     revocations = Revocations(config.auth.access_ttl)
     channel = LocalChannel(bind(served_by(REPO), repo.handlers(database)))
     watch = SessionWatch(AccountServiceStub(channel), revocations)

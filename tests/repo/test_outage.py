@@ -82,7 +82,7 @@ def until_counted(app: Deployment, more: int, code: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["fast", "immediate"])
-def test_what_was_acknowledged_around_an_outage_is_there_once(app: Deployment, server: Postgres, how: str) -> None:
+def test_messages_acknowledged_around_an_outage_are_stored_once(app: Deployment, server: Postgres, how: str) -> None:
     owner = app.person()
     senders = [app.create_user() for _ in range(SENDERS)]
     group_id = owner.CreateGroup(name="Storm", member_ids=senders).group_id
@@ -177,7 +177,7 @@ def test_health_follows_the_database(app: Deployment, server: Postgres) -> None:
     eventually(lambda: health(app) == {SERVING}, 5.0)
 
 
-def test_a_database_that_is_silent_holds_up_nobody_beyond_his_deadline(app: Deployment, server: Postgres) -> None:
+def test_a_silent_database_delays_no_call_beyond_its_deadline(app: Deployment, server: Postgres) -> None:
     person, friend = app.person(), app.create_user()
     person.send(friend)
     send = partial(

@@ -95,7 +95,7 @@ def test_racing_first_messages_make_one_conversation(crowd: list[Client]) -> Non
         assert seqs(stored) == [1, 2, 3, 4]
 
 
-def test_a_group_takes_no_more_than_its_places(crowd: list[Client]) -> None:
+def test_racing_joins_never_exceed_max_members(crowd: list[Client]) -> None:
     owner, *others = crowd[:41]
     group_id = group(owner, max_members=20)
     answers = together(partial(one.JoinGroup, group_id=group_id) for one in others)
@@ -125,7 +125,7 @@ def test_one_client_msg_id_is_one_message(crowd: list[Client]) -> None:
         assert seqs(history(other, conversation_id)) == [1, 2]
 
 
-def test_a_name_is_given_once(app: Deployment) -> None:
+def test_racing_creations_give_a_username_once(app: Deployment) -> None:
     name = fresh("Racer")
     create = as_service(app).repo.CreateUser
     answers = together(partial(create, username=same, password=PASSWORD) for same in [name, name.upper()] * 5)
@@ -156,7 +156,7 @@ def test_racing_sign_ins_on_one_device_leave_one_session(app: Deployment, crowd:
         assert answers.count(grpc.StatusCode.UNAUTHENTICATED) == 7
 
 
-def test_who_was_removed_sends_nothing_more(crowd: list[Client]) -> None:
+def test_a_removed_member_sends_nothing_more(crowd: list[Client]) -> None:
     owner, member = crowd[22:24]
 
     def talk(group_id: str, talking: threading.Event, removed: threading.Event) -> list[tuple[str, bool]]:
@@ -186,7 +186,7 @@ def test_who_was_removed_sends_nothing_more(crowd: list[Client]) -> None:
         assert [message.message_id for message in history(owner, group_id)] == [message_id for message_id, _ in sent]
 
 
-def test_the_last_two_who_leave_at_once_leave_a_consistent_group(crowd: list[Client]) -> None:
+def test_two_last_members_who_leave_together_leave_a_consistent_group(crowd: list[Client]) -> None:
     owner, member = crowd[24:26]
     for _ in range(10):
         group_id = group(owner, member)
@@ -214,7 +214,7 @@ def test_nobody_joins_a_group_that_its_last_member_has_left(crowd: list[Client])
             assert set(joined) == {grpc.StatusCode.NOT_FOUND}
 
 
-def test_a_read_position_never_goes_back(crowd: list[Client]) -> None:
+def test_a_read_position_never_moves_back(crowd: list[Client]) -> None:
     sender, reader = crowd[30:32]
     sent = [sender.SendMessage(to_user_id=reader.id, content=str(n)).message_id for n in range(40)]
     conversation_id = conversation_of(sent[0])

@@ -72,7 +72,7 @@ ANSWERED = '2 sendmsg(5<socket:[1]>, {msg_iov=[{iov_base="... c-000000000001"}]}
         ((WRITTEN, "1 fdatasync(7</data/gochat.db>) = 0", ANSWERED), True),
     ],
 )
-def test_a_trace_is_read_as_it_is_meant(trace: tuple[str, ...], too_early: bool) -> None:
+def test_answers_before_the_sync_are_found_in_a_trace(trace: tuple[str, ...], too_early: bool) -> None:
     assert answered_too_early(trace, {"a word": "c-000000000001"}) == ["a word"] * too_early
 
 

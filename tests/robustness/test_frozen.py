@@ -14,7 +14,7 @@ DEADLINE_EXCEEDED, UNAVAILABLE = StatusCode.DEADLINE_EXCEEDED, StatusCode.UNAVAI
 TIMEOUT = 1.0  # seconds
 
 
-def test_clients_wait_no_longer_than_they_said_and_nothing_is_lost(own: Own, own_postgres: Postgres) -> None:
+def test_calls_end_at_their_deadline_and_nothing_is_lost(own: Own, own_postgres: Postgres) -> None:
     threads = 8
     app = own(url=own_postgres.create_database(), env={"GOCHAT_SERVER_THREADS": str(threads)})
     person, friend = app.person(), app.create_user()

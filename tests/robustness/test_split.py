@@ -22,7 +22,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Robustness]:
 
 
 @pytest.mark.parametrize("number", range(len(HOSTS)), ids=HOSTS)
-def test_any_one_may_die_and_come_back(run: Robustness, number: int) -> None:
+def test_any_process_may_die_and_come_back(run: Robustness, number: int) -> None:
     """One after the other: who came back must serve when its twin dies, and nobody else is started anew."""
     with run.load():
         run.until_acknowledged(50)
@@ -42,14 +42,14 @@ def test_any_one_may_die_and_come_back(run: Robustness, number: int) -> None:
 
 
 @pytest.mark.parametrize("fault", ["database", "cut"])
-def test_what_was_acknowledged_outlives(run: Robustness, fault: str) -> None:
+def test_acknowledged_acts_survive_the_fault(run: Robustness, fault: str) -> None:
     if missing := FAULTS[fault].needs():
         pytest.skip(f"it needs {missing}")
     run.fault = FAULTS[fault]
     assert run.round() == []
 
 
-def test_a_repo_host_that_vanishes_is_passed_over(run: Robustness) -> None:
+def test_a_repo_host_that_vanishes_is_avoided(run: Robustness) -> None:
     seam = run.cluster.seam
     if seam is None:
         pytest.skip("it needs root, for network namespaces")

@@ -118,7 +118,7 @@ def test_workers_whose_log_nobody_reads_stop(own: Own, tmp_path: Path) -> None:
         assert time.monotonic() - began < GRACE + CLOSING
 
 
-def test_what_was_dropped_is_counted_and_said_when_somebody_reads_again(own: Own, tmp_path: Path) -> None:
+def test_dropped_log_lines_are_counted_and_reported_later(own: Own, tmp_path: Path) -> None:
     listen = free_address()
     env = {"GOCHAT_LOG_FORMAT": "json", "GOCHAT_METRICS_LISTEN": listen}
     with unread(own, tmp_path / "app", env=env) as (app, stderr, person):
@@ -172,7 +172,7 @@ def pipe(size: int = PIPE_SIZE) -> tuple[int, int]:
     return ends
 
 
-def test_a_pipe_that_may_not_be_waited_for_loses_nothing() -> None:
+def test_a_non_blocking_pipe_loses_no_log_line() -> None:
     read, write = pipe()
     os.set_blocking(write, False)
     script = """
@@ -189,7 +189,7 @@ logs.flush(60)
     assert [line["message"] for line in lines] == [f"{number} {'x' * (number * 100)}" for number in range(200)]
 
 
-def test_a_pipe_that_nobody_reads_holds_up_neither_the_log_nor_the_end() -> None:
+def test_an_unread_pipe_delays_neither_logging_nor_the_end() -> None:
     script = """
 began = time.monotonic()
 for _ in range(1000):
@@ -210,7 +210,7 @@ print(time.monotonic(), flush=True)
     os.close(write)
 
 
-def test_a_pipe_that_is_closed_ends_nobody() -> None:
+def test_a_closed_pipe_ends_no_process() -> None:
     read, write = pipe()
     os.close(read)
     script = """
@@ -226,7 +226,7 @@ print(logs.dropped())
     assert process.returncode == 0
 
 
-def test_a_disk_that_was_full_is_said_on_a_line_of_its_own(tmp_path: Path) -> None:
+def test_lines_dropped_on_a_full_disk_are_reported_on_a_line_of_their_own(tmp_path: Path) -> None:
     script = """
 import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -262,7 +262,7 @@ log.warning("to nobody"); logs.flush()
     assert (tmp_path / "file").read_bytes() == b""
 
 
-def test_what_nobody_catches_is_a_record_without_what_people_wrote() -> None:
+def test_uncaught_exceptions_are_logged_without_user_content() -> None:
     script = """
 import threading, warnings
 class Odd:
@@ -306,7 +306,7 @@ for number in range(100):
     assert [record["logger"] for record in records] == ["gochat.calls", "one"] * 100
 
 
-def test_the_memory_of_what_is_queued_is_bounded() -> None:
+def test_queued_log_lines_take_bounded_memory() -> None:
     script = """
 import resource
 logs.MAX_QUEUED = 20_000
@@ -329,7 +329,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, log
     assert dropped > 3000
 
 
-def test_the_core_of_grpc_writes_nothing() -> None:
+def test_grpc_core_logs_nothing() -> None:
     """It writes where it is, also on the threads that serve."""
     script = "import sys, os; from gochat.__main__ import main; sys.argv[1:] = ['version']; main()"
     script += "; print(os.environ['GRPC_VERBOSITY'])"

@@ -21,7 +21,7 @@ LONG_GRACE = {"GOCHAT_SERVER_GRACE": "60"}
 
 
 @pytest.mark.parametrize("mode", SQLITE)
-def test_sign_ins_that_wait_for_their_turn_are_answered_and_new_calls_refused(own: Own, mode: str) -> None:
+def test_queued_sign_ins_are_answered_and_new_calls_refused(own: Own, mode: str) -> None:
     app = own(mode, env=LONG_GRACE)
     person, logic = app.person(), app.processes[0]
     request = logic_pb2.AuthRequest(username=person.username, password=PASSWORD)
@@ -51,7 +51,7 @@ def test_sign_ins_that_wait_for_their_turn_are_answered_and_new_calls_refused(ow
 
 
 @pytest.mark.parametrize("mode", SQLITE)
-def test_who_watches_health_hears_the_end_and_does_not_put_it_off(own: Own, mode: str) -> None:
+def test_health_watchers_see_not_serving_and_do_not_delay_the_stop(own: Own, mode: str) -> None:
     app = own(mode, env=LONG_GRACE)
     watch = health_pb2_grpc.HealthStub(app.channel).Watch
     watches = [watch(health_pb2.HealthCheckRequest(service=name)) for name in ("", "gochat.api.logic.v1.LogicService")]
@@ -74,7 +74,7 @@ def test_a_half_without_the_other_is_not_serving_until_it_is_back(own: Own) -> N
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("mode", SQLITE)
-def test_a_second_signal_ends_it_at_once(own: Own, mode: str, number: signal.Signals) -> None:
+def test_a_second_signal_ends_the_server_immediately(own: Own, mode: str, number: signal.Signals) -> None:
     app = own(mode, env=LONG_GRACE)
     person, friend = app.person(), app.create_user()
     person.send(friend)
@@ -88,7 +88,7 @@ def test_a_second_signal_ends_it_at_once(own: Own, mode: str, number: signal.Sig
         assert running.code() is grpc.StatusCode.UNAVAILABLE
 
 
-def test_a_signal_while_it_waits_for_the_other_half_ends_it(tmp_path: Path) -> None:
+def test_a_signal_ends_a_logic_half_that_waits_for_its_repo(tmp_path: Path) -> None:
     env = {"GOCHAT_REPO_ADDRESS": "127.0.0.1:1"}
     with begin("serve", "--data", tmp_path, "--listen", "127.0.0.1:0", env=env) as process:
         assert process.stderr is not None
@@ -97,7 +97,7 @@ def test_a_signal_while_it_waits_for_the_other_half_ends_it(tmp_path: Path) -> N
         assert process.wait(timeout=30) == 0
 
 
-def test_as_many_files_may_be_open_as_the_system_allows(own: Own) -> None:
+def test_the_server_raises_its_limit_of_open_files(own: Own) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard - 1, hard))
     try:

@@ -45,7 +45,7 @@ def person(app: Deployment) -> Person:
     return app.person()
 
 
-def test_the_status_tells_code_reason_and_field(person: Person) -> None:
+def test_a_status_error_has_code_reason_and_field(person: Person) -> None:
     with refused("INVALID_ARGUMENT", "content", "INVALID_FIELD") as refusal:
         person.SendMessage(conversation_id=UNKNOWN_GROUP)
     assert refusal.message == "content must not be empty"
@@ -53,7 +53,7 @@ def test_the_status_tells_code_reason_and_field(person: Person) -> None:
     assert dict(refusal.response.details) == {"reason": "INVALID_FIELD", "content": "must not be empty"}
 
 
-def test_the_body_tells_the_same_when_asked(app: Deployment, person: Person) -> None:
+def test_a_body_error_says_the_same(app: Deployment, person: Person) -> None:
     answer, _ = profile(app, *person.metadata, BODY, user_id=UNKNOWN_USER)
     with refused("NOT_FOUND", "user_id", "USER_NOT_FOUND") as refusal:
         profile(app, *person.metadata, user_id=UNKNOWN_USER)
@@ -98,7 +98,7 @@ def test_the_server_may_be_set_to_answer_in_the_body(own: Own, mode: str) -> Non
         profile(app, *person.metadata, STATUS, user_id=UNKNOWN_USER)
 
 
-def test_commands_hear_of_errors_whatever_the_servers_mode(own: Own, mode: str) -> None:
+def test_commands_report_errors_in_either_error_mode(own: Own, mode: str) -> None:
     app = own(mode, env={"GOCHAT_SERVER_ERROR_MODE": "body"})
     arguments = ("user", "create", fresh(), "--password-stdin", "--address", app.repo_address)
     assert app.run(*arguments, stdin="secret\n").stdout.startswith("u")
@@ -117,7 +117,7 @@ def test_commands_hear_of_errors_whatever_the_servers_mode(own: Own, mode: str) 
         ((), False),
     ],
 )
-def test_a_request_id_comes_back_behind_the_answer(
+def test_a_request_id_returns_in_the_trailing_metadata(
     app: Deployment, person: Person, metadata: tuple[tuple[str, str], ...], kept: bool
 ) -> None:
     request_ids = []
@@ -163,7 +163,7 @@ def test_a_request_id_is_in_the_log_of_both_halves(own: Own, mode: str) -> None:
 
 
 @pytest.mark.parametrize("data", GARBAGE)
-def test_garbage_is_refused_and_the_server_goes_on(app: Deployment, person: Person, data: bytes) -> None:
+def test_garbage_is_refused_and_the_next_call_served(app: Deployment, person: Person, data: bytes) -> None:
     with refused("INVALID_ARGUMENT", "request", "MALFORMED") as refusal:
         raw(app, SEND, data, *person.metadata)
     assert refusal.message == "request is not a SendMessageRequest"
@@ -233,7 +233,7 @@ def refusals(person: Person, friend: Person) -> dict[str, tuple[str, str, str, C
     }
 
 
-def test_errors_of_the_repo_half_arrive_as_they_are(app: Deployment) -> None:
+def test_errors_of_the_repo_half_are_passed_on_unchanged(app: Deployment) -> None:
     for reason, (status, field, message, call) in refusals(*app.people(2)).items():
         with refused(status, field, reason) as refusal:
             call()

@@ -125,7 +125,7 @@ def test_a_call_that_waits_for_a_device_lets_another_thread_serve() -> None:
     assert not served.executors.inline.replaced
 
 
-def test_a_call_whose_key_is_looked_for_runs_on_a_thread_and_the_next_inline() -> None:
+def test_a_call_with_an_unknown_key_runs_on_a_thread_and_the_next_inline() -> None:
     threads = []
 
     def where(_: Any) -> Any:
@@ -144,7 +144,7 @@ def test_a_call_whose_key_is_looked_for_runs_on_a_thread_and_the_next_inline() -
     assert served.loop.drain(5, 5)
 
 
-def test_a_call_that_waits_for_the_interpreter_does_not() -> None:
+def test_a_call_that_waits_for_the_interpreter_keeps_the_serving_thread() -> None:
     gate = threading.Event()
 
     def waits(_: Any) -> Any:
@@ -170,7 +170,7 @@ served.profile().exception()
 """
 
 
-def test_a_loop_that_stands_still_ends_the_process_and_says_where() -> None:
+def test_a_stalled_loop_ends_the_process_and_logs_where() -> None:
     ended = subprocess.run([sys.executable, "-c", STANDS_STILL], capture_output=True, text=True, timeout=30)
     assert ended.returncode == 1
     assert "the serving loop stands still" in ended.stderr

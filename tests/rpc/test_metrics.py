@@ -37,7 +37,7 @@ def outcome(call: Any, request: Any, metadata: Any) -> tuple[str, int, int]:
     return "OK", request.ByteSize(), response.ByteSize()
 
 
-def test_what_the_client_counted(own: Own, mode: str) -> None:
+def test_calls_bytes_and_errors_are_those_that_the_client_counted(own: Own, mode: str) -> None:
     app = own(mode)
     person, friend = app.people(2)
     conversation = conversation_of(person.send(friend.id))
@@ -91,7 +91,7 @@ def test_what_the_client_counted(own: Own, mode: str) -> None:
         assert scrape("process_open_fds") > 3
 
 
-def test_a_call_is_told_by_the_process_that_answered_it(app: Deployment) -> None:
+def test_a_call_is_counted_by_the_process_that_answered_it(app: Deployment) -> None:
     services = {sample.labels.get("grpc_service", LOGIC) for sample in app.processes[0].metrics().samples}
     assert any(".repo." in service for service in services) != app.split
     if app.split:
@@ -111,7 +111,7 @@ def test_rate_limits_are_counted(own: Own, mode: str) -> None:
     assert scrape("gochat_errors_total", grpc_method="GetUserProfile", code="ERROR_CODE_RATE_LIMIT") == 3
 
 
-def test_business_numbers(own: Own, mode: str) -> None:
+def test_users_conversations_and_messages_are_counted(own: Own, mode: str) -> None:
     app = own(mode)
     people = app.people(4)
     app.create_user()  # was never seen
@@ -148,7 +148,7 @@ def test_business_numbers(own: Own, mode: str) -> None:
         assert not [sample for sample in app.processes[0].metrics().samples if sample.name.startswith("gochat_users")]
 
 
-def test_queues_and_commits_of_sqlite(own: Own) -> None:
+def test_waiting_writes_and_commits_of_sqlite_are_counted(own: Own) -> None:
     app = own()
     person, friend = app.person(), app.create_user()
     conversation, process = conversation_of(person.send(friend, "first")), app.processes[0]
@@ -170,7 +170,7 @@ def test_queues_and_commits_of_sqlite(own: Own) -> None:
     assert after("grpc_server_in_flight") == after("gochat_database_waiting_writes") == 0
 
 
-def test_calls_that_wait_for_a_thread(own: Own) -> None:
+def test_calls_that_wait_for_a_thread_are_counted(own: Own) -> None:
     app = own("postgres", env={"GOCHAT_SERVER_THREADS": "2"})
     person, friend = app.person(), app.create_user()
     conversation = conversation_of(person.send(friend, "first"))
@@ -184,7 +184,7 @@ def test_calls_that_wait_for_a_thread(own: Own) -> None:
         assert len({answer.result().message_id for answer in running}) == 7
 
 
-def test_clients_that_leave(own: Own) -> None:
+def test_cancelled_and_expired_calls_are_counted(own: Own) -> None:
     app = own()
     person, friend = app.person(), app.create_user()
     conversation = conversation_of(person.send(friend, "first"))
@@ -199,7 +199,7 @@ def test_clients_that_leave(own: Own) -> None:
     assert {code: number for code, number in codes.items() if number} == {"OK": 1, "Canceled": 1, "DeadlineExceeded": 1}
 
 
-def test_workers_are_added_up(own: Own) -> None:
+def test_metrics_of_workers_are_added_up(own: Own) -> None:
     app = own("postgres", env=TWO)
     process, person = app.processes[0], app.person()
     friend = app.create_user()
@@ -236,7 +236,7 @@ def test_workers_are_added_up(own: Own) -> None:
     assert app.stop() == [0]
 
 
-def test_a_taken_port_stops_the_start(own: Own, tmp_path: Path) -> None:
+def test_a_taken_metrics_port_stops_the_start(own: Own, tmp_path: Path) -> None:
     app = own()
     app.person()
     taken = app.processes[0].metrics_url.split("/")[2]
@@ -261,7 +261,7 @@ def test_metrics_may_be_off(own: Own) -> None:
     assert "/metrics" not in app.logs()
 
 
-def test_calls_side_by_side_lose_no_count(own: Own) -> None:
+def test_concurrent_calls_are_all_counted(own: Own) -> None:
     app = own()
     people = app.people(4)
 
@@ -287,7 +287,7 @@ def test_latencies_fall_into_the_bucket_that_ends_with_them() -> None:
     assert (latencies[at], latencies[at + 1], latencies[-1], sum(latencies)) == (1, 1, 1, 3)
 
 
-def test_what_a_dead_process_left_open_is_unavailable() -> None:
+def test_calls_left_open_by_a_dead_process_count_as_unavailable() -> None:
     metrics = SharedMetrics.for_worker(["/a/A", "/a/B"])
     counts = metrics.claim({}).of("/a/B")
     for _ in range(3):

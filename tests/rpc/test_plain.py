@@ -25,7 +25,7 @@ def plain(own: Own, mode: str) -> Deployment:
     return app
 
 
-def test_people_talk(plain: Deployment) -> None:
+def test_messages_are_sent_read_and_searched(plain: Deployment) -> None:
     ann, ben = plain.people(2)
     sent = ann.send(ben.id, "hello").message_id
     conversation = conversation_of(sent)

@@ -59,7 +59,7 @@ def test_a_deadline_crosses_the_seam(own: Own) -> None:
     person.send(app.create_user())
 
 
-def test_a_repo_that_comes_back_is_found_again(app: Deployment) -> None:
+def test_logic_reconnects_to_a_restarted_repo(app: Deployment) -> None:
     person, friend = app.person(), app.create_user()
     first = person.send(friend, "first", metadata=KEY)
     for _ in range(2):
@@ -72,7 +72,7 @@ def test_a_repo_that_comes_back_is_found_again(app: Deployment) -> None:
     assert contents(person, conversation_id) == ["first"]
 
 
-def test_a_keyed_send_survives_a_repo_that_is_restarted_under_it(app: Deployment) -> None:
+def test_an_idempotent_send_survives_a_restart_of_the_repo(app: Deployment) -> None:
     person, friend = app.person(), app.create_user()
     acknowledged = []
 
@@ -122,7 +122,7 @@ def test_logic_waits_for_the_repo_before_it_is_ready(
         assert re.fullmatch(r"gochat ready on 127\.0\.0\.1:\d+ \(logic\)\n", logic.stdout.readline())
 
 
-def test_logic_that_waits_stops_when_told_to(waiting: tuple["subprocess.Popen[str]", str]) -> None:
+def test_logic_that_waits_stops_on_sigterm(waiting: tuple["subprocess.Popen[str]", str]) -> None:
     process, _ = waiting
     process.terminate()
     out, _ = process.communicate(timeout=60)

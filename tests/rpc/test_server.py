@@ -29,7 +29,7 @@ def services(deployment: Deployment) -> Iterator[tuple[grpc.Channel, str]]:
         yield deployment.channel_to(service.half), service.descriptor.full_name
 
 
-def test_health_is_told_without_a_token(app: Deployment) -> None:
+def test_health_needs_no_token(app: Deployment) -> None:
     for channel, service in services(app):
         assert check(channel) == SERVING
         assert check(channel, service) == SERVING
@@ -94,7 +94,7 @@ def test_stdout_has_the_ready_line_alone_and_stderr_the_log(tmp_path: Path, numb
 
 
 @pytest.mark.parametrize("mode", SQLITE)
-def test_an_idle_server_stops_when_told_to(own: Own, mode: str) -> None:
+def test_an_idle_server_stops_on_sigterm(own: Own, mode: str) -> None:
     app = own(mode)
     assert app.stop() == [0] * len(app.processes)
 
@@ -148,12 +148,12 @@ def test_one_server_at_a_time_has_a_port(own: Own, mode: str, tmp_path: Path) ->
     app.person()
 
 
-def test_an_address_that_is_none_stops_the_start(tmp_path: Path) -> None:
+def test_an_invalid_address_stops_the_start(tmp_path: Path) -> None:
     for address in ("here", "127.0.0.1", ":50051", "127.0.0.1:http", "127.0.0.1:65536"):
         assert "server.listen: must be HOST:PORT" in refused_start("--data", tmp_path, "--listen", address)
 
 
-def test_a_deadline_that_is_too_short_is_told(app: Deployment) -> None:
+def test_a_deadline_that_is_too_short_ends_the_call(app: Deployment) -> None:
     person = app.person()
     slow = logic_pb2.AuthRequest(username=person.username, password=PASSWORD)  # hashing takes its time by design
     for timeout in (0.001, -1):

@@ -187,7 +187,7 @@ def test_running_calls_of_all_workers_end_before_the_parent_does(own: Own) -> No
     assert is_free(app.address)
 
 
-def test_a_second_signal_ends_all_at_once(own: Own) -> None:
+def test_a_second_signal_ends_all_workers_immediately(own: Own) -> None:
     app = own("postgres", env=TWO)
     person, friend = app.person(), app.create_user()
     person.send(friend)
@@ -204,7 +204,7 @@ def test_a_second_signal_ends_all_at_once(own: Own) -> None:
         eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in there))
 
 
-def test_the_port_is_taken(pair: Deployment, postgres: Postgres, tmp_path: Path) -> None:
+def test_a_taken_port_stops_the_start(pair: Deployment, postgres: Postgres, tmp_path: Path) -> None:
     for env in (TWO | {"GOCHAT_DATABASE_URL": postgres.create_database()}, {}):
         said = refused_start("--data", tmp_path, "--listen", pair.address, **env)
         assert f"gochat: cannot listen on {pair.address}: " in said
@@ -212,7 +212,7 @@ def test_the_port_is_taken(pair: Deployment, postgres: Postgres, tmp_path: Path)
     assert len(workers(pair.processes[0])) == 2
 
 
-def test_a_held_port_is_taken_before_anybody_listens() -> None:
+def test_a_reserved_port_is_taken_before_anyone_listens() -> None:
     with reserve_port("127.0.0.1:0") as address:
         assert not is_free(address)
         assert not listening(address)
@@ -234,7 +234,7 @@ def test_a_held_port_is_taken_before_anybody_listens() -> None:
         ({"GOCHAT_SERVER_WORKERS": "0"}, "GOCHAT_SERVER_WORKERS: must be at least 1 "),
     ],
 )
-def test_what_stops_the_start_is_said_once(tmp_path: Path, env: dict[str, str], told: str) -> None:
+def test_what_stops_the_start_is_reported_once(tmp_path: Path, env: dict[str, str], told: str) -> None:
     settings = TWO | {"GOCHAT_SERVER_LISTEN": "127.0.0.1:0", "GOCHAT_SERVER_DATA": str(tmp_path)} | env
     said = refused_start(**settings)
     assert said.startswith(f"gochat: {told}")

@@ -61,7 +61,7 @@ class Batches:
         return self.became
 
 
-def test_what_comes_in_meanwhile_goes_together() -> None:
+def test_calls_that_arrive_during_a_batch_form_the_next() -> None:
     gate, batches = threading.Event(), list[list[str]]()
 
     def together(requests: Sequence[str]) -> list[str]:
@@ -82,7 +82,7 @@ def test_what_comes_in_meanwhile_goes_together() -> None:
     assert [len(batch) for batch in batches] == [1, MAX_BATCH, 3]
 
 
-def test_each_has_its_own_outcome() -> None:
+def test_each_call_of_a_batch_has_its_own_outcome() -> None:
     outcomes = {"ok": "sent", "bad": invalid("content", "must be"), "odd": None}
     asked = Batches(lambda requests: [outcomes[request] for request in requests])
     for request in outcomes:
@@ -94,7 +94,7 @@ def test_each_has_its_own_outcome() -> None:
     assert became["late"].reason == "DEADLINE_EXCEEDED"
 
 
-def test_what_fails_is_told_to_all_and_the_next_go_on() -> None:
+def test_a_failed_batch_fails_all_its_calls_and_the_next_goes_on() -> None:
     gate = threading.Event()
 
     def together(requests: Sequence[str]) -> list[str]:
@@ -115,7 +115,7 @@ def test_what_fails_is_told_to_all_and_the_next_go_on() -> None:
     assert asked.done(4)["next"] == "sent"
 
 
-def test_what_is_done_is_not_kept_until_the_next() -> None:
+def test_a_finished_call_is_released_before_the_next() -> None:
     asked = Batches(lambda requests: ["sent"] * len(requests))
     call: Any = Asked("r", Call(SERVICE, "r", time.monotonic() + 30), lambda *_: None)
     kept = weakref.ref(call)
@@ -124,7 +124,7 @@ def test_what_is_done_is_not_kept_until_the_next() -> None:
     eventually(lambda: kept() is None, 10)
 
 
-def test_an_answer_that_cannot_be_given_keeps_none_from_the_others() -> None:
+def test_a_call_that_cannot_be_answered_keeps_no_answer_from_others() -> None:
     asked, gate = Batches(lambda requests: [gate.wait(5) and "sent"] * len(requests)), threading.Event()
     asked.ask("gate")
 
@@ -138,7 +138,7 @@ def test_an_answer_that_cannot_be_given_keeps_none_from_the_others() -> None:
     assert asked.done(2)["next"] == "sent"
 
 
-def test_they_run_for_as_long_as_one_of_them_may_take() -> None:
+def test_a_batch_has_the_latest_deadline_of_its_calls() -> None:
     gate, until = threading.Event(), list[float]()
 
     def together(requests: Sequence[str]) -> list[str]:
@@ -158,7 +158,7 @@ def test_they_run_for_as_long_as_one_of_them_may_take() -> None:
     assert max(until) == pytest.approx(20, abs=2)
 
 
-def test_what_hangs_holds_up_nobody_else() -> None:
+def test_a_hanging_batch_delays_no_other() -> None:
     gate, hanging = threading.Event(), list[str]()
 
     def together(requests: Sequence[str]) -> list[str]:
@@ -181,7 +181,7 @@ def test_what_hangs_holds_up_nobody_else() -> None:
     assert asked.done(2 + THREADS)["hang"] == "sent"
 
 
-def test_a_conversation_that_is_locked_holds_up_its_own_senders_alone(own: Own) -> None:
+def test_a_locked_conversation_delays_its_own_senders_alone(own: Own) -> None:
     app = own("postgres")
     ann, ben, cem = app.people(3)
     for other in (ben, cem):
@@ -240,7 +240,7 @@ def test_a_batch_waits_for_no_locked_member(server: Deployment, size: int, locke
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII", "EUC_JP"])
-def test_what_the_database_cannot_hold_fails_alone(own: Own, postgres: Postgres, encoding: str) -> None:
+def test_content_that_the_database_cannot_encode_fails_alone(own: Own, postgres: Postgres, encoding: str) -> None:
     app = own(url=postgres.create_database(encoding))
     ann, ben = app.people(2)
     ann.send(ben.id)
@@ -252,7 +252,7 @@ def test_what_the_database_cannot_hold_fails_alone(own: Own, postgres: Postgres,
     assert sorted(sent) == list(range(2, 62))
 
 
-def test_many_of_the_largest_go_together(own: Own, mode: str) -> None:
+def test_many_of_the_largest_messages_are_sent_together(own: Own, mode: str) -> None:
     app = own(mode)
     ann, ben = app.people(2)
     requests = [logic_pb2.SendMessageRequest(to_user_id=ben.id, **LARGEST) for _ in range(4 * MAX_BATCH)]
@@ -261,7 +261,7 @@ def test_many_of_the_largest_go_together(own: Own, mode: str) -> None:
     assert sorted(seq_of(call.result()) for call in calls) == list(range(2, 4 * MAX_BATCH + 2))
 
 
-def test_good_and_bad_at_once_get_what_each_would_alone(own: Own, mode: str) -> None:
+def test_valid_and_invalid_sends_together_get_the_outcomes_of_each_alone(own: Own, mode: str) -> None:
     app = own(mode)
     ann, ben, cem = app.people(3)
     room = ann.CreateGroup(name="g", member_ids=[ben.id]).group_id

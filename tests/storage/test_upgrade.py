@@ -46,7 +46,7 @@ def holds(new: Any, old: Any) -> bool:
 
 
 @pytest.mark.parametrize("file", frozen(), ids=lambda file: file.stem)
-def test_what_people_read_before_an_upgrade_they_read_after_it(
+def test_reads_answer_the_same_after_an_upgrade(
     own: Own, file: Path, config: Config, dialect: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released = load(file)
