@@ -249,7 +249,7 @@ def as_service(app: Deployment) -> SimpleNamespace:
 
 @dataclass
 class Refusal:
-    """What a client was told: filled when the block of `refused` ends."""
+    """What a client was answered: filled when the block of `refused` ends."""
 
     code: grpc.StatusCode = grpc.StatusCode.OK
     message: str = ""

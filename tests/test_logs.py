@@ -1,4 +1,4 @@
-"""What the log tells an operator, and in what form."""
+"""What the log says to an operator, and in what form."""
 
 import json
 import logging
@@ -73,15 +73,15 @@ def test_a_call_is_one_line(app: Deployment) -> None:
             request = logic_pb2.GetUserProfileRequest(user_id="nobody")
             app.logic.GetUserProfile(request, metadata=(*metadata, ("x-request-id", request_id)))
     app.logic.GetUserProfile(logic_pb2.GetUserProfileRequest(), metadata=(*person.metadata, ("x-request-id", "asks-4")))
-    told = eventually(lambda: len(found := calls(app, "LogicService/GetUserProfile")) >= 4 and found)
-    shown = [[told[f"asks-{n}"].get(key) for key in ("code", "reason", "caller", "peer")] for n in (1, 2, 3, 4)]
+    found = eventually(lambda: len(lines := calls(app, "LogicService/GetUserProfile")) >= 4 and lines)
+    shown = [[found[f"asks-{n}"].get(key) for key in ("code", "reason", "caller", "peer")] for n in (1, 2, 3, 4)]
     assert shown == [
         ["NOT_FOUND", "USER_NOT_FOUND", person.id, "127.0.0.1"],
         ["UNAUTHENTICATED", "NO_TOKEN", "-", "127.0.0.1"],
         ["NOT_FOUND", "USER_NOT_FOUND", "service", "127.0.0.1"],
         ["OK", None, person.id, "127.0.0.1"],
     ]
-    assert all(0 < record["duration_ms"] < 30_000 and record["level"] == "INFO" for record in told.values())
+    assert all(0 < record["duration_ms"] < 30_000 and record["level"] == "INFO" for record in found.values())
 
 
 def test_an_exception_is_one_field(own: Own) -> None:
@@ -153,13 +153,13 @@ def test_logging_a_slow_query_keeps_its_result(
             assert database.write(lambda tx, insert=insert: tx.run(insert)) == changed
 
 
-@pytest.mark.parametrize(("slow_after", "told"), [(0.001, 1), (60, 0)])
+@pytest.mark.parametrize(("slow_after", "lines"), [(0.001, 1), (60, 0)])
 def test_the_time_that_sqlite_takes_to_fetch_counts(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
     slow_after: float,
-    told: int,
+    lines: int,
 ) -> None:
     monkeypatch.setattr(Tx, "slow_after", slow_after)
     count = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL\n  SELECT i + 1 FROM n WHERE i < ?) SELECT i FROM n WHERE i > ?"
@@ -167,5 +167,5 @@ def test_the_time_that_sqlite_takes_to_fetch_counts(
         rows = database.read(lambda tx: tx.fetch_all(count, 300_000, 299_999))
     assert rows == [(300_000,)]
     slow = [record.getMessage() for record in caplog.records]
-    assert len(slow) == told
+    assert len(slow) == lines
     assert all("UNION ALL SELECT" in line and "99" not in line.partition("ms: ")[2] for line in slow)

@@ -41,7 +41,7 @@ class Pair:
     key: Path
 
     def replace_by(self, other: "Pair") -> None:
-        """As a renewal does it: each file at once."""
+        """As a renewal does it: each file is replaced in one step."""
         for ours, theirs in ((self.cert, other.cert), (self.key, other.key)):
             beside = ours.with_suffix(".new")
             shutil.copy2(theirs, beside)

@@ -1,4 +1,4 @@
-"""Who may call what: every RPC as every kind of caller, in his own and in another's name, held against access.py."""
+"""Who may call what: every RPC as every kind of caller, in their own and in another's name, held against access.py."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -158,7 +158,7 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "RecordEvent": lambda _: {"action": "key.rotate", "target_id": fresh("key")},
     },
 }
-"""A valid request of each RPC, or the one message of it; whoever calls. Where the caller must act for himself, nobody
+"""A valid request of each RPC, or the one message of it; whoever calls. Where callers must act for themselves, nobody
 is named yet."""
 
 BUILDERS = {f"/gochat.{service}/{rpc}": valid for service, rpcs in VALID.items() for rpc, valid in rpcs.items()}
@@ -212,12 +212,12 @@ def expected(path: str, caller: str, named: str, place: Place) -> str:
     if path == REGISTER:
         reason = "REGISTRATION_CLOSED"  # by the setting of the server that the tests share, to everybody
     elif path == REVOKE and reason == "NOT_YOURSELF":
-        reason = "SESSION_NOT_FOUND"  # nobody is told that there is such a session
+        reason = "SESSION_NOT_FOUND"  # an answer does not reveal that there is such a session
     return f"{STATUSES.get(reason, 'PERMISSION_DENIED')} {reason}" if reason else "OK"
 
 
 def trials(path: str) -> Iterator[tuple[str, str]]:
-    """(who calls, whom the request names as the one who acts)"""
+    """(who calls, who acts by the request)"""
     rule, names = RULES[path], actor_field(path)
     for caller in CALLERS:
         if path != REVOKE or caller == NOBODY:

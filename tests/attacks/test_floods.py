@@ -1,4 +1,4 @@
-"""Floods: of connections, streams, frames, password hashes and calls. Whoever else calls is served meanwhile."""
+"""Floods: of connections, streams, frames, password hashes and calls. Other clients are served meanwhile."""
 
 import resource
 import statistics
@@ -177,8 +177,8 @@ def test_calls_reset_immediately_delay_no_other_client(app: Deployment, person: 
 
 def test_streams_beyond_the_limit_of_a_connection_are_refused(app: Deployment, person: Person) -> None:
     with connections(app) as [connection]:
-        told = list(connection.frames(0.5))
-        announced = next(received.payload for received in told if received.kind == SETTINGS and received.payload)
+        received = list(connection.frames(0.5))
+        announced = next(each.payload for each in received if each.kind == SETTINGS and each.payload)
         assert b"\0\3" + STREAMS.to_bytes(4, "big") in announced
         connection.send(b"".join(headers(2 * number + 1) for number in range(3 * STREAMS)))
         refused = Counter(received.kind for received in connection.frames(1.5))
@@ -297,35 +297,35 @@ def limited(request: pytest.FixtureRequest, own_of_module: Own) -> Deployment:
 
 def until_refused(call: Callable[[], object]) -> tuple[int, Answer]:
     for passed in range(200):
-        if (told := answer(call)) != OK:
-            return passed, told
+        if (refusal := answer(call)) != OK:
+            return passed, refusal
     return 200, OK
 
 
 def test_calls_of_a_user_are_limited_per_second(limited: Deployment) -> None:
     person, other = limited.people(2)
     passed, refusal = until_refused(person.GetUserProfile)
-    assert passed >= 25, "five seconds' worth at once"
+    assert passed >= 25, "the burst is that of five seconds"
     assert (refusal.status, refusal.reason) == ("RESOURCE_EXHAUSTED", "CALLS_LIMITED")
     assert 0 < refusal.delay <= 0.2
-    assert other.GetUserProfile(), "another user has his own"
+    assert other.GetUserProfile(), "other users have their own"
     wait_as_asked(refusal)
     assert person.GetUserProfile()
     again = limited.signed_in(person.id, person.username)
     until_refused(person.GetUserProfile)
-    assert until_refused(again.GetUserProfile)[0] <= 3, "another session of his is the same user"
+    assert until_refused(again.GetUserProfile)[0] <= 3, "another session is of the same user"
 
 
 def test_a_rate_limit_is_reported_in_the_body_too(limited: Deployment) -> None:
     person = limited.person()
     metadata = (*person.metadata, ("x-gochat-error-mode", "body"))
     for _ in range(200):
-        told = limited.logic.GetUserProfile(logic_pb2.GetUserProfileRequest(), metadata=metadata, timeout=30).error
-        if told.code:
+        error = limited.logic.GetUserProfile(logic_pb2.GetUserProfileRequest(), metadata=metadata, timeout=30).error
+        if error.code:
             break
-    assert told.code == common_pb2.ERROR_CODE_RATE_LIMIT
-    assert told.details["reason"] == "CALLS_LIMITED"
-    assert 0 < int(told.details["retry_after_ms"]) <= 200
+    assert error.code == common_pb2.ERROR_CODE_RATE_LIMIT
+    assert error.details["reason"] == "CALLS_LIMITED"
+    assert 0 < int(error.details["retry_after_ms"]) <= 200
 
 
 def test_sends_of_a_user_are_limited_per_second(limited: Deployment) -> None:
@@ -336,7 +336,7 @@ def test_sends_of_a_user_are_limited_per_second(limited: Deployment) -> None:
     assert 0 < refusal.delay <= 1
     assert person.GetUserProfile(), "only sending is limited"
     assert friend.GetUnreadMessages().total_count == passed, "what was refused was not sent"
-    assert friend.send(person.id), "another user has his own"
+    assert friend.send(person.id), "other users have their own"
     wait_as_asked(refusal)
     assert person.send(friend.id)
 

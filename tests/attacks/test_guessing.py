@@ -95,7 +95,7 @@ def test_guesses_at_one_name_are_slowed_down_whether_or_not_it_exists(alone: Dep
     with ThreadPoolExecutor(len(KINDS)) as pool:
         attacks = list(pool.map(attack, [account(alone, kind) for kind in KINDS]))
     wrong, refusals = attacks[0]
-    assert all(attack == attacks[0] for attack in attacks), "no answer tells which names exist"
+    assert all(attack == attacks[0] for attack in attacks), "no answer reveals which names exist"
     assert (wrong.status, wrong.reason, wrong.delay) == ("UNAUTHENTICATED", "BAD_CREDENTIALS", 0)
     assert (refusals[0].status, refusals[0].reason) == ("RESOURCE_EXHAUSTED", "ACCOUNT_DELAYED")
     assert len(set(refusals)) == 1
@@ -105,7 +105,7 @@ def test_the_right_password_is_delayed_too_and_then_clears_the_count(alone: Depl
     name, other = account(alone, "existing"), account(alone, "existing")
     guess_until_delayed(lambda: sign_in(alone, name))
     delayed = sign_in(alone, name, PASSWORD)
-    assert delayed.reason == "ACCOUNT_DELAYED", "a guesser cannot tell that this one is right"
+    assert delayed.reason == "ACCOUNT_DELAYED", "a guesser cannot see that this one is right"
     assert sign_in(alone, other, PASSWORD) == OK, "another account is not delayed"
     wait_as_asked(delayed)
     assert sign_in(alone, name, PASSWORD) == OK
@@ -149,7 +149,7 @@ def test_guesses_at_the_old_password_count_as_well(alone: Deployment) -> None:
 
 @pytest.mark.parametrize("error_mode", ["status", "body"])
 def test_no_answer_reveals_which_names_exist(alone: Deployment, error_mode: str) -> None:
-    def told(kind: str) -> Any:
+    def answered(kind: str) -> Any:
         request = logic_pb2.AuthRequest(username=account(alone, kind), password="a guess")
         metadata = (("x-gochat-error-mode", error_mode),)
         if error_mode == "status":
@@ -157,7 +157,7 @@ def test_no_answer_reveals_which_names_exist(alone: Deployment, error_mode: str)
         response, call = alone.logic.Authenticate.with_call(request, metadata=metadata, timeout=30)
         return response, sorted(key for key, _ in call.trailing_metadata() or ())
 
-    first, *others = [told(kind) for kind in KINDS]
+    first, *others = [answered(kind) for kind in KINDS]
     assert "BAD_CREDENTIALS" in str(first)
     assert others == [first] * len(others)
 
@@ -205,9 +205,9 @@ def test_guesses_are_slowed_down_and_recorded_in_every_mode(app: Deployment) -> 
     recorded = [event for event in app.events(action="session.begin") if not event.target_id]
     assert recorded[-1].outcome == "refused"
     assert recorded[-1].peer == "127.0.0.1"
-    told = "".join(map(MessageToJson, [*events, *recorded])) + app.logs()
+    written = "".join(map(MessageToJson, [*events, *recorded])) + app.logs()
     for hidden in (name, missing, password):
-        assert hidden not in told
+        assert hidden not in written
 
 
 def test_clients_cannot_set_the_address_in_the_audit_log(alone: Deployment) -> None:
@@ -233,8 +233,8 @@ def register(app: Deployment, *forwarded: str) -> Answer:
 def heard_from(call: Callable[[], Answer]) -> tuple[int, Answer]:
     """The number of calls until the address is refused, and the refusal."""
     for heard in range(3 * ALLOWED):
-        if (told := call()).status == "RESOURCE_EXHAUSTED":
-            return heard, told
+        if (refusal := call()).status == "RESOURCE_EXHAUSTED":
+            return heard, refusal
     return 3 * ALLOWED, OK
 
 
@@ -254,7 +254,7 @@ def test_failed_attempts_of_an_address_are_limited_per_minute(proxied: Deploymen
     assert refusal.reason == "ADDRESS_LIMITED"
     assert 0 < refusal.delay <= 60 / ALLOWED
     for attempt in (refresh, register, lambda *where: sign_in(proxied, name, PASSWORD, *where[1:])):
-        assert attempt(proxied, address) in (refusal, OK), "whatever he tries next"
+        assert attempt(proxied, address) in (refusal, OK), "for every kind of attempt"
     assert sign_in(proxied, name, PASSWORD, host()) == OK, "another address has its own"
 
 
@@ -266,8 +266,8 @@ def test_successful_sign_ins_do_not_count_against_the_limit(proxied: Deployment)
 
 TWO_SPELLINGS = "an IPv4 address in IPv6"
 SPOOFS = {
-    "a first hop of his own": lambda n, real: (f"203.0.113.{n}, {real}",),
-    "a header of his own": lambda n, real: (f"203.0.113.{n}", real),
+    "a first hop of their own": lambda n, real: (f"203.0.113.{n}, {real}",),
+    "a header of their own": lambda n, real: (f"203.0.113.{n}", real),
     "a trusted hop behind": lambda n, real: (f"203.0.113.{n}, {real}, 192.0.2.7, 127.0.0.1",),
     "words that are no address": lambda n, real: (f"unknown, {n}, {real}",),
     TWO_SPELLINGS: lambda n, real: (f"203.0.113.{n}, {f'::ffff:{real}' if n % 2 else real}",),

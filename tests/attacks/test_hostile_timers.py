@@ -164,7 +164,7 @@ def busiest_thread(app: Deployment, worker: int) -> int:
 
 @contextmanager
 def stopped_thread(thread: int) -> Iterator[None]:
-    """The others of its process go on. Whoever ends the process must be awaited with reap()."""
+    """The others of its process go on. What ends the process is waited for with reap()."""
     try:
         ptrace(PTRACE_SEIZE, thread)
     except PermissionError:

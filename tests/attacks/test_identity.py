@@ -1,6 +1,7 @@
 """In another's name and in another's conversation: what one is not, is not in, and may not see any more.
 
-That nobody acts in another's name, RPC by RPC, is in test_access.py; who removes whom in tests/repo/test_groups.py.
+That nobody acts in another's name, RPC by RPC, is in test_access.py; who may remove a member is in
+tests/repo/test_groups.py.
 """
 
 from typing import Any
@@ -103,12 +104,12 @@ def test_a_message_id_of_another_conversation_reveals_nothing_of_it(people: list
         ("GetMessageHistory", "before_message_id", "INVALID_ARGUMENT"),
         ("MarkMessageRead", "message_id", "NOT_FOUND"),
     ):
-        told = set()
+        refusals = set()
         for message_id in (existing, ids.message(there, 2), ids.message("g" + UNKNOWN, 1), ids.message(here, 2)):
             with refused(status, field) as refusal:
                 getattr(ann, rpc)(conversation_id=here, **{field: message_id})
-            told.add((refusal.message, refusal.reason, str(refusal.fields)))
-        assert len(told) == 1
+            refusals.add((refusal.message, refusal.reason, str(refusal.fields)))
+        assert len(refusals) == 1
     assert ben.GetMessageHistory(conversation_id=there).messages[0].status == 1
 
 

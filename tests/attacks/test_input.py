@@ -26,7 +26,7 @@ METACHARACTERS = ["%", "_", "\\", "';DROP/**/TABLE/**/users;--", "?", "%s", "%(x
 BIDI = ["\u202a", "\u202e", "\u2066", "\u2069"]
 
 
-class Told(NamedTuple):
+class Answer(NamedTuple):
     status: str
     reason: str = ""
     fields: tuple[str, ...] = ()
@@ -52,8 +52,8 @@ def person(app: Deployment) -> Person:
     return app.person()
 
 
-def tell(app: Deployment, path: str, data: bytes | Message, *metadata: Any, **options: Any) -> Told:
-    """What a service is told; metadata: more of it, or instead of its token if that begins with None."""
+def ask(app: Deployment, path: str, data: bytes | Message, *metadata: Any, **options: Any) -> Answer:
+    """What a service is answered; metadata: more of it, or instead of its token if that begins with None."""
     raw = data if isinstance(data, bytes) else data.SerializeToString()
     sent = metadata[1:] if metadata[:1] == (None,) else (*app.service, *metadata)
     try:
@@ -66,12 +66,12 @@ def tell(app: Deployment, path: str, data: bytes | Message, *metadata: Any, **op
             detail.Unpack(info) or detail.Unpack(bad)
         fields = tuple(violation.field for violation in bad.field_violations)
         text = f"{error.details()} {packed.decode('latin-1')}"
-        return Told(error.code().name, info.reason, fields, text)
-    return Told("OK")
+        return Answer(error.code().name, info.reason, fields, text)
+    return Answer("OK")
 
 
 def serves(app: Deployment) -> bool:
-    return tell(app, VALIDATE, logic_pb2.ValidateTokenRequest(token="x")).status == "OK"
+    return ask(app, VALIDATE, logic_pb2.ValidateTokenRequest(token="x")).status == "OK"
 
 
 def request_class(path: str) -> Callable[..., Any]:
@@ -132,10 +132,10 @@ def with_nul(path: str) -> Iterator[tuple[str, Any]]:
 
 def test_nul_is_refused_in_every_text_of_every_request(either: Deployment) -> None:
     wrong = {
-        (path, field): told
+        (path, field): answer
         for path in RPCS
         for field, request in with_nul(path)
-        if (told := tell(either, path, request))[:3] != ("INVALID_ARGUMENT", "INVALID_FIELD", (field,))
+        if (answer := ask(either, path, request))[:3] != ("INVALID_ARGUMENT", "INVALID_FIELD", (field,))
     }
     assert wrong.pop((VALIDATE, "token")).status == "OK"
     assert wrong == {}
@@ -151,9 +151,9 @@ def test_text_that_is_not_utf8_is_refused_in_every_field_of_every_request(app: D
             data = bytes([one.number << 3 | 2, len(text)]) + text if one.message_type else b""
             for value in (b"\xff\xfe", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80"):
                 data = data or bytes([one.number << 3 | 2, len(value)]) + value
-                told = tell(app, path, data)
-                if told[:3] != ("INVALID_ARGUMENT", "MALFORMED", ("request",)) or INTERNAL_TEXT.search(told.text):
-                    wrong[path, one.name, value] = told
+                answer = ask(app, path, data)
+                if answer[:3] != ("INVALID_ARGUMENT", "MALFORMED", ("request",)) or INTERNAL_TEXT.search(answer.text):
+                    wrong[path, one.name, value] = answer
                 data = data if one.message_type else b""
     assert wrong == {}
 
@@ -175,16 +175,16 @@ def test_text_that_is_not_utf8_is_refused_in_every_field_of_every_request(app: D
     ],
 )
 def test_broken_messages_are_refused(app: Deployment, data: bytes, expected: str) -> None:
-    told = tell(app, SEND, data)
-    assert told[:2] == ("INVALID_ARGUMENT", expected)
-    assert not INTERNAL_TEXT.search(told.text)
+    answer = ask(app, SEND, data)
+    assert answer[:2] == ("INVALID_ARGUMENT", expected)
+    assert not INTERNAL_TEXT.search(answer.text)
     assert serves(app)
 
 
 def test_unknown_fields_of_a_message_are_ignored(person: Person, app: Deployment) -> None:
     known = logic_pb2.GetUserProfileRequest(user_id=person.id).SerializeToString()
     for unknown in (b"\xc2\x3e\x03\xff\xfe\x00", b"\x7b\x7b\x7c\x7c", b"\xf8\x01" + b"\xff" * 9 + b"\x01"):
-        assert tell(app, PROFILE, known + unknown).status == "OK"
+        assert ask(app, PROFILE, known + unknown).status == "OK"
 
 
 def test_garbage_on_the_wire_leaves_the_server_serving(app: Deployment) -> None:
@@ -226,8 +226,8 @@ def test_usernames_that_look_like_a_taken_one_are_refused(
     name = fresh("alfio")
     either.create_user(name)
     request = request_class(REPO + "CreateUser")(username=disguise(name), password=PASSWORD)
-    told = tell(either, REPO + "CreateUser", request)
-    assert (told.status, told.fields) == (status, ("username",))
+    answer = ask(either, REPO + "CreateUser", request)
+    assert (answer.status, answer.fields) == (status, ("username",))
     search = logic_pb2.SearchUsersRequest(query=name)
     assert len(either.logic.SearchUsers(search, metadata=either.service).users) == 1
 
@@ -247,7 +247,7 @@ def test_control_characters_are_refused_in_every_display_name(app: Deployment) -
         for control in [*BIDI, "\n", "\x1b[2J", "\x85"]:
             request = plausible(path)
             setattr(request, field, f"ann{control}x")
-            assert tell(app, path, request)[:3] == ("INVALID_ARGUMENT", "INVALID_FIELD", (field,)), (path, control)
+            assert ask(app, path, request)[:3] == ("INVALID_ARGUMENT", "INVALID_FIELD", (field,)), (path, control)
 
 
 def test_sql_metacharacters_are_searched_literally(either: Deployment) -> None:
@@ -309,7 +309,7 @@ def test_a_request_that_names_neither_a_user_nor_the_service_is_refused(either: 
     for path in paths:
         request = plausible(path, **known)
         request.ClearField("acting")
-        assert tell(either, path, request)[:3] == ("INVALID_ARGUMENT", "INVALID_FIELD", ("user_id",)), path
+        assert ask(either, path, request)[:3] == ("INVALID_ARGUMENT", "INVALID_FIELD", ("user_id",)), path
 
 
 def test_pages_are_neither_negative_nor_unbounded(either: Deployment) -> None:
@@ -326,12 +326,12 @@ def test_pages_are_neither_negative_nor_unbounded(either: Deployment) -> None:
             getattr(request, "message_ids", [])[:] = []
             for field in fields:
                 set_in(request, field, values[field.endswith("limit")])
-            assert tell(either, path, request).status == "OK", (path, values)
+            assert ask(either, path, request).status == "OK", (path, values)
         for field in fields:
             for value in (-1, -(2**31), *([MAX32, 201] if field.endswith("limit") else [])):
                 request = plausible(path, **known)
                 set_in(request, field, value)
-                assert tell(either, path, request)[:3] == ("INVALID_ARGUMENT", "INVALID_FIELD", (field,)), path
+                assert ask(either, path, request)[:3] == ("INVALID_ARGUMENT", "INVALID_FIELD", (field,)), path
 
 
 def set_in(request: Any, field: str, value: int) -> None:

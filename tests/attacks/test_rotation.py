@@ -52,8 +52,8 @@ def test_a_new_key_signs_and_the_old_ones_tokens_still_work(app: Deployment) -> 
 
     def signs() -> bool:
         signed = []
-        told = status_of(lambda: signed.append(app.signed_in(person.id, person.username).access_token))
-        return told == "OK" and signed_with(signed[0]) == key_id
+        status = status_of(lambda: signed.append(app.signed_in(person.id, person.username).access_token))
+        return status == "OK" and signed_with(signed[0]) == key_id
 
     eventually(signs, 2.0)
     eventually(lambda: taken(lambda: app.repo.GetUser(get, metadata=app.service)), 2.0)

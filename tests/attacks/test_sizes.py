@@ -12,7 +12,7 @@ from gochat.api.logic.v1 import logic_pb2
 from tests.attacks import test_input as hostile
 from tests.attacks.fuzz import on_the_wire
 from tests.attacks.strategies import RPCS, http2, plain_headers
-from tests.attacks.test_input import LOGIC, PROFILE, REPO, SEND, app, either, person, plausible, serves, tell
+from tests.attacks.test_input import LOGIC, PROFILE, REPO, SEND, app, ask, either, person, plausible, serves
 from tests.conftest import Own
 from tests.conversations import contents, conversation_of
 from tests.harness import Deployment, Person, fresh, refused
@@ -33,9 +33,9 @@ def test_oversized_lists_of_ids_are_refused(app: Deployment, count: int) -> None
     for path, field in lists:
         request = plausible(path)
         getattr(request, field)[:] = ["u"] * count
-        assert tell(app, path, request)[:3] == ("INVALID_ARGUMENT", "INVALID_FIELD", (field,))
+        assert ask(app, path, request)[:3] == ("INVALID_ARGUMENT", "INVALID_FIELD", (field,))
     getattr(request, field)[:] = ["u" * 27] * 100_000
-    assert tell(app, path, request).status == "RESOURCE_EXHAUSTED"
+    assert ask(app, path, request).status == "RESOURCE_EXHAUSTED"
     assert serves(app)
 
 
@@ -57,8 +57,8 @@ def test_content_of_more_than_16_kib_is_refused(app: Deployment, person: Person,
 
 def test_a_message_of_5_mib_is_refused_and_the_next_one_served(app: Deployment) -> None:
     request = logic_pb2.SendMessageRequest(content="x" * 5 * 1024 * 1024)
-    assert tell(app, SEND, request).status == "RESOURCE_EXHAUSTED"
-    assert tell(app, SEND, request, None).status == "RESOURCE_EXHAUSTED"
+    assert ask(app, SEND, request).status == "RESOURCE_EXHAUSTED"
+    assert ask(app, SEND, request, None).status == "RESOURCE_EXHAUSTED"
     assert serves(app)
 
 
@@ -66,9 +66,9 @@ def test_a_decompression_bomb_is_refused_without_growing_memory(app: Deployment)
     request = logic_pb2.SendMessageRequest(content="x" * 2 * 1024 * 1024).SerializeToString()
     before = memory(app.processes[0].pid, "VmHWM")
     for metadata in [()] * 25 + [(None,)] * 25:
-        assert tell(app, SEND, request, *metadata, compression=grpc.Compression.Gzip).status == "RESOURCE_EXHAUSTED"
+        assert ask(app, SEND, request, *metadata, compression=grpc.Compression.Gzip).status == "RESOURCE_EXHAUSTED"
     bomb = b"\x22" + b"\x80\x80\x80\x20" + b"x" * BOMB
-    assert tell(app, SEND, bomb, compression=grpc.Compression.Gzip).status == "RESOURCE_EXHAUSTED"
+    assert ask(app, SEND, bomb, compression=grpc.Compression.Gzip).status == "RESOURCE_EXHAUSTED"
     assert serves(app)
     assert memory(app.processes[0].pid, "VmHWM") - before < 64 * 1024
 
@@ -87,14 +87,14 @@ def test_extreme_numbers_make_no_internal_error(either: Deployment) -> None:
     for path, name, value, expected in cases:
         request = plausible(path, user_id=user)
         setattr(request, name, value)
-        told = tell(either, path, request)
+        answer = ask(either, path, request)
         if expected:
-            assert told[:3] == (expected, "INVALID_FIELD", (name,)), (path, value)
-        assert told.status not in ("INTERNAL", "UNKNOWN", "UNAVAILABLE"), (path, name, value)
+            assert answer[:3] == (expected, "INVALID_FIELD", (name,)), (path, value)
+        assert answer.status not in ("INTERNAL", "UNKNOWN", "UNAVAILABLE"), (path, name, value)
     for status in (4, 99):
         request = plausible(REPO + "UpdateUser", user_id=user)
         request.status = status
-        assert tell(either, REPO + "UpdateUser", request).fields == ("status",)
+        assert ask(either, REPO + "UpdateUser", request).fields == ("status",)
 
 
 @pytest.mark.parametrize("kind", ["Text", "TEXT ", "texte", "system\0", "\u0442ext", "x" * 1000])
@@ -115,13 +115,13 @@ def test_an_unknown_message_type_is_refused(person: Person, kind: str) -> None:
     ],
 )
 def test_headers_are_bounded(app: Deployment, person: Person, headers: list[tuple[str, Any]], status: str) -> None:
-    assert tell(app, PROFILE, b"", None, *person.metadata, *headers).status == status
+    assert ask(app, PROFILE, b"", None, *person.metadata, *headers).status == status
     assert serves(app)
 
 
 @pytest.mark.parametrize("mode", ["BODY", "", "body,status", "body ", "x" * 1000, "0"])
 def test_an_unknown_error_mode_is_ignored(app: Deployment, mode: str) -> None:
-    assert tell(app, PROFILE, b"", None, ("x-gochat-error-mode", mode)).status == "UNAUTHENTICATED"
+    assert ask(app, PROFILE, b"", None, ("x-gochat-error-mode", mode)).status == "UNAUTHENTICATED"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_an_unknown_error_mode_is_ignored(app: Deployment, mode: str) -> None:
 )
 def test_an_unknown_rpc_is_unimplemented(app: Deployment, path: str) -> None:
     for metadata in ((), (None,)):
-        assert tell(app, path, b"\xff", *metadata).status == "UNIMPLEMENTED"
+        assert ask(app, path, b"\xff", *metadata).status == "UNIMPLEMENTED"
 
 
 ODD_IDS = [b"a\r\nx-evil: 1", b"\x1b[2Jx", b"a\x00b", b"a\x7fb", b"a\tb", b"r" * 80 + b"\x1b", b"\xc3\xa9"]
@@ -158,8 +158,8 @@ def test_no_input_writes_lines_into_the_log(app: Deployment) -> None:
                 getattr(request, one.name).append(evil)
             else:
                 setattr(request, one.name, evil)
-            tell(app, path, request)
-            tell(app, path, request, None, *user.metadata)
+            ask(app, path, request)
+            ask(app, path, request, None, *user.metadata)
     for path in (b"/x\x1b[2J/y", b"/a\nb/c", b"/" + evil.encode(), LOGIC.encode() + b"\x1b[2J"):
         on_the_wire(app.address, http2(plain_headers(path), b"\0" * 5))
     for name in (b"authorization", b"x-gochat-actor", b"x-forwarded-for", b"x-gochat-error-mode", b"user-agent"):
@@ -173,7 +173,7 @@ def test_no_input_writes_lines_into_the_log(app: Deployment) -> None:
 def test_header_bytes_that_are_not_utf8_log_no_error(app: Deployment) -> None:
     mark = fresh("mark").encode()
     headers = [*plain_headers(PROFILE.encode()), (b"authorization", b"Bearer " + mark + b"\xff")]
-    on_the_wire(app.address, http2(headers, b"\0" * 5), patience=0.3)
+    on_the_wire(app.address, http2(headers, b"\0" * 5), timeout=0.3)
     assert not [line for line in app.logs().splitlines() if " ERROR " in line and mark.decode() in line]
 
 
@@ -193,5 +193,5 @@ def test_refused_calls_do_not_use_a_connection_up(own: Own, tmp_path: Path) -> N
         (PROFILE, one, (("x-gochat-error-mode", "body"),), "OK"),
         (LOGIC + "JoinGroup", nowhere, (), "NOT_FOUND"),  # refused where it is written
     ):
-        told = Counter(tell(app, path, data, *metadata).status for _ in range(150))
-        assert told == {status: 150}, (path, data, metadata)
+        answer = Counter(ask(app, path, data, *metadata).status for _ in range(150))
+        assert answer == {status: 150}, (path, data, metadata)

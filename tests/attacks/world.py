@@ -20,7 +20,7 @@ INSIDE = ("owner", "admin", "member")
 
 @dataclass
 class World:
-    """Who calls, and `other`, who never does: a plain member whom calls are about."""
+    """Who calls, and `other`, who never does: a plain member that calls are about."""
 
     app: Deployment
     people: dict[str, Person]
@@ -84,7 +84,7 @@ class Place:
         return cls(world, "single", conversation_of(message_id), message_id, {"owner": "member", "member": "member"})
 
     def facts(self) -> list[Any]:
-        """What a refused call must leave as it is. Of accounts, sessions, roles and groups the audit log tells."""
+        """What a refused call must leave as it is. The audit log shows accounts, sessions, roles and groups."""
         app = self.world.app
         requests: list[tuple[Callable[..., Any], Any]] = [
             (app.audit.ListEvents, audit_pb2.ListEventsRequest(limit=1)),

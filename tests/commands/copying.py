@@ -35,7 +35,7 @@ def begin_copy(source: str, target: str, **env: str) -> "subprocess.Popen[str]":
 
 
 def copied(source: str, target: str, **env: str) -> list[str]:
-    """Copies to the end; returns the lines that it tells."""
+    """Copies to the end; returns the lines that it prints."""
     process = begin_copy(source, target, **env)
     out, err = process.communicate(timeout=300)
     assert (process.returncode, PROGRESS.sub("", err)) == (0, ""), out + err

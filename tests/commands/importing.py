@@ -49,7 +49,7 @@ def make_key(data: Path) -> None:
 
 
 def replayed(app: Deployment, *arguments: Any) -> tuple[int, ...]:
-    """Imports to the end; returns the numbers of lines, users and conversations that it tells."""
+    """Imports to the end; returns the numbers of lines, users and conversations that it prints."""
     process = begin_import(app, *arguments)
     out, err = process.communicate(timeout=300)
     assert (process.returncode, err) == (0, "")

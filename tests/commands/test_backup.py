@@ -27,7 +27,7 @@ def app(own: Own, tmp_path: Path) -> Deployment:
 
 
 class Sender(threading.Thread):
-    """Writes into a group until told to stop. acknowledged: contents, in order."""
+    """Writes into a group until it is stopped. acknowledged: contents, in order."""
 
     def __init__(self, app: Deployment, group: str, user_id: str) -> None:
         super().__init__()
@@ -163,8 +163,8 @@ def limited() -> None:
 
 def test_a_full_disk_leaves_no_partial_file(app: Deployment, tmp_path: Path) -> None:
     file = tmp_path / "backup.db"
-    told = refusal("backup", file, "--data", app.data, preexec_fn=limited, program=sys.executable)
-    assert "disk" in told
+    said = refusal("backup", file, "--data", app.data, preexec_fn=limited, program=sys.executable)
+    assert "disk" in said
     assert not list(tmp_path.glob("*backup*"))
     app.run("backup", str(file))
     refusal("restore", file, "--data", tmp_path / "new", preexec_fn=limited, program=sys.executable)

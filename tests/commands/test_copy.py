@@ -129,15 +129,15 @@ def test_clients_see_the_same_after_a_copy(own: Own, new_url: NewUrl, tmp_path: 
     before, events = world.answers(), app.events()
     assert app.stop() == [0]
 
-    told = copied(source, target)
+    lines = copied(source, target)
     there = rows_of(source)
     assert set(there) == TABLES
     assert all(there.values()), "every table is tried"
     assert rows_of(target) == there
-    assert {line.split()[0]: line.split()[1] for line in told[:-1]} == {
+    assert {line.split()[0]: line.split()[1] for line in lines[:-1]} == {
         table: f"{len(rows):,}" for table, rows in there.items()
     }
-    assert told[-1].startswith(f"copied {sum(map(len, there.values())):,} rows, the same in both; ")
+    assert lines[-1].startswith(f"copied {sum(map(len, there.values())):,} rows, the same in both; ")
 
     app = own(folder=tmp_path / "app", url=target)
     world.moved(app)
@@ -157,7 +157,7 @@ def test_clients_see_the_same_after_a_copy(own: Own, new_url: NewUrl, tmp_path: 
         assert ann.send(ben.id, f"with {key}", metadata={"client_msg_id": key}).message_id == message_id
     with refused_call("ALREADY_EXISTS"):
         ann.send(ben.id, "other", metadata={"client_msg_id": "a"})
-    # The next message, the next group, a name that is taken and one that is found at once.
+    # The next message, the next group, a name that is taken and one that is found right away.
     following = ben.send(world.group, "goes on").message_id
     assert seq_of(following) == seq_of(world.last) + 1
     assert conversation_of(ann.send(ben.id, "goes on")) == conversation_of(world.sent["a"])
@@ -308,12 +308,12 @@ def test_a_database_is_not_copied_onto_itself(new_url: NewUrl, tmp_path: Path) -
 def test_wrong_urls_are_refused_without_showing_passwords(new_url: NewUrl, url: str, says: str) -> None:
     fine = new_url("sqlite")
     made(fine)
-    told = [refused(url, fine), refused(fine, url)] if "nowhere" not in url else [refused(url, fine)]
-    for side, text in zip(("--from", "--to"), told, strict=False):
+    refusals = [refused(url, fine), refused(fine, url)] if "nowhere" not in url else [refused(url, fine)]
+    for side, text in zip(("--from", "--to"), refusals, strict=False):
         assert text.startswith(f"{side}: {says}")
         assert "hunter2" not in text
 
 
 def test_a_file_that_is_no_database_is_refused(new_url: NewUrl, tmp_path: Path) -> None:
-    (tmp_path / "letter").write_text("Dear database, " * 1000)
+    (tmp_path / "letter").write_text("A letter, " * 1000)
     assert refused(f"sqlite:///{tmp_path}/letter", new_url("sqlite")) == "--from: file is not a database"

@@ -45,16 +45,16 @@ def test_a_killed_copy_of_real_chats_resumes_there_and_back(
     before = rows_of(urls[0])
     total = sum(map(len, before.values()))
 
-    told: list[list[str]] = []
+    reports: list[list[str]] = []
     for source, target in pairwise(urls):
         places = [killed(source, target, int(total * share)) for share in SHARES]
         assert places == sorted(places)
         with pytest.raises(AssertionError, match="holds a copy that is not complete: run that gochat copy again"):
             own(folder=tmp_path / "app", url=target)
         assert "not complete" in refused(target, urls[0])
-        told.append(copied(source, target)[:-1])
+        reports.append(copied(source, target)[:-1])
         assert rows_of(target) == before
-    assert told[0] == told[1]
+    assert reports[0] == reports[1]
 
     for url in urls[1:]:
         app = own(folder=tmp_path / "app", url=url)

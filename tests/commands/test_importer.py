@@ -264,7 +264,7 @@ def test_a_terminal_shows_progress(app: Deployment, long: Long) -> None:
     try:
         while piece := os.read(master, 65536):
             shown += piece
-    except OSError:  # how Linux tells that the other side is closed
+    except OSError:  # how Linux says that the other side is closed
         pass
     os.close(master)
     out, _ = process.communicate(timeout=60)

@@ -304,11 +304,13 @@ def test_what_is_usual_is_stored_past_locks_and_the_rest_left(app: Deployment) -
     ]
     request = StoreMessagesRequest(messages=asked, skip_locked=True)
     results = app.store.StoreMessages(request, metadata=app.service).results
-    told = [result.message_id for result in results]
-    assert [bool(message_id) for message_id in told] == [True, False, True, False, False, False, False, True]
+    message_ids = [result.message_id for result in results]
+    assert [bool(message_id) for message_id in message_ids] == [True, False, True, False, False, False, False, True]
     assert all(bool(result.created_at) == bool(result.message_id) for result in results)
     assert not any(result.HasField("error") for result in results)
-    assert {one.message_id for one in history(ann, room)[1:]} == {message_id for message_id in told if message_id}
+    assert {one.message_id for one in history(ann, room)[1:]} == {
+        message_id for message_id in message_ids if message_id
+    }
     assert seqs(history(ann, room)) == [1, 2, 3, 4]
     with refused("NOT_FOUND", "conversation_id", "CONVERSATION_NOT_FOUND"):
         ann.send("nowhere")

@@ -17,7 +17,7 @@ from gochat.storage.sqlite import SqliteDatabase
 from tests.harness import PASSWORD, Deployment, Person, as_service, fresh, refused
 
 
-def told(app: Deployment, subject: str) -> list[tuple[str, str, str, str]]:
+def recorded(app: Deployment, subject: str) -> list[tuple[str, str, str, str]]:
     """(action, detail, actor, outcome) of every entry on this target, the oldest first."""
     events = [event for event in app.events(user_id=subject) if event.target_id == subject]
     return [(event.action, event.detail, event.actor_id or event.actor_role, event.outcome) for event in events]
@@ -61,7 +61,7 @@ def test_changes_of_accounts_are_recorded(app: Deployment) -> None:
     again.ChangePassword(old_password=PASSWORD, new_password="battery staple")
     app.run("user", "password", alice.username, "--password-stdin", "--address", app.repo_address, stdin="x" * 9)
     repo.UpdateUser(user_id=alice.id, status=3)
-    assert [entry for entry in told(app, alice.id) if not entry[0].startswith("session.")] == [
+    assert [entry for entry in recorded(app, alice.id) if not entry[0].startswith("session.")] == [
         ("user.create", "", "service", "ok"),
         ("user.change", "", alice.id, "ok"),
         ("user.change", "", "service", "ok"),
@@ -75,7 +75,7 @@ def test_changes_of_accounts_are_recorded(app: Deployment) -> None:
 
 def test_changes_of_platform_roles_are_recorded(app: Deployment) -> None:
     admin = app.person(admin=True)
-    assert ("user.role", "admin", "service", "ok") in told(app, admin.id)
+    assert ("user.role", "admin", "service", "ok") in recorded(app, admin.id)
 
 
 def test_sessions_are_recorded_from_begin_to_end(app: Deployment, alice: Person) -> None:
@@ -94,7 +94,7 @@ def test_sessions_are_recorded_from_begin_to_end(app: Deployment, alice: Person)
                 app.logic.Authenticate(request)
     (current,) = second.ListSessions().sessions
     second.Logout()
-    assert [entry for entry in told(app, alice.id) if entry[0].startswith("session.")] == [
+    assert [entry for entry in recorded(app, alice.id) if entry[0].startswith("session.")] == [
         ("session.begin", first.session_id, "", "ok"),
         ("session.reuse", first.session_id, "", "refused"),
         ("session.begin", "", "", "refused"),
@@ -125,7 +125,7 @@ def test_changes_of_groups_and_messages_are_recorded(app: Deployment, alice: Per
     carol.LeaveGroup(group_id=group_id)
     with refused("PERMISSION_DENIED"):
         alice.RemoveGroupMember(group_id=group_id, user_id=bob.id)
-    assert told(app, group_id) == [
+    assert recorded(app, group_id) == [
         ("group.create", alice.id, alice.id, "ok"),
         ("group.add", bob.id, alice.id, "ok"),
         ("group.join", carol.id, carol.id, "ok"),
@@ -141,7 +141,7 @@ def test_changes_of_groups_and_messages_are_recorded(app: Deployment, alice: Per
     for _ in range(2):  # what is recalled already is not recalled again
         repo.UpdateMessageStatus(message_id=message_id, user_id=bob.id, status=4)
     repo.DeleteMessage(message_id=message_id, user_id=bob.id)
-    assert told(app, message_id) == [
+    assert recorded(app, message_id) == [
         ("message.recall", bob.id, "service", "ok"),
         ("message.delete", bob.id, "service", "ok"),
     ]
@@ -156,12 +156,12 @@ def test_the_audit_command_filters(app: Deployment, alice: Person) -> None:
         printed = app.run("audit", "--address", app.repo_address, "--json", *arguments).stdout
         return [json.loads(line) for line in printed.splitlines()]
 
-    his = ["user.create", "session.begin", "group.create", "session.end"]
-    assert [line["action"] for line in lines("--user", alice.id)] == his
-    assert [line["action"] for line in lines("--user", alice.id, "--action", "session.")] == his[1::2]
+    expected = ["user.create", "session.begin", "group.create", "session.end"]
+    assert [line["action"] for line in lines("--user", alice.id)] == expected
+    assert [line["action"] for line in lines("--user", alice.id, "--action", "session.")] == expected[1::2]
     assert [line["action"] for line in lines("--user", alice.id, "--action", "group.create")] == ["group.create"]
-    assert [line["action"] for line in lines("--user", alice.id, "--limit", "2")] == his[2:]
-    assert [line["action"] for line in lines("--user", alice.id, "--since", "1h")] == his
+    assert [line["action"] for line in lines("--user", alice.id, "--limit", "2")] == expected[2:]
+    assert [line["action"] for line in lines("--user", alice.id, "--since", "1h")] == expected
     assert lines("--user", "u" + "0" * 26) == []
     text = app.run("audit", "--address", app.repo_address, "--user", alice.id).stdout.splitlines()[2].split()
     assert text[1:8] == ["group.create", group_id, alice.id, "ok", "by", alice.id, "from"]

@@ -63,11 +63,11 @@ def fill(url: str) -> str:
 
 def copy_until(pair: Pair, rows: int = 0) -> list[int]:
     """Copies, until so many rows are there; returns the progress."""
-    told: list[int] = []
+    progress: list[int] = []
 
     def show(what: str, _: int, done: int) -> None:
         if what == "copied":
-            told.append(done)
+            progress.append(done)
             if done == rows:
                 raise StoppedError
 
@@ -76,7 +76,7 @@ def copy_until(pair: Pair, rows: int = 0) -> list[int]:
             copying.copy(*pair, show)
     else:
         copying.copy(*pair, show)
-    return told
+    return progress
 
 
 @pytest.fixture(params=["sqlite-postgres", "postgres-sqlite"])

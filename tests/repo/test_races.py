@@ -1,4 +1,4 @@
-"""Many clients at once: nothing lost, nothing doubled, no rule outrun."""
+"""Many clients together: nothing lost, nothing doubled, no rule outrun."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -36,14 +36,14 @@ class Client:
 def crowd(app: Deployment) -> Iterator[list[Client]]:
     with ThreadPoolExecutor(4) as pool:
         clients = [Client(app, user_id) for user_id in pool.map(lambda _: app.create_user(), range(CROWD))]
-    together(one.GetUserProfile for one in clients)  # each is connected, so that races begin at once
+    together(one.GetUserProfile for one in clients)  # each is connected, so that races begin together
     yield clients
     for client in clients:
         client.channel.close()
 
 
 def together(works: Iterable[Callable[[], Any]]) -> list[Any]:
-    """Runs them all at once, a thread each; what each returned, or the status that refused it."""
+    """Runs them all together, a thread each; what each returned, or the status that refused it."""
     works = list(works)
     start = threading.Barrier(len(works))
 

@@ -164,10 +164,10 @@ def test_a_search_does_not_read_all_users(database: Database, query: str, monkey
         explain = "EXPLAIN " if tx.postgres else "EXPLAIN QUERY PLAN "
         return "\n".join(str(tx.fetch_all(explain + text, *values)) for text, values in selects)
 
-    told = database.read(plans)
-    assert "users_by_gram" in told or "SCAN user_search VIRTUAL TABLE" in told
-    assert "SCAN users" not in told
-    assert "Seq Scan" not in told
+    explained = database.read(plans)
+    assert "users_by_gram" in explained or "SCAN user_search VIRTUAL TABLE" in explained
+    assert "SCAN users" not in explained
+    assert "Seq Scan" not in explained
 
 
 @pytest.mark.parametrize("query", ["", "b", "a", "00"])

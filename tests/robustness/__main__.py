@@ -1,5 +1,5 @@
 """The crash ledger: clients act at random while something breaks, and after each round everything is read back and
-held against what they were told.
+held against what they were answered.
 
     python -m tests.robustness --mode sqlite --fault kill --rounds 200
 """

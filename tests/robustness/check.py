@@ -1,5 +1,5 @@
 """Holds the ledger against what the server has: reads everything back by the API, and says what is not as clients were
-told. What was in doubt is settled by what is found, and must stay so from then on."""
+answered. What was in doubt is settled by what is found, and must stay so from then on."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -32,7 +32,7 @@ class Checker:
         self._service = bearer(service)
 
     def check(self) -> list[str]:
-        """What is wrong, in words that begin with its kind; nothing if all is as clients were told."""
+        """What is wrong, in words that begin with its kind; nothing if all is as clients were answered."""
         wrong = [f"surprise: {surprise}" for surprise in self.ledger.surprises]
         self.ledger.surprises.clear()
         self._settle_first_words()
@@ -218,7 +218,7 @@ def seat_wrong(
     last = len(found)
     for act in seat.acts:
         _CONSEQUENCES[act.kind](seat, act, timeline.least(act.begun), timeline.most(act.ended))
-    # One's own message is read, and who joins anew has read what was said before: the order does not matter.
+    # One's own message is read, and those who join again have read what was said before: the order does not matter.
     seat.read = (max(seat.read[0], own), max(seat.read[1], own))
     seat.acts, seat.rests = [], False
     if inside not in seat.inside:

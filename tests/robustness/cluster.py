@@ -32,7 +32,7 @@ SETTINGS = UNLIMITED | {
 
 @dataclass
 class Node:
-    """One server process, with an address that it keeps when it is started anew."""
+    """One server process, with an address that it keeps when it is started again."""
 
     target: str
     address: str

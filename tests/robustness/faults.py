@@ -30,7 +30,7 @@ def kill(cluster: Cluster, dice: random.Random) -> Iterator[None]:
 
 @contextmanager
 def database(cluster: Cluster, dice: random.Random) -> Iterator[None]:
-    """The PostgreSQL server dies: told to at once, or its first process killed."""
+    """The PostgreSQL server dies: by an immediate shutdown, or as its first process is killed."""
     postgres = cluster.postgres
     assert postgres is not None
     if dice.random() < 0.5:

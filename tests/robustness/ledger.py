@@ -1,4 +1,4 @@
-"""What clients were told: acts, their acknowledgements, and the doubts that are left of what was never answered.
+"""What clients were answered: acts, their acknowledgements, and the doubts that are left of what was never answered.
 
 Clients write here while they act; tests/robustness/check.py holds it against what the server has. Times are those of
 time.monotonic(), in seconds; NEVER is when an act in doubt was acknowledged.
@@ -110,13 +110,13 @@ class Ledger:
         self.users: list[str] = []
         self.conversations: dict[str, Conversation] = {}
         self.pairs: dict[frozenset[str], str] = {}  # one-to-one conversations by their users
-        self.first_words: list[Send] = []  # to users with whom there may be no conversation yet
+        self.first_words: list[Send] = []  # to users that may share no conversation with the sender yet
         self.foundings: list[Founding] = []
         self.registrations: dict[str, str] = {}  # in doubt: username -> password
         self.sessions: list[Session] = []
         self.counts: Counter[str] = Counter()
         self.failures: list[tuple[float, str, str]] = []  # calls that failed as they may: (begun, act, code)
-        self.surprises: list[str] = []  # what no client should ever be told
+        self.surprises: list[str] = []  # what no client should ever be answered
         self._lock = threading.Lock()
 
     def count(self, outcome: str, number: int = 1) -> None:

@@ -65,7 +65,7 @@ def slope(samples: Sequence[Sample]) -> float:
 
 
 def verdict(samples: Sequence[Sample]) -> list[str]:
-    """What speaks against the server; samples: after the warm-up. Threads are told and not judged: the pool makes
+    """What speaks against the server; samples: after the warm-up. Threads are shown and not judged: the pool makes
     another when all are busy, up to [server] threads."""
     third = max(1, len(samples) // 3)
     first, last = samples[:third], samples[-third:]

@@ -23,7 +23,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Robustness]:
 
 @pytest.mark.parametrize("number", range(len(HOSTS)), ids=HOSTS)
 def test_any_process_may_die_and_come_back(run: Robustness, number: int) -> None:
-    """One after the other: who came back must serve when its twin dies, and nobody else is started anew."""
+    """One after the other: what came back must serve when its twin dies, and nothing else is restarted."""
     with run.load():
         run.until_acknowledged(50)
         run.cluster.nodes[number].kill()

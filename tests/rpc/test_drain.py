@@ -1,4 +1,4 @@
-"""How a server ends: what runs is finished, what comes is refused, and whoever insists is obeyed."""
+"""How a server ends: what runs is finished, what comes is refused, and a second signal ends it immediately."""
 
 import os
 import resource
@@ -55,21 +55,21 @@ def test_health_watchers_see_not_serving_and_do_not_delay_the_stop(own: Own, mod
     app = own(mode, env=LONG_GRACE)
     watch = health_pb2_grpc.HealthStub(app.channel).Watch
     watches = [watch(health_pb2.HealthCheckRequest(service=name)) for name in ("", "gochat.api.logic.v1.LogicService")]
-    assert [next(told).status for told in watches] == [SERVING] * 2
+    assert [next(watched).status for watched in watches] == [SERVING] * 2
     assert app.processes[0].stop() == 0
-    assert [[answer.status for answer in told] for told in watches] == [[NOT_SERVING]] * 2
-    assert {told.code() for told in watches} == {grpc.StatusCode.OK}, "the grace was not used up"
+    assert [[answer.status for answer in watched] for watched in watches] == [[NOT_SERVING]] * 2
+    assert {watched.code() for watched in watches} == {grpc.StatusCode.OK}, "the grace was not used up"
 
 
 def test_a_half_without_the_other_is_not_serving_until_it_is_back(own: Own) -> None:
     app = own("sqlite-split")
     logic, repo = app.processes
-    told = health_pb2_grpc.HealthStub(app.channel).Watch(health_pb2.HealthCheckRequest())
-    assert next(told).status == SERVING
+    watched = health_pb2_grpc.HealthStub(app.channel).Watch(health_pb2.HealthCheckRequest())
+    assert next(watched).status == SERVING
     with frozen(repo.pid):
-        assert next(told).status == NOT_SERVING
+        assert next(watched).status == NOT_SERVING
         assert app.run("health", "--address", logic.address, check=False).stdout == "NOT_SERVING\n"
-    assert next(told).status == SERVING
+    assert next(watched).status == SERVING
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -1,4 +1,4 @@
-"""The error convention: two styles, one content; request ids; nothing internal in what a caller is told."""
+"""The error convention: two styles, one content; request ids; nothing internal in what a caller is answered."""
 
 import random
 import re

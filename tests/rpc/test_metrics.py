@@ -104,8 +104,8 @@ def test_rate_limits_are_counted(own: Own, mode: str) -> None:
     app = own(mode, env={"GOCHAT_LIMITS_CALLS_PER_SECOND": "0.1"})
     person = app.person()
     request = logic_pb2.GetUserProfileRequest()
-    told = Counter(outcome(app.logic.GetUserProfile, request, person.metadata)[0] for _ in range(4))
-    assert told == {"OK": 1, "ResourceExhausted": 3}
+    codes = Counter(outcome(app.logic.GetUserProfile, request, person.metadata)[0] for _ in range(4))
+    assert codes == {"OK": 1, "ResourceExhausted": 3}
     scrape = idle(app.processes[0])
     assert scrape(HANDLED, grpc_method="GetUserProfile", grpc_code="ResourceExhausted") == 3
     assert scrape("gochat_errors_total", grpc_method="GetUserProfile", code="ERROR_CODE_RATE_LIMIT") == 3
@@ -124,7 +124,7 @@ def test_users_conversations_and_messages_are_counted(own: Own, mode: str) -> No
     people[0].send(group, "hello")
     people[2].Logout()
     app.stop()
-    app.start()  # counted at once
+    app.start()  # it counts right away
     process = app.processes[-1]
     eventually(lambda: process.metrics()("gochat_database_counted_timestamp_seconds") > 0)
     scrape = process.metrics()

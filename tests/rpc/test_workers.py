@@ -23,7 +23,7 @@ from tests.processes import Process, children, refused_start
 from tests.rpc.workers import TWO, connect_to, is_free, listening, workers
 from tests.waiting import eventually, in_flight, status_of
 
-pytestmark = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="/proc tells which worker is which")
+pytestmark = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="//proc says which worker is which")
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_sequences_have_no_gap_with_senders_on_both_workers(pair: Deployment) ->
 
 
 class Sender(threading.Thread):
-    """Sends until told to stop; repeats under its key what failed. statuses: of the failures."""
+    """Sends until it is stopped; repeats under its key what failed. statuses: of the failures."""
 
     def __init__(self, app: Deployment, worker: int, user_id: str, group: str) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ def test_a_killed_worker_fails_its_running_calls_alone_and_is_replaced(own: Own)
     (fresh,) = eventually(lambda: workers(app.processes[0]) - {killed, spared})
     counts = [len(sender.acknowledged) for sender in senders]
     eventually(lambda: all(len(s.acknowledged) > count for s, count in zip(senders, counts, strict=True)))
-    os.kill(fresh, signal.SIGTERM)  # told to end by itself, it is replaced too, after a longer pause
+    os.kill(fresh, signal.SIGTERM)  # ended by itself, it is replaced too, after a longer pause
     assert eventually(lambda: workers(app.processes[0]) - {killed, spared, fresh})
     for sender in senders:
         sender.over.set()
@@ -226,7 +226,7 @@ def test_a_reserved_port_is_taken_before_anyone_listens() -> None:
 
 
 @pytest.mark.parametrize(
-    ("env", "told"),
+    ("env", "says"),
     [
         ({}, "server.workers: must be 1 on SQLite, "),
         ({"GOCHAT_DATABASE_URL": "postgresql://[::1/none"}, "database.url: is no postgresql:// URL "),
@@ -234,10 +234,10 @@ def test_a_reserved_port_is_taken_before_anyone_listens() -> None:
         ({"GOCHAT_SERVER_WORKERS": "0"}, "GOCHAT_SERVER_WORKERS: must be at least 1 "),
     ],
 )
-def test_what_stops_the_start_is_reported_once(tmp_path: Path, env: dict[str, str], told: str) -> None:
+def test_what_stops_the_start_is_reported_once(tmp_path: Path, env: dict[str, str], says: str) -> None:
     settings = TWO | {"GOCHAT_SERVER_LISTEN": "127.0.0.1:0", "GOCHAT_SERVER_DATA": str(tmp_path)} | env
     said = refused_start(**settings)
-    assert said.startswith(f"gochat: {told}")
+    assert said.startswith(f"gochat: {says}")
     assert said.count("\n") == 1
 
 

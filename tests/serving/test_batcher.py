@@ -1,4 +1,4 @@
-"""Calls that are done together: who goes with whom, and what holds up nobody."""
+"""Calls that are run as a batch: which share one, and what delays no other."""
 
 import threading
 import time
