@@ -15,7 +15,7 @@ from tests.harness import locked
 from tests.rpc.workers import TWO, workers
 from tests.waiting import eventually, with_the_writer
 
-GRACE, CLOSING = 1.0, 5.0  # seconds: every process ends within their sum
+GRACE, CLOSING_TIMEOUT = 1.0, 5.0  # seconds: every process ends within their sum
 IN_A_DRIVER = """
 import hashlib
 from gochat import lifecycle, logs
@@ -71,7 +71,7 @@ def test_a_server_that_cannot_finish_is_ended(own: Own) -> None:
             with_the_writer(app.processes[0], waiting + 1, waiting)
         began = time.monotonic()
         assert app.processes[0].stop() == 1
-        assert time.monotonic() - began < GRACE + CLOSING
+        assert time.monotonic() - began < GRACE + CLOSING_TIMEOUT
     assert not any(call.exception() is None for call in running)
     (line,) = [line for line in app.logs().splitlines() if "ended by force" in line]
     assert re.search(r"threads that still ran: .*writer \(\w+\.py:\d+\)", line)
@@ -87,6 +87,6 @@ def test_a_worker_that_cannot_finish_is_ended(own: Own, number: signal.Signals) 
     os.kill(min(there), signal.SIGSTOP)
     began = time.monotonic()
     assert process.stop(number) == 0
-    assert time.monotonic() - began < GRACE + CLOSING
+    assert time.monotonic() - began < GRACE + CLOSING_TIMEOUT
     assert "1 workers did not end within 4.25 s: ended by force" in app.logs()
     assert not any(Path(f"/proc/{pid}").exists() for pid in there)

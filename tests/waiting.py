@@ -8,7 +8,7 @@ import grpc
 
 from tests.processes import Metrics, Process
 
-INTERVAL = 0.05  # seconds between two looks
+POLL_INTERVAL = 0.05  # seconds between two looks
 
 
 def polled(ask: Callable[[], Any], enough: Callable[[Any], object] = bool, seconds: float = 20) -> Any:
@@ -18,7 +18,7 @@ def polled(ask: Callable[[], Any], enough: Callable[[Any], object] = bool, secon
     """
     until = time.monotonic() + seconds
     while not enough(found := ask()) and time.monotonic() < until:
-        time.sleep(INTERVAL)
+        time.sleep(POLL_INTERVAL)
     return found
 
 

@@ -11,7 +11,7 @@ from tests.conftest import Own
 from tests.harness import Deployment
 from tests.processes import FAST
 
-GRACE, BEYOND = 1, 5  # seconds: of running calls, and of what comes after them
+GRACE, CLOSING_TIMEOUT = 1, 5  # seconds: of running calls, and of what comes after them
 
 
 def begin(app: Deployment, attacks: dict[str, Attack], stack: ExitStack) -> None:
@@ -27,7 +27,7 @@ def obeys(app: Deployment) -> None:
     """Its first process ends, with code 0, in the time that SIGTERM leaves it."""
     sent = time.monotonic()
     try:
-        code = app.processes[0].stop(timeout=GRACE + BEYOND)
+        code = app.processes[0].stop(timeout=GRACE + CLOSING_TIMEOUT)
     except subprocess.TimeoutExpired:
         code = None
     assert code == 0, f"after {time.monotonic() - sent:.1f} s; None: it goes on"

@@ -47,8 +47,8 @@ from tests.waiting import eventually, idle
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="/proc says what a process holds")
 
-REQUEST, STANDSTILL, SILENCE = 10.0, 30.0, 60.0  # seconds that the server waits
-LATE = 8.0  # seconds that an end may come later: a timer's interval, and a machine that is busy
+REQUEST_TIMEOUT, STANDSTILL_TIMEOUT, SILENCE_TIMEOUT = 10.0, 30.0, 60.0  # seconds that the server waits
+MAX_DELAY = 8.0  # seconds that an end may come later: a timer's interval, and a machine that is busy
 OVERDUE = frozenset({"DEADLINE_EXCEEDED", "RST_STREAM"})
 ANY = OVERDUE | {"OK", "CANCELLED", "UNAVAILABLE"}
 
@@ -70,30 +70,32 @@ def asked_once(streams: int, target: Target) -> Iterator[bytes]:
 
 TIMERS = {
     "a request that never comes": Timer(
-        Attack(partial(half_open, PROFILE, 50, False), fast_only=BODY_WAIT), REQUEST, 50
+        Attack(partial(half_open, PROFILE, 50, False), fast_only=BODY_WAIT), REQUEST_TIMEOUT, 50
     ),
     "a message that is announced alone": Timer(
-        Attack(partial(half_open, PROFILE, 50, True, sent=b"\0\0\x10\0\0"), fast_only=BODY_WAIT), REQUEST, 50
+        Attack(partial(half_open, PROFILE, 50, True, sent=b"\0\0\x10\0\0"), fast_only=BODY_WAIT), REQUEST_TIMEOUT, 50
     ),
     "a message that stops halfway": Timer(
         Attack(partial(half_open, HISTORY, 50, True, sent=message(b"x" * 10_000)[:5000]), fast_only=BODY_WAIT),
-        REQUEST,
+        REQUEST_TIMEOUT,
         50,
     ),
-    "a watch without a request": Timer(Attack(partial(half_open, WATCH, 10, False), fast_only=STREAMS), REQUEST, 10),
+    "a watch without a request": Timer(
+        Attack(partial(half_open, WATCH, 10, False), fast_only=STREAMS), REQUEST_TIMEOUT, 10
+    ),
     "an answer for which there is no window": Timer(
-        Attack(partial(unread, 2), opening=SHUT, fast_only=UNSENT), STANDSTILL
+        Attack(partial(unread, 2), opening=SHUT, fast_only=UNSENT), STANDSTILL_TIMEOUT
     ),
     "answers to a peer that reads nothing": Timer(
-        Attack(partial(unread, 60), reads=False, fast_only=UNSENT), STANDSTILL
+        Attack(partial(unread, 60), reads=False, fast_only=UNSENT), STANDSTILL_TIMEOUT
     ),
     "watches for which there is no window": Timer(
-        Attack(lambda _: [called(numbers(10), WATCH)], opening=SHUT, fast_only=STREAMS), STANDSTILL
+        Attack(lambda _: [called(numbers(10), WATCH)], opening=SHUT, fast_only=STREAMS), STANDSTILL_TIMEOUT
     ),
     "reflection that asks nothing": Timer(
-        Attack(partial(half_open, REFLECTION, 5, False), fast_only=STREAMS), SILENCE, 5, ANY
+        Attack(partial(half_open, REFLECTION, 5, False), fast_only=STREAMS), SILENCE_TIMEOUT, 5, ANY
     ),
-    "reflection that asks no more": Timer(Attack(partial(asked_once, 5), fast_only=STREAMS), SILENCE, 5, ANY),
+    "reflection that asks no more": Timer(Attack(partial(asked_once, 5), fast_only=STREAMS), SILENCE_TIMEOUT, 5, ANY),
 }
 
 
@@ -132,7 +134,7 @@ def begun(own_of_module: Own) -> Iterator[Begun]:
                 (peer,) = peers = stack.enter_context(connected(app, timer.attack))
                 for step in steps:
                     advance(peers, timer.attack, step)
-                begun.ended[mode, name] = pool.submit(ends, peer, timer, time.monotonic() + timer.seconds + LATE)
+                begun.ended[mode, name] = pool.submit(ends, peer, timer, time.monotonic() + timer.seconds + MAX_DELAY)
         yield begun
 
 

@@ -15,7 +15,7 @@ from tests.harness import Deployment, Person, bearer, refused
 from tests.processes import frozen
 from tests.waiting import eventually, status_of
 
-UNKNOWN_AFTER = 6.0  # seconds without the repo half after which no session is vouched for
+UNKNOWN_TIMEOUT = 6.0  # seconds without the repo half after which no session is vouched for
 
 
 @pytest.fixture(scope="module", params=SQLITE)
@@ -107,8 +107,8 @@ def test_no_call_fails_while_the_key_changes_under_both_halves(halves: Deploymen
 
 def assert_not_vouched_for(person: Person, since: float) -> None:
     """Neither way of using the token works once it is unknown whether the session lasts, and it says so."""
-    eventually(lambda: status_of(lambda: valid(person.app, person.access_token)) == "UNAVAILABLE", UNKNOWN_AFTER)
-    assert time.monotonic() - since < UNKNOWN_AFTER + 1
+    eventually(lambda: status_of(lambda: valid(person.app, person.access_token)) == "UNAVAILABLE", UNKNOWN_TIMEOUT)
+    assert time.monotonic() - since < UNKNOWN_TIMEOUT + 1
     for call in (person.GetConversations, lambda: person.ValidateToken(token=person.access_token)):
         with refused("UNAVAILABLE", reason="SESSIONS_UNKNOWN"):
             call()

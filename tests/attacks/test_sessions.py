@@ -18,7 +18,7 @@ from tests.harness import PASSWORD, Deployment, Person, as_service, fresh, refus
 from tests.waiting import eventually, polled, status_of
 
 REVOCATION_TIMEOUT = 5.0  # seconds within which an ended session's access token stops working
-GIVE_UP = 8.0
+GIVE_UP_TIMEOUT = 8.0
 NEW = "a new password"
 
 
@@ -148,7 +148,7 @@ def endings(app: Deployment, bystander: Person) -> dict[str, Ending]:
                 pending.remove((ending, where))
         return bool(pending)
 
-    polled(still_taken, not_, GIVE_UP)
+    polled(still_taken, not_, GIVE_UP_TIMEOUT)
     return endings
 
 

@@ -25,17 +25,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Robustness]:
 def test_any_process_may_die_and_come_back(run: Robustness, number: int) -> None:
     """One after the other: what came back must serve when its twin dies, and nothing else is restarted."""
     with run.load():
-        run.until_acknowledged(50)
+        run.until_acknowledged(100)
         run.cluster.nodes[number].kill()
         dead_since = time.monotonic()
         time.sleep(NEWS_TIMEOUT)  # until then calls may fail
-        run.until_acknowledged(50)
+        run.until_acknowledged(100)
     assert {code for _, _, code in run.ledger.failures} <= {"UNAVAILABLE"}
     late = [failure for failure in run.ledger.failures if failure[0] > dead_since + NEWS_TIMEOUT]
     assert late == [], "only calls in flight fail"
     run.ledger.failures.clear()
     with run.load():
-        run.until_acknowledged(50)
+        run.until_acknowledged(100)
     assert run.ledger.failures == [], "without it the others do"
     run.cluster.start()
     assert run.check() == []

@@ -26,7 +26,7 @@ from tests.processes import Metrics, environment, free_address
 from tests.waiting import eventually
 
 GRACE = 2.0  # seconds
-CLOSING = 5.0  # seconds beyond the grace in which every process has ended
+CLOSING_TIMEOUT = 5.0  # seconds beyond the grace in which every process has ended
 PIPE_SIZE = 4096  # bytes, the least that Linux makes them
 FILLING = 200  # calls whose lines are more than that
 SETTINGS = {
@@ -106,7 +106,7 @@ def test_a_server_whose_log_nobody_reads_serves_and_stops(own: Own, tmp_path: Pa
         assert check(app.channel, timeout=5) == SERVING
         began = time.monotonic()
         assert app.stop() == [0]
-        assert time.monotonic() - began < GRACE + CLOSING
+        assert time.monotonic() - began < GRACE + CLOSING_TIMEOUT
 
 
 def test_workers_whose_log_nobody_reads_stop(own: Own, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_workers_whose_log_nobody_reads_stop(own: Own, tmp_path: Path) -> None:
         person.send(app.create_user())
         began = time.monotonic()
         assert app.stop() == [0]
-        assert time.monotonic() - began < GRACE + CLOSING
+        assert time.monotonic() - began < GRACE + CLOSING_TIMEOUT
 
 
 def test_dropped_log_lines_are_counted_and_reported_later(own: Own, tmp_path: Path) -> None:
