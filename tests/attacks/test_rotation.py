@@ -9,7 +9,7 @@ import pytest
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.internal.account.v1 import account_pb2
-from tests.attacks.test_sessions import REVOCATION_TIMEOUT, refresh, taken, valid
+from tests.attacks.sessions import REVOCATION_TIMEOUT, refresh, taken, valid
 from tests.conftest import SQLITE, Own
 from tests.harness import Deployment, Person, bearer, refused
 from tests.processes import frozen
