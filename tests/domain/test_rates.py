@@ -19,7 +19,7 @@ def clock() -> Clock:
     return Clock()
 
 
-def test_a_bucket_gives_its_burst_at_once_then_its_rate(clock: Clock) -> None:
+def test_a_bucket_gives_its_burst_then_its_rate(clock: Clock) -> None:
     buckets = Buckets(rate=2, burst=3, clock=clock)
     assert [buckets.take("a") for _ in range(3)] == [0, 0, 0]
     assert buckets.take("a") == pytest.approx(0.5)

@@ -8,7 +8,7 @@ from google.protobuf.descriptor_pb2 import DescriptorProto
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.internal.store.v1 import store_pb2
-from tests.conversations import contents, group
+from tests.conversations import contents, conversation_of, group
 from tests.harness import CONTENT, Deployment, Person, as_service, refused
 from tests.waiting import next_millisecond
 
@@ -83,7 +83,7 @@ def test_a_nameless_one_to_one_has_the_nickname_and_avatar_of_the_other(app: Dep
 
 def test_a_nameless_one_to_one_shows_a_later_nickname(app: Deployment) -> None:
     ann, ben = app.people(2)
-    where = ben.send(to=ann.id).message_id.rpartition("-")[0]
+    where = conversation_of(ben.send(ann.id))
     assert listed(ann)[where].name == ben.username
     ben.UpdateUserProfile(nickname="Benjamin")
     assert listed(ann)[where].name == "Benjamin"

@@ -132,7 +132,7 @@ def test_racing_creations_give_a_username_once(app: Deployment) -> None:
     assert answers.count(grpc.StatusCode.ALREADY_EXISTS) == 9
 
 
-def test_a_refresh_token_presented_many_times_at_once_works_once(app: Deployment) -> None:
+def test_a_refresh_token_used_many_times_together_works_once(app: Deployment) -> None:
     for _ in range(5):
         request = session_pb2.RefreshTokenRequest(refresh_token=app.person().refresh_token)
         answers = together([partial(app.session.RefreshToken, request)] * 5)
