@@ -50,8 +50,8 @@ def records(app: Deployment) -> list[dict[str, Any]]:
 
 
 def calls(app: Deployment, rpc: str) -> dict[str, dict[str, Any]]:
-    """The lines of the calls of an RPC, by the request id; each must be there once."""
-    lines = [record for record in records(app) if record.get("method", "").endswith(f"/{rpc}")]
+    """The lines of the calls of an RPC ("LogicService/SendMessage"), by request id; each must be there once."""
+    lines = [record for record in records(app) if record.get("method", "").endswith(f".{rpc}")]
     found = {record["request_id"]: record for record in lines}
     assert len(found) == len(lines)
     return found
@@ -59,7 +59,7 @@ def calls(app: Deployment, rpc: str) -> dict[str, dict[str, Any]]:
 
 def test_every_line_is_an_object_with_the_same_first_fields(app: Deployment) -> None:
     app.person().send(app.create_user(), CONTENT)
-    eventually(lambda: calls(app, "SendMessage"))
+    eventually(lambda: calls(app, "LogicService/SendMessage"))
     for record in records(app):
         assert list(record)[:5] == ["time", "level", "logger", "message", "request_id"]
         assert RFC_3339.fullmatch(record["time"])
