@@ -4,9 +4,12 @@
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
 
@@ -14,11 +17,12 @@ from gochat.config import Config, Database
 from gochat.storage.engine import open_database
 from gochat.storage.postgres import PostgresDatabase
 from gochat.storage.sqlite import SqliteDatabase
-from tests.harness import CONTENT, PASSWORD, Deployment, Process
+from tests.harness import CONTENT, PASSWORD, Deployment
 from tests.postgres import Postgres, running_postgres
+from tests.processes import Process
 
-MODES = ("sqlite-colocated", "sqlite-split", "postgres-colocated", "postgres-split")
-Start = Callable[..., Deployment]
+SQLITE = ("sqlite-colocated", "sqlite-split")
+MODES = (*SQLITE, "postgres-colocated", "postgres-split")
 
 
 SECRETS = re.compile(rf"{PASSWORD}|{CONTENT}|eyJ[\w-]+\.[\w-]+|[Bb]earer |\$argon2|PRIVATE KEY")
@@ -51,39 +55,70 @@ def postgres() -> Iterator[Postgres]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def own_postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server that the tests of one file may stop and freeze."""
+    with running_postgres() as server:
+        yield server
+
+
 @pytest.fixture(scope="session", params=MODES)
 def mode(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(scope="session")
-def app(mode: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """A running GoChat that the tests of one mode share: each makes users and groups of its own."""
-    database, layout = mode.split("-")
-    url = request.getfixturevalue("postgres").create_database() if database == "postgres" else ""
-    env = {"GOCHAT_LOG_LEVEL": "debug"}
-    deployment = Deployment(tmp_path_factory.mktemp(mode), url=url, split=layout == "split", env=env)
-    yield deployment
-    audited = deployment.run("audit", "--limit", "1000000", "--address", deployment.repo_address)
-    (deployment.folder / "audit.log").write_text(audited.stdout)
-    deployment.stop()
+class Own(Protocol):
+    """own(mode, env=...) -> a GoChat in this mode and with these settings, which the test may stop and kill.
+
+    mode: of MODES; without a layout it is one process. folder: where another was, or something is already. url: of a
+    database that there is; without it PostgreSQL has a new one. more: as of Deployment.
+    """
+
+    def __call__(
+        self, mode: str = "sqlite", *, folder: Path | None = None, url: str = "", **more: Any
+    ) -> Deployment: ...
+
+
+@contextmanager
+def _servers(request: pytest.FixtureRequest, base: Path) -> Iterator[Own]:
+    numbers = count()
+    with ExitStack() as started:
+
+        def own(mode: str = "sqlite", *, folder: Path | None = None, url: str = "", **more: Any) -> Deployment:
+            database, _, layout = mode.partition("-")
+            if database == "postgres" and not url:
+                url = request.getfixturevalue("postgres").create_database()
+            folder = folder or base / f"gochat{next(numbers)}"
+            app = Deployment(folder, url=url, split=layout == "split", **more)
+            started.callback(app.kill)
+            return app
+
+        yield own
 
 
 @pytest.fixture
-def start(mode: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
-    """start(env={...}) -> a GoChat of the test's own, in the mode at hand, which the test may stop and kill."""
-    database, layout = mode.split("-")
-    started: list[Deployment] = []
+def own(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Own]:
+    """Servers of the test's own, killed at its end."""
+    with _servers(request, tmp_path) as start:
+        yield start
 
-    def make(env: dict[str, str] | None = None) -> Deployment:
-        url = request.getfixturevalue("postgres").create_database() if database == "postgres" else ""
-        folder = tmp_path / f"gochat{len(started)}"
-        started.append(Deployment(folder, url=url, split=layout == "split", env=env))
-        return started[-1]
 
-    yield make
-    for deployment in started:
-        deployment.kill()
+@pytest.fixture(scope="module")
+def own_of_module(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
+    """Servers that the tests of one file share, killed after the last of them."""
+    with _servers(request, tmp_path_factory.mktemp("servers")) as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def app(mode: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A running GoChat that the tests of one mode share: each makes users and groups of its own."""
+    with _servers(request, tmp_path_factory.mktemp(mode)) as start:
+        deployment = start(mode, env={"GOCHAT_LOG_LEVEL": "debug"})
+        yield deployment
+        audited = deployment.run("audit", "--limit", "1000000", "--address", deployment.repo_address)
+        (deployment.folder / "audit.log").write_text(audited.stdout)
+        deployment.stop()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -1,23 +1,20 @@
-"""Starts GoChat as an operator would and drives it as a client would: real processes, real ports, real databases."""
+"""A running GoChat, driven as a client would drive it: real processes, real ports, real databases."""
 
 import os
-import re
-import signal
+import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
-from urllib.request import urlopen
+from typing import Any
 
 import grpc
+import psycopg2
 from google.rpc import error_details_pb2, status_pb2
-from prometheus_client.parser import text_string_to_metric_families
 
 from gochat.api.audit.v1 import audit_pb2, audit_pb2_grpc
 from gochat.api.common.v1 import common_pb2
@@ -28,12 +25,7 @@ from gochat.api.session.v1 import session_pb2, session_pb2_grpc
 from gochat.internal.account.v1 import account_pb2_grpc
 from gochat.internal.store.v1 import store_pb2_grpc
 from gochat.services import LOGIC, SERVICES, rpcs
-
-PROGRAM = os.environ.get("GOCHAT_TEST_BINARY", sys.executable)
-"""Runs `-m gochat`: Python, or dist/gochat."""
-
-FAST = os.environ.get("GOCHAT_SERVER_FAST") != "0"
-"""Do the servers of this run have the serving loop? The whole suite passes without it too (tests say what does not)."""
+from tests.processes import Process, Settings, gochat
 
 PASSWORD = "correct horse"
 CONTENT = "for your eyes only"
@@ -43,9 +35,6 @@ UNLIMITED = {
     "GOCHAT_LIMITS_FAILED_SIGN_INS_PER_MINUTE": "0",
 }
 """Settings for scenarios that are not about rate limits: all tests together are one busy client."""
-
-FREE_METRICS_PORT = {"GOCHAT_METRICS_LISTEN": "127.0.0.1:0"}
-"""For servers side by side."""
 
 HALVES = {path: service.half for service in SERVICES for path in rpcs([service])}
 """By the path of each RPC."""
@@ -58,111 +47,17 @@ def fresh(prefix: str = "user") -> str:
     return f"{prefix}{os.getpid()}x{next(_numbers)}"
 
 
-def children(pid: int) -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
-                found.append(int(stat.parent.name))
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return found
-
-
-@contextmanager
-def frozen(pid: int) -> Iterator[None]:
-    """The process and its children are there, take connections, and answer nothing."""
-    family = [pid, *children(pid)]
-    for one in family:
-        os.kill(one, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for one in family:
-            os.kill(one, signal.SIGCONT)
-
-
-class Process:
-    """One `gochat` process that has said that it is ready. logs: of all there were."""
-
-    logs: ClassVar[set[Path]] = set()
-
-    def __init__(
-        self, *arguments: str, env: dict[str, str] | None = None, log: Path, within: tuple[str, ...] = ()
-    ) -> None:
-        """within: words before the command, that become it in the end, such as `ip netns exec NAME`."""
-        self.log = log
-        Process.logs.add(log)
-        clean = {
-            key: value
-            for key, value in os.environ.items()
-            if not key.startswith("GOCHAT_") or key == "GOCHAT_SERVER_FAST"
-        }
-        with log.open("ab") as stderr:
-            self._popen = subprocess.Popen(
-                [*within, PROGRAM, "-m", "gochat", *arguments],
-                env=clean | FREE_METRICS_PORT | (env or {}),
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-            )
-        assert self._popen.stdout is not None
-        self.ready_line = self._popen.stdout.readline().rstrip("\n")
-        if not self.ready_line.startswith("gochat ready on "):
-            self.kill()
-            raise AssertionError(f"gochat did not get ready:\n{log.read_text()}")
-        self.address = self.ready_line.split()[3]
-
-    @property
-    def metrics_url(self) -> str:
-        return str(re.findall(r"http://[\w.\[\]:]+/metrics", self.log.read_text())[-1])
-
-    def metrics(self) -> "Metrics":
-        with urlopen(self.metrics_url, timeout=30) as answer:
-            text = answer.read().decode()
-        with (self.log.parent / "metrics").open("a") as scrapes:
-            scrapes.write(text)
-        return Metrics(text)
-
-    @property
-    def pid(self) -> int:
-        return self._popen.pid
-
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Returns the exit code."""
-        self._popen.send_signal(number)
-        return self._end()
-
-    def kill(self) -> int:
-        """SIGKILL; returns the exit code."""
-        self._popen.kill()
-        return self._end()
-
-    def _end(self) -> int:
-        code = self._popen.wait(timeout=60)
-        assert self._popen.stdout is not None
-        self._popen.stdout.close()
-        return code
-
-
-class Metrics:
-    """What one scrape was told, as Prometheus's own parser reads it."""
-
-    def __init__(self, text: str) -> None:
-        self.samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-
-    def __call__(self, name: str, **labels: str) -> float:
-        """The sum of all samples of this name with these labels."""
-        return sum(
-            sample.value for sample in self.samples if sample.name == name and labels.items() <= sample.labels.items()
-        )
+def new_connection(address: str) -> grpc.Channel:
+    """A channel with a connection that it shares with no other channel."""
+    return grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
 
 
 class Deployment:
     """A running GoChat: one process, or two that share the work.
 
-    url: of the database; "" for SQLite in the data folder. `logic`, `repo`, `session`, `message`, `store`, `account`,
-    `audit` are generated stubs; `service` is the metadata of a service token. within: as of Process.
+    url: of the database; "" for SQLite in the data folder. listen: where apps are served. open_channel: how channels
+    are made. within: as of Process. `logic`, `repo`, `session`, `message`, `store`, `account`, `audit` are generated
+    stubs; `service` is the metadata of a service token.
     """
 
     def __init__(
@@ -171,28 +66,34 @@ class Deployment:
         *,
         url: str = "",
         split: bool = False,
-        env: dict[str, str] | None = None,
+        env: Settings | None = None,
+        listen: str = "127.0.0.1:0",
+        open_channel: Callable[[str], grpc.Channel] = grpc.insecure_channel,
         within: tuple[str, ...] = (),
     ) -> None:
-        self._within = within
-        self.folder, self.data, self.split = folder, folder / "data", split
-        self._env = UNLIMITED | (env or {}) | ({"GOCHAT_DATABASE_URL": url} if url else {})
+        self.folder, self.data, self.url, self.split = folder, folder / "data", url, split
+        self.env = UNLIMITED | dict(env or {}) | ({"GOCHAT_DATABASE_URL": url} if url else {})
+        self._listen, self._open_channel, self._within = listen, open_channel, within
         folder.mkdir(parents=True, exist_ok=True)
         self.processes: list[Process] = []
         self.start()
 
     def start(self) -> None:
-        """Starts it, anew on the same data after stop() or kill()."""
+        """Starts it; after stop() or kill() again, on the same data."""
         if self.split:
             repo = self._process("repo")
-            logic = self._process("logic", GOCHAT_REPO_ADDRESS=repo.address)
+            try:
+                logic = self._process("logic", self._listen, GOCHAT_REPO_ADDRESS=repo.address)
+            except BaseException:
+                repo.kill()
+                raise
             self.processes = [logic, repo]
         else:
-            self.processes = [self._process("all")]
+            self.processes = [self._process("all", self._listen)]
         logic, repo = self.processes[0], self.processes[-1]
         self.address, self.repo_address = logic.address, repo.address
-        self.channel = grpc.insecure_channel(logic.address)
-        self.repo_channel = grpc.insecure_channel(repo.address)
+        self.channel = self._open_channel(logic.address)
+        self.repo_channel = self._open_channel(repo.address)
         self.logic = logic_pb2_grpc.LogicServiceStub(self.channel)
         self.session = session_pb2_grpc.SessionServiceStub(self.channel)
         self.message = message_pb2_grpc.MessageServiceStub(self.channel)
@@ -202,6 +103,11 @@ class Deployment:
         self.audit = audit_pb2_grpc.AuditServiceStub(self.repo_channel)
         self.service = bearer(self.token("service"))
 
+    def restart_repo(self) -> None:
+        """Starts the repo half again, on the address that it had, after it was killed."""
+        assert self.split
+        self.processes[-1] = self._process("repo", self.repo_address)
+
     def channel_to(self, half: str) -> grpc.Channel:
         return self.channel if half == LOGIC else self.repo_channel
 
@@ -209,26 +115,17 @@ class Deployment:
         """To the half that serves this RPC."""
         return self.channel_to(HALVES[path])
 
-    def _process(self, target: str, **env: str) -> Process:
-        arguments = ("serve", "--target", target, "--data", str(self.data), "--listen", "127.0.0.1:0")
+    def _process(self, target: str, listen: str = "127.0.0.1:0", **env: str) -> Process:
+        arguments = ("serve", "--target", target, "--data", str(self.data), "--listen", listen)
         log = self.folder / f"{target}.log"
-        return Process(*arguments, env=self._env | env, log=log, within=self._within)
+        return Process(*arguments, env=self.env | env, log=log, within=self._within)
 
     def token(self, role: str, ttl: str = "1h") -> str:
         return self.run("token", "--role", role, "--ttl", ttl).stdout.strip()
 
     def run(self, *arguments: str, stdin: str | None = None, check: bool = True) -> "subprocess.CompletedProcess[str]":
-        """Runs a gochat command with the data folder of this deployment."""
-        clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
-        return subprocess.run(
-            [PROGRAM, "-m", "gochat", *arguments, "--data", str(self.data)],
-            env=clean | self._env,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=check,
-            timeout=300,
-        )
+        """Runs a gochat command with the settings and the data folder of this deployment."""
+        return gochat(*arguments, "--data", self.data, env=self.env, stdin=stdin, check=check, timeout=300)
 
     def stop(self) -> list[int]:
         self._close()
@@ -276,13 +173,18 @@ class Deployment:
         return [self.person() for _ in range(number)]
 
 
-def eventually(holds: Callable[[], Any], seconds: float = 20) -> Any:
-    """What holds() returns once that is true."""
-    until = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < until, f"it did not come to that within {seconds} s"
-        time.sleep(0.05)
-    return found
+@contextmanager
+def locked(app: Deployment) -> Iterator[Any]:
+    """While this lasts, or until its rollback(), no send is done."""
+    connection: Any
+    if app.url:
+        connection = psycopg2.connect(app.url)
+        connection.cursor().execute("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE")
+    else:
+        connection = sqlite3.connect(app.data / "gochat.db", isolation_level=None)
+        connection.execute("BEGIN IMMEDIATE")
+    with closing(connection):
+        yield connection
 
 
 def bearer(token: str) -> tuple[tuple[str, str], ...]:
@@ -309,6 +211,13 @@ class Person:
         """to: a conversation id or a user id."""
         where = {"to_user_id" if to.startswith("u") else "conversation_id": to}
         return self.SendMessage(content=content, **where, **fields)
+
+    def begin_send(self, to: str, channel: grpc.Channel | None = None, timeout: float = 30) -> Any:
+        """A send under way: the future of its answer. channel: the app's, unless another is given."""
+        where = {"to_user_id" if to.startswith("u") else "conversation_id": to}
+        request = logic_pb2.SendMessageRequest(content="running", **where)
+        stub = logic_pb2_grpc.LogicServiceStub(channel) if channel else self.app.logic
+        return stub.SendMessage.future(request, metadata=self.metadata, timeout=timeout)
 
 
 def caller(stub: Any, module: Any, service: str, rpc: str, metadata: Any) -> Callable[..., Any]:
@@ -340,7 +249,7 @@ def as_service(app: Deployment) -> SimpleNamespace:
 
 @dataclass
 class Refusal:
-    """What a client was told: filled when the block of `refused` ends."""
+    """What a client was answered: filled when the block of `refused` ends."""
 
     code: grpc.StatusCode = grpc.StatusCode.OK
     message: str = ""
@@ -384,14 +293,3 @@ def refused(status: str, field: str = "", reason: str = "") -> Iterator[Refusal]
             assert info.reason == reason
         return
     raise AssertionError(f"this was not refused; {status} was expected")
-
-
-def every_message(get_history: Callable[..., Any], conversation_id: str) -> list[common_pb2.Message]:
-    """All pages of a conversation, newest first. get_history(**fields): GetMessageHistory as somebody."""
-    messages: list[common_pb2.Message] = []
-    while True:
-        before = messages[-1].message_id if messages else ""
-        page = get_history(conversation_id=conversation_id, before_message_id=before, limit=200)
-        messages += page.messages
-        if not page.has_more:
-            return messages

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tests.conversations import conversation_of
 from tests.harness import PASSWORD, Deployment, Person, as_service, refused
 
 RECALLED, DELETED_USER, DISABLED = 4, 3, 2
@@ -9,8 +10,11 @@ RECALLED, DELETED_USER, DISABLED = 4, 3, 2
 
 @dataclass(frozen=True)
 class Life:
-    """Whom and what a test may name. bob wrote once in `group`, as message 2, and `zoe` never signed in. `quiet` is a
-    group of ann and bob, `pair` a conversation of both, `talk` one of ann and cem, where ann wrote 1 and 3."""
+    """The people and conversations that a test may name.
+
+    bob wrote once in `group`, as message 2, and `zoe` never signed in. `quiet` is a group of ann and bob, `pair` a
+    conversation of both, `talk` one of ann and cem, where ann wrote 1 and 3.
+    """
 
     ann: Person
     bob: Person
@@ -27,25 +31,25 @@ def lived(app: Deployment) -> Life:
     ann, bob, cem, dora = app.people(4)
     zoe = app.create_user(nickname="Zoë 小明")
 
-    talk = ann.send(cem.id, "1", metadata={"client_msg_id": "once"}).message_id.rpartition("-")[0]
+    talk = conversation_of(ann.send(cem.id, "1", metadata={"client_msg_id": "once"}))
     ann.send(cem.id, "1", metadata={"client_msg_id": "once"})  # again: the same message
     cem.send(talk, "2 with words", metadata={"mood": "good"})
     last = ann.send(talk, "3").message_id
     cem.MarkMessageRead(conversation_id=talk, message_id=last)
     pair = ann.CreateConversation(type="single", user_ids=[bob.id]).conversation_id
-    hidden = dora.send(bob.id, "hide me").message_id.rpartition("-")[0]
+    hidden = conversation_of(dora.send(bob.id, "hide me"))
     bob.DeleteConversation(conversation_id=hidden)
 
     quiet = ann.CreateGroup(name="Quiet", member_ids=[bob.id]).group_id
     group = ann.CreateGroup(name="Crowd", member_ids=[bob.id, dora.id], max_members=5).group_id
-    withdrawn = ann.send(group, "1", metadata={"client_msg_id": "a"}).message_id
+    recalled = ann.send(group, "1", metadata={"client_msg_id": "a"}).message_id
     bob.send(group, "2")
     cem.JoinGroup(group_id=group)
     unwanted = cem.send(group, "3").message_id
     batch = [{"conversation_id": group, "content": str(number)} for number in range(4, 12)]
     ann.SendMessages(messages=batch)
     calls.logic.SendMessage(conversation_id=group, from_user_id=ann.id, content="12", message_type="system")
-    calls.repo.UpdateMessageStatus(message_id=withdrawn, status=RECALLED, user_id=ann.id)
+    calls.repo.UpdateMessageStatus(message_id=recalled, status=RECALLED, user_id=ann.id)
     calls.repo.DeleteMessage(message_id=unwanted, user_id=ann.id)
     ann.RemoveGroupMember(group_id=group, user_id=dora.id)
     with refused("PERMISSION_DENIED"):

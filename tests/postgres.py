@@ -8,12 +8,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 import psycopg2
-import pytest
 
-from tests.harness import fresh, frozen
+from tests.harness import fresh
+from tests.processes import frozen, missing
 
 
 @contextmanager
@@ -21,16 +20,10 @@ def running_postgres(host: str = "127.0.0.1") -> Iterator["Postgres"]:
     """Where there are no server programs, this is a skip that says so, and under CI a failure."""
     try:
         server = Postgres(host)
-    except FileNotFoundError as missing:
-        _missing(str(missing))
+    except FileNotFoundError as absent:
+        missing(str(absent))
     yield server
     server.remove()
-
-
-def _missing(what: str) -> NoReturn:
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"PostgreSQL must be tested under CI: {what}")
-    pytest.skip(f"no PostgreSQL to test with: {what}")
 
 
 class Postgres:
@@ -82,12 +75,20 @@ class Postgres:
         """Runs pg_dump or pg_restore, as an operator would. Where there is none, as running_postgres."""
         found = shutil.which(program) or shutil.which(program, path=self._bin)
         if not found:
-            _missing(f"no {program} on the PATH nor in {self._bin}")
+            missing(f"no {program} on the PATH nor in {self._bin}")
         subprocess.run([str(found), *arguments], check=True)
 
     def start(self) -> None:
         options = f"-p {self.port} -k {self._folder} -c listen_addresses={self.host} -c max_connections=400"
         self._run("pg_ctl", "-D", str(self.data), "-o", options, "-l", str(self._folder / "log"), "-w", "start")
+
+    def starts(self) -> bool:
+        """Tries to start it, where what is left of a killed one may be in the way."""
+        try:
+            self.start()
+        except subprocess.CalledProcessError:
+            return False
+        return True
 
     def stop(self, mode: str = "fast") -> None:
         """mode: fast, or immediate, which is like a crash."""

@@ -72,13 +72,13 @@ def test_secrets_are_not_shown() -> None:
     assert "hush" not in repr(config)
 
 
-def test_addresses() -> None:
+def test_an_address_is_a_host_and_a_port() -> None:
     assert parse_address("x", "[::1]:50051") == ("[::1]", 50051)
     for bad in ("", ":1", "host", "host:", "host:x", "host:-1", "host:65536"):
         with pytest.raises(ConfigError):
             parse_address("x", bad)
 
 
-def test_networks() -> None:
+def test_networks_are_separated_by_commas() -> None:
     assert networks("") == ()
     assert [str(network) for network in networks("10.0.0.0/8, ::1")] == ["10.0.0.0/8", "::1/128"]

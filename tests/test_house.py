@@ -27,13 +27,13 @@ GENERATED = "gochat/api/", "gochat/internal/"
         "buf format -d --exit-code proto",
     ],
 )
-def test_tool_is_content(command: str) -> None:
+def test_a_tool_finds_nothing(command: str) -> None:
     program, *arguments = command.split()
     run = subprocess.run([TOOLS / program, *arguments], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-def test_generated_code_is_fresh(tmp_path: Path) -> None:
+def test_generated_code_is_up_to_date(tmp_path: Path) -> None:
     generate(tmp_path)
     fresh = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*.py*") if path.is_file()}
     committed = {
@@ -45,7 +45,7 @@ def test_generated_code_is_fresh(tmp_path: Path) -> None:
     assert committed == fresh, "run python tests/generate.py"
 
 
-def test_no_file_is_too_long_to_read() -> None:
+def test_no_file_is_longer_than_400_lines() -> None:
     files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
     written = [
         ROOT / name

@@ -19,7 +19,7 @@ def test_the_key_is_made_once_and_only_for_its_owner(tmp_path: Path) -> None:
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["signing.key"]
 
 
-def test_who_only_talks_to_a_server_makes_no_key(tmp_path: Path) -> None:
+def test_a_client_command_makes_no_key(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"signing\.key is missing"):
         signing_keys(Config().with_settings("server", data=str(tmp_path / "new")), make=False)
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""What the log tells an operator, and in what form."""
+"""What the log says to an operator, and in what form."""
 
 import json
 import logging
@@ -7,12 +7,10 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 
 from gochat.api.logic.v1 import logic_pb2
@@ -21,11 +19,13 @@ from gochat.storage.database import Tx
 from gochat.storage.engine import open_database
 from gochat.storage.models import EndedSession
 from gochat.storage.sqlite import SqliteDatabase
-from tests.harness import CONTENT, FAST, Deployment, refused
-from tests.postgres import Postgres
+from tests.conftest import SQLITE, Own
+from tests.harness import CONTENT, Deployment, locked, refused
+from tests.processes import FAST
+from tests.waiting import eventually, in_flight
 
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}(Z|[+-]\d\d:\d\d)")
-PROFILE = "/gochat.api.logic.v1.LogicService/GetUserProfile"
+SLOW = 1.0  # seconds that a statement waits for a lock
 WRITES = """
 import logging, sys
 from gochat.config import Log
@@ -39,22 +39,27 @@ except OperationalError:
 """
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["colocated", "split"])
-def app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    env = {"GOCHAT_LOG_FORMAT": "json", "GOCHAT_LOG_LEVEL": "debug"}
-    deployment = Deployment(tmp_path_factory.mktemp("app"), split=request.param, env=env)
-    yield deployment
-    deployment.kill()
+@pytest.fixture(scope="module", params=SQLITE)
+def app(request: pytest.FixtureRequest, own_of_module: Own) -> Deployment:
+    return own_of_module(request.param, env={"GOCHAT_LOG_FORMAT": "json", "GOCHAT_LOG_LEVEL": "debug"})
 
 
 def records(app: Deployment) -> list[dict[str, Any]]:
-    """Every line, when the calls until now have theirs."""
-    time.sleep(0.5)
-    return [json.loads(line) for line in app.logs().splitlines()]
+    """Every line that is written whole."""
+    return [json.loads(line) for line in app.logs().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def calls(app: Deployment, rpc: str) -> dict[str, dict[str, Any]]:
+    """The lines of the calls of an RPC ("LogicService/SendMessage"), by request id; each must be there once."""
+    lines = [record for record in records(app) if record.get("method", "").endswith(f".{rpc}")]
+    found = {record["request_id"]: record for record in lines}
+    assert len(found) == len(lines)
+    return found
 
 
 def test_every_line_is_an_object_with_the_same_first_fields(app: Deployment) -> None:
     app.person().send(app.create_user(), CONTENT)
+    eventually(lambda: calls(app, "LogicService/SendMessage"))
     for record in records(app):
         assert list(record)[:5] == ["time", "level", "logger", "message", "request_id"]
         assert RFC_3339.fullmatch(record["time"])
@@ -68,25 +73,19 @@ def test_a_call_is_one_line(app: Deployment) -> None:
             request = logic_pb2.GetUserProfileRequest(user_id="nobody")
             app.logic.GetUserProfile(request, metadata=(*metadata, ("x-request-id", request_id)))
     app.logic.GetUserProfile(logic_pb2.GetUserProfileRequest(), metadata=(*person.metadata, ("x-request-id", "asks-4")))
-    told = {
-        record["request_id"]: record
-        for record in records(app)
-        if record["logger"] == "gochat.calls" and record["method"] == PROFILE
-    }
-    shown = [[told[f"asks-{n}"].get(key) for key in ("code", "reason", "caller", "peer")] for n in (1, 2, 3, 4)]
+    found = eventually(lambda: len(lines := calls(app, "LogicService/GetUserProfile")) >= 4 and lines)
+    shown = [[found[f"asks-{n}"].get(key) for key in ("code", "reason", "caller", "peer")] for n in (1, 2, 3, 4)]
     assert shown == [
         ["NOT_FOUND", "USER_NOT_FOUND", person.id, "127.0.0.1"],
         ["UNAUTHENTICATED", "NO_TOKEN", "-", "127.0.0.1"],
         ["NOT_FOUND", "USER_NOT_FOUND", "service", "127.0.0.1"],
         ["OK", None, person.id, "127.0.0.1"],
     ]
-    assert all(0 < record["duration_ms"] < 30_000 and record["level"] == "INFO" for record in told.values())
-    ids = [record["request_id"] for record in records(app) if record.get("method") == PROFILE]
-    assert len(ids) == len(set(ids))
+    assert all(0 < record["duration_ms"] < 30_000 and record["level"] == "INFO" for record in found.values())
 
 
-def test_an_exception_is_one_field(tmp_path: Path) -> None:
-    app = Deployment(tmp_path, env={"GOCHAT_LOG_FORMAT": "json"})
+def test_an_exception_is_one_field(own: Own) -> None:
+    app = own(env={"GOCHAT_LOG_FORMAT": "json"})
     person = app.person()
     with closing(sqlite3.connect(app.data / "gochat.db")) as database:
         database.execute("ALTER TABLE members RENAME TO gone")
@@ -100,7 +99,7 @@ def test_an_exception_is_one_field(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_nothing_breaks_out_of_a_line(form: str) -> None:
+def test_no_text_breaks_out_of_a_log_line(form: str) -> None:
     run = subprocess.run([sys.executable, "-c", WRITES, form], capture_output=True, check=True)
     written = run.stderr.decode()
     assert "members" in written
@@ -112,37 +111,36 @@ def test_nothing_breaks_out_of_a_line(form: str) -> None:
     assert (traceback == []) == (form == "json")
 
 
-def test_lines_of_calls_can_be_left_out(tmp_path: Path) -> None:
-    app = Deployment(tmp_path, env={"GOCHAT_LOG_CALLS": "false", "GOCHAT_LOG_LEVEL": "debug"})
+def test_lines_of_calls_can_be_left_out(own: Own) -> None:
+    app = own(env={"GOCHAT_LOG_CALLS": "false", "GOCHAT_LOG_LEVEL": "debug"})
     app.person()
     app.stop()
     assert "draining" in app.logs()
     assert "gochat.calls" not in app.logs()
 
 
-def test_a_slow_statement_is_told_without_its_parameters(postgres: Postgres, tmp_path: Path) -> None:
-    url = postgres.create_database()
-    app = Deployment(tmp_path, url=url, env={"GOCHAT_LOG_FORMAT": "json"})
+def test_a_slow_statement_is_logged_without_its_parameters(own: Own) -> None:
+    app = own("postgres", env={"GOCHAT_LOG_FORMAT": "json"})
     person, friend = app.person(), app.create_user()
     person.send(friend)
-    with closing(psycopg2.connect(url)) as connection:
-        connection.cursor().execute("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE")
+    with locked(app) as lock:
         request = logic_pb2.SendMessageRequest(to_user_id=friend, content=CONTENT)
         running = app.logic.SendMessage.future(request, metadata=(*person.metadata, ("x-request-id", "slow")))
-        time.sleep(1)
-        connection.rollback()
+        in_flight(app.processes[0])
+        time.sleep(SLOW)  # so long it takes
+        lock.rollback()
     running.result()
     app.stop()
     slow = [record for record in records(app) if "statement" in record and record["request_id"] == "slow"]
     assert len(slow) == 1
     assert f"FROM {'send_unlocked' if FAST else 'send_messages'}(" in slow[0]["statement"]
-    assert slow[0]["duration_ms"] > 500
+    assert slow[0]["duration_ms"] > SLOW * 500
     assert slow[0]["level"] == "WARNING"
     assert CONTENT not in app.logs()
 
 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgres"])
-def test_a_slow_query_of_any_kind_is_done(
+def test_logging_a_slow_query_keeps_its_result(
     dialect: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = request.getfixturevalue("postgres").create_database() if dialect == "postgres" else ""
@@ -155,13 +153,13 @@ def test_a_slow_query_of_any_kind_is_done(
             assert database.write(lambda tx, insert=insert: tx.run(insert)) == changed
 
 
-@pytest.mark.parametrize(("slow_after", "told"), [(0.001, 1), (60, 0)])
-def test_what_sqlite_takes_long_to_find_is_slow(
+@pytest.mark.parametrize(("slow_after", "lines"), [(0.001, 1), (60, 0)])
+def test_the_time_that_sqlite_takes_to_fetch_counts(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
     slow_after: float,
-    told: int,
+    lines: int,
 ) -> None:
     monkeypatch.setattr(Tx, "slow_after", slow_after)
     count = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL\n  SELECT i + 1 FROM n WHERE i < ?) SELECT i FROM n WHERE i > ?"
@@ -169,5 +167,5 @@ def test_what_sqlite_takes_long_to_find_is_slow(
         rows = database.read(lambda tx: tx.fetch_all(count, 300_000, 299_999))
     assert rows == [(300_000,)]
     slow = [record.getMessage() for record in caplog.records]
-    assert len(slow) == told
+    assert len(slow) == lines
     assert all("UNION ALL SELECT" in line and "99" not in line.partition("ms: ")[2] for line in slow)

@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.conftest import Own
+from tests.conversations import conversation_of, history
 from tests.harness import Deployment, as_service
+from tests.processes import environment, gochat
 
 ROOT = Path(__file__).parent.parent
 OPERATING = "gochat/commands/README.md"
@@ -40,7 +43,7 @@ def newcomer(app: Deployment, folder: Path) -> dict[str, str]:
     """The environment of a shell in this folder, where the commands of the READMEs find the program and the server."""
     (folder / ".venv").symlink_to(sys.prefix)
     path = f"{sys.prefix}/bin:{os.environ['PATH']}"
-    return os.environ | {"GOCHAT_SERVER_LISTEN": app.address, "GOCHAT_SERVER_DATA": str(app.data), "PATH": path}
+    return environment({"GOCHAT_SERVER_LISTEN": app.address, "GOCHAT_SERVER_DATA": str(app.data), "PATH": path})
 
 
 def pasted(text: str, app: Deployment, folder: Path, env: dict[str, str]) -> str:
@@ -57,15 +60,14 @@ def pasted(text: str, app: Deployment, folder: Path, env: dict[str, str]) -> str
 
 
 @pytest.mark.parametrize("file", ["README.md", "README.zh-CN.md"])
-def test_the_tour_works_when_pasted(file: str, tmp_path: Path) -> None:
-    app = Deployment(tmp_path)
+def test_the_tour_works_when_pasted(own: Own, file: str, tmp_path: Path) -> None:
+    app = own(folder=tmp_path)
     printed = pasted(blocks("tour", file), app, tmp_path, newcomer(app, tmp_path))
-    app.stop()
     assert re.sub(r"s[0-9a-z]{26}", "s<26 characters>", printed) == blocks("tour output", file)
 
 
-def test_the_guides_work_when_pasted(tmp_path: Path) -> None:
-    app = Deployment(tmp_path)
+def test_the_guides_work_when_pasted(own: Own, tmp_path: Path) -> None:
+    app = own(folder=tmp_path)
     env = newcomer(app, tmp_path)
     users = BLOCK.search(read("README.md").partition("<!-- tour -->\n")[2])
     assert users
@@ -78,8 +80,8 @@ def test_the_guides_work_when_pasted(tmp_path: Path) -> None:
         assert database.execute("SELECT COUNT(*) FROM messages WHERE content = 'hi'").fetchone() == (2,)
 
 
-def test_backup_and_restore_when_pasted(tmp_path: Path) -> None:
-    app = Deployment(tmp_path)
+def test_backup_and_restore_when_pasted(own: Own, tmp_path: Path) -> None:
+    app = own(folder=tmp_path)
     env, folder = newcomer(app, tmp_path), tmp_path / "backups"
     folder.mkdir()
     ann, ben = app.people(2)
@@ -90,12 +92,11 @@ def test_backup_and_restore_when_pasted(tmp_path: Path) -> None:
     (made,) = folder.iterdir()
     pasted(re.sub(r"/backups/\S+", str(made), blocks("restore", OPERATING)), app, tmp_path, env)
     app.start()
-    history = as_service(app).logic.GetMessageHistory(conversation_id=sent.rpartition("-")[0]).messages
-    app.stop()
-    assert [message.message_id for message in history] == [sent]
+    stored = history(as_service(app).logic, conversation_of(sent))
+    assert [message.message_id for message in stored] == [sent]
 
 
-def test_the_compose_file_is_one() -> None:
+def test_the_compose_file_defines_its_services() -> None:
     services = yaml.safe_load(blocks("compose", OPERATING))["services"]
     assert set(services) == {"postgres", "repo", "logic"}
 
@@ -113,7 +114,7 @@ def test_both_languages_have_the_same_commands() -> None:
 
 
 @pytest.mark.parametrize("file", ["README.md", "README.zh-CN.md"])
-def test_a_newcomer_reads_it_to_the_end(file: str) -> None:
+def test_the_readmes_have_at_most_200_lines(file: str) -> None:
     assert len(read(file).splitlines()) <= 200
 
 
@@ -150,7 +151,7 @@ def test_every_module_that_is_run_is_there(file: str) -> None:
 
 
 def test_every_command_is_listed() -> None:
-    usage = subprocess.run([sys.executable, "-m", "gochat", "--help"], capture_output=True, text=True, check=True)
+    usage = gochat("--help", check=True)
     known = set(re.findall(r"^    (\w+)", usage.stdout, re.MULTILINE))
     listed = set(re.findall(r"^\| `gochat (\w+)", read(OPERATING), re.MULTILINE))
     assert known == listed

@@ -1,5 +1,6 @@
-"""All that a client is told when a call is refused, so that two answers can be compared field by field."""
+"""All that a client sees of a refused call, so that two answers can be compared field by field."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,11 @@ class Answer:
 OK = Answer("OK")
 
 
+def wait_as_asked(refusal: Answer) -> None:
+    """A client that obeys RetryInfo: that the server takes its next call is what such a test is about."""
+    time.sleep(refusal.delay)
+
+
 def answer(call: Callable[[], Any]) -> Answer:
     try:
         call()
@@ -33,20 +39,22 @@ def answer(call: Callable[[], Any]) -> Answer:
         assert isinstance(error, grpc.Call)
         code, trailing = error.code(), dict(error.trailing_metadata() or ())
         assert code is not None
-        info, told, retry = error_details_pb2.ErrorInfo(), common_pb2.ErrorResponse(), error_details_pb2.RetryInfo()
+        info, response, retry = error_details_pb2.ErrorInfo(), common_pb2.ErrorResponse(), error_details_pb2.RetryInfo()
         packed = status_pb2.Status.FromString(trailing.get("grpc-status-details-bin", b""))
         for detail in packed.details:
-            for message in (info, told, retry):
+            for message in (info, response, retry):
                 detail.Unpack(message)
         delay = retry.retry_delay.ToMilliseconds()
-        assert told.details.get("retry_after_ms", "0") == str(delay)
+        assert response.details.get("retry_after_ms", "0") == str(delay)
         return Answer(
             status=code.name,
-            message=f"{error.details()} {told.message} {told.code}",
+            message=f"{error.details()} {response.message} {response.code}",
             reason=info.reason,
             details=tuple(detail.type_url for detail in packed.details),
             metadata=tuple(sorted(trailing)),
-            fields=tuple(f"{key}={value}" for key, value in sorted(told.details.items()) if key != "retry_after_ms"),
+            fields=tuple(
+                f"{key}={value}" for key, value in sorted(response.details.items()) if key != "retry_after_ms"
+            ),
             delay=delay / 1000,
         )
     return OK

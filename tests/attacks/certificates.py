@@ -3,19 +3,16 @@
 import os
 import shutil
 import subprocess
-import sys
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
-import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from gochat.api.logic.v1 import logic_pb2_grpc
-from gochat.api.repo.v1 import repo_pb2_grpc
-from gochat.api.session.v1 import session_pb2_grpc
-from tests.harness import FREE_METRICS_PORT, Deployment
+from tests.health import SERVING, check
+from tests.processes import missing
+from tests.waiting import status_of
 
 NAME = "chat.example"
 """In the certificates of servers: not the address that they are called by."""
@@ -44,7 +41,7 @@ class Pair:
     key: Path
 
     def replace_by(self, other: "Pair") -> None:
-        """As a renewal does it: each file at once."""
+        """As a renewal does it: each file is replaced in one step."""
         for ours, theirs in ((self.cert, other.cert), (self.key, other.key)):
             beside = ours.with_suffix(".new")
             shutil.copy2(theirs, beside)
@@ -90,8 +87,7 @@ class Authority:
     @staticmethod
     def _openssl(*arguments: object) -> None:
         if shutil.which("openssl") is None:
-            missing = "no openssl program to make certificates with"
-            pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
+            missing("no openssl program to make certificates with")
         subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
 
 
@@ -111,52 +107,16 @@ def channel(address: str, authority: Authority, pair: Pair | None = None, name: 
     return grpc.secure_channel(address, credentials, options=[("grpc.ssl_target_name_override", name)])
 
 
-class Encrypted(Deployment):
-    """A GoChat behind TLS. client: the certificate that the test's own channels show."""
-
-    def __init__(
-        self,
-        folder: Path,
-        pair: Pair,
-        authority: Authority,
-        *,
-        client: Pair | None = None,
-        split: bool = False,
-        env: dict[str, str] | None = None,
-        **more: object,
-    ) -> None:
-        self._authority, self._client = authority, client
-        super().__init__(folder, split=split, env=settings(pair, authority, **more) | (env or {}))
-
-    def start(self) -> None:
-        super().start()
-        self._close()
-        self.channel = self.open(self.address)
-        self.repo_channel = self.open(self.repo_address)
-        self.logic = logic_pb2_grpc.LogicServiceStub(self.channel)
-        self.session = session_pb2_grpc.SessionServiceStub(self.channel)
-        self.repo = repo_pb2_grpc.RepoServiceStub(self.repo_channel)
-
-    def open(self, address: str) -> grpc.Channel:
-        return channel(address, self._authority, self._client)
-
-
-def gochat(*arguments: str, **env: str) -> "subprocess.Popen[str]":
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
-    command = [sys.executable, "-m", "gochat", *arguments]
-    return subprocess.Popen(
-        command, env=clean | FREE_METRICS_PORT | env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+def opener(authority: Authority, pair: Pair | None = None) -> Callable[[str], grpc.Channel]:
+    """How a Deployment opens the channels of its stubs. pair: the certificate that they show."""
+    return lambda address: channel(address, authority, pair)
 
 
 def healthy(opened: grpc.Channel) -> bool:
-    try:
-        status = health_pb2_grpc.HealthStub(opened).Check(health_pb2.HealthCheckRequest(), timeout=30).status
-    except grpc.RpcError as error:
-        assert isinstance(error, grpc.Call)
-        assert error.code() is grpc.StatusCode.UNAVAILABLE, error
-        return False
-    return bool(status == health_pb2.HealthCheckResponse.SERVING)
+    found = set()
+    status = status_of(lambda: found.add(check(opened)))
+    assert status in ("OK", "UNAVAILABLE")
+    return found == {SERVING}
 
 
 def serves(opened: grpc.Channel) -> bool:

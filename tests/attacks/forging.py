@@ -61,7 +61,7 @@ class Forge:
         without: str = "",
         **claims: Any,
     ) -> str:
-        """With this changed in header and claims, signed with the server's secret unless told otherwise."""
+        """With this changed in header and claims, signed with the server's secret unless another is given."""
         known = jwt.decode(self.genuine, options={"verify_signature": False}) | claims
         known.pop(without, None)
         head = raw_header or json.dumps(jwt.get_unverified_header(self.genuine) | (header or {})).encode()

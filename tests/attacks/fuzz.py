@@ -27,6 +27,7 @@ from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
 from gochat.api.repo.v1 import repo_pb2, repo_pb2_grpc
 from gochat.internal.account.v1 import account_pb2, account_pb2_grpc
 from tests.attacks.strategies import MESSAGE, RPCS, Generator, Request, wire_requests
+from tests.conversations import conversation_of
 from tests.harness import PASSWORD, Deployment, bearer, fresh
 from tests.postgres import running_postgres
 
@@ -101,7 +102,7 @@ class World:
         group_id = self._logic.CreateGroup(group, metadata=as_user).group_id
         for where in ({"conversation_id": group_id}, {"to_user_id": friend}):
             sent = self._logic.SendMessage(logic_pb2.SendMessageRequest(content="x", **where), metadata=as_user)
-            self.own += [sent.message_id, sent.message_id.rpartition("-")[0]]
+            self.own += [sent.message_id, conversation_of(sent)]
         sessions = self._account.ListUserSessions(
             account_pb2.ListUserSessionsRequest(user_id=user), metadata=self._service
         )
@@ -124,14 +125,14 @@ class World:
         return [one for one in known if (("-" in one) if kind == MESSAGE else one[0] in kind and "-" not in one)]
 
 
-def on_the_wire(address: str, data: bytes, patience: float = 0.03) -> bytes:
+def on_the_wire(address: str, data: bytes, timeout: float = 0.03) -> bytes:
     """What the server says to these bytes until it is silent."""
     host, _, port = address.rpartition(":")
     said = b""
     try:
         with socket.create_connection((host, int(port)), timeout=10) as connection:
             connection.sendall(data)
-            connection.settimeout(patience)
+            connection.settimeout(timeout)
             while got := connection.recv(65536):
                 said += got
     except (TimeoutError, ConnectionResetError, BrokenPipeError):
@@ -198,7 +199,7 @@ class Fuzz:
                 raise
 
     def _send(self, batch: list[Request], known: set[tuple[str, str]]) -> None:
-        """All at once. Raises UnfitError."""
+        """All in one call. Raises UnfitError."""
         unfit: list[tuple[str, Request, str]] = []
         waiting = []
         for request in batch:
@@ -211,10 +212,10 @@ class Fuzz:
             metadata = (*self._world.callers[request.who], *request.headers)
             waiting.append((request, self._calls[request.path].future(request.data, metadata=metadata, timeout=30)))
         for request, call in waiting:
-            status, told, what = self._judged(request, call)
+            status, text, what = self._judged(request, call)
             self.report.calls[request.path.rpartition("/")[0].rpartition(".")[2], status] += 1
             if what:
-                unfit.append((what, request, f"{status}: {told}"))
+                unfit.append((what, request, f"{status}: {text}"))
         if batch[-1].path == "wire" and not self._serves():
             unfit.append(("serves no longer", batch[-1], "\n\n".join(map(str, batch))))
         lines = self._log()
@@ -227,19 +228,19 @@ class Fuzz:
             raise UnfitError(new)
 
     def _judged(self, request: Request, call: Any) -> tuple[str, str, str]:
-        """(status, all that the client was told, what is wrong with it)."""
+        """(status, all that the client was answered, what is wrong with it)."""
         status, error = call.code().name, call.exception()
-        told = f"{call.details()} {call.trailing_metadata()}"
+        text = f"{call.details()} {call.trailing_metadata()}"
         if error is None:
             answer = GetMessageClass(RPCS[request.path].output_type).FromString(call.result())
             self._world.seen.extend(found.decode() for found in ID.findall(call.result())[:3])
-            told = f"{answer.error} {call.trailing_metadata()}"
+            text = f"{answer.error} {call.trailing_metadata()}"
             if answer.error.code:
                 status = common_pb2.ErrorCode.Name(answer.error.code)
             if answer.error.code == common_pb2.ERROR_CODE_INTERNAL_ERROR:
-                return status, told, status
-        found = INTERNAL_TEXT.search(told)
-        return status, told, status if status in NEVER else f"tells {found[0]!r}" if found else ""
+                return status, text, status
+        found = INTERNAL_TEXT.search(text)
+        return status, text, status if status in NEVER else f"shows {found[0]!r}" if found else ""
 
 
 def tail(app: Deployment) -> Callable[[], str]:

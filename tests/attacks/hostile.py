@@ -1,6 +1,5 @@
 """What hostile clients do, as a table."""
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from gochat.api.logic.v1 import logic_pb2
 from tests.attacks import wire
 from tests.attacks.wire import CONTINUATION, END_HEADERS, END_STREAM, FLOODS, HEADERS, RST_STREAM, SHUT, WIDE, Raw
 from tests.harness import PASSWORD, Deployment, Person, bearer, fresh
+from tests.processes import FAST
 
 LOGIC = "/gochat.api.logic.v1.LogicService/"
 PROFILE, SEND, SEARCH, SIGN_IN, HISTORY = (
@@ -26,6 +26,8 @@ CHECK, WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 LIST_SERVICES = reflection_pb2.ServerReflectionRequest(list_services="*").SerializeToString()
 MIB = 1024 * 1024
+ATTACKED = ("sqlite-colocated", "postgres-colocated", "sqlite-split")
+"""The modes of the servers that are attacked."""
 
 MAX_HALF_OPEN, MAX_WATCHES, MAX_REFLECTIONS = 256, 20, 10  # of a connection
 
@@ -34,13 +36,9 @@ UNSENT = "grpc.server does not say when an answer was sent"
 STREAMS = "grpc.server gives a stream a thread, and does not limit streams by service"
 
 
-PLAIN = os.environ.get("GOCHAT_SERVER_FAST") == "0"
-"""Whether the tests run on the plain server."""
-
-
 def skipped_on_plain(fast_only: str) -> pytest.MarkDecorator:
     """fast_only: as of Attack."""
-    return pytest.mark.skipif(PLAIN and bool(fast_only), reason=fast_only)
+    return pytest.mark.skipif(not FAST and bool(fast_only), reason=fast_only)
 
 
 class Target:

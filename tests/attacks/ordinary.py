@@ -1,8 +1,6 @@
 """An ordinary client, and what a server holds while it serves."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,10 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
-from tests.harness import PASSWORD, Deployment, children
+from tests.conversations import conversation_of
+from tests.harness import PASSWORD, Deployment, new_connection
+from tests.health import SERVING
+from tests.processes import children
 
 CALL_TIMEOUT, HEALTH_TIMEOUT = 5.0, 1.0  # seconds that it waits at most
 
@@ -21,7 +22,7 @@ class Ordinary:
 
     def __init__(self, app: Deployment) -> None:
         self._app, self.person, self._friend = app, app.person(), app.create_user()
-        self._conversation = self.person.send(self._friend).message_id.rpartition("-")[0]
+        self._conversation = conversation_of(self.person.send(self._friend))
 
     def round(self) -> None:
         """Each call once. Raises AssertionError, which says what went wrong with which."""
@@ -29,7 +30,7 @@ class Ordinary:
 
     def comes_again(self) -> None:
         """Each call once, on a new connection."""
-        with own_channel(self._app) as channel:
+        with new_connection(self._app.address) as channel:
             self._calls(channel)
 
     def _calls(self, channel: grpc.Channel) -> None:
@@ -43,8 +44,7 @@ class Ordinary:
         assert self._call(logic.GetUserProfile, pb.GetUserProfileRequest()).profile.user_id == self.person.id
         assert self._call(logic.SearchUsers, pb.SearchUsersRequest(query=self.person.username)).users
         assert self._call(logic.Authenticate, sign_in, None).access_token
-        status = self._call(health.Check, health_pb2.HealthCheckRequest(), None, HEALTH_TIMEOUT).status
-        assert status == health_pb2.HealthCheckResponse.SERVING
+        assert self._call(health.Check, health_pb2.HealthCheckRequest(), None, HEALTH_TIMEOUT).status == SERVING
 
     def _call(self, call: Any, request: Any, metadata: Any = (), timeout: float = CALL_TIMEOUT) -> Any:
         try:
@@ -53,13 +53,6 @@ class Ordinary:
             assert isinstance(error, grpc.Call)
             answer = f"{error.code()}: {error.details()}"
         raise AssertionError(f"an ordinary {type(request).__name__} was answered {answer}")
-
-
-@contextmanager
-def own_channel(app: Deployment) -> Iterator[grpc.Channel]:
-    """A connection of its own."""
-    with grpc.insecure_channel(app.address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
-        yield channel
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ class Generator:
     def _request(self, path: str) -> st.SearchStrategy[Request]:
         valid = self._message(RPCS[path].input_type).map(lambda message: message.SerializeToString(deterministic=True))
         data = st.one_of(*[valid] * 8, st.binary(max_size=200), st.builds(_mutated, valid, _MUTATIONS))
-        # Whoever an RPC is not for is told so at once: most calls are by those who get further.
+        # Callers that an RPC is not for are refused right away: most calls are by those who get further.
         few = RULES[path].access is Access.SERVICE
         who = st.sampled_from(
             ["service", "service", "admin", "user", "friend", *["service"] * 8 * few, "user", "nobody"]

@@ -1,4 +1,4 @@
-"""Who may call what: every RPC as every kind of caller, in his own and in another's name, held against access.py."""
+"""Who may call what: every RPC as every kind of caller, in their own and in another's name, held against access.py."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -158,7 +158,7 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "RecordEvent": lambda _: {"action": "key.rotate", "target_id": fresh("key")},
     },
 }
-"""A valid request of each RPC, or the one message of it; whoever calls. Where the caller must act for himself, nobody
+"""A valid request of each RPC, or the one message of it; whoever calls. Where callers must act for themselves, nobody
 is named yet."""
 
 BUILDERS = {f"/gochat.{service}/{rpc}": valid for service, rpcs in VALID.items() for rpc, valid in rpcs.items()}
@@ -212,12 +212,12 @@ def expected(path: str, caller: str, named: str, place: Place) -> str:
     if path == REGISTER:
         reason = "REGISTRATION_CLOSED"  # by the setting of the server that the tests share, to everybody
     elif path == REVOKE and reason == "NOT_YOURSELF":
-        reason = "SESSION_NOT_FOUND"  # nobody is told that there is such a session
+        reason = "SESSION_NOT_FOUND"  # an answer does not reveal that there is such a session
     return f"{STATUSES.get(reason, 'PERMISSION_DENIED')} {reason}" if reason else "OK"
 
 
 def trials(path: str) -> Iterator[tuple[str, str]]:
-    """(who calls, whom the request names as the one who acts)"""
+    """(who calls, who acts by the request)"""
     rule, names = RULES[path], actor_field(path)
     for caller in CALLERS:
         if path != REVOKE or caller == NOBODY:
@@ -275,7 +275,7 @@ def test_the_repo_half_is_for_services_and_three_rpcs_are_for_anyone() -> None:
         assert rule.access is (apps if path in APPS else Access.SERVICE), path
 
 
-def test_whoever_is_named_in_a_request_of_an_app_is_the_caller() -> None:
+def test_the_actor_named_in_the_request_of_an_app_is_the_caller() -> None:
     """The rules of requests that name who acts say so, and no others do."""
     for path, rule in RULES.items():
         if rule.access is Access.SIGNED_IN and path != "/gochat.api.logic.v1.LogicService/GetUserProfile":
@@ -284,7 +284,7 @@ def test_whoever_is_named_in_a_request_of_an_app_is_the_caller() -> None:
 
 
 @pytest.mark.parametrize("path", RPCS)
-def test_who_may_call_what(world: World, path: str) -> None:
+def test_each_rpc_admits_and_refuses_callers_by_its_rule(world: World, path: str) -> None:
     fields = fields_of(path)
     spoils = writes(path) and not {"group_id", "conversation_id", "message_id"}.isdisjoint(fields)
     for kind in ("group", "single") if path in APPS and "conversation_id" in fields else ("group",):

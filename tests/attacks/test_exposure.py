@@ -11,41 +11,17 @@ import grpc
 import pytest
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from tests.attacks.certificates import Authority, channel, gochat, healthy, serves, settings
-from tests.harness import Process
+from tests.attacks.certificates import Authority, channel, healthy, serves, settings
+from tests.processes import Process, refused_start
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("certificates"), "ours")
+def serving(folder: Path, *arguments: str, **env: str) -> Process:
+    return Process("serve", "--data", str(folder / "data"), *arguments, env=env, log=folder / "log")
 
 
-def refused_start(folder: Path, *arguments: str, **env: str) -> str:
-    """Runs a server that is not to start. Returns what it said."""
-    with gochat("serve", "--data", str(folder / "data"), "--listen", "127.0.0.1:0", *arguments, **env) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        watchdog = threading.Timer(60, process.kill)
-        watchdog.start()
-        said = ""
-        for line in process.stderr:
-            said += line
-            if "waiting for the repo" in line:
-                process.kill()
-        watchdog.cancel()
-        out = process.stdout.read()
-    assert (process.returncode, out) == (1, ""), said
-    assert "Traceback" not in said, said
-    return said
-
-
-@contextmanager
-def serving(folder: Path, *arguments: str, **env: str) -> Iterator[Process]:
-    process = Process("serve", "--data", str(folder / "data"), *arguments, env=env, log=folder / "log")
-    try:
-        yield process
-    finally:
-        process.kill()
+def refused_in(folder: Path, *arguments: str, **env: str) -> str:
+    """What a server says that must not start with its data there."""
+    return refused_start("--data", folder / "data", "--listen", "127.0.0.1:0", *arguments, **env)
 
 
 def lan_address() -> str:
@@ -58,8 +34,8 @@ def lan_address() -> str:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "LAN", "0", "127.0.0.1,0.0.0.0", "127.0.0.1.example", "*"])
-def test_no_other_host_is_served_in_the_clear(tmp_path: Path, host: str) -> None:
-    said = refused_start(tmp_path, "--listen", f"{lan_address() if host == 'LAN' else host}:0")
+def test_other_hosts_are_not_served_without_tls(tmp_path: Path, host: str) -> None:
+    said = refused_in(tmp_path, "--listen", f"{lan_address() if host == 'LAN' else host}:0")
     assert "server.listen" in said
     assert "--insecure" in said
     assert not (tmp_path / "data").exists()
@@ -67,9 +43,7 @@ def test_no_other_host_is_served_in_the_clear(tmp_path: Path, host: str) -> None
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]"])
 @pytest.mark.parametrize("how", ["--insecure", "TLS"])
-def test_other_hosts_are_served_with_tls_or_where_the_operator_says_so(
-    authority: Authority, tmp_path: Path, host: str, how: str
-) -> None:
+def test_other_hosts_are_served_with_tls_or_insecure(authority: Authority, tmp_path: Path, host: str, how: str) -> None:
     if host == "[::]" and not Path("/proc/net/if_inet6").exists():
         pytest.skip("no IPv6 here")
     env = settings(authority.issue(), authority) if how == "TLS" else {}
@@ -100,8 +74,8 @@ def test_reflection_beyond_loopback_is_answered_only_when_it_is_switched_on(tmp_
         "xds:///127.0.0.1:1",
     ],
 )
-def test_no_other_host_is_called_in_the_clear(tmp_path: Path, address: str) -> None:
-    said = refused_start(tmp_path, GOCHAT_REPO_ADDRESS=address)
+def test_other_hosts_are_not_called_without_tls(tmp_path: Path, address: str) -> None:
+    said = refused_in(tmp_path, GOCHAT_REPO_ADDRESS=address)
     assert "repo.address" in said
     assert "--insecure" in said
 
@@ -113,12 +87,12 @@ def test_a_key_that_others_can_read_stops_the_start(authority: Authority, tmp_pa
     signing_key.write_text("k" * 64 + " 1\n")
     pair.key.chmod(mode)
     signing_key.chmod(0o600)
-    said = refused_start(tmp_path, **settings(pair, authority))
+    said = refused_in(tmp_path, **settings(pair, authority))
     assert "tls.key" in said
     assert str(pair.key) in said
     pair.key.chmod(0o600)
     signing_key.chmod(mode)
-    said = refused_start(tmp_path, **settings(pair, authority))
+    said = refused_in(tmp_path, **settings(pair, authority))
     assert "server.data" in said
     assert str(signing_key) in said
     assert "k" * 8 not in said
@@ -157,7 +131,7 @@ def test_certificates_that_do_not_fit_stop_the_start(
     env |= {f"GOCHAT_TLS_{key}": str(files[file]) for key, file in changes.items() if key != "repo"}
     if "repo" in changes:
         env["GOCHAT_REPO_ADDRESS"] = changes["repo"]
-    assert named in refused_start(tmp_path, **env)
+    assert named in refused_in(tmp_path, **env)
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022], ids=oct)
@@ -213,21 +187,21 @@ SECRET = "SesameOpen"
         "postgresql://gochat:{secret}@127.0.0.1:1/gochat?ssl=1",
     ],
 )
-def test_the_password_of_the_database_is_never_told(tmp_path: Path, url: str) -> None:
+def test_the_password_of_the_database_is_never_shown(tmp_path: Path, url: str) -> None:
     with postgres_that_refuses() as port:
         env = {"GOCHAT_DATABASE_URL": url.format(secret=SECRET, port=port), "GOCHAT_LOG_LEVEL": "debug"}
-        said = refused_start(tmp_path, **env)
+        said = refused_in(tmp_path, **env)
     assert "database" in said
     assert SECRET not in said
 
 
-def test_the_secret_that_signs_is_never_told(tmp_path: Path) -> None:
+def test_the_signing_secret_is_never_shown(tmp_path: Path) -> None:
     secret = SECRET * 4
     env = {"GOCHAT_AUTH_SECRET": secret, "GOCHAT_AUTH_PREVIOUS_SECRET": secret[::-1], "GOCHAT_LOG_LEVEL": "debug"}
     with serving(tmp_path, "--listen", "127.0.0.1:0", **env) as process, grpc.insecure_channel(process.address) as it:
         assert healthy(it)
         process.stop()
         said = process.ready_line + process.log.read_text()
-    said += refused_start(tmp_path, GOCHAT_AUTH_SECRET=SECRET)  # too short
+    said += refused_in(tmp_path, GOCHAT_AUTH_SECRET=SECRET)  # too short
     assert SECRET not in said
     assert SECRET[::-1] not in said

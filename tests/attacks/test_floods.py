@@ -1,21 +1,17 @@
-"""Floods: of connections, streams, frames, password hashes and calls. Whoever else calls is served meanwhile."""
+"""Floods: of connections, streams, frames, password hashes and calls. Other clients are served meanwhile."""
 
 import resource
 import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 
 import grpc
 import pytest
 
-from gochat.api.common.v1 import common_pb2
 from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
 from tests.attacks import wire
-from tests.attacks.answers import OK, Answer, answer
 from tests.attacks.wire import (
     END_HEADERS,
     FLOODS,
@@ -28,7 +24,10 @@ from tests.attacks.wire import (
     frame,
     long_headers,
 )
-from tests.harness import FAST, PASSWORD, Deployment, Person, as_service, fresh
+from tests.conftest import Own
+from tests.harness import PASSWORD, Deployment, Person, fresh, new_connection
+from tests.processes import FAST, memory
+from tests.waiting import eventually
 
 PROFILE = "/gochat.api.logic.v1.LogicService/GetUserProfile"
 SIGN_IN = "/gochat.api.logic.v1.LogicService/Authenticate"
@@ -51,24 +50,22 @@ def open_files(soft: int) -> Iterator[int]:
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def app(own_of_module: Own) -> Iterator[Deployment]:
     """Without rate limits."""
     with open_files(8192):
-        deployment = Deployment(tmp_path_factory.mktemp("floods"))
-        yield deployment
-    deployment.kill()
+        yield own_of_module()
 
 
 @pytest.fixture(scope="module")
-def person(own: Deployment) -> Person:
-    return own.person()
+def person(app: Deployment) -> Person:
+    return app.person()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def slow(own: Deployment) -> Iterator[dict[str, Raw]]:
+def slow(app: Deployment) -> Iterator[dict[str, Raw]]:
     """Connections that never finish their handshake, from before the other tests."""
     openings = {"nothing": b"", "half a preface": wire.PREFACE[:12], "no SETTINGS": wire.PREFACE}
-    connections = {name: Raw(own.address, opening) for name, opening in openings.items()}
+    connections = {name: Raw(app.address, opening) for name, opening in openings.items()}
     yield connections
     for connection in connections.values():
         connection.close()
@@ -93,71 +90,54 @@ def served(person: Person, seconds: float = 30) -> None:
         assert stub.GetUserProfile(request, metadata=person.metadata, timeout=seconds).profile.user_id == person.id
 
 
-def memory(app: Deployment) -> int:
-    """KiB."""
-    status = Path(f"/proc/{app.processes[0].pid}/status")
-    if not status.exists():
-        pytest.skip("no /proc here to ask how much memory a process has")
-    return int(next(line for line in status.read_text().splitlines() if line.startswith("VmRSS")).split()[1])
-
-
 def headers(stream: int, path: str = PROFILE) -> bytes:
     return frame(HEADERS, END_HEADERS, stream, wire.request(path))
 
 
 @pytest.mark.parametrize("opening", [b"", wire.PREFACE + frame(SETTINGS)], ids=["TCP", "HTTP2"])
-def test_a_thousand_idle_connections_are_no_burden(own: Deployment, person: Person, opening: bytes) -> None:
+def test_a_thousand_idle_connections_leave_others_served(app: Deployment, person: Person, opening: bytes) -> None:
     with open_files(8192) as most:
         number = min(1000, most // 3)
-        with connections(own, number, opening) as idle:
+        with connections(app, number, opening) as idle:
             served(person)
             assert not any(connection.cut for connection in idle)
         served(person)
 
 
-def test_a_server_without_free_file_descriptors_serves_on(tmp_path: Path) -> None:
+def test_a_server_without_free_file_descriptors_still_serves(own: Own) -> None:
     with open_files(256):
-        app = Deployment(tmp_path)
-    try:
-        person = app.person()
-        with connections(app, 400):
-            for _ in range(5):
-                assert person.GetUserProfile()  # nobody new can come in
-        served(person)
-    finally:
-        app.kill()
+        app = own()
+    person = app.person()
+    with connections(app, 400):
+        for _ in range(5):
+            assert person.GetUserProfile()  # nobody new can come in
+    served(person)
 
 
-def test_connections_beyond_the_limit_are_refused_until_others_close(tmp_path: Path) -> None:
-    app = Deployment(tmp_path, env={"GOCHAT_LIMITS_CONNECTIONS": "20"})
-    try:
-        person = app.person()  # on the first connection
+def test_connections_beyond_the_limit_are_refused_until_others_close(own: Own) -> None:
+    app = own(env={"GOCHAT_LIMITS_CONNECTIONS": "20"})
+    person = app.person()  # on the first connection
 
-        def taken(connection: Raw) -> bool:
-            return any(received.kind == SETTINGS for received in connection.frames(1))
+    def has_room() -> bool:
+        with connections(app) as [another]:
+            taken = any(received.kind == SETTINGS for received in another.frames(1))
+            return taken and not another.cut
 
-        with connections(app, 30) as opened:
-            for connection in opened:
-                list(connection.frames(0.1))
-            held = [connection for connection in opened if not connection.cut]
-            assert len(held) == 20 - 1
-            assert person.GetUserProfile()
-            for connection in held[:5]:
-                connection.close()
-            deadline = time.monotonic() + 30
-            room = False
-            while not room and time.monotonic() < deadline:
-                with connections(app) as [another]:
-                    room = taken(another) and not another.cut
-            assert room
-            assert person.GetUserProfile()
-    finally:
-        app.kill()
+    with connections(app, 30) as opened:
+        for connection in opened:
+            list(connection.frames(0.1))
+        held = [connection for connection in opened if not connection.cut]
+        assert len(held) == 20 - 1
+        assert person.GetUserProfile()
+        for connection in held[:5]:
+            connection.close()
+        eventually(has_room, 30)
+        assert person.GetUserProfile()
 
 
-def test_headers_that_never_end_hold_nobody_up(own: Deployment, person: Person) -> None:
+def test_unfinished_headers_delay_no_other_client(app: Deployment, person: Person) -> None:
     block = wire.request(PROFILE)
-    with connections(own, 100) as opened:
+    with connections(app, 100) as opened:
         for connection in opened:
             connection.send(frame(HEADERS, END_HEADERS, 1, block)[:20])
         for position in range(20, 25):
@@ -169,33 +149,33 @@ def test_headers_that_never_end_hold_nobody_up(own: Deployment, person: Person) 
 
 @pytest.mark.parametrize("path", [PROFILE, HEALTH, SIGN_IN])
 @pytest.mark.skipif(not FAST, reason="grpcio waits for a request without end, on a thread")
-def test_calls_whose_body_never_comes_hold_nobody_up(own: Deployment, person: Person, path: str) -> None:
-    with connections(own) as [connection]:
+def test_calls_without_a_body_delay_no_other_client(app: Deployment, person: Person, path: str) -> None:
+    with connections(app) as [connection]:
         for number in range(100):
             connection.send(headers(2 * number + 1, path))
         list(connection.frames(0.5))
         served(person, 5)
         request = logic_pb2.AuthRequest(username=person.username, password=PASSWORD)
-        assert own.logic.Authenticate(request, timeout=5).success
+        assert app.logic.Authenticate(request, timeout=5).success
 
 
 @pytest.mark.parametrize("path", [PROFILE, SIGN_IN])
-def test_calls_begun_and_reset_at_once_hold_nobody_up(own: Deployment, person: Person, path: str) -> None:
-    before = memory(own)
-    with connections(own) as [connection]:
+def test_calls_reset_immediately_delay_no_other_client(app: Deployment, person: Person, path: str) -> None:
+    before = memory(app.processes[0].pid)
+    with connections(app) as [connection]:
         for first in range(1, 20_000, 400):
             streams = range(first, first + 400, 2)
             if not connection.send(b"".join(headers(i, path) + frame(RST_STREAM, 0, i, CANCEL) for i in streams)):
                 break
         served(person)
-    assert memory(own) - before < MAX_GROWTH
+    assert memory(app.processes[0].pid) - before < MAX_GROWTH
     served(person)
 
 
-def test_streams_beyond_the_limit_of_a_connection_are_refused(own: Deployment, person: Person) -> None:
-    with connections(own) as [connection]:
-        told = list(connection.frames(0.5))
-        announced = next(received.payload for received in told if received.kind == SETTINGS and received.payload)
+def test_streams_beyond_the_limit_of_a_connection_are_refused(app: Deployment, person: Person) -> None:
+    with connections(app) as [connection]:
+        received = list(connection.frames(0.5))
+        announced = next(each.payload for each in received if each.kind == SETTINGS and each.payload)
         assert b"\0\3" + STREAMS.to_bytes(4, "big") in announced
         connection.send(b"".join(headers(2 * number + 1) for number in range(3 * STREAMS)))
         refused = Counter(received.kind for received in connection.frames(1.5))
@@ -203,8 +183,8 @@ def test_streams_beyond_the_limit_of_a_connection_are_refused(own: Deployment, p
     served(person)
 
 
-def test_who_pings_too_often_is_cut_off(own: Deployment, person: Person) -> None:
-    with connections(own) as [connection]:
+def test_a_client_that_pings_too_often_is_disconnected(app: Deployment, person: Person) -> None:
+    with connections(app) as [connection]:
         connection.send(frame(PING, payload=b"12345678") * 100)
         farewell = [received for received in connection.frames(10) if received.kind == GOAWAY]
         assert [received.error for received in farewell] == [wire.ENHANCE_YOUR_CALM]
@@ -213,80 +193,74 @@ def test_who_pings_too_often_is_cut_off(own: Deployment, person: Person) -> None
 
 
 @pytest.mark.parametrize("flood", FLOODS)
-def test_a_flood_of_frames_holds_nobody_up(own: Deployment, person: Person, flood: str) -> None:
-    before = memory(own)
-    with connections(own, 5) as opened:
+def test_a_flood_of_frames_delays_no_other_client(app: Deployment, person: Person, flood: str) -> None:
+    before = memory(app.processes[0].pid)
+    with connections(app, 5) as opened:
         for _ in range(20):
             for connection in opened:
                 if not connection.cut:
                     connection.send(FLOODS[flood])
                     list(connection.frames(0.001))
         served(person)
-    assert memory(own) - before < MAX_GROWTH
+    assert memory(app.processes[0].pid) - before < MAX_GROWTH
     served(person)
 
 
-def test_headers_beyond_the_limit_never_reach_a_handler(own: Deployment, person: Person) -> None:
+def test_headers_beyond_the_limit_never_reach_a_handler(app: Deployment, person: Person) -> None:
     metadata = (*person.metadata, *((f"x-{number}", "v" * 1000) for number in range(20)))
     with pytest.raises(grpc.RpcError) as raised:
-        own.logic.GetUserProfile(logic_pb2.GetUserProfileRequest(), metadata=metadata, timeout=30)
+        app.logic.GetUserProfile(logic_pb2.GetUserProfileRequest(), metadata=metadata, timeout=30)
     assert isinstance(raised.value, grpc.Call)
     assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     served(person)
 
 
-def test_headers_that_go_on_and_on_take_no_memory(own: Deployment, person: Person) -> None:
+def test_endless_headers_do_not_grow_memory(app: Deployment, person: Person) -> None:
     """At first the allocator grows, and gives back late; what counts is that it does not go on, 32 MB a round."""
     sizes = []
     for _ in range(8):
-        with connections(own, 4) as opened:
+        with connections(app, 4) as opened:
             for connection in opened:
                 connection.send(long_headers(PROFILE, 8_000_000))
                 list(connection.frames(0.2))
             served(person)
-        sizes.append(memory(own))
+        sizes.append(memory(app.processes[0].pid))
     assert min(sizes[4:]) - max(sizes[:4]) < MAX_GROWTH
     served(person)
 
 
-def test_a_connection_without_calls_is_closed_in_time(tmp_path: Path) -> None:
-    app = Deployment(tmp_path, env={"GOCHAT_LIMITS_CONNECTION_IDLE": "1"})
-    try:
-        with connections(app) as [connection]:
-            assert any(received.kind == GOAWAY for received in connection.frames(15))
-        person = app.person()
-        time.sleep(1.5)
-        assert person.GetUserProfile(), "a client just connects anew"
-    finally:
-        app.kill()
+def test_a_connection_without_calls_is_closed_in_time(own: Own) -> None:
+    app = own(env={"GOCHAT_LIMITS_CONNECTION_IDLE": "1"})
+    with connections(app) as [connection]:
+        assert any(received.kind == GOAWAY for received in connection.frames(15))
+    person, states = app.person(), list[grpc.ChannelConnectivity]()
+    app.channel.subscribe(states.append)
+    eventually(lambda: grpc.ChannelConnectivity.IDLE in states)
+    assert person.GetUserProfile(), "a client just connects again"
 
 
-def test_old_connections_are_replaced_without_a_failed_call(tmp_path: Path) -> None:
-    app = Deployment(tmp_path, env={"GOCHAT_LIMITS_CONNECTION_AGE": "1"})
-    try:
-        person = app.person()
-        with connections(app) as [connection]:
-            deadline = time.monotonic() + 3
-            while time.monotonic() < deadline:
-                assert person.GetUserProfile()
-            assert any(received.kind == GOAWAY for received in connection.frames(15))
-    finally:
-        app.kill()
+def test_old_connections_are_replaced_without_a_failed_call(own: Own) -> None:
+    app = own(env={"GOCHAT_LIMITS_CONNECTION_AGE": "1"})
+    person = app.person()
+    with connections(app) as [connection]:
+        deadline = time.monotonic() + 3
+        while time.monotonic() < deadline:
+            assert person.GetUserProfile()
+        assert any(received.kind == GOAWAY for received in connection.frames(15))
 
 
 @contextmanager
 def several_channels(app: Deployment, number: int) -> Iterator[list[logic_pb2_grpc.LogicServiceStub]]:
     """Connections of their own, as of several clients."""
-    options = [("grpc.use_local_subchannel_pool", 1)]
-    channels = [grpc.insecure_channel(app.address, options=options) for _ in range(number)]
+    channels = [new_connection(app.address) for _ in range(number)]
     yield [logic_pb2_grpc.LogicServiceStub(channel) for channel in channels]
     for channel in channels:
         channel.close()
 
 
-def test_a_gateway_with_many_calls_at_once_on_one_connection_is_served(own: Deployment, person: Person) -> None:
+def test_many_concurrent_calls_on_one_connection_are_served(app: Deployment, person: Person) -> None:
     request = logic_pb2.GetUserProfileRequest()
-    with several_channels(own, 1) as [stub]:
+    with several_channels(app, 1) as [stub]:
         calls = [stub.GetUserProfile.future(request, metadata=person.metadata, timeout=60) for _ in range(400)]
         assert Counter(call.code().name for call in calls) == {"OK": 400}
 
@@ -300,9 +274,9 @@ def latencies(call: Callable[[], object], number: int) -> str:
     return f"P50 {statistics.median(times):.1f} ms, P99 {sorted(times)[number * 99 // 100]:.1f} ms"
 
 
-def test_a_flood_of_password_hashes_leaves_other_calls_be(own: Deployment, person: Person) -> None:
+def test_other_calls_are_served_during_a_flood_of_sign_ins(app: Deployment, person: Person) -> None:
     calm = latencies(person.GetUserProfile, 200)
-    with several_channels(own, 4) as stubs:
+    with several_channels(app, 4) as stubs:
         requests = [logic_pb2.AuthRequest(username=fresh("nobody"), password="a guess") for _ in range(200)]
         flood = [stubs[n % 4].Authenticate.future(request, timeout=60) for n, request in enumerate(requests)]
         under_flood = latencies(person.GetUserProfile, 200)
@@ -312,79 +286,10 @@ def test_a_flood_of_password_hashes_leaves_other_calls_be(own: Deployment, perso
     served(person)
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["colocated", "split"])
-def limited(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    env = {"GOCHAT_LIMITS_CALLS_PER_SECOND": "5", "GOCHAT_LIMITS_SENDS_PER_SECOND": "1"}
-    deployment = Deployment(tmp_path_factory.mktemp("limited"), split=request.param, env=env)
-    yield deployment
-    deployment.kill()
-
-
-def until_refused(call: Callable[[], object]) -> tuple[int, Answer]:
-    for passed in range(200):
-        if (told := answer(call)) != OK:
-            return passed, told
-    return 200, OK
-
-
-def test_a_user_has_so_many_calls_a_second(limited: Deployment) -> None:
-    person, other = limited.people(2)
-    passed, refusal = until_refused(person.GetUserProfile)
-    assert passed >= 25, "five seconds' worth at once"
-    assert (refusal.status, refusal.reason) == ("RESOURCE_EXHAUSTED", "CALLS_LIMITED")
-    assert 0 < refusal.delay <= 0.2
-    assert other.GetUserProfile(), "another user has his own"
-    time.sleep(refusal.delay)
-    assert person.GetUserProfile()
-    again = limited.signed_in(person.id, person.username)
-    until_refused(person.GetUserProfile)
-    assert until_refused(again.GetUserProfile)[0] <= 3, "another session of his is the same user"
-
-
-def test_a_limit_is_told_in_the_body_too(limited: Deployment) -> None:
-    person = limited.person()
-    metadata = (*person.metadata, ("x-gochat-error-mode", "body"))
-    for _ in range(200):
-        told = limited.logic.GetUserProfile(logic_pb2.GetUserProfileRequest(), metadata=metadata, timeout=30).error
-        if told.code:
-            break
-    assert told.code == common_pb2.ERROR_CODE_RATE_LIMIT
-    assert told.details["reason"] == "CALLS_LIMITED"
-    assert 0 < int(told.details["retry_after_ms"]) <= 200
-
-
-def test_a_user_has_so_many_sends_a_second(limited: Deployment) -> None:
-    person, friend = limited.people(2)
-    passed, refusal = until_refused(lambda: person.send(friend.id))
-    assert passed >= 5
-    assert (refusal.status, refusal.reason) == ("RESOURCE_EXHAUSTED", "SENDS_LIMITED")
-    assert 0 < refusal.delay <= 1
-    assert person.GetUserProfile(), "only sending is limited"
-    assert friend.GetUnreadMessages().total_count == passed, "what was refused was not sent"
-    assert friend.send(person.id), "another user has his own"
-    time.sleep(refusal.delay)
-    assert person.send(friend.id)
-
-
-def test_services_and_admins_have_no_limit(limited: Deployment) -> None:
-    admin, target = limited.person(admin=True), limited.person()
-    calls = as_service(limited)
-    for call in (admin.GetUserProfile, lambda: calls.repo.GetUser(user_id=target.id)):
-        assert until_refused(call) == (200, OK)
-    for _ in range(30):
-        assert admin.send(target.id)
-        assert calls.logic.SendMessage(to_user_id=admin.id, from_user_id=target.id, content="hello")
-
-
-def test_a_limit_of_0_is_none(own: Deployment, person: Person) -> None:
-    friend = own.person()
-    assert {answer(person.GetUserProfile) for _ in range(600)} == {OK}
-    with ThreadPoolExecutor(8) as pool:
-        assert set(pool.map(lambda _: answer(lambda: person.send(friend.id)), range(130))) == {OK}
-
-
 @pytest.mark.parametrize("opening", ["nothing", "half a preface", "no SETTINGS"])
-def test_a_handshake_that_does_not_go_on_is_cut(slow: dict[str, Raw], person: Person, opening: str) -> None:
+def test_a_connection_without_a_finished_handshake_is_closed(
+    slow: dict[str, Raw], person: Person, opening: str
+) -> None:
     """Last, since it was begun first: about 10 seconds have passed."""
     list(slow[opening].frames(30))
     assert slow[opening].cut

@@ -3,7 +3,7 @@
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
@@ -13,7 +13,8 @@ from google.protobuf.json_format import MessageToJson
 
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.session.v1 import session_pb2
-from tests.attacks.answers import OK, Answer, answer
+from tests.attacks.answers import OK, Answer, answer, wait_as_asked
+from tests.conftest import Own
 from tests.harness import PASSWORD, Deployment, as_service, fresh
 
 FREE = 5  # failures that cost no delay
@@ -22,24 +23,21 @@ _hosts = count(1)
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def alone(own_of_module: Own) -> Deployment:
     """Without limits by address: only the delay by name is on."""
-    deployment = Deployment(tmp_path_factory.mktemp("guessing"))
-    yield deployment
-    deployment.kill()
+    return own_of_module()
 
 
 @pytest.fixture(scope="module")
-def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """Behind a proxy, which these tests are: each comes from addresses of its own."""
-    env = {
-        "GOCHAT_LIMITS_FAILED_SIGN_INS_PER_MINUTE": str(ALLOWED),
-        "GOCHAT_LIMITS_TRUSTED_PROXIES": "127.0.0.1, 192.0.2.0/24",
-        "GOCHAT_AUTH_REGISTRATION": "open",
-    }
-    deployment = Deployment(tmp_path_factory.mktemp("proxied"), env=env)
-    yield deployment
-    deployment.kill()
+def proxied(own_of_module: Own) -> Deployment:
+    """Behind a proxy, which these tests are: each comes from addresses of its alone."""
+    return own_of_module(
+        env={
+            "GOCHAT_LIMITS_FAILED_SIGN_INS_PER_MINUTE": str(ALLOWED),
+            "GOCHAT_LIMITS_TRUSTED_PROXIES": "127.0.0.1, 192.0.2.0/24",
+            "GOCHAT_AUTH_REGISTRATION": "open",
+        }
+    )
 
 
 def host() -> str:
@@ -76,9 +74,9 @@ def account(app: Deployment, kind: str) -> str:
 KINDS = ("existing", "missing", "disabled", "deleted")
 
 
-def test_guesses_at_one_name_are_slowed_down_whether_or_not_it_exists(own: Deployment) -> None:
+def test_guesses_at_one_name_are_slowed_down_whether_or_not_it_exists(alone: Deployment) -> None:
     def attack(name: str) -> tuple[Answer, list[Answer]]:
-        heard, wrong, delayed = guess_until_delayed(lambda: sign_in(own, name))
+        heard, wrong, delayed = guess_until_delayed(lambda: sign_in(alone, name))
         assert FREE <= heard <= FREE + 1
         refusals, last = [], 0.0
         for failures in range(heard, heard + 3):
@@ -88,78 +86,78 @@ def test_guesses_at_one_name_are_slowed_down_whether_or_not_it_exists(own: Deplo
             if failures > heard:  # the time of the last failure is known, so how much of the delay has passed
                 assert delayed.delay + time.monotonic() - last >= delay, "each failure doubles the delay"
             if failures < heard + 2:
-                time.sleep(delayed.delay)
+                wait_as_asked(delayed)
                 last = time.monotonic()
-                assert sign_in(own, name) == wrong
-                delayed = sign_in(own, name)
+                assert sign_in(alone, name) == wrong
+                delayed = sign_in(alone, name)
         return wrong, refusals
 
     with ThreadPoolExecutor(len(KINDS)) as pool:
-        attacks = list(pool.map(attack, [account(own, kind) for kind in KINDS]))
+        attacks = list(pool.map(attack, [account(alone, kind) for kind in KINDS]))
     wrong, refusals = attacks[0]
-    assert all(attack == attacks[0] for attack in attacks), "no answer tells which names exist"
+    assert all(attack == attacks[0] for attack in attacks), "no answer reveals which names exist"
     assert (wrong.status, wrong.reason, wrong.delay) == ("UNAUTHENTICATED", "BAD_CREDENTIALS", 0)
     assert (refusals[0].status, refusals[0].reason) == ("RESOURCE_EXHAUSTED", "ACCOUNT_DELAYED")
     assert len(set(refusals)) == 1
 
 
-def test_the_right_password_waits_too_and_then_clears_the_count(own: Deployment) -> None:
-    name, other = account(own, "existing"), account(own, "existing")
-    guess_until_delayed(lambda: sign_in(own, name))
-    delayed = sign_in(own, name, PASSWORD)
-    assert delayed.reason == "ACCOUNT_DELAYED", "a guesser cannot tell that this one is right"
-    assert sign_in(own, other, PASSWORD) == OK, "another account is not delayed"
-    time.sleep(delayed.delay)
-    assert sign_in(own, name, PASSWORD) == OK
-    assert guess_until_delayed(lambda: sign_in(own, name))[0] >= FREE
+def test_the_right_password_is_delayed_too_and_then_clears_the_count(alone: Deployment) -> None:
+    name, other = account(alone, "existing"), account(alone, "existing")
+    guess_until_delayed(lambda: sign_in(alone, name))
+    delayed = sign_in(alone, name, PASSWORD)
+    assert delayed.reason == "ACCOUNT_DELAYED", "a guesser cannot see that this one is right"
+    assert sign_in(alone, other, PASSWORD) == OK, "another account is not delayed"
+    wait_as_asked(delayed)
+    assert sign_in(alone, name, PASSWORD) == OK
+    assert guess_until_delayed(lambda: sign_in(alone, name))[0] >= FREE
 
 
 def full_width(name: str) -> str:
     return "".join(chr(ord(letter) + 0xFEE0) for letter in name)
 
 
-def test_spellings_of_one_name_share_one_count(own: Deployment) -> None:
-    name = account(own, "existing")
+def test_spellings_of_one_name_share_one_count(alone: Deployment) -> None:
+    name = account(alone, "existing")
     spellings = [name, name.upper(), name.title(), full_width(name), full_width(name.upper())]
     tries = iter(range(100))
-    heard, _, delayed = guess_until_delayed(lambda: sign_in(own, spellings[next(tries) % len(spellings)]))
+    heard, _, delayed = guess_until_delayed(lambda: sign_in(alone, spellings[next(tries) % len(spellings)]))
     assert heard <= FREE + 1
     assert delayed.reason == "ACCOUNT_DELAYED"
 
 
-def test_guesses_at_once_do_not_all_pass_as_the_first(own: Deployment) -> None:
-    name = account(own, "existing")
+def test_concurrent_guesses_are_counted_like_sequential_ones(alone: Deployment) -> None:
+    name = account(alone, "existing")
     with ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(lambda _: sign_in(own, name).reason, range(20)))
+        answers = list(pool.map(lambda _: sign_in(alone, name).reason, range(20)))
     assert set(answers) == {"BAD_CREDENTIALS", "ACCOUNT_DELAYED"}
     assert FREE <= answers.count("BAD_CREDENTIALS") <= FREE + 3
 
 
-def test_guesses_at_the_old_password_count_as_well(own: Deployment) -> None:
-    person = own.person()
+def test_guesses_at_the_old_password_count_as_well(alone: Deployment) -> None:
+    person = alone.person()
 
     def change(old: str) -> Answer:
         return answer(lambda: person.ChangePassword(old_password=old, new_password="a new password"))
 
     assert guess_until_delayed(lambda: change("a guess"))[0] <= FREE + 1
     assert change(PASSWORD).reason == "ACCOUNT_DELAYED"
-    delayed = sign_in(own, person.username, PASSWORD)
+    delayed = sign_in(alone, person.username, PASSWORD)
     assert delayed.reason == "ACCOUNT_DELAYED", "one count for both ways"
-    time.sleep(delayed.delay)
-    assert sign_in(own, person.username, PASSWORD) == OK, "the password is as it was"
+    wait_as_asked(delayed)
+    assert sign_in(alone, person.username, PASSWORD) == OK, "the password is as it was"
 
 
 @pytest.mark.parametrize("error_mode", ["status", "body"])
-def test_no_answer_tells_which_names_exist(own: Deployment, error_mode: str) -> None:
-    def told(kind: str) -> Any:
-        request = logic_pb2.AuthRequest(username=account(own, kind), password="a guess")
+def test_no_answer_reveals_which_names_exist(alone: Deployment, error_mode: str) -> None:
+    def answered(kind: str) -> Any:
+        request = logic_pb2.AuthRequest(username=account(alone, kind), password="a guess")
         metadata = (("x-gochat-error-mode", error_mode),)
         if error_mode == "status":
-            return answer(lambda: own.logic.Authenticate(request, metadata=metadata, timeout=30))
-        response, call = own.logic.Authenticate.with_call(request, metadata=metadata, timeout=30)
+            return answer(lambda: alone.logic.Authenticate(request, metadata=metadata, timeout=30))
+        response, call = alone.logic.Authenticate.with_call(request, metadata=metadata, timeout=30)
         return response, sorted(key for key, _ in call.trailing_metadata() or ())
 
-    first, *others = [told(kind) for kind in KINDS]
+    first, *others = [answered(kind) for kind in KINDS]
     assert "BAD_CREDENTIALS" in str(first)
     assert others == [first] * len(others)
 
@@ -174,14 +172,16 @@ def rank_test(one: list[float], other: list[float]) -> float:
     return 2 * (1 - statistics.NormalDist().cdf(abs(z)))
 
 
-def test_time_does_not_tell_which_names_exist(own: Deployment) -> None:
+def test_the_response_time_does_not_reveal_which_names_exist(alone: Deployment) -> None:
     kinds = ("existing", "missing")
-    guesses = [(kind, name) for kind in kinds for name in [account(own, kind) for _ in range(20)] for _ in range(FREE)]
+    guesses = [
+        (kind, name) for kind in kinds for name in [account(alone, kind) for _ in range(20)] for _ in range(FREE)
+    ]
     random.Random(7).shuffle(guesses)
     times: dict[str, list[float]] = {kind: [] for kind in kinds}
     for kind, name in guesses:
         started = time.perf_counter()
-        reason = sign_in(own, name).reason
+        reason = sign_in(alone, name).reason
         times[kind].append(time.perf_counter() - started)
         assert reason == "BAD_CREDENTIALS"
     existing, missing = (statistics.median(times[kind]) for kind in kinds)
@@ -205,16 +205,16 @@ def test_guesses_are_slowed_down_and_recorded_in_every_mode(app: Deployment) -> 
     recorded = [event for event in app.events(action="session.begin") if not event.target_id]
     assert recorded[-1].outcome == "refused"
     assert recorded[-1].peer == "127.0.0.1"
-    told = "".join(map(MessageToJson, [*events, *recorded])) + app.logs()
+    written = "".join(map(MessageToJson, [*events, *recorded])) + app.logs()
     for hidden in (name, missing, password):
-        assert hidden not in told
+        assert hidden not in written
 
 
-def test_nobody_but_a_service_names_the_address_of_the_audit_log(own: Deployment) -> None:
+def test_clients_cannot_set_the_address_in_the_audit_log(alone: Deployment) -> None:
     request = logic_pb2.AuthRequest(username=fresh("nobody"), password="a guess")
     metadata = (("x-gochat-actor", "u1|admin|203.0.113.66"), ("x-forwarded-for", "203.0.113.67"))
-    assert answer(lambda: own.logic.Authenticate(request, metadata=metadata)).reason == "BAD_CREDENTIALS"
-    last = own.events(action="session.begin")[-1]
+    assert answer(lambda: alone.logic.Authenticate(request, metadata=metadata)).reason == "BAD_CREDENTIALS"
+    last = alone.events(action="session.begin")[-1]
     assert (last.peer, last.actor_id, last.actor_role) == ("127.0.0.1", "", "")
 
 
@@ -233,8 +233,8 @@ def register(app: Deployment, *forwarded: str) -> Answer:
 def heard_from(call: Callable[[], Answer]) -> tuple[int, Answer]:
     """The number of calls until the address is refused, and the refusal."""
     for heard in range(3 * ALLOWED):
-        if (told := call()).status == "RESOURCE_EXHAUSTED":
-            return heard, told
+        if (refusal := call()).status == "RESOURCE_EXHAUSTED":
+            return heard, refusal
     return 3 * ALLOWED, OK
 
 
@@ -246,7 +246,7 @@ SPENT: dict[str, Callable[[Deployment, str], Answer]] = {
 
 
 @pytest.mark.parametrize("how", SPENT)
-def test_an_address_has_so_many_attempts_a_minute(proxied: Deployment, how: str) -> None:
+def test_failed_attempts_of_an_address_are_limited_per_minute(proxied: Deployment, how: str) -> None:
     name, address = account(proxied, "existing"), host()
     started = time.monotonic()
     heard, refusal = heard_from(lambda: SPENT[how](proxied, address))
@@ -254,11 +254,11 @@ def test_an_address_has_so_many_attempts_a_minute(proxied: Deployment, how: str)
     assert refusal.reason == "ADDRESS_LIMITED"
     assert 0 < refusal.delay <= 60 / ALLOWED
     for attempt in (refresh, register, lambda *where: sign_in(proxied, name, PASSWORD, *where[1:])):
-        assert attempt(proxied, address) in (refusal, OK), "whatever he tries next"
+        assert attempt(proxied, address) in (refusal, OK), "for every kind of attempt"
     assert sign_in(proxied, name, PASSWORD, host()) == OK, "another address has its own"
 
 
-def test_signing_in_rightly_costs_nothing(proxied: Deployment) -> None:
+def test_successful_sign_ins_do_not_count_against_the_limit(proxied: Deployment) -> None:
     name, address = account(proxied, "existing"), host()
     assert {sign_in(proxied, name, PASSWORD, address) for _ in range(30)} == {OK}
     assert heard_from(lambda: refresh(proxied, address))[0] >= ALLOWED
@@ -266,8 +266,8 @@ def test_signing_in_rightly_costs_nothing(proxied: Deployment) -> None:
 
 TWO_SPELLINGS = "an IPv4 address in IPv6"
 SPOOFS = {
-    "a first hop of his own": lambda n, real: (f"203.0.113.{n}, {real}",),
-    "a header of his own": lambda n, real: (f"203.0.113.{n}", real),
+    "a first hop of their own": lambda n, real: (f"203.0.113.{n}, {real}",),
+    "a header of their own": lambda n, real: (f"203.0.113.{n}", real),
     "a trusted hop behind": lambda n, real: (f"203.0.113.{n}, {real}, 192.0.2.7, 127.0.0.1",),
     "words that are no address": lambda n, real: (f"unknown, {n}, {real}",),
     TWO_SPELLINGS: lambda n, real: (f"203.0.113.{n}, {f'::ffff:{real}' if n % 2 else real}",),
@@ -290,12 +290,9 @@ def test_the_audit_log_names_the_client_behind_the_proxy(proxied: Deployment) ->
     assert proxied.events(action="session.begin")[-1].peer == address
 
 
-def test_clients_that_are_no_proxy_cannot_choose_their_address(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_clients_that_are_no_proxy_cannot_choose_their_address(own: Own) -> None:
     env = {"GOCHAT_LIMITS_FAILED_SIGN_INS_PER_MINUTE": str(ALLOWED), "GOCHAT_LIMITS_TRUSTED_PROXIES": "192.0.2.1"}
-    app = Deployment(tmp_path_factory.mktemp("direct"), env=env)
-    try:
-        heard, refusal = heard_from(lambda: refresh(app, host()))
-        assert ALLOWED <= heard <= ALLOWED + 2
-        assert refusal.reason == "ADDRESS_LIMITED"
-    finally:
-        app.kill()
+    app = own(env=env)
+    heard, refusal = heard_from(lambda: refresh(app, host()))
+    assert ALLOWED <= heard <= ALLOWED + 2
+    assert refusal.reason == "ADDRESS_LIMITED"

@@ -1,9 +1,9 @@
 """An ordinary client is served while others do what they should not, and after; and nothing of it is left behind."""
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from operator import not_
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 
 from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
 from tests.attacks.hostile import (
+    ATTACKED,
     ATTACKS,
     BODY_WAIT,
     PROFILE,
@@ -23,13 +24,14 @@ from tests.attacks.hostile import (
     skipped_on_plain,
     take_in,
 )
-from tests.attacks.ordinary import Footprint, Ordinary, footprint, own_channel
+from tests.attacks.ordinary import Footprint, Ordinary, footprint
 from tests.attacks.wire import Raw
-from tests.harness import PASSWORD, Deployment, eventually
+from tests.conftest import Own
+from tests.harness import PASSWORD, Deployment, new_connection
+from tests.waiting import eventually, polled
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="/proc says what a process holds")
 
-MODES = ("sqlite-colocated", "postgres-colocated", "sqlite-split")
 MAX_STREAMS = 100  # of a connection, where a test sets it
 MAX_POOL_THREADS, MAX_POOL_DESCRIPTORS = 80, 20  # that pools may start meanwhile, and keep
 POOL = {"GOCHAT_DATABASE_POOL_MIN": "30", "GOCHAT_DATABASE_POOL_MAX": "30"}  # on PostgreSQL: as many all the time
@@ -66,23 +68,17 @@ class Stage:
             self._app.kill()
 
 
-@pytest.fixture(scope="module", params=MODES)
-def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    database, layout = request.param.split("-")
-
-    def make() -> Deployment:
-        url = request.getfixturevalue("postgres").create_database() if database == "postgres" else ""
-        return Deployment(tmp_path_factory.mktemp(request.param), url=url, split=layout == "split", env=POOL)
-
-    stage = Stage(make)
+@pytest.fixture(scope="module", params=ATTACKED)
+def stages(request: pytest.FixtureRequest, own_of_module: Own) -> Iterator[Stage]:
+    stage = Stage(lambda: own_of_module(request.param, env=POOL))
     yield stage
     stage.close()
 
 
 @pytest.fixture
-def stage(shared: Stage) -> Stage:
-    shared.ready()
-    return shared
+def stage(stages: Stage) -> Stage:
+    stages.ready()
+    return stages
 
 
 def unfinished(app: Deployment) -> dict[str, float]:
@@ -101,23 +97,15 @@ def left_behind(app: Deployment, before: Footprint, at_rest: dict[str, float]) -
     return {name: number for name, number in more.items() if number > 0}
 
 
-def until_none(found: Callable[[], dict[str, Any]], seconds: float) -> dict[str, Any]:
-    """What is found in the end: once there is nothing, or after so many seconds."""
-    deadline = time.monotonic() + seconds
-    while (last := found()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return last
-
-
 def test_nothing_counts_as_unfinished_once_a_burst_is_over(stage: Stage) -> None:
     app = stage.ready()
-    assert until_none(lambda: {name: n for name, n in unfinished(app).items() if n}, 5) == {}
+    assert polled(lambda: {name: n for name, n in unfinished(app).items() if n}, not_, 5) == {}
 
 
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=skipped_on_plain(attack.fast_only)) for name, attack in ATTACKS.items()]
 )
-def test_an_ordinary_client_is_served_beside(stage: Stage, name: str) -> None:
+def test_an_ordinary_client_is_served_during_and_after_an_attack(stage: Stage, name: str) -> None:
     app, attack, ordinary = stage.ready(), ATTACKS[name], stage.ordinary
     stage.spoilt = True  # until it has turned out well
     steps = list(attack.steps(stage.target))
@@ -134,24 +122,24 @@ def test_an_ordinary_client_is_served_beside(stage: Stage, name: str) -> None:
             return missing(peers, attack)
 
         ordinary.round()
-        assert until_none(not_ended, 5) == {}
+        assert polled(not_ended, not_, 5) == {}
         assert footprint(app).memory - before.memory < attack.growth
         ordinary.round()
     ordinary.round()
     ordinary.comes_again()
-    assert until_none(lambda: left_behind(app, before, at_rest), 10) == {}
+    assert polled(lambda: left_behind(app, before, at_rest), not_, 10) == {}
     assert footprint(app).memory - before.memory < attack.growth
     stage.spoilt = False
 
 
 @skipped_on_plain(BODY_WAIT)
-def test_a_stalled_call_keeps_no_finished_one(stage: Stage) -> None:
+def test_finished_calls_are_released_while_another_stalls(stage: Stage) -> None:
     """3,000 calls, of which a connection may have 1,000 at a time, within the 10 s that a request may take."""
     app, person = stage.ready(), stage.ordinary.person
     stage.spoilt = True
     stalled = Raw(app.address)
     stalled.send(opened([1], PROFILE))
-    with own_channel(app) as channel:
+    with new_connection(app.address) as channel:
         profile = logic_pb2_grpc.LogicServiceStub(channel).GetUserProfile
         codes: Counter[str] = Counter()
         for _ in range(30):
@@ -163,28 +151,21 @@ def test_a_stalled_call_keeps_no_finished_one(stage: Stage) -> None:
     stage.spoilt = False
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_burst_of_sends_leaves_the_connection_as_it_was(
-    mode: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("mode", ATTACKED)
+def test_a_burst_of_sends_frees_the_streams_of_its_connection(own: Own, mode: str) -> None:
     """As many sends as a connection may have calls."""
-    url = request.getfixturevalue("postgres").create_database() if mode.startswith("postgres") else ""
-    env = {"GOCHAT_LIMITS_STREAMS_PER_CONNECTION": str(MAX_STREAMS)}
-    app = Deployment(tmp_path, url=url, split=mode.endswith("split"), env=env)
-    try:
-        person, friend = app.person(), app.create_user()
-        person.send(friend)
-        message = logic_pb2.SendMessageRequest(to_user_id=friend, content="x")
-        with own_channel(app) as channel:
-            logic = logic_pb2_grpc.LogicServiceStub(channel)
+    app = own(mode, env={"GOCHAT_LIMITS_STREAMS_PER_CONNECTION": str(MAX_STREAMS)})
+    person, friend = app.person(), app.create_user()
+    person.send(friend)
+    message = logic_pb2.SendMessageRequest(to_user_id=friend, content="x")
+    with new_connection(app.address) as channel:
+        logic = logic_pb2_grpc.LogicServiceStub(channel)
 
-            def served(call: Any, one: Any, number: int) -> Counter[str]:
-                calls = [call.future(one, metadata=person.metadata, timeout=20) for _ in range(number)]
-                return Counter(call.code().name for call in calls)
+        def served(call: Any, request: Any, number: int) -> Counter[str]:
+            calls = [call.future(request, metadata=person.metadata, timeout=20) for _ in range(number)]
+            return Counter(call.code().name for call in calls)
 
-            assert served(logic.SendMessage, message, MAX_STREAMS) == {"OK": MAX_STREAMS}
-            some = MAX_STREAMS * 6 // 10  # a client has an answer a moment before the server has done with its stream
-            profile = logic_pb2.GetUserProfileRequest()
-            eventually(lambda: served(logic.GetUserProfile, profile, some) == {"OK": some}, 3)
-    finally:
-        app.kill()
+        assert served(logic.SendMessage, message, MAX_STREAMS) == {"OK": MAX_STREAMS}
+        some = MAX_STREAMS * 6 // 10  # a client has an answer a moment before the server has done with its stream
+        profile = logic_pb2.GetUserProfileRequest()
+        eventually(lambda: served(logic.GetUserProfile, profile, some) == {"OK": some}, 3)

@@ -18,10 +18,10 @@ import pytest
 
 from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
 from tests.attacks.hostile import (
+    ATTACKED,
     BODY_WAIT,
     HISTORY,
     LIST_SERVICES,
-    PLAIN,
     PROFILE,
     REFLECTION,
     STREAMS,
@@ -39,15 +39,16 @@ from tests.attacks.hostile import (
 )
 from tests.attacks.ordinary import Ordinary
 from tests.attacks.wire import SHUT, Raw, message
-from tests.harness import Deployment, eventually
-from tests.postgres import Postgres
-from tests.rpc.test_workers import TWO, connect_to, workers
+from tests.conftest import Own
+from tests.harness import Deployment
+from tests.processes import FAST
+from tests.rpc.workers import TWO, connect_to, workers
+from tests.waiting import eventually, idle
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="/proc says what a process holds")
 
-MODES = ("sqlite-colocated", "postgres-colocated", "sqlite-split")
-REQUEST, STANDSTILL, SILENCE = 10.0, 30.0, 60.0  # seconds that the server waits
-LATE = 8.0  # seconds that an end may come later: a timer's interval, and a machine that is busy
+REQUEST_TIMEOUT, STANDSTILL_TIMEOUT, SILENCE_TIMEOUT = 10.0, 30.0, 60.0  # seconds that the server waits
+MAX_DELAY = 8.0  # seconds that an end may come later: a timer's interval, and a machine that is busy
 OVERDUE = frozenset({"DEADLINE_EXCEEDED", "RST_STREAM"})
 ANY = OVERDUE | {"OK", "CANCELLED", "UNAVAILABLE"}
 
@@ -69,37 +70,39 @@ def asked_once(streams: int, target: Target) -> Iterator[bytes]:
 
 TIMERS = {
     "a request that never comes": Timer(
-        Attack(partial(half_open, PROFILE, 50, False), fast_only=BODY_WAIT), REQUEST, 50
+        Attack(partial(half_open, PROFILE, 50, False), fast_only=BODY_WAIT), REQUEST_TIMEOUT, 50
     ),
     "a message that is announced alone": Timer(
-        Attack(partial(half_open, PROFILE, 50, True, sent=b"\0\0\x10\0\0"), fast_only=BODY_WAIT), REQUEST, 50
+        Attack(partial(half_open, PROFILE, 50, True, sent=b"\0\0\x10\0\0"), fast_only=BODY_WAIT), REQUEST_TIMEOUT, 50
     ),
     "a message that stops halfway": Timer(
         Attack(partial(half_open, HISTORY, 50, True, sent=message(b"x" * 10_000)[:5000]), fast_only=BODY_WAIT),
-        REQUEST,
+        REQUEST_TIMEOUT,
         50,
     ),
-    "a watch without a request": Timer(Attack(partial(half_open, WATCH, 10, False), fast_only=STREAMS), REQUEST, 10),
+    "a watch without a request": Timer(
+        Attack(partial(half_open, WATCH, 10, False), fast_only=STREAMS), REQUEST_TIMEOUT, 10
+    ),
     "an answer for which there is no window": Timer(
-        Attack(partial(unread, 2), opening=SHUT, fast_only=UNSENT), STANDSTILL
+        Attack(partial(unread, 2), opening=SHUT, fast_only=UNSENT), STANDSTILL_TIMEOUT
     ),
     "answers to a peer that reads nothing": Timer(
-        Attack(partial(unread, 60), reads=False, fast_only=UNSENT), STANDSTILL
+        Attack(partial(unread, 60), reads=False, fast_only=UNSENT), STANDSTILL_TIMEOUT
     ),
     "watches for which there is no window": Timer(
-        Attack(lambda _: [called(numbers(10), WATCH)], opening=SHUT, fast_only=STREAMS), STANDSTILL
+        Attack(lambda _: [called(numbers(10), WATCH)], opening=SHUT, fast_only=STREAMS), STANDSTILL_TIMEOUT
     ),
     "reflection that asks nothing": Timer(
-        Attack(partial(half_open, REFLECTION, 5, False), fast_only=STREAMS), SILENCE, 5, ANY
+        Attack(partial(half_open, REFLECTION, 5, False), fast_only=STREAMS), SILENCE_TIMEOUT, 5, ANY
     ),
-    "reflection that asks no more": Timer(Attack(partial(asked_once, 5), fast_only=STREAMS), SILENCE, 5, ANY),
+    "reflection that asks no more": Timer(Attack(partial(asked_once, 5), fast_only=STREAMS), SILENCE_TIMEOUT, 5, ANY),
 }
 
 
 def ends(peer: Raw, timer: Timer, due: float) -> str:
     """How it ends, by time.monotonic(); else AssertionError. Waits until then at most."""
     if not timer.attack.reads:
-        time.sleep(due - time.monotonic())
+        time.sleep(due - time.monotonic())  # not to read anything until then is the attack
         list(peer.frames(3))  # what the kernels hold, then comes the end
         assert peer.cut, "the connection goes on"
     while not peer.cut and not (timer.streams and len(peer.ended) == timer.streams):
@@ -119,26 +122,19 @@ class Begun:
 
 
 @pytest.fixture(scope="module")
-def begun(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Begun]:
-    timers = {name: timer for name, timer in TIMERS.items() if not (PLAIN and timer.attack.fast_only)}
-
-    def start(mode: str) -> Deployment:
-        database, layout = mode.split("-")
-        url = postgres.create_database() if database == "postgres" else ""
-        return Deployment(tmp_path_factory.mktemp(mode), url=url, split=layout == "split")
-
+def begun(own_of_module: Own) -> Iterator[Begun]:
+    timers = {name: timer for name, timer in TIMERS.items() if FAST or not timer.attack.fast_only}
     with ExitStack() as stack:
-        pool = stack.enter_context(ThreadPoolExecutor(len(MODES) * len(timers) or 1))
-        begun = Begun({mode: start(mode) for mode in MODES}, {})
+        pool = stack.enter_context(ThreadPoolExecutor(len(ATTACKED) * len(timers) or 1))
+        begun = Begun({mode: own_of_module(mode) for mode in ATTACKED}, {})
         for mode, app in begun.apps.items():
-            stack.callback(app.kill)
             target = Target(app)
             for name, timer in timers.items():
                 steps = list(timer.attack.steps(target))
                 (peer,) = peers = stack.enter_context(connected(app, timer.attack))
                 for step in steps:
                     advance(peers, timer.attack, step)
-                begun.ended[mode, name] = pool.submit(ends, peer, timer, time.monotonic() + timer.seconds + LATE)
+                begun.ended[mode, name] = pool.submit(ends, peer, timer, time.monotonic() + timer.seconds + MAX_DELAY)
         yield begun
 
 
@@ -170,7 +166,7 @@ def busiest_thread(app: Deployment, worker: int) -> int:
 
 @contextmanager
 def stopped_thread(thread: int) -> Iterator[None]:
-    """The others of its process go on. Whoever ends the process must be awaited with reap()."""
+    """The others of its process go on. What ends the process is waited for with reap()."""
     try:
         ptrace(PTRACE_SEIZE, thread)
     except PermissionError:
@@ -190,46 +186,44 @@ def reap(thread: int) -> None:
         os.waitpid(thread, WAIT_FOR_THREADS | os.WNOHANG)
 
 
-@pytest.mark.skipif(PLAIN, reason="grpcio's loop cannot be asked whether it stands still")
+@pytest.mark.skipif(not FAST, reason="grpcio's loop cannot be asked whether it stands still")
 @pytest.mark.usefixtures("begun")  # what is begun there goes on meanwhile
-def test_a_worker_whose_serving_thread_hangs_is_replaced(postgres: Postgres, tmp_path: Path) -> None:
-    app = Deployment(tmp_path, url=postgres.create_database(), env=TWO)
-    try:
-        both = workers(app.processes[0])
-        hung = min(both)
-        thread = busiest_thread(app, hung)
-        channel = connect_to(app, hung)
+def test_a_worker_whose_serving_thread_hangs_is_replaced(own: Own) -> None:
+    app = own("postgres", env=TWO)
+    both = workers(app.processes[0])
+    hung = min(both)
+    thread = busiest_thread(app, hung)
+    channel = connect_to(app, hung)
 
-        def replaced() -> set[int]:
-            reap(thread)
-            return workers(app.processes[0]) - both
+    def replaced() -> set[int]:
+        reap(thread)
+        return workers(app.processes[0]) - both
 
-        with stopped_thread(thread):
-            with channel, pytest.raises(grpc.RpcError) as raised:
-                logic_pb2_grpc.LogicServiceStub(channel).GetUserProfile(logic_pb2.GetUserProfileRequest(), timeout=3)
-            assert isinstance(raised.value, grpc.Call)
-            assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED, "it answers nobody"
-            (fresh,) = eventually(replaced, 35)
-        with connect_to(app, fresh) as channel:
-            profile = logic_pb2_grpc.LogicServiceStub(channel).GetUserProfile
-            request = logic_pb2.GetUserProfileRequest(user_id=app.create_user())
-            assert profile(request, metadata=app.service, timeout=30).profile.user_id
-        assert not Path(f"/proc/{hung}").exists()
-    finally:
-        app.kill()
+    with stopped_thread(thread):
+        with channel, pytest.raises(grpc.RpcError) as raised:
+            logic_pb2_grpc.LogicServiceStub(channel).GetUserProfile(logic_pb2.GetUserProfileRequest(), timeout=3)
+        assert isinstance(raised.value, grpc.Call)
+        assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED, "it answers nobody"
+        (fresh,) = eventually(replaced, 35)
+    with connect_to(app, fresh) as channel:
+        profile = logic_pb2_grpc.LogicServiceStub(channel).GetUserProfile
+        request = logic_pb2.GetUserProfileRequest(user_id=app.create_user())
+        assert profile(request, metadata=app.service, timeout=30).profile.user_id
+    assert not Path(f"/proc/{hung}").exists()
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ATTACKED)
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=skipped_on_plain(timer.attack.fast_only)) for name, timer in TIMERS.items()],
 )
-def test_a_timer_ends_it(begun: Begun, name: str, mode: str) -> None:
+def test_a_timer_ends_what_a_client_leaves_undone(begun: Begun, name: str, mode: str) -> None:
     assert begun.ended[mode, name].result()
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_they_have_left_nothing_behind(begun: Begun, mode: str) -> None:
+@pytest.mark.parametrize("mode", ATTACKED)
+def test_no_call_is_in_flight_after_the_timers(begun: Begun, mode: str) -> None:
     app = begun.apps[mode]
     Ordinary(app).round()
-    eventually(lambda: not any(process.metrics()("grpc_server_in_flight") for process in app.processes))
+    for process in app.processes:
+        idle(process)

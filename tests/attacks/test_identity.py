@@ -1,6 +1,7 @@
 """In another's name and in another's conversation: what one is not, is not in, and may not see any more.
 
-That nobody acts in another's name, RPC by RPC, is in test_access.py; who removes whom in tests/repo/test_groups.py.
+That nobody acts in another's name, RPC by RPC, is in test_access.py; who may remove a member is in
+tests/repo/test_groups.py.
 """
 
 from typing import Any
@@ -11,6 +12,7 @@ from gochat.api.repo.v1 import repo_pb2
 from gochat.domain import ids
 from gochat.internal.account.v1 import account_pb2
 from gochat.services import SERVICES, Audience
+from tests.conversations import contents, group, single
 from tests.harness import Deployment, Person, as_service, caller, fresh, refused
 
 UNKNOWN = "00000000000000000000000000"
@@ -29,20 +31,8 @@ def platform_admin(app: Deployment) -> Person:
     return app.signed_in(person.id, person.username)
 
 
-def group(owner: Person, *members: Person, **fields: Any) -> str:
-    return str(owner.CreateGroup(name="Group", member_ids=[one.id for one in members], **fields).group_id)
-
-
-def pair(one: Person, other: Person) -> str:
-    return str(one.CreateConversation(type="single", user_ids=[other.id]).conversation_id)
-
-
 def roles(app: Deployment, group_id: str) -> dict[str, str]:
     return {member.user_id: member.role for member in as_service(app).repo.GetGroupMembers(group_id=group_id).members}
-
-
-def contents(reader: Any, conversation_id: str) -> list[str]:
-    return [message.content for message in reader.GetMessageHistory(conversation_id=conversation_id).messages]
 
 
 def within(group_id: str, user_id: str) -> dict[str, dict[str, Any]]:
@@ -65,7 +55,7 @@ def within(group_id: str, user_id: str) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("kind", ["g", "s"])
-def test_in_a_conversation_that_does_not_exist_nothing_is_done(people: list[Person], kind: str) -> None:
+def test_calls_for_an_unknown_conversation_are_refused(people: list[Person], kind: str) -> None:
     ann, ben, *_ = people
     for rpc, fields in within(kind + UNKNOWN, ben.id).items():
         with refused("NOT_FOUND", next(iter(fields))):
@@ -74,7 +64,7 @@ def test_in_a_conversation_that_does_not_exist_nothing_is_done(people: list[Pers
 
 def test_a_one_to_one_conversation_is_no_group_to_anyone(app: Deployment, people: list[Person]) -> None:
     ann, ben, cem, _ = people
-    conversation_id = pair(ann, ben)
+    conversation_id = single(ann, ben)
     attempts = {rpc: fields for rpc, fields in within(conversation_id, cem.id).items() if "group_id" in fields}
     for one in (ann, cem, as_service(app).logic):
         for rpc, fields in attempts.items():
@@ -100,11 +90,11 @@ def test_naming_the_recipient_lets_nobody_into_the_conversation_of_others(people
     ann.send(ben.id, "between us")
     for to_user_id in (ann.id, ben.id):
         with refused("PERMISSION_DENIED", reason="NOT_A_PARTICIPANT"):
-            cem.SendMessage(conversation_id=pair(ann, ben), to_user_id=to_user_id, content="me too")
-    assert contents(ann, pair(ann, ben))[0] == "between us"
+            cem.SendMessage(conversation_id=single(ann, ben), to_user_id=to_user_id, content="me too")
+    assert contents(ann, single(ann, ben))[0] == "between us"
 
 
-def test_a_message_id_of_another_conversation_tells_nothing_of_it(people: list[Person]) -> None:
+def test_a_message_id_of_another_conversation_reveals_nothing_of_it(people: list[Person]) -> None:
     """Whether the other conversation exists and has that message, the answer is the same."""
     ann, ben, cem, _ = people
     here, there = group(ann), group(ben, cem)
@@ -114,16 +104,16 @@ def test_a_message_id_of_another_conversation_tells_nothing_of_it(people: list[P
         ("GetMessageHistory", "before_message_id", "INVALID_ARGUMENT"),
         ("MarkMessageRead", "message_id", "NOT_FOUND"),
     ):
-        told = set()
+        refusals = set()
         for message_id in (existing, ids.message(there, 2), ids.message("g" + UNKNOWN, 1), ids.message(here, 2)):
             with refused(status, field) as refusal:
                 getattr(ann, rpc)(conversation_id=here, **{field: message_id})
-            told.add((refusal.message, refusal.reason, str(refusal.fields)))
-        assert len(told) == 1
+            refusals.add((refusal.message, refusal.reason, str(refusal.fields)))
+        assert len(refusals) == 1
     assert ben.GetMessageHistory(conversation_id=there).messages[0].status == 1
 
 
-def test_who_is_not_in_it_cannot_tell_which_messages_a_conversation_has(people: list[Person]) -> None:
+def test_outsiders_cannot_probe_which_messages_a_conversation_has(people: list[Person]) -> None:
     ann, ben, cem, _ = people
     room = group(ben, cem)
     sent = ben.send(room, "secret").message_id
@@ -136,9 +126,11 @@ def test_who_is_not_in_it_cannot_tell_which_messages_a_conversation_has(people: 
 
 @pytest.mark.parametrize("status", [4, 5], ids=["recalled", "deleted"])
 @pytest.mark.parametrize("kind", ["group", "single"])
-def test_what_was_withdrawn_is_read_nowhere(app: Deployment, people: list[Person], kind: str, status: int) -> None:
+def test_a_recalled_or_deleted_message_is_readable_nowhere(
+    app: Deployment, people: list[Person], kind: str, status: int
+) -> None:
     ann, ben, cem, _ = people
-    room = group(ann, ben, cem) if kind == "group" else pair(ann, ben)
+    room = group(ann, ben, cem) if kind == "group" else single(ann, ben)
     service, secret, key = as_service(app), fresh("secret"), {"client_msg_id": fresh("key"), "note": fresh("secret")}
     before = ann.send(room, "before").message_id
     message_id = ann.send(room, secret, metadata=key).message_id
@@ -168,7 +160,7 @@ def test_what_was_withdrawn_is_read_nowhere(app: Deployment, people: list[Person
     assert answers[-1].message.status == status
 
 
-def test_nobody_promotes_himself(app: Deployment, people: list[Person]) -> None:
+def test_no_member_changes_their_own_role(app: Deployment, people: list[Person]) -> None:
     owner, admin, member, outsider = people
     group_id = group(owner, admin, member)
     service = as_service(app).repo
@@ -193,7 +185,7 @@ def test_no_request_of_an_app_has_a_role_or_a_status() -> None:
 
 
 @pytest.mark.parametrize("role", ["king", "Owner", "ADMIN", " admin", "admin\0", "moderator"])
-def test_a_role_that_there_is_not_is_given_to_nobody(app: Deployment, people: list[Person], role: str) -> None:
+def test_an_unknown_role_is_refused(app: Deployment, people: list[Person], role: str) -> None:
     owner, ben, cem, _ = people
     group_id, repo = group(owner, ben), as_service(app).repo
     with refused("INVALID_ARGUMENT", "role", "INVALID_FIELD"):
@@ -203,7 +195,7 @@ def test_a_role_that_there_is_not_is_given_to_nobody(app: Deployment, people: li
     assert roles(app, group_id) == {owner.id: "owner", ben.id: "member"}
 
 
-def test_who_was_removed_and_added_again_is_a_plain_member(app: Deployment, people: list[Person]) -> None:
+def test_a_member_removed_and_added_again_is_a_plain_member(app: Deployment, people: list[Person]) -> None:
     """The role of before does not come back, and what was joined again is all of it."""
     owner, admin, *_ = people
     group_id = group(owner, admin)
@@ -216,7 +208,7 @@ def test_who_was_removed_and_added_again_is_a_plain_member(app: Deployment, peop
     assert admin.send(group_id, "back again").message_id
 
 
-def test_a_former_owner_has_no_way_back(app: Deployment, people: list[Person]) -> None:
+def test_a_former_owner_cannot_regain_the_group(app: Deployment, people: list[Person]) -> None:
     owner, heir, member, _ = people
     group_id = group(owner, heir, member)
     as_service(app).repo.UpdateGroupMemberRole(group_id=group_id, user_id=heir.id, role="owner")
@@ -229,7 +221,7 @@ def test_a_former_owner_has_no_way_back(app: Deployment, people: list[Person]) -
     assert roles(app, group_id) == {heir.id: "owner", member.id: "member", owner.id: "member"}
 
 
-def test_a_platform_admin_sends_no_system_message_by_the_back_door(
+def test_a_platform_admin_sends_no_system_message_through_the_repo(
     app: Deployment, people: list[Person], platform_admin: Person
 ) -> None:
     ann, room = people[0], group(people[0])
@@ -239,7 +231,7 @@ def test_a_platform_admin_sends_no_system_message_by_the_back_door(
     assert contents(ann, room) == []
 
 
-def test_an_email_is_shown_to_nobody_else_whatever_is_asked(app: Deployment) -> None:
+def test_an_email_is_never_shown_to_another_user(app: Deployment) -> None:
     word, nickname = fresh("mailbox"), fresh("nick")
     email = f"{word}@{fresh('host')}.example"
     owner = app.person(email=email, nickname=nickname)
@@ -260,9 +252,9 @@ def test_an_email_is_shown_to_nobody_else_whatever_is_asked(app: Deployment) -> 
 
 
 @pytest.mark.parametrize("kind", ["group", "single"])
-def test_what_one_has_hidden_is_in_no_list_and_no_history(people: list[Person], kind: str) -> None:
+def test_hidden_messages_are_in_no_list_and_no_history(people: list[Person], kind: str) -> None:
     ann, ben, *_ = people
-    room, secret = group(ben, ann) if kind == "group" else pair(ann, ben), fresh("secret")
+    room, secret = group(ben, ann) if kind == "group" else single(ann, ben), fresh("secret")
     ann.send(room, secret)
     ben.DeleteConversation(conversation_id=room)
     assert secret not in str([ben.GetMessageHistory(conversation_id=room), *lists(ben)])
@@ -271,9 +263,9 @@ def test_what_one_has_hidden_is_in_no_list_and_no_history(people: list[Person], 
 
 
 @pytest.mark.parametrize("rpc", ["CreateConversation", "UpdateConversation of a pair", "UpdateConversation of a group"])
-def test_what_one_has_hidden_is_in_no_answer_with_the_conversation(people: list[Person], rpc: str) -> None:
+def test_hidden_messages_are_in_no_answer_with_the_conversation(people: list[Person], rpc: str) -> None:
     ann, ben, *_ = people
-    room, secret = group(ben, ann) if rpc.endswith("group") else pair(ann, ben), fresh("secret")
+    room, secret = group(ben, ann) if rpc.endswith("group") else single(ann, ben), fresh("secret")
     ann.send(room, secret)
     ben.DeleteConversation(conversation_id=room)
     if rpc == "CreateConversation":

@@ -14,6 +14,7 @@ from google.rpc import error_details_pb2, status_pb2
 from gochat.api.logic.v1 import logic_pb2
 from tests.attacks.fuzz import INTERNAL_TEXT, on_the_wire
 from tests.attacks.strategies import RPCS, http2, plain_headers
+from tests.conftest import Own
 from tests.harness import PASSWORD, Deployment, Person, as_service, fresh, refused
 
 LOGIC, REPO, ACCOUNT = "/gochat.api.logic.v1.LogicService/", "/gochat.api.repo.v1.RepoService/", "account.v1."
@@ -25,7 +26,7 @@ METACHARACTERS = ["%", "_", "\\", "';DROP/**/TABLE/**/users;--", "?", "%s", "%(x
 BIDI = ["\u202a", "\u202e", "\u2066", "\u2069"]
 
 
-class Told(NamedTuple):
+class Answer(NamedTuple):
     status: str
     reason: str = ""
     fields: tuple[str, ...] = ()
@@ -33,23 +34,17 @@ class Told(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def app(own_of_module: Own) -> Deployment:
     """For what does not depend on the database."""
-    env = {"GOCHAT_LOG_LEVEL": "debug", "GOCHAT_AUTH_REGISTRATION": "open"}
-    deployment = Deployment(tmp_path_factory.mktemp("input"), env=env)
-    yield deployment
-    deployment.stop()
+    return own_of_module(env={"GOCHAT_LOG_LEVEL": "debug", "GOCHAT_AUTH_REGISTRATION": "open"})
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def either(request: pytest.FixtureRequest, own_of_module: Own) -> Deployment:
     if request.param == "sqlite":
-        yield request.getfixturevalue("app")
-        return
-    url = request.getfixturevalue("postgres").create_database()
-    deployment = Deployment(tmp_path_factory.mktemp("input"), url=url, env={"GOCHAT_AUTH_REGISTRATION": "open"})
-    yield deployment
-    deployment.stop()
+        app: Deployment = request.getfixturevalue("app")
+        return app
+    return own_of_module("postgres", env={"GOCHAT_AUTH_REGISTRATION": "open"})
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +52,8 @@ def person(app: Deployment) -> Person:
     return app.person()
 
 
-def tell(app: Deployment, path: str, data: bytes | Message, *metadata: Any, **options: Any) -> Told:
-    """What a service is told; metadata: more of it, or instead of its token if that begins with None."""
+def ask(app: Deployment, path: str, data: bytes | Message, *metadata: Any, **options: Any) -> Answer:
+    """What a service is answered; metadata: more of it, or instead of its token if that begins with None."""
     raw = data if isinstance(data, bytes) else data.SerializeToString()
     sent = metadata[1:] if metadata[:1] == (None,) else (*app.service, *metadata)
     try:
@@ -71,12 +66,12 @@ def tell(app: Deployment, path: str, data: bytes | Message, *metadata: Any, **op
             detail.Unpack(info) or detail.Unpack(bad)
         fields = tuple(violation.field for violation in bad.field_violations)
         text = f"{error.details()} {packed.decode('latin-1')}"
-        return Told(error.code().name, info.reason, fields, text)
-    return Told("OK")
+        return Answer(error.code().name, info.reason, fields, text)
+    return Answer("OK")
 
 
 def serves(app: Deployment) -> bool:
-    return tell(app, VALIDATE, logic_pb2.ValidateTokenRequest(token="x")).status == "OK"
+    return ask(app, VALIDATE, logic_pb2.ValidateTokenRequest(token="x")).status == "OK"
 
 
 def request_class(path: str) -> Callable[..., Any]:
@@ -137,10 +132,10 @@ def with_nul(path: str) -> Iterator[tuple[str, Any]]:
 
 def test_nul_is_refused_in_every_text_of_every_request(either: Deployment) -> None:
     wrong = {
-        (path, field): told
+        (path, field): answer
         for path in RPCS
         for field, request in with_nul(path)
-        if (told := tell(either, path, request))[:3] != ("INVALID_ARGUMENT", "INVALID_FIELD", (field,))
+        if (answer := ask(either, path, request))[:3] != ("INVALID_ARGUMENT", "INVALID_FIELD", (field,))
     }
     assert wrong.pop((VALIDATE, "token")).status == "OK"
     assert wrong == {}
@@ -156,9 +151,9 @@ def test_text_that_is_not_utf8_is_refused_in_every_field_of_every_request(app: D
             data = bytes([one.number << 3 | 2, len(text)]) + text if one.message_type else b""
             for value in (b"\xff\xfe", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80"):
                 data = data or bytes([one.number << 3 | 2, len(value)]) + value
-                told = tell(app, path, data)
-                if told[:3] != ("INVALID_ARGUMENT", "MALFORMED", ("request",)) or INTERNAL_TEXT.search(told.text):
-                    wrong[path, one.name, value] = told
+                answer = ask(app, path, data)
+                if answer[:3] != ("INVALID_ARGUMENT", "MALFORMED", ("request",)) or INTERNAL_TEXT.search(answer.text):
+                    wrong[path, one.name, value] = answer
                 data = data if one.message_type else b""
     assert wrong == {}
 
@@ -180,16 +175,16 @@ def test_text_that_is_not_utf8_is_refused_in_every_field_of_every_request(app: D
     ],
 )
 def test_broken_messages_are_refused(app: Deployment, data: bytes, expected: str) -> None:
-    told = tell(app, SEND, data)
-    assert told[:2] == ("INVALID_ARGUMENT", expected)
-    assert not INTERNAL_TEXT.search(told.text)
+    answer = ask(app, SEND, data)
+    assert answer[:2] == ("INVALID_ARGUMENT", expected)
+    assert not INTERNAL_TEXT.search(answer.text)
     assert serves(app)
 
 
-def test_what_is_unknown_in_a_message_is_passed_over(person: Person, app: Deployment) -> None:
+def test_unknown_fields_of_a_message_are_ignored(person: Person, app: Deployment) -> None:
     known = logic_pb2.GetUserProfileRequest(user_id=person.id).SerializeToString()
     for unknown in (b"\xc2\x3e\x03\xff\xfe\x00", b"\x7b\x7b\x7c\x7c", b"\xf8\x01" + b"\xff" * 9 + b"\x01"):
-        assert tell(app, PROFILE, known + unknown).status == "OK"
+        assert ask(app, PROFILE, known + unknown).status == "OK"
 
 
 def test_garbage_on_the_wire_leaves_the_server_serving(app: Deployment) -> None:
@@ -225,37 +220,37 @@ def test_garbage_on_the_wire_leaves_the_server_serving(app: Deployment) -> None:
         (lambda name: name + "\u0323\u0323\u0323\u0323", "INVALID_ARGUMENT"),
     ],
 )
-def test_no_name_can_be_made_to_look_like_a_taken_one(
+def test_usernames_that_look_like_a_taken_one_are_refused(
     either: Deployment, disguise: Callable[[str], str], status: str
 ) -> None:
     name = fresh("alfio")
     either.create_user(name)
     request = request_class(REPO + "CreateUser")(username=disguise(name), password=PASSWORD)
-    told = tell(either, REPO + "CreateUser", request)
-    assert (told.status, told.fields) == (status, ("username",))
+    answer = ask(either, REPO + "CreateUser", request)
+    assert (answer.status, answer.fields) == (status, ("username",))
     search = logic_pb2.SearchUsersRequest(query=name)
     assert len(either.logic.SearchUsers(search, metadata=either.service).users) == 1
 
 
 @pytest.mark.parametrize("invisible", ["\u3164", "\u115f", "\uffa0", "\u034f", "\ufe0f", "\u17b4", "\u2800"])
-def test_letters_that_nobody_sees_make_no_second_name(app: Deployment, invisible: str) -> None:
+def test_invisible_letters_are_refused_in_usernames(app: Deployment, invisible: str) -> None:
     name = fresh("alice")
     app.create_user(name)
     with refused("INVALID_ARGUMENT", "username"):
         as_service(app).repo.CreateUser(username=name + invisible, password=PASSWORD)
 
 
-def test_no_name_that_people_see_turns_the_direction_of_text(app: Deployment) -> None:
+def test_control_characters_are_refused_in_every_display_name(app: Deployment) -> None:
     seen = [(path, one.name) for path in RPCS for one in strings(path) if one.name in ("name", "nickname")]
     assert len(seen) >= 12
     for path, field in seen:
         for control in [*BIDI, "\n", "\x1b[2J", "\x85"]:
             request = plausible(path)
             setattr(request, field, f"ann{control}x")
-            assert tell(app, path, request)[:3] == ("INVALID_ARGUMENT", "INVALID_FIELD", (field,)), (path, control)
+            assert ask(app, path, request)[:3] == ("INVALID_ARGUMENT", "INVALID_FIELD", (field,)), (path, control)
 
 
-def test_what_is_special_in_sql_is_a_character_like_any_other(either: Deployment) -> None:
+def test_sql_metacharacters_are_searched_literally(either: Deployment) -> None:
     prefix, person = fresh("sql"), either.person()
     created = {odd: either.create_user(f"{prefix}{odd}z") for odd in METACHARACTERS}
     created["x"] = either.create_user(f"{prefix}xz")  # what a wildcard would match
@@ -269,7 +264,7 @@ def test_what_is_special_in_sql_is_a_character_like_any_other(either: Deployment
     assert not person.SearchUsers(query="'; DROP TABLE users; --").users
 
 
-def test_what_is_special_in_sql_is_kept_as_it_was_sent(either: Deployment) -> None:
+def test_sql_metacharacters_are_kept_as_sent(either: Deployment) -> None:
     person, friend = either.people(2)
     texts = [*METACHARACTERS, "'; DROP TABLE users; --", "\\x00", "\\u0000", '{"a": 1}', "\N{GRINNING FACE}", ESCAPES]
     for text in texts:
@@ -283,7 +278,7 @@ def test_what_is_special_in_sql_is_kept_as_it_was_sent(either: Deployment) -> No
     )
 
 
-def test_no_id_is_ever_a_piece_of_sql(either: Deployment) -> None:
+def test_ids_are_never_interpreted_as_sql(either: Deployment) -> None:
     person, service = either.person(), as_service(either)
     for odd in [*METACHARACTERS, "' OR '1'='1", "u' --", "*"]:
         for call in (
@@ -314,10 +309,10 @@ def test_a_request_that_names_neither_a_user_nor_the_service_is_refused(either: 
     for path in paths:
         request = plausible(path, **known)
         request.ClearField("acting")
-        assert tell(either, path, request)[:3] == ("INVALID_ARGUMENT", "INVALID_FIELD", ("user_id",)), path
+        assert ask(either, path, request)[:3] == ("INVALID_ARGUMENT", "INVALID_FIELD", ("user_id",)), path
 
 
-def test_no_page_is_below_zero_or_endless(either: Deployment) -> None:
+def test_pages_are_neither_negative_nor_unbounded(either: Deployment) -> None:
     person = either.person()
     group_id = person.CreateGroup(name="Pages").group_id
     message_id = person.send(group_id).message_id
@@ -331,12 +326,12 @@ def test_no_page_is_below_zero_or_endless(either: Deployment) -> None:
             getattr(request, "message_ids", [])[:] = []
             for field in fields:
                 set_in(request, field, values[field.endswith("limit")])
-            assert tell(either, path, request).status == "OK", (path, values)
+            assert ask(either, path, request).status == "OK", (path, values)
         for field in fields:
             for value in (-1, -(2**31), *([MAX32, 201] if field.endswith("limit") else [])):
                 request = plausible(path, **known)
                 set_in(request, field, value)
-                assert tell(either, path, request)[:3] == ("INVALID_ARGUMENT", "INVALID_FIELD", (field,)), path
+                assert ask(either, path, request)[:3] == ("INVALID_ARGUMENT", "INVALID_FIELD", (field,)), path
 
 
 def set_in(request: Any, field: str, value: int) -> None:

@@ -1,38 +1,32 @@
 """What tokens are worth while keys change, halves stop and servers start again."""
 
-import os
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
 
-import grpc
 import jwt
 import pytest
 
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.internal.account.v1 import account_pb2
-from tests.attacks.test_sessions import PROMISE, refresh, taken, valid
-from tests.harness import Deployment, Person, Process, bearer, eventually, refused
+from tests.attacks.sessions import REVOCATION_TIMEOUT, refresh, taken, valid
+from tests.conftest import SQLITE, Own
+from tests.harness import Deployment, Person, bearer, refused
+from tests.processes import frozen
+from tests.waiting import eventually, status_of
 
-UNKNOWN_AFTER = 6.0  # seconds without the repo half after which no session is vouched for
+UNKNOWN_TIMEOUT = 6.0  # seconds without the repo half after which no session is vouched for
 
 
-@pytest.fixture(scope="module", params=["colocated", "split"])
-def app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    deployment = Deployment(tmp_path_factory.mktemp("rotation"), split=request.param == "split")
-    yield deployment
-    deployment.kill()
+@pytest.fixture(scope="module", params=SQLITE)
+def app(request: pytest.FixtureRequest, own_of_module: Own) -> Deployment:
+    return own_of_module(request.param)
 
 
 @pytest.fixture(scope="module")
-def halves(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def halves(own_of_module: Own) -> Deployment:
     """Two processes, which the tests freeze, kill and start again."""
-    deployment = Deployment(tmp_path_factory.mktemp("halves"), split=True)
-    yield deployment
-    deployment.kill()
+    return own_of_module("sqlite-split")
 
 
 def rotate(app: Deployment, *options: str) -> str:
@@ -44,16 +38,6 @@ def rotate(app: Deployment, *options: str) -> str:
 
 def signed_with(token: str) -> str:
     return str(jwt.get_unverified_header(token)["kid"])
-
-
-def outcome(call: Callable[[], Any]) -> str:
-    try:
-        call()
-    except grpc.RpcError as error:
-        assert isinstance(error, grpc.Call)
-        assert error.code() is not None
-        return error.code().name
-    return "OK"
 
 
 # The signing key.
@@ -68,8 +52,8 @@ def test_a_new_key_signs_and_the_old_ones_tokens_still_work(app: Deployment) -> 
 
     def signs() -> bool:
         signed = []
-        told = outcome(lambda: signed.append(app.signed_in(person.id, person.username).access_token))
-        return told == "OK" and signed_with(signed[0]) == key_id
+        status = status_of(lambda: signed.append(app.signed_in(person.id, person.username).access_token))
+        return status == "OK" and signed_with(signed[0]) == key_id
 
     eventually(signs, 2.0)
     eventually(lambda: taken(lambda: app.repo.GetUser(get, metadata=app.service)), 2.0)
@@ -85,8 +69,8 @@ def test_a_dropped_keys_tokens_stop_working(app: Deployment) -> None:
     person, service = app.person(), app.service
     get = repo_pb2.GetUserRequest(user_id=person.id)
     key_id = rotate(app, "--drop-old")
-    eventually(lambda: outcome(person.GetConversations) == "UNAUTHENTICATED", PROMISE)
-    eventually(lambda: not taken(lambda: app.repo.GetUser(get, metadata=service)), PROMISE)
+    eventually(lambda: status_of(person.GetConversations) == "UNAUTHENTICATED", REVOCATION_TIMEOUT)
+    eventually(lambda: not taken(lambda: app.repo.GetUser(get, metadata=service)), REVOCATION_TIMEOUT)
     with refused("UNAUTHENTICATED", reason="BAD_TOKEN"):
         person.GetConversations()
     with refused("UNAUTHENTICATED", reason="BAD_REFRESH_TOKEN"):
@@ -103,7 +87,7 @@ def test_no_call_fails_while_the_key_changes_under_both_halves(halves: Deploymen
 
     def call() -> None:
         while not ended.wait(0.05):
-            outcomes.append(outcome(person.GetConversations))
+            outcomes.append(status_of(person.GetConversations))
 
     calling = threading.Thread(target=call)
     calling.start()
@@ -121,18 +105,10 @@ def test_no_call_fails_while_the_key_changes_under_both_halves(halves: Deploymen
 # The repo half away: nobody knows then which sessions have ended.
 
 
-def freeze(process: Process) -> None:
-    os.kill(process.pid, signal.SIGSTOP)
-
-
-def thaw(process: Process) -> None:
-    os.kill(process.pid, signal.SIGCONT)
-
-
 def assert_not_vouched_for(person: Person, since: float) -> None:
     """Neither way of using the token works once it is unknown whether the session lasts, and it says so."""
-    eventually(lambda: outcome(lambda: valid(person.app, person.access_token)) == "UNAVAILABLE", UNKNOWN_AFTER)
-    assert time.monotonic() - since < UNKNOWN_AFTER + 1
+    eventually(lambda: status_of(lambda: valid(person.app, person.access_token)) == "UNAVAILABLE", UNKNOWN_TIMEOUT)
+    assert time.monotonic() - since < UNKNOWN_TIMEOUT + 1
     for call in (person.GetConversations, lambda: person.ValidateToken(token=person.access_token)):
         with refused("UNAVAILABLE", reason="SESSIONS_UNKNOWN"):
             call()
@@ -142,52 +118,45 @@ def assert_not_vouched_for(person: Person, since: float) -> None:
         person.app.logic.GetUserProfile(logic_pb2.GetUserProfileRequest(), metadata=bearer("x"), timeout=30)
 
 
-def test_no_token_is_vouched_for_while_the_repo_is_frozen(halves: Deployment) -> None:
+def test_no_token_is_accepted_while_the_repo_is_frozen(halves: Deployment) -> None:
     person, leaver = halves.person(), halves.person()
     leaver.Logout()
-    freeze(halves.processes[-1])
-    try:
+    with frozen(halves.processes[-1].pid):
         assert_not_vouched_for(person, time.monotonic())
-    finally:
-        thaw(halves.processes[-1])
-    eventually(lambda: outcome(person.GetConversations) == "OK", 10.0)
+    eventually(lambda: status_of(person.GetConversations) == "OK", 10.0)
     assert valid(halves, person.access_token)
     assert not valid(halves, leaver.access_token)
 
 
-def test_no_token_is_vouched_for_while_the_repo_is_gone(halves: Deployment) -> None:
+def test_no_token_is_accepted_while_the_repo_is_down(halves: Deployment) -> None:
     person, leaver = halves.person(), halves.person()
     leaver.Logout()
     halves.processes[-1].kill()
     assert_not_vouched_for(person, time.monotonic())
-    arguments = ("serve", "--target", "repo", "--data", str(halves.data), "--listen", halves.repo_address)
-    halves.processes[-1] = Process(*arguments, log=halves.folder / "repo.log")
-    eventually(lambda: outcome(person.GetConversations) == "OK", 10.0)
+    halves.restart_repo()
+    eventually(lambda: status_of(person.GetConversations) == "OK", 10.0)
     assert valid(halves, person.access_token)
     assert not valid(halves, leaver.access_token)
 
 
-def test_a_logic_half_that_slept_knows_nothing_of_what_ended_meanwhile(halves: Deployment) -> None:
+def test_a_logic_half_that_was_suspended_accepts_no_session_ended_meanwhile(halves: Deployment) -> None:
     person = halves.person()
     (session,) = person.ListSessions().sessions
-    freeze(halves.processes[0])
-    try:
+    with frozen(halves.processes[0].pid):
         halves.account.EndSession(
             account_pb2.EndSessionRequest(session_id=session.session_id, service=True),
             metadata=halves.service,
             timeout=30,
         )
-        time.sleep(PROMISE)  # the time that is promised has to pass
+        time.sleep(REVOCATION_TIMEOUT)  # it sleeps for longer than it may vouch for what it knew
         call = halves.logic.GetConversations.future(
             logic_pb2.GetConversationsRequest(), metadata=person.metadata, timeout=30
         )
-    finally:
-        thaw(halves.processes[0])
-    assert outcome(call.result) in ("UNAVAILABLE", "UNAUTHENTICATED")
-    eventually(lambda: outcome(person.GetConversations) == "UNAUTHENTICATED", PROMISE)
+    assert status_of(call.result) in ("UNAVAILABLE", "UNAUTHENTICATED")
+    eventually(lambda: status_of(person.GetConversations) == "UNAUTHENTICATED", REVOCATION_TIMEOUT)
 
 
-def test_what_ended_before_a_restart_has_ended_after_it(halves: Deployment) -> None:
+def test_sessions_ended_before_a_restart_stay_ended(halves: Deployment) -> None:
     person, leaver = halves.person(), halves.person()
     leaver.Logout()
     halves.kill()

@@ -1,55 +1,21 @@
 """Sessions end when they should, everywhere and in time, and only those that should."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import not_
 from typing import Any
 
-import grpc
-import jwt
 import pytest
 
-from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.session.v1 import session_pb2
 from gochat.internal.account.v1 import account_pb2
-from tests.harness import PASSWORD, Deployment, Person, as_service, fresh, refused
+from tests.attacks.sessions import NEW, REVOCATION_TIMEOUT, refresh, session_of, taken, two_devices, valid
+from tests.harness import PASSWORD, Deployment, Person, as_service, refused
+from tests.waiting import polled
 
-PROMISE = 5.0  # seconds within which an ended session's access token stops working
-GIVE_UP = 8.0
-NEW = "a new password"
-
-
-def session_of(person: Person) -> str:
-    return str(jwt.decode(person.access_token, options={"verify_signature": False})["sid"])
-
-
-def valid(app: Deployment, token: str) -> bool:
-    request = logic_pb2.ValidateTokenRequest(token=token)
-    return bool(app.logic.ValidateToken(request, metadata=app.service, timeout=30).valid)
-
-
-def taken(call: Callable[[], Any]) -> bool:
-    """False if the call is refused for its token."""
-    try:
-        call()
-    except grpc.RpcError as error:
-        assert isinstance(error, grpc.Call)
-        assert error.code() is grpc.StatusCode.UNAUTHENTICATED, f"{error.code()}: {error.details()}"
-        return False
-    return True
-
-
-def refresh(app: Deployment, token: str) -> session_pb2.RefreshTokenResponse:
-    return app.session.RefreshToken(session_pb2.RefreshTokenRequest(refresh_token=token), timeout=30)
-
-
-def assert_refused_in_time(person: Person) -> None:
-    ended_at = began = time.monotonic()
-    while taken(person.GetConversations):
-        assert began - ended_at < PROMISE
-        time.sleep(0.05)
-        began = time.monotonic()
+GIVE_UP_TIMEOUT = 8.0
 
 
 def reuse(person: Person) -> None:
@@ -76,15 +42,6 @@ def set_role(person: Person, role: str) -> None:
 def set_password(person: Person) -> None:
     request = account_pb2.SetPasswordRequest(user_id=person.id, password=NEW)
     person.app.account.SetPassword(request, metadata=person.app.service)
-
-
-def two_devices(app: Deployment, role: str = "user") -> tuple[Person, Person]:
-    """Sessions of a new user's."""
-    username = fresh()
-    user_id = app.create_user(username)
-    app.account.SetUserRole(account_pb2.SetUserRoleRequest(user_id=user_id, role=role), metadata=app.service)
-    phone, laptop = (app.signed_in(user_id, username, device_id=device) for device in ("phone", "laptop"))
-    return phone, laptop
 
 
 @dataclass
@@ -144,51 +101,55 @@ def endings(app: Deployment, bystander: Person) -> dict[str, Ending]:
         act(endings[name])
         endings[name].ended_at = time.monotonic()
     pending = [(ending, where) for ending in endings.values() for where in ending.asked]
-    gives_up = time.monotonic() + GIVE_UP
-    while pending and time.monotonic() < gives_up:
+
+    def still_taken() -> bool:
         for ending, where in tuple(pending):
             began = time.monotonic()
             if ending.asked[where]():
                 ending.last[where] = began - ending.ended_at
             else:
                 pending.remove((ending, where))
-        time.sleep(0.02)
+        return bool(pending)
+
+    polled(still_taken, not_, GIVE_UP_TIMEOUT)
     return endings
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_the_access_token_stops_working_in_time_when(endings: dict[str, Ending], name: str) -> None:
-    assert endings[name].last.get("logic", 0) < PROMISE
+def test_the_access_token_of_an_ended_session_stops_working_in_time(endings: dict[str, Ending], name: str) -> None:
+    assert endings[name].last.get("logic", 0) < REVOCATION_TIMEOUT
     for call in (endings[name].this.GetConversations, endings[name].this.ListSessions):
         with refused("UNAUTHENTICATED", reason="BAD_TOKEN"):
             call()
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_validate_token_calls_the_token_not_valid_in_time_when(
+def test_validate_token_reports_an_ended_session_in_time(
     app: Deployment, endings: dict[str, Ending], name: str
 ) -> None:
-    assert endings[name].last.get("validate", 0) < PROMISE
+    assert endings[name].last.get("validate", 0) < REVOCATION_TIMEOUT
     assert not valid(app, endings[name].this.access_token)
 
 
 @pytest.mark.parametrize("name", ADMINS)
-def test_the_repo_refuses_the_admins_token_in_time_when(
+def test_the_repo_refuses_the_token_of_a_former_admin_in_time(
     app: Deployment, endings: dict[str, Ending], bystander: Person, name: str
 ) -> None:
-    assert endings[name].last.get("repo", 0) < PROMISE
+    assert endings[name].last.get("repo", 0) < REVOCATION_TIMEOUT
     with refused("UNAUTHENTICATED", reason="BAD_TOKEN"):
         app.repo.GetUser(repo_pb2.GetUserRequest(user_id=bystander.id), metadata=endings[name].this.metadata)
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_the_refresh_token_stops_working_when(app: Deployment, endings: dict[str, Ending], name: str) -> None:
+def test_the_refresh_token_of_an_ended_session_stops_working(
+    app: Deployment, endings: dict[str, Ending], name: str
+) -> None:
     with refused("UNAUTHENTICATED"):
         refresh(app, endings[name].this.refresh_token)
 
 
 @pytest.mark.parametrize("name", ENDS_IT)
-def test_the_users_other_sessions_live_on_when(app: Deployment, endings: dict[str, Ending], name: str) -> None:
+def test_ending_one_session_keeps_the_users_others(app: Deployment, endings: dict[str, Ending], name: str) -> None:
     other = endings[name].other
     assert other.GetConversations().ListFields() is not None
     assert valid(app, other.access_token)
@@ -196,7 +157,7 @@ def test_the_users_other_sessions_live_on_when(app: Deployment, endings: dict[st
 
 
 @pytest.mark.parametrize("name", ENDS_ALL)
-def test_the_users_other_sessions_end_too_when(app: Deployment, endings: dict[str, Ending], name: str) -> None:
+def test_ending_all_sessions_ends_the_users_others_too(app: Deployment, endings: dict[str, Ending], name: str) -> None:
     other = endings[name].other
     assert not valid(app, other.access_token)
     with refused("UNAUTHENTICATED"):
@@ -204,7 +165,7 @@ def test_the_users_other_sessions_end_too_when(app: Deployment, endings: dict[st
 
 
 @pytest.mark.usefixtures("endings")
-def test_nothing_of_this_touches_another_users_session(app: Deployment, bystander: Person) -> None:
+def test_ending_sessions_keeps_those_of_other_users(app: Deployment, bystander: Person) -> None:
     bystander.GetConversations()
     assert valid(app, bystander.access_token)
     assert [session.session_id for session in bystander.ListSessions().sessions] == [session_of(bystander)]
@@ -275,111 +236,3 @@ def test_a_service_has_no_session_to_end_and_no_password_to_change(app: Deployme
     ):
         with refused("INVALID_ARGUMENT", "authorization"):
             call()
-
-
-# Registration.
-
-
-def register(app: Deployment, username: str, password: str = PASSWORD) -> session_pb2.RegisterResponse:
-    request = session_pb2.RegisterRequest(username=username, password=password, device_id="phone")
-    return app.session.Register(request, timeout=30)
-
-
-def test_nobody_makes_an_account_unless_the_operator_opens_registration(app: Deployment) -> None:
-    username = fresh()
-    with refused("PERMISSION_DENIED", reason="REGISTRATION_CLOSED"):
-        register(app, username)
-    with refused("PERMISSION_DENIED", reason="REGISTRATION_CLOSED"):
-        app.session.Register(session_pb2.RegisterRequest(username=username, password=PASSWORD), metadata=app.service)
-    with refused("UNAUTHENTICATED", reason="BAD_CREDENTIALS"):
-        app.signed_in("", username)
-    assert app.create_user(username)
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """Open to all."""
-    deployment = Deployment(tmp_path_factory.mktemp("sessions"), env={"GOCHAT_AUTH_REGISTRATION": "open"})
-    yield deployment
-    deployment.kill()
-
-
-def test_one_who_registers_is_signed_in_as_a_user(alone: Deployment) -> None:
-    username = fresh()
-    answer = register(alone, username)
-    person = Person(alone, answer.user_id, username, answer.access_token, answer.refresh_token)
-    assert person.GetUserProfile().profile.username == username
-    assert [session.device_id for session in person.ListSessions().sessions] == ["phone"]
-    refresh(alone, answer.refresh_token)
-    request = repo_pb2.GetUserRequest(user_id=person.id)
-    with refused("PERMISSION_DENIED", reason="NOT_A_SERVICE"):
-        alone.repo.GetUser(request, metadata=person.metadata)
-    assert jwt.decode(answer.access_token, options={"verify_signature": False})["role"] == "user"
-
-
-def test_one_who_registers_with_an_admins_token_is_no_admin(alone: Deployment) -> None:
-    request = session_pb2.RegisterRequest(username=fresh(), password=PASSWORD)
-    metadata = (*alone.service, ("x-gochat-actor", "|admin|127.0.0.1"), ("x-gochat-role", "admin"))
-    # Fields 6 to 9, which the request does not have: what a later or another program might read as a role.
-    raw = request.SerializeToString() + b"".join(bytes([number << 3 | 2, 5]) + b"admin" for number in range(6, 10))
-    call = alone.channel.unary_unary("/gochat.api.session.v1.SessionService/Register")
-    answer = session_pb2.RegisterResponse.FromString(call(raw, metadata=metadata, timeout=30))
-    assert jwt.decode(answer.access_token, options={"verify_signature": False})["role"] == "user"
-
-
-@pytest.mark.parametrize("like", [str, str.upper, lambda name: name.replace("x", "\uff58"), lambda n: "\u0455" + n[1:]])
-def test_a_taken_username_and_its_look_alikes_are_not_registered(alone: Deployment, like: Callable[[str], str]) -> None:
-    username = fresh("s")
-    register(alone, username)
-    assert like(username) != username or like is str
-    with refused("ALREADY_EXISTS", "username", "USERNAME_TAKEN"):
-        register(alone, like(username), NEW)
-    alone.signed_in("", username)
-    with refused("UNAUTHENTICATED", reason="BAD_CREDENTIALS"):
-        alone.signed_in("", username, NEW)
-
-
-@pytest.mark.parametrize("password", ["", "7 chars", "\u00e9" * 7, "x" * 1025])
-def test_a_password_too_short_or_too_long_is_not_registered(alone: Deployment, password: str) -> None:
-    username = fresh()
-    with refused("INVALID_ARGUMENT", "password"):
-        register(alone, username, password)
-    register(alone, username)
-
-
-# The operator's commands.
-
-
-def test_the_operator_disables_and_enables_a_user(alone: Deployment) -> None:
-    person, bystander = alone.person(), alone.person()
-    alone.run("user", "disable", person.username.upper(), "--address", alone.address)
-    assert_refused_in_time(person)
-    assert not valid(alone, person.access_token)
-    with refused("UNAUTHENTICATED", reason="BAD_CREDENTIALS"):
-        alone.signed_in(person.id, person.username)
-    alone.run("user", "enable", person.username, "--address", alone.address)
-    again = alone.signed_in(person.id, person.username)
-    again.GetConversations()
-    for token in (person.access_token, person.refresh_token):
-        assert not valid(alone, token)
-    with refused("UNAUTHENTICATED"):
-        refresh(alone, person.refresh_token)
-    bystander.GetConversations()
-
-
-def test_the_operator_sets_a_password(alone: Deployment) -> None:
-    person = alone.person()
-    there = ("--password-stdin", "--address", alone.address)
-    alone.run("user", "password", person.username, *there, stdin=NEW + "\n")
-    assert_refused_in_time(person)
-    with refused("UNAUTHENTICATED", reason="BAD_CREDENTIALS"):
-        alone.signed_in(person.id, person.username, PASSWORD)
-    alone.signed_in(person.id, person.username, NEW).GetConversations()
-
-
-def test_a_command_for_a_user_who_is_not_there_changes_nobody(alone: Deployment) -> None:
-    person = alone.person()
-    run = alone.run("user", "disable", person.username[:-1], "--address", alone.address, check=False)
-    assert (run.returncode, run.stderr) == (1, "gochat: user not found\n")
-    assert as_service(alone).repo.GetUser(user_id=person.id).user.status == 1
-    person.GetConversations()

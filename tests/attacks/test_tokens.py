@@ -3,7 +3,6 @@
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -16,7 +15,8 @@ from gochat.api.session.v1 import session_pb2, session_pb2_grpc
 from gochat.internal.account.v1 import account_pb2
 from gochat.services import REPO, rpcs, served_by
 from tests.attacks.forging import BAD, Forge, forge_of, now
-from tests.harness import PASSWORD, Deployment, Person, as_service, bearer, fresh, refused
+from tests.conftest import Own
+from tests.harness import PASSWORD, Deployment, Person, as_service, bearer, fresh, new_connection, refused
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 SAID = {
@@ -27,10 +27,8 @@ SAID = {
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    deployment = Deployment(tmp_path_factory.mktemp("tokens"))
-    yield deployment
-    deployment.kill()
+def alone(own_of_module: Own) -> Deployment:
+    return own_of_module()
 
 
 @pytest.fixture(scope="module")
@@ -43,16 +41,10 @@ def forge(alone: Deployment, person: Person) -> Forge:
     return forge_of(alone, person.access_token)
 
 
-@contextmanager
-def connected(app: Deployment) -> Iterator[grpc.Channel]:
-    with grpc.insecure_channel(app.address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
-        yield channel
-
-
 @pytest.fixture
 def attacker(alone: Deployment) -> Iterator[logic_pb2_grpc.LogicServiceStub]:
-    """On a connection of his own."""
-    with connected(alone) as channel:
+    """On a connection of their own."""
+    with new_connection(alone.address) as channel:
         yield logic_pb2_grpc.LogicServiceStub(channel)
 
 
@@ -76,7 +68,7 @@ def validated(logic: logic_pb2_grpc.LogicServiceStub, token: str, app: Deploymen
     ],
     ids=["as it is", "signed again", "expired within the leeway", "issued within the leeway", "with one claim more"],
 )
-def test_a_forger_who_has_the_key_gets_in(
+def test_a_token_signed_with_the_key_is_accepted(
     alone: Deployment, person: Person, forge: Forge, good: Callable[[Forge], str]
 ) -> None:
     # So what is refused below is refused for what is wrong with it.
@@ -115,7 +107,7 @@ def test_a_forged_refresh_token_is_refused_and_the_genuine_one_still_works(alone
     forged["an access token"] = person.access_token
     for name, token in forged.items():
         request = session_pb2.RefreshTokenRequest(refresh_token=token)
-        with connected(alone) as channel, refused("UNAUTHENTICATED", reason="BAD_REFRESH_TOKEN"):
+        with new_connection(alone.address) as channel, refused("UNAUTHENTICATED", reason="BAD_REFRESH_TOKEN"):
             assert not session_pb2_grpc.SessionServiceStub(channel).RefreshToken(request, timeout=30), name
     alone.session.RefreshToken(session_pb2.RefreshTokenRequest(refresh_token=person.refresh_token))
 
@@ -150,21 +142,19 @@ MALFORMED: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("name", NO_TOKEN)
-def test_a_call_without_one_token_in_its_place_is_refused(alone: Deployment, person: Person, name: str) -> None:
+def test_a_call_without_exactly_one_bearer_token_is_refused(alone: Deployment, person: Person, name: str) -> None:
     with refused("UNAUTHENTICATED", reason="NO_TOKEN"):
         profile(alone.logic, NO_TOKEN[name](person.access_token))
 
 
 @pytest.mark.parametrize("name", MALFORMED)
-def test_an_authorization_that_is_more_or_less_than_a_token_is_refused(
-    alone: Deployment, person: Person, name: str
-) -> None:
+def test_an_authorization_with_a_malformed_token_is_refused(alone: Deployment, person: Person, name: str) -> None:
     with refused("UNAUTHENTICATED", reason="BAD_TOKEN"):
         profile(alone.logic, (("authorization", MALFORMED[name](person.access_token)),))
 
 
 @pytest.mark.parametrize("scheme", ["bearer", "BEARER", "bEaReR"])
-def test_the_scheme_is_taken_in_any_case(alone: Deployment, person: Person, scheme: str) -> None:
+def test_the_bearer_scheme_is_case_insensitive(alone: Deployment, person: Person, scheme: str) -> None:
     metadata = (("authorization", f"{scheme} {person.access_token}"),)
     assert profile(alone.logic, metadata).profile.user_id == person.id
 
@@ -177,12 +167,12 @@ def test_a_token_of_100_kib_is_refused_before_it_is_read(alone: Deployment, pers
 
 
 @pytest.mark.parametrize("token", ["", "x" * 8192, "\u00e9", "\u202e", "\U0001f511", " ", "\n", "a.\u00e9.c"])
-def test_validate_token_takes_any_text(alone: Deployment, token: str) -> None:
+def test_validate_token_accepts_any_text_as_input(alone: Deployment, token: str) -> None:
     assert validated(alone.logic, token, alone) == logic_pb2.ValidateTokenResponse(valid=False)
 
 
 @pytest.mark.parametrize("token", ["x" * 8193, "x" * 102_400, "x\0"], ids=["over 8 KiB", "100 KiB", "NUL"])
-def test_validate_token_calls_any_bad_token_not_valid(alone: Deployment, token: str) -> None:
+def test_validate_token_reports_oversized_tokens_and_nul_as_invalid(alone: Deployment, token: str) -> None:
     assert validated(alone.logic, token, alone) == logic_pb2.ValidateTokenResponse(valid=False)
 
 
@@ -212,7 +202,7 @@ def heard_by_raw_call(app: Deployment, authorization: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("value", [b"\xe9", "\u00e9".encode(), b"\xff\xfe", b"\0", b"a.\xf0\x9f\x94\x91.c", b"\r\n"])
-def test_bytes_that_are_no_ascii_are_refused(alone: Deployment, person: Person, value: bytes) -> None:
+def test_authorization_bytes_that_are_not_ascii_are_refused(alone: Deployment, person: Person, value: bytes) -> None:
     heard = heard_by_raw_call(alone, b"BEARER " + value)
     assert b"\x0bgrpc-status\x0216\x00" in heard  # UNAUTHENTICATED
     assert profile(alone.logic, person.metadata).profile.user_id == person.id
@@ -272,14 +262,14 @@ def test_tokens_of_another_deployment_are_refused_by_both_halves(
 
 
 @pytest.mark.parametrize("name", IMPOSTURES)
-def test_a_user_is_no_service_whatever_he_says(app: Deployment, member: Person, name: str) -> None:
+def test_a_user_cannot_pass_as_a_service(app: Deployment, member: Person, name: str) -> None:
     metadata = (*member.metadata, *IMPOSTURES[name](app.service[0][1].split()[1]))
     for path in RPCS:
         with refused("PERMISSION_DENIED", reason="NOT_A_SERVICE"):
             app.repo_channel.unary_unary(path)(b"", metadata=metadata, timeout=30)
 
 
-def test_a_user_without_a_token_of_a_service_cannot_help_himself(app: Deployment, member: Person) -> None:
+def test_a_user_cannot_call_rpcs_of_services(app: Deployment, member: Person) -> None:
     victim, name = app.person(), fresh()
     session_id = victim.ListSessions().sessions[0].session_id
     since = int(time.time() * 1000)
@@ -302,7 +292,7 @@ def test_a_user_without_a_token_of_a_service_cannot_help_himself(app: Deployment
         app.signed_in("", name)
 
 
-def test_a_user_who_names_another_actor_acts_as_himself_and_is_recorded_so(app: Deployment) -> None:
+def test_a_forged_actor_header_is_ignored_and_the_caller_recorded(app: Deployment) -> None:
     person, victim, admin = app.person(), app.person(), app.person(admin=True)
     session_id = person.ListSessions().sessions[0].session_id
     forged = (("x-gochat-actor", f"{victim.id}|admin|192.0.2.66"), ("x-forwarded-for", "192.0.2.66"))

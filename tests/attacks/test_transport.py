@@ -1,30 +1,24 @@
 """Encryption of connections: who is let onto the wire, with which version, on whose certificate."""
 
-import os
 import re
 import socket
 import ssl
-import subprocess
-import sys
 import threading
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import pytest
 
-from tests.attacks.certificates import NAME, Authority, Encrypted, channel, gochat, healthy, serves, settings
-from tests.harness import FREE_METRICS_PORT, PASSWORD, eventually, fresh
+from tests.attacks.certificates import NAME, Authority, channel, healthy, opener, serves, settings
+from tests.conftest import Own
+from tests.harness import PASSWORD, Deployment, fresh
+from tests.processes import begin, gochat
+from tests.waiting import eventually
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"  # and an empty SETTINGS frame
 TLS_1_0, TLS_1_1 = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
 TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("certificates"), "ours")
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +28,9 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture(scope="module")
-def encrypted(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encrypted]:
-    deployment = Encrypted(tmp_path_factory.mktemp("encrypted"), authority.issue(), authority)
-    yield deployment
-    deployment.kill()
+def encrypted(own_of_module: Own, authority: Authority) -> Deployment:
+    """A GoChat behind TLS."""
+    return own_of_module(env=settings(authority.issue(), authority), open_channel=opener(authority))
 
 
 def client(authority: Authority, least: ssl.TLSVersion = TLS_1_2, most: ssl.TLSVersion = TLS_1_3) -> ssl.SSLContext:
@@ -58,13 +51,13 @@ def handshake(address: str, context: ssl.SSLContext) -> tuple[str | None, bytes 
         return wrapped.version(), wrapped.getpeercert(binary_form=True)
 
 
-def test_a_client_that_trusts_the_authority_signs_in_and_writes(encrypted: Encrypted) -> None:
+def test_a_client_that_trusts_the_authority_signs_in_and_writes(encrypted: Deployment) -> None:
     alice, bob = encrypted.people(2)
     alice.send(bob.id, "over TLS")
     assert bob.GetUnreadMessages().conversations[0].last_message.content == "over TLS"
 
 
-def test_plain_text_is_refused_on_an_encrypted_port(encrypted: Encrypted) -> None:
+def test_plain_text_is_refused_on_an_encrypted_port(encrypted: Deployment) -> None:
     assert not serves(grpc.insecure_channel(encrypted.address))
     host, port = encrypted.address.split(":")
     with socket.create_connection((host, int(port)), timeout=30) as raw:
@@ -75,7 +68,7 @@ def test_plain_text_is_refused_on_an_encrypted_port(encrypted: Encrypted) -> Non
 
 
 @pytest.mark.parametrize("version", [TLS_1_0, TLS_1_1], ids=lambda version: version.name)
-def test_old_versions_of_tls_are_refused(encrypted: Encrypted, authority: Authority, version: ssl.TLSVersion) -> None:
+def test_old_versions_of_tls_are_refused(encrypted: Deployment, authority: Authority, version: ssl.TLSVersion) -> None:
     old = client(authority, version, version)
     assert agreed(old, authority) == version.name.replace("_", "."), "this client speaks it with who takes it"
     with pytest.raises((ssl.SSLError, ConnectionResetError)):
@@ -104,20 +97,22 @@ def agreed(context: ssl.SSLContext, authority: Authority) -> str | None:
 
 
 @pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3], ids=lambda version: version.name)
-def test_present_versions_of_tls_are_taken(encrypted: Encrypted, authority: Authority, version: ssl.TLSVersion) -> None:
+def test_current_versions_of_tls_are_accepted(
+    encrypted: Deployment, authority: Authority, version: ssl.TLSVersion
+) -> None:
     assert handshake(encrypted.address, client(authority, version, version))[0] == version.name.replace("_", ".")
 
 
-def test_a_client_refuses_the_certificate_of_another_authority(encrypted: Encrypted, stranger: Authority) -> None:
+def test_a_client_refuses_the_certificate_of_another_authority(encrypted: Deployment, stranger: Authority) -> None:
     assert not serves(channel(encrypted.address, stranger))
     assert healthy(encrypted.channel)
 
 
-def test_a_client_refuses_a_certificate_of_another_name(encrypted: Encrypted, authority: Authority) -> None:
+def test_a_client_refuses_a_certificate_of_another_name(encrypted: Deployment, authority: Authority) -> None:
     assert not serves(channel(encrypted.address, authority, name="other.example"))
 
 
-def test_a_renewed_certificate_is_taken_without_a_restart(authority: Authority, tmp_path: Path) -> None:
+def test_a_renewed_certificate_is_loaded_without_a_restart(own: Own, authority: Authority) -> None:
     pair, second, third = authority.issue(), authority.issue(), authority.issue()
 
     def shown() -> bytes | None:
@@ -126,47 +121,42 @@ def test_a_renewed_certificate_is_taken_without_a_restart(authority: Authority, 
     def of(cert: Path) -> bytes:
         return ssl.PEM_cert_to_DER_cert(re.sub("^[^-]*", "", cert.read_text()))
 
-    app = Encrypted(tmp_path, pair, authority)
-    try:
-        old = app.person()
-        states: list[grpc.ChannelConnectivity] = []
-        app.channel.subscribe(states.append)
-        first_cert = of(pair.cert)
-        assert shown() == first_cert
-        pair.replace_by(second)
-        assert shown() == of(second.cert) != first_cert
-        assert old.GetUserProfile(), "who was connected stays so"
-        assert serves(app.open(app.address))
-        pair.key.write_text("no key")
-        assert shown() == of(second.cert)
-        refusal = "the certificate was not reread: tls.cert, tls.key: are not a certificate and its key"
-        eventually(lambda: refusal in app.logs())
-        pair.cert.unlink()
-        assert shown() == of(second.cert)
-        assert old.GetUserProfile()
-        pair.replace_by(third)
-        assert shown() == of(third.cert)
-        assert old.GetUserProfile()
-        assert set(states) <= {grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.IDLE}, "connected all along"
-        assert len(states) <= 2, states
-        assert "Traceback" not in app.logs()
-    finally:
-        app.kill()
+    app = own(env=settings(pair, authority), open_channel=opener(authority))
+    old = app.person()
+    states: list[grpc.ChannelConnectivity] = []
+    app.channel.subscribe(states.append)
+    first_cert = of(pair.cert)
+    assert shown() == first_cert
+    pair.replace_by(second)
+    assert shown() == of(second.cert) != first_cert
+    assert old.GetUserProfile(), "who was connected stays so"
+    assert serves(channel(app.address, authority))
+    pair.key.write_text("no key")
+    assert shown() == of(second.cert)
+    refusal = "the certificate was not reread: tls.cert, tls.key: are not a certificate and its key"
+    eventually(lambda: refusal in app.logs())
+    pair.cert.unlink()
+    assert shown() == of(second.cert)
+    assert old.GetUserProfile()
+    pair.replace_by(third)
+    assert shown() == of(third.cert)
+    assert old.GetUserProfile()
+    assert set(states) <= {grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.IDLE}, "connected all along"
+    assert len(states) <= 2, states
+    assert "Traceback" not in app.logs()
 
 
-def test_who_shows_no_certificate_or_a_strangers_is_refused_where_one_is_asked_for(
-    authority: Authority, stranger: Authority, tmp_path: Path
+def test_clients_without_a_trusted_certificate_are_refused_where_one_is_required(
+    own: Own, authority: Authority, stranger: Authority
 ) -> None:
     ours, server = authority.issue("client.example"), authority.issue()
-    app = Encrypted(tmp_path, server, authority, client=ours, client_ca=authority.cert)
-    try:
-        assert not serves(channel(app.address, authority))
-        assert not serves(channel(app.address, authority, stranger.issue("client.example")))
-        assert app.person().GetUserProfile()
-        # The commands show the server's own certificate.
-        assert app.run("health", "--address", app.address).stdout == "SERVING\n"
-    finally:
-        app.kill()
+    env = settings(server, authority, client_ca=authority.cert)
+    app = own(env=env, open_channel=opener(authority, ours))
+    assert not serves(channel(app.address, authority))
+    assert not serves(channel(app.address, authority, stranger.issue("client.example")))
+    assert app.person().GetUserProfile()
+    # The commands show the server's own certificate.
+    assert app.run("health", "--address", app.address).stdout == "SERVING\n"
 
 
 COMMANDS = {
@@ -178,7 +168,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_commands_reach_an_encrypted_server(encrypted: Encrypted, name: str) -> None:
+def test_commands_reach_an_encrypted_server(encrypted: Deployment, name: str) -> None:
     arguments = [fresh() if word == "NAME" else word for word in COMMANDS[name]]
     done = encrypted.run(*arguments, "--address", encrypted.address, stdin=f"{PASSWORD}\n", check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -186,51 +176,43 @@ def test_commands_reach_an_encrypted_server(encrypted: Encrypted, name: str) -> 
     assert encrypted.person().GetUserProfile(), "what they did left the server in order"
 
 
-def test_a_token_of_the_command_is_taken_by_an_encrypted_server(encrypted: Encrypted) -> None:
+def test_a_token_of_the_command_is_accepted_by_an_encrypted_server(encrypted: Deployment) -> None:
     assert encrypted.create_user()  # with such a token
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_says_that_the_servers_name_is_not_the_one_expected(
-    encrypted: Encrypted, authority: Authority, name: str
+    encrypted: Deployment, authority: Authority, name: str
 ) -> None:
     arguments = [fresh() if word == "NAME" else word for word in COMMANDS[name]]
     env = {"GOCHAT_TLS_CA": str(authority.cert)}
     address = ("--data", str(encrypted.data), "--address", encrypted.address)
-    with gochat(*arguments, *address, **env) as process:
-        said = process.communicate(timeout=60)[1]
-    assert process.returncode == 1
-    assert "Traceback" not in said
-    assert re.search("certificate|tls", said), said
+    run = gochat(*arguments, *address, env=env, stdin="")
+    assert run.returncode == 1
+    assert "Traceback" not in run.stderr
+    assert re.search("certificate|tls", run.stderr), run.stderr
 
 
-def test_the_halves_speak_tls_with_a_certificate_on_both_sides(authority: Authority, tmp_path: Path) -> None:
+def test_the_halves_speak_tls_with_a_certificate_on_both_sides(own: Own, authority: Authority) -> None:
     pair = authority.issue()
-    app = Encrypted(tmp_path, pair, authority, client=pair, split=True, client_ca=authority.cert)
-    try:
-        alice, bob = app.people(2)
-        group_id = alice.CreateGroup(name="Both halves", member_ids=[bob.id]).group_id
-        alice.send(group_id, "across the seam")
-        assert bob.GetMessageHistory(conversation_id=group_id).messages[0].content == "across the seam"
-        for address in (app.address, app.repo_address):
-            assert not serves(channel(address, authority)), "without a certificate"
-    finally:
-        app.kill()
+    env = settings(pair, authority, client_ca=authority.cert)
+    app = own("sqlite-split", env=env, open_channel=opener(authority, pair))
+    alice, bob = app.people(2)
+    group_id = alice.CreateGroup(name="Both halves", member_ids=[bob.id]).group_id
+    alice.send(group_id, "across the seam")
+    assert bob.GetMessageHistory(conversation_id=group_id).messages[0].content == "across the seam"
+    for address in (app.address, app.repo_address):
+        assert not serves(channel(address, authority)), "without a certificate"
 
 
-def test_the_business_half_waits_for_a_repo_that_it_trusts(
-    encrypted: Encrypted, authority: Authority, stranger: Authority, tmp_path: Path
+def test_the_logic_half_waits_for_a_repo_that_it_trusts(
+    encrypted: Deployment, authority: Authority, stranger: Authority, tmp_path: Path
 ) -> None:
     env = settings(authority.issue(), stranger) | {"GOCHAT_REPO_ADDRESS": encrypted.address}
     log = tmp_path / "log"
     with log.open("wb") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gochat", "serve", "--data", str(encrypted.data), "--listen", "127.0.0.1:0"],
-            env=os.environ | FREE_METRICS_PORT | env,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-        )
+        arguments = ("serve", "--data", encrypted.data, "--listen", "127.0.0.1:0")
+        process = begin(*arguments, env=env, stderr=stderr)
     try:
         eventually(lambda: log.read_text().count("waiting for the repo") > 1)
         process.terminate()

@@ -8,6 +8,7 @@ from typing import Any
 from gochat.api.audit.v1 import audit_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.internal.account.v1 import account_pb2
+from tests.conversations import conversation_of
 from tests.harness import PASSWORD, Deployment, Person, fresh
 
 NOBODY, SERVICE, PLATFORM_ADMIN = "nobody", "service", "platform admin"
@@ -19,7 +20,7 @@ INSIDE = ("owner", "admin", "member")
 
 @dataclass
 class World:
-    """Who calls, and `other`, who never does: a plain member whom calls are about."""
+    """Who calls, and `other`, who never does: a plain member that calls are about."""
 
     app: Deployment
     people: dict[str, Person]
@@ -80,10 +81,10 @@ class Place:
     @classmethod
     def single(cls, world: World) -> "Place":
         message_id = world.people["owner"].send(world.id_of("member")).message_id
-        return cls(world, "single", message_id.rpartition("-")[0], message_id, {"owner": "member", "member": "member"})
+        return cls(world, "single", conversation_of(message_id), message_id, {"owner": "member", "member": "member"})
 
     def facts(self) -> list[Any]:
-        """What a refused call must leave as it is. Of accounts, sessions, roles and groups the audit log tells."""
+        """What a refused call must leave as it is. The audit log shows accounts, sessions, roles and groups."""
         app = self.world.app
         requests: list[tuple[Callable[..., Any], Any]] = [
             (app.audit.ListEvents, audit_pb2.ListEventsRequest(limit=1)),

@@ -5,8 +5,8 @@ import os
 import signal
 import sqlite3
 import subprocess
-import time
 from contextlib import closing
+from operator import not_
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,11 @@ import pytest
 from gochat.bench.requests import RPCS
 from gochat.bench.seed import PASSWORD, nickname, username
 from gochat.rpc.load import percentile
-from tests.harness import PROGRAM, Deployment, children
+from tests.conftest import Own
+from tests.conversations import conversation_of
 from tests.postgres import Postgres
+from tests.processes import begin, children, gochat
+from tests.waiting import polled
 
 TINY = ("--users", "60", "--conversations", "40", "--messages", "1003", "--members", "10")
 QUICK = ("--duration", "0.1", "--concurrency", "3")
@@ -25,13 +28,7 @@ QUICK = ("--duration", "0.1", "--concurrency", "3")
 
 def bench(*arguments: str, temporary: Path, check: bool = True) -> "subprocess.CompletedProcess[str]":
     """temporary: where temporary files go; nothing may stay there."""
-    run = subprocess.run(
-        [PROGRAM, "-m", "gochat", "bench", *arguments],
-        env=os.environ | {"TMPDIR": str(temporary)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    run = gochat("bench", *arguments, env={"TMPDIR": str(temporary)})
     assert list(temporary.iterdir()) == []
     assert run.returncode == 0 or not check, run.stderr
     return run
@@ -57,7 +54,7 @@ def test_every_rpc_is_measured_without_errors(temporary: Path) -> None:
     assert (memory["process"], memory["idle_mib"] > 1, memory["end_mib"] > 1) == ("all", True, True)
 
 
-def test_the_table_of_a_split_server(temporary: Path) -> None:
+def test_the_table_shows_both_halves_of_a_split_server(temporary: Path) -> None:
     run = bench(*TINY, *QUICK, "--target", "split", "--rpc", "SendMessage", "GetConversations", temporary=temporary)
     first, second, _, *lines = run.stdout.splitlines()
     assert "SQLite 3" in first
@@ -69,7 +66,7 @@ def test_the_table_of_a_split_server(temporary: Path) -> None:
     assert run.stderr.startswith("seeded: ")
 
 
-def test_growth(temporary: Path) -> None:
+def test_growth_compares_a_small_and_a_large_database(temporary: Path) -> None:
     run = bench("--growth", "--scale", "0.001", "--duration", "0.1", "--json", temporary=temporary)
     whole = json.loads(run.stdout)
     sizes = {row["dimension"]: (row["small"], row["large"]) for row in whole["growth"]}
@@ -123,10 +120,10 @@ def test_growth_on_postgres_drops_its_databases(postgres: Postgres, temporary: P
         } == set()
 
 
-def test_a_seeded_database_holds_together(temporary: Path, tmp_path: Path) -> None:
-    app = Deployment(tmp_path)
+def test_a_seeded_database_is_consistent(own: Own, temporary: Path) -> None:
+    app = own()
     app.stop()
-    (tmp_path / "data" / "gochat.db").unlink()
+    (app.data / "gochat.db").unlink()
     bench(*TINY, "--seed-only", "--data", str(app.data), temporary=temporary)
     database = sqlite3.connect(app.data / "gochat.db")
     database.row_factory = sqlite3.Row
@@ -175,8 +172,7 @@ def test_a_seeded_database_holds_together(temporary: Path, tmp_path: Path) -> No
     # The conversation of two users is where the server itself looks for it.
     first = app.signed_in(user_ids[username(0)], username(0), PASSWORD)
     sent = first.SendMessage(to_user_id=user_ids[username(10)], content="x")
-    assert sent.message_id.rpartition("-")[0] in conversation_ids
-    app.stop()
+    assert conversation_of(sent) in conversation_ids
 
 
 def test_nicknames_are_found_in_all_scripts() -> None:
@@ -199,14 +195,14 @@ def test_nicknames_are_found_in_all_scripts() -> None:
         (["--scale", "2"], 2, "is not a number from 0.001 to 1"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line(arguments: list[str], code: int, says: str, temporary: Path) -> None:
+def test_wrong_arguments_are_reported_in_one_line(arguments: list[str], code: int, says: str, temporary: Path) -> None:
     run = bench(*arguments, temporary=temporary, check=False)
     assert (run.returncode, run.stdout) == (code, "")
     assert says in run.stderr
     assert code == 2 or len(run.stderr.splitlines()) == 1
 
 
-def test_a_database_of_somebody_else_is_not_touched(temporary: Path, tmp_path: Path) -> None:
+def test_a_foreign_database_is_not_touched(temporary: Path, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     file = tmp_path / "data" / "gochat.db"
     with sqlite3.connect(file) as connection:
@@ -220,30 +216,23 @@ def test_a_database_of_somebody_else_is_not_touched(temporary: Path, tmp_path: P
     connection.close()
 
 
-def test_ctrl_c_ends_it_and_all_that_it_started(temporary: Path) -> None:
-    running = subprocess.Popen(
-        [PROGRAM, "-m", "gochat", "bench", *TINY, "--duration", "60", "--target", "split"],
-        env=os.environ | {"TMPDIR": str(temporary)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+def test_ctrl_c_ends_the_benchmark_and_all_its_processes(temporary: Path) -> None:
+    running = begin(
+        *("bench", *TINY, "--duration", "60", "--target", "split"),
+        env={"TMPDIR": str(temporary)},
         # In a background job the shell has SIGINT ignored, and what was ignored stays so.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     wanted = 3 + len(os.sched_getaffinity(0))  # two halves, the echo, the clients
-    until = time.monotonic() + 30
-    while len(started := children(running.pid)) < wanted and time.monotonic() < until:
-        time.sleep(0.1)
+    started = polled(lambda: children(running.pid), lambda found: len(found) >= wanted, 30)
     assert len(started) >= wanted
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=30)
     assert (running.returncode, out) == (130, "")
     assert err.startswith("seeded: ")
     assert len(err.splitlines()) == 1
-    until = time.monotonic() + 5  # multiprocessing has a process of its own, which ends when it sees that we did
-    while (left := [pid for pid in started if Path(f"/proc/{pid}").exists()]) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert left == []
+    # multiprocessing has a process of its own, which ends when it sees that we did
+    assert not polled(lambda: [pid for pid in started if Path(f"/proc/{pid}").exists()], not_, 5)
     assert list(temporary.iterdir()) == []
 
 

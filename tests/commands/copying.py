@@ -1,6 +1,5 @@
 """What the tests of gochat copy share: running it, and reading both databases without GoChat's own code."""
 
-import os
 import re
 import sqlite3
 import subprocess
@@ -10,6 +9,8 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg2
+
+from tests.processes import begin
 
 Rows = dict[str, list[tuple[Any, ...]]]
 PROGRESS = re.compile(r"(copied|compared) [\d,]+ of [\d,]+ rows\n")
@@ -28,19 +29,14 @@ TABLES = {
 }
 
 
-def begin(source: str, target: str, **env: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "gochat", "copy", *(["--from", source] if source else []), "--to", target],
-        env={key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")} | env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def begin_copy(source: str, target: str, **env: str) -> "subprocess.Popen[str]":
+    """source: "" for the one that the environment names."""
+    return begin("copy", *(["--from", source] if source else []), "--to", target, env=env, program=sys.executable)
 
 
 def copied(source: str, target: str, **env: str) -> list[str]:
-    """Copies to the end; returns the lines that it tells."""
-    process = begin(source, target, **env)
+    """Copies to the end; returns the lines that it prints."""
+    process = begin_copy(source, target, **env)
     out, err = process.communicate(timeout=300)
     assert (process.returncode, PROGRESS.sub("", err)) == (0, ""), out + err
     return out.splitlines()
@@ -48,7 +44,7 @@ def copied(source: str, target: str, **env: str) -> list[str]:
 
 def refused(source: str, target: str) -> str:
     """Tries to copy; returns why not."""
-    process = begin(source, target)
+    process = begin_copy(source, target)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, ""), err
     assert err.startswith("gochat: "), err

@@ -1,7 +1,6 @@
 """What the tests of gochat import share: writing logs, running it, and reading back as a client would."""
 
 import json
-import os
 import re
 import subprocess
 from pathlib import Path
@@ -9,7 +8,9 @@ from typing import Any
 
 from gochat.api.common.v1 import common_pb2
 from gochat.internal.store.v1 import store_pb2
-from tests.harness import PROGRAM, Deployment, as_service
+from tests.conversations import history
+from tests.harness import Deployment, as_service
+from tests.processes import begin, gochat
 
 Entry = dict[str, Any]
 SUMMARY = re.compile(
@@ -30,33 +31,26 @@ def log_of(path: Path, *entries: Entry) -> Path:
     return path
 
 
-def begin(app: Deployment, *arguments: Any, stderr: int = subprocess.PIPE) -> "subprocess.Popen[str]":
+def begin_import(app: Deployment, *arguments: Any, stderr: int = subprocess.PIPE) -> "subprocess.Popen[str]":
     """Starts an import as the operator of this deployment would."""
-    return begin_at(app.address, app.data, *arguments, stderr=stderr, repo=app.repo_address if app.split else "")
+    return begin_import_at(app.address, app.data, *arguments, stderr=stderr, repo=app.repo_address if app.split else "")
 
 
-def begin_at(
+def begin_import_at(
     address: str, data: Path, *arguments: Any, stderr: int = subprocess.PIPE, repo: str = ""
 ) -> "subprocess.Popen[str]":
-    env = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
-    return subprocess.Popen(
-        [PROGRAM, "-m", "gochat", "import", "--address", address, "--data", str(data), *map(str, arguments)],
-        env=env | ({"GOCHAT_REPO_ADDRESS": repo} if repo else {}),
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        text=True,
-    )
+    env = {"GOCHAT_REPO_ADDRESS": repo} if repo else {}
+    return begin("import", "--address", address, "--data", data, *arguments, env=env, stderr=stderr)
 
 
 def make_key(data: Path) -> None:
     """As `serve` does on its first start."""
-    command = [PROGRAM, "-m", "gochat", "token", "--role", "service", "--data", str(data)]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    gochat("token", "--role", "service", "--data", data, check=True)
 
 
 def replayed(app: Deployment, *arguments: Any) -> tuple[int, ...]:
-    """Imports to the end; returns the numbers of lines, users and conversations that it tells."""
-    process = begin(app, *arguments)
+    """Imports to the end; returns the numbers of lines, users and conversations that it prints."""
+    process = begin_import(app, *arguments)
     out, err = process.communicate(timeout=300)
     assert (process.returncode, err) == (0, "")
     summary = SUMMARY.fullmatch(out)
@@ -66,7 +60,7 @@ def replayed(app: Deployment, *arguments: Any) -> tuple[int, ...]:
 
 def refused(app: Deployment, *arguments: Any) -> str:
     """Imports until the error, which it returns."""
-    process = begin(app, *arguments)
+    process = begin_import(app, *arguments)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
     return err
@@ -99,25 +93,18 @@ def users_like(app: Deployment, query: str = "") -> dict[str, common_pb2.User]:
     return {user.nickname: user for user in users}
 
 
-def history(app: Deployment, conversation_id: str, limit: int = 200) -> list[common_pb2.Message]:
-    """The whole of it, oldest first, page by page."""
-    newest_first: list[common_pb2.Message] = []
-    more = True
-    while more:
-        before = newest_first[-1].message_id if newest_first else ""
-        page = as_service(app).logic.GetMessageHistory(
-            conversation_id=conversation_id, before_message_id=before, limit=limit
-        )
-        newest_first += page.messages
-        more = page.has_more
-        assert len(page.messages) == limit or not more
-    return newest_first[::-1]
+def stored(app: Deployment, conversation_id: str, limit: int = 200) -> list[common_pb2.Message]:
+    """All messages of a conversation, oldest first."""
+    return history(as_service(app).logic, conversation_id, limit)
 
 
 def said(app: Deployment, conversation_id: str, users: dict[str, common_pb2.User]) -> list[tuple[str, str]]:
     """(nickname, content) of every message, oldest first."""
     nicknames = {user.user_id: nickname for nickname, user in users.items()}
-    return [(nicknames[message.from_user_id], message.content) for message in history(app, conversation_id)]
+    return [
+        (nicknames[message.from_user_id], message.content)
+        for message in history(as_service(app).logic, conversation_id)
+    ]
 
 
 def pair_of(app: Deployment, one: common_pb2.User, other: common_pb2.User) -> str:

@@ -4,29 +4,30 @@ import resource
 import shutil
 import signal
 import sqlite3
-import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.harness import Deployment, as_service, every_message
+from tests.conftest import Own
+from tests.conversations import contents, history
+from tests.harness import Deployment, as_service
 from tests.life import lived
 from tests.postgres import Postgres
+from tests.processes import begin, gochat
+from tests.waiting import eventually
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Iterator[Deployment]:
-    deployment = Deployment(tmp_path / "gochat")
-    yield deployment
-    deployment.kill()
+def app(own: Own, tmp_path: Path) -> Deployment:
+    return own(folder=tmp_path / "gochat")
 
 
 class Sender(threading.Thread):
-    """Writes into a group until told to stop. acknowledged: contents, in order."""
+    """Writes into a group until it is stopped. acknowledged: contents, in order."""
 
     def __init__(self, app: Deployment, group: str, user_id: str) -> None:
         super().__init__()
@@ -50,23 +51,16 @@ def busy(app: Deployment) -> Iterator[tuple[str, list[Sender]]]:
     senders = [Sender(app, group, user_id) for user_id in users]
     for sender in senders:
         sender.start()
-    while not all(sender.acknowledged for sender in senders):
-        time.sleep(0.01)
+    eventually(lambda: all(sender.acknowledged for sender in senders))
     yield group, senders
     for sender in senders:
         sender.stopped.set()
         sender.join()
 
 
-def gochat(*arguments: str, preexec: Callable[[], None] | None = None) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "gochat", *arguments], capture_output=True, text=True, timeout=120, preexec_fn=preexec
-    )
-
-
-def refusal(*arguments: object, preexec: Callable[[], None] | None = None) -> str:
-    """What a command that fails says, on one line."""
-    run = gochat(*map(str, arguments), preexec=preexec)
+def refusal(*arguments: object, **options: Any) -> str:
+    """What a command that fails says, on one line. options: as of gochat()."""
+    run = gochat(*arguments, **options)
     assert (run.returncode, run.stdout) == (1, ""), run
     assert run.stderr.startswith("gochat: ")
     assert run.stderr.count("\n") == 1, run.stderr
@@ -80,7 +74,7 @@ def everything(database: Path) -> dict[str, list[tuple[object, ...]]]:
 
 
 def test_a_backup_made_while_people_write_has_all_that_was_acknowledged_before(
-    app: Deployment, busy: tuple[str, list[Sender]], tmp_path: Path
+    own: Own, app: Deployment, busy: tuple[str, list[Sender]], tmp_path: Path
 ) -> None:
     group, senders = busy
     file = tmp_path / "backup.db"
@@ -93,18 +87,17 @@ def test_a_backup_made_while_people_write_has_all_that_was_acknowledged_before(
     assert file.stat().st_mode & 0o777 == 0o600
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["backup.db"]
 
-    other = Deployment(tmp_path / "other")
+    other = own()
     other.stop()
     (other.data / "gochat.db").unlink()
     assert other.run("restore", str(file)).stdout.startswith("restored: 4 users, ")
     other.start()
-    contents = {message.content for message in every_message(as_service(other).logic.GetMessageHistory, group)}
-    other.kill()
+    stored = {message.content for message in history(as_service(other).logic, group)}
     for acknowledged in before:
-        assert set(acknowledged) <= contents
+        assert set(acknowledged) <= stored
 
 
-def test_what_is_restored_is_what_there_was(app: Deployment, tmp_path: Path) -> None:
+def test_a_restored_database_equals_the_one_backed_up(app: Deployment, tmp_path: Path) -> None:
     life = lived(app)
     file = tmp_path / "backup.db"
     app.run("backup", str(file))
@@ -120,7 +113,7 @@ def test_what_is_restored_is_what_there_was(app: Deployment, tmp_path: Path) -> 
     assert app.run("check").stdout.startswith("clean: ")
 
 
-def test_a_backup_of_a_stopped_server(app: Deployment, tmp_path: Path) -> None:
+def test_a_stopped_server_is_backed_up_unchanged(app: Deployment, tmp_path: Path) -> None:
     person = app.person()
     app.kill()  # what it committed last stands in the WAL alone
     files = [app.data / "gochat.db", app.data / "gochat.db-wal"]
@@ -134,7 +127,7 @@ def test_a_backup_of_a_stopped_server(app: Deployment, tmp_path: Path) -> None:
     person.ListSessions()
 
 
-def test_a_backup_replaces_nothing(app: Deployment, tmp_path: Path) -> None:
+def test_a_backup_overwrites_no_file(app: Deployment, tmp_path: Path) -> None:
     file = tmp_path / "backup.db"
     file.write_text("precious")
     assert "backup.db: is there already" in refusal("backup", file, "--data", app.data)
@@ -149,8 +142,7 @@ def test_a_backup_that_is_killed_leaves_no_file(app: Deployment, tmp_path: Path)
     folder.mkdir()
     for number in range(20):
         file = folder / str(number)
-        command = [sys.executable, "-m", "gochat", "backup", str(file), "--data", str(app.data)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = begin("backup", file, "--data", app.data, program=sys.executable)
         while process.poll() is None and not any(folder.glob(".gochat-copy-*")):
             pass
         process.kill()
@@ -169,18 +161,18 @@ def limited() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
 
-def test_a_full_disk_leaves_no_half(app: Deployment, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_no_partial_file(app: Deployment, tmp_path: Path) -> None:
     file = tmp_path / "backup.db"
-    told = refusal("backup", file, "--data", app.data, preexec=limited)
-    assert "disk" in told
+    said = refusal("backup", file, "--data", app.data, preexec_fn=limited, program=sys.executable)
+    assert "disk" in said
     assert not list(tmp_path.glob("*backup*"))
     app.run("backup", str(file))
-    refusal("restore", file, "--data", tmp_path / "new", preexec=limited)
+    refusal("restore", file, "--data", tmp_path / "new", preexec_fn=limited, program=sys.executable)
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["gochat.db.lock"]
     assert gochat("restore", str(file), "--data", str(tmp_path / "new")).returncode == 0
 
 
-def test_a_restore_replaces_nothing(app: Deployment, tmp_path: Path) -> None:
+def test_a_restore_overwrites_no_database(app: Deployment, tmp_path: Path) -> None:
     file = tmp_path / "backup.db"
     app.run("backup", str(file))
     person = app.person()
@@ -200,7 +192,7 @@ def test_a_restore_replaces_nothing(app: Deployment, tmp_path: Path) -> None:
         assert restored.execute(count, (person.id,)).fetchone() == (0,)
 
 
-def test_what_is_no_backup_is_not_restored(app: Deployment, tmp_path: Path) -> None:
+def test_only_a_sound_backup_is_restored(app: Deployment, tmp_path: Path) -> None:
     app.run("backup", str(tmp_path / "good"))
 
     def tried(name: str) -> str:
@@ -226,7 +218,7 @@ def test_what_is_no_backup_is_not_restored(app: Deployment, tmp_path: Path) -> N
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["gochat.db.lock"]
 
 
-def test_a_database_with_findings_is_copied_and_they_are_told(app: Deployment, tmp_path: Path) -> None:
+def test_a_database_with_findings_is_copied_and_they_are_reported(app: Deployment, tmp_path: Path) -> None:
     user_id = app.create_user()
     app.stop()
     with sqlite3.connect(app.data / "gochat.db") as harmed:
@@ -238,28 +230,26 @@ def test_a_database_with_findings_is_copied_and_they_are_told(app: Deployment, t
     assert (tmp_path / "new" / "gochat.db").exists()
 
 
-def test_postgres_is_backed_up_by_its_own_programs(postgres: Postgres, tmp_path: Path) -> None:
+def test_postgres_is_backed_up_by_its_own_programs(own: Own, postgres: Postgres, tmp_path: Path) -> None:
     url = postgres.create_database()
-    app = Deployment(tmp_path / "gochat", url=url)
+    app = own(url=url)
     life = lived(app)
     assert "pg_dump" in app.run("backup", str(tmp_path / "b"), check=False).stderr
     assert "pg_restore" in app.run("restore", str(tmp_path / "b"), check=False).stderr
     copy = postgres.create_database()
     dump = str(tmp_path / "gochat.dump")
     postgres.client("pg_dump", "--format=custom", f"--file={dump}", url)  # while it runs
-    history = [message.content for message in life.ann.GetMessageHistory(conversation_id=life.group).messages]
+    before = contents(life.ann, life.group)
     app.stop()
     postgres.client("pg_restore", "--exit-on-error", "--no-owner", f"--dbname={copy}", dump)
-    restored = Deployment(tmp_path / "restored", url=copy)
+    restored = own(url=copy)
     assert restored.run("check").stdout.startswith("clean: ")
     calls = as_service(restored).logic
-    answer = calls.GetMessageHistory(conversation_id=life.group)
-    assert [message.content for message in answer.messages] == history
+    assert contents(calls, life.group) == before
     assert calls.SendMessage(conversation_id=life.group, from_user_id=life.ann.id, content="on").message_id
-    restored.kill()
 
 
-def test_a_missing_database_is_told(tmp_path: Path) -> None:
+def test_a_missing_or_broken_database_is_reported(tmp_path: Path) -> None:
     assert "there is no database" in refusal("check", "--data", tmp_path)
     (tmp_path / "gochat.db").write_text("hello" * 1000)
     run = gochat("check", "--data", str(tmp_path))

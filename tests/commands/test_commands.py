@@ -1,7 +1,6 @@
 """The command line, as an operator types it."""
 
 import sqlite3
-import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,14 +9,12 @@ import pytest
 
 from gochat.api.logic.v1 import logic_pb2
 from gochat.storage.migrate import migrations
-from tests.harness import PROGRAM, Deployment, as_service, fresh, refused
+from tests.conftest import Own
+from tests.harness import Deployment, as_service, fresh, refused
+from tests.processes import gochat
 
 
-def gochat(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([PROGRAM, "-m", "gochat", *arguments], capture_output=True, text=True, timeout=60)
-
-
-def test_version() -> None:
+def test_version_prints_that_of_the_package() -> None:
     assert gochat("version").stdout == f"gochat {version('gochat')}\n"
 
 
@@ -58,7 +55,7 @@ def test_every_command_explains_itself(command: list[str]) -> None:
         (["dance"], "invalid choice"),
     ],
 )
-def test_a_wrong_word_is_explained(arguments: list[str], says: str) -> None:
+def test_a_wrong_argument_is_explained(arguments: list[str], says: str) -> None:
     run = gochat(*arguments)
     assert run.returncode == 2
     assert says in run.stderr
@@ -110,7 +107,7 @@ def test_user_commands_fail_with_a_reason(app: Deployment) -> None:
     assert "--password-stdin" in no_terminal.stderr
 
 
-def test_a_command_with_another_key_is_told_so(app: Deployment, tmp_path: Path) -> None:
+def test_a_command_with_another_key_is_refused_with_the_reason(app: Deployment, tmp_path: Path) -> None:
     other = gochat("user", "list", "--address", app.repo_address, "--data", str(tmp_path / "other"))
     assert (other.returncode, other.stdout) == (1, "")
     assert "signing.key is missing" in other.stderr
@@ -120,32 +117,30 @@ def test_a_command_with_another_key_is_told_so(app: Deployment, tmp_path: Path) 
     assert "need the same signing key" in refused_.stderr
 
 
-def test_health_follows_the_server(tmp_path: Path) -> None:
-    app = Deployment(tmp_path)
+def test_health_follows_the_server(own: Own) -> None:
+    app = own()
     there = ("health", "--address", app.address)
     assert app.run(*there).stdout == "SERVING\n"
     app.stop()
     assert app.run(*there, check=False).returncode == 1
 
 
-def test_list_pages_through_every_user(tmp_path: Path) -> None:
-    app = Deployment(tmp_path)
+def test_list_pages_through_every_user(own: Own) -> None:
+    app = own()
     names = {f"user{number:03d}" for number in range(101)}
     for name in names:
         app.create_user(name, password="x")
     listed = app.run("user", "list", "--address", app.address).stdout.splitlines()
     assert [line.split("\t")[1] for line in listed] == sorted(names)
-    app.stop()
 
 
-def test_migrate_needs_the_database_for_itself(tmp_path: Path) -> None:
+def test_migrate_needs_the_database_for_itself(own: Own, tmp_path: Path) -> None:
     data = str(tmp_path / "data")
     assert gochat("migrate", "--data", data).stdout == "the database has this program's schema\n"
     with sqlite3.connect(tmp_path / "data" / "gochat.db") as connection:
         versions = [row[0] for row in connection.execute("SELECT version FROM schema_migrations ORDER BY version")]
         assert versions == [migration.version for migration in migrations("sqlite")]
-    app = Deployment(tmp_path)
+    own(folder=tmp_path)
     run = gochat("migrate", "--data", data)
-    app.stop()
     assert run.returncode == 1
     assert "in use by another gochat process" in run.stderr

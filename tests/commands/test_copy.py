@@ -3,12 +3,10 @@
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import grpc
 import psycopg2
 import pytest
 
@@ -16,10 +14,14 @@ from gochat.config import Config, Database
 from gochat.storage.engine import open_database
 from gochat.storage.postgres import PostgresDatabase
 from tests.commands.copying import TABLES, copied, opened, refused, rows_of
-from tests.harness import PASSWORD, Deployment, Person, as_service, every_message, fresh, frozen
+from tests.conftest import Own
+from tests.conversations import conversation_of, history, seq_of
+from tests.harness import PASSWORD, Deployment, Person, as_service, fresh
 from tests.harness import refused as refused_call
 from tests.postgres import Postgres
+from tests.processes import frozen
 from tests.test_readme import blocks
+from tests.waiting import once_available
 
 TRICKY = [
     "tab\tnewline\nreturn\r\nend",
@@ -102,7 +104,7 @@ class World:
             seen[f"{name} unread"] = person.GetUnreadMessages()
             seen[f"{name} profile"] = person.GetUserProfile(user_id=person.id)
             for one in conversations.conversations:
-                messages = every_message(person.GetMessageHistory, one.conversation_id)
+                messages = history(person, one.conversation_id)
                 seen[f"{name} history {one.conversation_id}"] = messages
                 assert len(messages) > 0 or person is self.ann
         seen["group"] = self.ann.GetGroupInfo(group_id=self.group)
@@ -110,10 +112,6 @@ class World:
         for query in ("王", "小明", "user", self.ben.username, self.gone.username, "x"):
             seen[f"search {query}"] = self.ann.SearchUsers(query=query)
         return seen
-
-
-def served(folder: Path, url: str, **env: str) -> Deployment:
-    return Deployment(folder, url=url, env=env)
 
 
 def made(url: str) -> None:
@@ -125,23 +123,23 @@ def made(url: str) -> None:
     ("one", "other"),
     [("sqlite", "postgres"), ("postgres", "sqlite"), ("sqlite", "sqlite"), ("icu", "postgres"), ("sqlite", "icu")],
 )
-def test_clients_notice_nothing(new_url: NewUrl, tmp_path: Path, one: str, other: str) -> None:
+def test_clients_see_the_same_after_a_copy(own: Own, new_url: NewUrl, tmp_path: Path, one: str, other: str) -> None:
     source, target = new_url(one), new_url(other)
-    world = World(app := served(tmp_path / "app", source))
+    world = World(app := own(folder=tmp_path / "app", url=source))
     before, events = world.answers(), app.events()
     assert app.stop() == [0]
 
-    told = copied(source, target)
+    lines = copied(source, target)
     there = rows_of(source)
     assert set(there) == TABLES
     assert all(there.values()), "every table is tried"
     assert rows_of(target) == there
-    assert {line.split()[0]: line.split()[1] for line in told[:-1]} == {
+    assert {line.split()[0]: line.split()[1] for line in lines[:-1]} == {
         table: f"{len(rows):,}" for table, rows in there.items()
     }
-    assert told[-1].startswith(f"copied {sum(map(len, there.values())):,} rows, the same in both; ")
+    assert lines[-1].startswith(f"copied {sum(map(len, there.values())):,} rows, the same in both; ")
 
-    app = served(tmp_path / "app", target)
+    app = own(folder=tmp_path / "app", url=target)
     world.moved(app)
     assert world.answers() == before
     assert app.events() == events
@@ -159,10 +157,10 @@ def test_clients_notice_nothing(new_url: NewUrl, tmp_path: Path, one: str, other
         assert ann.send(ben.id, f"with {key}", metadata={"client_msg_id": key}).message_id == message_id
     with refused_call("ALREADY_EXISTS"):
         ann.send(ben.id, "other", metadata={"client_msg_id": "a"})
-    # The next message, the next group, a name that is taken and one that is found at once.
+    # The next message, the next group, a name that is taken and one that is found right away.
     following = ben.send(world.group, "goes on").message_id
-    assert int(following.rpartition("-")[2]) == int(world.last.rpartition("-")[2]) + 1
-    assert ann.send(ben.id, "goes on").message_id.rpartition("-")[0] == world.sent["a"].rpartition("-")[0]
+    assert seq_of(following) == seq_of(world.last) + 1
+    assert conversation_of(ann.send(ben.id, "goes on")) == conversation_of(world.sent["a"])
     ann.CreateGroup(name="New", member_ids=[ben.id])
     with refused_call("ALREADY_EXISTS"):
         app.create_user(ann.username.upper())
@@ -173,7 +171,7 @@ def test_clients_notice_nothing(new_url: NewUrl, tmp_path: Path, one: str, other
     assert app.stop() == [0]
 
 
-def test_an_empty_database_and_one_that_migrate_made(new_url: NewUrl) -> None:
+def test_empty_databases_and_migrated_ones_are_copied_into(new_url: NewUrl) -> None:
     source, target, third = new_url("sqlite"), new_url("postgres"), new_url("sqlite")
     made(source)
     made(target)
@@ -183,7 +181,7 @@ def test_an_empty_database_and_one_that_migrate_made(new_url: NewUrl) -> None:
     assert rows_of(third) == rows_of(source)
 
 
-def test_the_readme_pasted(new_url: NewUrl, tmp_path: Path) -> None:
+def test_the_commands_of_the_readme_copy_a_database(new_url: NewUrl, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     source, target = f"sqlite:///{tmp_path}/data/gochat.db", new_url("postgres")
     made(source)
@@ -193,7 +191,7 @@ def test_the_readme_pasted(new_url: NewUrl, tmp_path: Path) -> None:
     assert rows_of(target) == rows_of(source)
 
 
-def test_urls_from_the_environment(new_url: NewUrl) -> None:
+def test_urls_are_taken_from_the_environment(new_url: NewUrl) -> None:
     source, target = new_url("sqlite"), new_url("sqlite")
     made(source)
     copied("", target, GOCHAT_COPY_FROM=source)
@@ -205,9 +203,9 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_a_running_server_keeps_its_database(new_url: NewUrl, tmp_path: Path, kind: str) -> None:
+def test_a_database_in_use_is_not_copied(own: Own, new_url: NewUrl, kind: str) -> None:
     url, other = new_url(kind), new_url("sqlite")
-    app = served(tmp_path / "app", url)
+    app = own(url=url)
     assert refused(url, other).startswith("--from: ")
     assert refused(url, other).endswith("is in use by another gochat process")
     made(other)
@@ -220,44 +218,37 @@ def test_a_running_server_keeps_its_database(new_url: NewUrl, tmp_path: Path, ki
     copied(url, new_url("sqlite"))
 
 
-def test_several_servers_share_a_database_which_a_copy_has_alone(
-    new_url: NewUrl, tmp_path: Path, postgres: Postgres
+def test_a_copy_has_a_database_alone_that_servers_share(
+    own: Own, new_url: NewUrl, tmp_path: Path, postgres: Postgres
 ) -> None:
     url = new_url("postgres")
     apps = [
-        served(tmp_path / "one", url),
-        Deployment(tmp_path / "two", url=url, split=True),
-        served(tmp_path / "three", url, GOCHAT_SERVER_WORKERS="2"),
+        own(folder=tmp_path / "one", url=url),
+        own("postgres-split", url=url),
+        own(url=url, env={"GOCHAT_SERVER_WORKERS": "2"}),
     ]
     for number in (0, 1, 2):
         assert "in use" in refused(url, new_url("sqlite"))
         apps[number].stop()
     copied(url, new_url("sqlite"))
 
-    running = served(tmp_path / "one", url)
+    running = own(folder=tmp_path / "one", url=url)
     ann, ben = running.people(2)
     with frozen(running.processes[0].pid):  # else it may be back first
         postgres.stop("immediate")
         postgres.start()
         alone = PostgresDatabase(url, 1, 1, alone=True)
     with pytest.raises(AssertionError, match="gochat: the database is in use by gochat copy"):
-        served(tmp_path / "late", url)
+        own(url=url)
     with refused_call("UNAVAILABLE"):
         ann.send(ben.id)
     alone.close()
-    until = time.monotonic() + 30
-    while True:
-        try:
-            ann.send(ben.id)
-            break
-        except grpc.RpcError:  # it takes the server a moment to notice
-            assert time.monotonic() < until
-    running.stop()
+    once_available(lambda: ann.send(ben.id))  # it takes the server a moment to notice
 
 
-def test_what_is_not_empty_or_not_ours(new_url: NewUrl, tmp_path: Path, kind: str) -> None:
+def test_a_target_that_is_not_empty_or_foreign_is_refused(own: Own, new_url: NewUrl, kind: str) -> None:
     source, target = new_url("sqlite"), new_url(kind)
-    app = served(tmp_path / "app", source)
+    app = own(url=source)
     app.create_user()
     app.stop()
     with opened(target) as cursor:
@@ -270,7 +261,7 @@ def test_what_is_not_empty_or_not_ours(new_url: NewUrl, tmp_path: Path, kind: st
     assert refused(source, other) == "--to: is not empty: it has users"
 
 
-def test_schema_versions(new_url: NewUrl, kind: str) -> None:
+def test_a_source_of_another_schema_version_is_refused(new_url: NewUrl, kind: str) -> None:
     source, target = new_url(kind), new_url("sqlite")
     made(source)
     with opened(source) as cursor:
@@ -288,7 +279,7 @@ def test_schema_versions(new_url: NewUrl, kind: str) -> None:
     assert not Path(target.removeprefix("sqlite:///")).exists()
 
 
-def test_the_same_database_by_two_names(new_url: NewUrl, tmp_path: Path) -> None:
+def test_a_database_is_not_copied_onto_itself(new_url: NewUrl, tmp_path: Path) -> None:
     source, alias = new_url("sqlite"), tmp_path / "alias.db"
     made(source)
     alias.symlink_to(source.removeprefix("sqlite:///"))
@@ -314,15 +305,15 @@ def test_the_same_database_by_two_names(new_url: NewUrl, tmp_path: Path) -> None
         ("postgresql://u:hunter2@127.0.0.1:port/n", 'invalid integer value "port" for connection option "port"'),
     ],
 )
-def test_urls_that_are_wrong(new_url: NewUrl, url: str, says: str) -> None:
+def test_wrong_urls_are_refused_without_showing_passwords(new_url: NewUrl, url: str, says: str) -> None:
     fine = new_url("sqlite")
     made(fine)
-    told = [refused(url, fine), refused(fine, url)] if "nowhere" not in url else [refused(url, fine)]
-    for side, text in zip(("--from", "--to"), told, strict=False):
+    refusals = [refused(url, fine), refused(fine, url)] if "nowhere" not in url else [refused(url, fine)]
+    for side, text in zip(("--from", "--to"), refusals, strict=False):
         assert text.startswith(f"{side}: {says}")
         assert "hunter2" not in text
 
 
-def test_a_file_that_is_no_database(new_url: NewUrl, tmp_path: Path) -> None:
-    (tmp_path / "letter").write_text("Dear database, " * 1000)
+def test_a_file_that_is_no_database_is_refused(new_url: NewUrl, tmp_path: Path) -> None:
+    (tmp_path / "letter").write_text("A letter, " * 1000)
     assert refused(f"sqlite:///{tmp_path}/letter", new_url("sqlite")) == "--from: file is not a database"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.copying import begin, copied, opened, refused, rows_of
-from tests.commands.importing import history, replayed, rooms_of, unread, users_like
-from tests.harness import Deployment
+from tests.commands.copying import begin_copy, copied, opened, refused, rows_of
+from tests.commands.importing import replayed, rooms_of, stored, unread, users_like
+from tests.conftest import Own
 from tests.postgres import Postgres
 
 SHARES = (0.01, 0.2, 0.5, 0.8, 1)  # of the rows, after which a copy is killed; 1: while it compares
@@ -19,7 +19,7 @@ SHARES = (0.01, 0.2, 0.5, 0.8, 1)  # of the rows, after which a copy is killed; 
 
 def killed(source: str, target: str, rows: int) -> int:
     """Begins, or goes on, and is killed when so many rows are there; returns how many there are."""
-    process = begin(source, target)
+    process = begin_copy(source, target)
     until, there = time.monotonic() + 120, -1
     while there < rows and time.monotonic() < until and process.poll() is None:
         with suppress(Exception), opened(target) as cursor:
@@ -32,32 +32,34 @@ def killed(source: str, target: str, rows: int) -> int:
     return there
 
 
-def test_real_chats_there_and_back_through_kills(logs: tuple[Path, Path], postgres: Postgres, tmp_path: Path) -> None:
+def test_a_killed_copy_of_real_chats_resumes_there_and_back(
+    own: Own, logs: tuple[Path, Path], postgres: Postgres, tmp_path: Path
+) -> None:
     urls = [f"sqlite:///{tmp_path}/app/data/gochat.db", postgres.create_database(), f"sqlite:///{tmp_path}/back.db"]
-    app = Deployment(tmp_path / "app")
+    app = own(folder=tmp_path / "app")
     assert replayed(app, *logs) == (20_070, 1_338, 115)
     users, rooms = users_like(app), rooms_of(app, "importer")
-    said = {name: history(app, room) for name, room in rooms.items()}
+    said = {name: stored(app, room) for name, room in rooms.items()}
     waiting = {name: unread(app, user) for name, user in list(users.items())[::100]}
     app.stop()
     before = rows_of(urls[0])
     total = sum(map(len, before.values()))
 
-    told: list[list[str]] = []
+    reports: list[list[str]] = []
     for source, target in pairwise(urls):
         places = [killed(source, target, int(total * share)) for share in SHARES]
         assert places == sorted(places)
         with pytest.raises(AssertionError, match="holds a copy that is not complete: run that gochat copy again"):
-            Deployment(tmp_path / "app", url=target)
+            own(folder=tmp_path / "app", url=target)
         assert "not complete" in refused(target, urls[0])
-        told.append(copied(source, target)[:-1])
+        reports.append(copied(source, target)[:-1])
         assert rows_of(target) == before
-    assert told[0] == told[1]
+    assert reports[0] == reports[1]
 
     for url in urls[1:]:
-        app = Deployment(tmp_path / "app", url=url)
+        app = own(folder=tmp_path / "app", url=url)
         assert users_like(app) == users
-        assert {name: history(app, room) for name, room in rooms.items()} == said
+        assert {name: stored(app, room) for name, room in rooms.items()} == said
         assert {name: unread(app, users[name]) for name in waiting} == waiting
         assert app.run("check").stdout.startswith("clean: 1,339 users")
         app.stop()

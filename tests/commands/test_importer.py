@@ -7,19 +7,18 @@ import pty
 import re
 import signal
 import socket
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from gochat.config import parse_address
 from tests.commands.importing import (
     SUMMARY,
     Entry,
-    begin,
-    begin_at,
+    begin_import,
+    begin_import_at,
     dialogue_line,
-    history,
     log_of,
     make_key,
     pair_of,
@@ -28,16 +27,20 @@ from tests.commands.importing import (
     room_line,
     rooms_of,
     said,
+    stored,
     unread,
     unread_by_hand,
     users_like,
 )
-from tests.harness import Deployment, Process, as_service, fresh
+from tests.conftest import Own
+from tests.harness import Deployment, as_service, fresh
+from tests.processes import free_address
+from tests.waiting import eventually
 
 ODD_NAMES = ("vigo", "Vigo", "VIGO", "|trey|", r"100%_\[a]^`{}", "小明", "ß", "ss", "e\u0301", "\u00e9", "ﬁ", "fi")
 
 
-def test_both_shapes_arrive_in_order_and_a_repeat_doubles_nothing(app: Deployment, tmp_path: Path) -> None:
+def test_both_formats_are_imported_in_order_and_a_repeat_adds_nothing(app: Deployment, tmp_path: Path) -> None:
     tag, owner = fresh("x"), fresh("owner")
     odd = [name + tag for name in ODD_NAMES]
     odd += [f"two words {tag}", f"\u3000wide {tag}", (tag + "k" * 64)[:64], f"{tag}" + "\ufdfa" * 40]
@@ -65,23 +68,26 @@ def test_both_shapes_arrive_in_order_and_a_repeat_doubles_nothing(app: Deploymen
     assert users[odd[-4]].username.startswith("import~")
     for room, said_there in rooms.items():
         assert said(app, ids[room], users) == [(entry["sender"], entry["content"]) for entry in said_there]
-        messages = history(app, ids[room], limit=7)
+        messages = stored(app, ids[room], limit=7)
         assert [message.metadata["sent_at"] for message in messages] == [str(entry["at"]) for entry in said_there]
         assert len({message.metadata["client_msg_id"] for message in messages}) == len(messages)
         for nickname in {entry["sender"] for entry in said_there}:
             assert unread(app, users[nickname]).get(ids[room], 0) == unread_by_hand(said_there, nickname)
     single = pair_of(app, users[left], users[right])
     assert said(app, single, users) == [(entry["sender"], entry["content"]) for entry in pair]
-    assert {message.to_user_id for message in history(app, single)} == {users[left].user_id, users[right].user_id}
-    before = [history(app, conversation) for conversation in (*ids.values(), single)]
+    assert {message.to_user_id for message in stored(app, single)} == {
+        users[left].user_id,
+        users[right].user_id,
+    }
+    before = [stored(app, conversation) for conversation in (*ids.values(), single)]
 
     assert replayed(app, *arguments) == (102, len(odd), 3)
-    assert [history(app, conversation) for conversation in (*ids.values(), single)] == before
+    assert [stored(app, conversation) for conversation in (*ids.values(), single)] == before
     assert users_like(app, tag) == users
     assert rooms_of(app, owner) == ids
 
 
-def test_a_name_that_somebody_else_has_already(app: Deployment, tmp_path: Path) -> None:
+def test_a_taken_username_gets_a_suffix(app: Deployment, tmp_path: Path) -> None:
     tag = fresh("x")
     taken, gone = app.create_user(f"bob{tag}", nickname=f"Bobby {tag}"), app.create_user(f"eve{tag}")
     as_service(app).repo.UpdateUser(user_id=gone, status=2)
@@ -95,14 +101,14 @@ def test_a_name_that_somebody_else_has_already(app: Deployment, tmp_path: Path) 
     assert said(app, pair_of(app, users[f"bob{tag}"], users[f"EVE{tag}"]), users) == [(f"bob{tag}", "hi")]
 
 
-def test_a_log_may_come_in_pieces(app: Deployment, tmp_path: Path) -> None:
+def test_a_log_may_be_imported_in_pieces(app: Deployment, tmp_path: Path) -> None:
     tag, owner = fresh("x"), fresh("owner")
     entries = [room_line(f"room{tag}", f"{'ab'[n % 2]}{tag}", "same", at=n // 10) for n in range(40)]
     monday, tuesday = log_of(tmp_path / "1", *entries[:20]), log_of(tmp_path / "2", *entries[20:])
     for files in ([monday], [tuesday], [monday, tuesday], [tuesday]):
         replayed(app, *files, "--owner", owner)
     (room,) = rooms_of(app, owner).values()
-    assert [message.metadata["sent_at"] for message in history(app, room)] == [str(entry["at"]) for entry in entries]
+    assert [message.metadata["sent_at"] for message in stored(app, room)] == [str(entry["at"]) for entry in entries]
 
 
 ROOM = 5_000  # lines: so many that a kill meets an import in the middle
@@ -131,7 +137,7 @@ GOOD = json.dumps(room_line("room", "alice", "fine")).encode()
 def test_a_malformed_line_is_named_before_anything_is_sent(line: bytes, says: str, tmp_path: Path) -> None:
     file = tmp_path / "log.jsonl"
     file.write_bytes(b"\n".join((GOOD, GOOD, line, GOOD)) + b"\n")
-    process = begin_at("127.0.0.1:1", tmp_path, file)  # nobody is there to be sent to: another error
+    process = begin_import_at("127.0.0.1:1", tmp_path, file)  # nobody is there to be sent to: another error
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
     assert err.startswith(f"gochat: {file}:3: ")
@@ -159,21 +165,21 @@ def test_a_malformed_line_sends_nothing_of_any_file(app: Deployment, tmp_path: P
         ({"room": "x" * 101}, "name must have at most 100 characters, not 101"),
     ],
 )
-def test_what_the_server_refuses_is_named_too(app: Deployment, tmp_path: Path, change: Entry, says: str) -> None:
+def test_a_line_that_the_server_refuses_is_named(app: Deployment, tmp_path: Path, change: Entry, says: str) -> None:
     tag, owner = fresh("x"), fresh("owner")
     good = room_line(f"room{tag}", f"alice{tag}", "hi")
     file = log_of(tmp_path / "log.jsonl", good, good, good | change, good)
     assert refused(app, file, "--owner", owner) == f"gochat: {file}:3: {says}\n"
 
 
-def test_a_line_that_was_mended_is_in_its_place(app: Deployment, tmp_path: Path) -> None:
+def test_a_corrected_line_is_imported_at_its_position(app: Deployment, tmp_path: Path) -> None:
     tag, owner = fresh("x"), fresh("owner")
     lines = [room_line(f"room{tag}", f"alice{tag}", f"{n}") for n in range(8)]
     bad = log_of(tmp_path / "log.jsonl", *lines[:5], lines[5] | {"content": "x" * 16385}, *lines[6:])
     assert refused(app, bad, "--owner", owner).startswith(f"gochat: {bad}:6: content must ")
     replayed(app, log_of(tmp_path / "log.jsonl", *lines), "--owner", owner)
     (room,) = rooms_of(app, owner).values()
-    assert [message.content for message in history(app, room)] == [f"{n}" for n in range(8)]
+    assert [message.content for message in stored(app, room)] == [f"{n}" for n in range(8)]
     # What only the server can know: the key of a line is used for other words already.
     other = log_of(tmp_path / "other.jsonl", *lines[:3], lines[3] | {"content": "other"}, *lines[4:])
     assert f"{other}:4: this client_msg_id was used" in refused(app, other, "--owner", owner)
@@ -197,10 +203,7 @@ class Long:
         )
 
     def wait_for(self, app: Deployment, messages: int) -> None:
-        deadline = time.monotonic() + 60
-        while self.stored(app) < messages:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        eventually(lambda: self.stored(app) >= messages, 60)
 
     def check(self, app: Deployment) -> None:
         """All of it is there, once, in order, and as unread as it should be."""
@@ -229,9 +232,9 @@ def long(tmp_path: Path) -> Long:
     return Long(file, fresh("owner"), tag, rooms, pair)
 
 
-def test_killed_in_the_middle_and_repeated(app: Deployment, long: Long) -> None:
+def test_a_repeat_completes_an_import_that_was_killed(app: Deployment, long: Long) -> None:
     for messages in (1, ROOM // 2, ROOM * 3 // 2):
-        process = begin(app, long.file, "--owner", long.owner)
+        process = begin_import(app, long.file, "--owner", long.owner)
         long.wait_for(app, messages)
         process.kill()
         process.communicate()
@@ -241,8 +244,8 @@ def test_killed_in_the_middle_and_repeated(app: Deployment, long: Long) -> None:
     long.check(app)
 
 
-def test_ctrl_c_stops_cleanly(app: Deployment, long: Long) -> None:
-    process = begin(app, long.file, "--owner", long.owner)
+def test_ctrl_c_stops_an_import_cleanly(app: Deployment, long: Long) -> None:
+    process = begin_import(app, long.file, "--owner", long.owner)
     long.wait_for(app, 100)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
@@ -255,13 +258,13 @@ def test_ctrl_c_stops_cleanly(app: Deployment, long: Long) -> None:
 
 def test_a_terminal_shows_progress(app: Deployment, long: Long) -> None:
     master, slave = pty.openpty()
-    process = begin(app, long.file, "--owner", long.owner, stderr=slave)
+    process = begin_import(app, long.file, "--owner", long.owner, stderr=slave)
     os.close(slave)
     shown = b""
     try:
         while piece := os.read(master, 65536):
             shown += piece
-    except OSError:  # how Linux tells that the other side is closed
+    except OSError:  # how Linux says that the other side is closed
         pass
     os.close(master)
     out, _ = process.communicate(timeout=60)
@@ -275,26 +278,13 @@ def test_a_terminal_shows_progress(app: Deployment, long: Long) -> None:
     assert counts[-1] == 3 * ROOM + 200
 
 
-class Anchored(Deployment):
-    """One process, SQLite, and after a restart the same address."""
-
-    def _process(self, target: str, **_: str) -> Process:
-        arguments = ("serve", "--target", target, "--data", str(self.data), "--listen", self.listen)
-        return Process(*arguments, log=self.folder / f"{target}.log")
-
-    def __init__(self, folder: Path, listen: str) -> None:
-        self.listen = listen
-        super().__init__(folder)
-
-
-def test_a_server_that_comes_late_and_crashes(tmp_path: Path, long: Long) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        listen = f"127.0.0.1:{probe.getsockname()[1]}"
+def test_an_import_outlasts_a_late_start_and_a_crash_of_the_server(own: Own, tmp_path: Path, long: Long) -> None:
+    listen = free_address()
     make_key(tmp_path / "data")
-    process = begin_at(listen, tmp_path / "data", long.file, "--owner", long.owner)
-    time.sleep(1)
-    app = Anchored(tmp_path, listen)
+    with socket.create_server(parse_address("", listen)) as nobody:
+        process = begin_import_at(listen, tmp_path / "data", long.file, "--owner", long.owner)
+        nobody.accept()[0].close()  # it has begun to look for the server
+    app = own(folder=tmp_path, listen=listen)
     long.wait_for(app, 200)
     app.kill()
     app.start()
@@ -302,13 +292,12 @@ def test_a_server_that_comes_late_and_crashes(tmp_path: Path, long: Long) -> Non
     assert (process.returncode, err) == (0, "")
     assert SUMMARY.fullmatch(out)
     long.check(app)
-    app.kill()
 
 
-def test_nobody_answers(tmp_path: Path) -> None:
+def test_an_import_without_a_server_fails_with_the_reason(tmp_path: Path) -> None:
     file = log_of(tmp_path / "log.jsonl", room_line("room", "alice", "hi"))
     make_key(tmp_path)
-    process = begin_at("127.0.0.1:1", tmp_path, file)
+    process = begin_import_at("127.0.0.1:1", tmp_path, file)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert err == "gochat: 127.0.0.1:1: nobody answers there\n"

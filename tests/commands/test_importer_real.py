@@ -3,7 +3,6 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,15 +11,16 @@ import pytest
 from gochat.api.common.v1 import common_pb2
 from tests.commands.importing import (
     Entry,
-    history,
     pair_of,
     replayed,
     rooms_of,
     said,
+    stored,
     unread,
     unread_by_hand,
     users_like,
 )
+from tests.conftest import Own
 from tests.harness import Deployment, as_service
 
 
@@ -41,13 +41,9 @@ class Real:
 
 
 @pytest.fixture(scope="module", params=["sqlite-colocated", "postgres-split"])
-def real(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, logs: tuple[Path, Path]
-) -> Iterator[Real]:
-    """Both logs, replayed into a deployment of their own."""
-    database, layout = str(request.param).split("-")
-    url = request.getfixturevalue("postgres").create_database() if database == "postgres" else ""
-    app = Deployment(tmp_path_factory.mktemp("real"), url=url, split=layout == "split")
+def real(request: pytest.FixtureRequest, own_of_module: Own, logs: tuple[Path, Path]) -> Real:
+    """Both logs, replayed into a server of their own."""
+    app = own_of_module(request.param)
     rooms: dict[str, list[Entry]] = {}
     pairs: dict[tuple[str, str], list[Entry]] = {}
     room_file, dialogue_file = ([json.loads(line) for line in file.read_text().split("\n")[:-1]] for file in logs)
@@ -61,11 +57,10 @@ def real(
     assert replayed(app, *logs) == (20_070, 1_338, 115)
     users = users_like(app)
     singles = {pair: pair_of(app, *(users[name] for name in pair)) for pair in pairs}
-    yield Real(app, rooms, pairs, users, rooms_of(app, "importer"), singles)
-    app.stop()
+    return Real(app, rooms, pairs, users, rooms_of(app, "importer"), singles)
 
 
-def test_real_users(real: Real) -> None:
+def test_every_real_name_becomes_a_user(real: Real) -> None:
     named = {
         entry[side]
         for _, entries in real.conversations
@@ -80,13 +75,13 @@ def test_real_users(real: Real) -> None:
         assert re.fullmatch(re.escape(name) + "~[0-9a-f]{6}", real.users[name].username)
 
 
-def test_every_real_line_is_stored_once_in_its_place(real: Real) -> None:
+def test_every_real_line_is_stored_once_in_order(real: Real) -> None:
     assert real.room_ids.keys() == real.rooms.keys()
     for conversation_id, entries in real.conversations:
         assert said(real.app, conversation_id, real.users) == [(entry["sender"], entry["content"]) for entry in entries]
         assert as_service(real.app).repo.GetMessages(conversation_id=conversation_id, limit=1).total == len(entries)
     for room, entries in real.rooms.items():
-        sent = [message.metadata["sent_at"] for message in history(real.app, real.room_ids[room])]
+        sent = [message.metadata["sent_at"] for message in stored(real.app, real.room_ids[room])]
         assert sent == [str(entry["at"]) for entry in entries]
 
 
@@ -99,7 +94,7 @@ def test_real_groups_have_their_speakers(real: Real) -> None:
         assert (group.owner_id, group.current_members) == (real.users["importer"].user_id, len(expected))
 
 
-def test_real_unread_counts(real: Real) -> None:
+def test_real_unread_counts_are_what_followed_ones_own_last_line(real: Real) -> None:
     """Of everyone: what was said after one's own last line, in each conversation."""
     expected: dict[str, dict[str, int]] = {name: {} for name in real.users}
     for conversation_id, entries in real.conversations:
@@ -112,10 +107,10 @@ def test_real_unread_counts(real: Real) -> None:
         assert unread(real.app, user) == expected[name], name
 
 
-def test_real_pages_end_where_they_should(real: Real) -> None:
+def test_pages_of_real_history_end_exactly(real: Real) -> None:
     read = as_service(real.app).logic.GetMessageHistory
     for conversation_id, entries in real.conversations[:10:3] + real.conversations[-2:]:
-        ids = [message.message_id for message in history(real.app, conversation_id)]
+        ids = [message.message_id for message in stored(real.app, conversation_id)]
         assert ids == sorted(ids)
 
         def page(before: int, limit: int, among: str = conversation_id, ids: list[str] = ids) -> tuple[list[str], bool]:
@@ -136,7 +131,7 @@ def test_real_pages_end_where_they_should(real: Real) -> None:
 def test_real_dialogues_are_each_in_one_piece(real: Real) -> None:
     """A pair has many dialogues in one conversation, one after the other as in the file."""
     for pair, entries in list(real.pairs.items())[::10]:
-        keys = [message.metadata["client_msg_id"] for message in history(real.app, real.pair_ids[pair])]
+        keys = [message.metadata["client_msg_id"] for message in stored(real.app, real.pair_ids[pair])]
         places: Counter[str] = Counter()
         for key, entry in zip(keys, entries, strict=True):
             places[entry["dialogue"]] += 1

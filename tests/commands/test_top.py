@@ -15,17 +15,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import grpc
 import pytest
 
 from gochat.commands.top import quantile, table
+from tests.conftest import Own
 from tests.harness import Deployment, Person
+from tests.processes import environment, gochat
+from tests.waiting import status_of
 
 
 def top(*arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
-    command = [sys.executable, "-m", "gochat", "top", *arguments]
-    return subprocess.run(command, env=clean | env, capture_output=True, text=True, timeout=60)
+    return gochat("top", *arguments, env=env)
 
 
 @contextmanager
@@ -34,12 +34,9 @@ def busy(person: Person) -> Iterator[None]:
     over = threading.Event()
 
     def ask() -> None:
-        while not over.is_set():
+        while not over.wait(0.01):
             person.GetUserProfile()
-            try:
-                person.GetUserProfile(user_id="u404")
-            except grpc.RpcError:
-                time.sleep(0.01)
+            assert status_of(lambda: person.GetUserProfile(user_id="u404")) == "NOT_FOUND"
 
     thread = threading.Thread(target=ask)
     thread.start()
@@ -51,13 +48,11 @@ def busy(person: Person) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def halves(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    app = Deployment(tmp_path_factory.mktemp("top"), split=True)
-    yield app
-    app.kill()
+def halves(own_of_module: Own) -> Deployment:
+    return own_of_module("sqlite-split")
 
 
-def test_once(halves: Deployment) -> None:
+def test_once_prints_one_table(halves: Deployment) -> None:
     logic, repo = (process.metrics_url for process in halves.processes)
     with busy(halves.person()):
         run = top("--once", "--metrics", logic, repo.split("/")[2])
@@ -79,11 +74,11 @@ def test_once(halves: Deployment) -> None:
     assert "Store." not in alone.stdout
 
 
-def test_live_in_a_terminal(halves: Deployment) -> None:
+def test_the_live_table_fits_the_terminal(halves: Deployment) -> None:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 6, 60, 0, 0))
     command = [sys.executable, "-m", "gochat", "top", "--metrics", halves.processes[0].metrics_url]
-    env = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
+    env = environment(without=("COLUMNS", "LINES"))
     process = subprocess.Popen(command, env=env, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     with busy(halves.person()):
@@ -119,20 +114,20 @@ def read_until(terminal: int, text: str, enough: Callable[[str], bool]) -> str:
         (["--metrics", "here"], {}, "gochat: --metrics: must be HOST:PORT, not 'here'"),
     ],
 )
-def test_where_there_is_nothing(arguments: list[str], env: dict[str, str], says: str) -> None:
+def test_missing_metrics_are_reported_in_one_line(arguments: list[str], env: dict[str, str], says: str) -> None:
     run = top("--once", *arguments, **env)
     assert (run.returncode, run.stdout) == (1, "")
     assert run.stderr.startswith(says)
     assert run.stderr.count("\n") == 1
 
 
-def test_what_is_no_server_of_metrics(halves: Deployment) -> None:
+def test_a_server_without_metrics_is_reported(halves: Deployment) -> None:
     run = top("--once", "--metrics", halves.address)  # speaks HTTP/2
     assert (run.returncode, run.stdout) == (1, "")
     assert f"{halves.address}/metrics: no metrics there" in run.stderr
 
 
-def test_quantiles() -> None:
+def test_quantiles_are_interpolated_within_a_bucket() -> None:
     """As histogram_quantile: evenly within a bucket."""
     buckets = [(0.1, 0.0), (0.2, 50.0), (0.4, 100.0), (float("inf"), 100.0)]
     assert [quantile(buckets, q) for q in (0.25, 0.5, 0.75, 1)] == [pytest.approx(s) for s in (0.15, 0.2, 0.3, 0.4)]
@@ -141,7 +136,7 @@ def test_quantiles() -> None:
     assert quantile([], 0.5) is None
 
 
-def test_a_server_that_started_anew_between_two_scrapes() -> None:
+def test_a_restart_between_two_scrapes_counts_from_zero() -> None:
     labels = frozenset({("grpc_service", "gochat.api.logic.v1.LogicService"), ("grpc_method", "SendMessage")})
     lines = table({("grpc_server_handled_total", labels): 500.0}, {("grpc_server_handled_total", labels): 30.0}, 2.0)
     assert lines[-1].split()[:3] == ["Logic.SendMessage", "15.0", "-"]

@@ -91,5 +91,5 @@ def test_a_bad_field_is_named_with_its_rule(request_: Message, field: str) -> No
         repo_pb2.CreateUserRequest(username="名" * 64, password="x" * 1024, email="a@b"),
     ],
 )
-def test_the_edge_of_a_rule_is_within_it(request_: Message) -> None:
+def test_values_at_a_limit_are_accepted(request_: Message) -> None:
     forms.check(request_)

@@ -26,7 +26,9 @@ def refused(act: Callable[[], object]) -> str:
     ("caller", "named", "acts"),
     [(USER, "", "u1"), (USER, "u1", "u1"), (ADMIN, "", "u2"), (ADMIN, "u1", "u1"), (SERVICE, "u1", "u1")],
 )
-def test_the_actor_is_the_caller_or_whom_a_privileged_caller_names(caller: Caller, named: str, acts: str) -> None:
+def test_the_actor_is_the_caller_unless_a_privileged_caller_names_another(
+    caller: Caller, named: str, acts: str
+) -> None:
     assert policy.actor(caller, named, "user_id") == acts
 
 
@@ -53,7 +55,7 @@ def test_managing_a_group_takes_a_role(kind: str, role: str, allowed: bool) -> N
     assert bool(refused(lambda: policy.manage(kind, role))) is not allowed
 
 
-def test_who_removes_whom() -> None:
+def test_members_are_removed_only_by_higher_roles() -> None:
     allowed = {
         (operator, target)
         for operator in (None, "owner", "admin", "member")
@@ -78,13 +80,13 @@ def test_a_group_always_has_its_owner() -> None:
     assert not refused(lambda: policy.change_role("member", "owner"))
 
 
-def test_places_are_counted() -> None:
+def test_a_full_group_takes_no_more_members() -> None:
     assert not refused(lambda: policy.room_for(1, 19, 20))
     assert refused(lambda: policy.room_for(1, 20, 20)) == "GROUP_FULL"
     assert refused(lambda: policy.room_for(2, 19, 20)) == "GROUP_FULL"
 
 
-def test_who_withdraws_a_message() -> None:
+def test_messages_are_recalled_by_the_sender_or_a_group_manager() -> None:
     assert not refused(lambda: policy.withdraw("u1", "u1", "single", "member"))
     assert refused(lambda: policy.withdraw("u1", "u2", "single", "member"))
     assert not refused(lambda: policy.withdraw("u1", "u2", "group", "admin"))

@@ -19,7 +19,7 @@ def clock() -> Clock:
     return Clock()
 
 
-def test_a_bucket_gives_its_burst_at_once_then_its_rate(clock: Clock) -> None:
+def test_a_bucket_gives_its_burst_then_its_rate(clock: Clock) -> None:
     buckets = Buckets(rate=2, burst=3, clock=clock)
     assert [buckets.take("a") for _ in range(3)] == [0, 0, 0]
     assert buckets.take("a") == pytest.approx(0.5)
@@ -38,7 +38,7 @@ def test_several_tokens_are_taken_all_or_none(clock: Clock) -> None:
     assert buckets.take("a", 0) == 0
 
 
-def test_what_was_refused_costs_nothing(clock: Clock) -> None:
+def test_a_refused_call_takes_no_token(clock: Clock) -> None:
     buckets = Buckets(rate=1, burst=1, clock=clock)
     buckets.take("a")
     for _ in range(10):
@@ -51,7 +51,7 @@ def test_a_bucket_holds_no_more_than_its_burst(clock: Clock) -> None:
     assert [buckets.take("a") > 0 for _ in range(3)] == [False, False, True]
 
 
-def test_buckets_are_apart_and_a_token_can_be_given_back(clock: Clock) -> None:
+def test_keys_have_buckets_of_their_own_and_tokens_can_be_given_back(clock: Clock) -> None:
     buckets = Buckets(rate=1, burst=1, clock=clock)
     assert buckets.take("a") == 0
     assert buckets.take("b") == 0

@@ -26,16 +26,16 @@ def test_a_masked_email_shows_one_character(email: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize("other", ["аlice", "ALICE", "Αlice", "ａｌіcе", "alıce"])
-def test_names_that_look_the_same_have_one_shape(other: str) -> None:
+def test_names_that_look_the_same_have_one_skeleton(other: str) -> None:
     assert skeleton("alice") == skeleton(other)
 
 
-def test_names_that_look_different_have_shapes_of_their_own() -> None:
+def test_names_that_look_different_have_different_skeletons() -> None:
     names = ["alice", "alicia", "a1ice", "алиса", "Αλίκη", "小明", "álice"]
     assert len({skeleton(name) for name in names}) == len(names)
 
 
-def test_heaped_marks_are_told_from_living_scripts() -> None:
+def test_excessive_marks_are_found_but_not_in_living_scripts() -> None:
     assert excessive_marks("\u0301alice")
     assert excessive_marks("a" + "\u0336" * 4)
     for name in ("alice", "", "นที่รัก", "हिन्दी", "Việt", "e\u0301" * 10):

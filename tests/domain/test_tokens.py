@@ -22,7 +22,7 @@ def signer(*secrets: bytes) -> Tokens:
     return Tokens([Key(secret) for secret in secrets or (KEY,)], revocations)
 
 
-def test_a_token_tells_who_calls() -> None:
+def test_a_token_names_its_caller() -> None:
     claims = signer().verify(signer().sign(ACCESS, ALICE, 60), ACCESS)
     assert claims.caller == ALICE
 
@@ -98,7 +98,7 @@ def test_the_service_token_is_reused_and_renewed_in_time(monkeypatch: pytest.Mon
     assert tokens.for_service() != first
 
 
-def test_keys_take_turns() -> None:
+def test_tokens_of_an_older_key_verify_until_it_is_dropped() -> None:
     old, new = b"o" * 64, b"n" * 64
     token = signer(old).sign(ACCESS, ALICE, 60)
     both = signer(new, old)
@@ -111,13 +111,13 @@ def test_keys_take_turns() -> None:
 
 
 @pytest.mark.parametrize("header", [{"kid": "0" * 16}, {"crit": ["x"], "x": 1}, {"jku": "http://x"}])
-def test_a_header_that_bids_otherwise_is_refused(header: dict[str, object]) -> None:
+def test_headers_that_name_another_key_are_refused(header: dict[str, object]) -> None:
     right = jwt.decode(signer().sign(ACCESS, ALICE, 60), KEY, ["HS256"], audience="gochat")
     with pytest.raises(BadTokenError):
         signer().verify(jwt.encode(right, KEY, "HS256", headers={"kid": Key(KEY).id} | header), ACCESS)
 
 
-def test_an_ended_session_takes_its_access_tokens_with_it() -> None:
+def test_access_tokens_of_an_ended_session_are_refused() -> None:
     revocations = Revocations(keep=900)
     tokens = Tokens([Key(KEY)], revocations)
     access, refresh = (tokens.sign(kind, ALICE, 60) for kind in (ACCESS, REFRESH))
@@ -145,7 +145,7 @@ def test_ended_sessions_are_forgotten_once_no_token_can_name_them(monkeypatch: p
         revocations.has("d2")
 
 
-def test_a_token_that_is_not_used_any_more_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_token_cache_forgets_unused_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     decoded, now = [], [0.0]
     monkeypatch.setattr("gochat.domain.tokens.time.monotonic", lambda: now[0])
     claims = Claims(Caller("u", "user", "s"), "access", "", 0)

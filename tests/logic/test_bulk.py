@@ -1,19 +1,19 @@
 """SendMessages: many messages in one request. Who may call it is in tests/attacks/test_access.py."""
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from gochat.api.common.v1 import common_pb2
 from gochat.api.logic.v1.logic_pb2 import SendMessageRequest
 from gochat.api.message.v1.message_pb2 import SendMessagesRequest
 from gochat.api.repo.v1.repo_pb2 import CreateMessageRequest
 from gochat.internal.store.v1.store_pb2 import StoreMessagesRequest
-from tests.conftest import Start
-from tests.harness import Deployment, Person, as_service, every_message, refused
+from tests.conftest import Own
+from tests.conversations import conversation_of, group, history, seqs, single
+from tests.harness import Deployment, Person, as_service, refused
+from tests.waiting import eventually, started
 
 KIB16 = 16 * 1024
 MIB = 1024 * 1024
@@ -22,14 +22,6 @@ MIB = 1024 * 1024
 @pytest.fixture(scope="module")
 def trio(app: Deployment) -> list[Person]:
     return app.people(3)
-
-
-def group(owner: Person, *members: Person) -> str:
-    return str(owner.CreateGroup(name="bulk", member_ids=[member.id for member in members]).group_id)
-
-
-def single(one: Person, other: Person) -> str:
-    return str(one.CreateConversation(type="single", user_ids=[other.id]).conversation_id)
 
 
 def message(where: str, content: str, key: str = "", **fields: Any) -> SendMessageRequest:
@@ -48,23 +40,14 @@ def reasons(results: list[Any]) -> list[str]:
     return [result.error.details["reason"] if result.HasField("error") else "" for result in results]
 
 
-def stored(reader: Any, conversation_id: str) -> list[common_pb2.Message]:
-    """Oldest first."""
-    return every_message(reader.GetMessageHistory, conversation_id)[::-1]
-
-
-def seqs(messages: list[Any]) -> list[int]:
-    return [int(message.message_id[-12:]) for message in messages]
-
-
-def test_each_message_has_its_outcome_in_its_place(trio: list[Person]) -> None:
+def test_each_message_has_its_outcome_at_its_index(trio: list[Person]) -> None:
     ann, ben, cem = trio
     rooms = [group(ann, ben), group(ann, cem)]
     texts = [f"{n} 你好 '\"\\ %s ? {{}}\n\u2028 \N{GRINNING FACE}" for n in range(40)]
     results = send(ann, *(message(rooms[n % 2], text) for n, text in enumerate(texts)))
     assert reasons(results) == [""] * 40
     for parity, room in enumerate(rooms):
-        messages = stored(ann, room)
+        messages = history(ann, room)
         assert [one.content for one in messages] == texts[parity::2]
         assert [(one.message_id, one.created_at) for one in messages] == [
             (result.message_id, result.created_at) for result in results[parity::2]
@@ -72,13 +55,13 @@ def test_each_message_has_its_outcome_in_its_place(trio: list[Person]) -> None:
         assert seqs(messages) == list(range(1, 21))
 
 
-def test_what_is_stored_is_what_one_send_stores(trio: list[Person]) -> None:
+def test_a_bulk_send_stores_what_single_sends_store(trio: list[Person]) -> None:
     ann, ben, _ = trio
     for where in (group(ann, ben), ben.id):
         rich = {"message_type": "image", "metadata": {"width": "640", "名": "图"}}
         sent = [ann.send(where, "x", **rich), ann.send(where, "y")]
         sent += send(ann, message(where, "x", **rich), message(where, "y"))
-        messages = stored(ben, sent[0].message_id.rpartition("-")[0])[-4:]
+        messages = history(ben, conversation_of(sent[0]))[-4:]
         assert [(one.message_id, one.created_at) for one in messages] == [(s.message_id, s.created_at) for s in sent]
         for one in messages:
             for field in ("message_id", "created_at", "updated_at"):
@@ -90,14 +73,14 @@ def test_the_one_to_one_conversation_is_found_or_made(app: Deployment) -> None:
     ann, ben, cem = app.people(3)
     results = send(ann, message(ben.id, "1"), message(cem.id, "2"), message(ben.id, "3"))
     assert reasons(results) == ["", "", ""]
-    assert [m.content for m in stored(ben, single(ben, ann))] == ["1", "3"]
+    assert [m.content for m in history(ben, single(ben, ann))] == ["1", "3"]
     send(ben, message(ann.id, "4"), message(single(ann, ben), "5"), message(single(ann, ben), "6", to_user_id=ann.id))
-    messages = stored(ann, single(ann, ben))
+    messages = history(ann, single(ann, ben))
     assert [m.content for m in messages] == ["1", "3", "4", "5", "6"]
     assert [m.to_user_id for m in messages] == [ben.id, ben.id, ann.id, ann.id, ann.id]
     both = [message(ann.id, "7", from_user_id=cem.id), message(cem.id, "8", from_user_id=ann.id)]
     assert reasons(send(as_service(app).message, *both)) == ["", ""]
-    assert [m.content for m in stored(cem, single(cem, ann))] == ["2", "7", "8"]
+    assert [m.content for m in history(cem, single(cem, ann))] == ["2", "7", "8"]
 
 
 UNKNOWN_USER, UNKNOWN_GROUP = "u00000000000000000000000000", "g00000000000000000000000000"
@@ -133,14 +116,14 @@ def test_a_bad_message_is_not_sent_and_spoils_no_other(trio: list[Person]) -> No
         assert set(result.error.details) == ({"reason", name} if field else {"reason"})
         if reason == "INVALID_FIELD":
             assert result.error.message.startswith(f"{name} must "), result.error.message
-    messages = stored(ann, room)
+    messages = history(ann, room)
     assert [one.content for one in messages] == ["first"] + ["good"] * len(bad)
     assert seqs(messages) == list(range(1, len(bad) + 2))
     with refused("NOT_FOUND"):
         ann.GetMessageHistory(conversation_id=UNKNOWN_GROUP)
 
 
-def test_a_request_again_returns_the_first_answers(trio: list[Person]) -> None:
+def test_a_repeated_request_returns_the_first_answers(trio: list[Person]) -> None:
     ann, ben, _ = trio
     room = group(ann, ben)
     messages = [message((room, ben.id)[n % 2], f"{n}", f"{room}{n}") for n in range(30)]
@@ -152,18 +135,18 @@ def test_a_request_again_returns_the_first_answers(trio: list[Person]) -> None:
     assert [ann.SendMessage(**{f.name: v for f, v in one.ListFields()}).message_id for one in messages] == [
         result.message_id for result in whole
     ]
-    assert [m.content for m in stored(ben, room)] == [f"{n}" for n in range(0, 30, 2)]
+    assert [m.content for m in history(ben, room)] == [f"{n}" for n in range(0, 30, 2)]
     others_key = send(ben, message(room, "mine", f"{room}0"))
     assert reasons(others_key) == [""], "a key is one sender's"
 
 
-def test_a_key_that_comes_twice_in_a_request(trio: list[Person]) -> None:
+def test_a_client_msg_id_that_comes_twice_in_a_request_is_one_message(trio: list[Person]) -> None:
     ann, ben, _ = trio
     room = group(ann, ben)
     results = send(ann, message(room, "a", "k"), message(room, "a", "k"), message(room, "b", "k"), message(room, "c"))
     assert reasons(results) == ["", "", "CLIENT_MSG_ID_REUSED", ""]
     assert results[0] == results[1]
-    assert [(m.content, m.metadata["client_msg_id"]) for m in stored(ben, room)] == [("a", "k"), ("c", "")]
+    assert [(m.content, m.metadata["client_msg_id"]) for m in history(ben, room)] == [("a", "k"), ("c", "")]
 
 
 def test_racing_bulk_and_single_sends_leave_no_gap(app: Deployment) -> None:
@@ -191,7 +174,7 @@ def test_racing_bulk_and_single_sends_leave_no_gap(app: Deployment) -> None:
         racing += [pool.submit(one_by_one, one, "single") for one in people[:3]]
         answers = [future.result(timeout=60) for future in racing]
     assert answers[0] == answers[1], "the same keys, racing, were sent once"
-    messages = stored(ann, room)
+    messages = history(ann, room)
     assert seqs(messages) == list(range(1, 4 * 5 * 30 + 3 * 40 + 1))
     assert {m.message_id for m in messages} == {i for sent in answers for i in sent if i.startswith(room)}
     for answer in answers:
@@ -199,7 +182,7 @@ def test_racing_bulk_and_single_sends_leave_no_gap(app: Deployment) -> None:
         assert own == sorted(own)
     by_place = [(m.from_user_id, m.content.partition(".")[0]) for m in messages if "." in m.content]
     assert all(len(set(by_place[n : n + 30])) == 1 for n in range(0, len(by_place), 30)), "a request is in one piece"
-    pair = stored(ann, single(ann, ben))
+    pair = history(ann, single(ann, ben))
     assert seqs(pair) == list(range(1, len(pair) + 1))
     assert len(pair) == 100
 
@@ -220,7 +203,7 @@ def test_read_positions_are_as_if_sent_one_by_one(app: Deployment) -> None:
     assert cem.GetUnreadMessages().total_count == 1, "a repeat reads nothing"
 
 
-def test_how_many_and_how_large(app: Deployment, trio: list[Person]) -> None:
+def test_a_request_is_limited_in_messages_and_bytes(app: Deployment, trio: list[Person]) -> None:
     ann, ben, _ = trio
     room = group(ann, ben)
     assert reasons(send(ann, *(message(room, f"{n}") for n in range(1000)))) == [""] * 1000
@@ -246,7 +229,7 @@ def test_how_many_and_how_large(app: Deployment, trio: list[Person]) -> None:
     assert newest.message_id.endswith("-000000002001")
 
 
-def test_whose_name_one_sends_in(app: Deployment, trio: list[Person]) -> None:
+def test_each_message_is_judged_by_its_own_sender(app: Deployment, trio: list[Person]) -> None:
     ann, ben, cem = trio
     room = group(ann, ben)
     admin = app.person("admin", admin=True)
@@ -258,13 +241,13 @@ def test_whose_name_one_sends_in(app: Deployment, trio: list[Person]) -> None:
     system = message(room, "x", from_user_id=ann.id, message_type="system")
     assert [reasons(send(one, system)) for one in (ann, admin, service)] == [["SYSTEM_MESSAGE"]] * 2 + [[""]]
     names = [ann.id, ann.id, ann.id, ben.id, ann.id, ben.id, ann.id]
-    assert [m.from_user_id for m in stored(ann, room)] == names
+    assert [m.from_user_id for m in history(ann, room)] == names
     ann.RemoveGroupMember(group_id=room, user_id=ben.id)
     assert reasons(send(ben, message(room, "x"), message(ann.id, "y"))) == ["NOT_A_PARTICIPANT", ""]
 
 
-def test_each_message_counts_against_the_rate_limit(start: Start) -> None:
-    app = start(env={"GOCHAT_LIMITS_SENDS_PER_SECOND": "0.4", "GOCHAT_LIMITS_CALLS_PER_SECOND": "0"})
+def test_each_message_counts_against_the_rate_limit(own: Own, mode: str) -> None:
+    app = own(mode, env={"GOCHAT_LIMITS_SENDS_PER_SECOND": "0.4", "GOCHAT_LIMITS_CALLS_PER_SECOND": "0"})
     ann, ben = app.people(2)
     room = group(ann, ben)
     with refused("INVALID_ARGUMENT", "messages", "SENDS_LIMITED"):
@@ -275,13 +258,13 @@ def test_each_message_counts_against_the_rate_limit(start: Start) -> None:
     assert 2500 < int(refusal.response.details["retry_after_ms"]) <= 5000
     with refused("RESOURCE_EXHAUSTED", reason="SENDS_LIMITED"):
         ann.send(room)
-    assert len(stored(ben, room)) == 2
+    assert len(history(ben, room)) == 2
     service = as_service(app).message
     assert reasons(send(service, *[message(room, "x", from_user_id=ann.id)] * 20)) == [""] * 20
 
 
-def test_a_crash_in_the_middle_is_made_good_by_a_repeat(start: Start) -> None:
-    app = start()
+def test_a_repeat_completes_what_a_crash_interrupted(own: Own, mode: str) -> None:
+    app = own(mode)
     ann, *friends = app.people(5)
     first, rest = (
         [message(friends[n % 4].id, f"{n}", f"{n}") for n in part] for part in (range(600), range(600, 1600))
@@ -289,14 +272,14 @@ def test_a_crash_in_the_middle_is_made_good_by_a_repeat(start: Start) -> None:
     sent = send(ann, *first)
     request = SendMessagesRequest(messages=rest)
     hanging = app.message.SendMessages.future(request, metadata=ann.metadata, timeout=30)
-    time.sleep(0.02)
+    eventually(lambda: started(app.processes[0], "SendMessages") == 2)
     app.kill()
     assert hanging.code() is not None
     app.start()
     assert send(ann, *first) == sent
     assert reasons(send(ann, *rest)) == [""] * 1000
     for number, friend in enumerate(friends):
-        messages = stored(ann, single(ann, friend))
+        messages = history(ann, single(ann, friend))
         assert [m.content for m in messages] == [f"{n}" for n in range(number, 1600, 4)]
         assert seqs(messages) == list(range(1, 401))
 
@@ -321,12 +304,14 @@ def test_what_is_usual_is_stored_past_locks_and_the_rest_left(app: Deployment) -
     ]
     request = StoreMessagesRequest(messages=asked, skip_locked=True)
     results = app.store.StoreMessages(request, metadata=app.service).results
-    told = [result.message_id for result in results]
-    assert [bool(message_id) for message_id in told] == [True, False, True, False, False, False, False, True]
+    message_ids = [result.message_id for result in results]
+    assert [bool(message_id) for message_id in message_ids] == [True, False, True, False, False, False, False, True]
     assert all(bool(result.created_at) == bool(result.message_id) for result in results)
     assert not any(result.HasField("error") for result in results)
-    assert {one.message_id for one in stored(ann, room)[1:]} == {message_id for message_id in told if message_id}
-    assert seqs(stored(ann, room)) == [1, 2, 3, 4]
+    assert {one.message_id for one in history(ann, room)[1:]} == {
+        message_id for message_id in message_ids if message_id
+    }
+    assert seqs(history(ann, room)) == [1, 2, 3, 4]
     with refused("NOT_FOUND", "conversation_id", "CONVERSATION_NOT_FOUND"):
         ann.send("nowhere")
     assert cem.GetConversations().pagination.total == 0

@@ -1,6 +1,5 @@
 """Making, listing, changing and hiding conversations."""
 
-import time
 from typing import Any
 
 import pytest
@@ -9,7 +8,9 @@ from google.protobuf.descriptor_pb2 import DescriptorProto
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.internal.store.v1 import store_pb2
+from tests.conversations import contents, conversation_of, group
 from tests.harness import CONTENT, Deployment, Person, as_service, refused
+from tests.waiting import next_millisecond
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +23,6 @@ def create(creator: Any, kind: str, *user_ids: str, name: str = "") -> str:
     return str(creator.CreateConversation(type=kind, name=name, user_ids=user_ids).conversation_id)
 
 
-def group(owner: Person, *members: Person) -> str:
-    return create(owner, "group", *(member.id for member in members), name="group")
-
-
 def participants(app: Deployment, conversation_id: str) -> set[str]:
     return set(as_service(app).repo.GetConversationParticipants(conversation_id=conversation_id).participant_ids)
 
@@ -34,15 +31,6 @@ def listed(person: Person) -> dict[str, Any]:
     """What the person's list shows: conversation id -> ConversationInfo, in the order of the list."""
     infos = person.GetConversations(pagination={"limit": 100}).conversations
     return {info.conversation_id: info for info in infos}
-
-
-def contents(person: Person, conversation_id: str, **fields: Any) -> list[str]:
-    return [m.content for m in person.GetMessageHistory(conversation_id=conversation_id, **fields).messages]
-
-
-def tick() -> None:
-    """What follows happens in a later millisecond: lists are sorted by it."""
-    time.sleep(0.002)
 
 
 def test_two_users_have_one_conversation_whoever_makes_it_and_however(app: Deployment) -> None:
@@ -95,7 +83,7 @@ def test_a_nameless_one_to_one_has_the_nickname_and_avatar_of_the_other(app: Dep
 
 def test_a_nameless_one_to_one_shows_a_later_nickname(app: Deployment) -> None:
     ann, ben = app.people(2)
-    where = ben.send(to=ann.id).message_id.rpartition("-")[0]
+    where = conversation_of(ben.send(ann.id))
     assert listed(ann)[where].name == ben.username
     ben.UpdateUserProfile(nickname="Benjamin")
     assert listed(ann)[where].name == "Benjamin"
@@ -197,12 +185,12 @@ def test_conversations_come_latest_activity_first_with_what_is_new(app: Deployme
     rooms = []
     for _ in range(3):
         rooms.append(group(ann, ben))
-        tick()
+        next_millisecond()
     assert list(listed(ben)) == rooms[::-1]
     assert not any(info.HasField("last_message") or info.unread_count for info in listed(ben).values())
     for room, word in ((rooms[1], "one"), (rooms[0], "two"), (rooms[1], "three")):
         message_id = ann.send(room, word).message_id
-        tick()
+        next_millisecond()
     infos = listed(ben)
     assert list(infos) == [rooms[1], rooms[0], rooms[2]]
     assert [info.unread_count for info in infos.values()] == [2, 1, 0]
@@ -221,7 +209,7 @@ def test_conversations_come_in_pages(app: Deployment) -> None:
     rooms = []
     for _ in range(5):
         rooms.insert(0, group(ann))
-        tick()
+        next_millisecond()
     for page, limit, expected in ((0, 0, rooms), (1, 2, rooms[:2]), (2, 2, rooms[2:4]), (3, 2, rooms[4:]), (4, 2, [])):
         answer = ann.GetConversations(pagination={"page": page, "limit": limit})
         assert [info.conversation_id for info in answer.conversations] == expected
@@ -369,7 +357,7 @@ def test_only_admins_and_services_hide_for_another(app: Deployment, people: list
         (logic_pb2.GetUserProfileResponse, store_pb2.GetProfileResponse),
     ],
 )
-def test_an_answer_passed_on_as_it_is_is_the_same_on_the_wire(given: Any, passed_on: Any) -> None:
+def test_answers_passed_on_unchanged_have_the_same_wire_format(given: Any, passed_on: Any) -> None:
     assert form(given) == form(passed_on)
 
 

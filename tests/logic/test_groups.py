@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from gochat.api.common.v1.common_pb2 import PaginationRequest
+from tests.conversations import contents, group, unread
 from tests.harness import Deployment, Person, as_service, refused
 
 UNKNOWN = "u00000000000000000000000000"
@@ -16,12 +17,8 @@ def people(app: Deployment) -> list[Person]:
     return app.people(5)
 
 
-def found(owner: Person, *members: Person, **fields: Any) -> str:
-    return str(owner.CreateGroup(**{"name": "Climbers"} | fields, member_ids=[one.id for one in members]).group_id)
-
-
-def found_with_admin(owner: Person, admin: Person, *members: Person) -> str:
-    group_id = found(owner, admin, *members)
+def group_with_admin(owner: Person, admin: Person, *members: Person) -> str:
+    group_id = group(owner, admin, *members)
     set_role(admin, group_id, "admin")
     return group_id
 
@@ -55,7 +52,7 @@ def test_whoever_creates_a_group_owns_it(people: list[Person]) -> None:
 
 def test_members_named_twice_and_the_owner_count_once(people: list[Person]) -> None:
     owner, bob, *_ = people
-    group_id = found(owner, bob, owner, bob)
+    group_id = group(owner, bob, owner, bob)
     assert owner.GetGroupInfo(group_id=group_id).group.current_members == 2
     assert roles(owner, group_id) == {owner.id: "owner", bob.id: "member"}
 
@@ -69,11 +66,11 @@ def test_an_unknown_member_stops_the_creation(people: list[Person]) -> None:
     assert conversations(bob) == before
 
 
-def test_a_group_begins_with_no_more_members_than_places(people: list[Person]) -> None:
+def test_a_group_is_not_created_with_more_members_than_it_may_have(people: list[Person]) -> None:
     owner, bob, carol, *_ = people
     with refused("INVALID_ARGUMENT", "member_ids"):
-        found(owner, bob, carol, max_members=2)
-    assert found(owner, bob, carol, max_members=3)
+        group(owner, bob, carol, max_members=2)
+    assert group(owner, bob, carol, max_members=3)
     assert owner.CreateGroup(name="Climbers").group.max_members == 500
     with refused("INVALID_ARGUMENT", "member_ids"):
         owner.CreateGroup(name="Climbers", member_ids=[f"u{number}" for number in range(500)])
@@ -118,8 +115,8 @@ def test_nobody_creates_a_group_for_another(app: Deployment, people: list[Person
 
 def test_whoever_knows_the_id_sees_a_group(people: list[Person]) -> None:
     owner, bob, carol, *_ = people
-    group_id = found(owner)
-    assert bob.GetGroupInfo(group_id=group_id).group.name == "Climbers"
+    group_id = group(owner)
+    assert bob.GetGroupInfo(group_id=group_id).group.name == "group"
     single = owner.CreateConversation(type="single", user_ids=[carol.id]).conversation_id
     for other in (single, "g" + UNKNOWN[1:]):
         with refused("NOT_FOUND", "group_id", "GROUP_NOT_FOUND"):
@@ -130,7 +127,7 @@ def test_whoever_knows_the_id_sees_a_group(people: list[Person]) -> None:
 
 def test_owner_and_admins_update_a_group(app: Deployment, people: list[Person]) -> None:
     owner, admin, member, stranger, _ = people
-    group_id = found_with_admin(owner, admin, member)
+    group_id = group_with_admin(owner, admin, member)
     assert owner.UpdateGroup(group_id=group_id, name="Hikers", max_members=7).group.name == "Hikers"
     changed = admin.UpdateGroup(group_id=group_id, description="Slowly", avatar="a")
     assert (changed.success, changed.group) == (True, member.GetGroupInfo(group_id=group_id).group)
@@ -143,18 +140,18 @@ def test_owner_and_admins_update_a_group(app: Deployment, people: list[Person]) 
     assert as_service(app).logic.UpdateGroup(group_id=group_id, name="Divers").group.name == "Divers"
 
 
-def test_there_are_never_fewer_places_than_members(people: list[Person]) -> None:
+def test_max_members_is_never_below_the_number_of_members(people: list[Person]) -> None:
     owner, bob, carol, *_ = people
-    group_id = found(owner, bob, carol)
+    group_id = group(owner, bob, carol)
     with refused("INVALID_ARGUMENT", "max_members"):
         owner.UpdateGroup(group_id=group_id, name="Hikers", max_members=2)
-    assert owner.GetGroupInfo(group_id=group_id).group.name == "Climbers"
+    assert owner.GetGroupInfo(group_id=group_id).group.name == "group"
     assert owner.UpdateGroup(group_id=group_id, max_members=3).group.max_members == 3
 
 
 def test_whoever_knows_the_id_joins_a_group_once(people: list[Person]) -> None:
     owner, bob, carol, *_ = people
-    group_id = found(owner)
+    group_id = group(owner)
     assert bob.JoinGroup(group_id=group_id).success
     assert roles(bob, group_id) == {owner.id: "owner", bob.id: "member"}
     with refused("ALREADY_EXISTS", reason="ALREADY_A_MEMBER"):
@@ -168,7 +165,7 @@ def test_whoever_knows_the_id_joins_a_group_once(people: list[Person]) -> None:
 
 def test_a_full_group_takes_nobody_until_somebody_leaves(people: list[Person]) -> None:
     owner, bob, carol, *_ = people
-    group_id = found(owner, bob, max_members=2)
+    group_id = group(owner, bob, max_members=2)
     with refused("PERMISSION_DENIED", reason="GROUP_FULL"):
         carol.JoinGroup(group_id=group_id)
     with refused("PERMISSION_DENIED", reason="GROUP_FULL"):
@@ -179,9 +176,9 @@ def test_a_full_group_takes_nobody_until_somebody_leaves(people: list[Person]) -
     assert carol.JoinGroup(group_id=group_id).success
 
 
-def test_who_was_removed_joins_again_only_after_being_added(people: list[Person]) -> None:
+def test_a_removed_member_joins_again_only_after_being_added(people: list[Person]) -> None:
     owner, bob, *_ = people
-    group_id = found(owner, bob)
+    group_id = group(owner, bob)
     for _ in range(2):
         owner.RemoveGroupMember(group_id=group_id, user_id=bob.id)
         with refused("PERMISSION_DENIED", reason="REMOVED"):
@@ -191,9 +188,9 @@ def test_who_was_removed_joins_again_only_after_being_added(people: list[Person]
     assert bob.JoinGroup(group_id=group_id).success
 
 
-def test_who_leaves_is_no_member_any_more(people: list[Person]) -> None:
+def test_a_member_who_leaves_is_no_member_any_more(people: list[Person]) -> None:
     owner, bob, carol, *_ = people
-    group_id = found(owner, bob)
+    group_id = group(owner, bob)
     with refused("PERMISSION_DENIED", reason="NOT_YOURSELF"):
         owner.LeaveGroup(group_id=group_id, user_id=bob.id)
     assert bob.LeaveGroup(group_id=group_id).success
@@ -206,7 +203,7 @@ def test_who_leaves_is_no_member_any_more(people: list[Person]) -> None:
 
 def test_the_owner_hands_the_group_over_before_leaving(people: list[Person]) -> None:
     owner, bob, *_ = people
-    group_id = found(owner, bob)
+    group_id = group(owner, bob)
     with refused("PERMISSION_DENIED", reason="OWNER"):
         owner.LeaveGroup(group_id=group_id)
     set_role(bob, group_id, "owner")
@@ -217,19 +214,19 @@ def test_the_owner_hands_the_group_over_before_leaving(people: list[Person]) -> 
 
 def test_the_last_member_dissolves_the_group_by_leaving(people: list[Person]) -> None:
     owner, bob, *_ = people
-    group_id = found(owner, bob)
+    group_id = group(owner, bob)
     message_id = owner.send(group_id).message_id
     bob.LeaveGroup(group_id=group_id)
     assert owner.LeaveGroup(group_id=group_id).success
-    group, conversation = {"group_id": group_id}, {"conversation_id": group_id}
+    in_group, conversation = {"group_id": group_id}, {"conversation_id": group_id}
     for rpc, fields in {
-        "GetGroupInfo": group,
-        "UpdateGroup": group | {"name": "Hikers"},
-        "JoinGroup": group,
-        "LeaveGroup": group,
-        "GetGroupMembers": group,
-        "AddGroupMember": group | {"user_ids": [bob.id]},
-        "RemoveGroupMember": group | {"user_id": bob.id},
+        "GetGroupInfo": in_group,
+        "UpdateGroup": in_group | {"name": "Hikers"},
+        "JoinGroup": in_group,
+        "LeaveGroup": in_group,
+        "GetGroupMembers": in_group,
+        "AddGroupMember": in_group | {"user_ids": [bob.id]},
+        "RemoveGroupMember": in_group | {"user_id": bob.id},
         "SendMessage": conversation | {"content": "anybody here?"},
         "GetMessageHistory": conversation,
         "MarkMessageRead": conversation | {"message_id": message_id},
@@ -241,21 +238,14 @@ def test_the_last_member_dissolves_the_group_by_leaving(people: list[Person]) ->
     assert group_id not in conversations(owner)
 
 
-def test_who_joins_has_nothing_unread_and_may_read_what_was_said(people: list[Person]) -> None:
+def test_a_new_member_has_nothing_unread_and_may_read_the_history(people: list[Person]) -> None:
     owner, bob, carol, *_ = people
-    group_id = found(owner)
+    group_id = group(owner)
     owner.send(group_id, "before")
     bob.JoinGroup(group_id=group_id)
     owner.AddGroupMember(group_id=group_id, user_ids=[carol.id])
     for newcomer in (bob, carol):
         assert unread(newcomer, group_id) == 0
-        assert [message.content for message in newcomer.GetMessageHistory(conversation_id=group_id).messages] == [
-            "before"
-        ]
+        assert contents(newcomer, group_id) == ["before"]
     owner.send(group_id, "after")
     assert unread(bob, group_id) == unread(carol, group_id) == 1
-
-
-def unread(person: Person, group_id: str) -> int:
-    answer = person.GetUnreadMessages()
-    return {info.conversation_id: info.unread_count for info in answer.conversations}.get(group_id, 0)

@@ -1,11 +1,11 @@
 """Sending and history. Read positions and unread counts are in tests/repo/test_conversations.py."""
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
 from gochat.domain import ids
+from tests.conversations import contents, group, single
 from tests.harness import Deployment, Person, as_service, refused
 
 KIB16 = 16 * 1024
@@ -21,18 +21,6 @@ def trio(app: Deployment) -> list[Person]:
 @pytest.fixture(scope="module")
 def admin(app: Deployment) -> Person:
     return app.person("admin", admin=True)
-
-
-def group(owner: Person, *members: Person) -> str:
-    return str(owner.CreateGroup(name="group", member_ids=[member.id for member in members]).group_id)
-
-
-def single(one: Person, other: Person) -> str:
-    return str(one.CreateConversation(type="single", user_ids=[other.id]).conversation_id)
-
-
-def contents(reader: Any, conversation_id: str, **fields: Any) -> list[str]:
-    return [m.content for m in reader.GetMessageHistory(conversation_id=conversation_id, **fields).messages]
 
 
 def send_some(sender: Person, to: str, number: int) -> list[str]:
@@ -75,7 +63,7 @@ def test_conversation_and_recipient_may_both_be_named_if_they_agree(trio: list[P
     assert contents(ben, pair, limit=1) == ["agreed"]
 
 
-def test_a_message_needs_somewhere_to_go(app: Deployment, trio: list[Person]) -> None:
+def test_a_message_needs_a_valid_destination(app: Deployment, trio: list[Person]) -> None:
     ann, ben, _ = trio
     with refused("INVALID_ARGUMENT", "conversation_id"):
         ann.SendMessage(content="hello")

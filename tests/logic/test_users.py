@@ -83,7 +83,7 @@ def test_an_update_changes_what_is_not_empty(app: Deployment) -> None:
     assert person.UpdateUserProfile().profile == changed.profile
 
 
-def test_one_updates_only_oneself(alice: Person, bob: Person) -> None:
+def test_a_user_updates_only_their_own_profile(alice: Person, bob: Person) -> None:
     with refused("PERMISSION_DENIED", reason="NOT_YOURSELF"):
         alice.UpdateUserProfile(user_id=bob.id, bio="was here")
     with refused("PERMISSION_DENIED", reason="NOT_YOURSELF"):
@@ -123,7 +123,7 @@ def test_profile_fields_have_limits(bob: Person, field: str, longest: str) -> No
     ],
     ids=["german", "sharp-s", "chinese", "greek", "fullwidth"],
 )
-def test_search_knows_no_case_in_any_script(app: Deployment, alice: Person, nickname: str, queries: list[str]) -> None:
+def test_search_ignores_case_in_any_script(app: Deployment, alice: Person, nickname: str, queries: list[str]) -> None:
     own = mark()
     username = fresh()
     app.create_user(username, nickname=nickname.format(own))
@@ -242,7 +242,7 @@ def test_emails_are_masked_for_others_alone(app: Deployment, alice: Person, bob:
         assert email(seeker) == "alice@example.com"
 
 
-def test_a_masked_email_tells_no_length_and_no_email_stays_none(app: Deployment, bob: Person) -> None:
+def test_a_masked_email_hides_its_length_and_no_email_stays_empty(app: Deployment, bob: Person) -> None:
     own = mark()
     for name, email in ((f"{own}a", "a@x.example"), (f"{own}b", "ärger@x.example"), (f"{own}c", "")):
         app.create_user(name, email=email)

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from itertools import count
 from pathlib import Path
 
@@ -13,7 +11,9 @@ import yaml
 from gochat.api.common.v1 import common_pb2
 from gochat.monitoring.exporter import CODE
 from gochat.services import LOGIC, SERVICES, rpcs, served_by
-from tests.harness import Deployment, Metrics, refused
+from tests.conftest import Own
+from tests.harness import refused
+from tests.processes import Metrics, gochat
 
 FOLDER = Path(__file__).parents[2] / "gochat" / "monitoring"
 DASHBOARD = json.loads((FOLDER / "dashboard.json").read_text())
@@ -35,17 +35,15 @@ OPERATORS = {"and", "or", "unless", "bool", "offset"}
 
 
 @pytest.fixture(scope="module")
-def used(tmp_path_factory: pytest.TempPathFactory) -> Metrics:
+def used(own_of_module: Own) -> Metrics:
     """A scrape of a server that did a little of everything: sends, batches, refusals."""
-    app = Deployment(tmp_path_factory.mktemp("used"))
+    app = own_of_module()
     person, friend = app.people(2)
     person.send(friend.id)
     person.SendMessages(messages=[{"to_user_id": friend.id, "content": "of many"}])
     with refused("NOT_FOUND"):
         person.GetUserProfile(user_id="u404")
-    scrape = app.processes[0].metrics()
-    app.kill()
-    return scrape
+    return app.processes[0].metrics()
 
 
 def selectors(expression: str) -> list[tuple[str, list[tuple[str, str, str]]]]:
@@ -96,7 +94,7 @@ def possible(label: str) -> set[str]:
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_every_value_can_be(expression: str) -> None:
+def test_every_label_value_can_occur(expression: str) -> None:
     for _, matchers in selectors(expression):
         for label, operator, value in matchers:
             if label in ADDED:
@@ -126,7 +124,7 @@ def test_limits_are_bounds_of_the_histogram(used: Metrics) -> None:
     assert min(float(bound) for bound in bounds) < 0.001
 
 
-def test_rules_are_complete() -> None:
+def test_alert_rules_have_a_severity_and_a_summary() -> None:
     names = [rule["alert"] for rule in ALERTS]
     assert len(set(names)) == len(names)
     for rule in ALERTS:
@@ -134,7 +132,7 @@ def test_rules_are_complete() -> None:
         assert rule["annotations"]["summary"]
 
 
-def test_the_dashboard_is_one() -> None:
+def test_the_dashboard_has_no_overlaps_and_no_unknown_variables() -> None:
     panels = DASHBOARD["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     covered: set[tuple[int, int]] = set()
@@ -148,8 +146,6 @@ def test_the_dashboard_is_one() -> None:
 
 
 @pytest.mark.parametrize(("what", "file"), [("dashboard", "dashboard.json"), ("alerts", "alerts.yml")])
-def test_they_are_printed(what: str, file: str, tmp_path: Path) -> None:
-    run = subprocess.run(
-        [sys.executable, "-m", "gochat", "metrics", what], cwd=tmp_path, capture_output=True, text=True
-    )
+def test_dashboard_and_alerts_are_printed(what: str, file: str, tmp_path: Path) -> None:
+    run = gochat("metrics", what, cwd=tmp_path)
     assert (run.returncode, run.stdout) == (0, (FOLDER / file).read_text())

@@ -17,7 +17,7 @@ from gochat.storage.sqlite import SqliteDatabase
 from tests.harness import PASSWORD, Deployment, Person, as_service, fresh, refused
 
 
-def told(app: Deployment, subject: str) -> list[tuple[str, str, str, str]]:
+def recorded(app: Deployment, subject: str) -> list[tuple[str, str, str, str]]:
     """(action, detail, actor, outcome) of every entry on this target, the oldest first."""
     events = [event for event in app.events(user_id=subject) if event.target_id == subject]
     return [(event.action, event.detail, event.actor_id or event.actor_role, event.outcome) for event in events]
@@ -28,7 +28,7 @@ def alice(app: Deployment) -> Person:
     return app.person("alice")
 
 
-def test_an_entry_says_who_what_whom_from_where_and_in_which_call(app: Deployment, alice: Person) -> None:
+def test_an_entry_has_actor_action_target_peer_and_request_id(app: Deployment, alice: Person) -> None:
     request = logic_pb2.CreateGroupRequest(name="Audited")
     metadata = (*alice.metadata, ("x-request-id", request_id := fresh("call")))
     group_id = app.logic.CreateGroup(request, metadata=metadata).group_id
@@ -49,7 +49,7 @@ def test_an_entry_says_who_what_whom_from_where_and_in_which_call(app: Deploymen
     )
 
 
-def test_accounts(app: Deployment) -> None:
+def test_changes_of_accounts_are_recorded(app: Deployment) -> None:
     repo = as_service(app).repo
     alice = app.person()
     alice.UpdateUserProfile(nickname="Al")
@@ -61,7 +61,7 @@ def test_accounts(app: Deployment) -> None:
     again.ChangePassword(old_password=PASSWORD, new_password="battery staple")
     app.run("user", "password", alice.username, "--password-stdin", "--address", app.repo_address, stdin="x" * 9)
     repo.UpdateUser(user_id=alice.id, status=3)
-    assert [entry for entry in told(app, alice.id) if not entry[0].startswith("session.")] == [
+    assert [entry for entry in recorded(app, alice.id) if not entry[0].startswith("session.")] == [
         ("user.create", "", "service", "ok"),
         ("user.change", "", alice.id, "ok"),
         ("user.change", "", "service", "ok"),
@@ -73,12 +73,12 @@ def test_accounts(app: Deployment) -> None:
     ]
 
 
-def test_roles(app: Deployment) -> None:
+def test_changes_of_platform_roles_are_recorded(app: Deployment) -> None:
     admin = app.person(admin=True)
-    assert ("user.role", "admin", "service", "ok") in told(app, admin.id)
+    assert ("user.role", "admin", "service", "ok") in recorded(app, admin.id)
 
 
-def test_sessions(app: Deployment, alice: Person) -> None:
+def test_sessions_are_recorded_from_begin_to_end(app: Deployment, alice: Person) -> None:
     (first,) = alice.ListSessions().sessions
     reused = session_pb2.RefreshTokenRequest(refresh_token=alice.refresh_token)
     app.session.RefreshToken(reused)
@@ -94,7 +94,7 @@ def test_sessions(app: Deployment, alice: Person) -> None:
                 app.logic.Authenticate(request)
     (current,) = second.ListSessions().sessions
     second.Logout()
-    assert [entry for entry in told(app, alice.id) if entry[0].startswith("session.")] == [
+    assert [entry for entry in recorded(app, alice.id) if entry[0].startswith("session.")] == [
         ("session.begin", first.session_id, "", "ok"),
         ("session.reuse", first.session_id, "", "refused"),
         ("session.begin", "", "", "refused"),
@@ -113,7 +113,7 @@ def test_a_failed_sign_in_to_an_unknown_name_has_no_target_and_keeps_no_name(app
     assert "a secret" not in str(app.events())
 
 
-def test_groups_and_messages(app: Deployment, alice: Person) -> None:
+def test_changes_of_groups_and_messages_are_recorded(app: Deployment, alice: Person) -> None:
     bob, carol, repo = app.person("bob"), app.person("carol"), as_service(app).repo
     group_id = alice.CreateGroup(name="Audited", member_ids=[bob.id]).group_id
     carol.JoinGroup(group_id=group_id)
@@ -125,7 +125,7 @@ def test_groups_and_messages(app: Deployment, alice: Person) -> None:
     carol.LeaveGroup(group_id=group_id)
     with refused("PERMISSION_DENIED"):
         alice.RemoveGroupMember(group_id=group_id, user_id=bob.id)
-    assert told(app, group_id) == [
+    assert recorded(app, group_id) == [
         ("group.create", alice.id, alice.id, "ok"),
         ("group.add", bob.id, alice.id, "ok"),
         ("group.join", carol.id, carol.id, "ok"),
@@ -141,14 +141,14 @@ def test_groups_and_messages(app: Deployment, alice: Person) -> None:
     for _ in range(2):  # what is recalled already is not recalled again
         repo.UpdateMessageStatus(message_id=message_id, user_id=bob.id, status=4)
     repo.DeleteMessage(message_id=message_id, user_id=bob.id)
-    assert told(app, message_id) == [
+    assert recorded(app, message_id) == [
         ("message.recall", bob.id, "service", "ok"),
         ("message.delete", bob.id, "service", "ok"),
     ]
     assert "a private matter" not in str(app.events())
 
 
-def test_the_command_filters(app: Deployment, alice: Person) -> None:
+def test_the_audit_command_filters(app: Deployment, alice: Person) -> None:
     group_id = alice.CreateGroup(name="Audited").group_id
     alice.Logout()
 
@@ -156,12 +156,12 @@ def test_the_command_filters(app: Deployment, alice: Person) -> None:
         printed = app.run("audit", "--address", app.repo_address, "--json", *arguments).stdout
         return [json.loads(line) for line in printed.splitlines()]
 
-    his = ["user.create", "session.begin", "group.create", "session.end"]
-    assert [line["action"] for line in lines("--user", alice.id)] == his
-    assert [line["action"] for line in lines("--user", alice.id, "--action", "session.")] == his[1::2]
+    expected = ["user.create", "session.begin", "group.create", "session.end"]
+    assert [line["action"] for line in lines("--user", alice.id)] == expected
+    assert [line["action"] for line in lines("--user", alice.id, "--action", "session.")] == expected[1::2]
     assert [line["action"] for line in lines("--user", alice.id, "--action", "group.create")] == ["group.create"]
-    assert [line["action"] for line in lines("--user", alice.id, "--limit", "2")] == his[2:]
-    assert [line["action"] for line in lines("--user", alice.id, "--since", "1h")] == his
+    assert [line["action"] for line in lines("--user", alice.id, "--limit", "2")] == expected[2:]
+    assert [line["action"] for line in lines("--user", alice.id, "--since", "1h")] == expected
     assert lines("--user", "u" + "0" * 26) == []
     text = app.run("audit", "--address", app.repo_address, "--user", alice.id).stdout.splitlines()[2].split()
     assert text[1:8] == ["group.create", group_id, alice.id, "ok", "by", alice.id, "from"]
@@ -200,7 +200,7 @@ def test_an_act_that_fails_leaves_no_entry(database: SqliteDatabase | PostgresDa
     assert database.read(lambda tx: tx.fetch_all("SELECT * FROM audit_log")) == []
 
 
-def test_entries_written_at_once_are_all_there(database: SqliteDatabase | PostgresDatabase) -> None:
+def test_concurrent_entries_are_all_recorded(database: SqliteDatabase | PostgresDatabase) -> None:
     start = threading.Barrier(8)
 
     def write(number: int) -> None:

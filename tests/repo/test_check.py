@@ -8,6 +8,7 @@ import pytest
 from gochat.repo.check import MAX_FINDINGS, findings
 from gochat.storage.database import Tx
 from gochat.storage.migrate import migrations
+from tests.conftest import Own
 from tests.harness import Deployment
 from tests.life import Life, lived
 
@@ -244,17 +245,14 @@ def dialect(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def home(
-    dialect: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Deployment, Life, peewee.Database]]:
+def home(dialect: str, own_of_module: Own) -> Iterator[tuple[Deployment, Life, peewee.Database]]:
     """A server that has lived, and a connection of ours to its database, beside it."""
-    url = request.getfixturevalue("postgres").create_database() if dialect == "postgres" else ""
-    app = Deployment(tmp_path_factory.mktemp(dialect), url=url)
+    app = own_of_module(dialect)
     life = lived(app)
     found = app.run("check", check=False)  # while it runs
     app.stop()
     assert (found.stdout[:6], found.returncode) == ("clean:", 0), found.stdout
-    database = peewee.PostgresqlDatabase(url) if url else peewee.SqliteDatabase(app.data / "gochat.db")
+    database = peewee.PostgresqlDatabase(app.url) if app.url else peewee.SqliteDatabase(app.data / "gochat.db")
     yield app, life, database
     database.close()
 
@@ -283,13 +281,13 @@ def test_each_harm_is_found_and_nothing_else(
     assert found == [says.format(**names)]
 
 
-def test_harms_that_one_database_alone_knows(home: tuple[Deployment, Life, peewee.Database], dialect: str) -> None:
+def test_harms_of_one_dialect_are_found(home: tuple[Deployment, Life, peewee.Database], dialect: str) -> None:
     for harm, says in HARMS_OF_DIALECT[dialect]:
         found, names = harmed(home, harm)
         assert found == [says.format(**names)]
 
 
-def test_many_findings_of_a_kind_are_not_all_told(home: tuple[Deployment, Life, peewee.Database]) -> None:
+def test_findings_of_a_kind_are_listed_up_to_a_limit(home: tuple[Deployment, Life, peewee.Database]) -> None:
     rows = ", ".join(f"('{NOWHERE}', 'u{number}', 0)" for number in range(MAX_FINDINGS + 1))
     found, _ = harmed(home, f"INSERT INTO removed_members (conversation_id, user_id, removed_at) VALUES {rows}")
     of_conversations = [line for line in found if "conversation" in line]

@@ -1,12 +1,13 @@
 """Conversations as they are kept, read positions, unread counts."""
 
-import time
 from typing import Any
 
 import pytest
 
 from gochat.domain import ids
+from tests.conversations import conversation_of, group, unread
 from tests.harness import Deployment, Person, as_service, refused
+from tests.waiting import next_millisecond
 
 
 @pytest.fixture(scope="module")
@@ -20,24 +21,7 @@ def repo(app: Deployment) -> Any:
     return as_service(app).repo
 
 
-def group(owner: Person, *members: Person) -> str:
-    return str(owner.CreateGroup(name="group", member_ids=[member.id for member in members]).group_id)
-
-
-def unread(person: Person, conversation_id: str) -> int:
-    answer = person.GetUnreadMessages()
-    counts = {info.conversation_id: info.unread_count for info in answer.conversations}
-    assert 0 not in counts.values()
-    assert answer.total_count == sum(counts.values())
-    return counts.get(conversation_id, 0)
-
-
-def tick() -> None:
-    """What follows happens in a later millisecond: lists are sorted by it."""
-    time.sleep(0.002)
-
-
-def test_a_single_is_made_once_and_returned_as_it_is(repo: Any, app: Deployment) -> None:
+def test_a_one_to_one_conversation_is_created_once(repo: Any, app: Deployment) -> None:
     ann, ben = app.create_user(), app.create_user()
     created = repo.CreateConversation(type="single", name="pair", avatar="pic", participant_ids=[ann, ben])
     kept = created.conversation
@@ -102,7 +86,7 @@ def test_a_conversation_shows_its_newest_message(repo: Any, people: list[Person]
     ann, room = people[0], group(people[0])
     before = repo.GetConversation(conversation_id=room).conversation
     for word in ("one", "two"):
-        tick()
+        next_millisecond()
         answer = ann.send(room, word)
         after = repo.GetConversation(conversation_id=room).conversation
         assert (after.last_message, after.updated_at) == (word, answer.created_at)
@@ -140,7 +124,7 @@ def test_participants_come_by_the_time_they_joined(repo: Any, people: list[Perso
     ann, ben, cem = people
     room = group(ben)
     for person in (cem, ann):
-        tick()
+        next_millisecond()
         repo.AddGroupMember(group_id=room, user_id=person.id)
     assert list(repo.GetConversationParticipants(conversation_id=room).participant_ids) == [ben.id, cem.id, ann.id]
     repo.RemoveGroupMember(group_id=room, user_id=cem.id)
@@ -152,7 +136,7 @@ def test_the_conversations_of_a_user_come_in_pages_latest_first_without_hidden_o
     rooms = []
     for _ in range(4):
         rooms.insert(0, group(ann, ben))
-        tick()
+        next_millisecond()
     ann.send(rooms[3], "activity")
     ben.DeleteConversation(conversation_id=rooms[1])
     order = [rooms[3], rooms[0], rooms[2]]
@@ -177,7 +161,7 @@ def test_a_read_position_moves_forward_only(people: list[Person]) -> None:
         assert unread(ben, room) == left
 
 
-def test_what_is_read_is_a_message_of_that_conversation(app: Deployment, people: list[Person]) -> None:
+def test_only_a_message_of_the_conversation_is_marked_read(app: Deployment, people: list[Person]) -> None:
     ann, ben, cem = people
     room = group(ann, ben)
     message_id, foreign = ann.send(room).message_id, ann.send(group(ann, ben)).message_id
@@ -235,7 +219,7 @@ def test_a_repeated_send_moves_no_read_position(people: list[Person]) -> None:
     assert (unread(ann, room), unread(ben, room)) == (0, 1)
 
 
-def test_who_is_added_later_has_read_what_was_said_before(people: list[Person]) -> None:
+def test_a_new_member_has_read_what_came_before(people: list[Person]) -> None:
     ann, ben, _ = people
     room = group(ann)
     ann.send(room)
@@ -249,7 +233,7 @@ def test_unread_conversations_come_latest_first_with_their_newest_message(app: D
     ann, ben, cem = app.people(3)
     rooms = [group(ann, ben) for _ in range(3)]
     for room, word in ((rooms[0], "1"), (rooms[1], "2"), (rooms[0], "3")):
-        tick()
+        next_millisecond()
         ann.send(room, word)
     answer = ben.GetUnreadMessages()
     assert answer.total_count == 3
@@ -271,7 +255,7 @@ def test_unread_conversations_come_latest_first_with_their_newest_message(app: D
 def test_a_one_to_one_message_shows_when_its_recipient_has_read_it(app: Deployment) -> None:
     ann, ben = app.people(2)
     sent = [ann.send(ben.id).message_id for _ in range(3)]
-    pair = sent[0].rpartition("-")[0]
+    pair = conversation_of(sent[0])
 
     def statuses() -> list[int]:
         return [message.status for message in ann.GetMessageHistory(conversation_id=pair).messages]

@@ -63,11 +63,11 @@ def fill(url: str) -> str:
 
 def copy_until(pair: Pair, rows: int = 0) -> list[int]:
     """Copies, until so many rows are there; returns the progress."""
-    told: list[int] = []
+    progress: list[int] = []
 
     def show(what: str, _: int, done: int) -> None:
         if what == "copied":
-            told.append(done)
+            progress.append(done)
             if done == rows:
                 raise StoppedError
 
@@ -76,7 +76,7 @@ def copy_until(pair: Pair, rows: int = 0) -> list[int]:
             copying.copy(*pair, show)
     else:
         copying.copy(*pair, show)
-    return told
+    return progress
 
 
 @pytest.fixture(params=["sqlite-postgres", "postgres-sqlite"])
@@ -89,7 +89,7 @@ def pair(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     return fill(source), target
 
 
-def test_it_goes_on_from_any_batch(pair: Pair) -> None:
+def test_a_copy_resumes_after_any_batch(pair: Pair) -> None:
     for number, rows in enumerate(STEPS):
         assert copy_until(pair, rows) == STEPS[number : number + 1]
         with pytest.raises(MigrationError, match="holds a copy that is not complete"):
@@ -111,7 +111,7 @@ def test_it_goes_on_from_any_batch(pair: Pair) -> None:
         "UPDATE secrets SET value = 'other'",
     ],
 )
-def test_it_does_not_go_on_from_a_source_that_is_another_by_now(pair: Pair, change: str) -> None:
+def test_a_copy_does_not_resume_from_a_changed_source(pair: Pair, change: str) -> None:
     copy_until(pair, 20)
     with opened(pair[0]) as cursor:
         cursor.execute(change)
@@ -141,7 +141,7 @@ def test_a_difference_is_found(pair: Pair, side: int, change: str, table: str) -
         open_database(config_of(pair[1]))
 
 
-def test_what_the_source_has_wrong_is_told(pair: Pair) -> None:
+def test_findings_in_the_source_are_reported(pair: Pair) -> None:
     with opened(pair[0]) as cursor:
         cursor.execute("UPDATE conversations SET last_seq = 5 WHERE conversation_id = 'g003'")
     _, findings = copying.copy(*pair, lambda *_: None)

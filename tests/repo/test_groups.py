@@ -1,13 +1,14 @@
 """Members and roles of groups, whose rules the repo half judges: through LogicService, then RepoService itself."""
 
-import time
 from typing import Any
 
 import pytest
 
 from gochat.api.common.v1.common_pb2 import PaginationRequest
 from gochat.api.repo.v1 import repo_pb2
+from tests.conversations import group
 from tests.harness import Deployment, Person, as_service, refused
+from tests.waiting import next_millisecond
 
 UNKNOWN = "u00000000000000000000000000"
 NO_GROUP = "g00000000000000000000000000"
@@ -24,10 +25,6 @@ def repo(app: Deployment) -> Any:
     return as_service(app).repo
 
 
-def found(owner: Person, *members: Person, **fields: Any) -> str:
-    return str(owner.CreateGroup(name="Climbers", member_ids=[one.id for one in members], **fields).group_id)
-
-
 def roles(repo: Any, group_id: str) -> dict[str, str]:
     return {member.user_id: member.role for member in repo.GetGroupMembers(group_id=group_id).members}
 
@@ -39,7 +36,7 @@ def promote(repo: Any, group_id: str, *people: Person) -> None:
 
 def test_owner_and_admins_add_members(repo: Any, people: list[Person]) -> None:
     owner, admin, bob, carol, _ = people
-    group_id = found(owner, admin)
+    group_id = group(owner, admin)
     promote(repo, group_id, admin)
     assert owner.AddGroupMember(group_id=group_id, user_ids=[bob.id]).success
     assert admin.AddGroupMember(group_id=group_id, user_ids=[carol.id], operator_id=admin.id).success
@@ -48,7 +45,7 @@ def test_owner_and_admins_add_members(repo: Any, people: list[Person]) -> None:
 
 def test_only_newcomers_are_answered_in_the_order_of_the_request(people: list[Person]) -> None:
     owner, bob, carol, dave, erin = people
-    group_id = found(owner, bob)
+    group_id = group(owner, bob)
     wanted = [erin.id, bob.id, carol.id, owner.id, dave.id, erin.id]
     assert owner.AddGroupMember(group_id=group_id, user_ids=wanted).added_user_ids == [erin.id, carol.id, dave.id]
     assert owner.AddGroupMember(group_id=group_id, user_ids=wanted).added_user_ids == []
@@ -57,7 +54,7 @@ def test_only_newcomers_are_answered_in_the_order_of_the_request(people: list[Pe
 
 def test_all_are_added_or_none(repo: Any, people: list[Person]) -> None:
     owner, bob, carol, dave, _ = people
-    group_id = found(owner, bob, max_members=3)
+    group_id = group(owner, bob, max_members=3)
     before = roles(repo, group_id)
     with refused("NOT_FOUND", "user_ids", "USER_NOT_FOUND"):
         owner.AddGroupMember(group_id=group_id, user_ids=[carol.id, UNKNOWN])
@@ -71,7 +68,7 @@ def test_all_are_added_or_none(repo: Any, people: list[Person]) -> None:
 
 def test_members_and_strangers_add_nobody(people: list[Person]) -> None:
     owner, member, stranger, dave, _ = people
-    group_id = found(owner, member)
+    group_id = group(owner, member)
     for person, reason in ((member, "NOT_A_MANAGER"), (stranger, "NOT_A_PARTICIPANT")):
         with refused("PERMISSION_DENIED", reason=reason):
             person.AddGroupMember(group_id=group_id, user_ids=[dave.id])
@@ -83,7 +80,7 @@ def test_members_and_strangers_add_nobody(people: list[Person]) -> None:
 
 def test_a_service_names_the_operator_whose_rights_are_judged(app: Deployment, people: list[Person]) -> None:
     owner, member, carol, *_ = people
-    group_id = found(owner, member)
+    group_id = group(owner, member)
     logic = as_service(app).logic
     for call, field in (
         (logic.AddGroupMember, {"user_ids": [carol.id]}),
@@ -110,9 +107,11 @@ def test_a_service_names_the_operator_whose_rights_are_judged(app: Deployment, p
         ("member", "member", "NOT_A_MANAGER"),
     ],
 )
-def test_who_removes_whom(repo: Any, people: list[Person], operator: str, target: str, reason: str) -> None:
+def test_roles_decide_who_may_remove_a_member(
+    repo: Any, people: list[Person], operator: str, target: str, reason: str
+) -> None:
     owner, admin, other_admin, member, other_member = people
-    group_id = found(owner, admin, other_admin, member, other_member)
+    group_id = group(owner, admin, other_admin, member, other_member)
     promote(repo, group_id, admin, other_admin)
     actor = {"owner": owner, "admin": admin, "member": member}[operator]
     user_id = {"owner": owner, "admin": other_admin, "member": other_member}[target].id
@@ -127,7 +126,7 @@ def test_who_removes_whom(repo: Any, people: list[Person], operator: str, target
 
 def test_only_members_are_removed_and_only_by_members(people: list[Person]) -> None:
     owner, bob, stranger, *_ = people
-    group_id = found(owner, bob)
+    group_id = group(owner, bob)
     for nobody in (stranger.id, UNKNOWN):
         with refused("NOT_FOUND", "user_id", "MEMBER_NOT_FOUND"):
             owner.RemoveGroupMember(group_id=group_id, user_id=nobody)
@@ -137,9 +136,9 @@ def test_only_members_are_removed_and_only_by_members(people: list[Person]) -> N
         owner.RemoveGroupMember(group_id=group_id)
 
 
-def test_who_was_removed_sees_nothing_any_more(people: list[Person]) -> None:
+def test_a_removed_member_sees_nothing_any_more(people: list[Person]) -> None:
     owner, bob, *_ = people
-    group_id = found(owner, bob)
+    group_id = group(owner, bob)
     message_id = owner.send(group_id).message_id
     owner.RemoveGroupMember(group_id=group_id, user_id=bob.id)
     for rpc, fields in {
@@ -157,9 +156,9 @@ def test_who_was_removed_sees_nothing_any_more(people: list[Person]) -> None:
 
 def test_members_are_listed_by_the_time_they_joined(app: Deployment, people: list[Person]) -> None:
     owner, bob, carol, dave, stranger = people
-    group_id = found(owner)
+    group_id = group(owner)
     for person in (dave, bob, carol):
-        time.sleep(0.002)  # who join in one millisecond stand in no order of time
+        next_millisecond()  # those who join in the same one have no order
         person.JoinGroup(group_id=group_id)
     pages = [listed(bob, group_id, page=page, limit=3) for page in (1, 2, 3)]
     assert [[member.user_id for member in page.members] for page in pages] == [
@@ -187,7 +186,7 @@ def listed(viewer: Person, group_id: str, **pagination: int) -> Any:
     return viewer.GetGroupMembers(group_id=group_id, pagination=PaginationRequest(**pagination))
 
 
-def test_the_repo_founds_a_group_with_its_owner_alone(repo: Any, people: list[Person]) -> None:
+def test_the_repo_creates_a_group_with_its_owner_alone(repo: Any, people: list[Person]) -> None:
     owner = people[0]
     created = repo.CreateGroup(name="Climbers", description="d", avatar="a", owner_id=owner.id, max_members=2)
     assert created.group == repo.GetGroup(group_id=created.group_id).group
@@ -202,7 +201,7 @@ def test_the_repo_founds_a_group_with_its_owner_alone(repo: Any, people: list[Pe
 
 def test_the_repo_asks_for_no_operator(repo: Any, people: list[Person]) -> None:
     owner, bob, carol, *_ = people
-    group_id = found(owner, max_members=3)
+    group_id = group(owner, max_members=3)
     assert repo.AddGroupMember(group_id=group_id, user_id=bob.id, role="admin").success
     assert repo.AddGroupMember(group_id=group_id, user_id=carol.id).success
     assert roles(repo, group_id) == {owner.id: "owner", bob.id: "admin", carol.id: "member"}
@@ -223,9 +222,9 @@ def test_the_repo_asks_for_no_operator(repo: Any, people: list[Person]) -> None:
         owner.app.repo.GetGroup(repo_pb2.GetGroupRequest(group_id=group_id), metadata=owner.metadata)
 
 
-def test_the_repo_names_what_is_wrong(repo: Any, people: list[Person]) -> None:
+def test_the_repo_names_the_bad_field(repo: Any, people: list[Person]) -> None:
     owner, bob, carol, *_ = people
-    group_id = found(owner, bob, max_members=2)
+    group_id = group(owner, bob, max_members=2)
     single = owner.CreateConversation(type="single", user_ids=[bob.id]).conversation_id
     add, role = repo.AddGroupMember, repo.UpdateGroupMemberRole
     for status, field, call, fields in (
@@ -248,7 +247,7 @@ def test_the_repo_names_what_is_wrong(repo: Any, people: list[Person]) -> None:
 
 def test_a_group_has_exactly_one_owner(repo: Any, people: list[Person]) -> None:
     owner, bob, carol, *_ = people
-    group_id = found(owner, bob, carol)
+    group_id = group(owner, bob, carol)
 
     def change(person: Person, role: str) -> Any:
         return repo.UpdateGroupMemberRole(group_id=group_id, user_id=person.id, role=role)
@@ -271,16 +270,16 @@ def test_a_group_has_exactly_one_owner(repo: Any, people: list[Person]) -> None:
 def test_groups_of_a_user_are_listed_latest_activity_first(app: Deployment, repo: Any, people: list[Person]) -> None:
     reader, owner = app.person(), people[0]
     assert repo.GetGroupsByUser(user_id=reader.id).pagination.total == 0
-    first, second, third, left = (found(owner, reader) for _ in range(4))
+    first, second, third, left = (group(owner, reader) for _ in range(4))
     reader.LeaveGroup(group_id=left)
     owner.send(reader.id, "a one-to-one conversation is no group")
     for group_id in (second, third, first):
-        time.sleep(0.002)
+        next_millisecond()
         owner.send(group_id, "the latest activity")
     pages = [
         repo.GetGroupsByUser(user_id=reader.id, pagination=PaginationRequest(page=page, limit=2)) for page in (1, 2)
     ]
-    assert [[group.group_id for group in page.groups] for page in pages] == [[first, third], [second]]
+    assert [[found.group_id for found in page.groups] for page in pages] == [[first, third], [second]]
     assert pages[1].pagination.total == 3
     assert pages[0].groups[0] == repo.GetGroup(group_id=first).group
     with refused("NOT_FOUND", "user_id", "USER_NOT_FOUND"):

@@ -102,7 +102,7 @@ def astray(database: Database) -> list[Any]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_lists_are_those_of_reading_all(database: Database, seed: int) -> None:
+def test_lists_equal_those_of_a_full_scan(database: Database, seed: int) -> None:
     chats, dice = Chats(database), random.Random(seed)
     for step in range(120):
         try:
@@ -155,7 +155,7 @@ def test_a_page_of_conversations_sorts_only_those_that_are_looked_up(database: D
         assert any("Merge Append" in line for line in plan), plan
 
 
-def test_the_total_is_a_number_too_for_who_has_read_all_meanwhile(database: Database) -> None:
+def test_the_unread_total_of_nothing_is_zero(database: Database) -> None:
     assert database.read(lambda tx: tx.fetch_all(conversations._UNREAD_TOTAL, "u")) == [(0,)]
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from gochat.domain import ids
+from tests.conversations import conversation_of, group
 from tests.harness import Deployment, Person, as_service, refused
 
 
@@ -19,13 +20,9 @@ def repo(app: Deployment) -> Any:
     return as_service(app).repo
 
 
-def group(owner: Person, *members: Person) -> str:
-    return str(owner.CreateGroup(name="group", member_ids=[member.id for member in members]).group_id)
-
-
 def shown(repo: Any, message_id: str) -> Any:
     """The message, or None."""
-    conversation_id = message_id.rpartition("-")[0]
+    conversation_id = conversation_of(message_id)
     return next(iter(repo.GetMessages(conversation_id=conversation_id, message_ids=[message_id]).messages), None)
 
 
@@ -56,7 +53,7 @@ def test_the_sender_of_a_message_is_a_participant(repo: Any, people: list[Person
         repo.CreateMessage(from_user_id=ben.id, conversation_id="unknown", content="hi")
 
 
-def test_an_unknown_sender_is_told_as_such(repo: Any, people: list[Person]) -> None:
+def test_an_unknown_sender_is_not_found(repo: Any, people: list[Person]) -> None:
     with refused("NOT_FOUND", "from_user_id"):
         repo.CreateMessage(from_user_id="unknown", to_user_id=people[0].id, content="hi")
 
@@ -138,14 +135,14 @@ def test_a_status_moves_forward_only(repo: Any, people: list[Person], steps: lis
 
 
 @pytest.mark.parametrize("status", [-1, 0, 1, 6])
-def test_there_is_no_way_to_other_statuses(repo: Any, people: list[Person], status: int) -> None:
+def test_other_statuses_cannot_be_set(repo: Any, people: list[Person], status: int) -> None:
     with refused("INVALID_ARGUMENT", "status"):
         repo.UpdateMessageStatus(
             message_id=people[0].send(people[1].id).message_id, user_id=people[0].id, status=status
         )
 
 
-def test_a_status_is_changed_by_someone_for_some_message(repo: Any, people: list[Person]) -> None:
+def test_a_status_change_names_a_participant_and_a_message(repo: Any, people: list[Person]) -> None:
     ann, ben, cem, _ = people
     room = group(ann, ben)
     message_id = ann.send(room).message_id

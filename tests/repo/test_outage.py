@@ -1,85 +1,38 @@
 """PostgreSQL goes away and comes back under a running server."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from threading import Barrier, Event
 from typing import Any
 
 import grpc
 import psycopg2
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gochat.api.common.v1 import common_pb2
 from gochat.api.logic.v1 import logic_pb2
-from gochat.services import SERVICES
 from gochat.storage.database import Tx
 from gochat.storage.postgres import PostgresDatabase
-from tests.harness import Deployment, Person, eventually, every_message, fresh, refused
-from tests.postgres import Postgres, running_postgres
+from tests.conftest import Own
+from tests.conversations import conversation_of, history, seq_of, seqs
+from tests.harness import Deployment, fresh, refused
+from tests.health import NOT_SERVING, SERVING, health
+from tests.postgres import Postgres
+from tests.waiting import eventually, in_flight, once_available
 
 SENDERS = 8
-SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
-    """A PostgreSQL server that only the tests of this file use, and stop."""
-    with running_postgres() as server:
-        yield server
+def server(own_postgres: Postgres) -> Postgres:
+    return own_postgres
 
 
-@pytest.fixture(scope="module")
-def url(server: Postgres) -> str:
-    return server.create_database()
-
-
-@pytest.fixture(scope="module", params=[False, True], ids=["colocated", "split"])
-def app(
-    request: pytest.FixtureRequest, server: Postgres, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Deployment]:
-    deployment = Deployment(tmp_path_factory.mktemp("app"), url=server.create_database(), split=request.param)
-    yield deployment
-    deployment.kill()
-
-
-def again_and_again(call: Callable[[], Any]) -> Any:
-    """Calls until it is not UNAVAILABLE."""
-    for _ in range(200):
-        try:
-            return call()
-        except grpc.RpcError as error:
-            assert isinstance(error, grpc.Call)
-            assert error.code() is grpc.StatusCode.UNAVAILABLE, f"{error.code()} {error.details()}"
-            time.sleep(0.1)
-    raise AssertionError("it stayed UNAVAILABLE")
-
-
-def health(app: Deployment) -> set[int]:
-    """What the processes say of all their services."""
-    return {status for process in app.processes for status in health_of(process.address)}
-
-
-def health_of(address: str) -> set[int]:
-    with grpc.insecure_channel(address) as channel:
-        check = health_pb2_grpc.HealthStub(channel).Check
-        statuses = set()
-        for name in (*(service.descriptor.full_name for service in SERVICES), ""):
-            request = health_pb2.HealthCheckRequest(service=name)
-            try:
-                statuses.add(check(request, timeout=1).status)
-            except grpc.RpcError as error:
-                assert isinstance(error, grpc.Call)
-                assert error.code() is grpc.StatusCode.NOT_FOUND, "a half has half the services"
-    return statuses
-
-
-def history(person: Person, conversation_id: str) -> list[Any]:
-    """Oldest first."""
-    return every_message(person.GetMessageHistory, conversation_id)[::-1]
+@pytest.fixture(scope="module", params=["postgres-colocated", "postgres-split"])
+def app(request: pytest.FixtureRequest, own_of_module: Own, server: Postgres) -> Deployment:
+    return own_of_module(request.param, url=server.create_database())
 
 
 @pytest.mark.parametrize("how", ["fast", "immediate"])
@@ -90,13 +43,13 @@ def test_a_restart_between_two_calls_goes_unnoticed(app: Deployment, server: Pos
         server.stop(how)
         server.start()
         message_id, before = person.send(friend, "after").message_id, message_id
-        assert int(message_id[-12:]) == int(before[-12:]) + 1
+        assert seq_of(message_id) == seq_of(before) + 1
 
 
 @pytest.mark.parametrize("how", ["fast", "immediate"])
 def test_without_the_database_calls_are_refused_until_it_is_back(app: Deployment, server: Postgres, how: str) -> None:
     person, friend = app.person(), app.create_user()
-    conversation_id = person.send(friend, "before").message_id.rpartition("-")[0]
+    conversation_id = conversation_of(person.send(friend, "before"))
     calls: tuple[Callable[[], Any], ...] = (
         partial(person.send, friend, "lost"),
         partial(person.GetMessageHistory, conversation_id=conversation_id),
@@ -114,12 +67,22 @@ def test_without_the_database_calls_are_refused_until_it_is_back(app: Deployment
     finally:
         server.start()
     for call in calls:
-        again_and_again(call)
+        once_available(call)
     assert [message.content for message in history(person, conversation_id)] == ["before", "lost"]
 
 
+def until_counted(app: Deployment, more: int, code: str) -> None:
+    """Returns once so many more sends have ended with this code."""
+
+    def number() -> float:
+        return app.processes[0].metrics()("grpc_server_handled_total", grpc_method="SendMessage", grpc_code=code)
+
+    wanted = number() + more
+    eventually(lambda: number() >= wanted)
+
+
 @pytest.mark.parametrize("how", ["fast", "immediate"])
-def test_what_was_acknowledged_around_an_outage_is_there_once(app: Deployment, server: Postgres, how: str) -> None:
+def test_messages_acknowledged_around_an_outage_are_stored_once(app: Deployment, server: Postgres, how: str) -> None:
     owner = app.person()
     senders = [app.create_user() for _ in range(SENDERS)]
     group_id = owner.CreateGroup(name="Storm", member_ids=senders).group_id
@@ -134,56 +97,53 @@ def test_what_was_acknowledged_around_an_outage_is_there_once(app: Deployment, s
                 from_user_id=sender, conversation_id=group_id, content=text, metadata={"client_msg_id": text}
             )
             send = partial(app.logic.SendMessage, request, metadata=app.service, timeout=30)
-            acknowledged.append(again_and_again(send).message_id)
+            acknowledged.append(once_available(send).message_id)
         return acknowledged
 
     with ThreadPoolExecutor(SENDERS) as pool:
         talking = [pool.submit(talk, sender) for sender in senders]
         try:
             for _ in range(2):
-                time.sleep(0.5)
+                until_counted(app, SENDERS * 5, "OK")
                 server.stop(how)
-                time.sleep(0.5)
+                until_counted(app, SENDERS, "Unavailable")
                 server.start()
-            time.sleep(0.5)
+            until_counted(app, SENDERS * 5, "OK")
         finally:
             over.set()
         acknowledged = {sender: future.result() for sender, future in zip(senders, talking, strict=True)}
-    stored = again_and_again(partial(history, owner, group_id))
-    assert [int(message.message_id[-12:]) for message in stored] == list(range(1, len(stored) + 1))
+    stored = once_available(partial(history, owner, group_id))
+    assert seqs(stored) == list(range(1, len(stored) + 1))
     for sender, message_ids in acknowledged.items():
-        his = [message for message in stored if message.from_user_id == sender]
-        assert [message.message_id for message in his] == message_ids
-        assert [message.content for message in his] == [f"{sender} {number}" for number in range(len(message_ids))]
+        theirs = [message for message in stored if message.from_user_id == sender]
+        assert [message.message_id for message in theirs] == message_ids
+        assert [message.content for message in theirs] == [f"{sender} {number}" for number in range(len(message_ids))]
 
 
-def test_a_server_does_not_start_without_its_database(server: Postgres, tmp_path: Path) -> None:
+def test_a_server_does_not_start_without_its_database(own: Own, server: Postgres) -> None:
     lost = f"postgresql://postgres:{fresh('secret')}@127.0.0.1:{server.port}/nosuchdatabase"
     with pytest.raises(AssertionError, match="the database is not available") as refusal:
-        Deployment(tmp_path, url=lost)
+        own(url=lost)
     assert "Traceback" not in str(refusal.value)
     assert "secret" not in str(refusal.value)
 
 
-def test_an_internal_error_says_nothing_of_its_cause(server: Postgres, tmp_path: Path) -> None:
+def test_an_internal_error_says_nothing_of_its_cause(own: Own, server: Postgres) -> None:
     url = server.create_database()
-    app = Deployment(tmp_path, url=url)
-    try:
-        person = app.person()
-        with psycopg2.connect(url) as connection:
-            connection.cursor().execute("ALTER TABLE members RENAME TO gone")
-        connection.close()
-        with refused("INTERNAL", reason="INTERNAL") as refusal:
-            person.GetConversations()
-        assert (refusal.message, refusal.fields) == ("internal error", {})
-        # The log says what the client is not to know.
-        eventually(lambda: 'relation "members" does not exist' in app.logs())
-    finally:
-        app.kill()
+    app = own(url=url)
+    person = app.person()
+    with psycopg2.connect(url) as connection:
+        connection.cursor().execute("ALTER TABLE members RENAME TO gone")
+    connection.close()
+    with refused("INTERNAL", reason="INTERNAL") as refusal:
+        person.GetConversations()
+    assert (refusal.message, refusal.fields) == ("internal error", {})
+    # The log says what the client is not to know.
+    eventually(lambda: 'relation "members" does not exist' in app.logs())
 
 
-def test_the_victim_of_a_deadlock_is_run_again(url: str) -> None:
-    database = PostgresDatabase(url, pool_min=2, pool_max=2)
+def test_the_victim_of_a_deadlock_is_run_again(server: Postgres) -> None:
+    database = PostgresDatabase(server.create_database(), pool_min=2, pool_max=2)
     database.write(lambda tx: tx.sql("CREATE TABLE counters (name TEXT PRIMARY KEY, count INTEGER)"))
     database.write(lambda tx: tx.sql("INSERT INTO counters (name, count) VALUES ('a', 0), ('b', 0)"))
     both_hold_one = Barrier(2)
@@ -217,7 +177,7 @@ def test_health_follows_the_database(app: Deployment, server: Postgres) -> None:
     eventually(lambda: health(app) == {SERVING}, 5.0)
 
 
-def test_a_database_that_is_silent_holds_up_nobody_beyond_his_deadline(app: Deployment, server: Postgres) -> None:
+def test_a_silent_database_delays_no_call_beyond_its_deadline(app: Deployment, server: Postgres) -> None:
     person, friend = app.person(), app.create_user()
     person.send(friend)
     send = partial(
@@ -233,16 +193,16 @@ def test_a_database_that_is_silent_holds_up_nobody_beyond_his_deadline(app: Depl
             with refused("UNAVAILABLE"):
                 person.GetUserProfile()
     eventually(lambda: health(app) == {SERVING}, 5.0)
-    again_and_again(partial(person.send, friend, "after"))
+    once_available(partial(person.send, friend, "after"))
 
 
-def test_a_server_whose_database_is_silent_stops_within_its_grace(server: Postgres, tmp_path: Path) -> None:
-    own = Deployment(tmp_path, url=server.create_database(), env={"GOCHAT_SERVER_GRACE": "1"})
-    request = logic_pb2.GetUserProfileRequest(user_id=own.create_user())
+def test_a_server_whose_database_is_silent_stops_within_its_grace(own: Own, server: Postgres) -> None:
+    app = own(url=server.create_database(), env={"GOCHAT_SERVER_GRACE": "1"})
+    request = logic_pb2.GetUserProfileRequest(user_id=app.create_user())
     with server.frozen():
-        running = own.logic.GetUserProfile.future(request, metadata=own.service, timeout=60)
-        time.sleep(0.5)  # it is with the server
+        running = app.logic.GetUserProfile.future(request, metadata=app.service, timeout=60)
+        in_flight(app.processes[0], rpc="GetUserProfile")
         started = time.monotonic()
-        assert own.stop() == [0]
+        assert app.stop() == [0]
         assert time.monotonic() - started < 10, "not the half minute that a call may take"
         assert running.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}

@@ -28,7 +28,7 @@ class Handlers:
 
 
 class World:
-    """A user with so many groups, each with so many members and messages, of which some are withdrawn."""
+    """A user with so many groups, each with so many members and messages, of which some are recalled."""
 
     def __init__(self, handlers: Handlers, size: int) -> None:
         self.users = [

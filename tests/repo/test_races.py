@@ -1,4 +1,4 @@
-"""Many clients at once: nothing lost, nothing doubled, no rule outrun."""
+"""Many clients together: nothing lost, nothing doubled, no rule outrun."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -13,18 +13,19 @@ from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.session.v1 import session_pb2
 from gochat.internal.account.v1 import account_pb2
-from tests.harness import PASSWORD, Deployment, as_service, caller, every_message, fresh, refused
+from tests.conversations import conversation_of, group, history, seqs
+from tests.harness import PASSWORD, Deployment, as_service, caller, fresh, new_connection, refused
 
 CROWD, EACH = 50, 20
 
 
 class Client:
-    """A user on a connection of his own; `client.SendMessage(content=...)` as with Person."""
+    """A user on a connection of their own; `client.SendMessage(content=...)` as with Person."""
 
     def __init__(self, app: Deployment, user_id: str) -> None:
         username = app.repo.GetUser(repo_pb2.GetUserRequest(user_id=user_id), metadata=app.service).user.username
         self.id, self.metadata = user_id, app.signed_in(user_id, username).metadata
-        self.channel = grpc.insecure_channel(app.address, options=(("grpc.use_local_subchannel_pool", 1),))
+        self.channel = new_connection(app.address)
         self._stub = logic_pb2_grpc.LogicServiceStub(self.channel)
 
     def __getattr__(self, rpc: str) -> Callable[..., Any]:
@@ -35,14 +36,14 @@ class Client:
 def crowd(app: Deployment) -> Iterator[list[Client]]:
     with ThreadPoolExecutor(4) as pool:
         clients = [Client(app, user_id) for user_id in pool.map(lambda _: app.create_user(), range(CROWD))]
-    together(one.GetUserProfile for one in clients)  # each is connected, so that races begin at once
+    together(one.GetUserProfile for one in clients)  # each is connected, so that races begin together
     yield clients
     for client in clients:
         client.channel.close()
 
 
 def together(works: Iterable[Callable[[], Any]]) -> list[Any]:
-    """Runs them all at once, a thread each; what each returned, or the status that refused it."""
+    """Runs them all together, a thread each; what each returned, or the status that refused it."""
     works = list(works)
     start = threading.Barrier(len(works))
 
@@ -58,15 +59,6 @@ def together(works: Iterable[Callable[[], Any]]) -> list[Any]:
         return list(pool.map(run, works))
 
 
-def found(owner: Client, *members: Client, **fields: Any) -> str:
-    return str(owner.CreateGroup(name="Crowd", member_ids=[one.id for one in members], **fields).group_id)
-
-
-def history(reader: Client, conversation_id: str) -> list[Any]:
-    """Oldest first."""
-    return every_message(reader.GetMessageHistory, conversation_id)[::-1]
-
-
 def denied(answers: Iterable[Any]) -> int:
     """How many were refused; all of them for lack of a right."""
     codes = [answer for answer in answers if isinstance(answer, grpc.StatusCode)]
@@ -74,23 +66,19 @@ def denied(answers: Iterable[Any]) -> int:
     return len(codes)
 
 
-def numbers(messages: Iterable[Any]) -> list[int]:
-    return [int(message.message_id[-12:]) for message in messages]
-
-
 def test_a_crowd_in_one_group_loses_and_doubles_nothing(crowd: list[Client]) -> None:
-    group_id = found(*crowd)
+    group_id = group(*crowd)
 
     def talk(client: Client) -> list[str]:
         return [client.SendMessage(conversation_id=group_id, content=str(n)).message_id for n in range(EACH)]
 
     acknowledged = together(partial(talk, one) for one in crowd)
     stored = history(crowd[0], group_id)
-    assert numbers(stored) == list(range(1, CROWD * EACH + 1))
+    assert seqs(stored) == list(range(1, CROWD * EACH + 1))
     for client, sent in zip(crowd, acknowledged, strict=True):
-        his = [message for message in stored if message.from_user_id == client.id]
-        assert [message.content for message in his] == [str(n) for n in range(EACH)]
-        assert [message.message_id for message in his] == sent
+        theirs = [message for message in stored if message.from_user_id == client.id]
+        assert [message.content for message in theirs] == [str(n) for n in range(EACH)]
+        assert [message.message_id for message in theirs] == sent
 
 
 def test_racing_first_messages_make_one_conversation(crowd: list[Client]) -> None:
@@ -100,16 +88,16 @@ def test_racing_first_messages_make_one_conversation(crowd: list[Client]) -> Non
             for sender, recipient in [(one, other), (other, one)] * 2
         )
         message_ids = sorted(answer.message_id for answer in answers)
-        conversation_ids = {message_id.rpartition("-")[0] for message_id in message_ids}
+        conversation_ids = {conversation_of(message_id) for message_id in message_ids}
         assert len(conversation_ids) == 1
         stored = history(one, conversation_ids.pop())
         assert [message.message_id for message in stored] == message_ids
-        assert numbers(stored) == [1, 2, 3, 4]
+        assert seqs(stored) == [1, 2, 3, 4]
 
 
-def test_a_group_takes_no_more_than_its_places(crowd: list[Client]) -> None:
+def test_racing_joins_never_exceed_max_members(crowd: list[Client]) -> None:
     owner, *others = crowd[:41]
-    group_id = found(owner, max_members=20)
+    group_id = group(owner, max_members=20)
     answers = together(partial(one.JoinGroup, group_id=group_id) for one in others)
     assert denied(answers) == 21
     assert owner.GetGroupInfo(group_id=group_id).group.current_members == 20
@@ -119,7 +107,7 @@ def test_a_group_takes_no_more_than_its_places(crowd: list[Client]) -> None:
 
 def test_racing_additions_count_everyone_once(crowd: list[Client]) -> None:
     owner, *others = crowd[:21]
-    group_id = found(owner)
+    group_id = group(owner)
     wanted = [one.id for one in others]
     answers = together([partial(owner.AddGroupMember, group_id=group_id, user_ids=wanted)] * 6)
     assert sorted(user_id for answer in answers for user_id in answer.added_user_ids) == sorted(wanted)
@@ -128,23 +116,23 @@ def test_racing_additions_count_everyone_once(crowd: list[Client]) -> None:
 
 def test_one_client_msg_id_is_one_message(crowd: list[Client]) -> None:
     sender, other = crowd[20:22]
-    for where in ({"to_user_id": other.id}, {"conversation_id": found(sender, other)}):
+    for where in ({"to_user_id": other.id}, {"conversation_id": group(sender, other)}):
         send = partial(sender.SendMessage, **where, content="once", metadata={"client_msg_id": fresh("key")})
         answers = together([send] * 10)
         assert len({(answer.message_id, answer.created_at) for answer in answers}) == 1
-        conversation_id = answers[0].message_id.rpartition("-")[0]
+        conversation_id = conversation_of(answers[0])
         sender.SendMessage(conversation_id=conversation_id, content="next")
-        assert numbers(history(other, conversation_id)) == [1, 2]
+        assert seqs(history(other, conversation_id)) == [1, 2]
 
 
-def test_a_name_is_given_once(app: Deployment) -> None:
+def test_racing_creations_give_a_username_once(app: Deployment) -> None:
     name = fresh("Racer")
     create = as_service(app).repo.CreateUser
     answers = together(partial(create, username=same, password=PASSWORD) for same in [name, name.upper()] * 5)
     assert answers.count(grpc.StatusCode.ALREADY_EXISTS) == 9
 
 
-def test_a_refresh_token_presented_many_times_at_once_works_once(app: Deployment) -> None:
+def test_a_refresh_token_used_many_times_together_works_once(app: Deployment) -> None:
     for _ in range(5):
         request = session_pb2.RefreshTokenRequest(refresh_token=app.person().refresh_token)
         answers = together([partial(app.session.RefreshToken, request)] * 5)
@@ -168,11 +156,11 @@ def test_racing_sign_ins_on_one_device_leave_one_session(app: Deployment, crowd:
         assert answers.count(grpc.StatusCode.UNAUTHENTICATED) == 7
 
 
-def test_who_was_removed_sends_nothing_more(crowd: list[Client]) -> None:
+def test_a_removed_member_sends_nothing_more(crowd: list[Client]) -> None:
     owner, member = crowd[22:24]
 
     def talk(group_id: str, talking: threading.Event, removed: threading.Event) -> list[tuple[str, bool]]:
-        """(message id, was he removed before he sent it?), until he is refused."""
+        """(message id, were they removed before they sent it?), until they are refused."""
         sent = []
         while True:
             late = removed.is_set()
@@ -191,17 +179,17 @@ def test_who_was_removed_sends_nothing_more(crowd: list[Client]) -> None:
         return []
 
     for _ in range(5):
-        group_id, talking, removed = found(owner, member), threading.Event(), threading.Event()
+        group_id, talking, removed = group(owner, member), threading.Event(), threading.Event()
         answers = together(partial(act, group_id, talking, removed) for act in (talk, talk, talk, remove))
         sent = sorted(one for answer in answers for one in answer)
         assert not any(late for _, late in sent)
         assert [message.message_id for message in history(owner, group_id)] == [message_id for message_id, _ in sent]
 
 
-def test_the_last_two_who_leave_at_once_leave_a_consistent_group(crowd: list[Client]) -> None:
+def test_two_last_members_who_leave_together_leave_a_consistent_group(crowd: list[Client]) -> None:
     owner, member = crowd[24:26]
     for _ in range(10):
-        group_id = found(owner, member)
+        group_id = group(owner, member)
         answers = together(partial(one.LeaveGroup, group_id=group_id) for one in (owner, member))
         if denied(answers):  # the owner was not the last
             assert answers[0] is grpc.StatusCode.PERMISSION_DENIED
@@ -214,7 +202,7 @@ def test_the_last_two_who_leave_at_once_leave_a_consistent_group(crowd: list[Cli
 def test_nobody_joins_a_group_that_its_last_member_has_left(crowd: list[Client]) -> None:
     owner, *guests = crowd[26:30]
     for _ in range(10):
-        group_id = found(owner)
+        group_id = group(owner)
         left, *joined = together(
             [partial(one.LeaveGroup, group_id=group_id) for one in (owner,)]
             + [partial(one.JoinGroup, group_id=group_id) for one in guests]
@@ -226,10 +214,10 @@ def test_nobody_joins_a_group_that_its_last_member_has_left(crowd: list[Client])
             assert set(joined) == {grpc.StatusCode.NOT_FOUND}
 
 
-def test_a_read_position_never_goes_back(crowd: list[Client]) -> None:
+def test_a_read_position_never_moves_back(crowd: list[Client]) -> None:
     sender, reader = crowd[30:32]
     sent = [sender.SendMessage(to_user_id=reader.id, content=str(n)).message_id for n in range(40)]
-    conversation_id = sent[0].rpartition("-")[0]
+    conversation_id = conversation_of(sent[0])
 
     done = threading.Semaphore(0)
 

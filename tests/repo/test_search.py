@@ -94,7 +94,7 @@ def expected(users: dict[str, tuple[str, int]], query: str, page: int, inactive:
 
 
 @pytest.mark.parametrize("many", [False, True])
-def test_the_answer_is_that_of_reading_all(database: Database, many: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_equals_a_full_scan(database: Database, many: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "_is_in_very_many", lambda *_: many)
     dice = random.Random(1)
 
@@ -135,7 +135,7 @@ def test_users_of_earlier_versions_are_found(config: Config, tmp_path: Path, mon
     database.close()
 
 
-def test_who_was_not_created_or_was_deleted_is_not_found(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rolled_back_and_deleted_users_are_not_found(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         raise not_found("user")
 
@@ -164,10 +164,10 @@ def test_a_search_does_not_read_all_users(database: Database, query: str, monkey
         explain = "EXPLAIN " if tx.postgres else "EXPLAIN QUERY PLAN "
         return "\n".join(str(tx.fetch_all(explain + text, *values)) for text, values in selects)
 
-    told = database.read(plans)
-    assert "users_by_gram" in told or "SCAN user_search VIRTUAL TABLE" in told
-    assert "SCAN users" not in told
-    assert "Seq Scan" not in told
+    explained = database.read(plans)
+    assert "users_by_gram" in explained or "SCAN user_search VIRTUAL TABLE" in explained
+    assert "SCAN users" not in explained
+    assert "Seq Scan" not in explained
 
 
 @pytest.mark.parametrize("query", ["", "b", "a", "00"])
@@ -213,7 +213,7 @@ def test_the_last_page_of_very_many_costs_what_the_first_does(
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
-def test_what_very_many_match_is_not_looked_up(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_very_common_queries_are_recognized(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(database, 200, [])
     of_many = ["bench", "b", "en", "000"]
     for query in of_many:
@@ -239,6 +239,6 @@ def test_the_index_survives_a_vacuum(config: Config) -> None:
 
 
 @pytest.mark.parametrize("query", ["", "a", "小明", "alice"])
-def test_nobody_is_found_where_there_is_nobody(database: Database, query: str) -> None:
+def test_an_empty_database_finds_nobody(database: Database, query: str) -> None:
     answer = Search(database).FindUsers(store_pb2.FindUsersRequest(query=query))
     assert (len(answer.users), answer.pagination.total) == (0, 0)

@@ -13,6 +13,7 @@ from gochat.internal.store.v1 import store_pb2
 from gochat.repo import passwords
 from gochat.storage.database import Database
 from gochat.storage.models import MAX_INBOX_MEMBERS
+from tests.conversations import seq_of
 from tests.harness import fresh
 from tests.repo.test_inbox import astray
 from tests.repo.test_query_counts import Handlers
@@ -233,6 +234,6 @@ def test_one_has_read_what_one_has_sent(new_world: Callable[[], World], where: s
     assert len(sent) == 3
     positions = "SELECT user_id, read_seq FROM members WHERE conversation_id = ?"
     read = dict(world.database.read(lambda tx: tx.fetch_all(positions, conversation_id)))
-    newest = int(sent[-1][-12:])
+    newest = seq_of(sent[-1])
     assert (read[world.ann], read[world.ben]) == (newest, newest - 1)
     assert all(seq < newest - 1 for user_id, seq in read.items() if user_id not in (world.ann, world.ben))

@@ -27,11 +27,11 @@ def test_names_are_those_of_the_metrics(database: Database) -> None:
     assert (*map(str, writer.BATCHES), "more") == BATCHES
 
 
-def test_an_empty_database(database: Database) -> None:
+def test_an_empty_database_counts_zero(database: Database) -> None:
     assert set(count(database).values()) == {0}
 
 
-def test_who_was_active(database: Database) -> None:
+def test_active_users_are_counted_by_window(database: Database) -> None:
     add_users(database, 5)
     now = ids.now_ms()
 
@@ -49,7 +49,7 @@ def test_who_was_active(database: Database) -> None:
     assert (counted["active_day"], counted["active_month"]) == (4, 5), "of sessions that ended, too"
 
 
-def test_messages_are_not_read(database: Database) -> None:
+def test_counting_reads_no_messages(database: Database) -> None:
     def work(tx: Tx) -> None:
         for number, kind in enumerate(("single", "group", "group")):
             tx.sql(

@@ -1,5 +1,5 @@
 """The crash ledger: clients act at random while something breaks, and after each round everything is read back and
-held against what they were told.
+held against what they were answered.
 
     python -m tests.robustness --mode sqlite --fault kill --rounds 200
 """
@@ -19,6 +19,7 @@ from tests.robustness.clients import Client
 from tests.robustness.cluster import MODES, Cluster, cluster
 from tests.robustness.faults import FAULTS, small_disk
 from tests.robustness.ledger import Ledger
+from tests.waiting import eventually
 
 
 class Robustness:
@@ -34,12 +35,17 @@ class Robustness:
 
     def round(self) -> list[str]:
         """What is wrong after it."""
-        with self.load():
+        with self.load():  # strikes at a random moment, for a random time
             time.sleep(self.dice.uniform(0.2, 0.8))
             with self.fault.strike(self.cluster, self.dice):
                 time.sleep(self.dice.uniform(0, self.fault.outage))
             time.sleep(self.dice.uniform(0.2, 0.4))
         return self.check()
+
+    def until_acknowledged(self, more: int) -> None:
+        """Returns once so many more acts are acknowledged."""
+        wanted = self.ledger.counts["acknowledged"] + more
+        eventually(lambda: self.ledger.counts["acknowledged"] >= wanted)
 
     @contextmanager
     def load(self) -> Iterator[None]:
@@ -65,7 +71,7 @@ class Robustness:
                 client.join()
 
     def check(self) -> list[str]:
-        self.cluster.settle(self.ledger.clients[0])
+        self.cluster.settle()
         by_command = self.cluster.run("check", check=False)
         said = by_command.stdout + by_command.stderr
         return self.checker.check() + ([f"gochat check: {said}"] if by_command.returncode else [])

@@ -1,5 +1,5 @@
 """Holds the ledger against what the server has: reads everything back by the API, and says what is not as clients were
-told. What was in doubt is settled by what is found, and must stay so from then on."""
+answered. What was in doubt is settled by what is found, and must stay so from then on."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -7,15 +7,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any
 
-import grpc
-
 from gochat.api.common.v1 import common_pb2
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.session.v1 import session_pb2
+from tests.conversations import seq_of
 from tests.harness import bearer
 from tests.robustness.clients import Person, Stubs
 from tests.robustness.ledger import NOTHING_HIDDEN, Act, Conversation, Ledger, Seat
+from tests.waiting import status_of
 
 RECALLED = 4
 Found = list[common_pb2.Message]  # all of a conversation, oldest first
@@ -32,7 +32,7 @@ class Checker:
         self._service = bearer(service)
 
     def check(self) -> list[str]:
-        """What is wrong, in words that begin with its kind; nothing if all is as clients were told."""
+        """What is wrong, in words that begin with its kind; nothing if all is as clients were answered."""
         wrong = [f"surprise: {surprise}" for surprise in self.ledger.surprises]
         self.ledger.surprises.clear()
         self._settle_first_words()
@@ -83,13 +83,13 @@ class Checker:
         sessions, self.ledger.sessions = self.ledger.sessions, []
         for session in sessions:
             request = session_pb2.RefreshTokenRequest(refresh_token=session.refresh_token)
-            alive = _code(self._stubs.session.RefreshToken, request, ()) == "OK"
+            alive = status_of(lambda request=request: self._stubs.session.RefreshToken(request)) == "OK"
             if alive not in session.alive:
                 yield f"lost: a {'sign-out' if alive else 'session'} that was acknowledged"
         registrations, self.ledger.registrations = self.ledger.registrations, {}
         for name, password in registrations.items():
             request = session_pb2.RegisterRequest(username=name, password=password)
-            code = _code(self._stubs.session.Register, request, ())
+            code = status_of(lambda request=request: self._stubs.session.Register(request))
             if code not in {"OK", "ALREADY_EXISTS"}:
                 yield f"surprise: registering {name} again was answered {code}"
             self.ledger.count("in doubt, found", code == "ALREADY_EXISTS")
@@ -139,18 +139,9 @@ class Checker:
         yield from self._pages(stub, request, "conversations", user)
 
 
-def _code(stub: Any, request: Any, metadata: Any) -> str:
-    try:
-        stub(request, metadata=metadata)
-    except grpc.RpcError as error:
-        assert isinstance(error, grpc.Call)
-        return str(error.code().name)
-    return "OK"
-
-
 def messages_wrong(conversation: Conversation, found: Found, counts: Counter[str]) -> Iterator[str]:
     """Nothing lost, nothing twice, no gaps, in order, requests whole, what is recalled recalled."""
-    seqs = [int(message.message_id[-12:]) for message in found]
+    seqs = [seq_of(message) for message in found]
     if seqs != list(range(1, len(found) + 1)):
         yield f"gap: {conversation.conversation_id} is numbered {seqs[:3]}...{seqs[-3:]}, {len(seqs)} in all"
     seen: set[str] = set()
@@ -227,7 +218,7 @@ def seat_wrong(
     last = len(found)
     for act in seat.acts:
         _CONSEQUENCES[act.kind](seat, act, timeline.least(act.begun), timeline.most(act.ended))
-    # One's own message is read, and who joins anew has read what was said before: the order does not matter.
+    # One's own message is read, and those who join again have read what was said before: the order does not matter.
     seat.read = (max(seat.read[0], own), max(seat.read[1], own))
     seat.acts, seat.rests = [], False
     if inside not in seat.inside:

@@ -1,4 +1,4 @@
-"""Clients that do what people and their apps do, at random, and write into the ledger what they were told."""
+"""Clients that do what people and their apps do, at random, and write into the ledger what they were answered."""
 
 import random
 import threading
@@ -17,7 +17,7 @@ from gochat.api.session.v1 import session_pb2, session_pb2_grpc
 from tests.harness import PASSWORD, bearer, fresh
 from tests.robustness.ledger import NEVER, Act, Conversation, Founding, Ledger, Seat, Send, Session
 
-PATIENCE = 10.0  # seconds that a client waits for an answer
+CALL_TIMEOUT = 10.0  # seconds that a client waits for an answer
 OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),  # a connection for each client
     ("grpc.initial_reconnect_backoff_ms", 50),
@@ -79,14 +79,14 @@ class Client(threading.Thread):
                 else:
                     self.random.choices(acts, weights)[0](self)
                 self.over.wait(self.random.uniform(0, 0.02))
-        except Exception as error:  # noqa: BLE001 - a client that fell is told of by the check
-            self.ledger.surprises.append(f"a client fell: {error!r}")
+        except Exception as error:  # noqa: BLE001 - the check reports a client that failed
+            self.ledger.surprises.append(f"a client failed: {error!r}")
 
     def _call(self, stub: Any, request: Any, metadata: Any = None) -> tuple[Any, float, float]:
         """(answer or None, begun, ended). None: it is in doubt."""
         begun = time.monotonic()
         try:
-            answer = stub(request, metadata=self._mine if metadata is None else metadata, timeout=PATIENCE)
+            answer = stub(request, metadata=self._mine if metadata is None else metadata, timeout=CALL_TIMEOUT)
         except grpc.RpcError as error:
             assert isinstance(error, grpc.Call)
             name, code = type(request).__name__, error.code().name

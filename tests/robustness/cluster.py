@@ -1,24 +1,24 @@
 """The servers that are broken: GoChat on SQLite, on PostgreSQL, or as two Logic and two Repo processes."""
 
-import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from operator import not_
 from pathlib import Path
 
 import grpc
 
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
-from tests.harness import PASSWORD, UNLIMITED, Process, bearer, fresh
+from tests.harness import PASSWORD, UNLIMITED, bearer, fresh
 from tests.postgres import Postgres, running_postgres
+from tests.processes import Process, free_address, gochat
 from tests.robustness import network
 from tests.robustness.clients import Person, Stubs
 from tests.robustness.ledger import Ledger
+from tests.waiting import polled
 
 MODES = ("sqlite", "postgres", "split")
 HOSTS = ("l1", "l2", "r1", "r2")  # two of Logic, two of Repo
@@ -32,7 +32,7 @@ SETTINGS = UNLIMITED | {
 
 @dataclass
 class Node:
-    """One server process, with an address that it keeps when it is started anew."""
+    """One server process, with an address that it keeps when it is started again."""
 
     target: str
     address: str
@@ -61,7 +61,8 @@ class Node:
 
 
 class Cluster:
-    """nodes: every server process. logic, repo: gRPC targets. clock: the file that says what time the servers see."""
+    """nodes: every server process. logic, repo: gRPC targets. clock: the file that says what time the servers see.
+    user: one that there is."""
 
     def __init__(
         self, folder: Path, nodes: list[Node], postgres: Postgres | None, seam: network.Network | None
@@ -70,7 +71,7 @@ class Cluster:
         self.data = nodes[0].data
         self.logic = _targets([node for node in nodes if node.target != "repo"])
         self.repo = _targets([node for node in nodes if node.target != "logic"])
-        self.service = ""
+        self.service, self.user = "", ""
 
     @property
     def clock(self) -> Path:
@@ -85,14 +86,8 @@ class Cluster:
 
     def run(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """A gochat command on the same data."""
-        return subprocess.run(
-            [sys.executable, "-m", "gochat", *arguments, "--data", str(self.data)],
-            env=os.environ | self.nodes[-1].env,
-            capture_output=True,
-            text=True,
-            check=check,
-            timeout=300,
-        )
+        env = self.nodes[-1].env
+        return gochat(*arguments, "--data", self.data, env=env, program=sys.executable, check=check, timeout=300)
 
     def stubs(self) -> Stubs:
         return Stubs(self.logic, self.repo)
@@ -111,6 +106,7 @@ class Cluster:
                 people.append(Person(user_id, name, signed_in.access_token, self.stubs()))
                 ledger.clients.append(user_id)
         owner, *rest = ledger.clients
+        self.user = owner
         for number in range(4):
             group = logic_pb2.CreateGroupRequest(name=f"Group {number}", owner_id=owner, member_ids=rest)
             group_id = stubs.logic.CreateGroup(group, metadata=service).group_id
@@ -118,22 +114,24 @@ class Cluster:
         stubs.close()
         return people
 
-    def settle(self, user: str) -> None:
-        """Returns when every process answers, whichever other it asks. Raises TimeoutError after 60 s."""
+    def settle(self) -> None:
+        """Returns when every process answers, whichever other it asks: many calls in a row succeed."""
         stubs, service = self.stubs(), bearer(self.service)
-        profile, record = logic_pb2.GetUserProfileRequest(user_id=user), repo_pb2.GetUserRequest(user_id=user)
-        well, until = 0, time.monotonic() + 60
-        while well < 4 * len(self.nodes):
+        profile = logic_pb2.GetUserProfileRequest(user_id=self.user)
+        record = repo_pb2.GetUserRequest(user_id=self.user)
+
+        def failure() -> str:
             try:
-                stubs.logic.GetUserProfile(profile, metadata=service, timeout=5)
-                stubs.repo.GetUser(record, metadata=service, timeout=5)
-                well += 1
+                for _ in range(4 * len(self.nodes)):
+                    stubs.logic.GetUserProfile(profile, metadata=service, timeout=5)
+                    stubs.repo.GetUser(record, metadata=service, timeout=5)
             except grpc.RpcError as error:
-                well = 0
-                if time.monotonic() > until:
-                    logs = "".join(path.read_text()[-2000:] for path in self.folder.glob("*.log"))
-                    raise TimeoutError(f"it did not come back: {error}\n{logs}") from None
-                time.sleep(0.05)
+                return str(error)
+            return ""
+
+        if failed := polled(failure, not_, 60):
+            logs = "".join(path.read_text()[-2000:] for path in self.folder.glob("*.log"))
+            raise AssertionError(f"it did not come back: {failed}\n{logs}")
         stubs.close()
 
 
@@ -162,9 +160,7 @@ def cluster(mode: str, folder: Path, env: dict[str, str] | None = None) -> Itera
 
 
 def _node(target: str, data: Path, env: dict[str, str]) -> Node:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return Node(target, f"127.0.0.1:{probe.getsockname()[1]}", data, env)
+    return Node(target, free_address(), data, env)
 
 
 def _split(data: Path, env: dict[str, str], hosts: network.Network | None) -> list[Node]:

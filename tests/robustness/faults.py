@@ -7,7 +7,6 @@ import resource
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from tests.robustness import network
 from tests.robustness.cluster import Cluster
+from tests.waiting import eventually
 
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 Strike = Callable[[Cluster, random.Random], AbstractContextManager[None]]
@@ -30,7 +30,7 @@ def kill(cluster: Cluster, dice: random.Random) -> Iterator[None]:
 
 @contextmanager
 def database(cluster: Cluster, dice: random.Random) -> Iterator[None]:
-    """The PostgreSQL server dies: told to at once, or its first process killed."""
+    """The PostgreSQL server dies: by an immediate shutdown, or as its first process is killed."""
     postgres = cluster.postgres
     assert postgres is not None
     if dice.random() < 0.5:
@@ -38,13 +38,7 @@ def database(cluster: Cluster, dice: random.Random) -> Iterator[None]:
     else:
         os.kill(postgres.pid, signal.SIGKILL)
     yield
-    for _ in range(100):  # orphans of a killed server hold its memory until they notice
-        try:
-            postgres.start()
-            return
-        except subprocess.CalledProcessError:
-            time.sleep(0.1)
-    raise AssertionError("PostgreSQL did not come back")
+    eventually(postgres.starts)  # orphans of a killed server hold its memory until they notice
 
 
 @contextmanager
@@ -106,7 +100,7 @@ def cut(cluster: Cluster, _: random.Random) -> Iterator[None]:
     cluster.seam.cut_seam()
     yield
     cluster.seam.mend_seam()
-    time.sleep(1)  # what lay in buffers arrives
+    cluster.settle()  # what lay in buffers has arrived before the calls that are answered then
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What clients were told: acts, their acknowledgements, and the doubts that are left of what was never answered.
+"""What clients were answered: acts, their acknowledgements, and the doubts that are left of what was never answered.
 
 Clients write here while they act; tests/robustness/check.py holds it against what the server has. Times are those of
 time.monotonic(), in seconds; NEVER is when an act in doubt was acknowledged.
@@ -8,6 +8,8 @@ import math
 import threading
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+
+from tests.conversations import conversation_of, seq_of
 
 NEVER = math.inf
 NOTHING_HIDDEN = ((-1, 0),)
@@ -108,13 +110,13 @@ class Ledger:
         self.users: list[str] = []
         self.conversations: dict[str, Conversation] = {}
         self.pairs: dict[frozenset[str], str] = {}  # one-to-one conversations by their users
-        self.first_words: list[Send] = []  # to users with whom there may be no conversation yet
+        self.first_words: list[Send] = []  # to users that may share no conversation with the sender yet
         self.foundings: list[Founding] = []
         self.registrations: dict[str, str] = {}  # in doubt: username -> password
         self.sessions: list[Session] = []
         self.counts: Counter[str] = Counter()
         self.failures: list[tuple[float, str, str]] = []  # calls that failed as they may: (begun, act, code)
-        self.surprises: list[str] = []  # what no client should ever be told
+        self.surprises: list[str] = []  # what no client should ever be answered
         self._lock = threading.Lock()
 
     def count(self, outcome: str, number: int = 1) -> None:
@@ -151,13 +153,13 @@ class Ledger:
                 self.first_words += parts
 
     def acknowledge(self, send: Send, message_id: str, ended: float) -> None:
-        conversation_id, _, seq = message_id.rpartition("-")
+        conversation_id, seq = conversation_of(message_id), seq_of(message_id)
         if not send.conversation_id:
             self.find_home(send, conversation_id)
         conversation = self.conversations[conversation_id]
-        if send.conversation_id != conversation_id or (send.seq or int(seq)) != int(seq):
+        if send.conversation_id != conversation_id or (send.seq or seq) != seq:
             self.surprises.append(f"{send.content}: acknowledged as {message_id}, was {send.message_id}")
-        send.seq = int(seq)
+        send.seq = seq
         send.ended = min(send.ended, ended)
         if conversation.by_seq.setdefault(send.seq, send) is not send:
             other = conversation.by_seq[send.seq].content

@@ -25,7 +25,7 @@ from tests.robustness.cluster import MODES
 MAX_GROWTH = 1.0  # MiB of resident memory per 100,000 calls
 WARM_UP = 0.25  # of the time: caches fill, pools open
 USUAL = {"GOCHAT_AUTH_ACCESS_TTL": "900"}  # for so long an ended session is remembered
-PERIOD = 5.0  # seconds after which some clients go and others come
+TURNOVER_INTERVAL = 5.0  # seconds after which some clients go and others come
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def slope(samples: Sequence[Sample]) -> float:
 
 
 def verdict(samples: Sequence[Sample]) -> list[str]:
-    """What speaks against the server; samples: after the warm-up. Threads are told and not judged: the pool makes
+    """What speaks against the server; samples: after the warm-up. Threads are shown and not judged: the pool makes
     another when all are busy, up to [server] threads."""
     third = max(1, len(samples) // 3)
     first, last = samples[:third], samples[-third:]
@@ -91,10 +91,10 @@ def soaked(run: Robustness, minutes: float, seed: int) -> list[Sample]:
     samples, dice, until = [], random.Random(seed), time.monotonic() + minutes * 60
     while time.monotonic() < until:
         with run.load():
-            time.sleep(PERIOD)
+            time.sleep(TURNOVER_INTERVAL)  # of load, which is what a soak is
         come_and_go(run, dice.sample(run.people, len(run.people) // 2))
         samples.append(sample(run))
-        if len(samples) % max(1, round(60 / PERIOD)) == 0:
+        if len(samples) % max(1, round(60 / TURNOVER_INTERVAL)) == 0:
             print(f"{time.strftime('%X')} {samples[-1]}", flush=True)
     return samples
 

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,8 +10,10 @@ import psycopg2
 import pytest
 
 from gochat.storage.postgres import PostgresDatabase
-from tests.harness import Deployment, Person, eventually, fresh
+from tests.conftest import Own
+from tests.harness import Person, fresh
 from tests.postgres import Postgres
+from tests.waiting import eventually
 
 SENDERS, SENDS = 4, 10
 CALLS = "trace=pwrite64,pwritev,fsync,fdatasync,sendmsg,sendto,write,writev"
@@ -71,7 +72,7 @@ ANSWERED = '2 sendmsg(5<socket:[1]>, {msg_iov=[{iov_base="... c-000000000001"}]}
         ((WRITTEN, "1 fdatasync(7</data/gochat.db>) = 0", ANSWERED), True),
     ],
 )
-def test_a_trace_is_read_as_it_is_meant(trace: tuple[str, ...], too_early: bool) -> None:
+def test_answers_before_the_sync_are_found_in_a_trace(trace: tuple[str, ...], too_early: bool) -> None:
     assert answered_too_early(trace, {"a word": "c-000000000001"}) == ["a word"] * too_early
 
 
@@ -79,47 +80,48 @@ def say(person: Person, friend: str, words: list[str]) -> dict[str, str]:
     return {word: person.send(friend, word).message_id for word in words}
 
 
-def size_after(file: Path, seconds: float) -> int:
-    time.sleep(seconds)
-    return file.stat().st_size
+def is_open(file: Path) -> bool:
+    """Has any process this file open?"""
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            if descriptor.readlink() == file:
+                return True
+        except OSError:
+            continue
+    return False
 
 
-def test_sqlite_answers_after_the_sync(tmp_path: Path) -> None:
+def test_sqlite_answers_after_the_sync(own: Own, tmp_path: Path) -> None:
     if not shutil.which("strace"):
         pytest.skip("it needs strace")
     trace = tmp_path / "trace"
     # -D: strace is a grandchild, and what the harness started is the server.
     within = ("strace", "-D", "-f", "-q", "-y", "-s", "70000", "-e", CALLS, "-o", str(trace))
-    app = Deployment(tmp_path / "app", within=within)
-    try:
-        people, friend = app.people(SENDERS), app.create_user()
-        words = [[fresh("word") for _ in range(SENDS)] for _ in people]
-        with ThreadPoolExecutor(SENDERS) as pool:
-            sent = pool.map(say, people, [friend] * SENDERS, words)
-            acknowledged = {word: message_id for each in sent for word, message_id in each.items()}
-    finally:
-        app.kill()  # a signal to a traced process may reach another thread than the one that waits for it
-    eventually(lambda: size_after(trace, 0) == size_after(trace, 2.0) > 0)  # strace has written all it saw
+    app = own(within=within)
+    people, friend = app.people(SENDERS), app.create_user()
+    words = [[fresh("word") for _ in range(SENDS)] for _ in people]
+    with ThreadPoolExecutor(SENDERS) as pool:
+        sent = pool.map(say, people, [friend] * SENDERS, words)
+        acknowledged = {word: message_id for each in sent for word, message_id in each.items()}
+    app.kill()  # a signal to a traced process may reach another thread than the one that waits for it
+    eventually(lambda: not is_open(trace))  # strace has written all it saw
     assert len(acknowledged) == SENDERS * SENDS
     assert answered_too_early(trace.read_text(errors="replace").splitlines(), acknowledged) == []
 
 
-def test_postgres_answers_after_the_sync(postgres: Postgres, tmp_path: Path) -> None:
+def test_postgres_answers_after_the_sync(own: Own, postgres: Postgres) -> None:
     """PostgreSQL syncs before COMMIT returns, where the session lets it; and what was answered, others see."""
     url = postgres.create_database()
     database = PostgresDatabase(url, pool_min=1, pool_max=1)
     for setting in ("synchronous_commit", "fsync"):
         assert database.read(lambda tx, setting=setting: tx.fetch_one(f"SHOW {setting}")) == ("on",)
     database.close()
-    app = Deployment(tmp_path / "app", url=url)
-    try:
-        person, friend = app.person(), app.create_user()
-        with psycopg2.connect(url) as another:
-            another.autocommit = True
-            cursor = another.cursor()
-            for number in range(1, 51):
-                person.send(friend, fresh("word"))
-                cursor.execute("SELECT COUNT(*) FROM messages")
-                assert cursor.fetchone() == (number,)
-    finally:
-        app.stop()
+    app = own(url=url)
+    person, friend = app.person(), app.create_user()
+    with psycopg2.connect(url) as another:
+        another.autocommit = True
+        cursor = another.cursor()
+        for number in range(1, 51):
+            person.send(friend, fresh("word"))
+            cursor.execute("SELECT COUNT(*) FROM messages")
+            assert cursor.fetchone() == (number,)

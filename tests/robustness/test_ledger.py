@@ -26,7 +26,7 @@ SEED = 1
 
 
 @pytest.mark.parametrize(("mode", "fault", "rounds"), SHORT)
-def test_what_was_acknowledged_outlives(mode: str, fault: str, rounds: int, tmp_path: Path) -> None:
+def test_acknowledged_acts_survive_the_fault(mode: str, fault: str, rounds: int, tmp_path: Path) -> None:
     if missing := FAULTS[fault].needs():
         pytest.skip(f"it needs {missing}")
     with robustness(mode, fault, SEED, tmp_path, clients=6) as run:
@@ -69,7 +69,7 @@ def group_with_a_past(run: Robustness) -> str:
 
 
 @pytest.mark.parametrize("harm", HARMS)
-def test_harm_is_seen(quiet: Robustness, harm: str) -> None:
+def test_the_check_finds_each_harm(quiet: Robustness, harm: str) -> None:
     group_id = group_with_a_past(quiet)
     assert quiet.check() == []
     with closing(sqlite3.connect(quiet.cluster.data / "gochat.db", timeout=30)) as database:

@@ -1,53 +1,33 @@
-"""How a server ends: what runs is finished, what comes is refused, and whoever insists is obeyed."""
+"""How a server ends: what runs is finished, what comes is refused, and a second signal ends it immediately."""
 
 import os
 import resource
 import signal
-import sqlite3
-import subprocess
-import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gochat.api.logic.v1 import logic_pb2
-from tests.harness import PASSWORD, PROGRAM, Deployment, Person, children, eventually, frozen
+from tests.conftest import SQLITE, Own
+from tests.harness import PASSWORD, locked
+from tests.health import NOT_SERVING, SERVING
+from tests.processes import begin, children, frozen
+from tests.waiting import eventually, in_flight, started
 
-SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
-
-
-@pytest.fixture(params=[False, True], ids=["colocated", "split"])
-def own(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Deployment]:
-    """A GoChat on SQLite of the test's own."""
-    deployment = Deployment(tmp_path / "own", split=request.param, env={"GOCHAT_SERVER_GRACE": "60"})
-    yield deployment
-    deployment.kill()
+LONG_GRACE = {"GOCHAT_SERVER_GRACE": "60"}
 
 
-@contextmanager
-def locked(app: Deployment) -> Iterator[sqlite3.Connection]:
-    """Until its ROLLBACK nobody else writes."""
-    with closing(sqlite3.connect(app.data / "gochat.db", isolation_level=None)) as database:
-        database.execute("BEGIN IMMEDIATE")
-        yield database
-
-
-def sending(app: Deployment, person: Person, friend: str) -> Any:
-    request = logic_pb2.SendMessageRequest(to_user_id=friend, content="running")
-    return app.logic.SendMessage.future(request, metadata=person.metadata, timeout=30)
-
-
-def test_sign_ins_that_wait_for_their_turn_are_answered_and_new_calls_refused(own: Deployment) -> None:
-    person = own.person()
+@pytest.mark.parametrize("mode", SQLITE)
+def test_queued_sign_ins_are_answered_and_new_calls_refused(own: Own, mode: str) -> None:
+    app = own(mode, env=LONG_GRACE)
+    person, logic = app.person(), app.processes[0]
     request = logic_pb2.AuthRequest(username=person.username, password=PASSWORD)
-    running = [own.logic.Authenticate.future(request, timeout=60) for _ in range(30)]
-    time.sleep(0.2)  # they are with the server
+    before = started(logic, "Authenticate")
+    running = [app.logic.Authenticate.future(request, timeout=60) for _ in range(30)]
+    eventually(lambda: started(logic, "Authenticate") == before + 30)
     assert not all(call.done() for call in running)
     codes = []
 
@@ -60,7 +40,7 @@ def test_sign_ins_that_wait_for_their_turn_are_answered_and_new_calls_refused(ow
         return bool(codes)
 
     with ThreadPoolExecutor() as pool:
-        stopped = pool.submit(own.processes[0].stop)
+        stopped = pool.submit(logic.stop)
         eventually(refuses)
         assert refuses()
         assert codes[-1] is grpc.StatusCode.UNAVAILABLE
@@ -70,60 +50,60 @@ def test_sign_ins_that_wait_for_their_turn_are_answered_and_new_calls_refused(ow
         assert stopped.result() == 0
 
 
-def test_who_watches_health_hears_the_end_and_does_not_put_it_off(own: Deployment) -> None:
-    watch = health_pb2_grpc.HealthStub(own.channel).Watch
+@pytest.mark.parametrize("mode", SQLITE)
+def test_health_watchers_see_not_serving_and_do_not_delay_the_stop(own: Own, mode: str) -> None:
+    app = own(mode, env=LONG_GRACE)
+    watch = health_pb2_grpc.HealthStub(app.channel).Watch
     watches = [watch(health_pb2.HealthCheckRequest(service=name)) for name in ("", "gochat.api.logic.v1.LogicService")]
-    assert [next(told).status for told in watches] == [SERVING] * 2
-    assert own.processes[0].stop() == 0
-    assert [[answer.status for answer in told] for told in watches] == [[NOT_SERVING]] * 2
-    assert {told.code() for told in watches} == {grpc.StatusCode.OK}, "the grace was not used up"
+    assert [next(watched).status for watched in watches] == [SERVING] * 2
+    assert app.processes[0].stop() == 0
+    assert [[answer.status for answer in watched] for watched in watches] == [[NOT_SERVING]] * 2
+    assert {watched.code() for watched in watches} == {grpc.StatusCode.OK}, "the grace was not used up"
 
 
-def test_a_half_without_the_other_is_not_serving_until_it_is_back(tmp_path: Path) -> None:
-    app = Deployment(tmp_path, split=True)
+def test_a_half_without_the_other_is_not_serving_until_it_is_back(own: Own) -> None:
+    app = own("sqlite-split")
     logic, repo = app.processes
-    told = health_pb2_grpc.HealthStub(app.channel).Watch(health_pb2.HealthCheckRequest())
-    assert next(told).status == SERVING
+    watched = health_pb2_grpc.HealthStub(app.channel).Watch(health_pb2.HealthCheckRequest())
+    assert next(watched).status == SERVING
     with frozen(repo.pid):
-        assert next(told).status == NOT_SERVING
+        assert next(watched).status == NOT_SERVING
         assert app.run("health", "--address", logic.address, check=False).stdout == "NOT_SERVING\n"
-    assert next(told).status == SERVING
-    app.kill()
+    assert next(watched).status == SERVING
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_ends_it_at_once(own: Deployment, number: signal.Signals) -> None:
-    person, friend = own.person(), own.create_user()
+@pytest.mark.parametrize("mode", SQLITE)
+def test_a_second_signal_ends_the_server_immediately(own: Own, mode: str, number: signal.Signals) -> None:
+    app = own(mode, env=LONG_GRACE)
+    person, friend = app.person(), app.create_user()
     person.send(friend)
-    with locked(own):
-        running = sending(own, person, friend)
-        time.sleep(1)  # it is with the server
-        os.kill(own.processes[0].pid, signal.SIGTERM)
-        eventually(lambda: "draining" in own.logs())
+    with locked(app):
+        running = person.begin_send(friend)
+        in_flight(app.processes[0])
+        os.kill(app.processes[0].pid, signal.SIGTERM)
+        eventually(lambda: "draining" in app.logs())
         assert not running.done()
-        assert own.processes[0].stop(number) == 128 + number
+        assert app.processes[0].stop(number) == 128 + number
         assert running.code() is grpc.StatusCode.UNAVAILABLE
 
 
-def test_a_signal_while_it_waits_for_the_other_half_ends_it(tmp_path: Path) -> None:
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
-    command = [PROGRAM, "-m", "gochat", "serve", "--data", str(tmp_path), "--listen", "127.0.0.1:0"]
-    env = clean | {"GOCHAT_REPO_ADDRESS": "127.0.0.1:1"}
-    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:
+def test_a_signal_ends_a_logic_half_that_waits_for_its_repo(tmp_path: Path) -> None:
+    env = {"GOCHAT_REPO_ADDRESS": "127.0.0.1:1"}
+    with begin("serve", "--data", tmp_path, "--listen", "127.0.0.1:0", env=env) as process:
         assert process.stderr is not None
         assert any("waiting for the repo" in line for line in process.stderr)
         process.terminate()
         assert process.wait(timeout=30) == 0
 
 
-def test_as_many_files_may_be_open_as_the_system_allows(tmp_path: Path) -> None:
+def test_the_server_raises_its_limit_of_open_files(own: Own) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard - 1, hard))
     try:
-        app = Deployment(tmp_path)
+        app = own()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    started = app.processes[0].pid
-    serving = [started, *children(started)][-1]  # of the one file, what it has unpacked
+    pid = app.processes[0].pid
+    serving = [pid, *children(pid)][-1]  # of the one file, what it has unpacked
     assert resource.prlimit(serving, resource.RLIMIT_NOFILE) == (hard, hard)
-    app.kill()

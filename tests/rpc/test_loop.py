@@ -5,8 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -22,7 +21,7 @@ from gochat.keys import Key
 from gochat.monitoring.shared import SharedMetrics
 from gochat.rpc import TESTED_GRPCIO
 from gochat.rpc.grpcio_internals import Server
-from gochat.rpc.loop import ServingLoop
+from gochat.rpc.loop import IDLE_WATCH_INTERVAL, ServingLoop
 from gochat.rpc.state import State
 from gochat.serving.admission import Admission
 from gochat.serving.binding import Method
@@ -30,17 +29,13 @@ from gochat.serving.endpoints import REQUEST_TIMEOUT, UnaryEndpoint
 from gochat.serving.executors import Executors
 from gochat.serving.throttle import Throttle
 from tests.attacks.wire import END_HEADERS, HEADERS, RST_STREAM, Raw, frame, request
-from tests.harness import FAST, Deployment, bearer, eventually
+from tests.conftest import Own
+from tests.harness import Deployment, bearer
+from tests.processes import FAST
+from tests.waiting import eventually, polled
 
 PROFILE = "/gochat.api.logic.v1.LogicService/GetUserProfile"
 END_STREAM = 1
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[Deployment]:
-    deployment = Deployment(tmp_path)
-    yield deployment
-    deployment.kill()
 
 
 def test_this_grpcio_is_one_that_the_loop_was_tested_with() -> None:
@@ -54,8 +49,8 @@ def test_metrics_and_log_say_which_server_serves(app: Deployment) -> None:
 
 
 @pytest.mark.skipif(not FAST, reason="grpcio waits for a request without end, on a thread")
-def test_a_call_whose_request_never_comes_is_ended_in_time(own: Deployment) -> None:
-    stranger = Raw(own.address)
+def test_a_call_whose_request_never_comes_is_ended_in_time(own: Own) -> None:
+    stranger = Raw(own().address)
     stranger.send(frame(HEADERS, END_HEADERS, 1, request(PROFILE)))
     began = list(stranger.frames(REQUEST_TIMEOUT - 1))
     assert not [received for received in began if received.kind in (HEADERS, RST_STREAM)]
@@ -64,15 +59,16 @@ def test_a_call_whose_request_never_comes_is_ended_in_time(own: Deployment) -> N
     stranger.close()
 
 
-def test_a_call_that_ends_without_a_request_is_answered(own: Deployment) -> None:
-    stranger = Raw(own.address)
+def test_a_call_that_ends_without_a_request_is_answered(own: Own) -> None:
+    app = own()
+    stranger = Raw(app.address)
     stranger.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, request(PROFILE)))
     assert [received.kind for received in stranger.frames(1) if received.stream == 1] in (
         [HEADERS],
         [HEADERS, RST_STREAM],
     )
     stranger.close()
-    assert own.person().GetUserProfile().profile.username
+    assert app.person().GetUserProfile().profile.username
 
 
 class InProcess:
@@ -129,7 +125,7 @@ def test_a_call_that_waits_for_a_device_lets_another_thread_serve() -> None:
     assert not served.executors.inline.replaced
 
 
-def test_a_call_whose_key_is_looked_for_runs_on_a_thread_and_the_next_inline() -> None:
+def test_a_call_with_an_unknown_key_runs_on_a_thread_and_the_next_inline() -> None:
     threads = []
 
     def where(_: Any) -> Any:
@@ -148,7 +144,7 @@ def test_a_call_whose_key_is_looked_for_runs_on_a_thread_and_the_next_inline() -
     assert served.loop.drain(5, 5)
 
 
-def test_a_call_that_waits_for_the_interpreter_does_not() -> None:
+def test_a_call_that_waits_for_the_interpreter_keeps_the_serving_thread() -> None:
     gate = threading.Event()
 
     def waits(_: Any) -> Any:
@@ -158,25 +154,23 @@ def test_a_call_that_waits_for_the_interpreter_does_not() -> None:
     served = InProcess(waits)
     waiting = served.profile()
     eventually(lambda: served.executors.inline.executed == 1)
-    time.sleep(0.2)  # some looks of the watchdog
-    assert served.loop.takeovers == 0
+    assert not polled(lambda: served.loop.takeovers, seconds=20 * IDLE_WATCH_INTERVAL)
     gate.set()
     assert waiting.result() is not None
     assert served.loop.drain(5, 5)
 
 
 STANDS_STILL = """
-import threading, time
+import threading
 from gochat.rpc import loop
 from tests.rpc.test_loop import InProcess
 loop.STANDSTILL_TIMEOUT = 1.0
 served = InProcess(lambda _: threading.Event().wait())
-call = served.profile()
-time.sleep(30)
+served.profile().exception()
 """
 
 
-def test_a_loop_that_stands_still_ends_the_process_and_says_where() -> None:
+def test_a_stalled_loop_ends_the_process_and_logs_where() -> None:
     ended = subprocess.run([sys.executable, "-c", STANDS_STILL], capture_output=True, text=True, timeout=30)
     assert ended.returncode == 1
     assert "the serving loop stands still" in ended.stderr

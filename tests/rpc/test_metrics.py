@@ -2,39 +2,29 @@
 
 import os
 import signal
-import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
 import psycopg2
-import pytest
 
 from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
 from gochat.monitoring.exporter import CODE
 from gochat.monitoring.shared import SharedMetrics
 from gochat.serving.metrics import LATENCIES, WIDTH, RpcMetrics, close_out, read
-from tests.conftest import Start
-from tests.harness import CONTENT, FAST, Deployment, Metrics, Person, Process, eventually
-from tests.postgres import Postgres
-from tests.rpc.test_server import serve
-from tests.rpc.test_workers import TWO, connect_to, locked, sending, workers
+from tests.conftest import Own
+from tests.conversations import conversation_of
+from tests.harness import CONTENT, Deployment, Person, locked
+from tests.processes import FAST, refused_start
+from tests.rpc.workers import TWO, connect_to, workers
+from tests.waiting import eventually, idle, in_flight, with_the_writer
 
 LOGIC = "gochat.api.logic.v1.LogicService"
 HANDLED, SECONDS = "grpc_server_handled_total", "grpc_server_handling_seconds"
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[Deployment]:
-    deployment = Deployment(tmp_path / "own")
-    yield deployment
-    deployment.kill()
 
 
 def outcome(call: Any, request: Any, metadata: Any) -> tuple[str, int, int]:
@@ -47,16 +37,10 @@ def outcome(call: Any, request: Any, metadata: Any) -> tuple[str, int, int]:
     return "OK", request.ByteSize(), response.ByteSize()
 
 
-def counted_by(process: Process) -> Metrics:
-    """Once no call is open: a client has its answer a moment before the call is counted."""
-    scrape: Metrics = eventually(lambda: (found := process.metrics())("grpc_server_in_flight") == 0 and found)
-    return scrape
-
-
-def test_what_the_client_counted(start: Start) -> None:
-    app = start()
+def test_calls_bytes_and_errors_are_those_that_the_client_counted(own: Own, mode: str) -> None:
+    app = own(mode)
     person, friend = app.people(2)
-    conversation = person.send(friend.id).message_id.rpartition("-")[0]
+    conversation = conversation_of(person.send(friend.id))
     signed_in, nobody = person.metadata, ()
     in_body = (*signed_in, ("x-gochat-error-mode", "body"))
     calls = [
@@ -70,7 +54,7 @@ def test_what_the_client_counted(start: Start) -> None:
         ("GetMessageHistory", logic_pb2.GetMessageHistoryRequest(conversation_id=conversation), signed_in, 2, ""),
         ("Authenticate", logic_pb2.AuthRequest(username=person.username, password="wrong"), nobody, 1, "UNAUTHORIZED"),
     ]
-    before = counted_by(app.processes[0])
+    before = idle(app.processes[0])
     counted: Counter[tuple[str, ...]] = Counter()
     for rpc, request, metadata, times, error in calls:
         for _ in range(times):
@@ -80,7 +64,7 @@ def test_what_the_client_counted(start: Start) -> None:
             )
             if error:
                 counted[rpc, "error", f"ERROR_CODE_{error}"] += 1
-    after = counted_by(app.processes[0])
+    after = idle(app.processes[0])
 
     def more(name: str, **labels: str) -> float:
         return after(name, grpc_service=LOGIC, **labels) - before(name, grpc_service=LOGIC, **labels)
@@ -107,7 +91,7 @@ def test_what_the_client_counted(start: Start) -> None:
         assert scrape("process_open_fds") > 3
 
 
-def test_a_call_is_told_by_the_process_that_answered_it(app: Deployment) -> None:
+def test_a_call_is_counted_by_the_process_that_answered_it(app: Deployment) -> None:
     services = {sample.labels.get("grpc_service", LOGIC) for sample in app.processes[0].metrics().samples}
     assert any(".repo." in service for service in services) != app.split
     if app.split:
@@ -116,19 +100,19 @@ def test_a_call_is_told_by_the_process_that_answered_it(app: Deployment) -> None
         assert repo(HANDLED, grpc_method="ListEndedSessions", grpc_code="OK") > 0, "the logic half asks each second"
 
 
-def test_rate_limits_are_counted(start: Start) -> None:
-    app = start({"GOCHAT_LIMITS_CALLS_PER_SECOND": "0.1"})
+def test_rate_limits_are_counted(own: Own, mode: str) -> None:
+    app = own(mode, env={"GOCHAT_LIMITS_CALLS_PER_SECOND": "0.1"})
     person = app.person()
     request = logic_pb2.GetUserProfileRequest()
-    told = Counter(outcome(app.logic.GetUserProfile, request, person.metadata)[0] for _ in range(4))
-    assert told == {"OK": 1, "ResourceExhausted": 3}
-    scrape = counted_by(app.processes[0])
+    codes = Counter(outcome(app.logic.GetUserProfile, request, person.metadata)[0] for _ in range(4))
+    assert codes == {"OK": 1, "ResourceExhausted": 3}
+    scrape = idle(app.processes[0])
     assert scrape(HANDLED, grpc_method="GetUserProfile", grpc_code="ResourceExhausted") == 3
     assert scrape("gochat_errors_total", grpc_method="GetUserProfile", code="ERROR_CODE_RATE_LIMIT") == 3
 
 
-def test_business_numbers(start: Start) -> None:
-    app = start()
+def test_users_conversations_and_messages_are_counted(own: Own, mode: str) -> None:
+    app = own(mode)
     people = app.people(4)
     app.create_user()  # was never seen
     app.run("user", "disable", people[3].username, "--address", app.repo_address)
@@ -140,7 +124,7 @@ def test_business_numbers(start: Start) -> None:
     people[0].send(group, "hello")
     people[2].Logout()
     app.stop()
-    app.start()  # counted at once
+    app.start()  # it counts right away
     process = app.processes[-1]
     eventually(lambda: process.metrics()("gochat_database_counted_timestamp_seconds") > 0)
     scrape = process.metrics()
@@ -164,24 +148,21 @@ def test_business_numbers(start: Start) -> None:
         assert not [sample for sample in app.processes[0].metrics().samples if sample.name.startswith("gochat_users")]
 
 
-def test_queues_and_commits_of_sqlite(own: Deployment) -> None:
-    person, friend = own.person(), own.create_user()
-    conversation = person.send(friend, "first").message_id.rpartition("-")[0]
-    before = own.processes[0].metrics()
-    with closing(sqlite3.connect(own.data / "gochat.db", isolation_level=None)) as database:
-        database.execute("BEGIN IMMEDIATE")  # nobody else writes now
-        request = logic_pb2.SendMessageRequest(conversation_id=conversation, content="running")
-        send = partial(own.logic.SendMessage.future, request, metadata=person.metadata, timeout=30)
-        first = send()
-        eventually(lambda: own.processes[0].metrics()("grpc_server_in_flight", grpc_method="SendMessage") == 1)
-        time.sleep(0.5)  # it is with the thread that writes
-        others = [send() for _ in range(9)]
-        eventually(lambda: own.processes[0].metrics()("gochat_database_waiting_writes") == 9)
+def test_waiting_writes_and_commits_of_sqlite_are_counted(own: Own) -> None:
+    app = own()
+    person, friend = app.person(), app.create_user()
+    conversation, process = conversation_of(person.send(friend, "first")), app.processes[0]
+    before = process.metrics()
+    with locked(app) as lock:
+        first = person.begin_send(conversation)
+        with_the_writer(process, 1, waiting=0)
+        others = [person.begin_send(conversation) for _ in range(9)]
+        with_the_writer(process, 10, waiting=9)
         busy = 0 if FAST else 10  # of grpcio's calls each has a thread
-        assert own.processes[0].metrics()("gochat_pool_busy_threads", pool="call") == busy
-        database.execute("ROLLBACK")
+        assert process.metrics()("gochat_pool_busy_threads", pool="call") == busy
+        lock.rollback()
         assert len({answer.result().message_id for answer in (first, *others)}) == 10
-    after = own.processes[0].metrics()
+    after = process.metrics()
     assert after("gochat_database_commit_size_sum") - before("gochat_database_commit_size_sum") == 10
     assert after("gochat_database_commit_size_count") - before("gochat_database_commit_size_count") == 2
     bucket = "gochat_database_commit_size_bucket"
@@ -189,43 +170,37 @@ def test_queues_and_commits_of_sqlite(own: Deployment) -> None:
     assert after("grpc_server_in_flight") == after("gochat_database_waiting_writes") == 0
 
 
-def test_calls_that_wait_for_a_thread(postgres: Postgres, tmp_path: Path) -> None:
-    url = postgres.create_database()
-    app = Deployment(tmp_path, url=url, env={"GOCHAT_SERVER_THREADS": "2"})
+def test_calls_that_wait_for_a_thread_are_counted(own: Own) -> None:
+    app = own("postgres", env={"GOCHAT_SERVER_THREADS": "2"})
     person, friend = app.person(), app.create_user()
-    conversation = person.send(friend, "first").message_id.rpartition("-")[0]
-    with closing(psycopg2.connect(url)) as database:
+    conversation = conversation_of(person.send(friend, "first"))
+    with closing(psycopg2.connect(app.url)) as database:
         database.cursor().execute("SELECT 1 FROM conversations FOR UPDATE")
-        request = logic_pb2.SendMessageRequest(conversation_id=conversation, content="running")
-        running = [app.logic.SendMessage.future(request, metadata=person.metadata, timeout=30) for _ in range(7)]
+        running = [person.begin_send(conversation) for _ in range(7)]
         eventually(lambda: app.processes[0].metrics()("gochat_pool_waiting_calls", pool="call") == 5)
         scrape = app.processes[0].metrics()
         assert scrape("gochat_pool_busy_threads", pool="call") == scrape("gochat_pool_threads", pool="call") == 2
         database.rollback()
         assert len({answer.result().message_id for answer in running}) == 7
-    app.kill()
 
 
-def test_clients_that_leave(own: Deployment) -> None:
-    person, friend = own.person(), own.create_user()
-    conversation = person.send(friend, "first").message_id.rpartition("-")[0]
-    request = logic_pb2.SendMessageRequest(conversation_id=conversation, content="running")
-    with closing(sqlite3.connect(own.data / "gochat.db", isolation_level=None)) as database:
-        database.execute("BEGIN IMMEDIATE")
-        patient = own.logic.SendMessage.future(request, metadata=person.metadata, timeout=30)
-        hasty = own.logic.SendMessage.future(request, metadata=person.metadata, timeout=2)
-        eventually(lambda: own.processes[0].metrics()("grpc_server_in_flight", grpc_method="SendMessage") == 2)
+def test_cancelled_and_expired_calls_are_counted(own: Own) -> None:
+    app = own()
+    person, friend = app.person(), app.create_user()
+    conversation = conversation_of(person.send(friend, "first"))
+    with locked(app) as lock:
+        patient, hasty = person.begin_send(conversation), person.begin_send(conversation, timeout=2)
+        in_flight(app.processes[0], 2)
         patient.cancel()
         assert hasty.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        database.execute("ROLLBACK")
-    eventually(lambda: own.processes[0].metrics()("grpc_server_in_flight") == 0)
-    scrape = own.processes[0].metrics()
+        lock.rollback()
+    scrape = idle(app.processes[0])
     codes = {code: scrape(HANDLED, grpc_method="SendMessage", grpc_code=code) for code in CODE.values()}
     assert {code: number for code, number in codes.items() if number} == {"OK": 1, "Canceled": 1, "DeadlineExceeded": 1}
 
 
-def test_workers_are_added_up(postgres: Postgres, tmp_path: Path) -> None:
-    app = Deployment(tmp_path, url=postgres.create_database(), env=TWO)
+def test_metrics_of_workers_are_added_up(own: Own) -> None:
+    app = own("postgres", env=TWO)
     process, person = app.processes[0], app.person()
     friend = app.create_user()
     both = sorted(workers(process))
@@ -243,12 +218,12 @@ def test_workers_are_added_up(postgres: Postgres, tmp_path: Path) -> None:
 
     person.send(friend, "first")
     with connect_to(app, both[0]) as channel, locked(app) as lock:
-        running = sending(channel, person, friend)
-        eventually(lambda: process.metrics()("grpc_server_in_flight", grpc_method="SendMessage") == 1)
+        running = person.begin_send(friend, channel)
+        in_flight(process)
         eventually(lambda: process.metrics()("gochat_database_connections_used") == 1)
         os.kill(both[0], signal.SIGKILL)
         assert running.code() is grpc.StatusCode.UNAVAILABLE
-        eventually(lambda: process.metrics()("grpc_server_in_flight") == 0)
+        idle(process)
         # Not at every moment: the other worker looks once a second for what has changed.
         eventually(lambda: process.metrics()("gochat_database_connections_used") == 0)
         lock.rollback()
@@ -261,34 +236,34 @@ def test_workers_are_added_up(postgres: Postgres, tmp_path: Path) -> None:
     assert app.stop() == [0]
 
 
-def test_a_taken_port_stops_the_start(own: Deployment, tmp_path: Path) -> None:
-    own.person()
-    taken = own.processes[0].metrics_url.split("/")[2]
+def test_a_taken_metrics_port_stops_the_start(own: Own, tmp_path: Path) -> None:
+    app = own()
+    app.person()
+    taken = app.processes[0].metrics_url.split("/")[2]
     for env in ({}, TWO | {"GOCHAT_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}):
         settings = env | {"GOCHAT_METRICS_LISTEN": taken}
-        second = serve("--data", str(tmp_path / "other"), "--listen", "127.0.0.1:0", **settings)
-        assert (second.returncode, second.stdout) == (1, "")
-        assert f"gochat: cannot listen on {taken}: is the port of metrics.listen taken" in second.stderr
-        assert "Traceback" not in second.stderr
-    assert own.processes[0].metrics()("grpc_server_started_total") > 0
+        said = refused_start("--data", tmp_path / "other", "--listen", "127.0.0.1:0", **settings)
+        assert f"gochat: cannot listen on {taken}: is the port of metrics.listen taken" in said
+    assert app.processes[0].metrics()("grpc_server_started_total") > 0
 
 
-def test_servers_on_one_host_need_no_settings(tmp_path: Path) -> None:
-    apps = [Deployment(tmp_path / name, env={"GOCHAT_METRICS_LISTEN": "127.0.0.1:9464"}) for name in "ab"]
+def test_servers_on_one_host_need_no_settings(own: Own) -> None:
+    apps = [own(env={"GOCHAT_METRICS_LISTEN": "127.0.0.1:9464"}) for _ in range(2)]
     urls = {app.processes[0].metrics_url for app in apps}
     assert len(urls) == 2
     assert [app.stop() for app in apps] == [[0], [0]]
 
 
-def test_metrics_may_be_off(tmp_path: Path) -> None:
-    app = Deployment(tmp_path, env={"GOCHAT_METRICS_LISTEN": ""})
+def test_metrics_may_be_off(own: Own) -> None:
+    app = own(env={"GOCHAT_METRICS_LISTEN": ""})
     app.person()
     assert app.stop() == [0]
     assert "/metrics" not in app.logs()
 
 
-def test_calls_side_by_side_lose_no_count(own: Deployment) -> None:
-    people = own.people(4)
+def test_concurrent_calls_are_all_counted(own: Own) -> None:
+    app = own()
+    people = app.people(4)
 
     def many(person: Person) -> None:
         for _ in range(100):
@@ -297,7 +272,7 @@ def test_calls_side_by_side_lose_no_count(own: Deployment) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(many, people))
     path = {"grpc_service": "gochat.api.logic.v1.LogicService", "grpc_method": "GetUserProfile"}
-    metrics = counted_by(own.processes[0])
+    metrics = idle(app.processes[0])
     assert metrics("grpc_server_started_total", **path) == metrics("grpc_server_handled_total", **path) == 400
     assert metrics("grpc_server_handling_seconds_count", **path) == 400
 
@@ -312,7 +287,7 @@ def test_latencies_fall_into_the_bucket_that_ends_with_them() -> None:
     assert (latencies[at], latencies[at + 1], latencies[-1], sum(latencies)) == (1, 1, 1, 3)
 
 
-def test_what_a_dead_process_left_open_is_unavailable() -> None:
+def test_calls_left_open_by_a_dead_process_count_as_unavailable() -> None:
     metrics = SharedMetrics.for_worker(["/a/A", "/a/B"])
     counts = metrics.claim({}).of("/a/B")
     for _ in range(3):

@@ -9,24 +9,26 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from gochat.api.logic.v1 import logic_pb2
-from tests.conftest import Start
-from tests.harness import PASSWORD, Deployment, eventually, refused
+from tests.conftest import Own
+from tests.conversations import conversation_of
+from tests.harness import PASSWORD, Deployment, refused
+from tests.health import NOT_SERVING, SERVING, check
+from tests.waiting import eventually, status_of
 
-SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 LOGIC = "gochat.api.logic.v1.LogicService"
 
 
 @pytest.fixture
-def plain(start: Start) -> Deployment:
-    app = start({"GOCHAT_SERVER_FAST": "false"})
+def plain(own: Own, mode: str) -> Deployment:
+    app = own(mode, env={"GOCHAT_SERVER_FAST": "false"})
     assert [process.metrics()("gochat_server_fast") for process in app.processes] == [0] * len(app.processes)
     return app
 
 
-def test_people_talk(plain: Deployment) -> None:
+def test_messages_are_sent_read_and_searched(plain: Deployment) -> None:
     ann, ben = plain.people(2)
     sent = ann.send(ben.id, "hello").message_id
-    conversation = sent.rpartition("-")[0]
+    conversation = conversation_of(sent)
     assert [message.content for message in ben.GetMessageHistory(conversation_id=conversation).messages] == ["hello"]
     assert ben.GetUnreadMessages().total_count == 1
     ben.MarkMessageRead(conversation_id=conversation, message_id=sent)
@@ -56,11 +58,8 @@ def test_errors_have_their_details_and_calls_are_counted(plain: Deployment) -> N
 
 def test_health_is_watched_until_the_end(plain: Deployment) -> None:
     health = health_pb2_grpc.HealthStub(plain.channel)
-    assert health.Check(health_pb2.HealthCheckRequest(service=LOGIC)).status == SERVING
-    with pytest.raises(grpc.RpcError) as raised:
-        health.Check(health_pb2.HealthCheckRequest(service="none"))
-    assert isinstance(raised.value, grpc.Call)
-    assert raised.value.code() is grpc.StatusCode.NOT_FOUND
+    assert check(plain.channel, LOGIC) == SERVING
+    assert status_of(lambda: check(plain.channel, "none")) == "NOT_FOUND"
     unknown = health.Watch(health_pb2.HealthCheckRequest(service="none"))
     assert next(unknown).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
     assert unknown.code() is grpc.StatusCode.NOT_FOUND

@@ -1,10 +1,7 @@
 """The server as an operator and a load balancer see it: health, reflection, output, start, stop, deadlines."""
 
-import os
 import re
 import signal
-import sqlite3
-import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,34 +9,18 @@ from pathlib import Path
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from gochat.api.logic.v1 import logic_pb2
 from gochat.services import LOGIC, REPO, SERVICES, served_by
-from tests.harness import FREE_METRICS_PORT, PASSWORD, PROGRAM, Deployment, Process
+from tests.conftest import SQLITE, Own
+from tests.conversations import contents, conversation_of
+from tests.harness import PASSWORD, Deployment, locked
+from tests.health import SERVING, check
+from tests.processes import Process, begin, refused_start
+from tests.waiting import eventually, idle, in_flight, polled, started
 
-SERVING = health_pb2.HealthCheckResponse.SERVING
-
-
-@pytest.fixture(params=[False, True], ids=["colocated", "split"])
-def own(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Deployment]:
-    """A GoChat on SQLite of the test's own."""
-    deployment = Deployment(tmp_path / "own", split=request.param)
-    yield deployment
-    deployment.kill()
-
-
-def serve(*arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
-    """Runs a server that is not to start."""
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
-    return subprocess.run(
-        [PROGRAM, "-m", "gochat", "serve", *arguments],
-        env=clean | FREE_METRICS_PORT | env,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+TIMEOUT = 1.0  # seconds
 
 
 def services(deployment: Deployment) -> Iterator[tuple[grpc.Channel, str]]:
@@ -48,14 +29,9 @@ def services(deployment: Deployment) -> Iterator[tuple[grpc.Channel, str]]:
         yield deployment.channel_to(service.half), service.descriptor.full_name
 
 
-def check(channel: grpc.Channel, service: str) -> int:
-    request = health_pb2.HealthCheckRequest(service=service)
-    return int(health_pb2_grpc.HealthStub(channel).Check(request, timeout=30).status)
-
-
-def test_health_is_told_without_a_token(app: Deployment) -> None:
+def test_health_needs_no_token(app: Deployment) -> None:
     for channel, service in services(app):
-        assert check(channel, "") == SERVING
+        assert check(channel) == SERVING
         assert check(channel, service) == SERVING
     with pytest.raises(grpc.RpcError) as raised:
         check(app.channel, "gochat.api.logic.v1.NoService")
@@ -85,15 +61,12 @@ def test_reflection_lists_all_services_on_loopback(app: Deployment) -> None:
 
 def test_reflection_is_off_where_others_can_reach_it(tmp_path: Path) -> None:
     arguments = ("serve", "--data", str(tmp_path), "--listen", "0.0.0.0:0", "--insecure")
-    process = Process(*arguments, log=tmp_path / "log")
-    try:
+    with Process(*arguments, log=tmp_path / "log") as process:
         assert re.fullmatch(r"gochat ready on 0\.0\.0\.0:\d+ \(logic, repo\)", process.ready_line)
         with grpc.insecure_channel(process.address.replace("0.0.0.0", "127.0.0.1")) as channel:
-            assert check(channel, "") == SERVING
+            assert check(channel) == SERVING
             with pytest.raises(grpc.RpcError):
                 ProtoReflectionDescriptorDatabase(channel).get_services()
-    finally:
-        process.kill()
 
 
 def test_the_ready_line_says_where_and_what(app: Deployment) -> None:
@@ -104,14 +77,8 @@ def test_the_ready_line_says_where_and_what(app: Deployment) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stdout_has_the_ready_line_alone_and_stderr_the_log(tmp_path: Path, number: signal.Signals) -> None:
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
-    process = subprocess.Popen(
-        [PROGRAM, "-m", "gochat", "serve", "--data", str(tmp_path), "--listen", "127.0.0.1:0"],
-        env=clean | FREE_METRICS_PORT | {"GOCHAT_LOG_LEVEL": "debug"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    arguments = ("serve", "--data", tmp_path, "--listen", "127.0.0.1:0")
+    process = begin(*arguments, env={"GOCHAT_LOG_LEVEL": "debug"})
     assert process.stdout is not None
     ready = process.stdout.readline()
     with grpc.insecure_channel(ready.split()[3]) as channel, pytest.raises(grpc.RpcError):
@@ -126,75 +93,68 @@ def test_stdout_has_the_ready_line_alone_and_stderr_the_log(tmp_path: Path, numb
     assert log.rstrip().endswith("stopped")
 
 
-def test_an_idle_server_stops_when_told_to(own: Deployment) -> None:
-    assert own.stop() == [0] * len(own.processes)
+@pytest.mark.parametrize("mode", SQLITE)
+def test_an_idle_server_stops_on_sigterm(own: Own, mode: str) -> None:
+    app = own(mode)
+    assert app.stop() == [0] * len(app.processes)
 
 
-def test_running_calls_end_before_the_server_does(own: Deployment) -> None:
-    person, friend = own.person(), own.create_user()
-    conversation_id = person.send(friend, "first").message_id.rpartition("-")[0]
-    database = sqlite3.connect(own.data / "gochat.db", isolation_level=None)
-    database.execute("BEGIN IMMEDIATE")  # nobody else writes now
-    send = own.logic.SendMessage.future
-    request = logic_pb2.SendMessageRequest(conversation_id=conversation_id, content="running")
-    running = [send(request, metadata=person.metadata, timeout=30) for _ in range(10)]
-    time.sleep(1)  # they are with the server
-    with ThreadPoolExecutor() as pool:
-        stopped = pool.submit(own.processes[0].stop)
-        time.sleep(0.5)
+@pytest.mark.parametrize("mode", SQLITE)
+def test_running_calls_end_before_the_server_does(own: Own, mode: str) -> None:
+    app = own(mode)
+    person, friend = app.person(), app.create_user()
+    conversation_id = conversation_of(person.send(friend, "first"))
+    idle(app.processes[0])
+    with locked(app) as lock, ThreadPoolExecutor() as pool:  # for at most 5 s a write waits for the lock
+        running = [person.begin_send(conversation_id) for _ in range(10)]
+        in_flight(app.processes[0], 10)
+        stopped = pool.submit(app.processes[0].stop)
+        eventually(lambda: "draining" in app.logs())
         assert not stopped.done()
-        late = send(request, metadata=person.metadata, timeout=30)
-        assert late.code() is grpc.StatusCode.UNAVAILABLE
-        database.execute("ROLLBACK")
+        assert person.begin_send(conversation_id).code() is grpc.StatusCode.UNAVAILABLE
+        lock.rollback()
         assert len({answer.result().message_id for answer in running}) == 10
         assert stopped.result() == 0
-    assert database.execute("SELECT COUNT(*) FROM messages WHERE content = 'running'").fetchone() == (10,)
-    database.close()
+        assert lock.execute("SELECT COUNT(*) FROM messages WHERE content = 'running'").fetchone() == (10,)
 
 
-def test_calls_that_outlast_the_grace_are_cut_off(tmp_path: Path) -> None:
-    app = Deployment(tmp_path, env={"GOCHAT_SERVER_GRACE": "0.5"})
+def test_calls_that_outlast_the_grace_are_cut_off(own: Own) -> None:
+    app = own(env={"GOCHAT_SERVER_GRACE": "0.5"})
     person, friend = app.person(), app.create_user()
-    database = sqlite3.connect(app.data / "gochat.db", isolation_level=None)
-    database.execute("BEGIN IMMEDIATE")
-    request = logic_pb2.SendMessageRequest(to_user_id=friend, content="running")
-    running = app.logic.SendMessage.future(request, metadata=person.metadata, timeout=30)
-    time.sleep(1)
-    with ThreadPoolExecutor() as pool:
+    with locked(app) as lock, ThreadPoolExecutor() as pool:
+        running = person.begin_send(friend)
+        in_flight(app.processes[0])
         stopped = pool.submit(app.processes[0].stop)
         assert running.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
-        database.execute("ROLLBACK")
+        lock.rollback()
         assert stopped.result() == 0
-    database.close()
 
 
-def test_one_server_at_a_time_has_a_data_folder(own: Deployment) -> None:
-    second = serve("--data", str(own.data), "--listen", "127.0.0.1:0")
-    assert (second.returncode, second.stdout) == (1, "")
-    assert "gochat.db is in use by another gochat process" in second.stderr
-    assert "Traceback" not in second.stderr
-    own.person()
-    own.kill()
-    own.start()  # a server that was killed leaves nothing behind that keeps the next from starting
-    own.person()
+@pytest.mark.parametrize("mode", SQLITE)
+def test_one_server_at_a_time_has_a_data_folder(own: Own, mode: str) -> None:
+    app = own(mode)
+    said = refused_start("--data", app.data, "--listen", "127.0.0.1:0")
+    assert "gochat.db is in use by another gochat process" in said
+    app.person()
+    app.kill()
+    app.start()  # a server that was killed leaves nothing behind that keeps the next from starting
+    app.person()
 
 
-def test_one_server_at_a_time_has_a_port(own: Deployment, tmp_path: Path) -> None:
-    second = serve("--data", str(tmp_path / "other"), "--listen", own.address)
-    assert (second.returncode, second.stdout) == (1, "")
-    assert f"cannot listen on {own.address}" in second.stderr
-    assert "Traceback" not in second.stderr
-    own.person()
+@pytest.mark.parametrize("mode", SQLITE)
+def test_one_server_at_a_time_has_a_port(own: Own, mode: str, tmp_path: Path) -> None:
+    app = own(mode)
+    said = refused_start("--data", tmp_path / "other", "--listen", app.address)
+    assert f"cannot listen on {app.address}" in said
+    app.person()
 
 
-def test_an_address_that_is_none_stops_the_start(tmp_path: Path) -> None:
+def test_an_invalid_address_stops_the_start(tmp_path: Path) -> None:
     for address in ("here", "127.0.0.1", ":50051", "127.0.0.1:http", "127.0.0.1:65536"):
-        refused = serve("--data", str(tmp_path), "--listen", address)
-        assert refused.returncode == 1
-        assert "server.listen: must be HOST:PORT" in refused.stderr
+        assert "server.listen: must be HOST:PORT" in refused_start("--data", tmp_path, "--listen", address)
 
 
-def test_a_deadline_that_is_too_short_is_told(app: Deployment) -> None:
+def test_a_deadline_that_is_too_short_ends_the_call(app: Deployment) -> None:
     person = app.person()
     slow = logic_pb2.AuthRequest(username=person.username, password=PASSWORD)  # hashing takes its time by design
     for timeout in (0.001, -1):
@@ -211,16 +171,15 @@ def test_a_call_needs_no_deadline(app: Deployment) -> None:
     assert app.logic.GetUserProfile(request, metadata=person.metadata).profile.user_id == person.id
 
 
-def test_a_write_whose_deadline_passed_while_it_waited_is_not_done(own: Deployment) -> None:
-    person, friend = own.person(), own.create_user()
-    database = sqlite3.connect(own.data / "gochat.db", isolation_level=None)
-    database.execute("BEGIN IMMEDIATE")
-    send = own.logic.SendMessage.future
-    request = logic_pb2.SendMessageRequest(to_user_id=friend, content="too late")
-    waiting = [send(request, metadata=person.metadata, timeout=1) for _ in range(3)]
-    assert {answer.code() for answer in waiting} == {grpc.StatusCode.DEADLINE_EXCEEDED}
-    database.execute("ROLLBACK")
-    database.close()
-    conversation_id = person.send(friend, "in time").message_id.rpartition("-")[0]
-    messages = person.GetMessageHistory(conversation_id=conversation_id).messages
-    assert [message.content for message in messages] == ["in time"]
+@pytest.mark.parametrize("mode", SQLITE)
+def test_a_write_whose_deadline_passed_while_it_waited_is_not_done(own: Own, mode: str) -> None:
+    app = own(mode)
+    person, friend = app.person(), app.create_user()
+    with locked(app):
+        waiting = [person.begin_send(friend, timeout=TIMEOUT) for _ in range(3)]
+        assert {answer.code() for answer in waiting} == {grpc.StatusCode.DEADLINE_EXCEEDED}
+        eventually(lambda: started(app.processes[0], "SendMessage") == 3)
+        over = time.monotonic() + TIMEOUT  # by the server's count too: it took the last of them in before now
+        polled(lambda: time.monotonic() > over)
+    conversation_id = conversation_of(person.send(friend, "in time"))
+    assert contents(person, conversation_id) == ["in time"]

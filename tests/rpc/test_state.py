@@ -28,7 +28,7 @@ def state(monkeypatch: pytest.MonkeyPatch) -> Any:
     return made
 
 
-def test_the_loop_is_woken_once_for_all_answers_that_are_there_when_it_looks(state: Any) -> None:
+def test_the_loop_is_woken_once_for_all_answers_that_wait(state: Any) -> None:
     for name in "abc":
         state.answer(Call(name, state.sent))
     assert len(state.wakes) == 1
@@ -39,7 +39,7 @@ def test_the_loop_is_woken_once_for_all_answers_that_are_there_when_it_looks(sta
     assert len(state.wakes) == 2
 
 
-def test_an_answer_that_comes_before_the_loop_has_seen_that_it_is_woken_is_sent_after_it(state: Any) -> None:
+def test_an_answer_made_between_the_wake_and_the_look_is_sent(state: Any) -> None:
     state.answer(Call("a", state.sent))
     state.send_answers()  # the loop had something else to do, and saw it
     state.answer(Call("b", state.sent))
@@ -49,7 +49,7 @@ def test_an_answer_that_comes_before_the_loop_has_seen_that_it_is_woken_is_sent_
     assert state.sent == ["a", "b"]
 
 
-def test_the_serving_thread_wakes_nobody(state: Any) -> None:
+def test_an_answer_made_on_the_serving_thread_wakes_no_loop(state: Any) -> None:
     state.serving_thread = threading.get_ident()
     state.answer(Call("a", state.sent))
     assert not state.wakes

@@ -1,13 +1,12 @@
-"""Calls that are done together: who goes with whom, and what holds up nobody."""
+"""Calls that are run as a batch: which share one, and what delays no other."""
 
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -20,10 +19,11 @@ from gochat.context import SERVICE, Call, current
 from gochat.errors import ChatError, invalid
 from gochat.internal.store.v1 import store_pb2
 from gochat.serving.batcher import MAX_BATCH, MAX_WAIT, THREADS, Batcher
-from tests.conftest import Start
-from tests.harness import Deployment, eventually
+from tests.conftest import Own
+from tests.conversations import seq_of, seqs
+from tests.harness import Deployment, new_connection
 from tests.postgres import Postgres
-from tests.rpc.test_workers import connect, locked, sending
+from tests.waiting import eventually
 
 LARGEST = {"content": "é" * 8192, "metadata": {f"k{number}": "x" * 120 for number in range(32)}}
 
@@ -61,7 +61,7 @@ class Batches:
         return self.became
 
 
-def test_what_comes_in_meanwhile_goes_together() -> None:
+def test_calls_that_arrive_during_a_batch_form_the_next() -> None:
     gate, batches = threading.Event(), list[list[str]]()
 
     def together(requests: Sequence[str]) -> list[str]:
@@ -82,7 +82,7 @@ def test_what_comes_in_meanwhile_goes_together() -> None:
     assert [len(batch) for batch in batches] == [1, MAX_BATCH, 3]
 
 
-def test_each_has_its_own_outcome() -> None:
+def test_each_call_of_a_batch_has_its_own_outcome() -> None:
     outcomes = {"ok": "sent", "bad": invalid("content", "must be"), "odd": None}
     asked = Batches(lambda requests: [outcomes[request] for request in requests])
     for request in outcomes:
@@ -94,7 +94,7 @@ def test_each_has_its_own_outcome() -> None:
     assert became["late"].reason == "DEADLINE_EXCEEDED"
 
 
-def test_what_fails_is_told_to_all_and_the_next_go_on() -> None:
+def test_a_failed_batch_fails_all_its_calls_and_the_next_goes_on() -> None:
     gate = threading.Event()
 
     def together(requests: Sequence[str]) -> list[str]:
@@ -115,7 +115,7 @@ def test_what_fails_is_told_to_all_and_the_next_go_on() -> None:
     assert asked.done(4)["next"] == "sent"
 
 
-def test_what_is_done_is_not_kept_until_the_next() -> None:
+def test_a_finished_call_is_released_before_the_next() -> None:
     asked = Batches(lambda requests: ["sent"] * len(requests))
     call: Any = Asked("r", Call(SERVICE, "r", time.monotonic() + 30), lambda *_: None)
     kept = weakref.ref(call)
@@ -124,7 +124,7 @@ def test_what_is_done_is_not_kept_until_the_next() -> None:
     eventually(lambda: kept() is None, 10)
 
 
-def test_an_answer_that_cannot_be_given_keeps_none_from_the_others() -> None:
+def test_a_call_that_cannot_be_answered_keeps_no_answer_from_others() -> None:
     asked, gate = Batches(lambda requests: [gate.wait(5) and "sent"] * len(requests)), threading.Event()
     asked.ask("gate")
 
@@ -138,7 +138,7 @@ def test_an_answer_that_cannot_be_given_keeps_none_from_the_others() -> None:
     assert asked.done(2)["next"] == "sent"
 
 
-def test_they_run_for_as_long_as_one_of_them_may_take() -> None:
+def test_a_batch_has_the_latest_deadline_of_its_calls() -> None:
     gate, until = threading.Event(), list[float]()
 
     def together(requests: Sequence[str]) -> list[str]:
@@ -158,7 +158,7 @@ def test_they_run_for_as_long_as_one_of_them_may_take() -> None:
     assert max(until) == pytest.approx(20, abs=2)
 
 
-def test_what_hangs_holds_up_nobody_else() -> None:
+def test_a_hanging_batch_delays_no_other() -> None:
     gate, hanging = threading.Event(), list[str]()
 
     def together(requests: Sequence[str]) -> list[str]:
@@ -181,40 +181,35 @@ def test_what_hangs_holds_up_nobody_else() -> None:
     assert asked.done(2 + THREADS)["hang"] == "sent"
 
 
-def test_a_conversation_that_is_locked_holds_up_its_own_senders_alone(postgres: Postgres, tmp_path: Path) -> None:
-    app = Deployment(tmp_path, url=postgres.create_database())
+def test_a_locked_conversation_delays_its_own_senders_alone(own: Own) -> None:
+    app = own("postgres")
     ann, ben, cem = app.people(3)
     for other in (ben, cem):
         ann.send(other.id)
-    with connect(app.address) as channel, locked(app) as lock:
-        lock.rollback()
+    with new_connection(app.address) as channel, closing(psycopg2.connect(app.url)) as lock:
         lock.cursor().execute(
             "SELECT 1 FROM conversations JOIN members USING (conversation_id) WHERE user_id = %s FOR UPDATE", (ben.id,)
         )
-        waiting = [sending(channel, ann, ben.id) for _ in range(10)]
+        waiting = [ann.begin_send(ben.id, channel) for _ in range(10)]
         for _ in range(20):
             ann.send(cem.id)
         assert not any(one.done() for one in waiting)
         lock.rollback()
-        seqs = sorted(int(one.result().message_id[-12:]) for one in waiting)
-    assert seqs == list(range(2, 12))
-    app.stop()
+        assert sorted(seqs(call.result() for call in waiting)) == list(range(2, 12))
 
 
 @pytest.fixture(scope="module")
-def shared(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    deployment = Deployment(tmp_path_factory.mktemp("shared"), url=postgres.create_database())
-    yield deployment
-    deployment.kill()
+def server(own_of_module: Own) -> Deployment:
+    return own_of_module("postgres")
 
 
 @pytest.mark.parametrize(
     ("size", "locked_member", "is_sent"), [(2, 0, False), (2, 1, False), (10, 9, False), (11, 0, False), (11, 9, True)]
 )
-def test_a_batch_waits_for_no_locked_member(shared: Deployment, size: int, locked_member: int, is_sent: bool) -> None:
+def test_a_batch_waits_for_no_locked_member(server: Deployment, size: int, locked_member: int, is_sent: bool) -> None:
     """Of a conversation of this size; the first member sends."""
-    ann, cem = shared.people(2)
-    everyone = [ann.id, *(shared.create_user() for _ in range(size - 1))]
+    ann, cem = server.people(2)
+    everyone = [ann.id, *(server.create_user() for _ in range(size - 1))]
     if size == 2:
         where = {"to_user_id": everyone[1]}
         ann.send(everyone[1])
@@ -228,7 +223,7 @@ def test_a_batch_waits_for_no_locked_member(shared: Deployment, size: int, locke
             for fields in (where, {"to_user_id": cem.id}, where)
         ],
     )
-    with closing(psycopg2.connect(shared._env["GOCHAT_DATABASE_URL"])) as outside:
+    with closing(psycopg2.connect(server.url)) as outside:
         outside.cursor().execute("SELECT 1 FROM members WHERE user_id = %s FOR UPDATE", (everyone[locked_member],))
         if locked_member == 0:  # in the other conversation it is to be free
             outside.rollback()
@@ -237,38 +232,37 @@ def test_a_batch_waits_for_no_locked_member(shared: Deployment, size: int, locke
                 " (SELECT conversation_id FROM members WHERE user_id = %s) FOR UPDATE",
                 (ann.id, cem.id),
             )
-        results = shared.store.StoreMessages(request, metadata=shared.service, timeout=5).results
+        results = server.store.StoreMessages(request, metadata=server.service, timeout=5).results
         assert [bool(result.message_id) for result in results] == [is_sent, True, is_sent]
         outside.rollback()
-    results = shared.store.StoreMessages(request, metadata=shared.service, timeout=5).results
+    results = server.store.StoreMessages(request, metadata=server.service, timeout=5).results
     assert all(result.message_id for result in results)
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII", "EUC_JP"])
-def test_what_the_database_cannot_hold_fails_alone(postgres: Postgres, tmp_path: Path, encoding: str) -> None:
-    app = Deployment(tmp_path, url=postgres.create_database(encoding))
+def test_content_that_the_database_cannot_encode_fails_alone(own: Own, postgres: Postgres, encoding: str) -> None:
+    app = own(url=postgres.create_database(encoding))
     ann, ben = app.people(2)
     ann.send(ben.id)
     texts = ["plain", "plain", "\N{GRINNING FACE}", "plain"] * 20
     requests = [logic_pb2.SendMessageRequest(to_user_id=ben.id, content=text) for text in texts]
     calls = [app.logic.SendMessage.future(request, metadata=ann.metadata, timeout=30) for request in requests]
     assert [call.code() is grpc.StatusCode.OK for call in calls] == [text == "plain" for text in texts]
-    sent = [int(call.result().message_id[-12:]) for call, text in zip(calls, texts, strict=True) if text == "plain"]
+    sent = [seq_of(call.result()) for call, text in zip(calls, texts, strict=True) if text == "plain"]
     assert sorted(sent) == list(range(2, 62))
-    app.kill()
 
 
-def test_many_of_the_largest_go_together(start: Start) -> None:
-    app = start()
+def test_many_of_the_largest_messages_are_sent_together(own: Own, mode: str) -> None:
+    app = own(mode)
     ann, ben = app.people(2)
     requests = [logic_pb2.SendMessageRequest(to_user_id=ben.id, **LARGEST) for _ in range(4 * MAX_BATCH)]
     ann.send(ben.id)
     calls = [app.logic.SendMessage.future(request, metadata=ann.metadata, timeout=30) for request in requests]
-    assert sorted(int(call.result().message_id[-12:]) for call in calls) == list(range(2, 4 * MAX_BATCH + 2))
+    assert sorted(seq_of(call.result()) for call in calls) == list(range(2, 4 * MAX_BATCH + 2))
 
 
-def test_good_and_bad_at_once_get_what_each_would_alone(start: Start) -> None:
-    app = start()
+def test_valid_and_invalid_sends_together_get_the_outcomes_of_each_alone(own: Own, mode: str) -> None:
+    app = own(mode)
     ann, ben, cem = app.people(3)
     room = ann.CreateGroup(name="g", member_ids=[ben.id]).group_id
 
@@ -297,5 +291,5 @@ def test_good_and_bad_at_once_get_what_each_would_alone(start: Start) -> None:
     assert set(by_kind[5]) == {"PERMISSION_DENIED"}
     assert set(by_kind[7]) == {"INVALID_ARGUMENT"}
     assert len(set(by_kind[4])) == 10, "two of each key are one message"
-    assert sorted(int(one[-12:]) for one in {*by_kind[0], *by_kind[4]}) == list(range(1, 31))
-    assert sorted(int(one[-12:]) for one in by_kind[6]) == list(range(1, 21))
+    assert sorted(seq_of(one) for one in {*by_kind[0], *by_kind[4]}) == list(range(1, 31))
+    assert sorted(seq_of(one) for one in by_kind[6]) == list(range(1, 21))

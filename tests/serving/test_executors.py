@@ -6,7 +6,6 @@ import time
 import weakref
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +14,9 @@ from gochat.domain.access import RULES, Cost
 from gochat.errors import ChatError, deadline_exceeded
 from gochat.serving.inline import Inline
 from gochat.serving.pool import Pool
-from tests.harness import Deployment, Person, eventually
+from tests.conftest import Own
+from tests.harness import Person
+from tests.waiting import eventually
 
 
 class Asked:
@@ -44,7 +45,7 @@ def executed(pool: Pool | Inline, *calls: Any) -> None:
         pool.execute(call)
 
 
-def test_what_hashes_a_password_writes_or_searches_does_not_run_inline() -> None:
+def test_rpcs_that_hash_a_password_write_or_search_do_not_run_inline() -> None:
     inline = {path.rpartition("/")[2] for path, rule in RULES.items() if rule.cost in (Cost.NOTHING, Cost.PAGE)}
     assert {name for name in inline if not name.startswith(("Get", "List"))} == {"ValidateToken"}
     hashing = {path.rpartition("/")[2] for path, rule in RULES.items() if rule.cost is Cost.HASH}
@@ -81,7 +82,7 @@ def test_a_pool_that_is_full_refuses_and_goes_on() -> None:
     eventually(lambda: [call.ended for call in (running, *waiting)] == [[None]] * 3)
 
 
-def test_one_user_has_a_share_of_a_pool_and_a_line_of_their_own() -> None:
+def test_one_user_has_a_share_of_a_pool_and_a_queue_of_their_own() -> None:
     gate, pool, order = threading.Event(), Pool("test", 3, max_running_per_user=2, max_waiting_per_user=1), list[str]()
 
     def mine(number: int) -> Asked:
@@ -105,7 +106,7 @@ def test_one_user_has_a_share_of_a_pool_and_a_line_of_their_own() -> None:
     eventually(lambda: again.ended == [None] and pool.waiting == 0)
 
 
-def test_what_is_not_worth_it_any_more_is_not_run() -> None:
+def test_a_call_that_nobody_waits_for_is_not_run() -> None:
     ran: list[str] = []
     left = Asked(lambda _: ran.append("left"))
     left.left = True
@@ -114,7 +115,7 @@ def test_what_is_not_worth_it_any_more_is_not_run() -> None:
     assert not ran
 
 
-def test_a_thread_keeps_no_call_that_is_done() -> None:
+def test_a_thread_releases_a_finished_call() -> None:
     pool, call = Pool("test", 1, max_running_per_user=9, max_waiting_per_user=9), Asked(nothing)
     gone = weakref.ref(call)
     executed(pool, call)
@@ -123,7 +124,7 @@ def test_a_thread_keeps_no_call_that_is_done() -> None:
     eventually(lambda: gone() is None)
 
 
-def test_what_is_slow_inline_lets_another_thread_serve() -> None:
+def test_a_slow_inline_call_lets_another_thread_serve() -> None:
     entered, gate = threading.Event(), threading.Event()
     pooled: list[Any] = []
     inline = Inline(pooled.append)
@@ -151,7 +152,7 @@ def test_what_is_slow_inline_lets_another_thread_serve() -> None:
     assert quick.ended == [None]
 
 
-def test_what_gives_up_inline_is_run_by_the_pool() -> None:
+def test_an_inline_call_that_gives_up_is_run_by_the_pool() -> None:
     def too_long(_: Call) -> None:
         raise TooLongError
 
@@ -174,12 +175,12 @@ def test_a_pool_runs_calls_in_its_lane() -> None:
     assert lanes == [Lane.CONTROL]
 
 
-def test_what_takes_long_after_all_is_answered_from_a_thread(tmp_path: Path) -> None:
-    own = Deployment(tmp_path)
-    person = own.person()
-    own.stop()
+def test_an_inline_read_that_takes_long_is_answered_from_a_thread(own: Own) -> None:
+    app = own()
+    person = app.person()
+    app.stop()
     rows = [(f"g{number}", person.id, number) for number in range(4000)]
-    with closing(sqlite3.connect(own.data / "gochat.db")) as database, database:
+    with closing(sqlite3.connect(app.data / "gochat.db")) as database, database:
         database.executemany(
             "INSERT INTO conversations (conversation_id, type, name, description, avatar, owner_id, max_members,"
             " member_count, last_seq, created_at, updated_at, dissolved_at)"
@@ -191,8 +192,7 @@ def test_what_takes_long_after_all_is_answered_from_a_thread(tmp_path: Path) -> 
             " VALUES (?1, ?2, 'owner', 0, ?3, 0, ?3)",
             rows,
         )
-    own.start()
-    answer = Person(own, person.id, person.username, person.access_token, "").GetConversations()
+    app.start()
+    answer = Person(app, person.id, person.username, person.access_token, "").GetConversations()
     assert answer.pagination.total == 4000
     assert [info.updated_at for info in answer.conversations] == list(range(3999, 3979, -1))
-    own.stop()

@@ -67,7 +67,7 @@ def test_each_of_many_messages_counts_as_a_send() -> None:
     Throttle(Limits(sends_per_second=0)).admit_sends(ALICE, 1000)
 
 
-def test_what_is_remembered_of_an_address_does_not_grow_with_its_connections() -> None:
+def test_the_address_cache_does_not_grow_with_connections() -> None:
     limits, before = Throttle(Limits()), _address_of.cache_info().currsize
     assert {limits.address(f"ipv4:192.0.2.7:{port}", "") for port in range(1000, 1100)} == {"192.0.2.7"}
     assert _address_of.cache_info().currsize <= before + 1

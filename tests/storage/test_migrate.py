@@ -52,7 +52,7 @@ def test_a_second_start_applies_nothing(config: Config, dialect: str) -> None:
 
 
 @pytest.mark.parametrize("dialect", ["postgres"], indirect=True)  # on SQLite the second does not get the file
-def test_two_programs_that_start_at_once_migrate_once(config: Config) -> None:
+def test_two_programs_that_start_together_migrate_once(config: Config) -> None:
     with ThreadPoolExecutor(4) as programs:
         for opened in programs.map(open_database, [config] * 4):
             opened.close()

@@ -12,6 +12,7 @@ from gochat.errors import ChatError
 from gochat.storage.database import Tx
 from gochat.storage.postgres import MAX_ATTEMPTS, PostgresDatabase
 from tests.postgres import Postgres
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -39,17 +40,16 @@ def end_connections(url: str) -> None:
     connection.autocommit = True  # within a transaction the view would not change
     cursor = connection.cursor()
     cursor.execute(f"SELECT pg_terminate_backend(pid) {others}")
-    for _ in range(1000):
+
+    def left() -> int:
         cursor.execute(f"SELECT count(*) {others}")
-        if cursor.fetchall() == [(0,)]:
-            break
-        time.sleep(0.01)
-    else:
-        pytest.fail("the connections do not end")
+        return int(cursor.fetchone()[0])
+
+    eventually(lambda: not left())
     connection.close()
 
 
-def test_a_deadlock_is_run_again(database: PostgresDatabase) -> None:
+def test_a_deadlocked_transaction_is_retried(database: PostgresDatabase) -> None:
     both_hold_one = threading.Barrier(2, timeout=30)
     runs = {"a": 0, "b": 0}
 
@@ -77,7 +77,9 @@ def test_connections_that_died_idle_are_replaced_unnoticed(database: PostgresDat
     assert text_of(database) == ["", ""]
 
 
-def test_a_connection_that_dies_before_the_commit_takes_nothing_with_it(database: PostgresDatabase, url: str) -> None:
+def test_a_transaction_is_retried_when_its_connection_dies_before_the_commit(
+    database: PostgresDatabase, url: str
+) -> None:
     runs: list[int] = []
 
     def write(tx: Tx) -> None:
@@ -92,7 +94,7 @@ def test_a_connection_that_dies_before_the_commit_takes_nothing_with_it(database
     assert text_of(database) == ["xy", "xy"]
 
 
-def test_a_commit_without_an_answer_is_not_run_again(database: PostgresDatabase, url: str) -> None:
+def test_a_commit_without_an_answer_is_not_retried(database: PostgresDatabase, url: str) -> None:
     runs: list[int] = []
 
     def write(tx: Tx) -> None:
@@ -106,7 +108,7 @@ def test_a_commit_without_an_answer_is_not_run_again(database: PostgresDatabase,
     assert "terminat" not in caught.value.message
 
 
-def test_a_statement_by_itself_is_a_transaction(database: PostgresDatabase, url: str) -> None:
+def test_a_single_statement_is_a_transaction(database: PostgresDatabase, url: str) -> None:
     database.write(lambda tx: tx.sql("UPDATE notes SET text = 'x'"), one_statement=True)
     end_connections(url)
     assert database.read(lambda tx: tx.fetch_all("SELECT text FROM notes"), one_statement=True) == [("x",), ("x",)]
@@ -115,7 +117,7 @@ def test_a_statement_by_itself_is_a_transaction(database: PostgresDatabase, url:
     assert text_of(database) == ["y", "y"]
 
 
-def test_a_statement_by_itself_that_may_have_happened_is_not_run_again(database: PostgresDatabase) -> None:
+def test_a_single_statement_that_may_have_committed_is_not_retried(database: PostgresDatabase) -> None:
     runs: list[int] = []
 
     def write(tx: Tx) -> None:
@@ -140,7 +142,7 @@ def test_a_read_sees_one_state_and_writes_nothing(database: PostgresDatabase) ->
     assert text_of(database) == ["x", "x"]
 
 
-def test_a_pool_that_is_used_up_waits_for_the_deadline_and_says_so(database: PostgresDatabase) -> None:
+def test_an_exhausted_pool_waits_for_the_deadline_and_says_so(database: PostgresDatabase) -> None:
     def hold(depth: int) -> None:
         if depth:
             database.read(lambda _: hold(depth - 1))

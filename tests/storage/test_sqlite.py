@@ -15,7 +15,7 @@ from gochat.context import SERVICE, Call, Lane, TooLongError, current, entered
 from gochat.errors import ChatError, not_found
 from gochat.storage.database import Tx
 from gochat.storage.sqlite import INLINE_TIMEOUT, DatabaseInUseError, SqliteDatabase
-from tests.harness import eventually
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -54,8 +54,7 @@ class Batch:
         held.wait()
         for thread in threads:
             thread.start()
-        while database._writer.waiting < len(works):
-            time.sleep(0.001)
+        eventually(lambda: database._writer.waiting == len(works))
         gate.set()
         for thread in threads:
             thread.join()
@@ -74,7 +73,7 @@ def test_queued_writes_share_one_commit(database: SqliteDatabase) -> None:
     assert notes(database) == list(range(10))
 
 
-def test_an_error_takes_back_its_own_writes_and_no_others(database: SqliteDatabase) -> None:
+def test_an_error_rolls_back_its_own_writes_alone(database: SqliteDatabase) -> None:
     def fail(tx: Tx) -> None:
         tx.sql("INSERT INTO notes (n) VALUES (99)")
         raise not_found("note")
@@ -91,7 +90,7 @@ def test_an_error_takes_back_its_own_writes_and_no_others(database: SqliteDataba
     assert notes(database) == [1, 2]
 
 
-def test_a_commit_that_fails_is_told_to_everyone_in_the_batch(database: SqliteDatabase) -> None:
+def test_a_failed_commit_fails_every_write_of_its_batch(database: SqliteDatabase) -> None:
     def full(tx: Tx) -> None:
         tx.sql("PRAGMA max_page_count = 1")
         for n in range(1000, 20000):
@@ -135,7 +134,7 @@ def test_one_process_alone_opens_the_file(tmp_path: Path) -> None:
         SqliteDatabase(tmp_path / "test.db")
 
 
-def test_what_is_enqueued_is_one_transaction_and_ended_when_that_is_durable(database: SqliteDatabase) -> None:
+def test_an_enqueued_call_is_one_transaction_and_ends_when_it_is_durable(database: SqliteDatabase) -> None:
     seen: list[object] = []
     ended = threading.Event()
 
@@ -154,7 +153,7 @@ def test_what_is_enqueued_is_one_transaction_and_ended_when_that_is_durable(data
     assert seen == [[1, 2], None, 2]
 
 
-def test_what_is_enqueued_and_fails_is_taken_back_alone(database: SqliteDatabase) -> None:
+def test_an_enqueued_call_that_fails_is_rolled_back_alone(database: SqliteDatabase) -> None:
     errors: list[Exception | None] = []
 
     def fail(_: Call) -> None:
@@ -177,7 +176,7 @@ def test_a_call_that_cannot_be_answered_does_not_end_the_writing(database: Sqlit
 
 
 @pytest.mark.parametrize("error", [None, not_found("note"), ValueError()])
-def test_what_was_written_is_not_kept_until_the_next(database: SqliteDatabase, error: Exception | None) -> None:
+def test_a_finished_call_is_released_before_the_next(database: SqliteDatabase, error: Exception | None) -> None:
     class Kept:
         """A call, and what it refers to."""
 
@@ -204,7 +203,7 @@ def test_what_was_written_is_not_kept_until_the_next(database: SqliteDatabase, e
         gc.enable()
 
 
-def test_who_waits_for_a_write_waits_no_longer_than_his_deadline(database: SqliteDatabase) -> None:
+def test_waiting_for_a_write_ends_at_the_deadline(database: SqliteDatabase) -> None:
     gate = threading.Event()
     database.enqueue(current(), lambda _: gate.wait() and None, lambda _: None)
     with entered(Call(SERVICE, "r", time.monotonic() + 0.1)), pytest.raises(ChatError) as caught:

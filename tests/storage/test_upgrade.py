@@ -1,7 +1,5 @@
 """Databases of released versions, with what a real server wrote into them, under this version."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,9 @@ from gochat.storage import migrate
 from gochat.storage.database import Tx, placeholders
 from gochat.storage.postgres import PostgresDatabase
 from gochat.storage.sqlite import SqliteDatabase
-from tests.harness import PASSWORD, Deployment, as_service
+from tests.conftest import Own
+from tests.harness import PASSWORD, as_service
+from tests.processes import gochat
 from tests.storage.released import Released, answer, frozen, load
 
 LATEST = len(migrate.migrations("sqlite"))
@@ -46,8 +46,8 @@ def holds(new: Any, old: Any) -> bool:
 
 
 @pytest.mark.parametrize("file", frozen(), ids=lambda file: file.stem)
-def test_what_people_read_before_an_upgrade_they_read_after_it(
-    file: Path, config: Config, dialect: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_reads_answer_the_same_after_an_upgrade(
+    own: Own, file: Path, config: Config, dialect: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released = load(file)
     of_release = migrate.migrations(dialect)[: released.version]
@@ -56,7 +56,7 @@ def test_what_people_read_before_an_upgrade_they_read_after_it(
     monkeypatch.setattr(migrate, "routines", lambda _: [])
     as_it_was(opened(config.database.url, tmp_path / "data"), dialect, released)
 
-    app = Deployment(tmp_path, url=config.database.url)
+    app = own(folder=tmp_path, url=config.database.url)
     for read, old in released.reads:
         assert holds(answer(app, read), old), read
     signed_in = app.logic.Authenticate(logic_pb2.AuthRequest(username=released.username, password=PASSWORD))
@@ -64,7 +64,6 @@ def test_what_people_read_before_an_upgrade_they_read_after_it(
         conversation_id=released.group, from_user_id=signed_in.user_info.user_id, content="and on it goes"
     )
     checked = app.run("check", check=False)
-    app.stop()
     assert sent.message_id.endswith("-000000000001")
     assert checked.stdout.startswith("clean: "), checked.stdout
 
@@ -84,13 +83,8 @@ def test_a_newer_database_stops_the_start_and_is_left_alone(config: Config, dial
     )
     database.close()
     for command in ("serve", "migrate"):
-        run = subprocess.run(
-            [sys.executable, "-m", "gochat", command, "--data", str(tmp_path / "data")],
-            env={"GOCHAT_DATABASE_URL": config.database.url, "GOCHAT_SERVER_LISTEN": "127.0.0.1:0"},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        env = {"GOCHAT_DATABASE_URL": config.database.url, "GOCHAT_SERVER_LISTEN": "127.0.0.1:0"}
+        run = gochat(command, "--data", tmp_path / "data", env=env)
         assert run.returncode == 1
         says = f"the database has schema version {LATEST + 1}, this program knows {LATEST}: run a newer one"
         assert run.stderr.splitlines()[-1] == f"gochat: {says}"

@@ -67,12 +67,12 @@ async function ok(...args) {
 
 const saw = {};
 const mine = await ok(logic, "Authenticate", { username, password, device_id: "node" });
-const his = await ok(logic, "Authenticate", { username: friend, password });
-const [me, him] = [{ token: mine.access_token }, { token: his.access_token }];
-const hisId = his.user_info.user_id;
-saw.signed_in = { user: mine.user_info, friend: his.user_info, expires_in: mine.expires_in };
+const theirs = await ok(logic, "Authenticate", { username: friend, password });
+const [me, them] = [{ token: mine.access_token }, { token: theirs.access_token }];
+const friendId = theirs.user_info.user_id;
+saw.signed_in = { user: mine.user_info, friend: theirs.user_info, expires_in: mine.expires_in };
 
-const message = { to_user_id: hisId, content: "你好 from node 🌍", metadata: { client_msg_id: "node-1", color: "red" } };
+const message = { to_user_id: friendId, content: "你好 from node 🌍", metadata: { client_msg_id: "node-1", color: "red" } };
 saw.sent = await ok(logic, "SendMessage", message, me);
 saw.repeated = await ok(logic, "SendMessage", message, me);
 saw.reused = (await call(logic, "SendMessage", { ...message, content: "other" }, me)).error;
@@ -80,12 +80,12 @@ saw.reused = (await call(logic, "SendMessage", { ...message, content: "other" },
 const { conversations } = await ok(logic, "GetConversations", {}, me);
 const conversation_id = conversations[0].conversation_id;
 saw.conversation = conversations[0];
-saw.unread = await ok(logic, "GetUnreadMessages", {}, him);
-saw.marked = await ok(logic, "MarkMessageRead", { conversation_id, message_id: saw.sent.message_id }, him);
-saw.unread_then = await ok(logic, "GetUnreadMessages", {}, him);
+saw.unread = await ok(logic, "GetUnreadMessages", {}, them);
+saw.marked = await ok(logic, "MarkMessageRead", { conversation_id, message_id: saw.sent.message_id }, them);
+saw.unread_then = await ok(logic, "GetUnreadMessages", {}, them);
 saw.history = await ok(logic, "GetMessageHistory", { conversation_id, limit: 10 }, me);
 
-saw.group = (await ok(logic, "CreateGroup", { name: "Node 组", member_ids: [hisId], max_members: 2 }, me)).group;
+saw.group = (await ok(logic, "CreateGroup", { name: "Node 组", member_ids: [friendId], max_members: 2 }, me)).group;
 const { group_id } = saw.group;
 saw.members = await ok(logic, "GetGroupMembers", { group_id, pagination: { limit: 1, page: 2 } }, me);
 
@@ -94,7 +94,7 @@ const wrong = { conversation_id, limit: -1 };
 saw.refused = await call(logic, "GetMessageHistory", wrong, { ...me, "x-request-id": "node-43" });
 saw.refused_in_body = await call(logic, "GetMessageHistory", wrong, { ...me, "x-gochat-error-mode": "body" });
 saw.without_token = await call(logic, "GetUnreadMessages", {});
-saw.not_mine = (await call(logic, "GetUnreadMessages", { user_id: hisId }, me)).error;
+saw.not_mine = (await call(logic, "GetUnreadMessages", { user_id: friendId }, me)).error;
 
 const renewed = await ok(session, "RefreshToken", { refresh_token: mine.refresh_token });
 saw.renewed = (await ok(logic, "GetUserProfile", {}, { token: renewed.access_token })).profile;

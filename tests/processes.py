@@ -1,0 +1,204 @@
+"""Processes of `gochat`: how a test starts one, with which environment, and what can be seen of it from outside."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn, Self
+from urllib.request import urlopen
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+PROGRAM = os.environ.get("GOCHAT_TEST_BINARY", sys.executable)
+"""Runs `-m gochat`: Python, or dist/gochat."""
+
+FAST = os.environ.get("GOCHAT_SERVER_FAST") != "0"
+"""Do the servers of this run have the serving loop? The whole suite passes without it too (tests say what does not)."""
+
+Settings = Mapping[str, str]
+"""Environment variables: GOCHAT_<SECTION>_<KEY>, and others."""
+
+
+def missing(what: str) -> NoReturn:
+    """Something that tests need is not here: under CI that is a failure, elsewhere a skip that says so."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"must be there under CI: {what}")
+    pytest.skip(what)
+
+
+def environment(settings: Settings | None = None, *, without: Collection[str] = ()) -> dict[str, str]:
+    """The environment variables of a gochat process: those of the tests without any setting of GoChat, then these.
+
+    Its metrics are on a free port, for servers side by side. GOCHAT_SERVER_FAST is the one setting of the tests that
+    reaches every process. without: variables that it does not have.
+    """
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in without and (name == "GOCHAT_SERVER_FAST" or not name.startswith("GOCHAT_"))
+    }
+    return inherited | {"GOCHAT_METRICS_LISTEN": "127.0.0.1:0"} | dict(settings or {})
+
+
+def begin(
+    *arguments: object, env: Settings | None = None, program: str = PROGRAM, **options: Any
+) -> "subprocess.Popen[str]":
+    """Starts a gochat command. env: as of environment(). program: sys.executable, for a test that sends a signal to the
+    process or looks for its children, which the one file would not be. options: of Popen."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    command = [program, "-m", "gochat", *map(str, arguments)]
+    return subprocess.Popen(command, env=environment(env), text=True, **(pipes | options))
+
+
+def gochat(
+    *arguments: object,
+    env: Settings | None = None,
+    program: str = PROGRAM,
+    stdin: str | None = None,
+    timeout: float = 120,
+    **options: Any,
+) -> "subprocess.CompletedProcess[str]":
+    """Runs a gochat command to its end. env, program: as of begin(). options: of subprocess.run."""
+    command = [program, "-m", "gochat", *map(str, arguments)]
+    return subprocess.run(
+        command, env=environment(env), input=stdin, capture_output=True, text=True, timeout=timeout, **options
+    )
+
+
+def refused_start(*arguments: object, **env: str) -> str:
+    """Runs a server that must not start; returns what it says."""
+    run = gochat("serve", *arguments, env=env)
+    assert (run.returncode, run.stdout) == (1, ""), run
+    assert "Traceback" not in run.stderr, run.stderr
+    return run.stderr
+
+
+class Process:
+    """One `gochat` process that has said that it is ready; as a context manager it is killed at the end of the block.
+
+    logs: of all that there were.
+    """
+
+    logs: ClassVar[set[Path]] = set()
+
+    def __init__(self, *arguments: str, env: Settings | None = None, log: Path, within: tuple[str, ...] = ()) -> None:
+        """within: words before the command, that become it in the end, such as `ip netns exec NAME`."""
+        self.log = log
+        Process.logs.add(log)
+        with log.open("ab") as stderr:
+            self._popen = subprocess.Popen(
+                [*within, PROGRAM, "-m", "gochat", *arguments],
+                env=environment(env),
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+            )
+        assert self._popen.stdout is not None
+        self.ready_line = self._popen.stdout.readline().rstrip("\n")
+        if not self.ready_line.startswith("gochat ready on "):
+            self.kill()
+            raise AssertionError(f"gochat did not get ready:\n{log.read_text()}")
+        self.address = self.ready_line.split()[3]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    @property
+    def metrics_url(self) -> str:
+        return str(re.findall(r"http://[\w.\[\]:]+/metrics", self.log.read_text())[-1])
+
+    def metrics(self) -> "Metrics":
+        with urlopen(self.metrics_url, timeout=30) as answer:
+            text = answer.read().decode()
+        with (self.log.parent / "metrics").open("a") as scrapes:
+            scrapes.write(text)
+        return Metrics(text)
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, timeout: float = 60) -> int:
+        """Returns the exit code. Raises subprocess.TimeoutExpired."""
+        self._popen.send_signal(number)
+        return self._end(timeout)
+
+    def kill(self) -> int:
+        """SIGKILL; returns the exit code."""
+        self._popen.kill()
+        return self._end()
+
+    def _end(self, timeout: float = 60) -> int:
+        code = self._popen.wait(timeout)
+        assert self._popen.stdout is not None
+        self._popen.stdout.close()
+        return code
+
+
+class Metrics:
+    """What one scrape returned, as Prometheus's own parser reads it."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    @cached_property
+    def samples(self) -> list[Sample]:
+        return self._parsed(self._text)
+
+    def __call__(self, name: str, **labels: str) -> float:
+        """The sum of all samples of this name with these labels."""
+        lines = [line for line in self._text.splitlines() if line.startswith((f"{name} ", f"{name}{{"))]
+        found = self._parsed("\n".join(lines) + "\n")
+        return sum(sample.value for sample in found if labels.items() <= sample.labels.items())
+
+    @staticmethod
+    def _parsed(text: str) -> list[Sample]:
+        return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(stat.parent.name))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """The process and its children are there, take connections, and answer nothing."""
+    family = [pid, *children(pid)]
+    for each in family:
+        os.kill(each, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for each in family:
+            os.kill(each, signal.SIGCONT)
+
+
+def memory(pid: int, key: str = "VmRSS") -> int:
+    """KiB: resident now, or with VmHWM at most."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.findall(rf"^{key}:\s+(\d+)", status, re.MULTILINE)[0])
+
+
+def free_address() -> str:
+    """Of a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
