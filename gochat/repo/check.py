@@ -223,13 +223,13 @@ def _findings(tx: Tx) -> Iterator[str]:
         if found:
             return
     for rule in RULES:
-        yield from _told(rule.table, rule.sentence, tx.fetch_all(f"{rule.offenders} LIMIT {MAX_FINDINGS + 1}"))
+        yield from _listed(rule.table, rule.sentence, tx.fetch_all(f"{rule.offenders} LIMIT {MAX_FINDINGS + 1}"))
     yield from _of_pairs(tx)
     yield from _of_names(tx)
 
 
 def _damage(error: peewee.DatabaseError) -> str:
-    """The finding that a read failed of. Raises the error if it tells of something else."""
+    """The finding for a read that failed on damage. Raises the error if it is another one."""
     cause = driver_error(error)
     primary = getattr(cause, "sqlite_errorcode", 0) & 0xFF
     corrupted = getattr(cause, "pgcode", None) in ("XX001", "XX002")  # data_corrupted, index_corrupted
@@ -243,7 +243,7 @@ def counts(tx: Tx) -> dict[str, int]:
     return {table: tx.fetch_all(f"SELECT count(*) FROM {table}")[0][0] for table in COUNTED}
 
 
-def _told(table: str, sentence: str, offenders: Iterable[Row]) -> Iterator[str]:
+def _listed(table: str, sentence: str, offenders: Iterable[Row]) -> Iterator[str]:
     """offenders: their primary keys."""
     for number, key in enumerate(offenders):
         if number == MAX_FINDINGS:
@@ -309,7 +309,7 @@ def _of_pairs(tx: Tx) -> Iterator[str]:
     )
     secret = str(key[0]).encode()
     others = ((where,) for where, one, other in pairs if one and ids.single(one, other, secret) != where)
-    yield from _told("conversations", "conversation_id is not the one of its two members", others)
+    yield from _listed("conversations", "conversation_id is not the one of its two members", others)
 
 
 def _of_names(tx: Tx) -> Iterator[str]:
@@ -318,12 +318,12 @@ def _of_names(tx: Tx) -> Iterator[str]:
     others = (
         (user_id,)
         for user_id, username, key, looks, nickname, nickname_key in users
-        # Accounts older than the shape have their key as such.
+        # Accounts that are older than skeletons have their key as theirs.
         if key != casefold_key(username)
         or looks not in (key, skeleton(username))
         or nickname_key != casefold_key(nickname)
     )
-    yield from _told("users", "the keys of its names are not theirs", others)
+    yield from _listed("users", "the keys of its names are not theirs", others)
     if not tx.postgres and _indexed_names(tx) != _names(tx):
         yield "user_search: this index is not that of the names of users"
 

@@ -1,6 +1,6 @@
 """gochat copy: everything of one database into another, empty one.
 
-Rows go in the order of their primary keys, a batch a transaction, in which the place in copy_progress moves too: so a
+Rows go in the order of their primary keys, a batch a transaction, in which the progress in copy_progress moves too: so a
 copy that was killed goes on with the next batch. While that table is there, nothing else opens the target. SQLite's
 search index is made at the end, of all users; other indexes the target makes by itself.
 """
@@ -62,7 +62,7 @@ class Copied:
     checksum: str
 
 
-class Place(NamedTuple):
+class Progress(NamedTuple):
     """How far a copy has come: in which of TABLES, after which key, after how many rows in all."""
 
     table: int
@@ -96,8 +96,8 @@ def copy(source_url: str, target_url: str, show: Show) -> tuple[list[Copied], li
             raise CopyError(f"{_FROM} and {_TO} are the same database")
         with _opened(_TO, target_url) as target:
             with _named(_TO):
-                place = _begin(target, state)
-            _copy_rows(source, target, place, partial(show, "copied", sum(counts)))
+                progress = _begin(target, state)
+            _copy_rows(source, target, progress, partial(show, "copied", sum(counts)))
             copied = _compared(source, target, partial(show, "compared", 2 * sum(counts)))
             with _named(_TO):
                 return copied, target.write(_finish)
@@ -153,18 +153,18 @@ def _named(side: str) -> Iterator[None]:
 def _state(tx: Tx) -> tuple[list[int], str]:
     """How many rows each table has, and a digest that anything that was done in GoChat would have changed: of these,
     of the sums of all numbers (times, sequence numbers, states), and of the keys."""
-    told = []
+    sums = []
     for table in TABLES:
         # Of the lower half of each: SQLite's sum of whole ones may overflow.
-        sums = "".join(f", coalesce(sum({name} & {0xFFFFFFFF}), 0)" for name in table.numbers)
-        (row,) = tx.fetch_all(f"SELECT count(*){sums} FROM {table.name}")
-        told.append([int(number) for number in row])
+        columns = "".join(f", coalesce(sum({name} & {0xFFFFFFFF}), 0)" for name in table.numbers)
+        (row,) = tx.fetch_all(f"SELECT count(*){columns} FROM {table.name}")
+        sums.append([int(number) for number in row])
     secrets = sorted(tx.fetch_all("SELECT name, value FROM secrets"))
-    digest = hashlib.sha256(json.dumps([TABLES, told, secrets], default=vars).encode()).hexdigest()
-    return [numbers[0] for numbers in told], digest
+    digest = hashlib.sha256(json.dumps([TABLES, sums, secrets], default=vars).encode()).hexdigest()
+    return [numbers[0] for numbers in sums], digest
 
 
-def _begin(target: Database, state: str) -> Place:
+def _begin(target: Database, state: str) -> Progress:
     """Brings the target to this program's schema and returns where to go on. Raises CopyError."""
     found = target.read(_beginning)
     if found is None:
@@ -177,7 +177,7 @@ def _begin(target: Database, state: str) -> Place:
             " copy from the start"
         )
     migrate(target, _dialect(target))
-    return Place(*json.loads(found[1]))
+    return Progress(*json.loads(found[1]))
 
 
 def _beginning(tx: Tx) -> Row | None:
@@ -194,12 +194,12 @@ def _must_be_empty(tx: Tx) -> None:
             raise CopyError(f"{_TO}: is not empty: it has {name}")
 
 
-def _mark(state: str, tx: Tx) -> Place:
-    place = Place(0, (), 0)
+def _mark(state: str, tx: Tx) -> Progress:
+    progress = Progress(0, (), 0)
     tx.sql("DELETE FROM secrets")
     tx.sql(f"CREATE TABLE {UNFINISHED} (source TEXT NOT NULL, place TEXT NOT NULL)")
-    tx.sql(f"INSERT INTO {UNFINISHED} (source, place) VALUES (?, ?)", state, json.dumps(place))
-    return place
+    tx.sql(f"INSERT INTO {UNFINISHED} (source, place) VALUES (?, ?)", state, json.dumps(progress))
+    return progress
 
 
 def _finish(tx: Tx) -> list[str]:
@@ -210,14 +210,14 @@ def _finish(tx: Tx) -> list[str]:
     return list(findings(tx))
 
 
-def _copy_rows(source: Database, target: Database, place: Place, show: Callable[[int], None]) -> None:
-    for number, table in list(enumerate(TABLES))[place.table :]:
-        after = place.after if number == place.table else ()
+def _copy_rows(source: Database, target: Database, progress: Progress, show: Callable[[int], None]) -> None:
+    for number, table in list(enumerate(TABLES))[progress.table :]:
+        after = progress.after if number == progress.table else ()
         for rows in _batches(_FROM, source, table, after):
-            place = Place(number, table.key_of(rows[-1]), place.rows + len(rows))
+            progress = Progress(number, table.key_of(rows[-1]), progress.rows + len(rows))
             with _named(_TO):
-                target.write(partial(_load, table, rows, place))
-            show(place.rows)
+                target.write(partial(_load, table, rows, progress))
+            show(progress.rows)
 
 
 def _batches(side: str, database: Database, table: Table, after: Sequence[Any] = ()) -> Iterator[list[Row]]:
@@ -237,8 +237,8 @@ def _batch(side: str, database: Database, table: Table, after: Sequence[Any]) ->
         return database.read(lambda tx: tx.fetch_all(text, *after), one_statement=True)
 
 
-def _load(table: Table, rows: list[Row], place: Place, tx: Tx) -> None:
-    names, cursor = ", ".join(table.columns), tx.sql(f"UPDATE {UNFINISHED} SET place = ?", json.dumps(place))
+def _load(table: Table, rows: list[Row], progress: Progress, tx: Tx) -> None:
+    names, cursor = ", ".join(table.columns), tx.sql(f"UPDATE {UNFINISHED} SET place = ?", json.dumps(progress))
     if tx.postgres:
         lines = StringIO("\n".join(_line(table, row) for row in rows))
         cursor.copy_expert(f"COPY {table.name} ({names}) FROM STDIN", lines)

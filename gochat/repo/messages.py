@@ -190,7 +190,7 @@ def _set_status(tx: Tx, message_id: str, user_id: str, status: int) -> None:
     except ChatError as error:  # of a dissolved group; the request names only the message
         raise error.renamed("conversation_id", "message_id") from None
     if status < RECALLED and user_id == sender:
-        return  # that it reached its sender tells nothing
+        return  # that a message reached its own sender is no news
     changes, values = "status = ?, updated_at = ?", [status, ids.now_ms()]
     if status >= RECALLED:
         policy.withdraw(user_id, sender, member.type, member.role)
