@@ -1,8 +1,8 @@
 """gochat copy: everything of one database into another, empty one.
 
-Rows go in the order of their primary keys, a batch a transaction, in which the progress in copy_progress moves too: so a
-copy that was killed goes on with the next batch. While that table is there, nothing else opens the target. SQLite's
-search index is made at the end, of all users; other indexes the target makes by itself.
+Rows go in the order of their primary keys, in transactions of BATCH rows that also move the row of copy_progress: a
+copy that was killed goes on with the next batch. While that table exists, nothing else opens the target. SQLite's
+search index is made at the end, of all users; the target makes its other indexes itself.
 """
 
 import hashlib

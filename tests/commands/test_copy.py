@@ -237,7 +237,7 @@ def test_a_copy_has_a_database_alone_that_servers_share(
     with frozen(running.processes[0].pid):  # else it may be back first
         postgres.stop("immediate")
         postgres.start()
-        alone = PostgresDatabase(url, 1, 1, alone=True)
+        alone = PostgresDatabase(url, 1, 1, exclusive=True)
     with pytest.raises(AssertionError, match="gochat: the database is in use by gochat copy"):
         own(url=url)
     with refused_call("UNAVAILABLE"):
