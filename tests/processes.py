@@ -63,14 +63,18 @@ def gochat(
     env: Settings | None = None,
     program: str = PROGRAM,
     stdin: str | None = None,
+    check: bool = False,
     timeout: float = 120,
     **options: Any,
 ) -> "subprocess.CompletedProcess[str]":
-    """Runs a gochat command to its end. env, program: as of begin(). options: of subprocess.run."""
+    """Runs a gochat command to its end. env, program: as of begin(). check: it must succeed. options: of
+    subprocess.run."""
     command = [program, "-m", "gochat", *map(str, arguments)]
-    return subprocess.run(
+    run = subprocess.run(
         command, env=environment(env), input=stdin, capture_output=True, text=True, timeout=timeout, **options
     )
+    assert not check or run.returncode == 0, f"{' '.join(command[3:])}: {run.returncode}\n{run.stderr}"
+    return run
 
 
 def refused_start(*arguments: object, **env: str) -> str:

@@ -18,7 +18,7 @@ from tests.conversations import contents, conversation_of
 from tests.harness import PASSWORD, Deployment, locked
 from tests.health import SERVING, check
 from tests.processes import Process, begin, refused_start
-from tests.waiting import eventually, idle, in_flight, polled, started
+from tests.waiting import eventually, in_flight, polled, started, status_of
 
 TIMEOUT = 1.0  # seconds
 
@@ -104,12 +104,11 @@ def test_running_calls_end_before_the_server_does(own: Own, mode: str) -> None:
     app = own(mode)
     person, friend = app.person(), app.create_user()
     conversation_id = conversation_of(person.send(friend, "first"))
-    idle(app.processes[0])
-    with locked(app) as lock, ThreadPoolExecutor() as pool:  # for at most 5 s a write waits for the lock
+    with locked(app) as lock, ThreadPoolExecutor() as pool:
         running = [person.begin_send(conversation_id) for _ in range(10)]
         in_flight(app.processes[0], 10)
         stopped = pool.submit(app.processes[0].stop)
-        eventually(lambda: "draining" in app.logs())
+        eventually(lambda: status_of(person.GetUserProfile) == "UNAVAILABLE")
         assert not stopped.done()
         assert person.begin_send(conversation_id).code() is grpc.StatusCode.UNAVAILABLE
         lock.rollback()
