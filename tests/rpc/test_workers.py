@@ -136,9 +136,11 @@ def test_a_killed_worker_fails_its_running_calls_alone_and_is_replaced(own: Own)
     assert len(by_key) == len(stored), "a message is there twice"
     assert {key: by_key.get(key) for key in acknowledged} == acknowledged
     assert seqs(stored) == list(range(1, len(stored) + 1))
+    # A worker that ran for STABLE_AFTER, as on a slow machine, is restarted without a pause.
+    first, second = "(0|0.5) s", "(0|0.5|1) s"
     log = app.logs()
-    assert re.search(rf"worker \d \(process {killed}\) was ended by SIGKILL; worker \d is restarted in 0\.5 s", log)
-    assert re.search(rf"worker \d \(process {fresh}\) ended with code 0; worker \d is restarted in 1 s", log)
+    assert re.search(rf"worker \d \(process {killed}\) was ended by SIGKILL; worker \d is restarted in {first}", log)
+    assert re.search(rf"worker \d \(process {fresh}\) ended with code 0; worker \d is restarted in {second}", log)
 
 
 def test_a_worker_that_hangs_is_replaced(own: Own) -> None:
