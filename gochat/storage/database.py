@@ -10,7 +10,6 @@ thread at a time: the one that took it from the pool, until it is put back.
 import json
 import logging
 import math
-import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -20,6 +19,7 @@ import peewee
 
 from gochat.context import Enqueue
 from gochat.errors import unavailable
+from gochat.storage.failures import Failure, describe, failure, without_values
 
 log = logging.getLogger(__name__)
 
@@ -32,19 +32,6 @@ Work = Callable[["Tx"], T]
 
 class DatabaseInUseError(Exception):
     """Another process has the database open; the message names it."""
-
-
-def is_database_failure(error: BaseException) -> bool:
-    """Has the database itself failed (unreachable, full, timed out)? Otherwise the query is wrong."""
-    if not isinstance(error, (peewee.OperationalError, peewee.InterfaceError)):
-        return False
-    # SQLite reports a wrong query as SQLITE_ERROR.
-    return getattr(driver_error(error), "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR
-
-
-def driver_error(error: BaseException) -> Any:
-    """The exception of the database driver that Peewee wrapped."""
-    return getattr(error, "orig", None)
 
 
 class Tx:
@@ -174,12 +161,15 @@ class Database(Protocol):
 
 class unavailable_on_failure:  # noqa: N801 - used as a function; a class, which is faster, since every call enters one
     """A context manager: a failure of the database itself (unreachable, full, timed out) is logged, and raised as
-    UNAVAILABLE."""
+    UNAVAILABLE; a wrong statement is raised as it is, but without the values that PostgreSQL quotes."""
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if error is not None and is_database_failure(error):
-            log.error("the database failed: %s", error)
+        if error is None or (kind := failure(error)) is None:
+            return
+        without_values(error)
+        if kind is not Failure.BUG:
+            log.error("the database failed (%s): %s", kind.value, describe(error))
             raise unavailable("the database is not available") from error

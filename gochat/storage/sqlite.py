@@ -18,10 +18,10 @@ from gochat.storage.database import (
     T,
     Tx,
     Work,
-    driver_error,
     unavailable_on_failure,
 )
-from gochat.storage.pool import MAX_CONTROL, Pool
+from gochat.storage.failures import driver_error
+from gochat.storage.pool import MAX_CONTROL, Driver, Pool
 from gochat.storage.writer import Writer, is_outside_transaction
 
 READERS = 8  # connections; more do not help, since they would compete for the GIL
@@ -30,6 +30,7 @@ READERS = 8  # connections; more do not help, since they would compete for the G
 WRITER_PRAGMAS = {"cache_size": -8192, "wal_autocheckpoint": 4000}
 INLINE_TIMEOUT = 0.003  # seconds that a read in Lane.INLINE may take, since every other call waits for it
 INLINE_STEPS = 10_000  # of SQLite's virtual machine between two checks of that, of 1 us; a page takes 3000 to 7000
+SNAPSHOT_STEPS = 1_000_000  # the same between two chances for a Ctrl-C
 
 
 class SqliteDatabase:
@@ -51,8 +52,7 @@ class SqliteDatabase:
         )
         self._readers, self._control = (
             Pool(
-                lambda: _open(path, query_only=1, cache_size=-1024),
-                is_outside_transaction,
+                Driver(lambda: _open(path, query_only=1, cache_size=-1024), is_outside_transaction),
                 min_size=1,
                 max_size=max_size,
             )
@@ -110,6 +110,15 @@ class SqliteDatabase:
     def write_each(self, works: Sequence[Work[T]]) -> list[T]:
         return self._writer.write_each(works)
 
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Ctrl-C on the main thread ends what the writer runs meanwhile, and takes it back."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._writer.interrupt()
+            raise
+
     def statistics(self) -> dict[str, int]:
         used = {"connections_used": self._readers.in_use, "connections_max": self._readers.max_size}
         return used | self._writer.statistics()
@@ -138,9 +147,13 @@ def sqlite_snapshot(path: Path) -> Iterator[Tx]:
     database = peewee.SqliteDatabase(f"{path.absolute().as_uri()}?mode=ro", uri=True, thread_safe=False)
     try:
         database.connect()
+        # Python handles a Ctrl-C when it next runs: without this, after the statement. An exception here ends it.
+        database.connection().set_progress_handler(lambda: 0, SNAPSHOT_STEPS)
         database.execute_sql("BEGIN")
         yield Tx(database)
     except peewee.OperationalError as error:
+        if driver_error(error).sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+            raise KeyboardInterrupt from None
         raise ConfigError(f"server.data: {path}: {error}") from None
     finally:
         database.close()

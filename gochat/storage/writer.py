@@ -81,6 +81,10 @@ class Writer:
             **{f"batches_{size}": count for size, count in zip((*BATCHES, "more"), self._batches, strict=True)},
         }
 
+    def interrupt(self) -> None:
+        """Ends the statement that runs, whose transaction is rolled back."""
+        cast("sqlite3.Connection", self.connection.connection()).interrupt()
+
     def close(self) -> None:
         """Returns when everything that was queued before is done."""
         self._queue.put(None)
@@ -194,7 +198,7 @@ class _WaitingWork:
 
     def result(self) -> Any:
         """Raises what the work raised; or DEADLINE_EXCEEDED, after which the work may still be done."""
-        if not self._done.acquire(timeout=max(0.0, current().remaining())):
+        if not self._done.acquire(timeout=min(max(0.0, current().remaining()), threading.TIMEOUT_MAX)):
             raise deadline_exceeded()
         if self._error is not None:
             raise self._error
