@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 _peewee_errors = peewee.__exception_wrapper__  # type: ignore[attr-defined]
 
+WRITE_TIMEOUT = 3.0  # seconds without a successful write after which the database counts as read-only
+
 T = TypeVar("T")
 Row = tuple[Any, ...]
 Work = Callable[["Tx"], T]
@@ -46,9 +48,13 @@ class Tx:
     def __init__(self, database: peewee.Database) -> None:
         self._database = database
         self.postgres = isinstance(database, peewee.PostgresqlDatabase)
-        self.lock = " FOR UPDATE" if self.postgres else ""
+        self.lock = " FOR NO KEY UPDATE" if self.postgres else ""
         """To be appended to a SELECT whose rows must not change until the commit. SQLite needs no lock: its
-        transactions write one after the other."""
+        transactions write one after the other. (FOR UPDATE would also hold up every insert of a row that refers to
+        the locked one, such as the messages of a user.)
+
+        Locks are taken in one order everywhere: users, sessions, conversations, members, messages; several of a kind
+        by their key. What is judged is read after its lock was taken, by another statement."""
 
     @property
     def connection(self) -> Any:
@@ -153,10 +159,33 @@ class Database(Protocol):
     def write_each(self, works: Sequence[Work[T]]) -> list[T]:
         """Runs each work as `write` does. If one raises, that is raised here; others may be durable nevertheless."""
 
+    @property
+    def is_writable(self) -> bool:
+        """Has a write succeeded lately? `probe` makes one every second."""
+
+    def probe(self) -> int:
+        """Writes something, on connections of Lane.CONTROL, and returns what the clock of the database's host shows, in
+        Unix milliseconds. Raises ChatError."""
+
     def statistics(self) -> dict[str, int]:
         """Gauges and counters by the names of gochat.monitoring.families."""
 
     def close(self) -> None: ...
+
+
+class Writability:
+    """When a write last succeeded. One thread sets it and others read it; a float is read and written as a whole."""
+
+    def __init__(self) -> None:
+        self._written_at = time.monotonic()
+
+    def note(self) -> None:
+        """A write has succeeded."""
+        self._written_at = time.monotonic()
+
+    @property
+    def lately(self) -> bool:
+        return time.monotonic() - self._written_at < WRITE_TIMEOUT
 
 
 class unavailable_on_failure:  # noqa: N801 - used as a function; a class, which is faster, since every call enters one

@@ -52,7 +52,16 @@ def open_database(config: Config, show: Callable[[str], None] = log.info) -> Pos
 
 
 def sqlite_file(config: Config) -> Path:
-    return Path(config.database.url.removeprefix("sqlite:///") or Path(config.server.data) / "gochat.db")
+    """Raises ConfigError."""
+    return sqlite_path(config.database.url) or Path(config.server.data) / "gochat.db"
+
+
+def sqlite_path(url: str) -> Path | None:
+    """Of a URL sqlite:///FILE; None where it names no file. Raises ConfigError."""
+    name = url.removeprefix("sqlite:///")
+    if ":memory:" in name or name.startswith("file:"):
+        raise ConfigError("database.url: must name a file: what is in memory is lost, and only one connection sees it")
+    return Path(name) if name else None
 
 
 @contextmanager

@@ -17,8 +17,8 @@ from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE, TRANSACTION_STAT
 from gochat.context import Lane, current, current_deadline
 from gochat.errors import unavailable
 from gochat.storage.connecting import CALL_LIMITS, UNLIMITED, look_at
-from gochat.storage.database import DatabaseInUseError, T, Tx, Work, unavailable_on_failure
-from gochat.storage.failures import READ_ONLY, RETRYABLE, Failure, failure, sqlstate
+from gochat.storage.database import DatabaseInUseError, T, Tx, Work, Writability, unavailable_on_failure
+from gochat.storage.failures import DISK_FULL, READ_ONLY, RETRYABLE, Failure, failure, sqlstate
 from gochat.storage.pool import CHECK_TIMEOUT, MAX_CONTROL, Driver, NoRoomError, Pool
 
 MAX_ATTEMPTS = 3
@@ -38,6 +38,16 @@ SELECT pg_try_advisory_lock%s(%d), (
 ) - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')"""
 
 
+# Changes nothing, but is a write; and tells the time.
+_PROBE = """
+UPDATE secrets SET value = value WHERE name = 'pair'
+RETURNING (extract(epoch FROM clock_timestamp()) * 1000)::bigint"""
+# An update finds room in the page that it is in; that the disk has room again only something large shows.
+_FILL = (
+    "CREATE TEMPORARY TABLE gochat_room ON COMMIT DROP AS SELECT n, md5(n::text) FROM generate_series(1, 20000) AS n"
+)
+
+
 class PostgresDatabase:
     """url: postgresql://user:password@host:port/name, as libpq reads it.
 
@@ -51,6 +61,8 @@ class PostgresDatabase:
         if exclusive."""
         self._server, self._exclusive = look_at(url), exclusive
         self.pair_key = b""
+        self._writability = Writability()
+        self._was_full = False  # a write has failed since the disk was full
         # With an exclusive lock a second connection would not get its own.
         driver = Driver(self._connect, _is_usable, None if exclusive else _answers, _interrupt)
         with unavailable_on_failure():
@@ -104,6 +116,7 @@ class PostgresDatabase:
                 return answer
             except Exception as error:
                 lost = bool(database.connection().closed)
+                self._was_full = self._was_full or sqlstate(error) == DISK_FULL
                 if writes and sqlstate(error) == READ_ONLY:  # perhaps of this server alone, and another has taken over
                     database.connection().close()
                 elif begin and not lost:
@@ -112,6 +125,18 @@ class PostgresDatabase:
                 if (lost and not committing and failure(error) is Failure.LOST) or sqlstate(error) in RETRYABLE:
                     raise _RetryableError(*error.args) from error
                 raise
+
+    @property
+    def is_writable(self) -> bool:
+        return self._writability.lately
+
+    def probe(self) -> int:
+        if self._was_full:
+            self.write(lambda tx: tx.sql(_FILL))
+            self._was_full = False
+        ((now,),) = self.write(lambda tx: tx.fetch_all(_PROBE), one_statement=True)
+        self._writability.note()
+        return int(now)
 
     def interruptible(self) -> AbstractContextManager[None]:
         return interruptible()
@@ -197,7 +222,15 @@ def _is_usable(database: peewee.Database) -> bool:
 
 def _answers(database: peewee.Database) -> bool:
     """Within CHECK_TIMEOUT. libpq itself waits as long as the host is reachable, so another thread cuts the wait."""
-    timer = threading.Timer(CHECK_TIMEOUT, _interrupt, (database,))
+    settling, outcome = threading.Lock(), list[bool]()
+
+    def settle(answered: bool) -> None:
+        with settling:
+            outcome.append(answered)
+            if outcome == [False]:
+                _interrupt(database)
+
+    timer = threading.Timer(CHECK_TIMEOUT, settle, (False,))
     timer.start()
     try:
         database.connection().cursor().execute("SELECT 1")
@@ -205,7 +238,8 @@ def _answers(database: peewee.Database) -> bool:
         return False
     finally:
         timer.cancel()
-    return True
+        settle(True)
+    return outcome[0]
 
 
 def _interrupt(database: peewee.Database) -> None:

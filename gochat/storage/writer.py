@@ -8,7 +8,7 @@ import logging
 import sqlite3
 import threading
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, cast
@@ -45,8 +45,10 @@ class Writer:
     transaction behind.
     """
 
-    def __init__(self, connection: peewee.Database) -> None:
+    def __init__(self, connection: peewee.Database, before_commit: Callable[[], None] = lambda: None) -> None:
+        """before_commit(): raises ChatError if what would be committed would be lost."""
         self.connection = connection
+        self._before_commit = before_commit
         self._committed = 0  # jobs
         self._batches = [0] * (len(BATCHES) + 1)  # transactions, by the number of their jobs
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
@@ -135,6 +137,7 @@ class Writer:
             if not self._run(job, savepoints):
                 self.connection.execute_sql("ROLLBACK")
                 return False
+        self._before_commit()
         Tx(self.connection).sql("COMMIT")
         self._committed += len(batch)
         self._batches[bisect_left(BATCHES, len(batch))] += 1
