@@ -235,6 +235,8 @@ class Pool:
             if deadline <= now and self._driver.interrupt and self._deadlines.pop(taken, 0.0):
                 log.error("the database did not answer in time: a connection is cut")
                 self._driver.interrupt(taken.database)
+                for idle in list(self._idle):  # what has dropped this one may have dropped those: they are checked
+                    idle.checked_at = -math.inf
 
     def close(self) -> None:
         """Closes the idle connections and interrupts the others."""
