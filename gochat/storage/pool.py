@@ -27,7 +27,7 @@ MAX_AGE = (
     1800.0  # seconds after which a connection is replaced: half as long again for some, so that not all go at once
 )
 ROOM_INTERVAL = 0.05  # seconds between two looks for an idle connection while the server has no room for another
-GROW_INTERVAL = 1.0  # seconds after which another connection is tried then
+GROW_INTERVAL = 0.2  # seconds after which another connection is tried then
 REFUSAL_TIMEOUT = 1.0  # seconds; a server that takes longer to refuse a connection is not there
 MAX_CONTROL = 2  # connections of Lane.CONTROL: a count of all rows takes one, the polls of every second the other
 
@@ -216,7 +216,10 @@ class Pool:
             return False
         try:
             work()
-        except (IndexError, NoRoomError):  # another thread has taken the idle one
+        except IndexError:  # another thread has taken the idle one
+            return False
+        except (NoRoomError, peewee.OperationalError) as error:
+            log.debug("no connection to keep in store: %s", error)
             return False
         finally:
             self._slots.release()

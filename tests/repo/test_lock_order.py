@@ -14,8 +14,9 @@ from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.session.v1 import session_pb2
 from gochat.internal.account.v1 import account_pb2
-from tests.harness import PASSWORD, Deployment, Person, bearer, eventually
+from tests.harness import PASSWORD, Deployment, Person, bearer
 from tests.postgres import Postgres
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,11 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from tests.harness import Deployment, eventually, fresh, refused
+from tests.harness import Deployment, fresh, refused
+from tests.health import NOT_SERVING, SERVING, health
 from tests.postgres import Postgres, running_postgres
-from tests.repo.test_outage import NOT_SERVING, SERVING, again_and_again, health
 from tests.robustness.faults import small_disk
+from tests.waiting import eventually, once_available
 
 WITHIN = 5.0  # seconds
 SPLIT = pytest.mark.parametrize("split", [False, True], ids=["colocated", "split"])
@@ -73,7 +74,7 @@ def must_notice(app: Deployment, trouble: Callable[[], object]) -> None:
             person.send(friend, "lost")
         assert person.GetUserProfile().profile.user_id == person.id, "what is read is answered"
     eventually(lambda: health(app) == {SERVING}, WITHIN)
-    again_and_again(lambda: person.send(friend, "after"))
+    once_available(lambda: person.send(friend, "after"))
     conversation = person.GetConversations().conversations[0].conversation_id
     stored = [message.content for message in person.GetMessageHistory(conversation_id=conversation).messages]
     assert stored == ["after", "before"]
@@ -123,7 +124,7 @@ def test_postgres_on_a_full_disk(tmp_path: Path) -> None:
             with suppress(FileNotFoundError, ProcessLookupError):
                 os.kill(own.pid, 0)  # it may have ended itself, when it could not write its log
             eventually(lambda: health(app) == {SERVING}, 10)
-            again_and_again(lambda: person.send(friend, "after"))
+            once_available(lambda: person.send(friend, "after"))
         finally:
             app.kill()
 
@@ -183,6 +184,6 @@ def test_what_is_sent_to_a_deleted_file_is_not_acknowledged(tmp_path: Path) -> N
             file.unlink()
         with refused("UNAVAILABLE"):
             person.send(friend, "lost")
-        assert "was replaced or deleted: put it back" in app.logs()
+        eventually(lambda: "was replaced or deleted: put it back" in app.logs())
     finally:
         app.kill()

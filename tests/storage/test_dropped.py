@@ -16,8 +16,9 @@ from gochat.errors import ChatError
 from gochat.storage import pool
 from gochat.storage.database import Tx
 from gochat.storage.postgres import SPARE, PostgresDatabase
-from tests.harness import eventually, fresh
+from tests.harness import fresh
 from tests.postgres import Postgres
+from tests.waiting import eventually
 
 
 class Firewall:
