@@ -14,6 +14,7 @@ from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.config import Config, ConfigError, is_loopback, parse_address
 from gochat.domain import policy
+from gochat.domain.clock import clock
 from gochat.domain.revocation import Revocations
 from gochat.domain.tokens import Tokens
 from gochat.errors import ChatError
@@ -69,6 +70,8 @@ def serve(
     with ExitStack() as resources:
         database = resources.enter_context(closing(open_database(config))) if target != LOGIC else None
         repo_methods = bind(served_by(REPO), repo.handlers(database)) if database else {}
+        if database:
+            resources.enter_context(lifecycle.probing(database))
         channel = resources.enter_context(_channel(config, target, repo_methods, tokens))
         if target == LOGIC and not _wait_for_repo(RepoServiceStub(channel), config.repo.address, stop):
             return
@@ -79,7 +82,8 @@ def serve(
         )
         # A channel of its own: on a connection that is full of calls of users, these calls would wait.
         control = resources.enter_context(_channel(config, target, repo_methods, tokens))
-        watch = lifecycle.SessionWatch(AccountServiceStub(control), revocations)
+        follow = () if database else (clock.follow,)  # whose clock it is: that of the database's host
+        watch = lifecycle.SessionWatch(AccountServiceStub(control), revocations, *follow)
         watch.poll()
         resources.enter_context(lifecycle.following(watch, tokens))
         _return_large_blocks()

@@ -61,7 +61,7 @@ class Call:
     lane: Lane = Lane.POOLED
 
     def remaining(self) -> float:
-        """Seconds until the deadline; 0 or less once it has passed."""
+        """Seconds until the deadline, perhaps infinity; 0 or less once it has passed."""
         return self.deadline - time.monotonic()
 
 
@@ -75,13 +75,13 @@ _current: ContextVar[Call | None] = ContextVar("call", default=None)
 
 
 def current() -> Call:
-    """The current call; outside of any call (at start-up and shutdown) one that the service itself makes."""
-    return _current.get() or Call(SERVICE, "-", time.monotonic() + MAX_DEADLINE, SERVICE)
+    """The current call; outside of any call (at start-up and shutdown, in commands) one that the service itself makes,
+    which has no deadline: migrations and copies may take as long as they need."""
+    return _current.get() or Call(SERVICE, "-", math.inf, SERVICE)
 
 
 def current_deadline() -> float:
-    """The deadline of the current call, on the clock of time.monotonic(); infinity outside of any call, where
-    migrations and copies may take as long as they need."""
+    """The deadline of the current call, on the clock of time.monotonic(); infinity outside of any call."""
     call = _current.get()
     return call.deadline if call else math.inf
 

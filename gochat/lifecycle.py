@@ -10,18 +10,20 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from time import monotonic, sleep
 
 from gochat import logs
 from gochat.background import periodic
 from gochat.context import SERVICE, Call, Lane, entered
+from gochat.domain.clock import clock
 from gochat.domain.revocation import POLL_INTERVAL, Revocations
 from gochat.domain.tokens import Tokens
 from gochat.internal.account.v1 import account_pb2
 from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.rpc.health import Health
+from gochat.storage.database import Database
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,7 @@ CLOSING_TIMEOUT = 4.0  # seconds beyond the grace period after which a stopping 
 WORKER_CLOSING_TIMEOUT = 2.5  # the same for a worker, whose parent stops after its workers
 FLUSH_TIMEOUT = 0.5  # seconds to write what was logged before that
 POLL_TIMEOUT = 2.0  # seconds
+PROBE_INTERVAL = 1.0  # seconds between two writes that find out whether the database takes any
 HEALTH_TIMEOUT = 3.5  # seconds without an answer of the database after which health is NOT_SERVING
 HEALTH_INTERVAL = 0.25  # seconds between two checks of that
 
@@ -86,26 +89,47 @@ def _end_by_force() -> None:
 
 
 class SessionWatch:
-    """Polls the database for sessions that have ended. answered_at: when the last poll began that was answered, on the
-    clock of time.monotonic().
+    """Polls the repo half for sessions that have ended, and for whether its database takes writes. answered_at: when
+    the last poll began that was answered, on the clock of time.monotonic().
 
-    A periodic thread sets answered_at and another one reads it; a float is read and written as a whole.
+    A periodic thread sets answered_at and read_only, and another one reads them; each is read and written as a whole.
     """
 
-    def __init__(self, accounts: AccountServiceStub, revocations: Revocations) -> None:
+    def __init__(
+        self, accounts: AccountServiceStub, revocations: Revocations, follow: Callable[[int], None] = lambda _: None
+    ) -> None:
+        """follow(milliseconds): is given what the clock of the repo half shows."""
         self._accounts = accounts
         self._revocations = revocations
+        self._follow = follow
         self.answered_at = 0.0
+        self.read_only = False
 
     def poll(self) -> None:
         """Raises ChatError."""
         asked_at = monotonic()
         with entered(Call(SERVICE, "-", asked_at + POLL_TIMEOUT, SERVICE, lane=Lane.CONTROL)):
             answer = self._accounts.ListEndedSessions(
-                account_pb2.ListEndedSessionsRequest(since=self._revocations.since)
+                account_pb2.ListEndedSessionsRequest(position=self._revocations.position)
             )
-        self._revocations.update(list(answer.session_ids), answer.now, asked_at)
+        self._follow(answer.now)
+        self._revocations.update(answer.session_ids, answer.position, asked_at)
+        self.read_only = answer.read_only
         self.answered_at = asked_at
+
+
+@contextmanager
+def probing(database: Database) -> Iterator[None]:
+    """Writes to the database every second, and follows the clock of its host. Raises ChatError if the first write
+    fails."""
+
+    def probe() -> None:
+        with entered(Call(SERVICE, "-", monotonic() + POLL_TIMEOUT, SERVICE, lane=Lane.CONTROL)):
+            clock.follow(database.probe())
+
+    probe()
+    with periodic("probing the database", probe, PROBE_INTERVAL, retry=PROBE_INTERVAL / 4):
+        yield
 
 
 @contextmanager
@@ -119,12 +143,14 @@ def following(watch: SessionWatch, tokens: Tokens) -> Iterator[None]:
 
 @contextmanager
 def reporting(health: Health, watch: SessionWatch) -> Iterator[None]:
-    """Sets health to SERVING while the database answers, else to NOT_SERVING."""
+    """Sets health to SERVING while the database answers and takes writes, else to NOT_SERVING."""
 
     def report() -> None:
-        serving = monotonic() - watch.answered_at < HEALTH_TIMEOUT
+        answers = monotonic() - watch.answered_at < HEALTH_TIMEOUT
+        serving = answers and not watch.read_only
         if serving != health.serving:
-            log.warning("serving again" if serving else "not serving: the database does not answer")
+            reason = "takes no writes" if answers else "does not answer"
+            log.warning("serving again" if serving else f"not serving: the database {reason}")
             health.change(serving)
 
     with periodic("health", report, HEALTH_INTERVAL):

@@ -1,5 +1,6 @@
 """gochat migrate: brings the database to this program's schema, as `serve` does at its start, but without serving."""
 
+import sys
 from argparse import Namespace
 from contextlib import closing
 
@@ -13,6 +14,6 @@ def add_to(commands: Subparsers) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    with closing(open_database(config_of(arguments))):
+    with closing(open_database(config_of(arguments), lambda line: print(line, file=sys.stderr, flush=True))):
         print("the database has this program's schema")
     return 0

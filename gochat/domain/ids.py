@@ -2,7 +2,8 @@
 
 import hashlib
 import secrets
-import time
+
+from gochat.domain.clock import clock
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u
 _SEQ_DIGITS = 12  # fixed, so that the ids of one conversation sort like its sequence numbers
@@ -15,7 +16,8 @@ def _base32(number: int) -> str:
 
 
 def now_ms() -> int:
-    return time.time_ns() // 1_000_000
+    """Unix milliseconds, by the clock of the installation."""
+    return clock.now_ns() // 1_000_000
 
 
 def _time_ordered() -> str:
@@ -38,7 +40,7 @@ def new_session() -> str:
 
 def new_event() -> str:
     """By the nanosecond, so that the events of one call sort in the order in which they were recorded."""
-    return "a" + _base32(time.time_ns() << 64 | secrets.randbits(64))
+    return "a" + _base32(clock.now_ns() << 64 | secrets.randbits(64))
 
 
 def new_secret() -> str:

@@ -1,7 +1,5 @@
 """Signing in: passwords and refresh tokens in, tokens out."""
 
-import time
-
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
@@ -9,6 +7,7 @@ from gochat.api.session.v1 import session_pb2
 from gochat.config import Auth as Settings
 from gochat.context import Caller, current
 from gochat.domain import ids, policy
+from gochat.domain.clock import clock
 from gochat.domain.tokens import ACCESS, CALLING, REFRESH, BadTokenError, Tokens
 from gochat.errors import unauthorized
 from gochat.internal.account.v1 import account_pb2
@@ -107,7 +106,7 @@ class Auth:
         return opened, *self._pair(Caller(opened.profile.user_id, opened.role, opened.session_id), refresh_id)
 
     def _refresh_expiry(self) -> int:
-        return int((time.time() + self._settings.refresh_ttl) * 1000)
+        return int((clock.now() + self._settings.refresh_ttl) * 1000)
 
     def _pair(self, caller: Caller, refresh_id: str) -> tuple[str, str]:
         return (

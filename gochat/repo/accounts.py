@@ -59,7 +59,7 @@ class Accounts:
         password_hash = passwords.hashed(request.password)
 
         def work(tx: Tx) -> None:
-            get_user(tx, request.user_id)
+            get_user(tx, request.user_id, lock=True)
             _set_password(tx, request.user_id, password_hash)
 
         self._database.write(work)
@@ -67,7 +67,7 @@ class Accounts:
 
     def SetUserRole(self, request: account_pb2.SetUserRoleRequest) -> account_pb2.SetUserRoleResponse:
         def work(tx: Tx) -> None:
-            before = get_user(tx, request.user_id)
+            before = get_user(tx, request.user_id, lock=True)
             if before.role != request.role:
                 changed(tx, request.user_id, {"role": request.role})
                 end_all(tx, request.user_id)

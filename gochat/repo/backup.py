@@ -75,7 +75,7 @@ def _reserved(target: Path) -> Iterator[None]:
         _clear_remains(target)
         yield
     finally:
-        os.close(locked)
+        locked.close()
 
 
 def _must_be_new(file: Path) -> None:

@@ -11,7 +11,8 @@ import peewee
 
 from gochat.domain import ids, limits
 from gochat.domain.text import casefold_key, skeleton
-from gochat.storage.database import Row, Tx, driver_error
+from gochat.storage.database import Row, Tx
+from gochat.storage.failures import driver_error
 from gochat.storage.migrate import Migration, migrations, objects, routines
 from gochat.storage.models import ALL, LOOKED_UP, MAX_INBOX_MEMBERS
 

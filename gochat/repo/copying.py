@@ -7,7 +7,6 @@ search index is made at the end, of all users; the target makes its other indexe
 
 import hashlib
 import json
-import re
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -26,6 +25,7 @@ from gochat.repo.check import findings
 from gochat.repo.users import rebuild_name_index
 from gochat.storage import models
 from gochat.storage.database import Database, DatabaseInUseError, Row, Tx, placeholders
+from gochat.storage.engine import sqlite_path
 from gochat.storage.migrate import UNFINISHED, MigrationError, check_current, migrate, tables
 from gochat.storage.postgres import PostgresDatabase
 from gochat.storage.sqlite import SqliteDatabase
@@ -92,7 +92,9 @@ def copy(source_url: str, target_url: str, show: Show) -> tuple[list[Copied], li
         with _named(_FROM):
             check_current(source, _dialect(source))
             counts, state = source.read(_state)
-        if _same_file(source_url, target_url):
+        with _named(_TO):
+            same = _same_file(source_url, target_url)
+        if same:
             raise CopyError(f"{_FROM} and {_TO} are the same database")
         with _opened(_TO, target_url) as target:
             with _named(_TO):
@@ -125,12 +127,12 @@ def _open(side: str, url: str) -> Database:
 
 
 def _file(url: str) -> Path | None:
-    match = re.fullmatch("sqlite:///(.+)", url)
-    return Path(match[1]) if match else None
+    """Raises ConfigError."""
+    return sqlite_path(url) if url.startswith("sqlite:///") else None
 
 
 def _same_file(one: str, other: str) -> bool:
-    """On SQLite: the lock of a database is no obstacle to one who comes by another name of the file."""
+    """On SQLite, by whatever names: the lock would call it in use by another process."""
     files = [path for path in (_file(one), _file(other)) if path and path.exists()]
     return len(files) == 2 and files[0].samefile(files[1])
 

@@ -49,7 +49,7 @@ def membership(tx: Tx, conversation_id: str, user_id: str) -> Membership:
 
 def locked_conversation(tx: Tx, conversation_id: str) -> Conversation:
     """The conversation, which no other transaction changes until this one ends. Raises NOT_FOUND."""
-    _lock(tx, conversation_id)
+    lock_conversation(tx, conversation_id)
     row: Conversation | None = tx.model_one(
         Conversation.select().where(Conversation.conversation_id == conversation_id, Conversation.dissolved_at == 0)
     )
@@ -60,11 +60,11 @@ def locked_conversation(tx: Tx, conversation_id: str) -> Conversation:
 
 def locked_group(tx: Tx, group_id: str) -> Conversation:
     """The group, which no other transaction changes until this one ends. Raises NOT_FOUND."""
-    _lock(tx, group_id)
+    lock_conversation(tx, group_id)
     return group(tx, group_id)
 
 
-def _lock(tx: Tx, conversation_id: str) -> None:
+def lock_conversation(tx: Tx, conversation_id: str) -> None:
     """By a statement of its own: the next one sees what was committed before the lock was had."""
     tx.sql(f"SELECT 1 FROM conversations WHERE conversation_id = ?{tx.lock}", conversation_id)
 

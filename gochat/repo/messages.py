@@ -10,7 +10,7 @@ from gochat.domain import ids, limits, policy
 from gochat.errors import ChatError, invalid, not_found
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo.audit import record
-from gochat.repo.membership import membership, move_read
+from gochat.repo.membership import lock_conversation, membership, move_read
 from gochat.storage.database import Database, Row, Tx, placeholders
 
 SENT, DELIVERED, READ, RECALLED, DELETED = 1, 2, 3, 4, 5
@@ -177,10 +177,9 @@ def _no_message() -> ChatError:
 
 def _set_status(tx: Tx, message_id: str, user_id: str, status: int) -> None:
     conversation_id, seq = ids.parse_message(message_id) or ("", 0)
+    lock_conversation(tx, conversation_id)
     row = tx.fetch_one(
-        f"SELECT from_user_id, status FROM messages WHERE conversation_id = ? AND seq = ?{tx.lock}",
-        conversation_id,
-        seq,
+        "SELECT from_user_id, status FROM messages WHERE conversation_id = ? AND seq = ?", conversation_id, seq
     )
     if row is None or row[1] == DELETED:
         raise _no_message()

@@ -5,7 +5,7 @@ from gochat.domain import ids
 from gochat.errors import ChatError, unauthorized
 from gochat.internal.account.v1 import account_pb2
 from gochat.repo.audit import REFUSED, record
-from gochat.repo.endings import end
+from gochat.repo.endings import end, ended_since
 from gochat.repo.users import ACTIVE, get_user
 from gochat.storage.database import Database, Tx
 from gochat.storage.models import Activity, Session, User
@@ -17,23 +17,22 @@ class Sessions:
 
     def RotateSession(self, request: account_pb2.RotateSessionRequest) -> account_pb2.RotateSessionResponse:
         now = ids.now_ms()
-        this = Session.session_id == request.session_id
 
         def work(tx: Tx) -> User | ChatError:
-            session = tx.model_one(Session.select().where(this, Session.expires_at > now))
-            if session is None:
+            session = locked_session(tx, request.session_id)
+            if session is None or session.expires_at <= now:
                 return ended()
-            rotated = tx.run(
-                Session.update(
-                    refresh_id=request.next_refresh_id, refreshed_at=now, expires_at=request.expires_at
-                ).where(this, Session.refresh_id == request.refresh_id)
-            )
-            if not rotated:
+            if session.refresh_id != request.refresh_id:
                 # This refresh token was used before, so somebody else may have a copy: the session ends for both.
                 end(tx, [request.session_id])
                 record(tx, "session.reuse", session.user_id, request.session_id, REFUSED)
                 return ended()
             user = lock_active_user(tx, session.user_id)
+            tx.run(
+                Session.update(
+                    refresh_id=request.next_refresh_id, refreshed_at=now, expires_at=request.expires_at
+                ).where(Session.session_id == request.session_id)
+            )
             _seen(tx, user.user_id, now)
             return user
 
@@ -45,7 +44,7 @@ class Sessions:
 
     def EndSession(self, request: account_pb2.EndSessionRequest) -> account_pb2.EndSessionResponse:
         def work(tx: Tx) -> bool:
-            session = owned(tx, request.session_id, request.user_id)
+            session = locked_session(tx, request.session_id, request.user_id)
             if session is not None:
                 end(tx, [request.session_id])
                 record(tx, "session.end", session.user_id, request.session_id)
@@ -74,12 +73,10 @@ class Sessions:
         return account_pb2.ListUserSessionsResponse(sessions=sessions)
 
     def ListEndedSessions(self, request: account_pb2.ListEndedSessionsRequest) -> account_pb2.ListEndedSessionsResponse:
-        now = ids.now_ms()
-        rows = self._database.read(
-            lambda tx: tx.fetch_all("SELECT session_id FROM ended_sessions WHERE ended_at >= ?", request.since),
-            one_statement=True,
+        position, session_ids = self._database.read(lambda tx: ended_since(tx, request.position), one_statement=True)
+        return account_pb2.ListEndedSessionsResponse(
+            session_ids=session_ids, position=position, now=ids.now_ms(), read_only=not self._database.is_writable
         )
-        return account_pb2.ListEndedSessionsResponse(session_ids=[session_id for (session_id,) in rows], now=now)
 
 
 def lock_active_user(tx: Tx, user_id: str) -> User:
@@ -97,6 +94,15 @@ def owned(tx: Tx, session_id: str, user_id: str) -> Session | None:
         Session.select().where(this & (Session.user_id == user_id) if user_id else this)
     )
     return session
+
+
+def locked_session(tx: Tx, session_id: str, user_id: str = "") -> Session | None:
+    """As owned(), once its user is locked, under whose lock all sessions of theirs change."""
+    found = owned(tx, session_id, user_id)
+    if found is None:
+        return None
+    get_user(tx, found.user_id, lock=True)
+    return owned(tx, session_id, user_id)
 
 
 def ended() -> ChatError:

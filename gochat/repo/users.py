@@ -108,6 +108,7 @@ class Users:
         changes = {"nickname": request.nickname, "avatar": request.avatar, "bio": request.bio}
 
         def work(tx: Tx) -> User:
+            get_user(tx, request.user_id, lock=True)
             must_exist(tx, [request.user_id], "user_id")
             if any(changes.values()):
                 record(tx, "user.change", request.user_id)

@@ -10,7 +10,6 @@ thread at a time: the one that took it from the pool, until it is put back.
 import json
 import logging
 import math
-import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -20,10 +19,13 @@ import peewee
 
 from gochat.context import Enqueue
 from gochat.errors import unavailable
+from gochat.storage.failures import Failure, describe, failure, without_values
 
 log = logging.getLogger(__name__)
 
 _peewee_errors = peewee.__exception_wrapper__  # type: ignore[attr-defined]
+
+WRITE_TIMEOUT = 3.0  # seconds without a successful write after which the database counts as read-only
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -32,19 +34,6 @@ Work = Callable[["Tx"], T]
 
 class DatabaseInUseError(Exception):
     """Another process has the database open; the message names it."""
-
-
-def is_database_failure(error: BaseException) -> bool:
-    """Has the database itself failed (unreachable, full, timed out)? Otherwise the query is wrong."""
-    if not isinstance(error, (peewee.OperationalError, peewee.InterfaceError)):
-        return False
-    # SQLite reports a wrong query as SQLITE_ERROR.
-    return getattr(driver_error(error), "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR
-
-
-def driver_error(error: BaseException) -> Any:
-    """The exception of the database driver that Peewee wrapped."""
-    return getattr(error, "orig", None)
 
 
 class Tx:
@@ -59,9 +48,13 @@ class Tx:
     def __init__(self, database: peewee.Database) -> None:
         self._database = database
         self.postgres = isinstance(database, peewee.PostgresqlDatabase)
-        self.lock = " FOR UPDATE" if self.postgres else ""
+        self.lock = " FOR NO KEY UPDATE" if self.postgres else ""
         """To be appended to a SELECT whose rows must not change until the commit. SQLite needs no lock: its
-        transactions write one after the other."""
+        transactions write one after the other. (FOR UPDATE would also hold up every insert of a row that refers to
+        the locked one, such as the messages of a user.)
+
+        Locks are taken in one order everywhere: users, sessions, conversations, members, messages; several of a kind
+        by their key. What is judged is read after its lock was taken, by another statement."""
 
     @property
     def connection(self) -> Any:
@@ -166,20 +159,46 @@ class Database(Protocol):
     def write_each(self, works: Sequence[Work[T]]) -> list[T]:
         """Runs each work as `write` does. If one raises, that is raised here; others may be durable nevertheless."""
 
+    @property
+    def is_writable(self) -> bool:
+        """Has a write succeeded lately? `probe` makes one every second."""
+
+    def probe(self) -> int:
+        """Writes something, on connections of Lane.CONTROL, and returns what the clock of the database's host shows, in
+        Unix milliseconds. Raises ChatError."""
+
     def statistics(self) -> dict[str, int]:
         """Gauges and counters by the names of gochat.monitoring.families."""
 
     def close(self) -> None: ...
 
 
+class Writability:
+    """When a write last succeeded. One thread sets it and others read it; a float is read and written as a whole."""
+
+    def __init__(self) -> None:
+        self._written_at = time.monotonic()
+
+    def note(self) -> None:
+        """A write has succeeded."""
+        self._written_at = time.monotonic()
+
+    @property
+    def lately(self) -> bool:
+        return time.monotonic() - self._written_at < WRITE_TIMEOUT
+
+
 class unavailable_on_failure:  # noqa: N801 - used as a function; a class, which is faster, since every call enters one
     """A context manager: a failure of the database itself (unreachable, full, timed out) is logged, and raised as
-    UNAVAILABLE."""
+    UNAVAILABLE; a wrong statement is raised as it is, but without the values that PostgreSQL quotes."""
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if error is not None and is_database_failure(error):
-            log.error("the database failed: %s", error)
+        if error is None or (kind := failure(error)) is None:
+            return
+        without_values(error)
+        if kind is not Failure.BUG:
+            log.error("the database failed (%s): %s", kind.value, describe(error))
             raise unavailable("the database is not available") from error

@@ -2,13 +2,14 @@
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gochat.config import Config
+from gochat.config import Config, ConfigError
 from gochat.domain import ids
 from gochat.storage.database import DatabaseInUseError, Tx
+from gochat.storage.failures import NO_RIGHTS, describe, sqlstate
 from gochat.storage.migrate import UNFINISHED, MigrationError, migrate, tables
 from gochat.storage.postgres import PostgresDatabase, postgres_snapshot
 from gochat.storage.sqlite import SqliteDatabase, sqlite_snapshot
@@ -18,10 +19,10 @@ __all__ = ["DatabaseInUseError", "MigrationError", "open_database", "snapshot", 
 log = logging.getLogger(__name__)
 
 
-def open_database(config: Config) -> PostgresDatabase | SqliteDatabase:
-    """The database of [database] url, migrated to this program's schema.
+def open_database(config: Config, show: Callable[[str], None] = log.info) -> PostgresDatabase | SqliteDatabase:
+    """The database of [database] url, migrated to this program's schema. show: is given a line of progress.
 
-    Raises MigrationError, DatabaseInUseError, and ChatError where it cannot be reached.
+    Raises ConfigError, MigrationError, DatabaseInUseError, and ChatError where it cannot be reached.
     """
     settings = config.database
     Tx.slow_after = config.log.slow_query_ms / 1000 or math.inf
@@ -35,17 +36,32 @@ def open_database(config: Config) -> PostgresDatabase | SqliteDatabase:
     try:
         if UNFINISHED in database.read(tables):
             raise MigrationError("the database holds a copy that is not complete: run that gochat copy again")
-        for migration in migrate(database, dialect):
-            log.info("applied migration %s", migration.label)
+        with database.interruptible():
+            migrate(database, dialect, show)
         database.pair_key = database.write(_pair_key)
-    except BaseException:
+    except BaseException as error:
         database.close()
+        cause = error.__cause__ or error
+        if sqlstate(cause) == NO_RIGHTS:
+            raise ConfigError(
+                f"database.url: {describe(cause)}: let the owner of the tables run gochat migrate, or give the role"
+                " their rights"
+            ) from None
         raise
     return database
 
 
 def sqlite_file(config: Config) -> Path:
-    return Path(config.database.url.removeprefix("sqlite:///") or Path(config.server.data) / "gochat.db")
+    """Raises ConfigError."""
+    return sqlite_path(config.database.url) or Path(config.server.data) / "gochat.db"
+
+
+def sqlite_path(url: str) -> Path | None:
+    """Of a URL sqlite:///FILE; None where it names no file. Raises ConfigError."""
+    name = url.removeprefix("sqlite:///")
+    if ":memory:" in name or name.startswith("file:"):
+        raise ConfigError("database.url: must name a file: what is in memory is lost, and only one connection sees it")
+    return Path(name) if name else None
 
 
 @contextmanager

@@ -9,14 +9,18 @@ whole. Two programs that start together do not both migrate: the first holds a l
 import hashlib
 import re
 import sqlite3
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from gochat.background import periodic
 from gochat.domain.ids import now_ms
 from gochat.storage.database import Database, Tx
 
 LOCK = 0x676F63686174  # "gochat": any number, but always this one
+PROGRESS_INTERVAL = 5.0  # seconds between two lines of progress
 UNFINISHED = "copy_progress"  # the table that repo/copying.py has in its target until the copy is complete
 ROUTINES = 0  # the version by which schema_migrations knows the file of functions; max(version) is that of the tables
 _OBJECT = re.compile(
@@ -92,12 +96,25 @@ def objects(applied: list[Migration]) -> list[tuple[str, str]]:
     return [(kind, name) for name, kind in made.items()]
 
 
-def migrate(database: Database, dialect: str) -> list[Migration]:
-    """Brings the database to this program's schema; returns what was applied. Raises MigrationError."""
+def migrate(database: Database, dialect: str, show: Callable[[str], None] = lambda _: None) -> list[Migration]:
+    """Brings the database to this program's schema; returns what was applied. It takes the time that it takes; if it is
+    interrupted, the file that was being applied has done nothing. show: is given a line of progress. Raises
+    MigrationError."""
     known = migrations(dialect)
     applied = []
-    for migration in known:
-        applied += database.write(partial(_apply, migration=migration, known=known, dialect=dialect))
+    label, began = "", time.monotonic()
+
+    def show_progress() -> None:
+        if (seconds := time.monotonic() - began) >= PROGRESS_INTERVAL / 2:
+            show(f"migration {label}: {seconds:.0f} s so far; it may be interrupted, and then begins again")
+
+    with periodic("migration", show_progress, PROGRESS_INTERVAL):
+        for migration in known:
+            label, began = migration.label, time.monotonic()
+            done = database.write(partial(_apply, migration=migration, known=known, dialect=dialect))
+            for one in done:
+                show(f"applied migration {one.label}")
+            applied += done
     return applied
 
 
@@ -119,10 +136,11 @@ def _apply(tx: Tx, migration: Migration, known: list[Migration], dialect: str) -
     """Returns what was applied: the migration, the routines, both or none."""
     if dialect == "postgres":
         tx.sql("SELECT pg_advisory_xact_lock(?)", LOCK)
-    tx.sql(
-        "CREATE TABLE IF NOT EXISTS schema_migrations (version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, "
-        "checksum TEXT NOT NULL, applied_at BIGINT NOT NULL)"
-    )
+    if "schema_migrations" not in tables(tx):  # IF NOT EXISTS takes the right to make tables where it exists, too
+        tx.sql(
+            "CREATE TABLE schema_migrations (version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, "
+            "checksum TEXT NOT NULL, applied_at BIGINT NOT NULL)"
+        )
     there = {row[0]: row[1] for row in tx.fetch_all("SELECT version, checksum FROM schema_migrations")}
     if newer := [version for version in there if version > known[-1].version]:
         raise MigrationError(

@@ -52,6 +52,7 @@ class Activity(Model):
 class EndedSession(Model):
     session_id = TextField(primary_key=True)
     ended_at = BigIntegerField()
+    position = BigIntegerField()
 
     class Meta:
         table_name = "ended_sessions"

@@ -1,40 +1,51 @@
 """PostgreSQL: connection pools to one server. Any thread may call the methods (pool.py says why)."""
 
+import math
 import os
-import re
 import select
 import socket
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any
 
 import peewee
 import psycopg2
-from psycopg2.extensions import TRANSACTION_STATUS_IDLE, parse_dsn
+from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE, TRANSACTION_STATUS_IDLE, set_wait_callback
 
-from gochat.config import ConfigError
-from gochat.context import Lane, current
+from gochat.context import Lane, current, current_deadline
 from gochat.errors import unavailable
-from gochat.storage.database import (
-    DatabaseInUseError,
-    T,
-    Tx,
-    Work,
-    driver_error,
-    is_database_failure,
-    unavailable_on_failure,
-)
-from gochat.storage.pool import MAX_CONTROL, Pool
+from gochat.storage.connecting import CALL_LIMITS, UNLIMITED, look_at
+from gochat.storage.database import DatabaseInUseError, T, Tx, Work, Writability, unavailable_on_failure
+from gochat.storage.failures import DISK_FULL, READ_ONLY, RETRYABLE, Failure, failure, sqlstate
+from gochat.storage.pool import CHECK_TIMEOUT, MAX_CONTROL, Driver, NoRoomError, Pool
 
 MAX_ATTEMPTS = 3
-RETRYABLE = {"40001", "40P01"}  # serialization_failure, deadlock_detected: nothing was written
-READ_ONLY = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-OPTIONS = (
-    "-c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
-    " -c client_connection_check_interval=1s"  # ends a query, or a wait for a lock, whose connection was cut
-)
+SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+# A statement that waited for a row's lock sees what the lock's holder committed.
+WRITING = "BEGIN ISOLATION LEVEL READ COMMITTED"
 IN_USE_LOCK = 0x676F63686175  # an advisory lock's number: any but that of migrate.py
 LOCK_TIMEOUT = 3.0  # seconds: PostgreSQL takes a moment to notice that a process that held the lock is gone
+SPARE = 3  # connections of the server that are left to others: an administrator, a backup
+
+# Polled instead of waited for in PostgreSQL's queue, where one connection that waits for an exclusive lock would block
+# all that want a shared one. With it comes how many more connections there may be.
+_LOCK = """
+SELECT pg_try_advisory_lock%s(%d), (
+    SELECT sum(CASE name WHEN 'max_connections' THEN setting::int ELSE -setting::int END) FROM pg_settings
+    WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections')
+) - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')"""
+
+
+# Changes nothing, but is a write; and tells the time.
+_PROBE = """
+UPDATE secrets SET value = value WHERE name = 'pair'
+RETURNING (extract(epoch FROM clock_timestamp()) * 1000)::bigint"""
+# An update finds room in the page that it is in; that the disk has room again only something large shows.
+_FILL = (
+    "CREATE TEMPORARY TABLE gochat_room ON COMMIT DROP AS SELECT n, md5(n::text) FROM generate_series(1, 20000) AS n"
+)
 
 
 class PostgresDatabase:
@@ -48,32 +59,34 @@ class PostgresDatabase:
     def __init__(self, url: str, pool_min: int, pool_max: int, *, exclusive: bool = False) -> None:
         """exclusive: for one connection, which has no time limits. Raises ConfigError and ChatError; DatabaseInUseError
         if exclusive."""
-        _check_url(url)
-        self._url, self._exclusive = url, exclusive
+        self._server, self._exclusive = look_at(url), exclusive
         self.pair_key = b""
+        self._writability = Writability()
+        self._was_full = False  # a write has failed since the disk was full
+        # With an exclusive lock a second connection would not get its own.
+        driver = Driver(self._connect, _is_usable, None if exclusive else _answers, _interrupt)
         with unavailable_on_failure():
-            self._pool = Pool(self._connect, _is_usable, min_size=pool_min, max_size=pool_max, interrupt=_interrupt)
-            # With an exclusive lock a second connection would not get its own.
-            control_min = 0 if exclusive else 1
-            self._control = Pool(
-                self._connect, _is_usable, min_size=control_min, max_size=MAX_CONTROL, interrupt=_interrupt
-            )
+            self._pool = Pool(driver, min_size=pool_min, max_size=pool_max)
+            self._control = Pool(driver, min_size=0 if exclusive else 1, max_size=MAX_CONTROL)
 
     def _connect(self) -> peewee.Database:
-        database = _open(self._url, "" if self._exclusive else OPTIONS)
-        if _lock(database, exclusive=self._exclusive):
+        """Raises NoRoomError rather than take the last connections of the server."""
+        database = self._server.connect({} if self._exclusive else CALL_LIMITS)
+        locked, room = _lock(database, exclusive=self._exclusive)
+        if locked and room >= SPARE:
             return database
         database.close()
+        if locked:
+            raise NoRoomError
         if self._exclusive:
             raise DatabaseInUseError("the database is in use by another gochat process")
         raise unavailable("the database is in use by gochat copy")
 
     def read(self, work: Work[T], *, one_statement: bool = False) -> T:
-        return self._transact("" if one_statement else READ_ONLY, work, False)
+        return self._transact(_begin(SNAPSHOT, one_statement), work, False)
 
     def write(self, work: Work[T], *, one_statement: bool = False) -> T:
-        # READ COMMITTED: a statement that waited for a row's lock sees what the lock's holder committed.
-        return self._transact("" if one_statement else "BEGIN", work, True)
+        return self._transact(_begin(WRITING, one_statement), work, True)
 
     def write_each(self, works: Sequence[Work[T]]) -> list[T]:
         return [self.write(work) for work in works]
@@ -90,7 +103,7 @@ class PostgresDatabase:
     def _attempt(self, begin: str, work: Work[T], writes: bool) -> T:
         """Raises _RetryableError where nothing can have been written."""
         committing = writes and not begin  # a single statement commits when it is executed
-        pool = self._pool if writes or current().lane is not Lane.CONTROL else self._control
+        pool = self._control if current().lane is Lane.CONTROL else self._pool
         with pool.connection() as database:
             try:
                 if begin:
@@ -103,12 +116,30 @@ class PostgresDatabase:
                 return answer
             except Exception as error:
                 lost = bool(database.connection().closed)
-                if begin and not lost:
+                self._was_full = self._was_full or sqlstate(error) == DISK_FULL
+                if writes and sqlstate(error) == READ_ONLY:  # perhaps of this server alone, and another has taken over
+                    database.connection().close()
+                elif begin and not lost:
                     database.execute_sql("ROLLBACK")
                 # If the connection was lost during a COMMIT, the transaction may be durable: it is not repeated.
-                if (lost and not committing and is_database_failure(error)) or _sqlstate(error) in RETRYABLE:
+                if (lost and not committing and failure(error) is Failure.LOST) or sqlstate(error) in RETRYABLE:
                     raise _RetryableError(*error.args) from error
                 raise
+
+    @property
+    def is_writable(self) -> bool:
+        return self._writability.lately
+
+    def probe(self) -> int:
+        if self._was_full:
+            self.write(lambda tx: tx.sql(_FILL))
+            self._was_full = False
+        ((now,),) = self.write(lambda tx: tx.fetch_all(_PROBE), one_statement=True)
+        self._writability.note()
+        return int(now)
+
+    def interruptible(self) -> AbstractContextManager[None]:
+        return interruptible()
 
     def statistics(self) -> dict[str, int]:
         return {"connections_used": self._pool.in_use, "connections_max": self._pool.max_size}
@@ -118,56 +149,65 @@ class PostgresDatabase:
         self._control.close()
 
 
+def _begin(statement: str, one_statement: bool) -> str:
+    """ "" for a single statement, which needs none. Outside of any call nothing limits how long it takes."""
+    if current_deadline() == math.inf:
+        return f"{statement}; {UNLIMITED}"
+    return "" if one_statement else statement
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """While the block lasts, Ctrl-C on the main thread cancels the statement that runs there; otherwise libpq would
+    finish it first. Not for COPY, which psycopg2 does not do by a wait callback."""
+    interrupted = []
+
+    def wait(connection: Any) -> None:
+        while (state := connection.poll()) != POLL_OK:
+            try:
+                readable, writable = [connection] * (state == POLL_READ), [connection] * (state == POLL_WRITE)
+                select.select(readable, writable, [])
+            except KeyboardInterrupt:
+                interrupted.append(True)
+                connection.cancel()
+
+    set_wait_callback(wait)
+    try:
+        yield
+    except Exception:
+        if interrupted:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        set_wait_callback(None)
+
+
 @contextmanager
 def postgres_snapshot(url: str) -> Iterator[Tx]:
     """A transaction that sees one state of the database for as long as the block lasts."""
-    _check_url(url)
-    with unavailable_on_failure():
-        database = _open(url, "")
+    server = look_at(url, writing=False)
+    with interruptible(), unavailable_on_failure():
+        database = server.connect({})
         try:
-            database.execute_sql(READ_ONLY)
+            database.execute_sql(SNAPSHOT)
             yield Tx(database)
         finally:
             database.connection().close()
-
-
-def _check_url(url: str) -> None:
-    """Raises ConfigError where libpq would misread it. The message does not quote it: it may hold a password."""
-    try:
-        parse_dsn(url)
-    except psycopg2.ProgrammingError:
-        raise ConfigError("database.url: is no postgresql:// URL that libpq understands") from None
-    if not re.fullmatch(r"\w+://([^@/]*@)?[^@]*", url):  # libpq would take a part of the password for the host
-        raise ConfigError("database.url: in a user name or password write @ as %40 and / as %2F")
-
-
-def _open(url: str, options: str) -> peewee.Database:
-    database = peewee.PostgresqlDatabase(
-        url,
-        thread_safe=False,
-        application_name="gochat",
-        options=options,
-        connect_timeout=3,
-        tcp_user_timeout=30_000,  # ms, as long as a call may take: ends the wait for a host that is cut off
-    )
-    database.connect()
-    return database
 
 
 class _RetryableError(peewee.OperationalError):
     """The transaction was rolled back through no fault of its own and may be run again."""
 
 
-def _lock(database: peewee.Database, *, exclusive: bool) -> bool:
-    """Polls for the lock instead of waiting in PostgreSQL's queue, where one connection that waits for an exclusive
-    lock would block all that want a shared one."""
-    lock = f"SELECT pg_try_advisory_lock{'' if exclusive else '_shared'}({IN_USE_LOCK})"
+def _lock(database: peewee.Database, *, exclusive: bool) -> tuple[bool, int]:
+    """(is it locked, how many more connections the server has for us)."""
+    statement = _LOCK % ("" if exclusive else "_shared", IN_USE_LOCK)
     until = time.monotonic() + LOCK_TIMEOUT
-    while not database.execute_sql(lock).fetchone()[0]:
-        if time.monotonic() > until:
-            return False
+    while True:
+        locked, room = database.execute_sql(statement).fetchone()
+        if locked or time.monotonic() > until:
+            return bool(locked), int(room)
         time.sleep(0.05)
-    return True
 
 
 def _is_usable(database: peewee.Database) -> bool:
@@ -180,11 +220,29 @@ def _is_usable(database: peewee.Database) -> bool:
     return not readable.poll(0)
 
 
+def _answers(database: peewee.Database) -> bool:
+    """Within CHECK_TIMEOUT. libpq itself waits as long as the host is reachable, so another thread cuts the wait."""
+    settling, outcome = threading.Lock(), list[bool]()
+
+    def settle(answered: bool) -> None:
+        with settling:
+            outcome.append(answered)
+            if outcome == [False]:
+                _interrupt(database)
+
+    timer = threading.Timer(CHECK_TIMEOUT, settle, (False,))
+    timer.start()
+    try:
+        database.connection().cursor().execute("SELECT 1")
+    except psycopg2.Error:
+        return False
+    finally:
+        timer.cancel()
+        settle(True)
+    return outcome[0]
+
+
 def _interrupt(database: peewee.Database) -> None:
     """Shuts the socket down. libpq itself waits for an answer for as long as the host is reachable."""
     with suppress(psycopg2.Error, OSError), socket.socket(fileno=os.dup(database.connection().fileno())) as shared:
         shared.shutdown(socket.SHUT_RDWR)
-
-
-def _sqlstate(error: Exception) -> str:
-    return getattr(driver_error(error), "pgcode", None) or ""

@@ -1,35 +1,44 @@
 """SQLite: one file, one connection that writes (writer.py), and pools of connections that read."""
 
 import fcntl
+import logging
 import os
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import peewee
 
 from gochat.config import ConfigError
 from gochat.context import Enqueue, Lane, TooLongError, current
+from gochat.domain.clock import clock
+from gochat.errors import unavailable
 from gochat.storage.database import (
     DatabaseInUseError,
     T,
     Tx,
     Work,
-    driver_error,
+    Writability,
     unavailable_on_failure,
 )
-from gochat.storage.pool import MAX_CONTROL, Pool
+from gochat.storage.failures import driver_error
+from gochat.storage.pool import MAX_CONTROL, Driver, Pool
 from gochat.storage.writer import Writer, is_outside_transaction
+
+log = logging.getLogger(__name__)
 
 READERS = 8  # connections; more do not help, since they would compete for the GIL
 # SQLite's defaults are a cache of 2 MB and a checkpoint each 1000 pages of WAL. At 2000 sends a second these reread
 # most pages and checkpointed 10 times a second, which was a sixth of the CPU of a send.
 WRITER_PRAGMAS = {"cache_size": -8192, "wal_autocheckpoint": 4000}
+WAL_LIMIT = 32 * 2**20  # bytes that the WAL keeps of what a long read had it grow to; its checkpoints come at 16 MB
+BUSY_TIMEOUT = 2000  # milliseconds that a write waits for another program that writes the file
 INLINE_TIMEOUT = 0.003  # seconds that a read in Lane.INLINE may take, since every other call waits for it
 INLINE_STEPS = 10_000  # of SQLite's virtual machine between two checks of that, of 1 us; a page takes 3000 to 7000
+SNAPSHOT_STEPS = 1_000_000  # the same between two chances for a Ctrl-C
 
 
 class SqliteDatabase:
@@ -43,16 +52,17 @@ class SqliteDatabase:
     """
 
     def __init__(self, path: Path) -> None:
-        """Creates the file if it is missing. Raises DatabaseInUseError."""
+        """Creates the file if it is missing. Raises DatabaseInUseError, ConfigError."""
         self.pair_key = b""
-        self._lock_file = lock(path)
-        self._writer = Writer(
-            _open(path, journal_mode="wal", synchronous="full", foreign_keys=1, busy_timeout=5000, **WRITER_PRAGMAS)
-        )
+        self._locks = lock(path, create=True)
+        pragmas = WRITER_PRAGMAS | {"busy_timeout": BUSY_TIMEOUT, "journal_size_limit": WAL_LIMIT, "foreign_keys": 1}
+        self._files = _Files(path)
+        self._writer = Writer(_open(path, journal_mode="wal", synchronous="full", **pragmas), self._files.must_be_there)
+        self._files.remember()
+        self._writability = Writability()
         self._readers, self._control = (
             Pool(
-                lambda: _open(path, query_only=1, cache_size=-1024),
-                is_outside_transaction,
+                Driver(lambda: _open(path, query_only=1, cache_size=-1024), is_outside_transaction),
                 min_size=1,
                 max_size=max_size,
             )
@@ -110,6 +120,30 @@ class SqliteDatabase:
     def write_each(self, works: Sequence[Work[T]]) -> list[T]:
         return self._writer.write_each(works)
 
+    @property
+    def is_writable(self) -> bool:
+        return self._writability.lately
+
+    def probe(self) -> int:
+        """Writes the one number in a file's header that SQLite leaves to the application."""
+
+        def work(tx: Tx) -> None:
+            ((number,),) = tx.fetch_all("PRAGMA user_version")
+            tx.sql(f"PRAGMA user_version = {(number + 1) % 2**31}")
+
+        self.write(work)
+        self._writability.note()
+        return clock.host_ms()
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Ctrl-C on the main thread ends what the writer runs meanwhile, and takes it back."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._writer.interrupt()
+            raise
+
     def statistics(self) -> dict[str, int]:
         used = {"connections_used": self._readers.in_use, "connections_max": self._readers.max_size}
         return used | self._writer.statistics()
@@ -120,7 +154,7 @@ class SqliteDatabase:
         self._readers.close()
         self._control.close()
         self._inline.close()
-        os.close(self._lock_file)
+        self._locks.close()
 
 
 @contextmanager
@@ -138,25 +172,68 @@ def sqlite_snapshot(path: Path) -> Iterator[Tx]:
     database = peewee.SqliteDatabase(f"{path.absolute().as_uri()}?mode=ro", uri=True, thread_safe=False)
     try:
         database.connect()
+        # Python handles a Ctrl-C when it next runs: without this, after the statement. An exception here ends it.
+        database.connection().set_progress_handler(lambda: 0, SNAPSHOT_STEPS)
         database.execute_sql("BEGIN")
         yield Tx(database)
     except peewee.OperationalError as error:
+        if driver_error(error).sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+            raise KeyboardInterrupt from None
         raise ConfigError(f"server.data: {path}: {error}") from None
     finally:
         database.close()
 
 
-def lock(path: Path) -> int:
-    """Locks path.lock until the returned descriptor is closed or the process ends, however it ends. So only one process
-    writes a database, which SQLite 3.7.0 to 3.51.2 need: their WAL-reset bug takes two. It is a file of its own since
-    SQLite locks ranges of the database file itself."""
-    handle = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+class _Files:
+    """The files that SQLite has open: the database, its WAL and the index of that. If one is deleted or replaced, what
+    is written to it is lost with the last connection. Used by the writer's thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._paths = [f"{path.resolve()}{suffix}" for suffix in ("", "-wal", "-shm")]
+        self._identities: list[tuple[int, int]] = []
+        self._are_there = True
+
+    def remember(self) -> None:
+        self._identities = [_identity(path) for path in self._paths]
+
+    def must_be_there(self) -> None:
+        """Raises UNAVAILABLE unless each is the one that was opened."""
+        for path, identity in zip(self._paths, self._identities, strict=False):
+            if _identity(path) != identity:
+                if self._are_there:
+                    log.error("%s was replaced or deleted: put it back, or stop the server and look at both", path)
+                self._are_there = False
+                raise unavailable("the database is not available")
+        self._are_there = True
+
+
+def _identity(path: str) -> tuple[int, int]:
+    """Device and inode; (0, 0) for a file that is not there."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        status = os.stat(path)
     except OSError:
-        os.close(handle)
-        raise DatabaseInUseError(f"{path} is in use by another gochat process") from None
-    return handle
+        return 0, 0
+    return status.st_dev, status.st_ino
+
+
+def lock(path: Path, *, create: bool = False) -> ExitStack:
+    """Locks a database until the returned stack is closed or the process ends, however it ends. So only one process
+    writes it, which SQLite 3.7.0 to 3.51.2 need: their WAL-reset bug takes two. Raises DatabaseInUseError.
+
+    Two locks: of path.lock, which is there before the file is; and with create, which makes it if need be, of the file
+    itself, whatever name it is reached by. (SQLite locks ranges of the file by fcntl, which flock has nothing to do
+    with. Closing any descriptor of a file drops this process's fcntl locks, so this one is closed after the rest.)
+    """
+    real = path.resolve()
+    with ExitStack() as locks:
+        for name in [f"{real}.lock", *([str(real)] if create else [])]:
+            handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            locks.callback(os.close, handle)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise DatabaseInUseError(f"{path} is in use by another gochat process") from None
+        return locks.pop_all()
 
 
 def _open(path: Path, **pragmas: str | int) -> peewee.Database:

@@ -8,7 +8,7 @@ import logging
 import sqlite3
 import threading
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, cast
@@ -45,8 +45,10 @@ class Writer:
     transaction behind.
     """
 
-    def __init__(self, connection: peewee.Database) -> None:
+    def __init__(self, connection: peewee.Database, before_commit: Callable[[], None] = lambda: None) -> None:
+        """before_commit(): raises ChatError if what would be committed would be lost."""
         self.connection = connection
+        self._before_commit = before_commit
         self._committed = 0  # jobs
         self._batches = [0] * (len(BATCHES) + 1)  # transactions, by the number of their jobs
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
@@ -80,6 +82,10 @@ class Writer:
             "writes_committed": self._committed,
             **{f"batches_{size}": count for size, count in zip((*BATCHES, "more"), self._batches, strict=True)},
         }
+
+    def interrupt(self) -> None:
+        """Ends the statement that runs, whose transaction is rolled back."""
+        cast("sqlite3.Connection", self.connection.connection()).interrupt()
 
     def close(self) -> None:
         """Returns when everything that was queued before is done."""
@@ -131,6 +137,7 @@ class Writer:
             if not self._run(job, savepoints):
                 self.connection.execute_sql("ROLLBACK")
                 return False
+        self._before_commit()
         Tx(self.connection).sql("COMMIT")
         self._committed += len(batch)
         self._batches[bisect_left(BATCHES, len(batch))] += 1
@@ -194,7 +201,7 @@ class _WaitingWork:
 
     def result(self) -> Any:
         """Raises what the work raised; or DEADLINE_EXCEEDED, after which the work may still be done."""
-        if not self._done.acquire(timeout=max(0.0, current().remaining())):
+        if not self._done.acquire(timeout=min(max(0.0, current().remaining()), threading.TIMEOUT_MAX)):
             raise deadline_exceeded()
         if self._error is not None:
             raise self._error

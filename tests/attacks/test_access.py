@@ -151,7 +151,7 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "RotateSession": lambda p: session(p) | {"next_refresh_id": fresh("refresh")},
         "EndSession": lambda p: of_other(p, session_id=session(p)["session_id"]),
         "ListUserSessions": of_other,
-        "ListEndedSessions": lambda _: {"since": soon()},
+        "ListEndedSessions": lambda _: {"position": 0},
     },
     "api.audit.v1.AuditService": {
         "ListEvents": nothing,

@@ -21,6 +21,7 @@ from gochat.errors import ChatError
 from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.lifecycle import SessionWatch
 from gochat.repo import statistics
+from gochat.repo.endings import end
 from gochat.rpc.local import LocalChannel
 from gochat.services import REPO, served_by
 from gochat.serving.binding import bind
@@ -63,7 +64,7 @@ def test_the_servers_own_queries_wait_for_no_reader(config: Config, database: Da
     channel = LocalChannel(bind(served_by(REPO), repo.handlers(database)))
     watch = SessionWatch(AccountServiceStub(channel), revocations)
     watch.poll()
-    database.write(lambda tx: tx.sql("INSERT INTO ended_sessions (session_id, ended_at) VALUES ('s', ?)", ids.now_ms()))
+    database.write(lambda tx: end(tx, ["s"]))
     with all_reading(database, POOL if config.database.is_postgres else READERS):
         with entered(Call(SERVICE, "-", time.monotonic() + 0.1)), pytest.raises(ChatError, match="in use"):
             database.read(lambda _: None)

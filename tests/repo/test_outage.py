@@ -165,7 +165,7 @@ def test_the_victim_of_a_deadlock_is_run_again(server: Postgres) -> None:
 
 
 def test_health_follows_the_database(app: Deployment, server: Postgres) -> None:
-    assert health(app) == {SERVING}
+    eventually(lambda: health(app) == {SERVING}, 5.0)  # after the test before
     server.stop("immediate")
     try:
         eventually(lambda: health(app) == {NOT_SERVING}, 5.0)

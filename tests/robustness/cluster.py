@@ -21,6 +21,7 @@ from tests.robustness.ledger import Ledger
 from tests.waiting import polled
 
 MODES = ("sqlite", "postgres", "split")
+TIMESTAMP_FILE = "FAKETIME_TIMESTAMP_FILE"  # of libfaketime; each node has one of its own
 HOSTS = ("l1", "l2", "r1", "r2")  # two of Logic, two of Repo
 SETTINGS = UNLIMITED | {
     "GOCHAT_AUTH_REGISTRATION": "open",
@@ -41,13 +42,23 @@ class Node:
     within: tuple[str, ...] = ()
     process: Process | None = None
 
+    @property
+    def clock(self) -> Path:
+        """The file that says what time this host sees, as a difference in seconds."""
+        return self.data.parent / f"clock-{self.address.replace(':', '-')}"
+
     def start(self) -> None:
         host, _, port = self.address.rpartition(":")
+        env = SETTINGS | self.env
+        if TIMESTAMP_FILE in env:
+            if not self.clock.exists():
+                self.clock.write_text("+0")
+            env[TIMESTAMP_FILE] = str(self.clock)
         # On a host of its own it is reached from two sides.
         listen = f"0.0.0.0:{port}" if self.within else f"{host}:{port}"
         arguments = ("serve", "--target", self.target, "--data", str(self.data), "--listen", listen, "--insecure")
         log = self.data.parent / f"{self.target}{port}{'-'.join(self.within[-1:])}.log"
-        self.process = Process(*arguments, env=SETTINGS | self.env, log=log, within=self.within)
+        self.process = Process(*arguments, env=env, log=log, within=self.within)
 
     def kill(self) -> None:
         if self.process:
@@ -61,8 +72,7 @@ class Node:
 
 
 class Cluster:
-    """nodes: every server process. logic, repo: gRPC targets. clock: the file that says what time the servers see.
-    user: one that there is."""
+    """nodes: every server process. logic, repo: gRPC targets. user: one that there is."""
 
     def __init__(
         self, folder: Path, nodes: list[Node], postgres: Postgres | None, seam: network.Network | None
@@ -72,10 +82,6 @@ class Cluster:
         self.logic = _targets([node for node in nodes if node.target != "repo"])
         self.repo = _targets([node for node in nodes if node.target != "logic"])
         self.service, self.user = "", ""
-
-    @property
-    def clock(self) -> Path:
-        return self.folder / "clock"
 
     def start(self) -> None:
         for node in reversed(self.nodes):  # Logic waits for Repo
@@ -153,7 +159,6 @@ def cluster(mode: str, folder: Path, env: dict[str, str] | None = None) -> Itera
             env["GOCHAT_DATABASE_URL"] = postgres.create_database()
         nodes = _split(folder / "data", env, hosts) if mode == "split" else [_node("all", folder / "data", env)]
         made = Cluster(folder, nodes, postgres, hosts)
-        made.clock.write_text("+0")
         resources.callback(lambda: [node.kill() for node in nodes])
         made.start()
         yield made

@@ -84,13 +84,19 @@ def small_disk(folder: Path, size: str = "160m") -> Iterator[None]:
 
 @contextmanager
 def clock(cluster: Cluster, dice: random.Random) -> Iterator[None]:
-    """The clock of the server processes jumps, and jumps back."""
-    cluster.clock.write_text(f"{dice.choice(JUMPS):+d}")
+    """The clock of all server processes jumps, or that of one host of several, and jumps back."""
+    clocks = [node.clock for node in cluster.nodes]
+    for one in clocks if dice.random() < 0.5 else [dice.choice(clocks)]:
+        one.write_text(f"{dice.choice(JUMPS):+d}")
     yield
-    cluster.clock.write_text("+0")
+    for one in clocks:
+        one.write_text("+0")
 
 
-JUMPS = (-86_000, -600, -30, -2, 2, 30, 600, 40_000)  # seconds; access tokens last 86,400 here
+_DAY = 86_400
+JUMPS = (-4000 * _DAY, -40 * _DAY, -2 * _DAY, -600, -30, -2, 2, 30, 600, 2 * _DAY, 40 * _DAY, 4000 * _DAY)
+"""Seconds, beyond every lifetime: access tokens last a day here, refresh tokens and sessions 30, ended sessions are
+kept for two."""
 
 
 @contextmanager

@@ -165,6 +165,7 @@ FIELDS: dict[str, Rule] = {
     "owner_id": identifier,
     "pagination": paging(MAX_PAGE),
     "password": text(size=1024),
+    "position": number(0, 2**63 - 1),
     "query": text(characters=64),
     "refresh_id": identifier,
     "role": one_of("owner", "admin", "member"),

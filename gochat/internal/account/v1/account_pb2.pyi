@@ -393,17 +393,17 @@ Global___ListUserSessionsResponse: _TypeAlias = ListUserSessionsResponse  # noqa
 class ListEndedSessionsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    SINCE_FIELD_NUMBER: _builtins.int
-    since: _builtins.int
-    """Unix milliseconds."""
+    POSITION_FIELD_NUMBER: _builtins.int
+    position: _builtins.int
+    """The position of the last answer; 0: all that are remembered."""
     def __init__(
         self,
         *,
-        since: _builtins.int = ...,
+        position: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -416,8 +416,14 @@ class ListEndedSessionsResponse(_message.Message):
     SESSION_IDS_FIELD_NUMBER: _builtins.int
     NOW_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    READ_ONLY_FIELD_NUMBER: _builtins.int
     now: _builtins.int
     """The clock by which sessions end, in Unix milliseconds, when this was answered."""
+    position: _builtins.int
+    """From which the next request goes on. In the order in which sessions ended, whatever the clocks say."""
+    read_only: _builtins.bool
+    """The database takes no writes."""
     @_builtins.property
     def session_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -428,10 +434,12 @@ class ListEndedSessionsResponse(_message.Message):
         session_ids: _abc.Iterable[_builtins.str] | None = ...,
         now: _builtins.int = ...,
         error: _common_pb2.Error | None = ...,
+        position: _builtins.int = ...,
+        read_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "now", b"now", "session_ids", b"session_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "now", b"now", "position", b"position", "read_only", b"read_only", "session_ids", b"session_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

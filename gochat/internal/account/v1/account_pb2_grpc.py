@@ -141,7 +141,8 @@ class AccountServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListEndedSessions(self, request, context):
-        """The sessions that ended at or after a time: whoever verifies tokens asks every second and refuses theirs.
+        """The sessions that ended after others: whoever verifies tokens asks every second and refuses theirs. It also says
+        what time it is and whether the database takes writes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -61,7 +61,9 @@ class AccountServiceStub:
     ListUserSessions: _grpc.UnaryUnaryMultiCallable[_account_pb2.ListUserSessionsRequest, _account_pb2.ListUserSessionsResponse]
     """The sessions of a user that have not expired, the latest used first."""
     ListEndedSessions: _grpc.UnaryUnaryMultiCallable[_account_pb2.ListEndedSessionsRequest, _account_pb2.ListEndedSessionsResponse]
-    """The sessions that ended at or after a time: whoever verifies tokens asks every second and refuses theirs."""
+    """The sessions that ended after others: whoever verifies tokens asks every second and refuses theirs. It also says
+    what time it is and whether the database takes writes.
+    """
 
 @_typing.type_check_only
 class AccountServiceAsyncStub(AccountServiceStub):
@@ -96,7 +98,9 @@ class AccountServiceAsyncStub(AccountServiceStub):
     ListUserSessions: _aio.UnaryUnaryMultiCallable[_account_pb2.ListUserSessionsRequest, _account_pb2.ListUserSessionsResponse]  # type: ignore[assignment]
     """The sessions of a user that have not expired, the latest used first."""
     ListEndedSessions: _aio.UnaryUnaryMultiCallable[_account_pb2.ListEndedSessionsRequest, _account_pb2.ListEndedSessionsResponse]  # type: ignore[assignment]
-    """The sessions that ended at or after a time: whoever verifies tokens asks every second and refuses theirs."""
+    """The sessions that ended after others: whoever verifies tokens asks every second and refuses theirs. It also says
+    what time it is and whether the database takes writes.
+    """
 
 class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
     """AccountService stands beside RepoService, on the persistence side of the seam. Each RPC is one transaction, and what
@@ -176,6 +180,8 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _account_pb2.ListEndedSessionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_account_pb2.ListEndedSessionsResponse, _abc.Awaitable[_account_pb2.ListEndedSessionsResponse]]:
-        """The sessions that ended at or after a time: whoever verifies tokens asks every second and refuses theirs."""
+        """The sessions that ended after others: whoever verifies tokens asks every second and refuses theirs. It also says
+        what time it is and whether the database takes writes.
+        """
 
 def add_AccountServiceServicer_to_server(servicer: AccountServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
