@@ -6,11 +6,13 @@ scrapes at a time may both do that: each sets values that are true at that momen
 """
 
 import logging
+import platform
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler
+from importlib.metadata import version
 from socketserver import ThreadingTCPServer
 from typing import Any
 
@@ -42,6 +44,9 @@ CODE = {
 
 _RPC = ("grpc_type", "grpc_service", "grpc_method")
 
+_BUILD = GaugeMetricFamily("gochat_build_info", "1; what runs", labels=("version", "python", "grpcio"))
+_BUILD.add_metric((version("gochat"), platform.python_version(), version("grpcio")), 1)
+
 
 class MetricsCollector(Collector):
     """Collects the sums of the metrics of several processes. target: all, logic or repo, of these processes. refresh():
@@ -71,6 +76,7 @@ class MetricsCollector(Collector):
             {name: sum(values[name] for values in named) for name in named[0]}, self._target, sqlite=self._sqlite
         )
         yield from _of_processes([each.pid for each in self._processes])
+        yield _BUILD
 
 
 def _of_rpcs(readings: dict[str, RpcReading]) -> Iterator[Metric]:
