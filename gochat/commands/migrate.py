@@ -13,6 +13,6 @@ def add_to(commands: Subparsers) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    with closing(open_database(config_of(arguments))):
+    with closing(open_database(config_of(arguments), new_folder=False)):
         print("the database has this program's schema")
     return 0

@@ -19,6 +19,7 @@ from gochat.internal.store.v1 import store_pb2
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.repo.users import ACTIVE, DISABLED, STATUSES
 from gochat.rpc.client import NetworkChannel
+from gochat.services import REPO
 
 
 def add_to(commands: Subparsers) -> None:
@@ -95,8 +96,7 @@ def _with_status(arguments: Namespace, status: int) -> str:
 
 
 def _repo_half(arguments: Namespace) -> AbstractContextManager[NetworkChannel]:
-    config = config_of(arguments)
-    return connection(config, arguments.address or config.repo.address)
+    return connection(config_of(arguments), REPO, arguments.address)
 
 
 def _password(from_stdin: bool) -> str:

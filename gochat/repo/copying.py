@@ -22,6 +22,7 @@ import psycopg2
 
 from gochat.config import ConfigError
 from gochat.errors import ChatError
+from gochat.folders import make_folder
 from gochat.repo.check import findings
 from gochat.repo.users import rebuild_name_index
 from gochat.storage import models
@@ -120,7 +121,7 @@ def _open(side: str, url: str) -> Database:
         raise CopyError(f"{side}: must be postgresql://... or sqlite:///FILE")
     if side == _FROM and not path.is_file():
         raise CopyError(f"{side}: {path} is no file")
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(path.parent)
     return SqliteDatabase(path)
 
 

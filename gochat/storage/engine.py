@@ -4,36 +4,65 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from gochat.config import Config
+from gochat.config import Config, ConfigError
 from gochat.domain import ids
+from gochat.folders import make_folder
 from gochat.storage.database import DatabaseInUseError, Tx
+from gochat.storage.failures import DatabaseError, explained, sqlite_file
 from gochat.storage.migrate import UNFINISHED, MigrationError, migrate, tables
-from gochat.storage.postgres import PostgresDatabase, postgres_snapshot
+from gochat.storage.postgres import PostgresDatabase, postgres_snapshot, server_of
 from gochat.storage.sqlite import SqliteDatabase, sqlite_snapshot
 
-__all__ = ["DatabaseInUseError", "MigrationError", "open_database", "snapshot", "sqlite_file"]
+__all__ = [
+    "DatabaseError",
+    "DatabaseInUseError",
+    "MigrationError",
+    "explained",
+    "open_database",
+    "place",
+    "snapshot",
+    "sqlite_file",
+]
 
 log = logging.getLogger(__name__)
 
 
-def open_database(config: Config) -> PostgresDatabase | SqliteDatabase:
+def open_database(
+    config: Config, *, new_folder: bool = True, exclusive: bool = False
+) -> PostgresDatabase | SqliteDatabase:
     """The database of [database] url, migrated to this program's schema.
 
-    Raises MigrationError, DatabaseInUseError, and ChatError where it cannot be reached.
+    new_folder: makes the folder of an SQLite database if it is missing. exclusive: while it is open, no other process
+    may have it open, which on SQLite is always so. Raises MigrationError, DatabaseInUseError, DatabaseError,
+    ConfigError.
     """
+    with explained(config):
+        return _opened(config, new_folder, exclusive)
+
+
+def _opened(config: Config, new_folder: bool, exclusive: bool) -> PostgresDatabase | SqliteDatabase:
     settings = config.database
     Tx.slow_after = config.log.slow_query_ms / 1000 or math.inf
     database: PostgresDatabase | SqliteDatabase
     if settings.is_postgres:
-        dialect, database = "postgres", PostgresDatabase(settings.url, settings.pool_min, settings.pool_max)
+        pool = (1, 1) if exclusive else (settings.pool_min, settings.pool_max)
+        dialect, database = "postgres", PostgresDatabase(settings.url, *pool, exclusive=exclusive)
     else:
         path = sqlite_file(config)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if new_folder:
+            make_folder(path.parent)
+        elif not path.parent.is_dir():
+            raise ConfigError(f"server.data: there is no folder {path.parent.absolute()}")
         dialect, database = "sqlite", SqliteDatabase(path)
     try:
-        if UNFINISHED in database.read(tables):
+        there = database.read(tables)
+        if dialect == "sqlite" and there and "schema_migrations" not in there:
+            raise MigrationError(
+                f"{sqlite_file(config).absolute()} is the database of another program, with {', '.join(sorted(there))}:"
+                " move it away, or set server.data or database.url to where GoChat's is"
+            )
+        if UNFINISHED in there:
             raise MigrationError("the database holds a copy that is not complete: run that gochat copy again")
         for migration in migrate(database, dialect):
             log.info("applied migration %s", migration.label)
@@ -44,18 +73,21 @@ def open_database(config: Config) -> PostgresDatabase | SqliteDatabase:
     return database
 
 
-def sqlite_file(config: Config) -> Path:
-    return Path(config.database.url.removeprefix("sqlite:///") or Path(config.server.data) / "gochat.db")
+def place(config: Config) -> str:
+    """The kind of the database, and its host or the absolute path of its file; without a password."""
+    if not config.database.is_postgres:
+        return f"SQLite {sqlite_file(config).absolute()}"
+    return f"PostgreSQL {server_of(config.database.url)}"
 
 
 @contextmanager
 def snapshot(config: Config) -> Iterator[Tx]:
     """A transaction that sees one state of the database of [database] url, whatever its schema, for as long as the
-    block lasts; servers go on writing meanwhile. Raises ConfigError, and ChatError where the database cannot be
-    reached."""
+    block lasts; servers go on writing meanwhile. Raises ConfigError and DatabaseError, also for what the block
+    raises."""
     settings = config.database
     opened = postgres_snapshot(settings.url) if settings.is_postgres else sqlite_snapshot(sqlite_file(config))
-    with opened as tx:
+    with explained(config), opened as tx:
         yield tx
 
 

@@ -131,6 +131,13 @@ def postgres_snapshot(url: str) -> Iterator[Tx]:
             database.connection().close()
 
 
+def server_of(url: str) -> str:
+    """HOST:PORT/NAME of the database, as libpq reads them."""
+    words = parse_dsn(url)
+    host, port = words.get("host") or os.environ.get("PGHOST") or "local socket", words.get("port") or "5432"
+    return f"{host}:{port}/{words.get('dbname', '')}"
+
+
 def _check_url(url: str) -> None:
     """Raises ConfigError where libpq would misread it. The message does not quote it: it may hold a password."""
     try:

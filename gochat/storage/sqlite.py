@@ -13,6 +13,7 @@ import peewee
 
 from gochat.config import ConfigError
 from gochat.context import Enqueue, Lane, TooLongError, current
+from gochat.folders import open_or_create
 from gochat.storage.database import (
     DatabaseInUseError,
     T,
@@ -46,6 +47,7 @@ class SqliteDatabase:
         """Creates the file if it is missing. Raises DatabaseInUseError."""
         self.pair_key = b""
         self._lock_file = lock(path)
+        os.close(open_or_create(path))  # SQLite gives the files that it makes beside this one to the same owner
         self._writer = Writer(
             _open(path, journal_mode="wal", synchronous="full", foreign_keys=1, busy_timeout=5000, **WRITER_PRAGMAS)
         )
@@ -126,7 +128,7 @@ class SqliteDatabase:
 @contextmanager
 def sqlite_snapshot(path: Path) -> Iterator[Tx]:
     """A transaction that sees one state of a file for as long as the block lasts; another process may be writing the
-    file. Raises ConfigError where it cannot be read.
+    file. Raises ConfigError where there is none, and errors of Peewee.
 
     With mode=ro this is not a second writer: SQLite opens the file O_RDONLY, so this connection can neither write nor
     checkpoint, not even when it is the last one to close. From the WAL of a crashed server it rebuilds the index
@@ -140,8 +142,6 @@ def sqlite_snapshot(path: Path) -> Iterator[Tx]:
         database.connect()
         database.execute_sql("BEGIN")
         yield Tx(database)
-    except peewee.OperationalError as error:
-        raise ConfigError(f"server.data: {path}: {error}") from None
     finally:
         database.close()
 
@@ -150,7 +150,7 @@ def lock(path: Path) -> int:
     """Locks path.lock until the returned descriptor is closed or the process ends, however it ends. So only one process
     writes a database, which SQLite 3.7.0 to 3.51.2 need: their WAL-reset bug takes two. It is a file of its own since
     SQLite locks ranges of the database file itself."""
-    handle = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = open_or_create(Path(f"{path}.lock"))
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
