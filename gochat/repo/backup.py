@@ -104,7 +104,7 @@ def _beside(file: Path, source: Path) -> Iterator[Path]:
     except (OSError, sqlite3.OperationalError) as error:
         raise BackupError(f"{file}: {error}") from None
     except (sqlite3.DatabaseError, peewee.DatabaseError) as error:
-        raise BackupError(f"{source}: {error}") from None
+        raise BackupError(f"{source}: {error}; use an earlier backup") from None
 
 
 def _copied(source: Path, copy: Path) -> Copy:

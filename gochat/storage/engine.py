@@ -4,12 +4,13 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from gochat.config import Config, ConfigError
 from gochat.domain import ids
 from gochat.folders import make_folder
 from gochat.storage.database import DatabaseInUseError, Tx
-from gochat.storage.failures import DatabaseError, explained, sqlite_file
+from gochat.storage.failures import DatabaseError, damaged, explained, sqlite_file
 from gochat.storage.migrate import UNFINISHED, MigrationError, migrate, tables
 from gochat.storage.postgres import PostgresDatabase, postgres_snapshot, server_of
 from gochat.storage.sqlite import SqliteDatabase, sqlite_snapshot
@@ -18,6 +19,7 @@ __all__ = [
     "DatabaseError",
     "DatabaseInUseError",
     "MigrationError",
+    "damaged",
     "explained",
     "open_database",
     "place",
@@ -54,15 +56,10 @@ def _opened(config: Config, new_folder: bool, exclusive: bool) -> PostgresDataba
             make_folder(path.parent)
         elif not path.parent.is_dir():
             raise ConfigError(f"server.data: there is no folder {path.parent.absolute()}")
+        _check_ours(path)
         dialect, database = "sqlite", SqliteDatabase(path)
     try:
-        there = database.read(tables)
-        if dialect == "sqlite" and there and "schema_migrations" not in there:
-            raise MigrationError(
-                f"{sqlite_file(config).absolute()} is the database of another program, with {', '.join(sorted(there))}:"
-                " move it away, or set server.data or database.url to where GoChat's is"
-            )
-        if UNFINISHED in there:
+        if UNFINISHED in database.read(tables):
             raise MigrationError("the database holds a copy that is not complete: run that gochat copy again")
         for migration in migrate(database, dialect):
             log.info("applied migration %s", migration.label)
@@ -71,6 +68,19 @@ def _opened(config: Config, new_folder: bool, exclusive: bool) -> PostgresDataba
         database.close()
         raise
     return database
+
+
+def _check_ours(path: Path) -> None:
+    """Raises MigrationError for the file of another program, before it is changed in any way."""
+    if path.is_file():
+        with sqlite_snapshot(path) as tx:
+            there = tables(tx)
+        if there and "schema_migrations" not in there:
+            names = ", ".join(sorted(there)[:5])
+            raise MigrationError(
+                f"{path.absolute()} is the database of another program, with the tables {names}: move it away, or set"
+                " server.data or database.url to where GoChat's is"
+            )
 
 
 def place(config: Config) -> str:

@@ -45,6 +45,13 @@ def explained(config: Config) -> Iterator[None]:
         raise DatabaseError(f"{_setting(config)}: {error.filename}: {error.strerror}") from error
 
 
+def damaged(config: Config) -> DatabaseError:
+    """For a database that a check has found damaged."""
+    if config.database.is_postgres:
+        return DatabaseError("database.url: the database is damaged: restore a dump of it into an empty one")
+    return DatabaseError(_of_code(config, sqlite3.SQLITE_CORRUPT, ""))
+
+
 def sqlite_file(config: Config) -> Path:
     return Path(config.database.url.removeprefix("sqlite:///") or Path(config.server.data) / "gochat.db")
 
@@ -64,6 +71,12 @@ def _sentence(config: Config, error: Any) -> str:
         if getattr(error, "pgcode", None) == INSUFFICIENT_PRIVILEGE:
             reason += "; the user of database.url needs the rights to create and to use what is in the schema"
         return f"{setting}: {reason}"
-    code = getattr(error, "sqlite_errorcode", None) or sqlite3.SQLITE_OK
-    reason = _BY_CODE.get(code & 0xFF, f": {error}")  # the upper bits of a result code are details
-    return f"{setting}: {sqlite_file(config).absolute()} {reason.format(setting=setting)}".replace(" : ", ": ")
+    return _of_code(config, getattr(error, "sqlite_errorcode", None) or sqlite3.SQLITE_OK, str(error))
+
+
+def _of_code(config: Config, code: int, otherwise: str) -> str:
+    """code: SQLite's result code, whose upper bits are details."""
+    setting, file = _setting(config), sqlite_file(config).absolute()
+    if known := _BY_CODE.get(code & 0xFF):
+        return f"{setting}: {file} {known.format(setting=setting)}"
+    return f"{setting}: {file}: {otherwise}"
