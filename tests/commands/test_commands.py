@@ -84,9 +84,9 @@ def test_users_are_created_listed_and_disabled(app: Deployment) -> None:
     assert (user.username, user.nickname, user.status) == (name, "O", 1)
     sign_in = logic_pb2.AuthRequest(username=name, password="sesame")
     app.logic.Authenticate(sign_in)
-    assert f"{user_id}\t{name}\tactive\n" in app.run("user", "list", *there).stdout
+    assert f"{user_id}\t{name}\tactive\tuser\n" in app.run("user", "list", *there).stdout
     app.run("user", "disable", name.lower(), *there)
-    assert f"{user_id}\t{name}\tdisabled\n" in app.run("user", "list", *there).stdout
+    assert f"{user_id}\t{name}\tdisabled\tuser\n" in app.run("user", "list", *there).stdout
     with refused("UNAUTHENTICATED"):
         app.logic.Authenticate(sign_in)
 
