@@ -24,6 +24,7 @@ from gochat.monitoring.sampling import export_sums, monitor
 from gochat.monitoring.shared import Memory, SharedMetrics
 from gochat.rpc import server
 from gochat.rpc.client import SEAM_FAILURES, NetworkChannel
+from gochat.rpc.listening import ListenError
 from gochat.rpc.local import LocalChannel, UnaryChannel
 from gochat.services import LOGIC, REPO, rpcs, served_by
 from gochat.serving.admission import Admission
@@ -40,7 +41,7 @@ COUNTED_ITEMS = {"/gochat.api.logic.v1.LogicService/GetMessageHistory": "message
 LARGE_BLOCK = 256 * 1024  # bytes
 _M_MMAP_THRESHOLD = -3  # as in malloc.h
 TARGETS = ("all", LOGIC, REPO)
-STARTUP_ERRORS = (ConfigError, MigrationError, DatabaseError, DatabaseInUseError, server.ListenError, ChatError)
+STARTUP_ERRORS = (ConfigError, MigrationError, DatabaseError, DatabaseInUseError, ListenError, ChatError)
 """What stops a start for a reason that the operator can fix."""
 
 

@@ -25,7 +25,7 @@ from multiprocessing.context import SpawnProcess
 from gochat.background import periodic
 from gochat.lifecycle import end_after
 from gochat.monitoring.shared import Memory, SharedMetrics
-from gochat.rpc.server import reserve_port
+from gochat.rpc.listening import reserve_port
 
 log = logging.getLogger(__name__)
 

@@ -16,10 +16,11 @@ def gochat(
     cwd: Path | None = None,
     stdin: str = "",
     module: str = "gochat",
+    within: tuple[str, ...] = (),
 ) -> "subprocess.CompletedProcess[str]":
-    """env: settings; none other than these. module: or OTHER_USER."""
+    """env: settings; none other than these. module: or OTHER_USER. within: as of tests.harness.Process."""
     return subprocess.run(
-        [PROGRAM, "-m", module, *arguments],
+        [*within, PROGRAM, "-m", module, *arguments],
         env=clean() | (env or {}),
         cwd=cwd,
         input=stdin,
