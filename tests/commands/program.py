@@ -1,38 +1,27 @@
-"""The program `gochat`, run as a process: by any user, in any folder, with any settings."""
+"""A command as another user or in another namespace runs it; and the one sentence with which it fails."""
 
-import os
 import subprocess
-from pathlib import Path
+from typing import Any
 
-from tests.harness import PROGRAM
+from tests.processes import PROGRAM, Settings, environment
 
 OTHER_USER = "tests.commands.other_user"
 """The module that runs the program as another user, where the tests run as root."""
 
 
 def gochat(
-    *arguments: str,
-    env: dict[str, str] | None = None,
-    cwd: Path | None = None,
-    stdin: str = "",
-    module: str = "gochat",
-    within: tuple[str, ...] = (),
+    *arguments: str, env: Settings | None = None, module: str = "gochat", within: tuple[str, ...] = (), **options: Any
 ) -> "subprocess.CompletedProcess[str]":
-    """env: settings; none other than these. module: or OTHER_USER. within: as of tests.harness.Process."""
+    """As tests.processes.gochat. module: or OTHER_USER. within: as of tests.processes.Process. options: of
+    subprocess.run."""
     return subprocess.run(
         [*within, PROGRAM, "-m", module, *arguments],
-        env=clean() | (env or {}),
-        cwd=cwd,
-        input=stdin,
+        env=environment(env),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
+        **({"input": ""} | options),
     )
-
-
-def clean() -> dict[str, str]:
-    """The environment without settings."""
-    return {key: value for key, value in os.environ.items() if not key.startswith("GOCHAT_")}
 
 
 def sentence(run: "subprocess.CompletedProcess[str]", code: int = 1) -> str:

@@ -12,9 +12,10 @@ import pytest
 from gochat.services import LOGIC, REPO
 from tests.attacks.certificates import Authority
 from tests.commands.program import gochat, sentence
-from tests.conftest import Start
-from tests.harness import PASSWORD, UNLIMITED, Deployment, Process, fresh
+from tests.conftest import Own
+from tests.harness import PASSWORD, UNLIMITED, Deployment, fresh
 from tests.postgres import Postgres
+from tests.processes import Process
 
 LINES = (
     '{"room": "r", "at": 1, "sender": "ann", "content": "hi"}\n'
@@ -34,7 +35,7 @@ def run(app: Deployment, elsewhere: Path) -> Callable[..., str]:
     """Runs a command in another folder, which must succeed; returns what it prints."""
 
     def of(*arguments: str, stdin: str = "") -> str:
-        done = gochat(*arguments, "--data", str(app.data), cwd=elsewhere, stdin=stdin)
+        done = gochat(*arguments, "--data", str(app.data), cwd=elsewhere, input=stdin)
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
@@ -72,63 +73,62 @@ def test_the_start_says_in_one_line_what_serves(app: Deployment) -> None:
         assert f"listens on {process.address} without TLS" in line
         assert process.metrics_url in line
         repo_half = app.split and process is app.processes[0]
-        postgres = "GOCHAT_DATABASE_URL" in app._env
+        postgres = "GOCHAT_DATABASE_URL" in app.env
         where = f"repo half at {app.repo_address}" if repo_half else f"SQLite {app.data.absolute()}/gochat.db"
         assert (where in line) or (postgres and re.search(r"PostgreSQL 127\.0\.0\.1:\d+/\w+", line))
 
 
-def test_the_start_names_the_command_that_makes_the_first_user(start: Start, elsewhere: Path) -> None:
-    own = start()
-    (command,) = re.findall(r"this makes the first: gochat (user create NAME .*)", own.logs())
-    done = gochat(*command.split(), "--password-stdin", cwd=elsewhere, stdin="x\n")
+def test_the_start_names_the_command_that_makes_the_first_user(own: Own, mode: str, elsewhere: Path) -> None:
+    app = own(mode)
+    (command,) = re.findall(r"this makes the first: gochat (user create NAME .*)", app.logs())
+    done = gochat(*command.split(), "--password-stdin", cwd=elsewhere, input="x\n")
     assert (done.returncode, done.stderr) == (0, "")
-    own.stop()
-    own.start()
-    assert own.logs().count("this makes the first") == 1
+    app.stop()
+    app.start()
+    assert app.logs().count("this makes the first") == 1
 
 
-def test_what_a_server_leaves_goes_when_it_stops(start: Start) -> None:
-    own = start()
-    left = [own.data / f"server.{half}" for half in (LOGIC, REPO)]
+def test_what_a_server_leaves_goes_when_it_stops(own: Own, mode: str) -> None:
+    app = own(mode)
+    left = [app.data / f"server.{half}" for half in (LOGIC, REPO)]
     addresses = [json.loads(file.read_text())["address"] for file in left]
-    assert addresses == [own.address, own.repo_address]
+    assert addresses == [app.address, app.repo_address]
     assert all(file.stat().st_mode & 0o777 == 0o600 for file in left)
-    own.stop()
+    app.stop()
     assert not any(file.exists() for file in left)
 
 
-def test_a_server_that_was_killed_is_not_taken_for_running(start: Start, elsewhere: Path) -> None:
-    own = start()
-    address = own.repo_address
-    own.kill()
-    listed = gochat("user", "list", "--data", str(own.data), cwd=elsewhere)
+def test_a_server_that_was_killed_is_not_taken_for_running(own: Own, mode: str, elsewhere: Path) -> None:
+    app = own(mode)
+    address = app.repo_address
+    app.kill()
+    listed = gochat("user", "list", "--data", str(app.data), cwd=elsewhere)
     assert sentence(listed) == f"{address}: nobody answers there"
-    rotated = own.run("key", "rotate", check=False)
+    rotated = app.run("key", "rotate", check=False)
     assert (rotated.returncode, rotated.stderr) == (0, "")
-    own.start()
-    assert own.events(action="key.rotate")[-1].target_id == rotated.stdout.strip()
+    app.start()
+    assert app.events(action="key.rotate")[-1].target_id == rotated.stdout.strip()
 
 
-def test_a_rotation_at_a_wrong_address_changes_nothing(start: Start) -> None:
-    own = start()
-    before = (own.data / "signing.key").read_bytes()
-    wrong = own.run("key", "rotate", "--address", "127.0.0.1:1", check=False)
+def test_a_rotation_at_a_wrong_address_changes_nothing(own: Own, mode: str) -> None:
+    app = own(mode)
+    before = (app.data / "signing.key").read_bytes()
+    wrong = app.run("key", "rotate", "--address", "127.0.0.1:1", check=False)
     assert sentence(wrong) == "127.0.0.1:1: nobody answers there"
     for half in (LOGIC, REPO):
-        (own.data / f"server.{half}").unlink()
-    lost = own.run("key", "rotate", check=False)
+        (app.data / f"server.{half}").unlink()
+    lost = app.run("key", "rotate", check=False)
     assert "--address" in sentence(lost)
-    assert (own.data / "signing.key").read_bytes() == before
+    assert (app.data / "signing.key").read_bytes() == before
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", "null", '{"address": 1, "tls": 2, "metrics": 3}', "\0" * 99])
-def test_a_file_that_no_server_has_left_is_passed_over(tmp_path: Path, content: str) -> None:
-    own = Deployment(tmp_path)
+def test_a_file_that_no_server_has_left_is_passed_over(own: Own, content: str) -> None:
+    app = own()
     for half in (LOGIC, REPO):
-        (own.data / f"server.{half}").write_text(content)
-    listen = {"GOCHAT_SERVER_LISTEN": own.address}
-    found = gochat("health", "--data", str(own.data), env=listen)
-    own.kill()
+        (app.data / f"server.{half}").write_text(content)
+    listen = {"GOCHAT_SERVER_LISTEN": app.address}
+    found = gochat("health", "--data", str(app.data), env=listen)
     assert (found.returncode, found.stdout, found.stderr) == (0, "SERVING\n", "")
 
 
@@ -154,7 +154,7 @@ def test_an_encrypted_server_is_found_and_trusted(tmp_path: Path, elsewhere: Pat
     process = Process(
         "serve", "--data", str(data), "--listen", "127.0.0.1:0", env=UNLIMITED | env, log=tmp_path / "log"
     )
-    created = gochat("user", "create", "ann", "--password-stdin", "--data", str(data), cwd=elsewhere, stdin="x\n")
+    created = gochat("user", "create", "ann", "--password-stdin", "--data", str(data), cwd=elsewhere, input="x\n")
     process.stop()
     assert (created.returncode, created.stderr) == (0, "")
     assert "with TLS" in process.log.read_text()

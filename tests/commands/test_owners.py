@@ -11,8 +11,8 @@ from pwd import getpwnam
 import pytest
 
 from tests.commands.other_user import NAME
-from tests.commands.program import OTHER_USER, clean, gochat, sentence
-from tests.harness import FREE_METRICS_PORT, PROGRAM, Process
+from tests.commands.program import OTHER_USER, gochat, sentence
+from tests.processes import PROGRAM, Process, environment
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a command on another user's folder"),
@@ -41,7 +41,7 @@ def server(data: Path, tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
     with (tmp_path / "server.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", OTHER_USER, "serve", "--data", str(data), "--listen", "127.0.0.1:0"],
-            env=clean() | FREE_METRICS_PORT,
+            env=environment(),
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,

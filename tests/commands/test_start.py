@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Process
+from tests.processes import Process
 
 
 @pytest.mark.skipif(not shutil.which("prlimit"), reason="needs prlimit")

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import pytest
 
 from gochat.api.logic.v1 import logic_pb2
-from tests.commands.program import clean
-from tests.harness import PASSWORD, PROGRAM, Deployment, as_service, fresh, refused
+from tests.harness import PASSWORD, Deployment, as_service, fresh, refused
+from tests.processes import PROGRAM, environment
 
 CTRL_C, CTRL_D = b"\x03", b"\x04"
 
@@ -86,7 +86,7 @@ def terminal(app: Deployment, *arguments: str) -> Iterator[Terminal]:
     screen, command = pty.openpty()
     process = subprocess.Popen(
         [PROGRAM, "-m", "gochat", *arguments, "--data", str(app.data)],
-        env=clean(),
+        env=environment(),
         stdin=command,
         stdout=command,
         stderr=command,

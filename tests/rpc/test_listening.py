@@ -10,8 +10,8 @@ import grpc
 import pytest
 
 from tests.commands.program import gochat
-from tests.harness import Process
 from tests.postgres import Postgres
+from tests.processes import Process
 
 BOTH = ("127.0.0.1", "::1")
 
