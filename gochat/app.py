@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 
-from gochat import lifecycle, logic, logs, repo
+from gochat import lifecycle, logic, repo, startup
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.config import Config, ConfigError, is_loopback, parse_address
@@ -25,6 +25,7 @@ from gochat.monitoring.sampling import export_sums, monitor
 from gochat.monitoring.shared import Memory, SharedMetrics
 from gochat.rpc import server
 from gochat.rpc.client import SEAM_FAILURES, NetworkChannel
+from gochat.rpc.listening import ListenError
 from gochat.rpc.local import LocalChannel, UnaryChannel
 from gochat.services import LOGIC, REPO, rpcs, served_by
 from gochat.serving.admission import Admission
@@ -32,7 +33,7 @@ from gochat.serving.binding import Method, bind, repeatable_paths
 from gochat.serving.metrics import Metrics
 from gochat.serving.throttle import Throttle
 from gochat.storage.database import Database
-from gochat.storage.engine import DatabaseInUseError, MigrationError, open_database
+from gochat.storage.engine import DatabaseError, DatabaseInUseError, MigrationError, explained, open_database
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ COUNTED_ITEMS = {"/gochat.api.logic.v1.LogicService/GetMessageHistory": "message
 LARGE_BLOCK = 256 * 1024  # bytes
 _M_MMAP_THRESHOLD = -3  # as in malloc.h
 TARGETS = ("all", LOGIC, REPO)
-STARTUP_ERRORS = (ConfigError, MigrationError, DatabaseInUseError, server.ListenError, ChatError)
+STARTUP_ERRORS = (ConfigError, MigrationError, DatabaseError, DatabaseInUseError, ListenError, ChatError)
 """What stops a start for a reason that the operator can fix."""
 
 
@@ -53,7 +54,7 @@ def serve(
     insecure: bool = False,
     memory: Memory | None = None,
 ) -> None:
-    """Serves until SIGTERM or SIGINT, then drains. ready(line, alive) is called once, when the server can serve;
+    """Serves until SIGTERM or SIGINT, then drains. ready(HOST:PORT, alive) is called once, when the server can serve;
     alive() says whether its loop has run since the last call of alive().
 
     target: all, logic or repo; None: logic if [repo] address is set, else all. insecure: other hosts may be talked to
@@ -84,13 +85,18 @@ def serve(
         control = resources.enter_context(_channel(config, target, repo_methods, tokens))
         follow = () if database else (clock.follow,)  # whose clock it is: that of the database's host
         watch = lifecycle.SessionWatch(AccountServiceStub(control), revocations, *follow)
-        watch.poll()
+        with explained(config):
+            watch.poll()
         resources.enter_context(lifecycle.following(watch, tokens))
         _return_large_blocks()
         _freeze_gc()
         rpc_server.start()
-        _log_start(rpc_server, metrics_url)
-        ready(_ready_line(rpc_server, target), rpc_server.alive)
+        log.info("served by %s", "the serving loop" if rpc_server.fast else "grpc.server")
+        if database and (memory is None or own_metrics.counts_rows):
+            startup.log_first_user(config, database)
+        if memory is None:
+            resources.enter_context(startup.announced(config, target, rpc_server.address, metrics_url))
+        ready(rpc_server.address, rpc_server.alive)
         with lifecycle.reporting(rpc_server.health, watch):
             stop.wait()
         log.info("draining: %g s for running calls", config.server.grace)
@@ -103,17 +109,19 @@ def worker_metrics(
     config: Config, target: str | None, ready: Callable[[str], None]
 ) -> Iterator[tuple[list[SharedMetrics], Callable[[str], None]]]:
     """For the parent of several processes that serve(): the metrics of each, and the function to call in place of ready
-    when all of them serve. While the block lasts, the sums of the metrics are exported on [metrics] listen. Raises
-    ConfigError, ListenError."""
+    when all of them serve, with HOST:PORT. While the block lasts, the sums of the metrics are exported on [metrics]
+    listen. Raises ConfigError, ListenError."""
     target = _target(config, target)
     processes = [SharedMetrics.for_worker(_paths(target)) for _ in range(config.server.workers)]
     processes[0].counts_rows = True
 
-    def all_serve(line: str) -> None:
-        _log_metrics_url(url)
-        ready(line)
+    with ExitStack() as resources:
+        url = resources.enter_context(export_sums(config, target, processes))
 
-    with export_sums(config, target, processes) as url:
+        def all_serve(address: str) -> None:
+            resources.enter_context(startup.announced(config, target, address, url))
+            ready(address)
+
         yield processes, all_serve
 
 
@@ -186,26 +194,14 @@ def _freeze_gc() -> None:
     gc.set_threshold(20_000, 50, 100)
 
 
-def _log_start(rpc_server: server.RpcServer, metrics_url: str) -> None:
-    log.info("served by %s", "the serving loop" if rpc_server.fast else "grpc.server")
-    _log_metrics_url(metrics_url)
-
-
-def _ready_line(rpc_server: server.RpcServer, target: str) -> str:
-    return f"gochat ready on {rpc_server.address} ({'logic, repo' if target == 'all' else target})"
-
-
-def _log_metrics_url(url: str) -> None:
-    """Called before the ready line goes to stdout: a program that has read that line finds the URL on stderr."""
-    if url:
-        log.info("metrics on %s", url)
-        logs.flush()
+def ready_line(config: Config, target: str | None, address: str) -> str:
+    """Raises ConfigError."""
+    return f"gochat ready on {address} ({', '.join(startup.halves(_target(config, target)))})"
 
 
 def _paths(target: str) -> tuple[str, ...]:
     """Of the RPCs that a process of this target serves."""
-    halves = (LOGIC, REPO) if target == "all" else (target,)
-    return tuple(rpcs(served_by(*halves)))
+    return tuple(rpcs(served_by(*startup.halves(target))))
 
 
 def _checked(config: Config, target: str | None, *, insecure: bool) -> str:

@@ -60,14 +60,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"gochat: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        print("gochat: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of the output has closed it, such as head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:  # a full disk, a folder that may not be read
+        print(f"gochat: {error.filename or 'the system says'}: {error.strerror or error}", file=sys.stderr)
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="gochat", description="A chat backend that a small team hosts itself.")
+    parser.add_argument("--version", action="version", version=version.text())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add_to(commands)

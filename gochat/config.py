@@ -1,6 +1,7 @@
 """Settings: their names, defaults and bounds; read from gochat.toml and overridden by the environment.
 
-Each key `[section] key` is overridden by GOCHAT_<SECTION>_<KEY>. An unknown key or a bad value stops the start.
+Each key `[section] key` is overridden by GOCHAT_<SECTION>_<KEY>. An unknown section or key, or a bad value, stops the
+start.
 """
 
 import ipaddress
@@ -14,6 +15,10 @@ from typing import Any
 DEFAULT_FILE = Path("gochat.toml")
 MAX_ACCESS_TTL = 24 * 3600  # seconds
 MAX_TTL = 366 * 24 * 3600  # seconds that any token may be valid
+PREFIX = "GOCHAT_"
+COPY_FROM, COPY_TO = "GOCHAT_COPY_FROM", "GOCHAT_COPY_TO"
+_NOT_SETTINGS = {COPY_FROM, COPY_TO, "GOCHAT_TEST_BINARY", "GOCHAT_TEST_DATA"}
+"""Variables that only `gochat copy` and the tests read."""
 
 
 class ConfigError(Exception):
@@ -132,6 +137,10 @@ def load(file: Path | None = None, environment: Mapping[str, str] = os.environ) 
     for name in tables:
         if name not in sections:
             raise ConfigError(f"[{name}]: no such section in {file}; known: {', '.join(sections)}")
+    prefixes = tuple(f"{PREFIX}{name.upper()}_" for name in sections)
+    for variable in sorted(environment.keys() - _NOT_SETTINGS):
+        if variable.startswith(PREFIX) and not variable.startswith(prefixes):
+            raise ConfigError(f"{variable}: no such setting; {PREFIX}<SECTION>_<KEY> has {', '.join(sections)}")
     built = {name: _read_section(name, cls, tables.get(name, {}), environment) for name, cls in sections.items()}
     config = Config(**built)
     _check_together(config)
@@ -156,7 +165,7 @@ def _read_section(name: str, cls: type, table: Any, environment: Mapping[str, st
     if not isinstance(table, dict):
         raise ConfigError(f"{name}: must be a section, [{name}]")
     known = {key.name: key for key in fields(cls)}
-    prefix = f"GOCHAT_{name.upper()}_"
+    prefix = f"{PREFIX}{name.upper()}_"
     given = {f"{name}.{key}": (key, value) for key, value in table.items()}
     given |= {
         variable: (variable.removeprefix(prefix).lower(), value)

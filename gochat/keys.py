@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from gochat.config import MAX_TTL, Config, ConfigError
+from gochat.folders import give_to_owner, make_folder
 
 KEY_FILE = "signing.key"
 _LINE = re.compile(r"([^ \ufffd]{32,})(?: ([0-9]{1,12}))?")  # U+FFFD stands for bytes that are not UTF-8
@@ -39,7 +40,7 @@ def signing_keys(config: Config, *, make: bool) -> list[Key]:
     file = key_file(config)
     try:
         if make and not file.exists():
-            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(file.parent)
             _write_once(file, _lines([_new()]))
         return _parse(file, read_private(file, "server.data"))
     except FileNotFoundError:
@@ -82,15 +83,23 @@ class KeyFile:
 def rotate(config: Config, *, drop_old: bool) -> Key:
     """Makes a new key and returns it; a running server signs with it within a second. Tokens that older keys signed
     stay valid until they expire, unless drop_old. Raises ConfigError."""
-    if config.auth.secret:
-        raise ConfigError("auth.secret: is set: put a new one there and this one into auth.previous_secret")
-    keys = [_new(), *([] if drop_old else signing_keys(config, make=True))]
+    check_rotatable(config)
+    keys = [_new(), *([] if drop_old else signing_keys(config, make=False))]
     # A key signs nothing after the next one was made, so MAX_TTL later all its tokens have expired.
     kept = [key for newer, key in pairwise(keys) if newer.made_at + MAX_TTL > time.time()]
     file = key_file(config)
-    temporary = _write_temporary(file, _lines([keys[0], *kept]))
-    os.replace(temporary, file)
+    try:
+        temporary = _write_temporary(file, _lines([keys[0], *kept]))
+        os.replace(temporary, file)
+    except OSError as error:
+        raise ConfigError(f"server.data: {error.filename}: {error.strerror}") from None
     return keys[0]
+
+
+def check_rotatable(config: Config) -> None:
+    """Raises ConfigError where the keys are settings."""
+    if config.auth.secret:
+        raise ConfigError("auth.secret: is set: put a new one there and this one into auth.previous_secret")
 
 
 def key_file(config: Config) -> Path:
@@ -140,8 +149,12 @@ def _write_once(file: Path, content: bytes) -> None:
 
 def _write_temporary(file: Path, content: bytes) -> str:
     """Writes a temporary file beside the file, with mode 0600 and synced to disk; returns its path."""
-    handle, temporary = tempfile.mkstemp(dir=file.parent)
+    try:
+        handle, temporary = tempfile.mkstemp(dir=file.parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(file.parent)) from None  # in place of a random name
     with os.fdopen(handle, "wb") as out:
+        give_to_owner(handle, file.parent)
         out.write(content)
         out.flush()
         os.fsync(out.fileno())

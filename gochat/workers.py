@@ -25,7 +25,7 @@ from multiprocessing.context import SpawnProcess
 from gochat.background import periodic
 from gochat.lifecycle import end_after
 from gochat.monitoring.shared import Memory, SharedMetrics
-from gochat.rpc.server import reserve_port
+from gochat.rpc.listening import reserve_port
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ Alive = Callable[[], bool]
 """Has the process's loop run since this was last called?"""
 
 Ready = Callable[[str, Alive], None]
-"""(line, alive), called by a process when it can serve."""
+"""(HOST:PORT, alive), called by a process when it can serve."""
 
 Work = Callable[[str, Memory, Ready], None]
 Errors = tuple[type[Exception], ...]
@@ -64,8 +64,8 @@ def run(
     """Runs work(HOST:PORT, memory, ready) in a worker for each of the metrics until SIGTERM or SIGINT, then lets the
     workers drain.
 
-    all_serve(line) is called once, when all workers can serve, with the line of the first. grace: seconds that draining
-    takes at most. errors: what work raises when it cannot start. A second signal kills all workers and raises
+    all_serve(HOST:PORT) is called once, when all workers can serve, with the address of the first. grace: seconds that
+    draining takes at most. errors: what work raises when it cannot start. A second signal kills all workers and raises
     SystemExit. Raises WorkerError, ListenError.
     """
     signals = _signals()
@@ -81,7 +81,7 @@ def run(
                     worker.start()
                 if not _wait_until_serving(some, signals):
                     return
-            all_serve(workers[0].line)
+            all_serve(workers[0].address)
             _supervise(workers, signals)
         finally:
             _stop(workers, signals, grace)
@@ -90,8 +90,8 @@ def run(
 
 class _Worker:
     """A worker, which is one process after another. pipe: to the present process; None while there is none. missed:
-    heartbeats that did not come in time; None until the process serves. due_at: when to start the next process. line:
-    the ready line of the last process that served. error: why the last one ended."""
+    heartbeats that did not come in time; None until the process serves. due_at: when to start the next process.
+    address: of the last process that served. error: why the last one ended."""
 
     def __init__(self, number: int, work: Callable[[Ready], None], metrics: SharedMetrics, errors: Errors) -> None:
         self._number = number
@@ -101,7 +101,7 @@ class _Worker:
         self.process: SpawnProcess
         self.pipe: Connection | None = None
         self.started_at = self.due_at = 0.0
-        self.line = self.error = ""
+        self.address = self.error = ""
         self.missed: int | None = None
 
     def start(self) -> None:
@@ -130,7 +130,7 @@ class _Worker:
             serves, text = False, ""
         if serves:
             if self.missed is None:
-                self.line = text
+                self.address = text
                 log.info("worker %d serves: process %d", self._number, self.process.pid)
             self.missed = 0
             return True
@@ -243,8 +243,8 @@ def _run_worker(work: Callable[[Ready], None], errors: Errors, pipe: Connection)
 
     with ExitStack() as loops:
 
-        def ready(line: str, alive: Alive) -> None:
-            pipe.send((True, line))
+        def ready(address: str, alive: Alive) -> None:
+            pipe.send((True, address))
             loops.enter_context(periodic("heartbeat", partial(_send_heartbeat, pipe, alive), HEARTBEAT_INTERVAL))
 
         try:

@@ -8,11 +8,13 @@ from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
-from gochat.config import Config, load
+from gochat import running
+from gochat.config import Config, Tls, load
 from gochat.domain.revocation import Revocations
 from gochat.domain.tokens import Tokens
 from gochat.keys import Key, signing_keys
 from gochat.rpc.client import NetworkChannel, channel_to
+from gochat.services import LOGIC, REPO
 
 
 def config_of(arguments: Namespace) -> Config:
@@ -20,14 +22,33 @@ def config_of(arguments: Namespace) -> Config:
     return load(arguments.config).with_settings("server", data=arguments.data)
 
 
-def connection(config: Config, address: str, keys: Sequence[Key] = ()) -> AbstractContextManager[NetworkChannel]:
+def connection(
+    config: Config, half: str, address: str, keys: Sequence[Key] = ()
+) -> AbstractContextManager[NetworkChannel]:
     """A channel to the running server, with the token of a service, which the command signs with the server's own key.
 
-    address: "" for [server] listen. keys: to sign with, if not the server's newest. Raises ConfigError where the server
-    cannot be reached.
+    half, address: as of server_of. keys: to sign with, if not the server's newest. Raises ConfigError, and ServerError
+    where the server cannot be reached.
     """
     keys = keys or signing_keys(config, make=False)
-    return channel_to(address or config.server.listen, config.tls, Tokens(keys, Revocations(0)).for_service)
+    return channel_to(*server_of(config, half, address), Tokens(keys, Revocations(0)).for_service)
+
+
+def server_of(config: Config, half: str, address: str) -> tuple[str, Tls]:
+    """Where the running server's half is, and how to call it: at the address, if one is given; else at [repo] address,
+    where the server of the data folder says that it is, or at [server] listen."""
+    if half == REPO:
+        address = address or config.repo.address
+    if address:
+        return address, config.tls
+    if found := running.find(config, half):
+        return found.address, found.tls
+    return config.server.listen, config.tls
+
+
+def found_halves(config: Config) -> list[running.Running]:
+    """The servers of the data folder: both halves may be of one process."""
+    return list(dict.fromkeys(found for half in (LOGIC, REPO) if (found := running.find(config, half))))
 
 
 def show_progress(text: str, share: float) -> None:

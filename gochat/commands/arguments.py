@@ -20,7 +20,7 @@ LOCAL.add_argument("--data", metavar="DIR", help="the data folder: database and 
 
 REMOTE = argparse.ArgumentParser(add_help=False, parents=[LOCAL])
 """A parent parser: the options of commands that call the running server."""
-REMOTE.add_argument("--address", metavar="HOST:PORT", help="the running server (default: [server] listen)")
+REMOTE.add_argument("--address", metavar="HOST:PORT", help="the running server (default: that of the data folder)")
 
 
 def add_command(

@@ -13,6 +13,7 @@ from gochat.api.audit.v1.audit_pb2_grpc import AuditServiceStub
 from gochat.commands import config_of, connection
 from gochat.commands.arguments import REMOTE, Subparsers, add_command, duration, number
 from gochat.domain import limits
+from gochat.services import REPO
 
 
 def add_to(commands: Subparsers) -> None:
@@ -27,7 +28,7 @@ def add_to(commands: Subparsers) -> None:
 def run(arguments: Namespace) -> int:
     """Prints one line for each entry, the newest last."""
     config = config_of(arguments)
-    with connection(config, arguments.address or config.repo.address) as channel:
+    with connection(config, REPO, arguments.address) as channel:
         events = list(_events(AuditServiceStub(channel), arguments))
     for event in reversed(events):
         print(_as_json(event) if arguments.json else _as_text(event))

@@ -4,8 +4,8 @@ from argparse import Namespace
 
 from gochat.commands import config_of
 from gochat.commands.arguments import LOCAL, Subparsers, add_command
-from gochat.repo.check import counts, findings
-from gochat.storage.engine import snapshot
+from gochat.repo.check import DAMAGED, counts, findings
+from gochat.storage.engine import damaged, snapshot
 
 
 def add_to(commands: Subparsers) -> None:
@@ -15,14 +15,18 @@ def add_to(commands: Subparsers) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Prints a line for each finding, or one with the counts. Returns 1 if there are findings."""
-    with snapshot(config_of(arguments)) as tx:
-        found = False
+    """Prints a line for each finding, or one with the counts. Returns 1 if there are findings. Raises DatabaseError,
+    which says what to do, if the database itself is damaged."""
+    config, found, harmed = config_of(arguments), False, False
+    with snapshot(config) as tx:
         for finding in findings(tx):
-            print(finding)
+            print(finding, flush=True)
             found = True
+            harmed = harmed or finding.startswith(DAMAGED)
         if not found:
             print(f"clean: {table_counts(counts(tx))}")
+    if harmed:
+        raise damaged(config)
     return int(found)
 
 

@@ -7,6 +7,7 @@ from argparse import Namespace
 
 from gochat.commands import show_progress
 from gochat.commands.arguments import Subparsers, add_command
+from gochat.config import COPY_FROM, COPY_TO
 from gochat.repo.copying import copy
 
 PROGRESS_INTERVAL = 5.0  # seconds between two lines of progress where stderr is no terminal
@@ -16,8 +17,8 @@ def add_to(commands: Subparsers) -> None:
     moved = add_command(
         commands, "copy", run, "copy the database of a stopped server into an empty one; repeated, it goes on"
     )
-    for name, destination in (("from", "source"), ("to", "target")):
-        variable = f"GOCHAT_COPY_{name.upper()}"  # for URLs with passwords: other users can read a command line
+    # The variables are for URLs with passwords: other users can read a command line.
+    for name, destination, variable in (("from", "source", COPY_FROM), ("to", "target", COPY_TO)):
         moved.add_argument(
             f"--{name}",
             dest=destination,

@@ -4,9 +4,11 @@ from argparse import Namespace
 
 from grpc_health.v1 import health_pb2 as pb
 
-from gochat.commands import config_of
+from gochat.commands import config_of, server_of
 from gochat.commands.arguments import REMOTE, Subparsers, add_command
 from gochat.rpc.client import channel_to
+from gochat.running import find
+from gochat.services import LOGIC, REPO
 
 
 def add_to(commands: Subparsers) -> None:
@@ -16,7 +18,8 @@ def add_to(commands: Subparsers) -> None:
 def run(arguments: Namespace) -> int:
     """Returns 0 if the server is SERVING."""
     config = config_of(arguments)
-    with channel_to(arguments.address or config.server.listen, config.tls) as channel:
+    half = LOGIC if find(config, LOGIC) or not find(config, REPO) else REPO
+    with channel_to(*server_of(config, half, arguments.address)) as channel:
         check = channel.unary_unary(
             "/grpc.health.v1.Health/Check", pb.HealthCheckRequest.SerializeToString, pb.HealthCheckResponse.FromString
         )

@@ -38,6 +38,7 @@ from gochat.domain.forms import rules
 from gochat.domain.text import casefold_key
 from gochat.errors import ChatError, duplicate
 from gochat.rpc.client import NetworkChannel
+from gochat.services import LOGIC, REPO
 
 MAX_ATTEMPTS = 5
 FIRST_PAUSE = 0.5  # seconds; doubles. All pauses together are long enough for a restart of the server
@@ -63,9 +64,11 @@ def run(arguments: Namespace) -> int:
     started = time.monotonic()
     lines = list(read_log(arguments.files))
     config = config_of(arguments)
-    # Users are created by the repo half. In split mode its address is a setting.
-    repo_address = config.repo.address or arguments.address
-    with connection(config, arguments.address) as logic, connection(config, repo_address) as repo:
+    # Users are created by the repo half.
+    with (
+        connection(config, LOGIC, arguments.address) as logic,
+        connection(config, REPO, config.repo.address or arguments.address) as repo,
+    ):
         replay = Replay(logic, repo, arguments.owner, arguments.concurrency)
         try:
             replay.add_users(lines)

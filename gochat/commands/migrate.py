@@ -14,6 +14,7 @@ def add_to(commands: Subparsers) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    with closing(open_database(config_of(arguments), lambda line: print(line, file=sys.stderr, flush=True))):
+    config = config_of(arguments)
+    with closing(open_database(config, lambda line: print(line, file=sys.stderr, flush=True), new_folder=False)):
         print("the database has this program's schema")
     return 0

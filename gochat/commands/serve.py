@@ -29,10 +29,13 @@ def run(arguments: Namespace) -> int:
     _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))  # each connection is an open file
     work = partial(_work, config, arguments.target, arguments.insecure)
-    ready = partial(print, flush=True)
     settings = config.server
+
+    def ready(address: str) -> None:
+        print(app.ready_line(config, arguments.target, address), flush=True)
+
     if settings.workers == 1:
-        work(settings.listen, None, lambda line, _: ready(line))
+        work(settings.listen, None, lambda address, _: ready(address))
     else:
         logs.to_stderr(config.log)
         with app.worker_metrics(config, arguments.target, ready) as (metrics, all_serve):

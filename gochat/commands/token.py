@@ -17,6 +17,6 @@ def add_to(commands: Subparsers) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    keys = signing_keys(config_of(arguments), make=True)
+    keys = signing_keys(config_of(arguments), make=False)
     print(Tokens(keys, Revocations(0)).sign(SERVICE_KIND, Caller(role=arguments.role), arguments.ttl))
     return 0

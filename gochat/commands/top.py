@@ -13,7 +13,7 @@ from urllib.request import ProxyHandler, build_opener
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from gochat.commands import config_of
+from gochat.commands import config_of, found_halves
 from gochat.commands.arguments import LOCAL, Subparsers, add_command
 from gochat.config import Config, ConfigError, parse_address
 from gochat.monitoring.families import COUNTED, FAMILIES
@@ -38,13 +38,16 @@ Scrape = dict[tuple[str, Labels], float]
 def add_to(commands: Subparsers) -> None:
     watched = add_command(commands, "top", run, "a live table of what a running server does, from its metrics", LOCAL)
     watched.add_argument(
-        "--metrics", nargs="+", metavar="URL", help="or HOST:PORT, of one or more servers (default: [metrics] listen)"
+        "--metrics",
+        nargs="+",
+        metavar="URL",
+        help="or HOST:PORT, of one or more servers (default: those of the data folder)",
     )
     watched.add_argument("--once", action="store_true", help="one table, of one second")
 
 
 def run(arguments: Namespace) -> int:
-    urls = [_url(text) for text in arguments.metrics or [_of(config_of(arguments))]]
+    urls = [_url(text) for text in arguments.metrics or _of(config_of(arguments))]
     before, at = _scrape(urls), time.monotonic()
     if arguments.once:
         time.sleep(FIRST_INTERVAL)
@@ -77,11 +80,14 @@ def _show(lines: list[str], live: bool) -> None:
         print("\n".join(lines), end="\n\n", flush=True)
 
 
-def _of(config: Config) -> str:
+def _of(config: Config) -> list[str]:
+    """Of the servers of the data folder, or what the settings say."""
+    if found := [server.metrics for server in found_halves(config) if server.metrics]:
+        return found
     listen = config.metrics.listen
     if not listen or listen.endswith(":0"):
         raise ConfigError(f"metrics.listen: {listen!r} does not say where the metrics are: name them with --metrics")
-    return listen
+    return [listen]
 
 
 def _url(text: str) -> str:

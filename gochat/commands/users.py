@@ -1,9 +1,9 @@
-"""gochat user create, list, disable, enable, password: accounts, through the running server."""
+"""gochat user create, list, disable, enable, password, delete: accounts, through the running server."""
 
 import getpass
 import sys
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 from gochat.api.common.v1.common_pb2 import PaginationRequest, User
@@ -17,8 +17,9 @@ from gochat.internal.account.v1 import account_pb2
 from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.internal.store.v1 import store_pb2
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
-from gochat.repo.users import ACTIVE, DISABLED, STATUSES
+from gochat.repo.users import ACTIVE, DELETED, DISABLED, STATUSES
 from gochat.rpc.client import NetworkChannel
+from gochat.services import REPO
 
 
 def add_to(commands: Subparsers) -> None:
@@ -30,7 +31,7 @@ def add_to(commands: Subparsers) -> None:
     created.add_argument("--email", default="")
     created.add_argument("--nickname", default="", help="what others see (default: NAME)")
     created.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
-    add_command(acts, "list", list_all, "print id, name and status of every user", REMOTE)
+    add_command(acts, "list", list_all, "print id, name, status and role of every user", REMOTE)
     for name, run, help_text in (
         ("disable", disable, "end a user's sessions and keep them from signing in"),
         ("enable", enable, "let a disabled user sign in again"),
@@ -39,6 +40,9 @@ def add_to(commands: Subparsers) -> None:
         of_one = add_command(acts, name, run, help_text, REMOTE)
         of_one.add_argument("name", metavar="NAME")
     of_one.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
+    deleted = add_command(acts, "delete", delete, "delete a user for good, after their name is typed again", REMOTE)
+    deleted.add_argument("name", metavar="NAME")
+    deleted.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def create(arguments: Namespace) -> int:
@@ -59,10 +63,14 @@ def create(arguments: Namespace) -> int:
 
 
 def list_all(arguments: Namespace) -> int:
-    """Prints a line for each user: id, name, status."""
+    """Prints a line for each user: id, name, status, role."""
     with _repo_half(arguments) as channel:
-        for user in _every_user(StoreServiceStub(channel)):
-            print(f"{user.user_id}\t{user.username}\t{STATUSES[user.status]}")
+        accounts = AccountServiceStub(channel)
+        for users in _pages_of_users(StoreServiceStub(channel)):
+            request = account_pb2.GetUserRolesRequest(user_ids=[user.user_id for user in users])
+            roles = accounts.GetUserRoles(request).roles
+            for user in users:
+                print(f"{user.user_id}\t{user.username}\t{STATUSES[user.status]}\t{roles.get(user.user_id, '-')}")
     return 0
 
 
@@ -73,6 +81,19 @@ def disable(arguments: Namespace) -> int:
 
 def enable(arguments: Namespace) -> int:
     print(f"{_with_status(arguments, ACTIVE)} may sign in")
+    return 0
+
+
+def delete(arguments: Namespace) -> int:
+    """Deletes the user, unless another name is typed than theirs."""
+    with _repo_half(arguments) as channel:
+        user = _named(StoreServiceStub(channel), arguments.name)
+        if not arguments.yes:
+            print(f"This deletes {user.username} ({user.user_id}) for good.", file=sys.stderr)
+            if casefold_key(_asked("Type the name to go on: ", "--yes").strip()) != casefold_key(user.username):
+                raise SystemExit("gochat: that is another name: nothing is deleted")
+        RepoServiceStub(channel).UpdateUser(repo_pb2.UpdateUserRequest(user_id=user.user_id, status=DELETED))
+    print(f"{user.username} is deleted: sessions end within 5 seconds")
     return 0
 
 
@@ -95,28 +116,40 @@ def _with_status(arguments: Namespace, status: int) -> str:
 
 
 def _repo_half(arguments: Namespace) -> AbstractContextManager[NetworkChannel]:
-    config = config_of(arguments)
-    return connection(config, arguments.address or config.repo.address)
+    return connection(config_of(arguments), REPO, arguments.address)
 
 
 def _password(from_stdin: bool) -> str:
     if from_stdin:
         return sys.stdin.readline().rstrip("\n")
-    if not sys.stdin.isatty():
-        raise SystemExit("gochat: no terminal to ask for the password on: use --password-stdin")
-    password = getpass.getpass("Password: ")
-    if getpass.getpass("Again: ") != password:
+    password = _asked("Password: ", "--password-stdin", getpass.getpass)
+    if _asked("Again: ", "--password-stdin", getpass.getpass) != password:
         raise SystemExit("gochat: the two passwords differ")
     return password
 
 
-def _every_user(store: StoreServiceStub) -> Iterator[User]:
+def _asked(prompt: str, instead: str, ask: Callable[[str], str] = input) -> str:
+    """What is typed. instead: the option for where nobody types. Raises SystemExit if there is no terminal, or nothing
+    is typed: Ctrl-C, Ctrl-D."""
+    if not sys.stdin.isatty():
+        raise SystemExit(f"gochat: no terminal to ask on: use {instead}")
+    try:
+        return ask(prompt)
+    except (EOFError, KeyboardInterrupt) as ended:
+        print(file=sys.stderr)  # the cursor is behind the prompt
+        print("gochat: nothing was typed, and nothing is done", file=sys.stderr)
+        raise SystemExit(130 if isinstance(ended, KeyboardInterrupt) else 1) from None
+
+
+def _pages_of_users(store: StoreServiceStub) -> Iterator[Sequence[User]]:
+    """Without empty ones."""
     page, total = 1, 1
     while (page - 1) * 100 < total:
         answer = store.FindUsers(
             store_pb2.FindUsersRequest(pagination=PaginationRequest(page=page, limit=100), include_inactive=True)
         )
-        yield from answer.users
+        if answer.users:
+            yield answer.users
         page, total = page + 1, answer.pagination.total
 
 

@@ -11,5 +11,10 @@ def add_to(commands: Subparsers) -> None:
 
 
 def run(_: Namespace) -> int:
-    print(f"gochat {version('gochat')}")
+    print(text())
     return 0
+
+
+def text() -> str:
+    """Also what `gochat --version` prints."""
+    return f"gochat {version('gochat')}"

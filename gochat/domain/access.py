@@ -139,6 +139,7 @@ _ACCOUNT = {
     "ChangePassword": Rule(_SERVICE, cost=Cost.HASH),
     "SetPassword": Rule(_SERVICE, cost=Cost.HASH),
     "SetUserRole": Rule(_SERVICE),
+    "GetUserRoles": Rule(_SERVICE),
     "RotateSession": Rule(_SERVICE),
     "EndSession": Rule(_SERVICE),
     "ListUserSessions": Rule(_SERVICE),

@@ -108,7 +108,8 @@ def record_line(entry: RecordEntry, to_line: Format) -> str:
 
 def text_line(at: float, level: str, logger: str, message: str, request_id: str, fields: Mapping[str, object]) -> str:
     """For people. The fields are in the message, except an exception, which follows on lines of its own."""
-    line = _printable(f"{_local(int(at))},{int(at * 1000) % 1000:03} {level} [{request_id}] {logger}: {message}")
+    clock, offset = _local(int(at))
+    line = _printable(f"{clock},{int(at * 1000) % 1000:03}{offset} {level} [{request_id}] {logger}: {message}")
     return f"{line}\n{fields['exception']}" if "exception" in fields else line
 
 
@@ -124,8 +125,11 @@ FORMATS: dict[str, Format] = {"text": text_line, "json": json_line}
 
 
 @lru_cache(maxsize=2)  # most lines are of the same second as the one before
-def _local(second: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+def _local(second: int) -> tuple[str, str]:
+    """The clock, and by how much it differs from UTC, as in RFC 3339."""
+    local = time.localtime(second)
+    offset = time.strftime("%z", local)
+    return time.strftime("%Y-%m-%d %H:%M:%S", local), f"{offset[:3]}:{offset[3:]}"
 
 
 @lru_cache(maxsize=2)

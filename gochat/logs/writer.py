@@ -10,6 +10,7 @@ from time import monotonic
 from time import time as wall_clock
 
 from gochat.logs.lines import CallEntry, Format, RecordEntry, call_line, record_line
+from gochat.logs.repeats import Repeats
 
 WRITE_INTERVAL = 0.2  # seconds after which calls that have ended are written; records are written immediately
 DROPPED_INTERVAL = 1.0  # seconds between two lines that say how many were dropped
@@ -46,6 +47,7 @@ class Writer:
         self._descriptor = descriptor
         self._encoding = encoding
         self._to_line = to_line
+        self._repeats = Repeats()
         self._works = True  # the last write succeeded
         self._torn = False  # what was written last does not end with a line break
         self._reported = 0  # dropped lines that a line has reported
@@ -61,6 +63,7 @@ class Writer:
             wake.clear()
             try:
                 self._write_queued()
+                self._report_repeats()
                 if self._works:
                     self._report_dropped()
             except Exception:  # noqa: BLE001 - there is nowhere to report it
@@ -76,9 +79,14 @@ class Writer:
             if isinstance(entry, threading.Event):
                 self._write(lines)
                 lines, size = [], 0
+                self._report_repeats(all_of_them=True)  # the process may end now
                 entry.set()
                 continue
             try:
+                if isinstance(entry, RecordEntry):
+                    self.taken += entry.size
+                    if self._repeats.is_repeat(entry):
+                        continue
                 line = self._encoded(self._line(entry))
             except Exception:  # noqa: BLE001 - such as a field that JSON has no form for
                 self._queue.drop(1)
@@ -92,9 +100,13 @@ class Writer:
 
     def _line(self, entry: CallEntry | RecordEntry) -> str:
         if isinstance(entry, RecordEntry):
-            self.taken += entry.size
             return record_line(entry, self._to_line)
         return call_line(entry, self._to_line)
+
+    def _report_repeats(self, *, all_of_them: bool = False) -> None:
+        self._write(
+            [self._encoded(self._line(entry)) for entry in self._repeats.due(wall_clock(), all_of_them=all_of_them)]
+        )
 
     def _encoded(self, line: str) -> bytes:
         return f"{line}\n".encode(self._encoding, "backslashreplace")

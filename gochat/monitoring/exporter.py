@@ -6,11 +6,13 @@ scrapes at a time may both do that: each sets values that are true at that momen
 """
 
 import logging
+import platform
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler
+from importlib.metadata import version
 from socketserver import ThreadingTCPServer
 from typing import Any
 
@@ -24,7 +26,7 @@ from gochat.background import periodic
 from gochat.config import Metrics, parse_address
 from gochat.monitoring.families import families, histogram
 from gochat.monitoring.shared import SharedMetrics
-from gochat.rpc.server import ListenError
+from gochat.rpc.listening import ListenError, resolve
 from gochat.rpc.status import STATUS_BY_NUMBER
 from gochat.serving.metrics import LATENCIES, WIDTH, RpcReading, read
 
@@ -41,6 +43,9 @@ CODE = {
 """gRPC status -> its name as in Go (NotFound), which is usual in gRPC metrics."""
 
 _RPC = ("grpc_type", "grpc_service", "grpc_method")
+
+_BUILD = GaugeMetricFamily("gochat_build_info", "1; what runs", labels=("version", "python", "grpcio"))
+_BUILD.add_metric((version("gochat"), platform.python_version(), version("grpcio")), 1)
 
 
 class MetricsCollector(Collector):
@@ -71,6 +76,7 @@ class MetricsCollector(Collector):
             {name: sum(values[name] for values in named) for name in named[0]}, self._target, sqlite=self._sqlite
         )
         yield from _of_processes([each.pid for each in self._processes])
+        yield _BUILD
 
 
 def _of_rpcs(readings: dict[str, RpcReading]) -> Iterator[Metric]:
@@ -157,19 +163,32 @@ def serve_metrics(listen: str, metrics: Collector) -> Iterator[str]:
     if not listen:
         yield ""
         return
-    host, port = parse_address("metrics.listen", listen)
     try:
-        family, _, _, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+        servers = _servers(listen, metrics)
+    except ListenError:
+        if listen != Metrics().listen:
+            raise
+        servers = _servers(f"{parse_address('metrics.listen', listen)[0]}:0", metrics)
+    with ExitStack() as running:
+        for server in servers:
+            running.callback(server.server_close)
+            running.enter_context(periodic("metrics", partial(server.serve_forever, POLL_INTERVAL), RESTART_INTERVAL))
         try:
-            server = _Server(family, address, _Handler.factory(metrics))
-        except OSError:
-            if listen != Metrics().listen:
-                raise
-            server = _Server(family, (host, 0), _Handler.factory(metrics))
-    except OSError:
-        raise ListenError(listen, "metrics.listen") from None
-    with server, periodic("metrics", partial(server.serve_forever, POLL_INTERVAL), RESTART_INTERVAL):
-        try:
-            yield f"http://{host}:{server.server_address[1]}/metrics"
+            host, _ = parse_address("metrics.listen", listen)
+            yield f"http://{host}:{servers[0].server_address[1]}/metrics"
         finally:
-            server.shutdown()
+            for server in servers:
+                server.shutdown()
+
+
+def _servers(listen: str, metrics: Collector) -> list[_Server]:
+    """One for each address of the host. Raises ListenError."""
+    servers: list[_Server] = []
+    try:
+        for family, address in resolve(listen, "metrics.listen"):
+            servers.append(_Server(family, address, _Handler.factory(metrics)))
+    except OSError:
+        for server in servers:
+            server.server_close()
+        raise ListenError(listen, "metrics.listen") from None
+    return servers

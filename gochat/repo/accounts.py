@@ -1,5 +1,7 @@
 """Accounts: credentials and platform roles."""
 
+from typing import Any
+
 from gochat.domain import ids
 from gochat.domain.rates import Failures
 from gochat.domain.text import casefold_key
@@ -10,7 +12,7 @@ from gochat.repo.audit import REFUSED, record
 from gochat.repo.endings import end_all
 from gochat.repo.sessions import ended, forget_expired, lock_active_user, owned, replace_session
 from gochat.repo.users import ACTIVE, changed, get_user, profile
-from gochat.storage.database import Database, Tx
+from gochat.storage.database import Database, Tx, placeholders
 from gochat.storage.models import User
 
 
@@ -75,6 +77,12 @@ class Accounts:
 
         self._database.write(work)
         return account_pb2.SetUserRoleResponse()
+
+    def GetUserRoles(self, request: account_pb2.GetUserRolesRequest) -> account_pb2.GetUserRolesResponse:
+        wanted = list(dict.fromkeys(request.user_ids))
+        text = f"SELECT user_id, role FROM users WHERE user_id IN ({placeholders(wanted)})"
+        rows: list[Any] = self._database.read(lambda tx: tx.fetch_all(text, *wanted), one_statement=True)
+        return account_pb2.GetUserRolesResponse(roles=dict(rows))
 
     def _verified(self, user: User | None, key: str, password: str, action: str) -> User:
         """The user. Raises UNAUTHORIZED unless they are active and this is their password, and RATE_LIMIT after

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import peewee
 
 from gochat.config import Config, ConfigError
+from gochat.folders import give_to_owner, make_folder
 from gochat.repo.check import DAMAGED, counts, findings, version
 from gochat.storage.engine import open_database, sqlite_file
 from gochat.storage.migrate import migrations
@@ -41,7 +42,7 @@ def backup(config: Config, file: Path) -> Copy:
     source = sqlite_file(config)
     with _beside(file, source) as copy:
         made = _copied(source, copy)
-        _moved_to(copy, file)
+        _moved_to(copy, file, source.parent)  # who may read the database may read its copy
     return made
 
 
@@ -58,7 +59,7 @@ def restore(config: Config, file: Path) -> Copy:
         open_database(config.with_settings("database", url=f"sqlite:///{copy}")).close()
         _without_wal(copy)
         made = _verified(copy, file)
-        _moved_to(copy, target)
+        _moved_to(copy, target, target.parent)
     return made
 
 
@@ -66,7 +67,7 @@ def restore(config: Config, file: Path) -> Copy:
 def _reserved(target: Path) -> Iterator[None]:
     """Holds the lock of a database that does not exist yet, so that no server starts on it."""
     try:
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(target.parent)
         locked = lock(target)
     except OSError as error:
         raise BackupError(f"{target}: {error.strerror}") from None
@@ -103,7 +104,7 @@ def _beside(file: Path, source: Path) -> Iterator[Path]:
     except (OSError, sqlite3.OperationalError) as error:
         raise BackupError(f"{file}: {error}") from None
     except (sqlite3.DatabaseError, peewee.DatabaseError) as error:
-        raise BackupError(f"{source}: {error}") from None
+        raise BackupError(f"{source}: {error}; use an earlier backup") from None
 
 
 def _copied(source: Path, copy: Path) -> Copy:
@@ -144,15 +145,16 @@ def _verified(copy: Path, source: Path) -> Copy:
         return Copy(copy.stat().st_size, counts(tx), found if known else None)
 
 
-def _moved_to(copy: Path, file: Path) -> None:
-    """Moves the copy to its name once it is whole and on disk."""
+def _moved_to(copy: Path, file: Path, folder: Path) -> None:
+    """Moves the copy to its name once it is whole and on disk. It will belong to the owner of the folder."""
     os.chmod(copy, 0o600)
     with copy.open("rb") as written:
+        give_to_owner(written.fileno(), folder)
         os.fsync(written.fileno())
     _must_be_new(file)
     copy.rename(file)
-    folder = os.open(file.parent, os.O_RDONLY)
+    parent = os.open(file.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(parent)
     finally:
-        os.close(folder)
+        os.close(parent)

@@ -21,11 +21,12 @@ import psycopg2
 
 from gochat.config import ConfigError
 from gochat.errors import ChatError
+from gochat.folders import make_folder
 from gochat.repo.check import findings
 from gochat.repo.users import rebuild_name_index
 from gochat.storage import models
 from gochat.storage.database import Database, DatabaseInUseError, Row, Tx, placeholders
-from gochat.storage.engine import sqlite_path
+from gochat.storage.explain import sqlite_path
 from gochat.storage.migrate import UNFINISHED, MigrationError, check_current, migrate, tables
 from gochat.storage.postgres import PostgresDatabase
 from gochat.storage.sqlite import SqliteDatabase
@@ -122,7 +123,7 @@ def _open(side: str, url: str) -> Database:
         raise CopyError(f"{side}: must be postgresql://... or sqlite:///FILE")
     if side == _FROM and not path.is_file():
         raise CopyError(f"{side}: {path} is no file")
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(path.parent)
     return SqliteDatabase(path)
 
 

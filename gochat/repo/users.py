@@ -117,6 +117,11 @@ class Users:
         return store_pb2.UpdateProfileResponse(profile=profile(self._database.write(work)))
 
 
+def are_none(database: Database) -> bool:
+    """Are there no users, not even deleted ones?"""
+    return not database.read(lambda tx: tx.fetch_all("SELECT 1 FROM users LIMIT 1"), one_statement=True)
+
+
 def get_user(tx: Tx, user_id: str, *, lock: bool = False) -> User:
     """lock: until the commit nobody else changes the user. Raises NOT_FOUND for the field user_id."""
     row = tx.fetch_one(_BY_ID + tx.lock if lock else _BY_ID, user_id)

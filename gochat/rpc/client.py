@@ -44,6 +44,16 @@ SEAM_FAILURES = {
 }
 """Failures of the other side itself: reason -> explanation, for the operator and not for clients."""
 
+
+class ServerError(ConfigError):
+    """A server that a command calls cannot be reached, or is not the right one; the message names its address. reason:
+    one of SEAM_FAILURES."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"{address}: {SEAM_FAILURES[reason]}")
+        self.reason = reason
+
+
 Repeatable = Callable[[str, Any], bool]
 """(path, request) -> may this call be repeated after its answer was lost?"""
 
@@ -105,15 +115,15 @@ class NetworkChannel(UnaryChannel):
 
 @contextmanager
 def channel_to(address: str, tls: Tls, credential: Callable[[], str] = lambda: "") -> Iterator[NetworkChannel]:
-    """A channel for a command that calls a running server. Where the server cannot be reached, or is not the right one,
-    the error is a ConfigError that names the address."""
+    """A channel for a command that calls a running server. Within the block, ChatErrors of SEAM_FAILURES become a
+    ServerError."""
     channel = NetworkChannel(address, tls, credential, repeatable=lambda _, request: policy.is_idempotent(request))
     try:
         yield channel
     except ChatError as error:
         if error.reason not in SEAM_FAILURES:
             raise
-        raise ConfigError(f"{address}: {SEAM_FAILURES[error.reason]}") from None
+        raise ServerError(address, error.reason) from None
     finally:
         channel.close()
 

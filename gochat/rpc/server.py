@@ -1,9 +1,7 @@
 """The gRPC server: bound services, health and reflection on one port, on the serving loop or on grpcio's own."""
 
 import logging
-import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import grpc
@@ -15,6 +13,7 @@ from gochat.rpc import TESTED_GRPCIO, reflection
 from gochat.rpc.grpcio_internals import Server
 from gochat.rpc.health import SERVICE as HEALTH
 from gochat.rpc.health import Health
+from gochat.rpc.listening import ListenError, as_text, resolve
 from gochat.rpc.loop import ServingLoop
 from gochat.rpc.plain import PlainServer
 from gochat.rpc.state import State
@@ -56,56 +55,6 @@ def _options(limits: Limits, max_request: int, *, shared_port: bool) -> list[tup
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.http2.max_ping_strikes", 2),
     ]
-
-
-@contextmanager
-def reserve_port(listen: str) -> Iterator[str]:
-    """Reserves a port for the workers of this program (server.workers): no other program can listen on it meanwhile.
-
-    Yields HOST:PORT, with a free port in place of 0. Raises ListenError.
-    """
-    host, port = parse_address("server.listen", listen)
-    try:
-        # If the host has several addresses (localhost), the first is enough: the servers listen on the others.
-        family, _, _, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
-        reserved = _reserved_socket(family, address)
-    except OSError:
-        raise ListenError(listen) from None
-    with reserved:
-        yield f"{host}:{reserved.getsockname()[1]}"
-
-
-def _reserved_socket(family: socket.AddressFamily, address: tuple[str | int | bytes, ...]) -> socket.socket:
-    """A socket that is bound, but does not listen, so that only sockets of this user with SO_REUSEPORT can listen on
-    its port. Raises OSError.
-
-    A second socket, the probe, first listens on the port without SO_REUSEPORT. That fails if the port is taken, also by
-    another reservation, whose socket shares it only with sockets that have SO_REUSEPORT. The probe gets that option
-    only then, so that the reserving socket can be bound beside it. SO_REUSEADDR lets both be bound despite connections
-    of an earlier server in TIME_WAIT; a reserving socket that kept it would let others listen.
-    """
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(address)
-        probe.listen()
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        reserved = socket.socket(family)
-        try:
-            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            reserved.bind(probe.getsockname())
-            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-        except OSError:
-            reserved.close()
-            raise
-        return reserved
-
-
-class ListenError(Exception):
-    """The address cannot be listened on; the message names it and its setting."""
-
-    def __init__(self, listen: str, key: str = "server.listen") -> None:
-        super().__init__(f"cannot listen on {listen}: is the port of {key} taken, or the address not this host's?")
 
 
 @dataclass
@@ -173,8 +122,10 @@ def build(
     health.on_change = server.wake
     listen = config.server.listen
     host, _ = parse_address("server.listen", listen)
+    credentials = server_credentials(config.tls) if config.tls.cert else None
     try:
-        port = server.listen(listen, server_credentials(config.tls) if config.tls.cert else None)
+        for found in resolve(listen, "server.listen"):
+            port = server.listen(as_text(found), credentials)
     except RuntimeError:
         raise ListenError(listen) from None
     return RpcServer(f"{host}:{port}", fast, health, server)

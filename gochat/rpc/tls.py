@@ -3,6 +3,7 @@
 import logging
 import ssl
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from gochat.keys import read_private
 
 log = logging.getLogger(__name__)
 
+_HANDSHAKE_STEPS = 3  # of each end, at most
 _OTHERS = 0o007  # a key may be shared with a group, as system-wide ones are
 
 
@@ -38,6 +40,31 @@ def server_credentials(tls: Tls) -> grpc.ServerCredentials:
         return configuration
 
     return grpc.dynamic_ssl_server_credentials(first, changed, require_client_authentication=bool(tls.client_ca))
+
+
+def certificate_name(tls: Tls) -> str:
+    """A name that the server's certificate has, by which commands on its machine may call it; "" where there is none.
+
+    Python shows the names of a certificate only at the end of a handshake, so a client and a server shake hands here.
+    """
+    if not tls.cert:
+        return ""
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    try:
+        server.load_cert_chain(tls.cert, tls.key)
+        client.load_verify_locations(tls.cert)
+        client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        client.check_hostname = False
+        ends = client.wrap_bio(to_client, to_server), server.wrap_bio(to_server, to_client, server_side=True)
+        for _ in range(_HANDSHAKE_STEPS):
+            for end in ends:
+                with suppress(ssl.SSLWantReadError):
+                    end.do_handshake()
+        shown: Any = ends[0].getpeercert() or {}
+    except (ssl.SSLError, OSError, ValueError):
+        return ""
+    return next((str(name).replace("*", "gochat") for _, name in shown.get("subjectAltName", ())), "")
 
 
 def open_channel(address: str, tls: Tls, options: Sequence[tuple[str, Any]]) -> grpc.Channel:

@@ -8,30 +8,62 @@ from pathlib import Path
 
 from gochat.config import Config, ConfigError
 from gochat.domain import ids
+from gochat.folders import make_folder
 from gochat.storage.database import DatabaseInUseError, Tx
+from gochat.storage.explain import DatabaseError, damaged, explained, sqlite_file
 from gochat.storage.failures import NO_RIGHTS, describe, sqlstate
 from gochat.storage.migrate import UNFINISHED, MigrationError, migrate, tables
-from gochat.storage.postgres import PostgresDatabase, postgres_snapshot
+from gochat.storage.postgres import PostgresDatabase, postgres_snapshot, server_of
 from gochat.storage.sqlite import SqliteDatabase, sqlite_snapshot
 
-__all__ = ["DatabaseInUseError", "MigrationError", "open_database", "snapshot", "sqlite_file"]
+__all__ = [
+    "DatabaseError",
+    "DatabaseInUseError",
+    "MigrationError",
+    "damaged",
+    "explained",
+    "open_database",
+    "place",
+    "snapshot",
+    "sqlite_file",
+]
 
 log = logging.getLogger(__name__)
 
 
-def open_database(config: Config, show: Callable[[str], None] = log.info) -> PostgresDatabase | SqliteDatabase:
-    """The database of [database] url, migrated to this program's schema. show: is given a line of progress.
+def open_database(
+    config: Config,
+    show: Callable[[str], None] = log.info,
+    *,
+    new_folder: bool = True,
+    exclusive: bool = False,
+) -> PostgresDatabase | SqliteDatabase:
+    """The database of [database] url, migrated to this program's schema.
 
-    Raises ConfigError, MigrationError, DatabaseInUseError, and ChatError where it cannot be reached.
+    show: is given a line of progress. new_folder: makes the folder of an SQLite database if it is missing. exclusive:
+    while it is open, no other process may have it open, which on SQLite is always so. Raises MigrationError,
+    DatabaseInUseError, DatabaseError, ConfigError.
     """
+    with explained(config):
+        return _opened(config, show, new_folder, exclusive)
+
+
+def _opened(
+    config: Config, show: Callable[[str], None], new_folder: bool, exclusive: bool
+) -> PostgresDatabase | SqliteDatabase:
     settings = config.database
     Tx.slow_after = config.log.slow_query_ms / 1000 or math.inf
     database: PostgresDatabase | SqliteDatabase
     if settings.is_postgres:
-        dialect, database = "postgres", PostgresDatabase(settings.url, settings.pool_min, settings.pool_max)
+        pool = (1, 1) if exclusive else (settings.pool_min, settings.pool_max)
+        dialect, database = "postgres", PostgresDatabase(settings.url, *pool, exclusive=exclusive)
     else:
         path = sqlite_file(config)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if new_folder:
+            make_folder(path.parent)
+        elif not path.parent.is_dir():
+            raise ConfigError(f"server.data: there is no folder {path.parent.absolute()}")
+        _check_ours(path)
         dialect, database = "sqlite", SqliteDatabase(path)
     try:
         if UNFINISHED in database.read(tables):
@@ -51,27 +83,34 @@ def open_database(config: Config, show: Callable[[str], None] = log.info) -> Pos
     return database
 
 
-def sqlite_file(config: Config) -> Path:
-    """Raises ConfigError."""
-    return sqlite_path(config.database.url) or Path(config.server.data) / "gochat.db"
+def _check_ours(path: Path) -> None:
+    """Raises MigrationError for the file of another program, before it is changed in any way."""
+    if path.is_file():
+        with sqlite_snapshot(path) as tx:
+            there = tables(tx)
+        if there and "schema_migrations" not in there:
+            names = ", ".join(sorted(there)[:5])
+            raise MigrationError(
+                f"{path.absolute()} is the database of another program, with the tables {names}: move it away, or set"
+                " server.data or database.url to where GoChat's is"
+            )
 
 
-def sqlite_path(url: str) -> Path | None:
-    """Of a URL sqlite:///FILE; None where it names no file. Raises ConfigError."""
-    name = url.removeprefix("sqlite:///")
-    if ":memory:" in name or name.startswith("file:"):
-        raise ConfigError("database.url: must name a file: what is in memory is lost, and only one connection sees it")
-    return Path(name) if name else None
+def place(config: Config) -> str:
+    """The kind of the database, and its host or the absolute path of its file; without a password."""
+    if not config.database.is_postgres:
+        return f"SQLite {sqlite_file(config).absolute()}"
+    return f"PostgreSQL {server_of(config.database.url)}"
 
 
 @contextmanager
 def snapshot(config: Config) -> Iterator[Tx]:
     """A transaction that sees one state of the database of [database] url, whatever its schema, for as long as the
-    block lasts; servers go on writing meanwhile. Raises ConfigError, and ChatError where the database cannot be
-    reached."""
+    block lasts; servers go on writing meanwhile. Raises ConfigError and DatabaseError, also for what the block
+    raises."""
     settings = config.database
     opened = postgres_snapshot(settings.url) if settings.is_postgres else sqlite_snapshot(sqlite_file(config))
-    with opened as tx:
+    with explained(config), opened as tx:
         yield tx
 
 

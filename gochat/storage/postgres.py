@@ -12,7 +12,7 @@ from typing import Any
 
 import peewee
 import psycopg2
-from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE, TRANSACTION_STATUS_IDLE, set_wait_callback
+from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE, TRANSACTION_STATUS_IDLE, parse_dsn, set_wait_callback
 
 from gochat.context import Lane, current, current_deadline
 from gochat.errors import unavailable
@@ -193,6 +193,13 @@ def postgres_snapshot(url: str) -> Iterator[Tx]:
             yield Tx(database)
         finally:
             database.connection().close()
+
+
+def server_of(url: str) -> str:
+    """HOST:PORT/NAME of the database, as libpq reads them."""
+    words = parse_dsn(url)
+    host, port = words.get("host") or os.environ.get("PGHOST") or "local socket", words.get("port") or "5432"
+    return f"{host}:{port}/{words.get('dbname', '')}"
 
 
 class _RetryableError(peewee.OperationalError):

@@ -16,6 +16,7 @@ from gochat.config import ConfigError
 from gochat.context import Enqueue, Lane, TooLongError, current
 from gochat.domain.clock import clock
 from gochat.errors import unavailable
+from gochat.folders import open_or_create
 from gochat.storage.database import (
     DatabaseInUseError,
     T,
@@ -160,7 +161,7 @@ class SqliteDatabase:
 @contextmanager
 def sqlite_snapshot(path: Path) -> Iterator[Tx]:
     """A transaction that sees one state of a file for as long as the block lasts; another process may be writing the
-    file. Raises ConfigError where it cannot be read.
+    file. Raises ConfigError where there is none, and errors of Peewee.
 
     With mode=ro this is not a second writer: SQLite opens the file O_RDONLY, so this connection can neither write nor
     checkpoint, not even when it is the last one to close. From the WAL of a crashed server it rebuilds the index
@@ -179,7 +180,7 @@ def sqlite_snapshot(path: Path) -> Iterator[Tx]:
     except peewee.OperationalError as error:
         if driver_error(error).sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
             raise KeyboardInterrupt from None
-        raise ConfigError(f"server.data: {path}: {error}") from None
+        raise
     finally:
         database.close()
 
@@ -227,7 +228,7 @@ def lock(path: Path, *, create: bool = False) -> ExitStack:
     real = path.resolve()
     with ExitStack() as locks:
         for name in [f"{real}.lock", *([str(real)] if create else [])]:
-            handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            handle = open_or_create(Path(name))
             locks.callback(os.close, handle)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

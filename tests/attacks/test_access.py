@@ -148,6 +148,7 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "ChangePassword": lambda p: of_other(p, **session(p), **NEW_PASSWORD),
         "SetPassword": lambda p: of_other(p, password=PASSWORD),
         "SetUserRole": lambda p: of_other(p, role="user"),
+        "GetUserRoles": lambda p: {"user_ids": [p.world.other.id]},
         "RotateSession": lambda p: session(p) | {"next_refresh_id": fresh("refresh")},
         "EndSession": lambda p: of_other(p, session_id=session(p)["session_id"]),
         "ListUserSessions": of_other,

@@ -20,7 +20,9 @@ from tests.processes import memory
 
 __all__ = ["app", "either", "person"]  # fixtures
 BOMB = 64 * 1024 * 1024  # bytes, of which 64 KiB are left when they are compressed
-LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ \[[ -~]+\] |  |\w+$|after$|[EWI]\d{4} ")
+LOG_LINE = re.compile(
+    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}[+-]\d\d:\d\d [A-Z]+ \[[ -~]+\] |  |\w+$|after$|[EWI]\d{4} "
+)
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
 
 

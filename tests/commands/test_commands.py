@@ -84,9 +84,9 @@ def test_users_are_created_listed_and_disabled(app: Deployment) -> None:
     assert (user.username, user.nickname, user.status) == (name, "O", 1)
     sign_in = logic_pb2.AuthRequest(username=name, password="sesame")
     app.logic.Authenticate(sign_in)
-    assert f"{user_id}\t{name}\tactive\n" in app.run("user", "list", *there).stdout
+    assert f"{user_id}\t{name}\tactive\tuser\n" in app.run("user", "list", *there).stdout
     app.run("user", "disable", name.lower(), *there)
-    assert f"{user_id}\t{name}\tdisabled\n" in app.run("user", "list", *there).stdout
+    assert f"{user_id}\t{name}\tdisabled\tuser\n" in app.run("user", "list", *there).stdout
     with refused("UNAUTHENTICATED"):
         app.logic.Authenticate(sign_in)
 
@@ -111,7 +111,10 @@ def test_a_command_with_another_key_is_refused_with_the_reason(app: Deployment, 
     other = gochat("user", "list", "--address", app.repo_address, "--data", str(tmp_path / "other"))
     assert (other.returncode, other.stdout) == (1, "")
     assert "signing.key is missing" in other.stderr
-    gochat("token", "--role", "admin", "--data", str(tmp_path / "other"))
+    assert not (tmp_path / "other").exists()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "signing.key").touch(mode=0o600)
+    (tmp_path / "other" / "signing.key").write_text("k" * 64)
     refused_ = gochat("user", "list", "--address", app.repo_address, "--data", str(tmp_path / "other"))
     assert refused_.returncode == 1
     assert "need the same signing key" in refused_.stderr
@@ -136,6 +139,7 @@ def test_list_pages_through_every_user(own: Own) -> None:
 
 def test_migrate_needs_the_database_for_itself(own: Own, tmp_path: Path) -> None:
     data = str(tmp_path / "data")
+    (tmp_path / "data").mkdir()
     assert gochat("migrate", "--data", data).stdout == "the database has this program's schema\n"
     with sqlite3.connect(tmp_path / "data" / "gochat.db") as connection:
         versions = [row[0] for row in connection.execute("SELECT version FROM schema_migrations ORDER BY version")]

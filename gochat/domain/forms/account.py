@@ -10,6 +10,7 @@ FORMS: dict[type[Message], Form] = {
     pb.ChangePasswordRequest: form("user_id", "old_password", "new_password", "session_id", "refresh_id", "expires_at"),
     pb.SetPasswordRequest: form("user_id", "password"),
     pb.SetUserRoleRequest: form("user_id", "role", role=one_of("user", "admin")),
+    pb.GetUserRolesRequest: form("user_ids"),
     pb.RotateSessionRequest: form(
         "session_id", "refresh_id", "next_refresh_id", "expires_at", next_refresh_id=identifier
     ),

@@ -26,15 +26,19 @@ from gochat.api.common.v1 import common_pb2 as gochat_dot_api_dot_common_dot_v1_
 from gochat.api.session.v1 import session_pb2 as gochat_dot_api_dot_session_dot_v1_dot_session__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(gochat/internal/account/v1/account.proto\x12\x1agochat.internal.account.v1\x1a!gochat/api/common/v1/common.proto\x1a#gochat/api/session/v1/session.proto\"n\n\rSignInRequest\x12\x10\n\x08username\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12\x11\n\tdevice_id\x18\x03 \x01(\t\x12\x12\n\nrefresh_id\x18\x04 \x01(\t\x12\x12\n\nexpires_at\x18\x05 \x01(\x03\"\x92\x01\n\x0eSignInResponse\x12\x32\n\x07profile\x18\x01 \x01(\x0b\x32!.gochat.api.common.v1.UserProfile\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12*\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"\x90\x01\n\x15\x43hangePasswordRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x14\n\x0cold_password\x18\x02 \x01(\t\x12\x14\n\x0cnew_password\x18\x03 \x01(\t\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\x12\n\nrefresh_id\x18\x05 \x01(\t\x12\x12\n\nexpires_at\x18\x06 \x01(\x03\"f\n\x16\x43hangePasswordResponse\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12*\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"7\n\x12SetPasswordRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\"A\n\x13SetPasswordResponse\x12*\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"3\n\x12SetUserRoleRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\"A\n\x13SetUserRoleResponse\x12*\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"k\n\x14RotateSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x12\n\nrefresh_id\x18\x02 \x01(\t\x12\x17\n\x0fnext_refresh_id\x18\x03 \x01(\t\x12\x12\n\nexpires_at\x18\x04 \x01(\x03\"b\n\x15RotateSessionResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12*\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"W\n\x11\x45ndSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\x07user_id\x18\x02 \x01(\tH\x00\x12\x11\n\x07service\x18\x03 \x01(\x08H\x00\x42\x08\n\x06\x61\x63ting\"O\n\x12\x45ndSessionResponse\x12\r\n\x05\x65nded\x18\x01 \x01(\x08\x12*\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"*\n\x17ListUserSessionsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"x\n\x18ListUserSessionsResponse\x12\x30\n\x08sessions\x18\x01 \x03(\x0b\x32\x1e.gochat.api.session.v1.Session\x12*\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"9\n\x18ListEndedSessionsRequest\x12\x10\n\x08position\x18\x02 \x01(\x03J\x04\x08\x01\x10\x02R\x05since\"\x8e\x01\n\x19ListEndedSessionsResponse\x12\x13\n\x0bsession_ids\x18\x01 \x03(\t\x12\x0b\n\x03now\x18\x02 \x01(\x03\x12*\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\x12\x10\n\x08position\x18\x04 \x01(\x03\x12\x11\n\tread_only\x18\x05 \x01(\x08\x32\xc4\x07\n\x0e\x41\x63\x63ountService\x12_\n\x06SignIn\x12).gochat.internal.account.v1.SignInRequest\x1a*.gochat.internal.account.v1.SignInResponse\x12w\n\x0e\x43hangePassword\x12\x31.gochat.internal.account.v1.ChangePasswordRequest\x1a\x32.gochat.internal.account.v1.ChangePasswordResponse\x12n\n\x0bSetPassword\x12..gochat.internal.account.v1.SetPasswordRequest\x1a/.gochat.internal.account.v1.SetPasswordResponse\x12s\n\x0bSetUserRole\x12..gochat.internal.account.v1.SetUserRoleRequest\x1a/.gochat.internal.account.v1.SetUserRoleResponse\"\x03\x90\x02\x02\x12t\n\rRotateSession\x12\x30.gochat.internal.account.v1.RotateSessionRequest\x1a\x31.gochat.internal.account.v1.RotateSessionResponse\x12p\n\nEndSession\x12-.gochat.internal.account.v1.EndSessionRequest\x1a..gochat.internal.account.v1.EndSessionResponse\"\x03\x90\x02\x02\x12\x82\x01\n\x10ListUserSessions\x12\x33.gochat.internal.account.v1.ListUserSessionsRequest\x1a\x34.gochat.internal.account.v1.ListUserSessionsResponse\"\x03\x90\x02\x01\x12\x85\x01\n\x11ListEndedSessions\x12\x34.gochat.internal.account.v1.ListEndedSessionsRequest\x1a\x35.gochat.internal.account.v1.ListEndedSessionsResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(gochat/internal/account/v1/account.proto\x12\x1agochat.internal.account.v1\x1a!gochat/api/common/v1/common.proto\x1a#gochat/api/session/v1/session.proto\"n\n\rSignInRequest\x12\x10\n\x08username\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12\x11\n\tdevice_id\x18\x03 \x01(\t\x12\x12\n\nrefresh_id\x18\x04 \x01(\t\x12\x12\n\nexpires_at\x18\x05 \x01(\x03\"\x92\x01\n\x0eSignInResponse\x12\x32\n\x07profile\x18\x01 \x01(\x0b\x32!.gochat.api.common.v1.UserProfile\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12*\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"\x90\x01\n\x15\x43hangePasswordRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x14\n\x0cold_password\x18\x02 \x01(\t\x12\x14\n\x0cnew_password\x18\x03 \x01(\t\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\x12\n\nrefresh_id\x18\x05 \x01(\t\x12\x12\n\nexpires_at\x18\x06 \x01(\x03\"f\n\x16\x43hangePasswordResponse\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12*\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"7\n\x12SetPasswordRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\"A\n\x13SetPasswordResponse\x12*\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"3\n\x12SetUserRoleRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\"A\n\x13SetUserRoleResponse\x12*\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"\'\n\x13GetUserRolesRequest\x12\x10\n\x08user_ids\x18\x01 \x03(\t\"\xbc\x01\n\x14GetUserRolesResponse\x12J\n\x05roles\x18\x01 \x03(\x0b\x32;.gochat.internal.account.v1.GetUserRolesResponse.RolesEntry\x12*\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\x1a,\n\nRolesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"k\n\x14RotateSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x12\n\nrefresh_id\x18\x02 \x01(\t\x12\x17\n\x0fnext_refresh_id\x18\x03 \x01(\t\x12\x12\n\nexpires_at\x18\x04 \x01(\x03\"b\n\x15RotateSessionResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12*\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"W\n\x11\x45ndSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\x07user_id\x18\x02 \x01(\tH\x00\x12\x11\n\x07service\x18\x03 \x01(\x08H\x00\x42\x08\n\x06\x61\x63ting\"O\n\x12\x45ndSessionResponse\x12\r\n\x05\x65nded\x18\x01 \x01(\x08\x12*\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"*\n\x17ListUserSessionsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"x\n\x18ListUserSessionsResponse\x12\x30\n\x08sessions\x18\x01 \x03(\x0b\x32\x1e.gochat.api.session.v1.Session\x12*\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"9\n\x18ListEndedSessionsRequest\x12\x10\n\x08position\x18\x02 \x01(\x03J\x04\x08\x01\x10\x02R\x05since\"\x8e\x01\n\x19ListEndedSessionsResponse\x12\x13\n\x0bsession_ids\x18\x01 \x03(\t\x12\x0b\n\x03now\x18\x02 \x01(\x03\x12*\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\x12\x10\n\x08position\x18\x04 \x01(\x03\x12\x11\n\tread_only\x18\x05 \x01(\x08\x32\xbc\x08\n\x0e\x41\x63\x63ountService\x12_\n\x06SignIn\x12).gochat.internal.account.v1.SignInRequest\x1a*.gochat.internal.account.v1.SignInResponse\x12w\n\x0e\x43hangePassword\x12\x31.gochat.internal.account.v1.ChangePasswordRequest\x1a\x32.gochat.internal.account.v1.ChangePasswordResponse\x12n\n\x0bSetPassword\x12..gochat.internal.account.v1.SetPasswordRequest\x1a/.gochat.internal.account.v1.SetPasswordResponse\x12s\n\x0bSetUserRole\x12..gochat.internal.account.v1.SetUserRoleRequest\x1a/.gochat.internal.account.v1.SetUserRoleResponse\"\x03\x90\x02\x02\x12v\n\x0cGetUserRoles\x12/.gochat.internal.account.v1.GetUserRolesRequest\x1a\x30.gochat.internal.account.v1.GetUserRolesResponse\"\x03\x90\x02\x01\x12t\n\rRotateSession\x12\x30.gochat.internal.account.v1.RotateSessionRequest\x1a\x31.gochat.internal.account.v1.RotateSessionResponse\x12p\n\nEndSession\x12-.gochat.internal.account.v1.EndSessionRequest\x1a..gochat.internal.account.v1.EndSessionResponse\"\x03\x90\x02\x02\x12\x82\x01\n\x10ListUserSessions\x12\x33.gochat.internal.account.v1.ListUserSessionsRequest\x1a\x34.gochat.internal.account.v1.ListUserSessionsResponse\"\x03\x90\x02\x01\x12\x85\x01\n\x11ListEndedSessions\x12\x34.gochat.internal.account.v1.ListEndedSessionsRequest\x1a\x35.gochat.internal.account.v1.ListEndedSessionsResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gochat.internal.account.v1.account_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_GETUSERROLESRESPONSE_ROLESENTRY']._loaded_options = None
+  _globals['_GETUSERROLESRESPONSE_ROLESENTRY']._serialized_options = b'8\001'
   _globals['_ACCOUNTSERVICE'].methods_by_name['SetUserRole']._loaded_options = None
   _globals['_ACCOUNTSERVICE'].methods_by_name['SetUserRole']._serialized_options = b'\220\002\002'
+  _globals['_ACCOUNTSERVICE'].methods_by_name['GetUserRoles']._loaded_options = None
+  _globals['_ACCOUNTSERVICE'].methods_by_name['GetUserRoles']._serialized_options = b'\220\002\001'
   _globals['_ACCOUNTSERVICE'].methods_by_name['EndSession']._loaded_options = None
   _globals['_ACCOUNTSERVICE'].methods_by_name['EndSession']._serialized_options = b'\220\002\002'
   _globals['_ACCOUNTSERVICE'].methods_by_name['ListUserSessions']._loaded_options = None
@@ -57,22 +61,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SETUSERROLEREQUEST']._serialized_end=831
   _globals['_SETUSERROLERESPONSE']._serialized_start=833
   _globals['_SETUSERROLERESPONSE']._serialized_end=898
-  _globals['_ROTATESESSIONREQUEST']._serialized_start=900
-  _globals['_ROTATESESSIONREQUEST']._serialized_end=1007
-  _globals['_ROTATESESSIONRESPONSE']._serialized_start=1009
-  _globals['_ROTATESESSIONRESPONSE']._serialized_end=1107
-  _globals['_ENDSESSIONREQUEST']._serialized_start=1109
-  _globals['_ENDSESSIONREQUEST']._serialized_end=1196
-  _globals['_ENDSESSIONRESPONSE']._serialized_start=1198
-  _globals['_ENDSESSIONRESPONSE']._serialized_end=1277
-  _globals['_LISTUSERSESSIONSREQUEST']._serialized_start=1279
-  _globals['_LISTUSERSESSIONSREQUEST']._serialized_end=1321
-  _globals['_LISTUSERSESSIONSRESPONSE']._serialized_start=1323
-  _globals['_LISTUSERSESSIONSRESPONSE']._serialized_end=1443
-  _globals['_LISTENDEDSESSIONSREQUEST']._serialized_start=1445
-  _globals['_LISTENDEDSESSIONSREQUEST']._serialized_end=1502
-  _globals['_LISTENDEDSESSIONSRESPONSE']._serialized_start=1505
-  _globals['_LISTENDEDSESSIONSRESPONSE']._serialized_end=1647
-  _globals['_ACCOUNTSERVICE']._serialized_start=1650
-  _globals['_ACCOUNTSERVICE']._serialized_end=2614
+  _globals['_GETUSERROLESREQUEST']._serialized_start=900
+  _globals['_GETUSERROLESREQUEST']._serialized_end=939
+  _globals['_GETUSERROLESRESPONSE']._serialized_start=942
+  _globals['_GETUSERROLESRESPONSE']._serialized_end=1130
+  _globals['_GETUSERROLESRESPONSE_ROLESENTRY']._serialized_start=1086
+  _globals['_GETUSERROLESRESPONSE_ROLESENTRY']._serialized_end=1130
+  _globals['_ROTATESESSIONREQUEST']._serialized_start=1132
+  _globals['_ROTATESESSIONREQUEST']._serialized_end=1239
+  _globals['_ROTATESESSIONRESPONSE']._serialized_start=1241
+  _globals['_ROTATESESSIONRESPONSE']._serialized_end=1339
+  _globals['_ENDSESSIONREQUEST']._serialized_start=1341
+  _globals['_ENDSESSIONREQUEST']._serialized_end=1428
+  _globals['_ENDSESSIONRESPONSE']._serialized_start=1430
+  _globals['_ENDSESSIONRESPONSE']._serialized_end=1509
+  _globals['_LISTUSERSESSIONSREQUEST']._serialized_start=1511
+  _globals['_LISTUSERSESSIONSREQUEST']._serialized_end=1553
+  _globals['_LISTUSERSESSIONSRESPONSE']._serialized_start=1555
+  _globals['_LISTUSERSESSIONSRESPONSE']._serialized_end=1675
+  _globals['_LISTENDEDSESSIONSREQUEST']._serialized_start=1677
+  _globals['_LISTENDEDSESSIONSREQUEST']._serialized_end=1734
+  _globals['_LISTENDEDSESSIONSRESPONSE']._serialized_start=1737
+  _globals['_LISTENDEDSESSIONSRESPONSE']._serialized_end=1879
+  _globals['_ACCOUNTSERVICE']._serialized_start=1882
+  _globals['_ACCOUNTSERVICE']._serialized_end=2966
 # @@protoc_insertion_point(module_scope)

@@ -57,6 +57,11 @@ class AccountServiceStub:
                 request_serializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SetUserRoleRequest.SerializeToString,
                 response_deserializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SetUserRoleResponse.FromString,
                 _registered_method=True)
+        self.GetUserRoles = channel.unary_unary(
+                '/gochat.internal.account.v1.AccountService/GetUserRoles',
+                request_serializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.GetUserRolesRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.GetUserRolesResponse.FromString,
+                _registered_method=True)
         self.RotateSession = channel.unary_unary(
                 '/gochat.internal.account.v1.AccountService/RotateSession',
                 request_serializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.RotateSessionRequest.SerializeToString,
@@ -118,6 +123,13 @@ class AccountServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetUserRoles(self, request, context):
+        """The roles of these users; those that do not exist are left out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RotateSession(self, request, context):
         """Replaces the refresh id of a session. A refresh id that is not the session's current one ends the session.
         Errors: UNAUTHORIZED for that, for a session that has ended or expired, and for a user who is not active.
@@ -170,6 +182,11 @@ def add_AccountServiceServicer_to_server(servicer, server):
                     servicer.SetUserRole,
                     request_deserializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SetUserRoleRequest.FromString,
                     response_serializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SetUserRoleResponse.SerializeToString,
+            ),
+            'GetUserRoles': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUserRoles,
+                    request_deserializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.GetUserRolesRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.GetUserRolesResponse.SerializeToString,
             ),
             'RotateSession': grpc.unary_unary_rpc_method_handler(
                     servicer.RotateSession,
@@ -303,6 +320,33 @@ class AccountService:
             '/gochat.internal.account.v1.AccountService/SetUserRole',
             gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SetUserRoleRequest.SerializeToString,
             gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SetUserRoleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUserRoles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.internal.account.v1.AccountService/GetUserRoles',
+            gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.GetUserRolesRequest.SerializeToString,
+            gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.GetUserRolesResponse.FromString,
             options,
             channel_credentials,
             insecure,

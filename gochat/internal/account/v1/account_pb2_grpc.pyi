@@ -52,6 +52,8 @@ class AccountServiceStub:
     """Makes a user an administrator, or an ordinary user again, and ends all sessions of the user, since their tokens
     name the old role. Errors: NOT_FOUND.
     """
+    GetUserRoles: _grpc.UnaryUnaryMultiCallable[_account_pb2.GetUserRolesRequest, _account_pb2.GetUserRolesResponse]
+    """The roles of these users; those that do not exist are left out."""
     RotateSession: _grpc.UnaryUnaryMultiCallable[_account_pb2.RotateSessionRequest, _account_pb2.RotateSessionResponse]
     """Replaces the refresh id of a session. A refresh id that is not the session's current one ends the session.
     Errors: UNAUTHORIZED for that, for a session that has ended or expired, and for a user who is not active.
@@ -89,6 +91,8 @@ class AccountServiceAsyncStub(AccountServiceStub):
     """Makes a user an administrator, or an ordinary user again, and ends all sessions of the user, since their tokens
     name the old role. Errors: NOT_FOUND.
     """
+    GetUserRoles: _aio.UnaryUnaryMultiCallable[_account_pb2.GetUserRolesRequest, _account_pb2.GetUserRolesResponse]  # type: ignore[assignment]
+    """The roles of these users; those that do not exist are left out."""
     RotateSession: _aio.UnaryUnaryMultiCallable[_account_pb2.RotateSessionRequest, _account_pb2.RotateSessionResponse]  # type: ignore[assignment]
     """Replaces the refresh id of a session. A refresh id that is not the session's current one ends the session.
     Errors: UNAUTHORIZED for that, for a session that has ended or expired, and for a user who is not active.
@@ -147,6 +151,14 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         """Makes a user an administrator, or an ordinary user again, and ends all sessions of the user, since their tokens
         name the old role. Errors: NOT_FOUND.
         """
+
+    @_abc_1.abstractmethod
+    def GetUserRoles(
+        self,
+        request: _account_pb2.GetUserRolesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_account_pb2.GetUserRolesResponse, _abc.Awaitable[_account_pb2.GetUserRolesResponse]]:
+        """The roles of these users; those that do not exist are left out."""
 
     @_abc_1.abstractmethod
     def RotateSession(

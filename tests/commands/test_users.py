@@ -1,0 +1,137 @@
+"""`gochat user`: roles in the list, deletion, and prompts on a terminal."""
+
+import os
+import pty
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from gochat.api.logic.v1 import logic_pb2
+from tests.harness import PASSWORD, Deployment, as_service, fresh, refused
+from tests.processes import PROGRAM, environment
+
+CTRL_C, CTRL_D = b"\x03", b"\x04"
+
+
+def listed(app: Deployment, user_id: str) -> list[str]:
+    """The columns after the id."""
+    lines = [line.split("\t") for line in app.run("user", "list").stdout.splitlines()]
+    (columns,) = [columns[1:] for columns in lines if columns[0] == user_id]
+    return columns
+
+
+def test_the_list_has_roles_and_status(app: Deployment) -> None:
+    plain, admin = app.person(), app.person(admin=True)
+    assert listed(app, plain.id) == [plain.username, "active", "user"]
+    assert listed(app, admin.id) == [admin.username, "active", "admin"]
+    app.run("user", "disable", admin.username)
+    assert listed(app, admin.id) == [admin.username, "disabled", "admin"]
+
+
+def test_a_user_is_deleted_for_good(app: Deployment) -> None:
+    person = app.person()
+    done = app.run("user", "delete", person.username.upper(), "--yes")
+    assert (done.stdout, done.stderr) == (f"{person.username} is deleted: sessions end within 5 seconds\n", "")
+    assert as_service(app).repo.GetUser(user_id=person.id).user.status == 3
+    assert listed(app, person.id)[1:] == ["deleted", "user"]
+    with refused("UNAUTHENTICATED"):
+        app.logic.Authenticate(logic_pb2.AuthRequest(username=person.username, password=PASSWORD))
+    assert [event.detail for event in app.events(user_id=person.id, action="user.status")] == ["deleted"]
+
+
+def test_deletion_asks_or_takes_a_yes(app: Deployment) -> None:
+    person = app.person()
+    for stdin in ("", f"{person.username}\n"):
+        run = app.run("user", "delete", person.username, stdin=stdin, check=False)
+        assert (run.returncode, run.stdout) == (1, "")
+        assert "use --yes" in run.stderr
+    unknown = app.run("user", "delete", fresh(), "--yes", check=False)
+    assert (unknown.returncode, unknown.stderr) == (1, "gochat: user not found\n")
+    assert listed(app, person.id)[1] == "active"
+
+
+class Terminal:
+    """A command on a terminal of its own, as somebody who types sees it."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", screen: int) -> None:
+        self.process, self._screen, self.shown = process, screen, ""
+
+    def wait_for(self, text: str) -> None:
+        until = time.monotonic() + 60
+        while text not in self.shown:
+            assert time.monotonic() < until, self.shown
+            self.shown += os.read(self._screen, 4096).decode()
+
+    def type(self, keys: bytes) -> None:
+        os.write(self._screen, keys)
+
+    def end(self) -> int:
+        """Returns the exit code."""
+        while True:
+            try:
+                if not (more := os.read(self._screen, 4096)):
+                    break
+            except OSError:  # Linux reports the end of the other side as an error
+                break
+            self.shown += more.decode()
+        return self.process.wait(60)
+
+
+@contextmanager
+def terminal(app: Deployment, *arguments: str) -> Iterator[Terminal]:
+    screen, command = pty.openpty()
+    process = subprocess.Popen(
+        [PROGRAM, "-m", "gochat", *arguments, "--data", str(app.data)],
+        env=environment(),
+        stdin=command,
+        stdout=command,
+        stderr=command,
+        start_new_session=True,
+        # Makes it the controlling terminal, from which Ctrl-C comes, and getpass reads.
+        preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),
+    )
+    os.close(command)
+    try:
+        yield Terminal(process, screen)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(screen)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="opening a terminal makes it the controlling one")
+@pytest.mark.parametrize(("key", "code"), [(CTRL_C, 130), (CTRL_D, 1)], ids=["Ctrl-C", "Ctrl-D"])
+@pytest.mark.parametrize("act", ["create", "password", "delete"])
+def test_the_end_of_typing_is_one_sentence(app: Deployment, act: str, key: bytes, code: int) -> None:
+    name = fresh() if act == "create" else app.person().username
+    with terminal(app, "user", act, name) as typed:
+        typed.wait_for("to go on: " if act == "delete" else "Password: ")
+        typed.type(key)
+        assert typed.end() == code
+    assert "Traceback" not in typed.shown
+    assert typed.shown.splitlines()[-1] == "gochat: nothing was typed, and nothing is done"
+
+
+def test_the_name_is_typed_before_a_deletion(app: Deployment) -> None:
+    person = app.person()
+    for words, code in (("somebody else", 1), (person.username, 0)):
+        with terminal(app, "user", "delete", person.username) as typed:
+            typed.wait_for("to go on: ")
+            typed.type(words.encode() + b"\n")
+            assert typed.end() == code, typed.shown
+    assert listed(app, person.id)[1] == "deleted"
+
+
+def test_a_password_is_typed_twice(app: Deployment) -> None:
+    name = fresh()
+    with terminal(app, "user", "create", name) as typed:
+        for prompt in ("Password: ", "Again: "):
+            typed.wait_for(prompt)
+            typed.type(PASSWORD.encode() + b"\n")
+        assert typed.end() == 0, typed.shown
+    assert PASSWORD not in typed.shown
+    assert app.signed_in("", name).GetUserProfile()
