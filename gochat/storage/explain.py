@@ -12,7 +12,7 @@ from psycopg2.errorcodes import INSUFFICIENT_PRIVILEGE
 
 from gochat.config import Config, ConfigError
 from gochat.errors import ChatError
-from gochat.storage.failures import driver_error
+from gochat.storage.failures import Failure, driver_error, failure
 
 _DRIVER_ERRORS = (peewee.PeeweeException, psycopg2.Error, sqlite3.Error)
 
@@ -33,12 +33,12 @@ class DatabaseError(Exception):
 
 @contextmanager
 def explained(config: Config) -> Iterator[None]:
-    """Errors of the database driver and of the system become a DatabaseError."""
+    """Errors of the database driver, but for bugs of ours, and of the system become a DatabaseError."""
     try:
         yield
     except (*_DRIVER_ERRORS, ChatError) as error:
         cause = error.__cause__ if isinstance(error, ChatError) else error
-        if not isinstance(cause, _DRIVER_ERRORS):
+        if not isinstance(cause, _DRIVER_ERRORS) or failure(cause) is Failure.BUG:
             raise
         raise DatabaseError(_sentence(config, driver_error(cause) or cause)) from error
     except OSError as error:
