@@ -8,6 +8,7 @@
 --     repeated         this client_msg_id was used for the same content; seq and created_at are of that message
 --     key_reused       it was used for other content
 --     no_conversation, not_participant, other_recipient
+--     no_recipient     the other user of a one-to-one conversation is deleted
 -- On SQLite _store_sqlite in gochat/repo/sending.py takes the same steps.
 --
 -- The first statement locks the conversation, so that sequence numbers have no gap and follow the order of commits; each
@@ -21,7 +22,7 @@ RETURNS TABLE (number INTEGER, conversation_id TEXT, outcome TEXT, seq BIGINT, r
 LANGUAGE plpgsql AS $$
 DECLARE
     conversation RECORD;
-    pair         TEXT[];    -- of a one-to-one conversation its two users
+    pair         TEXT[];    -- of a one-to-one conversation its two users, but for one who is deleted
     message      RECORD;
     is_member    BOOLEAN;
     newest       BIGINT;
@@ -40,7 +41,10 @@ BEGIN
     END IF;
     newest := conversation.last_seq;
     IF conversation.type = 'single' THEN
-        pair := ARRAY(SELECT member.user_id FROM members AS member WHERE member.conversation_id = to_conversation);
+        pair := ARRAY(
+            SELECT member.user_id FROM members AS member
+            WHERE member.conversation_id = to_conversation AND member.role <> 'deleted'
+        );
     END IF;
 
     FOR message IN
@@ -57,7 +61,7 @@ BEGIN
 
         IF conversation.type = 'single' THEN
             is_member := message.from_user_id = ANY (pair);
-            recipient := (array_remove(pair, message.from_user_id))[1];
+            recipient := COALESCE((array_remove(pair, message.from_user_id))[1], '');
         ELSE
             PERFORM 1 FROM members AS member
             WHERE member.conversation_id = to_conversation AND member.user_id = message.from_user_id;
@@ -65,6 +69,7 @@ BEGIN
         END IF;
         outcome := CASE
             WHEN NOT is_member THEN 'not_participant'
+            WHEN conversation.type = 'single' AND recipient = '' THEN 'no_recipient'
             WHEN message.to_user_id NOT IN ('', recipient) THEN 'other_recipient'
             ELSE 'sent'
         END;

@@ -22,7 +22,7 @@ class Condition(Flag):
     PARTICIPANT = auto()  # is in the conversation
     MEMBER = auto()  # is in the group
     MANAGER = auto()  # is its owner or an admin of it; both participants of a one-to-one conversation
-    OUTRANKS = auto()  # the owner any member, an admin plain members
+    OUTRANKS = auto()  # the owner any member, an admin plain members and an owner who is disabled
     MAY_JOIN = auto()  # is not in the group and was not removed from it, and the group is not full
     MAY_LEAVE = auto()  # is not the owner while others remain
 

@@ -9,6 +9,7 @@ from gochat.context import Caller
 from gochat.errors import ChatError, denied, invalid
 
 OWNER, ADMIN, MEMBER = "owner", "admin", "member"
+DELETED = "deleted"  # in a one-to-one conversation, of a user who is deleted: neither sends nor is sent to
 _MANAGERS = {OWNER, ADMIN}
 
 
@@ -62,11 +63,12 @@ def manage(conversation_type: str, role: str) -> None:
         raise denied("only the owner and the admins of a group may do this", "NOT_A_MANAGER")
 
 
-def remove(role: str | None, target: str) -> None:
-    """role: of the user who acts; None for a service. The owner cannot be removed: a group always has one."""
-    if target == OWNER:
+def remove(role: str | None, target: str, *, target_is_active: bool = True) -> None:
+    """role: of the user who acts; None for a service. An owner cannot be removed, unless they are disabled: then the
+    group is handed over."""
+    if target == OWNER and target_is_active:
         raise denied("the owner of a group cannot be removed; ownership must be handed over first", "OWNER")
-    if role is None or role == OWNER or (role == ADMIN and target == MEMBER):
+    if role is None or role == OWNER or (role == ADMIN and target != ADMIN):
         return
     raise denied("only the owner may remove an admin, only the owner and admins a member", "NOT_A_MANAGER")
 

@@ -61,6 +61,7 @@ def _refers(table: str, column: str, to: str) -> Rule:
 
 
 _IN_SINGLE = _conversation("c.type = 'single'")
+_USER_IS_DELETED = "EXISTS (SELECT 1 FROM users u WHERE u.user_id = t.user_id AND u.status = 3)"
 
 RULES = (
     _where("users", "status is not 1, 2 or 3", "t.status NOT IN (1, 2, 3)"),
@@ -110,7 +111,13 @@ RULES = (
     ),
     _refers("members", "conversation_id", "conversations"),
     _refers("members", "user_id", "users"),
-    _where("members", "role is not owner, admin or member", "t.role NOT IN ('owner', 'admin', 'member')"),
+    _where("members", "role is not owner, admin or member", "t.role NOT IN ('owner', 'admin', 'member', 'deleted')"),
+    _where("members", "role is deleted in a group", f"t.role = 'deleted' AND NOT {_IN_SINGLE}"),
+    _where(
+        "members",
+        "role is deleted and the user is not, or the other way",
+        f"(t.role = 'deleted') <> {_USER_IS_DELETED}",
+    ),
     _where(
         "members",
         "a role in a one-to-one conversation",

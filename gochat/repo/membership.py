@@ -12,7 +12,8 @@ from typing import Any
 
 from gochat.domain import ids, policy
 from gochat.errors import not_found
-from gochat.repo.users import must_exist
+from gochat.repo.audit import record
+from gochat.repo.users import ACTIVE, must_exist
 from gochat.storage.database import Tx
 from gochat.storage.models import LOOKED_UP, MAX_INBOX_MEMBERS, Conversation, Member
 
@@ -20,8 +21,18 @@ _MEMBERSHIP = """
 SELECT conversation.type, conversation.last_seq, member.role, member.hidden_seq
 FROM conversations AS conversation
 LEFT JOIN members AS member ON member.conversation_id = conversation.conversation_id AND member.user_id = ?
+    AND member.role <> ?
 WHERE conversation.conversation_id = ? AND conversation.dissolved_at = 0"""
 SHOWN, HIDDEN_UNTIL_A_MESSAGE = -1, 0  # hidden_seq of members of an empty conversation
+
+_SUCCESSOR = """
+SELECT member.user_id
+FROM members AS member
+JOIN users ON users.user_id = member.user_id
+WHERE member.conversation_id = ? AND member.user_id <> ?
+ORDER BY CASE users.status WHEN ? THEN 0 ELSE 1 END, CASE member.role WHEN ? THEN 0 ELSE 1 END, member.joined_at,
+    member.user_id
+LIMIT 1"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +49,7 @@ class Membership:
 def membership(tx: Tx, conversation_id: str, user_id: str) -> Membership:
     """user_id: "" for the service itself. Raises NOT_FOUND for the conversation, PERMISSION_DENIED for a user who is
     not in it."""
-    row = tx.fetch_one(_MEMBERSHIP, user_id, conversation_id)
+    row = tx.fetch_one(_MEMBERSHIP, user_id, policy.DELETED, conversation_id)
     if row is None:
         raise not_found("conversation", "conversation_id")
     kind, last_seq, role, hidden_seq = row
@@ -131,6 +142,31 @@ def insert_members(
     ]
     if rows:
         tx.run(Member.insert_many(rows).on_conflict_ignore())
+
+
+def delete_member(tx: Tx, left: Conversation, user_id: str, action: str) -> None:
+    """Of a locked group. One without members is dissolved. action: what the audit log calls it."""
+    tx.run(Member.delete().where(Member.conversation_id == left.conversation_id, Member.user_id == user_id))
+    count = left.member_count - 1
+    update_conversation(tx, left, member_count=count, dissolved_at=0 if count else ids.now_ms())
+    record(tx, action, left.conversation_id, user_id)
+
+
+def set_role(tx: Tx, changed: Conversation, user_id: str, role: str) -> None:
+    """Of a member of a locked group."""
+    group_id = changed.conversation_id
+    tx.run(Member.update(role=role).where(Member.conversation_id == group_id, Member.user_id == user_id))
+    record(tx, f"group.role.{role}", group_id, user_id)
+    if role == policy.OWNER:
+        update_conversation(tx, changed, owner_id=user_id)
+
+
+def hand_over(tx: Tx, left: Conversation) -> None:
+    """Makes another member the owner of a locked group whose owner goes: the longest-serving admin, else the
+    longest-serving member; of people who are disabled only where nobody else is left."""
+    successor = tx.fetch_one(_SUCCESSOR, left.conversation_id, left.owner_id, ACTIVE, policy.ADMIN)
+    if successor:
+        set_role(tx, left, successor[0], policy.OWNER)
 
 
 def move_read(tx: Tx, conversation_id: str, user_id: str, seq: int) -> None:

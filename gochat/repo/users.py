@@ -1,5 +1,6 @@
 """Users: accounts, profiles, credentials."""
 
+from collections.abc import Collection, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -11,7 +12,6 @@ from gochat.errors import duplicate, not_found
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo import passwords
 from gochat.repo.audit import record
-from gochat.repo.endings import end_all
 from gochat.storage.database import Database, Row, Tx, placeholders
 from gochat.storage.models import User
 
@@ -80,22 +80,6 @@ class Users:
         by_id = {user.user_id: user for user in rows}
         return repo_pb2.GetUsersResponse(users=[as_user(by_id[user_id]) for user_id in wanted if user_id in by_id])
 
-    def UpdateUser(self, request: repo_pb2.UpdateUserRequest) -> repo_pb2.UpdateUserResponse:
-        changes = {"nickname": request.nickname, "avatar": request.avatar, "status": request.status}
-
-        def work(tx: Tx) -> User:
-            before = get_user(tx, request.user_id, lock=True)
-            user = changed(tx, request.user_id, changes)
-            if user.status != before.status:
-                end_all(tx, request.user_id)
-                record(tx, "user.status", request.user_id, STATUSES[user.status])
-            elif user.updated_at != before.updated_at:
-                record(tx, "user.change", request.user_id)
-            return user
-
-        user = self._database.write(work)
-        return repo_pb2.UpdateUserResponse(success=True, user=as_user(user))
-
     def GetProfile(self, request: store_pb2.GetProfileRequest) -> store_pb2.GetProfileResponse:
         row = self._database.read(lambda tx: tx.fetch_one(_PROFILE, request.user_id, DELETED), one_statement=True)
         if row is None:
@@ -129,15 +113,32 @@ def of_row(row: Row) -> User:
     return User(**dict(zip(COLUMNS, row, strict=True)))
 
 
-def must_exist(tx: Tx, user_ids: list[str], field: str) -> None:
-    """Raises NOT_FOUND for the field, naming those who do not exist or are deleted."""
-    there = tx.fetch_all(
-        f"SELECT user_id FROM users WHERE user_id IN ({placeholders(user_ids)}) AND status < ?", *user_ids, DELETED
+def lock_existing(tx: Tx, user_ids: Sequence[str]) -> set[str]:
+    """Those of the users who exist and are not deleted. Until the commit none of them is: code that makes them members
+    of a conversation calls this before it locks the conversation, as code that deletes a user locks them in this order.
+    """
+    if not user_ids:
+        return set()
+    share = " FOR SHARE" if tx.postgres else ""
+    rows = tx.fetch_all(
+        f"SELECT user_id FROM users WHERE user_id IN ({placeholders(user_ids)}) AND status < ?{share}",
+        *(*user_ids, DELETED),
     )
-    if missing := set(user_ids) - {user_id for (user_id,) in there}:
+    return {user_id for (user_id,) in rows}
+
+
+def must_be_among(existing: Collection[str], user_ids: Sequence[str], field: str) -> None:
+    """Raises NOT_FOUND for the field, naming those who are not. existing: of lock_existing()."""
+    if missing := set(user_ids) - set(existing):
         error = not_found("user", field)
         error.fields[field] += f": {', '.join(sorted(missing)[:10])}"
         raise error
+
+
+def must_exist(tx: Tx, user_ids: Sequence[str], field: str) -> None:
+    """Raises NOT_FOUND for the field, naming those who do not exist or are deleted. Those who do are as of
+    lock_existing()."""
+    must_be_among(lock_existing(tx, user_ids), user_ids, field)
 
 
 def changed(tx: Tx, user_id: str, changes: dict[str, Any]) -> User:

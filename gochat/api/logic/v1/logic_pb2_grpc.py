@@ -209,8 +209,8 @@ class LogicServiceServicer:
     def SendMessage(self, request, context):
         """Sends a message; answered when it is durably committed. Also moves the sender's own read position to it.
         With metadata["client_msg_id"] it may be repeated safely. Who may call: participants of the conversation.
-        Errors: NOT_FOUND for the conversation or the recipient; DUPLICATE_OPERATION for a client_msg_id that was used
-        with other content or another type.
+        Errors: NOT_FOUND for the conversation or the recipient, also one who is deleted; DUPLICATE_OPERATION for a
+        client_msg_id that was used with other content or another type.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -325,8 +325,9 @@ class LogicServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RemoveGroupMember(self, request, context):
-        """Removes a member, who may not join again before being added. Who may call: the owner, for any other member;
-        an admin, for plain members. Errors: NOT_FOUND also for a user who is not a member.
+        """Removes a member, who may not join again before being added. Who may call: the owner, for any other member; an
+        admin, for plain members and for an owner who is disabled, whose group goes to the longest-serving admin.
+        Errors: NOT_FOUND also for a user who is not a member.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -63,8 +63,8 @@ class LogicServiceStub:
     SendMessage: _grpc.UnaryUnaryMultiCallable[_logic_pb2.SendMessageRequest, _logic_pb2.SendMessageResponse]
     """Sends a message; answered when it is durably committed. Also moves the sender's own read position to it.
     With metadata["client_msg_id"] it may be repeated safely. Who may call: participants of the conversation.
-    Errors: NOT_FOUND for the conversation or the recipient; DUPLICATE_OPERATION for a client_msg_id that was used
-    with other content or another type.
+    Errors: NOT_FOUND for the conversation or the recipient, also one who is deleted; DUPLICATE_OPERATION for a
+    client_msg_id that was used with other content or another type.
     """
     GetMessageHistory: _grpc.UnaryUnaryMultiCallable[_logic_pb2.GetMessageHistoryRequest, _logic_pb2.GetMessageHistoryResponse]
     """Messages of a conversation, newest first. Deleted ones are absent; recalled ones are present with status 4 and
@@ -115,8 +115,9 @@ class LogicServiceStub:
     Who may call: the owner and admins. Errors: NOT_FOUND; PERMISSION_DENIED also if the group has too few places.
     """
     RemoveGroupMember: _grpc.UnaryUnaryMultiCallable[_logic_pb2.RemoveGroupMemberRequest, _logic_pb2.RemoveGroupMemberResponse]
-    """Removes a member, who may not join again before being added. Who may call: the owner, for any other member;
-    an admin, for plain members. Errors: NOT_FOUND also for a user who is not a member.
+    """Removes a member, who may not join again before being added. Who may call: the owner, for any other member; an
+    admin, for plain members and for an owner who is disabled, whose group goes to the longest-serving admin.
+    Errors: NOT_FOUND also for a user who is not a member.
     """
 
 @_typing.type_check_only
@@ -154,8 +155,8 @@ class LogicServiceAsyncStub(LogicServiceStub):
     SendMessage: _aio.UnaryUnaryMultiCallable[_logic_pb2.SendMessageRequest, _logic_pb2.SendMessageResponse]  # type: ignore[assignment]
     """Sends a message; answered when it is durably committed. Also moves the sender's own read position to it.
     With metadata["client_msg_id"] it may be repeated safely. Who may call: participants of the conversation.
-    Errors: NOT_FOUND for the conversation or the recipient; DUPLICATE_OPERATION for a client_msg_id that was used
-    with other content or another type.
+    Errors: NOT_FOUND for the conversation or the recipient, also one who is deleted; DUPLICATE_OPERATION for a
+    client_msg_id that was used with other content or another type.
     """
     GetMessageHistory: _aio.UnaryUnaryMultiCallable[_logic_pb2.GetMessageHistoryRequest, _logic_pb2.GetMessageHistoryResponse]  # type: ignore[assignment]
     """Messages of a conversation, newest first. Deleted ones are absent; recalled ones are present with status 4 and
@@ -206,8 +207,9 @@ class LogicServiceAsyncStub(LogicServiceStub):
     Who may call: the owner and admins. Errors: NOT_FOUND; PERMISSION_DENIED also if the group has too few places.
     """
     RemoveGroupMember: _aio.UnaryUnaryMultiCallable[_logic_pb2.RemoveGroupMemberRequest, _logic_pb2.RemoveGroupMemberResponse]  # type: ignore[assignment]
-    """Removes a member, who may not join again before being added. Who may call: the owner, for any other member;
-    an admin, for plain members. Errors: NOT_FOUND also for a user who is not a member.
+    """Removes a member, who may not join again before being added. Who may call: the owner, for any other member; an
+    admin, for plain members and for an owner who is disabled, whose group goes to the longest-serving admin.
+    Errors: NOT_FOUND also for a user who is not a member.
     """
 
 class LogicServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -278,8 +280,8 @@ class LogicServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_logic_pb2.SendMessageResponse, _abc.Awaitable[_logic_pb2.SendMessageResponse]]:
         """Sends a message; answered when it is durably committed. Also moves the sender's own read position to it.
         With metadata["client_msg_id"] it may be repeated safely. Who may call: participants of the conversation.
-        Errors: NOT_FOUND for the conversation or the recipient; DUPLICATE_OPERATION for a client_msg_id that was used
-        with other content or another type.
+        Errors: NOT_FOUND for the conversation or the recipient, also one who is deleted; DUPLICATE_OPERATION for a
+        client_msg_id that was used with other content or another type.
         """
 
     @_abc_1.abstractmethod
@@ -420,8 +422,9 @@ class LogicServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _logic_pb2.RemoveGroupMemberRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_logic_pb2.RemoveGroupMemberResponse, _abc.Awaitable[_logic_pb2.RemoveGroupMemberResponse]]:
-        """Removes a member, who may not join again before being added. Who may call: the owner, for any other member;
-        an admin, for plain members. Errors: NOT_FOUND also for a user who is not a member.
+        """Removes a member, who may not join again before being added. Who may call: the owner, for any other member; an
+        admin, for plain members and for an owner who is disabled, whose group goes to the longest-serving admin.
+        Errors: NOT_FOUND also for a user who is not a member.
         """
 
 def add_LogicServiceServicer_to_server(servicer: LogicServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

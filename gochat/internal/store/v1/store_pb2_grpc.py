@@ -238,7 +238,8 @@ class StoreServiceServicer:
 
     def RemoveMember(self, request, context):
         """Removes a member, who may then join only if a manager adds them. Errors: NOT_FOUND for the group or the member;
-        PERMISSION_DENIED unless the operator is the owner, or an admin and the member is neither owner nor admin.
+        PERMISSION_DENIED unless the operator is the owner, or an admin and the member a plain one or an owner who is
+        disabled. The group of such an owner is handed over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

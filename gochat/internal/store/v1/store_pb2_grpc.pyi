@@ -85,7 +85,8 @@ class StoreServiceStub:
     """
     RemoveMember: _grpc.UnaryUnaryMultiCallable[_store_pb2.RemoveMemberRequest, _store_pb2.RemoveMemberResponse]
     """Removes a member, who may then join only if a manager adds them. Errors: NOT_FOUND for the group or the member;
-    PERMISSION_DENIED unless the operator is the owner, or an admin and the member is neither owner nor admin.
+    PERMISSION_DENIED unless the operator is the owner, or an admin and the member a plain one or an owner who is
+    disabled. The group of such an owner is handed over.
     """
     ListMembers: _grpc.UnaryUnaryMultiCallable[_store_pb2.ListMembersRequest, _store_pb2.ListMembersResponse]
     """Members of a group by the time they joined. Errors: NOT_FOUND; PERMISSION_DENIED for a viewer who is no member."""
@@ -147,7 +148,8 @@ class StoreServiceAsyncStub(StoreServiceStub):
     """
     RemoveMember: _aio.UnaryUnaryMultiCallable[_store_pb2.RemoveMemberRequest, _store_pb2.RemoveMemberResponse]  # type: ignore[assignment]
     """Removes a member, who may then join only if a manager adds them. Errors: NOT_FOUND for the group or the member;
-    PERMISSION_DENIED unless the operator is the owner, or an admin and the member is neither owner nor admin.
+    PERMISSION_DENIED unless the operator is the owner, or an admin and the member a plain one or an owner who is
+    disabled. The group of such an owner is handed over.
     """
     ListMembers: _aio.UnaryUnaryMultiCallable[_store_pb2.ListMembersRequest, _store_pb2.ListMembersResponse]  # type: ignore[assignment]
     """Members of a group by the time they joined. Errors: NOT_FOUND; PERMISSION_DENIED for a viewer who is no member."""
@@ -296,7 +298,8 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_store_pb2.RemoveMemberResponse, _abc.Awaitable[_store_pb2.RemoveMemberResponse]]:
         """Removes a member, who may then join only if a manager adds them. Errors: NOT_FOUND for the group or the member;
-        PERMISSION_DENIED unless the operator is the owner, or an admin and the member is neither owner nor admin.
+        PERMISSION_DENIED unless the operator is the owner, or an admin and the member a plain one or an owner who is
+        disabled. The group of such an owner is handed over.
         """
 
     @_abc_1.abstractmethod
