@@ -24,6 +24,7 @@ DECLARE
     conversation RECORD;
     pair         TEXT[];    -- of a one-to-one conversation its two users, but for one who is deleted
     message      RECORD;
+    first        RECORD;
     is_member    BOOLEAN;
     newest       BIGINT;
     senders      TEXT[];    -- of the messages that are stored, and
@@ -35,8 +36,16 @@ BEGIN
     FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RETURN QUERY
-            SELECT wanted.number, to_conversation, 'no_conversation', 0::BIGINT, '', 0::BIGINT
-            FROM json_to_recordset(outgoing) AS wanted (number INTEGER);
+            SELECT wanted.number, to_conversation, CASE WHEN used.seq IS NULL THEN 'no_conversation' ELSE 'repeated' END,
+                COALESCE(used.seq, 0), '', COALESCE(earlier.created_at, 0)
+            FROM json_to_recordset(outgoing) AS wanted (
+                number INTEGER, from_user_id TEXT, client_msg_id TEXT, digest TEXT
+            )
+            LEFT JOIN sends AS used ON used.conversation_id = to_conversation
+                AND used.from_user_id = wanted.from_user_id AND used.client_msg_id = wanted.client_msg_id
+                AND used.digest = wanted.digest
+            LEFT JOIN messages AS earlier ON earlier.conversation_id = used.conversation_id
+                AND earlier.seq = used.seq;
         RETURN;
     END IF;
     newest := conversation.last_seq;
@@ -86,6 +95,18 @@ BEGIN
                 JOIN messages AS earlier ON earlier.conversation_id = used.conversation_id AND earlier.seq = used.seq
                 WHERE used.conversation_id = to_conversation AND used.from_user_id = message.from_user_id
                     AND used.client_msg_id = message.client_msg_id;
+            END IF;
+        ELSIF outcome IN ('not_participant', 'no_recipient') AND message.client_msg_id <> '' THEN
+            -- It may have been sent when it could be: then its sender, who repeats it, gets the first answer.
+            SELECT used.seq, earlier.created_at INTO first
+            FROM sends AS used
+            JOIN messages AS earlier ON earlier.conversation_id = used.conversation_id AND earlier.seq = used.seq
+            WHERE used.conversation_id = to_conversation AND used.from_user_id = message.from_user_id
+                AND used.client_msg_id = message.client_msg_id AND used.digest = message.digest;
+            IF FOUND THEN
+                outcome := 'repeated';
+                seq := first.seq;
+                created_at := first.created_at;
             END IF;
         END IF;
 

@@ -128,6 +128,16 @@ RULES = (
         "read_seq is below 0 or beyond last_seq",
         f"t.read_seq < 0 OR {_conversation('t.read_seq > c.last_seq')}",
     ),
+    _where(
+        "members",
+        "what came after hidden_seq is deleted, and it is not hidden again",
+        f"t.hidden_seq > 0 AND {_conversation('c.last_seq > t.hidden_seq')} AND NOT EXISTS"
+        f" {_messages('1', ' AND l.seq > t.hidden_seq AND l.status < 5')}",
+    ),
+    _refers("former_members", "conversation_id", "conversations"),
+    _refers("former_members", "user_id", "users"),
+    _where("former_members", "is a member nevertheless", f"EXISTS {_members('1', ' AND m.user_id = t.user_id')}"),
+    _refers("devices", "user_id", "users"),
     _where("members", "hidden_seq is below -1 or beyond read_seq", "t.hidden_seq < -1 OR t.hidden_seq > t.read_seq"),
     _where(
         "members",

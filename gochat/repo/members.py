@@ -11,6 +11,7 @@ from gochat.repo.audit import record_each
 from gochat.repo.membership import (
     delete_member,
     hand_over,
+    hide_again,
     insert_members,
     locked_group,
     membership,
@@ -183,6 +184,7 @@ def _add_members(tx: Tx, entered: Conversation, user_ids: Sequence[str], role: s
     policy.room_for(len(user_ids), entered.member_count, entered.max_members)
     update_conversation(tx, entered, member_count=entered.member_count + len(user_ids))
     insert_members(tx, entered, user_ids, role, read_seq=entered.last_seq)
+    hide_again(tx, entered, user_ids)
     tx.run(
         RemovedMember.delete().where(
             RemovedMember.conversation_id == entered.conversation_id, RemovedMember.user_id.in_(user_ids)

@@ -14,7 +14,7 @@ from gochat.domain import ids, policy
 from gochat.errors import not_found
 from gochat.repo.audit import record
 from gochat.repo.users import ACTIVE, must_exist
-from gochat.storage.database import Tx
+from gochat.storage.database import Tx, placeholders
 from gochat.storage.models import LOOKED_UP, MAX_INBOX_MEMBERS, Conversation, Member
 
 _MEMBERSHIP = """
@@ -33,6 +33,19 @@ WHERE member.conversation_id = ? AND member.user_id <> ?
 ORDER BY CASE users.status WHEN ? THEN 0 ELSE 1 END, CASE member.role WHEN ? THEN 0 ELSE 1 END, member.joined_at,
     member.user_id
 LIMIT 1"""
+
+
+_KEEP_HIDDEN = """
+INSERT INTO former_members (conversation_id, user_id, hidden_seq)
+SELECT conversation_id, user_id, hidden_seq FROM members
+WHERE conversation_id = ? AND user_id = ? AND hidden_seq > 0
+ON CONFLICT (conversation_id, user_id) DO UPDATE SET hidden_seq = excluded.hidden_seq"""
+_NEWEST_VISIBLE = "SELECT seq FROM messages WHERE conversation_id = ? AND status < 5 ORDER BY seq DESC LIMIT 1"
+_HIDE_EMPTIED = """
+UPDATE members SET (hidden_seq, read_seq) = (
+    SELECT last_seq, last_seq FROM conversations WHERE conversation_id = ?
+)
+WHERE conversation_id = ? AND hidden_seq >= ?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +73,7 @@ def membership(tx: Tx, conversation_id: str, user_id: str) -> Membership:
 
 def locked_conversation(tx: Tx, conversation_id: str) -> Conversation:
     """The conversation, which no other transaction changes until this one ends. Raises NOT_FOUND."""
-    _lock(tx, conversation_id)
+    lock_conversation(tx, conversation_id)
     row: Conversation | None = tx.model_one(
         Conversation.select().where(Conversation.conversation_id == conversation_id, Conversation.dissolved_at == 0)
     )
@@ -71,11 +84,11 @@ def locked_conversation(tx: Tx, conversation_id: str) -> Conversation:
 
 def locked_group(tx: Tx, group_id: str) -> Conversation:
     """The group, which no other transaction changes until this one ends. Raises NOT_FOUND."""
-    _lock(tx, group_id)
+    lock_conversation(tx, group_id)
     return group(tx, group_id)
 
 
-def _lock(tx: Tx, conversation_id: str) -> None:
+def lock_conversation(tx: Tx, conversation_id: str) -> None:
     """By a statement of its own: the next one sees what was committed before the lock was had."""
     tx.sql(f"SELECT 1 FROM conversations WHERE conversation_id = ?{tx.lock}", conversation_id)
 
@@ -145,7 +158,9 @@ def insert_members(
 
 
 def delete_member(tx: Tx, left: Conversation, user_id: str, action: str) -> None:
-    """Of a locked group. One without members is dissolved. action: what the audit log calls it."""
+    """Of a locked group, which is dissolved without members. What the member had hidden stays so if they come back.
+    action: what the audit log calls it."""
+    tx.sql(_KEEP_HIDDEN, left.conversation_id, user_id)
     tx.run(Member.delete().where(Member.conversation_id == left.conversation_id, Member.user_id == user_id))
     count = left.member_count - 1
     update_conversation(tx, left, member_count=count, dissolved_at=0 if count else ids.now_ms())
@@ -207,6 +222,36 @@ def open_single(tx: Tx, pair_key: bytes, *users: tuple[str, str], name: str = ""
     else:
         show_empty(tx, opened.conversation_id, opener)
     return str(opened.conversation_id)
+
+
+def hide_emptied(tx: Tx, conversation_id: str, deleted_seq: int) -> None:
+    """After a message of a locked conversation was deleted: hides the conversation again from those who had hidden it
+    before, where all messages since then are deleted. So what comes after a hidden_seq has a message that can be seen,
+    and lists need not look for one."""
+    visible_seq = _newest_visible(tx, conversation_id)
+    if visible_seq < deleted_seq:
+        tx.sql(_HIDE_EMPTIED, conversation_id, conversation_id, max(visible_seq, 1))
+
+
+def hide_again(tx: Tx, joined: Conversation, user_ids: Sequence[str]) -> None:
+    """Of new members of a locked group those who were in it before: hides what they had hidden then."""
+    if not user_ids:
+        return
+    of_these = f"FROM former_members WHERE conversation_id = ? AND user_id IN ({placeholders(user_ids)})"
+    hidden = tx.fetch_all(f"SELECT user_id, hidden_seq {of_these}", joined.conversation_id, *user_ids)
+    if not hidden:
+        return
+    visible_seq = _newest_visible(tx, joined.conversation_id)
+    for user_id, seq in hidden:
+        hidden_seq = seq if seq < visible_seq else joined.last_seq
+        this = (joined.conversation_id, user_id)
+        tx.sql("UPDATE members SET hidden_seq = ? WHERE conversation_id = ? AND user_id = ?", hidden_seq, *this)
+    tx.sql(f"DELETE {of_these}", joined.conversation_id, *user_ids)
+
+
+def _newest_visible(tx: Tx, conversation_id: str) -> int:
+    row = tx.fetch_one(_NEWEST_VISIBLE, conversation_id)
+    return row[0] if row else 0
 
 
 def show_empty(tx: Tx, conversation_id: str, user_id: str | None = None) -> None:

@@ -208,7 +208,8 @@ class LogicServiceServicer:
 
     def SendMessage(self, request, context):
         """Sends a message; answered when it is durably committed. Also moves the sender's own read position to it.
-        With metadata["client_msg_id"] it may be repeated safely. Who may call: participants of the conversation.
+        With metadata["client_msg_id"] it may be repeated safely: the answer is the first one, also after the sender left.
+        Who may call: participants of the conversation.
         Errors: NOT_FOUND for the conversation or the recipient, also one who is deleted; DUPLICATE_OPERATION for a
         client_msg_id that was used with other content or another type.
         """
@@ -264,7 +265,8 @@ class LogicServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteConversation(self, request, context):
-        """Hides a conversation and what it holds from the actor alone, until a newer message. Who may call: participants.
+        """Hides a conversation and what it holds from the actor alone, until a newer message; again once all newer ones are
+        deleted. What a group held stays hidden when the actor leaves and comes back. Who may call: participants.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -62,7 +62,8 @@ class LogicServiceStub:
     """
     SendMessage: _grpc.UnaryUnaryMultiCallable[_logic_pb2.SendMessageRequest, _logic_pb2.SendMessageResponse]
     """Sends a message; answered when it is durably committed. Also moves the sender's own read position to it.
-    With metadata["client_msg_id"] it may be repeated safely. Who may call: participants of the conversation.
+    With metadata["client_msg_id"] it may be repeated safely: the answer is the first one, also after the sender left.
+    Who may call: participants of the conversation.
     Errors: NOT_FOUND for the conversation or the recipient, also one who is deleted; DUPLICATE_OPERATION for a
     client_msg_id that was used with other content or another type.
     """
@@ -89,7 +90,9 @@ class LogicServiceStub:
     Who may call: either participant of a one-to-one conversation; the owner and admins of a group.
     """
     DeleteConversation: _grpc.UnaryUnaryMultiCallable[_logic_pb2.DeleteConversationRequest, _logic_pb2.DeleteConversationResponse]
-    """Hides a conversation and what it holds from the actor alone, until a newer message. Who may call: participants."""
+    """Hides a conversation and what it holds from the actor alone, until a newer message; again once all newer ones are
+    deleted. What a group held stays hidden when the actor leaves and comes back. Who may call: participants.
+    """
     CreateGroup: _grpc.UnaryUnaryMultiCallable[_logic_pb2.CreateGroupRequest, _logic_pb2.CreateGroupResponse]
     """Makes a group with its first members, all or nothing.
     Errors: NOT_FOUND for an unknown user; INVALID_PARAMS for more members than places.
@@ -154,7 +157,8 @@ class LogicServiceAsyncStub(LogicServiceStub):
     """
     SendMessage: _aio.UnaryUnaryMultiCallable[_logic_pb2.SendMessageRequest, _logic_pb2.SendMessageResponse]  # type: ignore[assignment]
     """Sends a message; answered when it is durably committed. Also moves the sender's own read position to it.
-    With metadata["client_msg_id"] it may be repeated safely. Who may call: participants of the conversation.
+    With metadata["client_msg_id"] it may be repeated safely: the answer is the first one, also after the sender left.
+    Who may call: participants of the conversation.
     Errors: NOT_FOUND for the conversation or the recipient, also one who is deleted; DUPLICATE_OPERATION for a
     client_msg_id that was used with other content or another type.
     """
@@ -181,7 +185,9 @@ class LogicServiceAsyncStub(LogicServiceStub):
     Who may call: either participant of a one-to-one conversation; the owner and admins of a group.
     """
     DeleteConversation: _aio.UnaryUnaryMultiCallable[_logic_pb2.DeleteConversationRequest, _logic_pb2.DeleteConversationResponse]  # type: ignore[assignment]
-    """Hides a conversation and what it holds from the actor alone, until a newer message. Who may call: participants."""
+    """Hides a conversation and what it holds from the actor alone, until a newer message; again once all newer ones are
+    deleted. What a group held stays hidden when the actor leaves and comes back. Who may call: participants.
+    """
     CreateGroup: _aio.UnaryUnaryMultiCallable[_logic_pb2.CreateGroupRequest, _logic_pb2.CreateGroupResponse]  # type: ignore[assignment]
     """Makes a group with its first members, all or nothing.
     Errors: NOT_FOUND for an unknown user; INVALID_PARAMS for more members than places.
@@ -279,7 +285,8 @@ class LogicServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_logic_pb2.SendMessageResponse, _abc.Awaitable[_logic_pb2.SendMessageResponse]]:
         """Sends a message; answered when it is durably committed. Also moves the sender's own read position to it.
-        With metadata["client_msg_id"] it may be repeated safely. Who may call: participants of the conversation.
+        With metadata["client_msg_id"] it may be repeated safely: the answer is the first one, also after the sender left.
+        Who may call: participants of the conversation.
         Errors: NOT_FOUND for the conversation or the recipient, also one who is deleted; DUPLICATE_OPERATION for a
         client_msg_id that was used with other content or another type.
         """
@@ -348,7 +355,9 @@ class LogicServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _logic_pb2.DeleteConversationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_logic_pb2.DeleteConversationResponse, _abc.Awaitable[_logic_pb2.DeleteConversationResponse]]:
-        """Hides a conversation and what it holds from the actor alone, until a newer message. Who may call: participants."""
+        """Hides a conversation and what it holds from the actor alone, until a newer message; again once all newer ones are
+        deleted. What a group held stays hidden when the actor leaves and comes back. Who may call: participants.
+        """
 
     @_abc_1.abstractmethod
     def CreateGroup(

@@ -194,7 +194,8 @@ class RepoServiceServicer:
         """Stores a message, answered when it is durably committed, and moves the sender's own read position to it.
         The sender must be a participant, which the same transaction checks.
         Errors: PERMISSION_DENIED for a sender who is not; NOT_FOUND for a recipient who is deleted; DUPLICATE_OPERATION for
-        a client_msg_id that was used with other content or another type.
+        a client_msg_id that was used with other content or another type. A message that was stored with its client_msg_id
+        is answered as the first time, also where its sender is not in the conversation any more, or it has ended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

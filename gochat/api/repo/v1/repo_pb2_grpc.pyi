@@ -58,7 +58,8 @@ class RepoServiceStub:
     """Stores a message, answered when it is durably committed, and moves the sender's own read position to it.
     The sender must be a participant, which the same transaction checks.
     Errors: PERMISSION_DENIED for a sender who is not; NOT_FOUND for a recipient who is deleted; DUPLICATE_OPERATION for
-    a client_msg_id that was used with other content or another type.
+    a client_msg_id that was used with other content or another type. A message that was stored with its client_msg_id
+    is answered as the first time, also where its sender is not in the conversation any more, or it has ended.
     """
     GetMessages: _grpc.UnaryUnaryMultiCallable[_repo_pb2.GetMessagesRequest, _repo_pb2.GetMessagesResponse]
     """Messages of a conversation: those with the given ids, in the order of the request, without duplicates and with
@@ -141,7 +142,8 @@ class RepoServiceAsyncStub(RepoServiceStub):
     """Stores a message, answered when it is durably committed, and moves the sender's own read position to it.
     The sender must be a participant, which the same transaction checks.
     Errors: PERMISSION_DENIED for a sender who is not; NOT_FOUND for a recipient who is deleted; DUPLICATE_OPERATION for
-    a client_msg_id that was used with other content or another type.
+    a client_msg_id that was used with other content or another type. A message that was stored with its client_msg_id
+    is answered as the first time, also where its sender is not in the conversation any more, or it has ended.
     """
     GetMessages: _aio.UnaryUnaryMultiCallable[_repo_pb2.GetMessagesRequest, _repo_pb2.GetMessagesResponse]  # type: ignore[assignment]
     """Messages of a conversation: those with the given ids, in the order of the request, without duplicates and with
@@ -251,7 +253,8 @@ class RepoServiceServicer(metaclass=_abc_1.ABCMeta):
         """Stores a message, answered when it is durably committed, and moves the sender's own read position to it.
         The sender must be a participant, which the same transaction checks.
         Errors: PERMISSION_DENIED for a sender who is not; NOT_FOUND for a recipient who is deleted; DUPLICATE_OPERATION for
-        a client_msg_id that was used with other content or another type.
+        a client_msg_id that was used with other content or another type. A message that was stored with its client_msg_id
+        is answered as the first time, also where its sender is not in the conversation any more, or it has ended.
         """
 
     @_abc_1.abstractmethod

@@ -182,7 +182,8 @@ class StoreServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def HideConversation(self, request, context):
-        """Hides a conversation and what it holds from one user alone, until a newer message.
+        """Hides a conversation and what it holds from one user alone, until a newer message; again once all newer ones are
+        deleted, and also when they leave a group and come back.
         Errors: NOT_FOUND; PERMISSION_DENIED for a user who is not in it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

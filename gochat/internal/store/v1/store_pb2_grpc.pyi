@@ -59,7 +59,8 @@ class StoreServiceStub:
     GetUnread: _grpc.UnaryUnaryMultiCallable[_store_pb2.GetUnreadRequest, _store_pb2.GetUnreadResponse]
     """What a user has not read: the sum over all conversations, and the conversations, latest first, at most 100."""
     HideConversation: _grpc.UnaryUnaryMultiCallable[_store_pb2.HideConversationRequest, _store_pb2.HideConversationResponse]
-    """Hides a conversation and what it holds from one user alone, until a newer message.
+    """Hides a conversation and what it holds from one user alone, until a newer message; again once all newer ones are
+    deleted, and also when they leave a group and come back.
     Errors: NOT_FOUND; PERMISSION_DENIED for a user who is not in it.
     """
     UpdateConversation: _grpc.UnaryUnaryMultiCallable[_store_pb2.UpdateConversationRequest, _store_pb2.UpdateConversationResponse]
@@ -122,7 +123,8 @@ class StoreServiceAsyncStub(StoreServiceStub):
     GetUnread: _aio.UnaryUnaryMultiCallable[_store_pb2.GetUnreadRequest, _store_pb2.GetUnreadResponse]  # type: ignore[assignment]
     """What a user has not read: the sum over all conversations, and the conversations, latest first, at most 100."""
     HideConversation: _aio.UnaryUnaryMultiCallable[_store_pb2.HideConversationRequest, _store_pb2.HideConversationResponse]  # type: ignore[assignment]
-    """Hides a conversation and what it holds from one user alone, until a newer message.
+    """Hides a conversation and what it holds from one user alone, until a newer message; again once all newer ones are
+    deleted, and also when they leave a group and come back.
     Errors: NOT_FOUND; PERMISSION_DENIED for a user who is not in it.
     """
     UpdateConversation: _aio.UnaryUnaryMultiCallable[_store_pb2.UpdateConversationRequest, _store_pb2.UpdateConversationResponse]  # type: ignore[assignment]
@@ -230,7 +232,8 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _store_pb2.HideConversationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_store_pb2.HideConversationResponse, _abc.Awaitable[_store_pb2.HideConversationResponse]]:
-        """Hides a conversation and what it holds from one user alone, until a newer message.
+        """Hides a conversation and what it holds from one user alone, until a newer message; again once all newer ones are
+        deleted, and also when they leave a group and come back.
         Errors: NOT_FOUND; PERMISSION_DENIED for a user who is not in it.
         """
 
