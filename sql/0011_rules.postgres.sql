@@ -68,7 +68,7 @@ CREATE TABLE devices (
 
 INSERT INTO devices SELECT user_id, device_id, refreshed_at FROM sessions WHERE device_id <> session_id;
 
--- Names are compared without the dot that the small form of the Turkish İ keeps, and without characters that show
+-- Names are compared without the dot that the small form of the Turkish dotted I keeps, and without characters that show
 -- nothing. A username of which there would be two stays as it is; it is still found by its old key.
 -- Another encoding than UTF-8 has no such characters.
 DO $$
@@ -81,11 +81,14 @@ BEGIN
                 SELECT 1 FROM users AS other WHERE other.username_key = replace(users.username_key, 'i' || chr(775), 'i')
             );
 
-        UPDATE users SET username_shape = replace(username_shape, 'i' || chr(775), 'i')
-        WHERE user_id IN (SELECT MIN(user_id) FROM users WHERE strpos(username_shape, 'i' || chr(775)) > 0
-            GROUP BY replace(username_shape, 'i' || chr(775), 'i'))
+        -- Letters of the Arabic and the Persian keyboard that look the same, and Malayalam chillus, which have two spellings.
+        UPDATE users SET username_shape = replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(username_shape, 'i' || chr(775), 'i'), chr(1610), chr(1740)), chr(1609), chr(1740)), chr(1603), chr(1705)), chr(3450), chr(3363) || chr(3405)), chr(3451), chr(3368) || chr(3405)), chr(3452), chr(3376) || chr(3405)), chr(3453), chr(3378) || chr(3405)), chr(3454), chr(3379) || chr(3405)), chr(3455), chr(3349) || chr(3405))
+        WHERE user_id IN (
+                SELECT MIN(user_id) FROM users WHERE username_shape <> replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(username_shape, 'i' || chr(775), 'i'), chr(1610), chr(1740)), chr(1609), chr(1740)), chr(1603), chr(1705)), chr(3450), chr(3363) || chr(3405)), chr(3451), chr(3368) || chr(3405)), chr(3452), chr(3376) || chr(3405)), chr(3453), chr(3378) || chr(3405)), chr(3454), chr(3379) || chr(3405)), chr(3455), chr(3349) || chr(3405))
+                GROUP BY replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(username_shape, 'i' || chr(775), 'i'), chr(1610), chr(1740)), chr(1609), chr(1740)), chr(1603), chr(1705)), chr(3450), chr(3363) || chr(3405)), chr(3451), chr(3368) || chr(3405)), chr(3452), chr(3376) || chr(3405)), chr(3453), chr(3378) || chr(3405)), chr(3454), chr(3379) || chr(3405)), chr(3455), chr(3349) || chr(3405))
+            )
             AND NOT EXISTS (
-                SELECT 1 FROM users AS other WHERE other.username_shape = replace(users.username_shape, 'i' || chr(775), 'i')
+                SELECT 1 FROM users AS other WHERE other.username_shape = replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(users.username_shape, 'i' || chr(775), 'i'), chr(1610), chr(1740)), chr(1609), chr(1740)), chr(1603), chr(1705)), chr(3450), chr(3363) || chr(3405)), chr(3451), chr(3368) || chr(3405)), chr(3452), chr(3376) || chr(3405)), chr(3453), chr(3378) || chr(3405)), chr(3454), chr(3379) || chr(3405)), chr(3455), chr(3349) || chr(3405))
             );
 
         UPDATE users SET nickname_key = translate(replace(nickname_key, 'i' || chr(775), 'i'), chr(8204) || chr(8205) || chr(65039) || chr(65038) || chr(173) || chr(8203) || chr(8288) || chr(65279) || chr(8206) || chr(8207), '')

@@ -68,7 +68,7 @@ CREATE TABLE devices (
 
 INSERT INTO devices SELECT user_id, device_id, refreshed_at FROM sessions WHERE device_id <> session_id;
 
--- Names are compared without the dot that the small form of the Turkish İ keeps, and without characters that show
+-- Names are compared without the dot that the small form of the Turkish dotted I keeps, and without characters that show
 -- nothing. A username of which there would be two stays as it is; it is still found by its old key.
 UPDATE users SET username_key = replace(username_key, 'i' || char(775), 'i')
 WHERE user_id IN (SELECT MIN(user_id) FROM users WHERE instr(username_key, 'i' || char(775)) > 0
@@ -77,11 +77,14 @@ WHERE user_id IN (SELECT MIN(user_id) FROM users WHERE instr(username_key, 'i' |
         SELECT 1 FROM users AS other WHERE other.username_key = replace(users.username_key, 'i' || char(775), 'i')
     );
 
-UPDATE users SET username_shape = replace(username_shape, 'i' || char(775), 'i')
-WHERE user_id IN (SELECT MIN(user_id) FROM users WHERE instr(username_shape, 'i' || char(775)) > 0
-    GROUP BY replace(username_shape, 'i' || char(775), 'i'))
+-- Letters of the Arabic and the Persian keyboard that look the same, and Malayalam chillus, which have two spellings.
+UPDATE users SET username_shape = replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(username_shape, 'i' || char(775), 'i'), char(1610), char(1740)), char(1609), char(1740)), char(1603), char(1705)), char(3450), char(3363) || char(3405)), char(3451), char(3368) || char(3405)), char(3452), char(3376) || char(3405)), char(3453), char(3378) || char(3405)), char(3454), char(3379) || char(3405)), char(3455), char(3349) || char(3405))
+WHERE user_id IN (
+        SELECT MIN(user_id) FROM users WHERE username_shape <> replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(username_shape, 'i' || char(775), 'i'), char(1610), char(1740)), char(1609), char(1740)), char(1603), char(1705)), char(3450), char(3363) || char(3405)), char(3451), char(3368) || char(3405)), char(3452), char(3376) || char(3405)), char(3453), char(3378) || char(3405)), char(3454), char(3379) || char(3405)), char(3455), char(3349) || char(3405))
+        GROUP BY replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(username_shape, 'i' || char(775), 'i'), char(1610), char(1740)), char(1609), char(1740)), char(1603), char(1705)), char(3450), char(3363) || char(3405)), char(3451), char(3368) || char(3405)), char(3452), char(3376) || char(3405)), char(3453), char(3378) || char(3405)), char(3454), char(3379) || char(3405)), char(3455), char(3349) || char(3405))
+    )
     AND NOT EXISTS (
-        SELECT 1 FROM users AS other WHERE other.username_shape = replace(users.username_shape, 'i' || char(775), 'i')
+        SELECT 1 FROM users AS other WHERE other.username_shape = replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(users.username_shape, 'i' || char(775), 'i'), char(1610), char(1740)), char(1609), char(1740)), char(1603), char(1705)), char(3450), char(3363) || char(3405)), char(3451), char(3368) || char(3405)), char(3452), char(3376) || char(3405)), char(3453), char(3378) || char(3405)), char(3454), char(3379) || char(3405)), char(3455), char(3349) || char(3405))
     );
 
 UPDATE users SET nickname_key = replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(replace(nickname_key, 'i' || char(775), 'i'), char(8204), ''), char(8205), ''), char(65039), ''), char(65038), ''), char(173), ''), char(8203), ''), char(8288), ''), char(65279), ''), char(8206), ''), char(8207), '')

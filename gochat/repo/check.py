@@ -335,10 +335,10 @@ def _of_names(tx: Tx) -> Iterator[str]:
     others = (
         (user_id,)
         for user_id, username, key, looks, nickname, nickname_key in users
-        # Accounts that are older than skeletons have their key as theirs.
-        if key != casefold_key(username)
-        or looks not in (key, skeleton(username))
-        or nickname_key != casefold_key(nickname)
+        # Accounts older than skeletons have their key as theirs; names from before schema 11 may have the keys of then.
+        if casefold_key(key) != casefold_key(username)
+        or (looks != key and skeleton(looks) != skeleton(username))
+        or casefold_key(nickname_key) != casefold_key(nickname)
     )
     yield from _listed("users", "the keys of its names are not theirs", others)
     if not tx.postgres and _indexed_names(tx) != _names(tx):
