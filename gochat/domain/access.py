@@ -34,6 +34,7 @@ class Rate(Enum):
     SEND = "sends of a user"
     SENDS = "sends of a user, one for each of the messages"
     SIGN_IN = "failures from a network address"
+    REFRESH = "refresh tokens from a network address that are not valid"
     REGISTER = "failures and successes from a network address"
 
 
@@ -83,7 +84,7 @@ _LOGIC = {
     "RemoveGroupMember": Rule(_USER, Condition.SELF | Condition.OUTRANKS, cost=Cost.WRITE),
 }
 _SESSION = {
-    "RefreshToken": Rule(Access.ANYONE, rate=Rate.SIGN_IN),
+    "RefreshToken": Rule(Access.ANYONE, rate=Rate.REFRESH),
     "Register": Rule(Access.ANYONE, rate=Rate.REGISTER, cost=Cost.HASH),
     "Logout": Rule(_USER, Condition.SELF),
     "ListSessions": Rule(_USER, Condition.SELF),
@@ -135,6 +136,7 @@ _STORE = {
     "ListMembers": Rule(_SERVICE, cost=Cost.PAGE),
 }
 _ACCOUNT = {
+    "Register": Rule(_SERVICE, cost=Cost.HASH),
     "SignIn": Rule(_SERVICE, cost=Cost.HASH),
     "ChangePassword": Rule(_SERVICE, cost=Cost.HASH),
     "SetPassword": Rule(_SERVICE, cost=Cost.HASH),

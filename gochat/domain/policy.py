@@ -10,6 +10,8 @@ from gochat.errors import ChatError, denied, invalid
 
 OWNER, ADMIN, MEMBER = "owner", "admin", "member"
 DELETED = "deleted"  # in a one-to-one conversation, of a user who is deleted: neither sends nor is sent to
+ROTATE, REPEAT, END = "rotate", "repeat", "end"
+REPEAT_WINDOW = 30_000  # milliseconds
 _MANAGERS = {OWNER, ADMIN}
 
 
@@ -21,6 +23,16 @@ def actor(caller: Caller, named: str, field: str) -> str:
     if not named and not caller.user_id:
         raise invalid(field, "must name the user to act for, since your token is no person's")
     return named or caller.user_id
+
+
+def rotation(session: Any, presented: str, now: int) -> str:
+    """What is done with the refresh token of this id: ROTATE, REPEAT or END. A used one may be a thief's copy, so the
+    session ends for both (RFC 9700, 4.14.2); but an answer may be lost, or two tabs may ask together: for a while the
+    one before is answered as the first time. session: with refresh_id, previous_refresh_id, refreshed_at. now: ms."""
+    if presented == session.refresh_id:
+        return ROTATE
+    is_soon = abs(now - session.refreshed_at) <= REPEAT_WINDOW
+    return REPEAT if presented == session.previous_refresh_id and is_soon else END
 
 
 def personal(caller: Caller) -> Caller:

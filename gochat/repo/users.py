@@ -9,6 +9,7 @@ from gochat.api.repo.v1 import repo_pb2
 from gochat.domain import ids
 from gochat.domain.text import casefold_key, normal_name, skeleton
 from gochat.errors import duplicate, not_found
+from gochat.internal.account.v1 import account_pb2
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo import passwords
 from gochat.repo.audit import record
@@ -37,32 +38,8 @@ class Users:
         self._database = database
 
     def CreateUser(self, request: repo_pb2.CreateUserRequest) -> repo_pb2.CreateUserResponse:
-        username = normal_name(request.username)
-        nickname = request.nickname or username
-        now = ids.now_ms()
-        user = User(
-            user_id=ids.new_user(),
-            username=username,
-            username_key=casefold_key(username),
-            username_shape=skeleton(username),
-            email=request.email,
-            nickname=nickname,
-            nickname_key=casefold_key(nickname),
-            avatar="",
-            bio="",
-            role="user",
-            status=ACTIVE,
-            password_hash=passwords.hashed(request.password),
-            created_at=now,
-            updated_at=now,
-        )
-
-        def work(tx: Tx) -> None:
-            if not _write_names(tx, user.user_id, User.insert(user.__data__).on_conflict_ignore().as_rowcount()):
-                raise duplicate("the username is taken, or looks like one that is", "USERNAME_TAKEN", "username")
-            record(tx, "user.create", user.user_id)
-
-        self._database.write(work)
+        user = new_user(request)
+        self._database.write(lambda tx: insert_user(tx, user))
         return repo_pb2.CreateUserResponse(user_id=user.user_id, user=as_user(user))
 
     def GetUser(self, request: repo_pb2.GetUserRequest) -> repo_pb2.GetUserResponse:
@@ -98,6 +75,36 @@ class Users:
             return changed(tx, request.user_id, changes)
 
         return store_pb2.UpdateProfileResponse(profile=profile(self._database.write(work)))
+
+
+def new_user(request: repo_pb2.CreateUserRequest | account_pb2.RegisterRequest) -> User:
+    """An active user, whose password is hashed: outside of any transaction, since that takes long."""
+    username = normal_name(request.username)
+    nickname = request.nickname or username
+    now = ids.now_ms()
+    return User(
+        user_id=ids.new_user(),
+        username=username,
+        username_key=casefold_key(username),
+        username_shape=skeleton(username),
+        email=request.email,
+        nickname=nickname,
+        nickname_key=casefold_key(nickname),
+        avatar="",
+        bio="",
+        role="user",
+        status=ACTIVE,
+        password_hash=passwords.hashed(request.password),
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def insert_user(tx: Tx, user: User) -> None:
+    """Raises DUPLICATE_OPERATION for a name that is taken."""
+    if not _write_names(tx, user.user_id, User.insert(user.__data__).on_conflict_ignore().as_rowcount()):
+        raise duplicate("the username is taken, or looks like one that is", "USERNAME_TAKEN", "username")
+    record(tx, "user.create", user.user_id)
 
 
 def get_user(tx: Tx, user_id: str, *, lock: bool = False) -> User:

@@ -169,9 +169,11 @@ class LogicServiceServicer:
     """
 
     def Authenticate(self, request, context):
-        """Signs a user in and opens a session on a device, in place of the one that the device had.
-        Who may call: anyone, without a token.
-        Errors: UNAUTHORIZED, the same for an unknown name, a wrong password and a disabled user.
+        """Signs a user in and opens a session on a device, in place of the one that the device had. Beyond [auth]
+        sessions_per_user the session ends that was used least recently. The name is compared regardless of case, encoding,
+        and spaces around it. Who may call: anyone, without a token.
+        Errors: UNAUTHORIZED, the same for an unknown name, a wrong password and a disabled user; RATE_LIMIT after several
+        failures for the name, but not for the right password from a device_id that has signed in before.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -46,9 +46,11 @@ class LogicServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> LogicServiceAsyncStub: ...
     Authenticate: _grpc.UnaryUnaryMultiCallable[_logic_pb2.AuthRequest, _logic_pb2.AuthResponse]
-    """Signs a user in and opens a session on a device, in place of the one that the device had.
-    Who may call: anyone, without a token.
-    Errors: UNAUTHORIZED, the same for an unknown name, a wrong password and a disabled user.
+    """Signs a user in and opens a session on a device, in place of the one that the device had. Beyond [auth]
+    sessions_per_user the session ends that was used least recently. The name is compared regardless of case, encoding,
+    and spaces around it. Who may call: anyone, without a token.
+    Errors: UNAUTHORIZED, the same for an unknown name, a wrong password and a disabled user; RATE_LIMIT after several
+    failures for the name, but not for the right password from a device_id that has signed in before.
     """
     ValidateToken: _grpc.UnaryUnaryMultiCallable[_logic_pb2.ValidateTokenRequest, _logic_pb2.ValidateTokenResponse]
     """Whether an access token is valid, which user's it is and how long it lasts. A bad token is an answer, no error."""
@@ -141,9 +143,11 @@ class LogicServiceAsyncStub(LogicServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Authenticate: _aio.UnaryUnaryMultiCallable[_logic_pb2.AuthRequest, _logic_pb2.AuthResponse]  # type: ignore[assignment]
-    """Signs a user in and opens a session on a device, in place of the one that the device had.
-    Who may call: anyone, without a token.
-    Errors: UNAUTHORIZED, the same for an unknown name, a wrong password and a disabled user.
+    """Signs a user in and opens a session on a device, in place of the one that the device had. Beyond [auth]
+    sessions_per_user the session ends that was used least recently. The name is compared regardless of case, encoding,
+    and spaces around it. Who may call: anyone, without a token.
+    Errors: UNAUTHORIZED, the same for an unknown name, a wrong password and a disabled user; RATE_LIMIT after several
+    failures for the name, but not for the right password from a device_id that has signed in before.
     """
     ValidateToken: _aio.UnaryUnaryMultiCallable[_logic_pb2.ValidateTokenRequest, _logic_pb2.ValidateTokenResponse]  # type: ignore[assignment]
     """Whether an access token is valid, which user's it is and how long it lasts. A bad token is an answer, no error."""
@@ -239,9 +243,11 @@ class LogicServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _logic_pb2.AuthRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_logic_pb2.AuthResponse, _abc.Awaitable[_logic_pb2.AuthResponse]]:
-        """Signs a user in and opens a session on a device, in place of the one that the device had.
-        Who may call: anyone, without a token.
-        Errors: UNAUTHORIZED, the same for an unknown name, a wrong password and a disabled user.
+        """Signs a user in and opens a session on a device, in place of the one that the device had. Beyond [auth]
+        sessions_per_user the session ends that was used least recently. The name is compared regardless of case, encoding,
+        and spaces around it. Who may call: anyone, without a token.
+        Errors: UNAUTHORIZED, the same for an unknown name, a wrong password and a disabled user; RATE_LIMIT after several
+        failures for the name, but not for the right password from a device_id that has signed in before.
         """
 
     @_abc_1.abstractmethod

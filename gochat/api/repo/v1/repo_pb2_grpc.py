@@ -159,8 +159,8 @@ class RepoServiceServicer:
     """
 
     def CreateUser(self, request, context):
-        """Creates an active user. Errors: DUPLICATE_OPERATION if the username is taken, regardless of case, also by a user
-        who was deleted.
+        """Creates an active user. Errors: DUPLICATE_OPERATION if the username is taken, regardless of case and of letters that
+        look the same, also by a user who was deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -203,8 +203,7 @@ class RepoServiceServicer:
 
     def GetMessages(self, request, context):
         """Messages of a conversation: those with the given ids, in the order of the request, without duplicates and with
-        unknown ids skipped; or, without ids, a range of all, newest first. Deleted messages are absent. Many large ones are
-        more than the 4 MiB that gRPC clients take by default.
+        unknown ids skipped; or, without ids, a range of all, newest first. Deleted messages are absent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

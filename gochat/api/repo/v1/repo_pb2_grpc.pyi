@@ -41,8 +41,8 @@ class RepoServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> RepoServiceAsyncStub: ...
     CreateUser: _grpc.UnaryUnaryMultiCallable[_repo_pb2.CreateUserRequest, _repo_pb2.CreateUserResponse]
-    """Creates an active user. Errors: DUPLICATE_OPERATION if the username is taken, regardless of case, also by a user
-    who was deleted.
+    """Creates an active user. Errors: DUPLICATE_OPERATION if the username is taken, regardless of case and of letters that
+    look the same, also by a user who was deleted.
     """
     GetUser: _grpc.UnaryUnaryMultiCallable[_repo_pb2.GetUserRequest, _repo_pb2.GetUserResponse]
     """A user, also a deleted one, which has status 3."""
@@ -63,8 +63,7 @@ class RepoServiceStub:
     """
     GetMessages: _grpc.UnaryUnaryMultiCallable[_repo_pb2.GetMessagesRequest, _repo_pb2.GetMessagesResponse]
     """Messages of a conversation: those with the given ids, in the order of the request, without duplicates and with
-    unknown ids skipped; or, without ids, a range of all, newest first. Deleted messages are absent. Many large ones are
-    more than the 4 MiB that gRPC clients take by default.
+    unknown ids skipped; or, without ids, a range of all, newest first. Deleted messages are absent.
     """
     UpdateMessageStatus: _grpc.UnaryUnaryMultiCallable[_repo_pb2.UpdateMessageStatusRequest, _repo_pb2.UpdateMessageStatusResponse]
     """Changes the status of a message on behalf of a user. Delivered and read: by a participant, forward only; by the
@@ -125,8 +124,8 @@ class RepoServiceAsyncStub(RepoServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateUser: _aio.UnaryUnaryMultiCallable[_repo_pb2.CreateUserRequest, _repo_pb2.CreateUserResponse]  # type: ignore[assignment]
-    """Creates an active user. Errors: DUPLICATE_OPERATION if the username is taken, regardless of case, also by a user
-    who was deleted.
+    """Creates an active user. Errors: DUPLICATE_OPERATION if the username is taken, regardless of case and of letters that
+    look the same, also by a user who was deleted.
     """
     GetUser: _aio.UnaryUnaryMultiCallable[_repo_pb2.GetUserRequest, _repo_pb2.GetUserResponse]  # type: ignore[assignment]
     """A user, also a deleted one, which has status 3."""
@@ -147,8 +146,7 @@ class RepoServiceAsyncStub(RepoServiceStub):
     """
     GetMessages: _aio.UnaryUnaryMultiCallable[_repo_pb2.GetMessagesRequest, _repo_pb2.GetMessagesResponse]  # type: ignore[assignment]
     """Messages of a conversation: those with the given ids, in the order of the request, without duplicates and with
-    unknown ids skipped; or, without ids, a range of all, newest first. Deleted messages are absent. Many large ones are
-    more than the 4 MiB that gRPC clients take by default.
+    unknown ids skipped; or, without ids, a range of all, newest first. Deleted messages are absent.
     """
     UpdateMessageStatus: _aio.UnaryUnaryMultiCallable[_repo_pb2.UpdateMessageStatusRequest, _repo_pb2.UpdateMessageStatusResponse]  # type: ignore[assignment]
     """Changes the status of a message on behalf of a user. Delivered and read: by a participant, forward only; by the
@@ -212,8 +210,8 @@ class RepoServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _repo_pb2.CreateUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_repo_pb2.CreateUserResponse, _abc.Awaitable[_repo_pb2.CreateUserResponse]]:
-        """Creates an active user. Errors: DUPLICATE_OPERATION if the username is taken, regardless of case, also by a user
-        who was deleted.
+        """Creates an active user. Errors: DUPLICATE_OPERATION if the username is taken, regardless of case and of letters that
+        look the same, also by a user who was deleted.
         """
 
     @_abc_1.abstractmethod
@@ -264,8 +262,7 @@ class RepoServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_repo_pb2.GetMessagesResponse, _abc.Awaitable[_repo_pb2.GetMessagesResponse]]:
         """Messages of a conversation: those with the given ids, in the order of the request, without duplicates and with
-        unknown ids skipped; or, without ids, a range of all, newest first. Deleted messages are absent. Many large ones are
-        more than the 4 MiB that gRPC clients take by default.
+        unknown ids skipped; or, without ids, a range of all, newest first. Deleted messages are absent.
         """
 
     @_abc_1.abstractmethod

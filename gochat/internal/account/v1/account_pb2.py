@@ -26,7 +26,7 @@ from gochat.api.common.v1 import common_pb2 as gochat_dot_api_dot_common_dot_v1_
 from gochat.api.session.v1 import session_pb2 as gochat_dot_api_dot_session_dot_v1_dot_session__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(gochat/internal/account/v1/account.proto\x12\x1agochat.internal.account.v1\x1a!gochat/api/common/v1/common.proto\x1a#gochat/api/session/v1/session.proto\"n\n\rSignInRequest\x12\x10\n\x08username\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12\x11\n\tdevice_id\x18\x03 \x01(\t\x12\x12\n\nrefresh_id\x18\x04 \x01(\t\x12\x12\n\nexpires_at\x18\x05 \x01(\x03\"\x92\x01\n\x0eSignInResponse\x12\x32\n\x07profile\x18\x01 \x01(\x0b\x32!.gochat.api.common.v1.UserProfile\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12*\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"\x90\x01\n\x15\x43hangePasswordRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x14\n\x0cold_password\x18\x02 \x01(\t\x12\x14\n\x0cnew_password\x18\x03 \x01(\t\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\x12\n\nrefresh_id\x18\x05 \x01(\t\x12\x12\n\nexpires_at\x18\x06 \x01(\x03\"f\n\x16\x43hangePasswordResponse\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12*\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"7\n\x12SetPasswordRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\"A\n\x13SetPasswordResponse\x12*\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"3\n\x12SetUserRoleRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\"A\n\x13SetUserRoleResponse\x12*\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"k\n\x14RotateSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x12\n\nrefresh_id\x18\x02 \x01(\t\x12\x17\n\x0fnext_refresh_id\x18\x03 \x01(\t\x12\x12\n\nexpires_at\x18\x04 \x01(\x03\"b\n\x15RotateSessionResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12*\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"W\n\x11\x45ndSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\x07user_id\x18\x02 \x01(\tH\x00\x12\x11\n\x07service\x18\x03 \x01(\x08H\x00\x42\x08\n\x06\x61\x63ting\"O\n\x12\x45ndSessionResponse\x12\r\n\x05\x65nded\x18\x01 \x01(\x08\x12*\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"*\n\x17ListUserSessionsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"x\n\x18ListUserSessionsResponse\x12\x30\n\x08sessions\x18\x01 \x03(\x0b\x32\x1e.gochat.api.session.v1.Session\x12*\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\")\n\x18ListEndedSessionsRequest\x12\r\n\x05since\x18\x01 \x01(\x03\"i\n\x19ListEndedSessionsResponse\x12\x13\n\x0bsession_ids\x18\x01 \x03(\t\x12\x0b\n\x03now\x18\x02 \x01(\x03\x12*\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error2\xc4\x07\n\x0e\x41\x63\x63ountService\x12_\n\x06SignIn\x12).gochat.internal.account.v1.SignInRequest\x1a*.gochat.internal.account.v1.SignInResponse\x12w\n\x0e\x43hangePassword\x12\x31.gochat.internal.account.v1.ChangePasswordRequest\x1a\x32.gochat.internal.account.v1.ChangePasswordResponse\x12n\n\x0bSetPassword\x12..gochat.internal.account.v1.SetPasswordRequest\x1a/.gochat.internal.account.v1.SetPasswordResponse\x12s\n\x0bSetUserRole\x12..gochat.internal.account.v1.SetUserRoleRequest\x1a/.gochat.internal.account.v1.SetUserRoleResponse\"\x03\x90\x02\x02\x12t\n\rRotateSession\x12\x30.gochat.internal.account.v1.RotateSessionRequest\x1a\x31.gochat.internal.account.v1.RotateSessionResponse\x12p\n\nEndSession\x12-.gochat.internal.account.v1.EndSessionRequest\x1a..gochat.internal.account.v1.EndSessionResponse\"\x03\x90\x02\x02\x12\x82\x01\n\x10ListUserSessions\x12\x33.gochat.internal.account.v1.ListUserSessionsRequest\x1a\x34.gochat.internal.account.v1.ListUserSessionsResponse\"\x03\x90\x02\x01\x12\x85\x01\n\x11ListEndedSessions\x12\x34.gochat.internal.account.v1.ListEndedSessionsRequest\x1a\x35.gochat.internal.account.v1.ListEndedSessionsResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(gochat/internal/account/v1/account.proto\x12\x1agochat.internal.account.v1\x1a!gochat/api/common/v1/common.proto\x1a#gochat/api/session/v1/session.proto\"\x91\x01\n\x0fRegisterRequest\x12\x10\n\x08username\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\x12\x10\n\x08nickname\x18\x04 \x01(\t\x12\x11\n\tdevice_id\x18\x05 \x01(\t\x12\x12\n\nrefresh_id\x18\x06 \x01(\t\x12\x12\n\nexpires_at\x18\x07 \x01(\x03\"q\n\x10RegisterResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12*\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"\x84\x01\n\rSignInRequest\x12\x10\n\x08username\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12\x11\n\tdevice_id\x18\x03 \x01(\t\x12\x12\n\nrefresh_id\x18\x04 \x01(\t\x12\x12\n\nexpires_at\x18\x05 \x01(\x03\x12\x14\n\x0cmax_sessions\x18\x06 \x01(\x05\"\x92\x01\n\x0eSignInResponse\x12\x32\n\x07profile\x18\x01 \x01(\x0b\x32!.gochat.api.common.v1.UserProfile\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12*\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"\x90\x01\n\x15\x43hangePasswordRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x14\n\x0cold_password\x18\x02 \x01(\t\x12\x14\n\x0cnew_password\x18\x03 \x01(\t\x12\x12\n\nsession_id\x18\x04 \x01(\t\x12\x12\n\nrefresh_id\x18\x05 \x01(\t\x12\x12\n\nexpires_at\x18\x06 \x01(\x03\"f\n\x16\x43hangePasswordResponse\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12*\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"7\n\x12SetPasswordRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\"A\n\x13SetPasswordResponse\x12*\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"3\n\x12SetUserRoleRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\"A\n\x13SetUserRoleResponse\x12*\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"k\n\x14RotateSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x12\n\nrefresh_id\x18\x02 \x01(\t\x12\x17\n\x0fnext_refresh_id\x18\x03 \x01(\t\x12\x12\n\nexpires_at\x18\x04 \x01(\x03\"\x8a\x01\n\x15RotateSessionResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12*\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\x12\x12\n\nrefresh_id\x18\x04 \x01(\t\x12\x12\n\nexpires_at\x18\x05 \x01(\x03\"W\n\x11\x45ndSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\x07user_id\x18\x02 \x01(\tH\x00\x12\x11\n\x07service\x18\x03 \x01(\x08H\x00\x42\x08\n\x06\x61\x63ting\"O\n\x12\x45ndSessionResponse\x12\r\n\x05\x65nded\x18\x01 \x01(\x08\x12*\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"*\n\x17ListUserSessionsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"x\n\x18ListUserSessionsResponse\x12\x30\n\x08sessions\x18\x01 \x03(\x0b\x32\x1e.gochat.api.session.v1.Session\x12*\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\")\n\x18ListEndedSessionsRequest\x12\r\n\x05since\x18\x01 \x01(\x03\"i\n\x19ListEndedSessionsResponse\x12\x13\n\x0bsession_ids\x18\x01 \x03(\t\x12\x0b\n\x03now\x18\x02 \x01(\x03\x12*\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error2\xab\x08\n\x0e\x41\x63\x63ountService\x12\x65\n\x08Register\x12+.gochat.internal.account.v1.RegisterRequest\x1a,.gochat.internal.account.v1.RegisterResponse\x12_\n\x06SignIn\x12).gochat.internal.account.v1.SignInRequest\x1a*.gochat.internal.account.v1.SignInResponse\x12w\n\x0e\x43hangePassword\x12\x31.gochat.internal.account.v1.ChangePasswordRequest\x1a\x32.gochat.internal.account.v1.ChangePasswordResponse\x12n\n\x0bSetPassword\x12..gochat.internal.account.v1.SetPasswordRequest\x1a/.gochat.internal.account.v1.SetPasswordResponse\x12s\n\x0bSetUserRole\x12..gochat.internal.account.v1.SetUserRoleRequest\x1a/.gochat.internal.account.v1.SetUserRoleResponse\"\x03\x90\x02\x02\x12t\n\rRotateSession\x12\x30.gochat.internal.account.v1.RotateSessionRequest\x1a\x31.gochat.internal.account.v1.RotateSessionResponse\x12p\n\nEndSession\x12-.gochat.internal.account.v1.EndSessionRequest\x1a..gochat.internal.account.v1.EndSessionResponse\"\x03\x90\x02\x02\x12\x82\x01\n\x10ListUserSessions\x12\x33.gochat.internal.account.v1.ListUserSessionsRequest\x1a\x34.gochat.internal.account.v1.ListUserSessionsResponse\"\x03\x90\x02\x01\x12\x85\x01\n\x11ListEndedSessions\x12\x34.gochat.internal.account.v1.ListEndedSessionsRequest\x1a\x35.gochat.internal.account.v1.ListEndedSessionsResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,38 +41,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACCOUNTSERVICE'].methods_by_name['ListUserSessions']._serialized_options = b'\220\002\001'
   _globals['_ACCOUNTSERVICE'].methods_by_name['ListEndedSessions']._loaded_options = None
   _globals['_ACCOUNTSERVICE'].methods_by_name['ListEndedSessions']._serialized_options = b'\220\002\001'
-  _globals['_SIGNINREQUEST']._serialized_start=144
-  _globals['_SIGNINREQUEST']._serialized_end=254
-  _globals['_SIGNINRESPONSE']._serialized_start=257
-  _globals['_SIGNINRESPONSE']._serialized_end=403
-  _globals['_CHANGEPASSWORDREQUEST']._serialized_start=406
-  _globals['_CHANGEPASSWORDREQUEST']._serialized_end=550
-  _globals['_CHANGEPASSWORDRESPONSE']._serialized_start=552
-  _globals['_CHANGEPASSWORDRESPONSE']._serialized_end=654
-  _globals['_SETPASSWORDREQUEST']._serialized_start=656
-  _globals['_SETPASSWORDREQUEST']._serialized_end=711
-  _globals['_SETPASSWORDRESPONSE']._serialized_start=713
-  _globals['_SETPASSWORDRESPONSE']._serialized_end=778
-  _globals['_SETUSERROLEREQUEST']._serialized_start=780
-  _globals['_SETUSERROLEREQUEST']._serialized_end=831
-  _globals['_SETUSERROLERESPONSE']._serialized_start=833
-  _globals['_SETUSERROLERESPONSE']._serialized_end=898
-  _globals['_ROTATESESSIONREQUEST']._serialized_start=900
-  _globals['_ROTATESESSIONREQUEST']._serialized_end=1007
-  _globals['_ROTATESESSIONRESPONSE']._serialized_start=1009
-  _globals['_ROTATESESSIONRESPONSE']._serialized_end=1107
-  _globals['_ENDSESSIONREQUEST']._serialized_start=1109
-  _globals['_ENDSESSIONREQUEST']._serialized_end=1196
-  _globals['_ENDSESSIONRESPONSE']._serialized_start=1198
-  _globals['_ENDSESSIONRESPONSE']._serialized_end=1277
-  _globals['_LISTUSERSESSIONSREQUEST']._serialized_start=1279
-  _globals['_LISTUSERSESSIONSREQUEST']._serialized_end=1321
-  _globals['_LISTUSERSESSIONSRESPONSE']._serialized_start=1323
-  _globals['_LISTUSERSESSIONSRESPONSE']._serialized_end=1443
-  _globals['_LISTENDEDSESSIONSREQUEST']._serialized_start=1445
-  _globals['_LISTENDEDSESSIONSREQUEST']._serialized_end=1486
-  _globals['_LISTENDEDSESSIONSRESPONSE']._serialized_start=1488
-  _globals['_LISTENDEDSESSIONSRESPONSE']._serialized_end=1593
-  _globals['_ACCOUNTSERVICE']._serialized_start=1596
-  _globals['_ACCOUNTSERVICE']._serialized_end=2560
+  _globals['_REGISTERREQUEST']._serialized_start=145
+  _globals['_REGISTERREQUEST']._serialized_end=290
+  _globals['_REGISTERRESPONSE']._serialized_start=292
+  _globals['_REGISTERRESPONSE']._serialized_end=405
+  _globals['_SIGNINREQUEST']._serialized_start=408
+  _globals['_SIGNINREQUEST']._serialized_end=540
+  _globals['_SIGNINRESPONSE']._serialized_start=543
+  _globals['_SIGNINRESPONSE']._serialized_end=689
+  _globals['_CHANGEPASSWORDREQUEST']._serialized_start=692
+  _globals['_CHANGEPASSWORDREQUEST']._serialized_end=836
+  _globals['_CHANGEPASSWORDRESPONSE']._serialized_start=838
+  _globals['_CHANGEPASSWORDRESPONSE']._serialized_end=940
+  _globals['_SETPASSWORDREQUEST']._serialized_start=942
+  _globals['_SETPASSWORDREQUEST']._serialized_end=997
+  _globals['_SETPASSWORDRESPONSE']._serialized_start=999
+  _globals['_SETPASSWORDRESPONSE']._serialized_end=1064
+  _globals['_SETUSERROLEREQUEST']._serialized_start=1066
+  _globals['_SETUSERROLEREQUEST']._serialized_end=1117
+  _globals['_SETUSERROLERESPONSE']._serialized_start=1119
+  _globals['_SETUSERROLERESPONSE']._serialized_end=1184
+  _globals['_ROTATESESSIONREQUEST']._serialized_start=1186
+  _globals['_ROTATESESSIONREQUEST']._serialized_end=1293
+  _globals['_ROTATESESSIONRESPONSE']._serialized_start=1296
+  _globals['_ROTATESESSIONRESPONSE']._serialized_end=1434
+  _globals['_ENDSESSIONREQUEST']._serialized_start=1436
+  _globals['_ENDSESSIONREQUEST']._serialized_end=1523
+  _globals['_ENDSESSIONRESPONSE']._serialized_start=1525
+  _globals['_ENDSESSIONRESPONSE']._serialized_end=1604
+  _globals['_LISTUSERSESSIONSREQUEST']._serialized_start=1606
+  _globals['_LISTUSERSESSIONSREQUEST']._serialized_end=1648
+  _globals['_LISTUSERSESSIONSRESPONSE']._serialized_start=1650
+  _globals['_LISTUSERSESSIONSRESPONSE']._serialized_end=1770
+  _globals['_LISTENDEDSESSIONSREQUEST']._serialized_start=1772
+  _globals['_LISTENDEDSESSIONSREQUEST']._serialized_end=1813
+  _globals['_LISTENDEDSESSIONSRESPONSE']._serialized_start=1815
+  _globals['_LISTENDEDSESSIONSRESPONSE']._serialized_end=1920
+  _globals['_ACCOUNTSERVICE']._serialized_start=1923
+  _globals['_ACCOUNTSERVICE']._serialized_end=2990
 # @@protoc_insertion_point(module_scope)
