@@ -14,6 +14,7 @@ from typing import Any
 
 DEFAULT_FILE = Path("gochat.toml")
 MAX_ACCESS_TTL = 24 * 3600  # seconds
+MAX_SESSIONS = 1000  # of a user
 MAX_TTL = 366 * 24 * 3600  # seconds that any token may be valid
 PREFIX = "GOCHAT_"
 COPY_FROM, COPY_TO = "GOCHAT_COPY_FROM", "GOCHAT_COPY_TO"
@@ -80,6 +81,7 @@ class Auth:
     previous_secret: str = field(default="", repr=False)
     access_ttl: int = _setting(15 * 60, minimum=1, maximum=MAX_ACCESS_TTL)
     refresh_ttl: int = _setting(30 * 24 * 3600, minimum=1, maximum=MAX_TTL)
+    sessions_per_user: int = _setting(50, minimum=1, maximum=MAX_SESSIONS)
     registration: str = _setting("closed", choices=("closed", "open"))
 
 

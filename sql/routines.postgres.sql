@@ -8,6 +8,7 @@
 --     repeated         this client_msg_id was used for the same content; seq and created_at are of that message
 --     key_reused       it was used for other content
 --     no_conversation, not_participant, other_recipient
+--     no_recipient     the other user of a one-to-one conversation is deleted
 -- On SQLite _store_sqlite in gochat/repo/sending.py takes the same steps.
 --
 -- The first statement locks the conversation, so that sequence numbers have no gap and follow the order of commits; each
@@ -21,8 +22,9 @@ RETURNS TABLE (number INTEGER, conversation_id TEXT, outcome TEXT, seq BIGINT, r
 LANGUAGE plpgsql AS $$
 DECLARE
     conversation RECORD;
-    pair         TEXT[];    -- of a one-to-one conversation its two users
+    pair         TEXT[];    -- of a one-to-one conversation its two users, but for one who is deleted
     message      RECORD;
+    first        RECORD;
     is_member    BOOLEAN;
     newest       BIGINT;
     senders      TEXT[];    -- of the messages that are stored, and
@@ -34,13 +36,24 @@ BEGIN
     FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RETURN QUERY
-            SELECT wanted.number, to_conversation, 'no_conversation', 0::BIGINT, '', 0::BIGINT
-            FROM json_to_recordset(outgoing) AS wanted (number INTEGER);
+            SELECT wanted.number, to_conversation, CASE WHEN used.seq IS NULL THEN 'no_conversation' ELSE 'repeated' END,
+                COALESCE(used.seq, 0), '', COALESCE(earlier.created_at, 0)
+            FROM json_to_recordset(outgoing) AS wanted (
+                number INTEGER, from_user_id TEXT, client_msg_id TEXT, digest TEXT
+            )
+            LEFT JOIN sends AS used ON used.conversation_id = to_conversation
+                AND used.from_user_id = wanted.from_user_id AND used.client_msg_id = wanted.client_msg_id
+                AND used.digest = wanted.digest
+            LEFT JOIN messages AS earlier ON earlier.conversation_id = used.conversation_id
+                AND earlier.seq = used.seq;
         RETURN;
     END IF;
     newest := conversation.last_seq;
     IF conversation.type = 'single' THEN
-        pair := ARRAY(SELECT member.user_id FROM members AS member WHERE member.conversation_id = to_conversation);
+        pair := ARRAY(
+            SELECT member.user_id FROM members AS member
+            WHERE member.conversation_id = to_conversation AND member.role <> 'deleted'
+        );
     END IF;
 
     FOR message IN
@@ -57,7 +70,7 @@ BEGIN
 
         IF conversation.type = 'single' THEN
             is_member := message.from_user_id = ANY (pair);
-            recipient := (array_remove(pair, message.from_user_id))[1];
+            recipient := COALESCE((array_remove(pair, message.from_user_id))[1], '');
         ELSE
             PERFORM 1 FROM members AS member
             WHERE member.conversation_id = to_conversation AND member.user_id = message.from_user_id;
@@ -65,6 +78,7 @@ BEGIN
         END IF;
         outcome := CASE
             WHEN NOT is_member THEN 'not_participant'
+            WHEN conversation.type = 'single' AND recipient = '' THEN 'no_recipient'
             WHEN message.to_user_id NOT IN ('', recipient) THEN 'other_recipient'
             ELSE 'sent'
         END;
@@ -81,6 +95,18 @@ BEGIN
                 JOIN messages AS earlier ON earlier.conversation_id = used.conversation_id AND earlier.seq = used.seq
                 WHERE used.conversation_id = to_conversation AND used.from_user_id = message.from_user_id
                     AND used.client_msg_id = message.client_msg_id;
+            END IF;
+        ELSIF outcome IN ('not_participant', 'no_recipient') AND message.client_msg_id <> '' THEN
+            -- It may have been sent when it could be: then its sender, who repeats it, gets the first answer.
+            SELECT used.seq, earlier.created_at INTO first
+            FROM sends AS used
+            JOIN messages AS earlier ON earlier.conversation_id = used.conversation_id AND earlier.seq = used.seq
+            WHERE used.conversation_id = to_conversation AND used.from_user_id = message.from_user_id
+                AND used.client_msg_id = message.client_msg_id AND used.digest = message.digest;
+            IF FOUND THEN
+                outcome := 'repeated';
+                seq := first.seq;
+                created_at := first.created_at;
             END IF;
         END IF;
 

@@ -22,7 +22,7 @@ class Condition(Flag):
     PARTICIPANT = auto()  # is in the conversation
     MEMBER = auto()  # is in the group
     MANAGER = auto()  # is its owner or an admin of it; both participants of a one-to-one conversation
-    OUTRANKS = auto()  # the owner any member, an admin plain members
+    OUTRANKS = auto()  # the owner any member, an admin plain members and an owner who is disabled
     MAY_JOIN = auto()  # is not in the group and was not removed from it, and the group is not full
     MAY_LEAVE = auto()  # is not the owner while others remain
 
@@ -34,6 +34,7 @@ class Rate(Enum):
     SEND = "sends of a user"
     SENDS = "sends of a user, one for each of the messages"
     SIGN_IN = "failures from a network address"
+    REFRESH = "refresh tokens from a network address that are not valid"
     REGISTER = "failures and successes from a network address"
 
 
@@ -83,7 +84,7 @@ _LOGIC = {
     "RemoveGroupMember": Rule(_USER, Condition.SELF | Condition.OUTRANKS, cost=Cost.WRITE),
 }
 _SESSION = {
-    "RefreshToken": Rule(Access.ANYONE, rate=Rate.SIGN_IN),
+    "RefreshToken": Rule(Access.ANYONE, rate=Rate.REFRESH),
     "Register": Rule(Access.ANYONE, rate=Rate.REGISTER, cost=Cost.HASH),
     "Logout": Rule(_USER, Condition.SELF),
     "ListSessions": Rule(_USER, Condition.SELF),
@@ -135,6 +136,7 @@ _STORE = {
     "ListMembers": Rule(_SERVICE, cost=Cost.PAGE),
 }
 _ACCOUNT = {
+    "Register": Rule(_SERVICE, cost=Cost.HASH),
     "SignIn": Rule(_SERVICE, cost=Cost.HASH),
     "ChangePassword": Rule(_SERVICE, cost=Cost.HASH),
     "SetPassword": Rule(_SERVICE, cost=Cost.HASH),

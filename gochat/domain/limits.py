@@ -3,12 +3,13 @@
 from gochat.api.common.v1.common_pb2 import PaginationRequest
 
 MESSAGE_TYPES = ("text", "image", "file", "audio", "video", "location", "system", "custom")
-MAX_BATCH = 1_000  # items of a list
+MAX_BATCH = 1_000  # items of a list; of message ids MAX_LONG_PAGE
 MIN_PASSWORD = 8  # characters
 DEFAULT_MAX_MEMBERS = 500
 MAX_MEMBERS = 100_000  # the largest max_members of a group
 DEFAULT_PAGE, MAX_PAGE = 20, 100
-DEFAULT_LONG_PAGE, MAX_LONG_PAGE = 50, 200  # history and members
+# History and members: 200 of the largest messages are just within the 4 MiB that gRPC clients take by default.
+DEFAULT_LONG_PAGE, MAX_LONG_PAGE = 50, 200
 
 
 def page_of(pagination: PaginationRequest, default: int = DEFAULT_PAGE) -> tuple[int, int]:

@@ -9,6 +9,9 @@ from gochat.context import Caller
 from gochat.errors import ChatError, denied, invalid
 
 OWNER, ADMIN, MEMBER = "owner", "admin", "member"
+DELETED = "deleted"  # in a one-to-one conversation, of a user who is deleted: neither sends nor is sent to
+ROTATE, REPEAT, END = "rotate", "repeat", "end"
+REPEAT_WINDOW = 30_000  # milliseconds
 _MANAGERS = {OWNER, ADMIN}
 
 
@@ -20,6 +23,16 @@ def actor(caller: Caller, named: str, field: str) -> str:
     if not named and not caller.user_id:
         raise invalid(field, "must name the user to act for, since your token is no person's")
     return named or caller.user_id
+
+
+def rotation(session: Any, presented: str, now: int) -> str:
+    """What is done with the refresh token of this id: ROTATE, REPEAT or END. A used one may be a thief's copy, so the
+    session ends for both (RFC 9700, 4.14.2); but an answer may be lost, or two tabs may ask together: for a while the
+    one before is answered as the first time. session: with refresh_id, previous_refresh_id, refreshed_at. now: ms."""
+    if presented == session.refresh_id:
+        return ROTATE
+    is_soon = abs(now - session.refreshed_at) <= REPEAT_WINDOW
+    return REPEAT if presented == session.previous_refresh_id and is_soon else END
 
 
 def personal(caller: Caller) -> Caller:
@@ -62,11 +75,12 @@ def manage(conversation_type: str, role: str) -> None:
         raise denied("only the owner and the admins of a group may do this", "NOT_A_MANAGER")
 
 
-def remove(role: str | None, target: str) -> None:
-    """role: of the user who acts; None for a service. The owner cannot be removed: a group always has one."""
-    if target == OWNER:
+def remove(role: str | None, target: str, *, target_is_active: bool = True) -> None:
+    """role: of the user who acts; None for a service. An owner cannot be removed, unless they are disabled: then the
+    group is handed over."""
+    if target == OWNER and target_is_active:
         raise denied("the owner of a group cannot be removed; ownership must be handed over first", "OWNER")
-    if role is None or role == OWNER or (role == ADMIN and target == MEMBER):
+    if role is None or role == OWNER or (role == ADMIN and target != ADMIN):
         return
     raise denied("only the owner may remove an admin, only the owner and admins a member", "NOT_A_MANAGER")
 

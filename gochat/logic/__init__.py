@@ -19,7 +19,7 @@ def handlers(
     repo: RepoServiceStub, store: StoreServiceStub, accounts: AccountServiceStub, tokens: Tokens, settings: AuthSettings
 ) -> Handlers:
     """The objects that serve every RPC of these services, one a noun."""
-    auth = Auth(repo, accounts, tokens, settings)
+    auth = Auth(accounts, tokens, settings)
     return {
         "LogicService": (auth, Users(store), Messages(repo, store), Conversations(repo, store), Groups(repo, store)),
         "SessionService": (auth, Sessions(accounts)),

@@ -1,8 +1,8 @@
 """Signing in: passwords and refresh tokens in, tokens out."""
 
+import hashlib
+
 from gochat.api.logic.v1 import logic_pb2
-from gochat.api.repo.v1 import repo_pb2
-from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.api.session.v1 import session_pb2
 from gochat.config import Auth as Settings
 from gochat.context import Caller, current
@@ -15,14 +15,25 @@ from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
 
 
 class Auth:
-    def __init__(self, repo: RepoServiceStub, accounts: AccountServiceStub, tokens: Tokens, settings: Settings) -> None:
-        self._repo = repo
+    def __init__(self, accounts: AccountServiceStub, tokens: Tokens, settings: Settings) -> None:
         self._accounts = accounts
         self._tokens = tokens
         self._settings = settings
 
     def Authenticate(self, request: logic_pb2.AuthRequest) -> logic_pb2.AuthResponse:
-        opened, access, refresh = self._sign_in(request.username, request.password, request.device_id)
+        refresh_id, expires_at = ids.new_secret(), self._refresh_expiry()
+        opened = self._accounts.SignIn(
+            account_pb2.SignInRequest(
+                username=request.username,
+                password=request.password,
+                device_id=request.device_id,
+                refresh_id=refresh_id,
+                expires_at=expires_at,
+                max_sessions=self._settings.sessions_per_user,
+            )
+        )
+        caller = Caller(opened.profile.user_id, opened.role, opened.session_id)
+        access, refresh = self._pair(caller, refresh_id, expires_at)
         return logic_pb2.AuthResponse(
             success=True,
             access_token=access,
@@ -33,14 +44,21 @@ class Auth:
 
     def Register(self, request: session_pb2.RegisterRequest) -> session_pb2.RegisterResponse:
         policy.register(self._settings.registration)
-        created = self._repo.CreateUser(
-            repo_pb2.CreateUserRequest(
-                username=request.username, password=request.password, email=request.email, nickname=request.nickname
+        refresh_id, expires_at = ids.new_secret(), self._refresh_expiry()
+        opened = self._accounts.Register(
+            account_pb2.RegisterRequest(
+                username=request.username,
+                password=request.password,
+                email=request.email,
+                nickname=request.nickname,
+                device_id=request.device_id,
+                refresh_id=refresh_id,
+                expires_at=expires_at,
             )
         )
-        _, access, refresh = self._sign_in(request.username, request.password, request.device_id)
+        access, refresh = self._pair(Caller(opened.user_id, opened.role, opened.session_id), refresh_id, expires_at)
         return session_pb2.RegisterResponse(
-            user_id=created.user_id,
+            user_id=opened.user_id,
             access_token=access,
             refresh_token=refresh,
             expires_in=self._settings.access_ttl,
@@ -48,7 +66,7 @@ class Auth:
 
     def ChangePassword(self, request: session_pb2.ChangePasswordRequest) -> session_pb2.ChangePasswordResponse:
         caller = policy.personal(current().caller)
-        refresh_id = ids.new_secret()
+        refresh_id, expires_at = ids.new_secret(), self._refresh_expiry()
         opened = self._accounts.ChangePassword(
             account_pb2.ChangePasswordRequest(
                 user_id=caller.user_id,
@@ -56,10 +74,10 @@ class Auth:
                 new_password=request.new_password,
                 session_id=caller.session_id,
                 refresh_id=refresh_id,
-                expires_at=self._refresh_expiry(),
+                expires_at=expires_at,
             )
         )
-        access, refresh = self._pair(Caller(caller.user_id, opened.role, opened.session_id), refresh_id)
+        access, refresh = self._pair(Caller(caller.user_id, opened.role, opened.session_id), refresh_id, expires_at)
         return session_pb2.ChangePasswordResponse(
             access_token=access, refresh_token=refresh, expires_in=self._settings.access_ttl
         )
@@ -78,38 +96,34 @@ class Auth:
             claims = self._tokens.verify_with_new_keys(request.refresh_token, REFRESH)
         except BadTokenError as bad:
             raise unauthorized(str(bad), "BAD_REFRESH_TOKEN") from None
-        next_id = ids.new_secret()
         rotated = self._accounts.RotateSession(
             account_pb2.RotateSessionRequest(
                 session_id=claims.caller.session_id,
                 refresh_id=claims.token_id,
-                next_refresh_id=next_id,
+                next_refresh_id=ids.new_secret(),
                 expires_at=self._refresh_expiry(),
             )
         )
-        access, refresh = self._pair(Caller(rotated.user_id, rotated.role, claims.caller.session_id), next_id)
+        # Of the session as it is, which is as it was the first time if this token was presented before.
+        caller = Caller(rotated.user_id, rotated.role, claims.caller.session_id)
+        access, refresh = self._pair(caller, rotated.refresh_id, rotated.expires_at)
+        age = max(0, int(clock.now()) - self._issued_at(rotated.expires_at))
         return session_pb2.RefreshTokenResponse(
-            access_token=access, refresh_token=refresh, expires_in=self._settings.access_ttl
+            access_token=access, refresh_token=refresh, expires_in=max(0, self._settings.access_ttl - age)
         )
-
-    def _sign_in(self, username: str, password: str, device_id: str) -> tuple[account_pb2.SignInResponse, str, str]:
-        refresh_id = ids.new_secret()
-        opened = self._accounts.SignIn(
-            account_pb2.SignInRequest(
-                username=username,
-                password=password,
-                device_id=device_id,
-                refresh_id=refresh_id,
-                expires_at=self._refresh_expiry(),
-            )
-        )
-        return opened, *self._pair(Caller(opened.profile.user_id, opened.role, opened.session_id), refresh_id)
 
     def _refresh_expiry(self) -> int:
         return int((clock.now() + self._settings.refresh_ttl) * 1000)
 
-    def _pair(self, caller: Caller, refresh_id: str) -> tuple[str, str]:
+    def _issued_at(self, expires_at: int) -> int:
+        """In Unix seconds, of a refresh token that expires then."""
+        return expires_at // 1000 - self._settings.refresh_ttl
+
+    def _pair(self, caller: Caller, refresh_id: str, expires_at: int) -> tuple[str, str]:
+        """The access and the refresh token of a session: the same whenever they are asked for."""
+        issued_at = self._issued_at(expires_at)
+        access_id = hashlib.sha256(refresh_id.encode()).hexdigest()[:32]
         return (
-            self._tokens.sign(ACCESS, caller, self._settings.access_ttl),
-            self._tokens.sign(REFRESH, caller, self._settings.refresh_ttl, refresh_id),
+            self._tokens.sign(ACCESS, caller, self._settings.access_ttl, access_id, issued_at),
+            self._tokens.sign(REFRESH, caller, self._settings.refresh_ttl, refresh_id, issued_at),
         )

@@ -3,6 +3,7 @@
 from gochat.repo.accounts import Accounts
 from gochat.repo.audit import Audit
 from gochat.repo.conversations import Conversations, StoreConversations
+from gochat.repo.deletion import Deletion
 from gochat.repo.groups import Groups, StoreGroups
 from gochat.repo.members import Members
 from gochat.repo.messages import Messages
@@ -19,7 +20,15 @@ def handlers(database: Database) -> Handlers:
     users, messages, sending = Users(database), Messages(database), Sending(database)
     members = Members(database)
     return {
-        "RepoService": (users, messages, sending, Conversations(database), Groups(database), members),
+        "RepoService": (
+            users,
+            Deletion(database),
+            messages,
+            sending,
+            Conversations(database),
+            Groups(database),
+            members,
+        ),
         "StoreService": (
             *(users, Search(database), messages, sending),
             *(StoreConversations(database), StoreGroups(database), members),

@@ -3,15 +3,15 @@
 from typing import Any
 
 from gochat.domain import ids
-from gochat.domain.rates import Failures
-from gochat.domain.text import casefold_key
+from gochat.domain.guesses import Attempt, Guesses, changing, signing_in
+from gochat.domain.text import casefold_key, full_casefold, skeleton
 from gochat.errors import ChatError, limited, unauthorized
 from gochat.internal.account.v1 import account_pb2
 from gochat.repo import passwords
 from gochat.repo.audit import REFUSED, record
 from gochat.repo.endings import end_all
 from gochat.repo.sessions import ended, forget_expired, lock_active_user, owned, replace_session
-from gochat.repo.users import ACTIVE, changed, get_user, profile
+from gochat.repo.users import ACTIVE, COLUMNS, changed, get_user, insert_user, new_user, of_row, profile
 from gochat.storage.database import Database, Tx, placeholders
 from gochat.storage.models import User
 
@@ -19,21 +19,32 @@ from gochat.storage.models import User
 class Accounts:
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._failures = Failures()
+        self._guesses = Guesses()
+
+    def Register(self, request: account_pb2.RegisterRequest) -> account_pb2.RegisterResponse:
+        user = new_user(request)
+
+        def work(tx: Tx) -> str:
+            insert_user(tx, user)
+            return replace_session(tx, user.user_id, request.device_id, request.refresh_id, request.expires_at)
+
+        session_id = self._database.write(work)
+        return account_pb2.RegisterResponse(user_id=user.user_id, role=user.role, session_id=session_id)
 
     def SignIn(self, request: account_pb2.SignInRequest) -> account_pb2.SignInResponse:
-        key = casefold_key(request.username)
-        read = self._database.read(
-            lambda tx: tx.model_one(User.select().where(User.username_key == key)), one_statement=True
-        )
-        known = self._verified(read, key, request.password, "session.begin")
+        name, device_id = request.username, request.device_id
+        user, is_known_device = self._database.read(lambda tx: _named(tx, name, device_id), one_statement=True)
+        attempt = signing_in(skeleton(name).strip(), _hash_of(user), device_id, is_known_device=is_known_device)
+        known = self._verified(user, attempt, request.password, "session.begin")
 
         def work(tx: Tx) -> tuple[User, str]:
             user = lock_active_user(tx, known.user_id)
             if user.password_hash != known.password_hash:  # changed since it was read
                 raise bad_credentials()
             forget_expired(tx, user.user_id)
-            opened = replace_session(tx, user.user_id, request.device_id, request.refresh_id, request.expires_at)
+            opened = replace_session(
+                tx, user.user_id, device_id, request.refresh_id, request.expires_at, request.max_sessions
+            )
             return user, opened
 
         user, session_id = self._database.write(work)
@@ -41,7 +52,8 @@ class Accounts:
 
     def ChangePassword(self, request: account_pb2.ChangePasswordRequest) -> account_pb2.ChangePasswordResponse:
         user = self._database.read(lambda tx: get_user(tx, request.user_id), one_statement=True)
-        self._verified(user, user.username_key, request.old_password, "user.password")
+        attempt = changing(skeleton(user.username), user.password_hash, request.session_id)
+        self._verified(user, attempt, request.old_password, "user.password")
         password_hash = passwords.hashed(request.new_password)
 
         def work(tx: Tx) -> tuple[str, str]:
@@ -84,24 +96,48 @@ class Accounts:
         rows: list[Any] = self._database.read(lambda tx: tx.fetch_all(text, *wanted), one_statement=True)
         return account_pb2.GetUserRolesResponse(roles=dict(rows))
 
-    def _verified(self, user: User | None, key: str, password: str, action: str) -> User:
+    def _verified(self, user: User | None, attempt: Attempt, password: str, action: str) -> User:
         """The user. Raises UNAUTHORIZED unless they are active and this is their password, and RATE_LIMIT after
-        failures for this name, whether or not there is a user of that name.
+        failures, whether or not there is a user of that name.
 
         The hash is compared outside of any transaction, since that takes long, and also for a name that nobody has.
         """
         with passwords.hashing_slots:
             # Within the slot, so that guesses made at the same time do not all count as the first.
-            if wait := self._failures.wait(key):
-                raise limited("too many failed sign-ins for this name", "ACCOUNT_DELAYED", wait)
-            right = passwords.matches(user.password_hash if user else None, password)
-            if right and user is not None and user.status == ACTIVE:
-                self._failures.succeeded(key)
+            wait, is_heard = self._guesses.admit(attempt)
+            # Compared also where it is not heard, if that depends on what only the user is to know: their devices.
+            right = (is_heard or attempt.may_be_heard) and passwords.matches(_hash_of(user), password)
+            if is_heard and right and user is not None and user.status == ACTIVE:
+                self._guesses.succeeded(attempt)
                 return user
-            self._failures.failed(key)
+            self._guesses.failed(attempt)
+        if wait:
+            raise limited("too many failed sign-ins for this name", "ACCOUNT_DELAYED", wait)
         target = user.user_id if user else ""
         self._database.write(lambda tx: record(tx, action, target, outcome=REFUSED))
         raise bad_credentials()
+
+
+_NAMED = f"""
+SELECT {", ".join(f"users.{column}" for column in COLUMNS)}, EXISTS (
+    SELECT 1 FROM devices WHERE devices.user_id = users.user_id AND devices.device_id = ?
+)
+FROM users
+WHERE username_key IN (?, ?) OR username_shape = ?
+ORDER BY CASE username_key WHEN ? THEN 0 WHEN ? THEN 1 ELSE 2 END
+LIMIT 1"""
+
+
+def _named(tx: Tx, name: str, device_id: str) -> tuple[User | None, bool]:
+    """The user whose name was typed so, and whether they have signed in on this device. Spaces around the name are what
+    keyboards add. As no two names look the same, one that looks the same is meant."""
+    keys = (full_casefold(name).strip(), casefold_key(name).strip())  # the former of an account from before schema 11
+    row = tx.fetch_one(_NAMED, device_id, *keys, skeleton(name).strip(), *keys)
+    return (of_row(row[:-1]), bool(row[-1])) if row else (None, False)
+
+
+def _hash_of(user: User | None) -> str:
+    return user.password_hash if user else ""
 
 
 def bad_credentials() -> ChatError:

@@ -62,6 +62,7 @@ def _refers(table: str, column: str, to: str) -> Rule:
 
 
 _IN_SINGLE = _conversation("c.type = 'single'")
+_USER_IS_DELETED = "EXISTS (SELECT 1 FROM users u WHERE u.user_id = t.user_id AND u.status = 3)"
 
 RULES = (
     _where("users", "status is not 1, 2 or 3", "t.status NOT IN (1, 2, 3)"),
@@ -111,7 +112,13 @@ RULES = (
     ),
     _refers("members", "conversation_id", "conversations"),
     _refers("members", "user_id", "users"),
-    _where("members", "role is not owner, admin or member", "t.role NOT IN ('owner', 'admin', 'member')"),
+    _where("members", "role is not owner, admin or member", "t.role NOT IN ('owner', 'admin', 'member', 'deleted')"),
+    _where("members", "role is deleted in a group", f"t.role = 'deleted' AND NOT {_IN_SINGLE}"),
+    _where(
+        "members",
+        "role is deleted and the user is not, or the other way",
+        f"(t.role = 'deleted') <> {_USER_IS_DELETED}",
+    ),
     _where(
         "members",
         "a role in a one-to-one conversation",
@@ -122,6 +129,16 @@ RULES = (
         "read_seq is below 0 or beyond last_seq",
         f"t.read_seq < 0 OR {_conversation('t.read_seq > c.last_seq')}",
     ),
+    _where(
+        "members",
+        "what came after hidden_seq is deleted, and it is not hidden again",
+        f"t.hidden_seq > 0 AND {_conversation('c.last_seq > t.hidden_seq')} AND NOT EXISTS"
+        f" {_messages('1', ' AND l.seq > t.hidden_seq AND l.status < 5')}",
+    ),
+    _refers("former_members", "conversation_id", "conversations"),
+    _refers("former_members", "user_id", "users"),
+    _where("former_members", "is a member nevertheless", f"EXISTS {_members('1', ' AND m.user_id = t.user_id')}"),
+    _refers("devices", "user_id", "users"),
     _where("members", "hidden_seq is below -1 or beyond read_seq", "t.hidden_seq < -1 OR t.hidden_seq > t.read_seq"),
     _where(
         "members",
@@ -319,10 +336,10 @@ def _of_names(tx: Tx) -> Iterator[str]:
     others = (
         (user_id,)
         for user_id, username, key, looks, nickname, nickname_key in users
-        # Accounts that are older than skeletons have their key as theirs.
-        if key != casefold_key(username)
-        or looks not in (key, skeleton(username))
-        or nickname_key != casefold_key(nickname)
+        # Accounts older than skeletons have their key as theirs; names from before schema 11 may have the keys of then.
+        if casefold_key(key) != casefold_key(username)
+        or (looks != key and skeleton(looks) != skeleton(username))
+        or casefold_key(nickname_key) != casefold_key(nickname)
     )
     yield from _listed("users", "the keys of its names are not theirs", others)
     if not tx.postgres and _indexed_names(tx) != _names(tx):

@@ -8,8 +8,15 @@ from gochat.api.repo.v1 import repo_pb2
 from gochat.domain import ids, limits, policy
 from gochat.errors import invalid, not_found
 from gochat.internal.store.v1 import store_pb2
+from gochat.repo.audit import record
 from gochat.repo.groups import create_group
-from gochat.repo.membership import locked_conversation, membership, open_single, update_conversation
+from gochat.repo.membership import (
+    lock_conversation,
+    locked_conversation,
+    membership,
+    open_single,
+    update_conversation,
+)
 from gochat.repo.messages import COLUMNS, DELETED, RECALLED, RECIPIENT_READ_SEQ, fill
 from gochat.repo.users import get_user
 from gochat.storage.database import Database, Row, Tx
@@ -206,6 +213,7 @@ class StoreConversations:
 
     def HideConversation(self, request: store_pb2.HideConversationRequest) -> store_pb2.HideConversationResponse:
         def work(tx: Tx) -> None:
+            lock_conversation(tx, request.conversation_id)  # or a deletion of messages could be missed
             member = membership(tx, request.conversation_id, request.user_id)
             tx.sql(
                 "UPDATE members SET hidden_seq = ?, read_seq = CASE WHEN read_seq < ? THEN ? ELSE read_seq END"
@@ -231,6 +239,7 @@ def _update(tx: Tx, conversation_id: str, user_id: str, name: str, avatar: str) 
     changes = {key: value for key, value in (("name", name), ("avatar", avatar)) if value}
     if changes:
         update_conversation(tx, conversation, updated_at=ids.now_ms(), **changes)
+        record(tx, "group.change" if conversation.type == "group" else "conversation.change", conversation_id)
     return _conversation(tx, conversation_id, user_id)
 
 

@@ -1,21 +1,29 @@
 """Ending sessions: the row is deleted, and the id is kept for as long as an access token may name it."""
 
-from collections.abc import Sequence
-
 from gochat.config import MAX_ACCESS_TTL
 from gochat.domain import ids
 from gochat.storage.database import Tx
-from gochat.storage.models import Session
 
 _KEPT_MS = 2 * MAX_ACCESS_TTL * 1000
+
+_ONE = "session_id = ?"
+_ALL = "user_id = ?"
+_OF_DEVICE = "user_id = ? AND device_id = ?"
+_SURPLUS = """session_id IN (
+    SELECT session_id FROM sessions WHERE user_id = ? AND session_id <> ?
+    ORDER BY refreshed_at DESC, session_id DESC LIMIT 1000000000 OFFSET ?
+)"""
 
 # On PostgreSQL the position is the transaction's, by default.
 _INSERT = {
     False: """
 INSERT INTO ended_sessions (session_id, ended_at, position)
-VALUES (?, ?, (SELECT COALESCE(MAX(position), 0) + 1 FROM ended_sessions))
+SELECT session_id, ?, (SELECT COALESCE(MAX(position), 0) + 1 FROM ended_sessions) FROM sessions WHERE %s
 ON CONFLICT DO NOTHING""",
-    True: "INSERT INTO ended_sessions (session_id, ended_at) VALUES (?, ?) ON CONFLICT DO NOTHING",
+    True: """
+INSERT INTO ended_sessions (session_id, ended_at)
+SELECT session_id, ? FROM sessions WHERE %s
+ON CONFLICT DO NOTHING""",
 }
 # The newest stays, since the next position follows from it.
 _FORGET = {
@@ -44,22 +52,31 @@ FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS position) 
 }
 
 
-def end(tx: Tx, session_ids: Sequence[str]) -> None:
-    """Ends sessions of a user, whose row is locked."""
-    now = ids.now_ms()
-    for session_id in session_ids:
-        tx.run(Session.delete().where(Session.session_id == session_id))
-        tx.sql(_INSERT[tx.postgres], session_id, now)
-    if session_ids:
-        tx.sql(_FORGET[tx.postgres], now - _KEPT_MS)
+def end(tx: Tx, session_id: str) -> None:
+    """Ends a session of a user, whose row is locked."""
+    _end(tx, _ONE, session_id)
 
 
 def end_all(tx: Tx, user_id: str) -> None:
     """Ends every session of a user, whose row is locked."""
-    end(
-        tx,
-        [old for (old,) in tx.model_all(Session.select(Session.session_id).where(Session.user_id == user_id).tuples())],
-    )
+    _end(tx, _ALL, user_id)
+
+
+def end_of_device(tx: Tx, user_id: str, device_id: str) -> None:
+    _end(tx, _OF_DEVICE, user_id, device_id)
+
+
+def end_surplus(tx: Tx, user_id: str, newest_id: str, max_sessions: int) -> None:
+    """Ends the sessions of a user that were used least recently, so that max_sessions stay, newest_id among them."""
+    _end(tx, _SURPLUS, user_id, newest_id, max_sessions - 1)
+
+
+def _end(tx: Tx, condition: str, *parameters: str | int) -> None:
+    """Of all sessions that the condition is true of, by the same statements however many they are."""
+    now = ids.now_ms()
+    if tx.sql(_INSERT[tx.postgres] % condition, now, *parameters).rowcount:
+        tx.sql(f"DELETE FROM sessions WHERE {condition}", *parameters)
+        tx.sql(_FORGET[tx.postgres], now - _KEPT_MS)
 
 
 def ended_since(tx: Tx, position: int) -> tuple[int, list[str]]:

@@ -11,7 +11,7 @@ from gochat.errors import invalid
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo.audit import record, record_each
 from gochat.repo.membership import group, insert_members, locked_group, role_of, update_conversation
-from gochat.repo.users import get_user, must_exist
+from gochat.repo.users import get_user, lock_existing, must_be_among
 from gochat.storage.database import Database, Tx
 from gochat.storage.models import Conversation, Member
 
@@ -106,9 +106,9 @@ def create_group(
     places = max_members or limits.DEFAULT_MAX_MEMBERS
     if 1 + len(others) > places:
         raise invalid(field, f"must leave room: the group has {places} places, its owner among them")
-    must_exist(tx, [owner_id], "owner_id" if field == "member_ids" else field)
-    if others:
-        must_exist(tx, others, field)
+    existing = lock_existing(tx, [owner_id, *others])
+    must_be_among(existing, [owner_id], "owner_id" if field == "member_ids" else field)
+    must_be_among(existing, others, field)
     now = ids.now_ms()
     created = Conversation(
         conversation_id=ids.new_group(),

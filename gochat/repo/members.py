@@ -1,15 +1,25 @@
 """Members of groups: coming, going, roles, lists."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from gochat.api.common.v1 import common_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.domain import ids, limits, policy
 from gochat.errors import duplicate, not_found
 from gochat.internal.store.v1 import store_pb2
-from gochat.repo.audit import record, record_each
-from gochat.repo.membership import insert_members, locked_group, membership, role_of, update_conversation
-from gochat.repo.users import must_exist
+from gochat.repo.audit import record_each
+from gochat.repo.membership import (
+    delete_member,
+    hand_over,
+    hide_again,
+    insert_members,
+    locked_group,
+    membership,
+    role_of,
+    set_role,
+    update_conversation,
+)
+from gochat.repo.users import ACTIVE, get_user, lock_existing, must_be_among
 from gochat.storage.database import Database, Row, Tx
 from gochat.storage.models import Conversation, Member, RemovedMember
 
@@ -38,6 +48,7 @@ class Members:
 
     def JoinGroup(self, request: store_pb2.JoinGroupRequest) -> store_pb2.JoinGroupResponse:
         def work(tx: Tx) -> None:
+            existing = lock_existing(tx, [request.user_id])
             joined = locked_group(tx, request.group_id)
             removed = tx.fetch_one(
                 "SELECT 1 FROM removed_members WHERE conversation_id = ? AND user_id = ?",
@@ -45,7 +56,7 @@ class Members:
                 request.user_id,
             )
             policy.join(removed is not None)
-            _add_member(tx, joined, request.user_id, policy.MEMBER, "group.join")
+            _add_member(tx, joined, existing, request.user_id, policy.MEMBER, "group.join")
 
         self._database.write(work)
         return store_pb2.JoinGroupResponse()
@@ -54,7 +65,7 @@ class Members:
         def work(tx: Tx) -> None:
             left = locked_group(tx, request.group_id)
             policy.leave(_role_within(tx, request.group_id, request.user_id), left.member_count)
-            _delete_member(tx, left, request.user_id, "group.leave")
+            delete_member(tx, left, request.user_id, "group.leave")
 
         self._database.write(work)
         return store_pb2.LeaveGroupResponse()
@@ -63,9 +74,10 @@ class Members:
         wanted = list(dict.fromkeys(request.user_ids))
 
         def work(tx: Tx) -> list[str]:
+            existing = lock_existing(tx, wanted)
             entered = locked_group(tx, request.group_id)
             policy.manage("group", _role_within(tx, request.group_id, request.operator_id))
-            must_exist(tx, wanted, "user_ids")
+            must_be_among(existing, wanted, "user_ids")
             here = Member.select(Member.user_id).where(
                 Member.conversation_id == request.group_id, Member.user_id.in_(wanted)
             )
@@ -77,11 +89,12 @@ class Members:
         return store_pb2.AddMembersResponse(added_user_ids=self._database.write(work))
 
     def AddGroupMember(self, request: repo_pb2.AddGroupMemberRequest) -> repo_pb2.AddGroupMemberResponse:
-        self._database.write(
-            lambda tx: _add_member(
-                tx, locked_group(tx, request.group_id), request.user_id, request.role or policy.MEMBER, "group.add"
-            )
-        )
+        def work(tx: Tx) -> None:
+            existing = lock_existing(tx, [request.user_id])
+            entered = locked_group(tx, request.group_id)
+            _add_member(tx, entered, existing, request.user_id, request.role or policy.MEMBER, "group.add")
+
+        self._database.write(work)
         return repo_pb2.AddGroupMemberResponse(success=True)
 
     def RemoveMember(self, request: store_pb2.RemoveMemberRequest) -> store_pb2.RemoveMemberResponse:
@@ -99,8 +112,8 @@ class Members:
             changed = locked_group(tx, request.group_id)
             policy.change_role(_role_of_target(tx, request.group_id, request.user_id), request.role)
             if request.role == policy.OWNER:
-                _set_role(tx, changed, changed.owner_id, policy.ADMIN)
-            _set_role(tx, changed, request.user_id, request.role)
+                set_role(tx, changed, changed.owner_id, policy.ADMIN)
+            set_role(tx, changed, request.user_id, request.role)
 
         self._database.write(work)
         return repo_pb2.UpdateGroupMemberRoleResponse(success=True)
@@ -120,7 +133,7 @@ class Members:
             membership(tx, request.conversation_id, "")
             rows = (
                 Member.select(Member.user_id)
-                .where(Member.conversation_id == request.conversation_id)
+                .where(Member.conversation_id == request.conversation_id, Member.role != policy.DELETED)
                 .order_by(Member.joined_at, Member.user_id)
             )
             return [user_id for (user_id,) in tx.model_all(rows.tuples())]
@@ -171,6 +184,7 @@ def _add_members(tx: Tx, entered: Conversation, user_ids: Sequence[str], role: s
     policy.room_for(len(user_ids), entered.member_count, entered.max_members)
     update_conversation(tx, entered, member_count=entered.member_count + len(user_ids))
     insert_members(tx, entered, user_ids, role, read_seq=entered.last_seq)
+    hide_again(tx, entered, user_ids)
     tx.run(
         RemovedMember.delete().where(
             RemovedMember.conversation_id == entered.conversation_id, RemovedMember.user_id.in_(user_ids)
@@ -179,8 +193,9 @@ def _add_members(tx: Tx, entered: Conversation, user_ids: Sequence[str], role: s
     record_each(tx, action, entered.conversation_id, user_ids)
 
 
-def _add_member(tx: Tx, entered: Conversation, user_id: str, role: str, action: str) -> None:
-    must_exist(tx, [user_id], "user_id")
+def _add_member(tx: Tx, entered: Conversation, existing: Collection[str], user_id: str, role: str, action: str) -> None:
+    """existing: of lock_existing()."""
+    must_be_among(existing, [user_id], "user_id")
     if role_of(tx, entered.conversation_id, user_id) is not None:
         raise duplicate("the user is a member of the group", "ALREADY_A_MEMBER", "user_id")
     _add_members(tx, entered, [user_id], role, action)
@@ -190,22 +205,10 @@ def _remove(tx: Tx, group_id: str, user_id: str, operator_id: str) -> None:
     """operator_id: "" for the service itself."""
     left = locked_group(tx, group_id)
     role = _role_within(tx, group_id, operator_id) if operator_id else None
-    policy.remove(role, _role_of_target(tx, group_id, user_id))
-    _delete_member(tx, left, user_id, "group.remove")
+    target = _role_of_target(tx, group_id, user_id)
+    is_active = target != policy.OWNER or get_user(tx, user_id).status == ACTIVE
+    policy.remove(role, target, target_is_active=is_active)
+    if target == policy.OWNER:
+        hand_over(tx, left)
+    delete_member(tx, left, user_id, "group.remove")
     tx.run(RemovedMember.insert(conversation_id=group_id, user_id=user_id, removed_at=ids.now_ms()))
-
-
-def _delete_member(tx: Tx, left: Conversation, user_id: str, action: str) -> None:
-    """A group without members is dissolved."""
-    tx.run(Member.delete().where(Member.conversation_id == left.conversation_id, Member.user_id == user_id))
-    count = left.member_count - 1
-    update_conversation(tx, left, member_count=count, dissolved_at=0 if count else ids.now_ms())
-    record(tx, action, left.conversation_id, user_id)
-
-
-def _set_role(tx: Tx, changed: Conversation, user_id: str, role: str) -> None:
-    group_id = changed.conversation_id
-    tx.run(Member.update(role=role).where(Member.conversation_id == group_id, Member.user_id == user_id))
-    record(tx, f"group.role.{role}", group_id, user_id)
-    if role == policy.OWNER:
-        update_conversation(tx, changed, owner_id=user_id)

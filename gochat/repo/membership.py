@@ -12,16 +12,40 @@ from typing import Any
 
 from gochat.domain import ids, policy
 from gochat.errors import not_found
-from gochat.repo.users import must_exist
-from gochat.storage.database import Tx
+from gochat.repo.audit import record
+from gochat.repo.users import ACTIVE, must_exist
+from gochat.storage.database import Tx, placeholders
 from gochat.storage.models import LOOKED_UP, MAX_INBOX_MEMBERS, Conversation, Member
 
 _MEMBERSHIP = """
 SELECT conversation.type, conversation.last_seq, member.role, member.hidden_seq
 FROM conversations AS conversation
 LEFT JOIN members AS member ON member.conversation_id = conversation.conversation_id AND member.user_id = ?
+    AND member.role <> ?
 WHERE conversation.conversation_id = ? AND conversation.dissolved_at = 0"""
 SHOWN, HIDDEN_UNTIL_A_MESSAGE = -1, 0  # hidden_seq of members of an empty conversation
+
+_SUCCESSOR = """
+SELECT member.user_id
+FROM members AS member
+JOIN users ON users.user_id = member.user_id
+WHERE member.conversation_id = ? AND member.user_id <> ?
+ORDER BY CASE users.status WHEN ? THEN 0 ELSE 1 END, CASE member.role WHEN ? THEN 0 ELSE 1 END, member.joined_at,
+    member.user_id
+LIMIT 1"""
+
+
+_KEEP_HIDDEN = """
+INSERT INTO former_members (conversation_id, user_id, hidden_seq)
+SELECT conversation_id, user_id, hidden_seq FROM members
+WHERE conversation_id = ? AND user_id = ? AND hidden_seq > 0
+ON CONFLICT (conversation_id, user_id) DO UPDATE SET hidden_seq = excluded.hidden_seq"""
+_NEWEST_VISIBLE = "SELECT seq FROM messages WHERE conversation_id = ? AND status < 5 ORDER BY seq DESC LIMIT 1"
+_HIDE_EMPTIED = """
+UPDATE members SET (hidden_seq, read_seq) = (
+    SELECT last_seq, last_seq FROM conversations WHERE conversation_id = ?
+)
+WHERE conversation_id = ? AND hidden_seq >= ?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +62,7 @@ class Membership:
 def membership(tx: Tx, conversation_id: str, user_id: str) -> Membership:
     """user_id: "" for the service itself. Raises NOT_FOUND for the conversation, PERMISSION_DENIED for a user who is
     not in it."""
-    row = tx.fetch_one(_MEMBERSHIP, user_id, conversation_id)
+    row = tx.fetch_one(_MEMBERSHIP, user_id, policy.DELETED, conversation_id)
     if row is None:
         raise not_found("conversation", "conversation_id")
     kind, last_seq, role, hidden_seq = row
@@ -133,6 +157,33 @@ def insert_members(
         tx.run(Member.insert_many(rows).on_conflict_ignore())
 
 
+def delete_member(tx: Tx, left: Conversation, user_id: str, action: str) -> None:
+    """Of a locked group, which is dissolved without members. What the member had hidden stays so if they come back.
+    action: what the audit log calls it."""
+    tx.sql(_KEEP_HIDDEN, left.conversation_id, user_id)
+    tx.run(Member.delete().where(Member.conversation_id == left.conversation_id, Member.user_id == user_id))
+    count = left.member_count - 1
+    update_conversation(tx, left, member_count=count, dissolved_at=0 if count else ids.now_ms())
+    record(tx, action, left.conversation_id, user_id)
+
+
+def set_role(tx: Tx, changed: Conversation, user_id: str, role: str) -> None:
+    """Of a member of a locked group."""
+    group_id = changed.conversation_id
+    tx.run(Member.update(role=role).where(Member.conversation_id == group_id, Member.user_id == user_id))
+    record(tx, f"group.role.{role}", group_id, user_id)
+    if role == policy.OWNER:
+        update_conversation(tx, changed, owner_id=user_id)
+
+
+def hand_over(tx: Tx, left: Conversation) -> None:
+    """Makes another member the owner of a locked group whose owner goes: the longest-serving admin, else the
+    longest-serving member; of people who are disabled only where nobody else is left."""
+    successor = tx.fetch_one(_SUCCESSOR, left.conversation_id, left.owner_id, ACTIVE, policy.ADMIN)
+    if successor:
+        set_role(tx, left, successor[0], policy.OWNER)
+
+
 def move_read(tx: Tx, conversation_id: str, user_id: str, seq: int) -> None:
     """Forward only."""
     tx.sql(
@@ -171,6 +222,36 @@ def open_single(tx: Tx, pair_key: bytes, *users: tuple[str, str], name: str = ""
     else:
         show_empty(tx, opened.conversation_id, opener)
     return str(opened.conversation_id)
+
+
+def hide_emptied(tx: Tx, conversation_id: str, deleted_seq: int) -> None:
+    """After a message of a locked conversation was deleted: hides the conversation again from those who had hidden it
+    before, where all messages since then are deleted. So what comes after a hidden_seq has a message that can be seen,
+    and lists need not look for one."""
+    visible_seq = _newest_visible(tx, conversation_id)
+    if visible_seq < deleted_seq:
+        tx.sql(_HIDE_EMPTIED, conversation_id, conversation_id, max(visible_seq, 1))
+
+
+def hide_again(tx: Tx, joined: Conversation, user_ids: Sequence[str]) -> None:
+    """Of new members of a locked group those who were in it before: hides what they had hidden then."""
+    if not user_ids:
+        return
+    of_these = f"FROM former_members WHERE conversation_id = ? AND user_id IN ({placeholders(user_ids)})"
+    hidden = tx.fetch_all(f"SELECT user_id, hidden_seq {of_these}", joined.conversation_id, *user_ids)
+    if not hidden:
+        return
+    visible_seq = _newest_visible(tx, joined.conversation_id)
+    for user_id, seq in hidden:
+        hidden_seq = seq if seq < visible_seq else joined.last_seq
+        this = (joined.conversation_id, user_id)
+        tx.sql("UPDATE members SET hidden_seq = ? WHERE conversation_id = ? AND user_id = ?", hidden_seq, *this)
+    tx.sql(f"DELETE {of_these}", joined.conversation_id, *user_ids)
+
+
+def _newest_visible(tx: Tx, conversation_id: str) -> int:
+    row = tx.fetch_one(_NEWEST_VISIBLE, conversation_id)
+    return row[0] if row else 0
 
 
 def show_empty(tx: Tx, conversation_id: str, user_id: str | None = None) -> None:

@@ -10,7 +10,7 @@ from gochat.domain import ids, limits, policy
 from gochat.errors import ChatError, invalid, not_found
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo.audit import record
-from gochat.repo.membership import lock_conversation, membership, move_read
+from gochat.repo.membership import hide_emptied, lock_conversation, membership, move_read
 from gochat.storage.database import Database, Row, Tx, placeholders
 
 SENT, DELIVERED, READ, RECALLED, DELETED = 1, 2, 3, 4, 5
@@ -202,4 +202,6 @@ def _set_status(tx: Tx, message_id: str, user_id: str, status: int) -> None:
             "UPDATE conversations SET recalled_seq = ? WHERE conversation_id = ? AND recalled_seq < ?",
             *(seq, conversation_id, seq),
         )
+        if status == DELETED:
+            hide_emptied(tx, conversation_id, seq)
         record(tx, "message.recall" if status == RECALLED else "message.delete", message_id, user_id)

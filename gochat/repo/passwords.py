@@ -6,6 +6,8 @@ import threading
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
 
+from gochat.domain.text import opaque
+
 # The minimum for argon2id in OWASP's Password Storage Cheat Sheet: 19 MiB, 2 passes, 1 lane.
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
@@ -15,16 +17,21 @@ hashing_slots = threading.Semaphore(max(1, (os.cpu_count() or 1) - 1))
 
 def hashed(password: str) -> str:
     with hashing_slots:
-        return _hasher.hash(password)
+        return _hasher.hash(opaque(password))
 
 
 _HASH_OF_NOBODY = _hasher.hash("")
 
 
-def matches(password_hash: str | None, password: str) -> bool:
-    """Takes as long where there is no hash, so that the time does not show whether the user exists. The caller holds a
-    hashing slot."""
+def matches(password_hash: str, password: str) -> bool:
+    """password_hash: "" takes as long, so that the time does not show whether the user exists. The caller holds a
+    hashing slot. Hashes made before passwords were prepared are of the password as it was typed."""
+    spellings = dict.fromkeys((opaque(password), password))
+    return any(_verified(password_hash or _HASH_OF_NOBODY, spelling) for spelling in spellings) and password_hash != ""
+
+
+def _verified(password_hash: str, password: str) -> bool:
     try:
-        return _hasher.verify(password_hash or _HASH_OF_NOBODY, password) and password_hash is not None
+        return _hasher.verify(password_hash, password)
     except (VerifyMismatchError, InvalidHashError):
         return False

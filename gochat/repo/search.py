@@ -38,6 +38,8 @@ class Search:
         key, status = casefold_key(request.query), DELETED if request.include_inactive else ACTIVE
 
         def work(tx: Tx) -> tuple[int, list[common_pb2.User]]:
+            if request.query and not key:  # of characters that show nothing
+                return 0, []
             find = _walked if not key or _is_in_very_many(tx, key) else _looked_up
             total, user_ids = find(tx, key, status, (page - 1) * limit, limit)
             return total, _users(tx, user_ids)

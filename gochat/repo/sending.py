@@ -28,10 +28,13 @@ from gochat.storage.models import MAX_INBOX_MEMBERS
 
 # What comes of a message, as send_messages() of sql/routines.postgres.sql has it too. Only STORED has changed anything.
 STORED, REPEATED, KEY_REUSED, NO_CONVERSATION = "sent", "repeated", "key_reused", "no_conversation"
-NOT_PARTICIPANT, OTHER_RECIPIENT = "not_participant", "other_recipient"
+NOT_PARTICIPANT, NO_RECIPIENT, OTHER_RECIPIENT = "not_participant", "no_recipient", "other_recipient"
+_MAY_REPEAT = (NO_CONVERSATION, NOT_PARTICIPANT, NO_RECIPIENT)
+"""What may have come true after the message was sent: then its sender, who repeats it, gets the first answer."""
 _ERRORS: dict[str, Callable[[], ChatError]] = {
     NO_CONVERSATION: lambda: not_found("conversation", "conversation_id"),
     NOT_PARTICIPANT: policy.not_participant,
+    NO_RECIPIENT: lambda: not_found("user", "to_user_id"),
     OTHER_RECIPIENT: lambda: invalid("to_user_id", "must be empty or the other participant of this conversation"),
     KEY_REUSED: lambda: duplicate(
         "this client_msg_id was used for a message with other content", "CLIENT_MSG_ID_REUSED", "metadata"
@@ -39,7 +42,7 @@ _ERRORS: dict[str, Callable[[], ChatError]] = {
 }
 
 _CONVERSATION = "SELECT type, last_seq, member_count FROM conversations WHERE conversation_id = ? AND dissolved_at = 0"
-_PAIR = "SELECT user_id FROM members WHERE conversation_id = ?"
+_PAIR = f"SELECT user_id FROM members WHERE conversation_id = ? AND role <> '{policy.DELETED}'"
 _IS_MEMBER = "SELECT 1 FROM members WHERE conversation_id = ? AND user_id = ?"
 _INSERT_KEY = """
 INSERT INTO sends (conversation_id, from_user_id, client_msg_id, seq, digest)
@@ -175,10 +178,12 @@ def as_stored(number: int, request: repo_pb2.CreateMessageRequest, pair_key: byt
 
 def send_verdict(kind: str, members: Collection[str], sender: str, named: str) -> tuple[str, str]:
     """(outcome, recipient) of a send into a conversation. members: has the sender if they are in it; of a one-to-one
-    conversation both. named: the recipient by the request; may be empty."""
+    conversation both, but for one who is deleted. named: the recipient by the request; may be empty."""
     if sender not in members:
         return NOT_PARTICIPANT, ""
-    recipient = next(user_id for user_id in members if user_id != sender) if kind == "single" else ""
+    recipient = next((user_id for user_id in members if user_id != sender), "") if kind == "single" else ""
+    if kind == "single" and not recipient:
+        return NO_RECIPIENT, ""
     return (OTHER_RECIPIENT, "") if named not in ("", recipient) else (STORED, recipient)
 
 
@@ -201,7 +206,7 @@ def _store_sqlite(tx: Tx, conversation_id: str, messages: Sequence[Outgoing], no
     """The same steps as send_messages() of sql/routines.postgres.sql."""
     conversation = tx.fetch_one(_CONVERSATION, conversation_id)
     if conversation is None:
-        return [Outcome(one.number, conversation_id, NO_CONVERSATION) for one in messages]
+        return [_or_repeat(tx, one, Outcome(one.number, conversation_id, NO_CONVERSATION)) for one in messages]
     kind, newest, member_count = conversation
     is_first = newest == 0
     members = _members(tx, conversation_id, kind, {one.from_user_id for one in messages})
@@ -211,6 +216,8 @@ def _store_sqlite(tx: Tx, conversation_id: str, messages: Sequence[Outgoing], no
         stored = Outcome(one.number, conversation_id, outcome, newest + 1, recipient, now)
         if outcome == STORED and one.client_msg_id:
             stored = _insert_key(tx, one, stored)
+        elif outcome in _MAY_REPEAT:
+            stored = _or_repeat(tx, one, stored)
         if stored.outcome == STORED:
             newest = read[one.from_user_id] = stored.seq
             row = (conversation_id, newest, one.from_user_id, recipient, one.content, one.message_type, one.metadata)
@@ -230,10 +237,21 @@ def _store_sqlite(tx: Tx, conversation_id: str, messages: Sequence[Outgoing], no
 
 
 def _members(tx: Tx, conversation_id: str, kind: str, senders: set[str]) -> set[str]:
-    """Of a one-to-one conversation both, of a group those of the senders who are in it."""
+    """Of a one-to-one conversation both, but for one who is deleted; of a group those of the senders who are in it."""
     if kind == "single":
         return {user_id for (user_id,) in tx.fetch_all(_PAIR, conversation_id)}
     return {user_id for user_id in senders if tx.fetch_one(_IS_MEMBER, conversation_id, user_id)}
+
+
+def _or_repeat(tx: Tx, sent: Outgoing, refused: Outcome) -> Outcome:
+    """Of a message that cannot be sent any more: as given, or what was stored when it was sent the first time."""
+    if not sent.client_msg_id:
+        return refused
+    row = tx.fetch_one(_EARLIER, sent.conversation_id, sent.from_user_id, sent.client_msg_id)
+    if row is None or row[0] != sent.digest:
+        return refused
+    _, seq, created_at = row
+    return refused._replace(outcome=REPEATED, seq=seq, created_at=created_at)
 
 
 def _insert_key(tx: Tx, sent: Outgoing, stored: Outcome) -> Outcome:

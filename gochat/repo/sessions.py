@@ -1,14 +1,26 @@
 """Sessions: one for each device of a user, with the id of the one refresh token that is still valid."""
 
 from gochat.api.session.v1 import session_pb2
-from gochat.domain import ids
+from gochat.config import MAX_SESSIONS
+from gochat.domain import ids, policy
 from gochat.errors import ChatError, unauthorized
 from gochat.internal.account.v1 import account_pb2
 from gochat.repo.audit import REFUSED, record
-from gochat.repo.endings import end, ended_since
+from gochat.repo.endings import end, end_of_device, end_surplus, ended_since
 from gochat.repo.users import ACTIVE, get_user
 from gochat.storage.database import Database, Tx
 from gochat.storage.models import Activity, Session, User
+
+MAX_DEVICES = 50  # of a user that are remembered: those on which they signed in last
+_REMEMBER_DEVICE = """
+INSERT INTO devices (user_id, device_id, seen_at)
+VALUES (?, ?, ?)
+ON CONFLICT (user_id, device_id) DO UPDATE SET seen_at = excluded.seen_at"""
+_FORGET_DEVICES = """
+DELETE FROM devices
+WHERE user_id = ? AND device_id IN (
+    SELECT device_id FROM devices WHERE user_id = ? ORDER BY seen_at DESC, device_id LIMIT 1000000000 OFFSET ?
+)"""
 
 
 class Sessions:
@@ -18,35 +30,43 @@ class Sessions:
     def RotateSession(self, request: account_pb2.RotateSessionRequest) -> account_pb2.RotateSessionResponse:
         now = ids.now_ms()
 
-        def work(tx: Tx) -> User | ChatError:
+        def work(tx: Tx) -> account_pb2.RotateSessionResponse | ChatError:
             session = locked_session(tx, request.session_id)
             if session is None or session.expires_at <= now:
                 return ended()
-            if session.refresh_id != request.refresh_id:
-                # This refresh token was used before, so somebody else may have a copy: the session ends for both.
-                end(tx, [request.session_id])
+            verdict = policy.rotation(session, request.refresh_id, now)
+            if verdict == policy.END:
+                end(tx, request.session_id)
                 record(tx, "session.reuse", session.user_id, request.session_id, REFUSED)
                 return ended()
             user = lock_active_user(tx, session.user_id)
-            tx.run(
-                Session.update(
-                    refresh_id=request.next_refresh_id, refreshed_at=now, expires_at=request.expires_at
-                ).where(Session.session_id == request.session_id)
+            if verdict == policy.ROTATE:
+                session.previous_refresh_id, session.refresh_id = session.refresh_id, request.next_refresh_id
+                session.expires_at = request.expires_at
+                tx.run(
+                    Session.update(
+                        refresh_id=session.refresh_id,
+                        previous_refresh_id=session.previous_refresh_id,
+                        refreshed_at=now,
+                        expires_at=session.expires_at,
+                    ).where(Session.session_id == request.session_id)
+                )
+                _seen(tx, user.user_id, now)
+            return account_pb2.RotateSessionResponse(
+                user_id=user.user_id, role=user.role, refresh_id=session.refresh_id, expires_at=session.expires_at
             )
-            _seen(tx, user.user_id, now)
-            return user
 
         # Returned and not raised inside the transaction, which would roll back the end of the session.
-        user = self._database.write(work)
-        if isinstance(user, ChatError):
-            raise user
-        return account_pb2.RotateSessionResponse(user_id=user.user_id, role=user.role)
+        answer = self._database.write(work)
+        if isinstance(answer, ChatError):
+            raise answer
+        return answer
 
     def EndSession(self, request: account_pb2.EndSessionRequest) -> account_pb2.EndSessionResponse:
         def work(tx: Tx) -> bool:
             session = locked_session(tx, request.session_id, request.user_id)
             if session is not None:
-                end(tx, [request.session_id])
+                end(tx, request.session_id)
                 record(tx, "session.end", session.user_id, request.session_id)
             return session is not None
 
@@ -58,7 +78,7 @@ class Sessions:
 
         def work(tx: Tx) -> list[Session]:
             get_user(tx, request.user_id)
-            return tx.model_all(Session.select().where(theirs).order_by(*latest_first))
+            return tx.model_all(Session.select().where(theirs).order_by(*latest_first).limit(MAX_SESSIONS))
 
         sessions = [
             session_pb2.Session(
@@ -109,8 +129,11 @@ def ended() -> ChatError:
     return unauthorized("the session has ended; sign in again", "SESSION_ENDED")
 
 
-def replace_session(tx: Tx, user_id: str, device_id: str, refresh_id: str, expires_at: int) -> str:
-    """Opens the session of a device, in place of the one that it had; returns its id."""
+def replace_session(
+    tx: Tx, user_id: str, device_id: str, refresh_id: str, expires_at: int, max_sessions: int = 0
+) -> str:
+    """Opens the session of a device, in place of the one that it had; returns its id. max_sessions: of the user; 0: any
+    number."""
     session_id = ids.new_session()
     now = ids.now_ms()
     row = {
@@ -122,12 +145,20 @@ def replace_session(tx: Tx, user_id: str, device_id: str, refresh_id: str, expir
         Session.refreshed_at: now,
         Session.expires_at: expires_at,
     }
-    replaced = Session.select(Session.session_id).where(Session.user_id == user_id, Session.device_id == device_id)
-    end(tx, [old for (old,) in tx.model_all(replaced.tuples())])
+    end_of_device(tx, user_id, device_id)
     tx.run(Session.insert(row))
+    if max_sessions:
+        end_surplus(tx, user_id, session_id, max_sessions)
+    if device_id:
+        _remember_device(tx, user_id, device_id, now)
     _seen(tx, user_id, now)
     record(tx, "session.begin", user_id, session_id)
     return session_id
+
+
+def _remember_device(tx: Tx, user_id: str, device_id: str, now: int) -> None:
+    tx.sql(_REMEMBER_DEVICE, user_id, device_id, now)
+    tx.sql(_FORGET_DEVICES, user_id, user_id, MAX_DEVICES)
 
 
 def _seen(tx: Tx, user_id: str, now: int) -> None:

@@ -1,5 +1,6 @@
 """Users: accounts, profiles, credentials."""
 
+from collections.abc import Collection, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -8,10 +9,10 @@ from gochat.api.repo.v1 import repo_pb2
 from gochat.domain import ids
 from gochat.domain.text import casefold_key, normal_name, skeleton
 from gochat.errors import duplicate, not_found
+from gochat.internal.account.v1 import account_pb2
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo import passwords
 from gochat.repo.audit import record
-from gochat.repo.endings import end_all
 from gochat.storage.database import Database, Row, Tx, placeholders
 from gochat.storage.models import User
 
@@ -37,32 +38,8 @@ class Users:
         self._database = database
 
     def CreateUser(self, request: repo_pb2.CreateUserRequest) -> repo_pb2.CreateUserResponse:
-        username = normal_name(request.username)
-        nickname = request.nickname or username
-        now = ids.now_ms()
-        user = User(
-            user_id=ids.new_user(),
-            username=username,
-            username_key=casefold_key(username),
-            username_shape=skeleton(username),
-            email=request.email,
-            nickname=nickname,
-            nickname_key=casefold_key(nickname),
-            avatar="",
-            bio="",
-            role="user",
-            status=ACTIVE,
-            password_hash=passwords.hashed(request.password),
-            created_at=now,
-            updated_at=now,
-        )
-
-        def work(tx: Tx) -> None:
-            if not _write_names(tx, user.user_id, User.insert(user.__data__).on_conflict_ignore().as_rowcount()):
-                raise duplicate("the username is taken, or looks like one that is", "USERNAME_TAKEN", "username")
-            record(tx, "user.create", user.user_id)
-
-        self._database.write(work)
+        user = new_user(request)
+        self._database.write(lambda tx: insert_user(tx, user))
         return repo_pb2.CreateUserResponse(user_id=user.user_id, user=as_user(user))
 
     def GetUser(self, request: repo_pb2.GetUserRequest) -> repo_pb2.GetUserResponse:
@@ -79,22 +56,6 @@ class Users:
         )
         by_id = {user.user_id: user for user in rows}
         return repo_pb2.GetUsersResponse(users=[as_user(by_id[user_id]) for user_id in wanted if user_id in by_id])
-
-    def UpdateUser(self, request: repo_pb2.UpdateUserRequest) -> repo_pb2.UpdateUserResponse:
-        changes = {"nickname": request.nickname, "avatar": request.avatar, "status": request.status}
-
-        def work(tx: Tx) -> User:
-            before = get_user(tx, request.user_id, lock=True)
-            user = changed(tx, request.user_id, changes)
-            if user.status != before.status:
-                end_all(tx, request.user_id)
-                record(tx, "user.status", request.user_id, STATUSES[user.status])
-            elif user.updated_at != before.updated_at:
-                record(tx, "user.change", request.user_id)
-            return user
-
-        user = self._database.write(work)
-        return repo_pb2.UpdateUserResponse(success=True, user=as_user(user))
 
     def GetProfile(self, request: store_pb2.GetProfileRequest) -> store_pb2.GetProfileResponse:
         row = self._database.read(lambda tx: tx.fetch_one(_PROFILE, request.user_id, DELETED), one_statement=True)
@@ -122,6 +83,36 @@ def are_none(database: Database) -> bool:
     return not database.read(lambda tx: tx.fetch_all("SELECT 1 FROM users LIMIT 1"), one_statement=True)
 
 
+def new_user(request: repo_pb2.CreateUserRequest | account_pb2.RegisterRequest) -> User:
+    """An active user, whose password is hashed: outside of any transaction, since that takes long."""
+    username = normal_name(request.username)
+    nickname = request.nickname or username
+    now = ids.now_ms()
+    return User(
+        user_id=ids.new_user(),
+        username=username,
+        username_key=casefold_key(username),
+        username_shape=skeleton(username),
+        email=request.email,
+        nickname=nickname,
+        nickname_key=casefold_key(nickname),
+        avatar="",
+        bio="",
+        role="user",
+        status=ACTIVE,
+        password_hash=passwords.hashed(request.password),
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def insert_user(tx: Tx, user: User) -> None:
+    """Raises DUPLICATE_OPERATION for a name that is taken."""
+    if not _write_names(tx, user.user_id, User.insert(user.__data__).on_conflict_ignore().as_rowcount()):
+        raise duplicate("the username is taken, or looks like one that is", "USERNAME_TAKEN", "username")
+    record(tx, "user.create", user.user_id)
+
+
 def get_user(tx: Tx, user_id: str, *, lock: bool = False) -> User:
     """lock: until the commit nobody else changes the user. Raises NOT_FOUND for the field user_id."""
     row = tx.fetch_one(_BY_ID + tx.lock if lock else _BY_ID, user_id)
@@ -135,15 +126,32 @@ def of_row(row: Row) -> User:
     return User(**dict(zip(COLUMNS, row, strict=True)))
 
 
-def must_exist(tx: Tx, user_ids: list[str], field: str) -> None:
-    """Raises NOT_FOUND for the field, naming those who do not exist or are deleted."""
-    there = tx.fetch_all(
-        f"SELECT user_id FROM users WHERE user_id IN ({placeholders(user_ids)}) AND status < ?", *user_ids, DELETED
+def lock_existing(tx: Tx, user_ids: Sequence[str]) -> set[str]:
+    """Those of the users who exist and are not deleted. Until the commit none of them is: code that makes them members
+    of a conversation calls this before it locks the conversation, as code that deletes a user locks them in this order.
+    """
+    if not user_ids:
+        return set()
+    share = " FOR SHARE" if tx.postgres else ""
+    rows = tx.fetch_all(
+        f"SELECT user_id FROM users WHERE user_id IN ({placeholders(user_ids)}) AND status < ?{share}",
+        *(*user_ids, DELETED),
     )
-    if missing := set(user_ids) - {user_id for (user_id,) in there}:
+    return {user_id for (user_id,) in rows}
+
+
+def must_be_among(existing: Collection[str], user_ids: Sequence[str], field: str) -> None:
+    """Raises NOT_FOUND for the field, naming those who are not. existing: of lock_existing()."""
+    if missing := set(user_ids) - set(existing):
         error = not_found("user", field)
         error.fields[field] += f": {', '.join(sorted(missing)[:10])}"
         raise error
+
+
+def must_exist(tx: Tx, user_ids: Sequence[str], field: str) -> None:
+    """Raises NOT_FOUND for the field, naming those who do not exist or are deleted. Those who do are as of
+    lock_existing()."""
+    must_be_among(lock_existing(tx, user_ids), user_ids, field)
 
 
 def changed(tx: Tx, user_id: str, changes: dict[str, Any]) -> User:

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from urllib.parse import unquote
 
@@ -14,8 +15,15 @@ from gochat.errors import ChatError, invalid, limited
 
 MAX_ADDRESS = 64  # characters of an address and a port
 BURST = 5.0  # seconds: a user may make the calls of so many seconds in one go
-_BY_ADDRESS = (Rate.SIGN_IN, Rate.REGISTER)
 _WRONG_GUESS = (common_pb2.ERROR_CODE_UNAUTHORIZED, common_pb2.ERROR_CODE_RATE_LIMIT)
+_COUNTED: dict[Rate, Callable[[ChatError | None], bool]] = {
+    Rate.SIGN_IN: lambda error: error is not None and error.code in _WRONG_GUESS,
+    # Not one of a session that has ended: people are not to be signed out by a neighbour's old device.
+    Rate.REFRESH: lambda error: error is not None and error.reason == "BAD_REFRESH_TOKEN",
+    Rate.REGISTER: lambda _: True,
+}
+"""The rates of an address, and which outcomes they count."""
+_FAILURES = "too many failed sign-ins from your address"
 
 
 class Throttle:
@@ -23,7 +31,9 @@ class Throttle:
         self._calls = Buckets(limits.calls_per_second, max(1.0, limits.calls_per_second * BURST))
         self._sends = Buckets(limits.sends_per_second, max(1.0, limits.sends_per_second * BURST))
         per_minute = limits.failed_sign_ins_per_minute
-        self._sign_ins = Buckets(per_minute / 60, max(1.0, per_minute))
+        sign_ins, refreshes = (Buckets(per_minute / 60, max(1.0, per_minute)) for _ in range(2))
+        # Apart, since wrong passwords of one client are not to sign out its neighbours, who have a token.
+        self._by_address = {Rate.SIGN_IN: sign_ins, Rate.REGISTER: sign_ins, Rate.REFRESH: refreshes}
         self._proxies = networks(limits.trusted_proxies)
 
     def address(self, peer: str, forwarded_for: str) -> str:
@@ -43,8 +53,8 @@ class Throttle:
 
     def admit(self, rate: Rate, caller: Caller, address: str) -> None:
         """Raises RATE_LIMIT. Services and admins have no limit."""
-        if rate in _BY_ADDRESS:
-            _take(self._sign_ins, _subscriber(address), "too many failed sign-ins from your address", "ADDRESS_LIMITED")
+        if buckets := self._by_address.get(rate):
+            _take(buckets, _subscriber(address), _FAILURES, "ADDRESS_LIMITED")
         elif not caller.privileged:
             _take(self._calls, caller.user_id, "too many calls", "CALLS_LIMITED")
             if rate is Rate.SEND:
@@ -61,10 +71,10 @@ class Throttle:
         _take(self._sends, caller.user_id, "too many messages", "SENDS_LIMITED", number)
 
     def refund(self, rate: Rate, address: str, error: ChatError | None) -> None:
-        """Gives back what a sign-in took, unless it failed by a wrong password. `admit` takes it from every sign-in, so
-        that guesses made in parallel count too."""
-        if rate is Rate.SIGN_IN and (error is None or error.code not in _WRONG_GUESS):
-            self._sign_ins.give_back(_subscriber(address))
+        """Gives back what a call took whose outcome does not count. `admit` takes it from every call, so that guesses
+        made in parallel count too."""
+        if rate in _COUNTED and not _COUNTED[rate](error):
+            self._by_address[rate].give_back(_subscriber(address))
 
 
 def _take(buckets: Buckets, key: str, message: str, reason: str, tokens: int = 1) -> None:

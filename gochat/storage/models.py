@@ -36,9 +36,20 @@ class Session(Model):
     created_at = BigIntegerField()
     refreshed_at = BigIntegerField()
     expires_at = BigIntegerField()
+    previous_refresh_id = TextField(default="")
 
     class Meta:
         table_name = "sessions"
+
+
+class Device(Model):
+    user_id = TextField()
+    device_id = TextField()
+    seen_at = BigIntegerField()
+
+    class Meta:
+        table_name = "devices"
+        primary_key = CompositeKey("user_id", "device_id")
 
 
 class Activity(Model):
@@ -103,6 +114,16 @@ class RemovedMember(Model):
         primary_key = CompositeKey("conversation_id", "user_id")
 
 
+class FormerMember(Model):
+    conversation_id = TextField()
+    user_id = TextField()
+    hidden_seq = BigIntegerField()
+
+    class Meta:
+        table_name = "former_members"
+        primary_key = CompositeKey("conversation_id", "user_id")
+
+
 class Send(Model):
     conversation_id = TextField()
     from_user_id = TextField()
@@ -157,4 +178,7 @@ class AuditEvent(Model):
 
 
 # Tables come after those that they refer to.
-ALL = (User, Activity, Session, EndedSession, Conversation, Member, RemovedMember, Send, Message, Secret, AuditEvent)
+ALL = (
+    *(User, Activity, Session, Device, EndedSession, Conversation, Member, RemovedMember, FormerMember),
+    *(Send, Message, Secret, AuditEvent),
+)

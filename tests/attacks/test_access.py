@@ -144,6 +144,12 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "ListMembers": lambda p: by(p, "member", **of_group(p)),
     },
     "internal.account.v1.AccountService": {
+        "Register": lambda _: {
+            "username": fresh(),
+            "password": PASSWORD,
+            "refresh_id": fresh("refresh"),
+            "expires_at": soon(),
+        },
         "SignIn": lambda p: credentials(p) | {"refresh_id": fresh("refresh"), "expires_at": soon()},
         "ChangePassword": lambda p: of_other(p, **session(p), **NEW_PASSWORD),
         "SetPassword": lambda p: of_other(p, password=PASSWORD),

@@ -19,8 +19,8 @@ GIVE_UP_TIMEOUT = 8.0
 
 
 def reuse(person: Person) -> None:
-    """Two clients with one refresh token: one of them is a thief."""
-    refresh(person.app, person.refresh_token)
+    """Two clients with one refresh token: one of them is a thief, who comes when the other has gone on."""
+    refresh(person.app, refresh(person.app, person.refresh_token).refresh_token)
     with refused("UNAUTHENTICATED", reason="SESSION_ENDED"):
         refresh(person.app, person.refresh_token)
 

@@ -17,10 +17,12 @@ PROGRESS = re.compile(r"(copied|compared) [\d,]+ of [\d,]+ rows\n")
 TABLES = {
     "users",
     "sessions",
+    "devices",
     "ended_sessions",
     "conversations",
     "members",
     "removed_members",
+    "former_members",
     "sends",
     "messages",
     "secrets",

@@ -76,6 +76,7 @@ class World:
         ann.MarkMessageRead(conversation_id=self.group, message_id=history[3].message_id)
         repo = as_service(app).repo
         repo.DeleteMessage(message_id=history[2].message_id, user_id=ben.id)
+        cem.DeleteConversation(conversation_id=self.group)
         ann.RemoveGroupMember(group_id=self.group, user_id=cem.id)
         cem.send(ann.id, "to be hidden")
         ann.DeleteConversation(
@@ -83,6 +84,7 @@ class World:
                 one.conversation_id for one in ann.GetConversations().conversations if one.type == "single"
             )
         )
+        app.signed_in(self.gone.id, self.gone.username, device_id="phone")
         self.gone.Logout()
         app.run("user", "disable", self.gone.username, "--address", app.repo_address)
 

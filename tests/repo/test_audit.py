@@ -81,7 +81,8 @@ def test_changes_of_platform_roles_are_recorded(app: Deployment) -> None:
 def test_sessions_are_recorded_from_begin_to_end(app: Deployment, alice: Person) -> None:
     (first,) = alice.ListSessions().sessions
     reused = session_pb2.RefreshTokenRequest(refresh_token=alice.refresh_token)
-    app.session.RefreshToken(reused)
+    renewed = app.session.RefreshToken(reused).refresh_token
+    app.session.RefreshToken(session_pb2.RefreshTokenRequest(refresh_token=renewed))
     with refused("UNAUTHENTICATED"):
         app.session.RefreshToken(reused)
     for password in ("wrong", PASSWORD):

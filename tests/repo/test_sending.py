@@ -25,14 +25,15 @@ UNKNOWN = "u00000000000000000000000000"
 
 
 class World:
-    """Ann and Ben have a group and a conversation of two; Cem was removed from the group; Dan is deleted; Eve knows
-    nobody. There are messages with the client_msg_ids `group`, `pair`, `recalled` of Ann, and `removed` of Cem."""
+    """Ann and Ben have a group and a conversation of two; Cem was removed from the group; Dan is deleted, and Fay, who
+    had a conversation of two with Ann; Eve knows nobody. There are messages with the client_msg_ids `group`, `pair`,
+    `recalled`, `left`, `fay` of Ann, and `removed` of Cem."""
 
     def __init__(self, database: Database) -> None:
         self.database, self.do = database, Handlers(database)
-        self.ann, self.ben, self.cem, self.dan, self.eve, *others = (
+        self.ann, self.ben, self.cem, self.dan, self.eve, self.fay, *others = (
             self.do.CreateUser(repo_pb2.CreateUserRequest(username=fresh("user"), password="x")).user_id
-            for _ in range(5 + MAX_INBOX_MEMBERS - 1)
+            for _ in range(6 + MAX_INBOX_MEMBERS - 1)
         )
         self.group, self.dissolved, self.large = (
             self.do.CreateGroup(
@@ -40,6 +41,7 @@ class World:
             ).group.group_id
             for members in ((self.ben, self.cem), (), (self.ben, *others))
         )
+        self.send(self.of("ann", self.dissolved, key="left"))
         self.do.LeaveGroup(store_pb2.LeaveGroupRequest(group_id=self.dissolved, user_id=self.ann))
         self.pair = self.send(self.of("ann", to="ben", key="pair")).conversation_id
         for key, sender in (("group", "ann"), ("recalled", "ann"), ("removed", "cem")):
@@ -49,7 +51,9 @@ class World:
                 self.do.UpdateMessageStatus(recall)
         self.do.RemoveGroupMember(repo_pb2.RemoveGroupMemberRequest(group_id=self.group, user_id=self.cem))
         self.do.HideConversation(store_pb2.HideConversationRequest(conversation_id=self.pair, user_id=self.ben))
-        self.do.UpdateUser(repo_pb2.UpdateUserRequest(user_id=self.dan, status=3))
+        self.left_pair = self.send(self.of("ann", to="fay", key="fay")).conversation_id
+        for gone in (self.dan, self.fay):
+            self.do.UpdateUser(repo_pb2.UpdateUserRequest(user_id=gone, status=3))
 
     def of(
         self, sender: str, where: str = "", *, to: str = "", key: str = "", **fields: Any
@@ -90,6 +94,7 @@ class Case(NamedTuple):
 NOT_MEMBER = ("NOT_A_PARTICIPANT", "")
 NO_CONVERSATION = ("CONVERSATION_NOT_FOUND", "conversation_id")
 OTHER_RECIPIENT = ("INVALID_FIELD", "to_user_id")
+NO_RECIPIENT = ("USER_NOT_FOUND", "to_user_id")
 REUSED = ("CLIENT_MSG_ID_REUSED", "metadata")
 
 CASES = {
@@ -108,7 +113,15 @@ CASES = {
     "again, of a message that was recalled": Case(lambda w: w.of("ann", w.group, key="recalled"), seq=2, is_new=False),
     "again, other content": Case(lambda w: w.of("ann", w.group, key="group", content="ho"), REUSED),
     "again, of another type": Case(lambda w: w.of("ann", w.group, key="group", message_type="image"), REUSED),
-    "again, by a person who was removed": Case(lambda w: w.of("cem", w.group, key="removed"), NOT_MEMBER),
+    "again, by a person who was removed": Case(lambda w: w.of("cem", w.group, key="removed"), seq=3, is_new=False),
+    "again, other content, by a person who was removed": Case(
+        lambda w: w.of("cem", w.group, key="removed", content="ho"), NOT_MEMBER
+    ),
+    "again, to a group without members": Case(lambda w: w.of("ann", w.dissolved, key="left"), seq=1, is_new=False),
+    "again, to a user who is deleted since": Case(lambda w: w.of("ann", to="fay", key="fay"), seq=1, is_new=False),
+    "to a user who is deleted since": Case(lambda w: w.of("ann", to="fay"), NO_RECIPIENT),
+    "to a conversation of two of which one is deleted": Case(lambda w: w.of("ann", w.left_pair), NO_RECIPIENT),
+    "by a deleted one of two": Case(lambda w: w.of("fay", w.left_pair), NOT_MEMBER),
     "by nobody of the group": Case(lambda w: w.of("eve", w.group), NOT_MEMBER),
     "by nobody of a group that is not small": Case(lambda w: w.of("eve", w.large), NOT_MEMBER),
     "by a stranger to a conversation of two": Case(lambda w: w.of("eve", w.pair), NOT_MEMBER),

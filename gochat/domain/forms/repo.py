@@ -3,16 +3,18 @@
 from google.protobuf.message import Message
 
 from gochat.api.repo.v1 import repo_pb2 as pb
-from gochat.domain.forms.rules import Form, each, form, identifier, number, one_of, paging, username
+from gochat.domain.forms.rules import Form, each, form, identifier, number, one_of, paging, password, username
 from gochat.domain.limits import MAX_LONG_PAGE
 
 FORMS: dict[type[Message], Form] = {
-    pb.CreateUserRequest: form("username", "password", username=username),
+    pb.CreateUserRequest: form("username", "password", username=username, password=password),
     pb.GetUserRequest: form("user_id"),
     pb.UpdateUserRequest: form("user_id"),
     pb.GetUsersRequest: form(),
     pb.CreateMessageRequest: form("from_user_id", "content"),
-    pb.GetMessagesRequest: form("conversation_id", message_ids=each(identifier), offset=number(0, 2**31 - 1)),
+    pb.GetMessagesRequest: form(
+        "conversation_id", message_ids=each(identifier, MAX_LONG_PAGE), offset=number(0, 2**31 - 1)
+    ),
     pb.UpdateMessageStatusRequest: form("message_id", "user_id", status=number(2, 5)),
     pb.DeleteMessageRequest: form("message_id", "user_id"),
     pb.CreateConversationRequest: form("type", "participant_ids", participant_ids=each(identifier)),

@@ -7,11 +7,22 @@ from typing import Any, NamedTuple
 
 from gochat.api.common.v1.common_pb2 import PaginationRequest
 from gochat.domain.limits import MAX_BATCH, MAX_LONG_PAGE, MAX_MEMBERS, MAX_PAGE, MESSAGE_TYPES, MIN_PASSWORD
-from gochat.domain.text import DIRECTION_CONTROLS, excessive_marks, hides_letters, normal_name
+from gochat.domain.text import (
+    DIRECTION_CONTROLS,
+    excessive_marks,
+    has_spaces_or_controls,
+    hides_letters,
+    normal_name,
+    opaque,
+    shows_something,
+)
 from gochat.errors import invalid
 
 Rule = Callable[[str, Any], None]
 """(field name as the caller knows it, value) -> nothing; raises INVALID_PARAMS."""
+
+
+_BREAKS = {"Cc", "Zl", "Zp"}  # general categories
 
 
 def anything(name: str, value: Any) -> None:
@@ -33,14 +44,16 @@ def text(*, characters: int = 0, size: int = 0) -> Rule:
 
 
 def line(characters: int) -> Rule:
-    """One line of text that people see: not blank, no control characters, none that change the direction of the text
-    after it."""
+    """One line of text that people see: it shows something, and has no control characters, no line breaks, and none
+    that change the direction of the text after it."""
     length = text(characters=characters)
 
     def rule(name: str, value: str) -> None:
         length(name, value)
-        if value and (value.isspace() or any(unicodedata.category(character) == "Cc" for character in value)):
-            raise invalid(name, "must not be blank or contain control characters")
+        if value and not shows_something(value):
+            raise invalid(name, "must not be blank")
+        if any(unicodedata.category(character) in _BREAKS for character in value):
+            raise invalid(name, "must not contain control characters or line breaks")
         if not DIRECTION_CONTROLS.isdisjoint(value):
             raise invalid(name, "must not contain characters that change the direction of text")
 
@@ -63,17 +76,17 @@ def number(least: int, most: int) -> Rule:
     return rule
 
 
-def batch(name: str, values: Any) -> None:
-    """A list of at most MAX_BATCH items."""
-    if len(values) > MAX_BATCH:
-        raise invalid(name, f"must have at most {MAX_BATCH} items, not {len(values)}")
+def batch(name: str, values: Any, most: int = MAX_BATCH) -> None:
+    """A list of at most so many items."""
+    if len(values) > most:
+        raise invalid(name, f"must have at most {most} items, not {len(values)}")
 
 
-def each(rule: Rule) -> Rule:
+def each(rule: Rule, most: int = MAX_BATCH) -> Rule:
     """A batch of which each item is of the rule and none empty."""
 
     def rule_of_list(name: str, values: Any) -> None:
-        batch(name, values)
+        batch(name, values, most)
         for position, value in enumerate(values):
             if not value:
                 raise invalid(f"{name}[{position}]", "must not be empty")
@@ -95,19 +108,26 @@ def paging(most: int) -> Rule:
 def username(name: str, value: str) -> None:
     value = normal_name(value)
     text(characters=64)(name, value)
-    if any(unicodedata.category(character)[0] in "ZC" for character in value):
+    if has_spaces_or_controls(value):
         raise invalid(name, "must not contain spaces or control characters")
     if hides_letters(value):
-        raise invalid(name, "must not contain characters that show nothing")
+        raise invalid(name, "must not contain characters that show nothing where no script needs them")
     if excessive_marks(value):
-        raise invalid(name, "must not begin with a combining mark or have more than three on one letter")
+        raise invalid(name, "must not begin with a combining mark or heap them on one letter")
+
+
+def password(name: str, value: str) -> None:
+    """A password that is set (RFC 8265, 4.2: no control characters, which a form of the web or a terminal loses)."""
+    text(size=1024)(name, value)
+    if any(unicodedata.category(character) == "Cc" for character in value):
+        raise invalid(name, "must not contain control characters")
 
 
 def chosen_password(name: str, value: str) -> None:
-    """A password that a user chooses (NIST SP 800-63B: 8 characters or more, none forbidden). One that an operator's
-    tools set may be shorter."""
-    text(size=1024)(name, value)
-    if len(value) < MIN_PASSWORD:
+    """A password that a user chooses: 8 characters or more (NIST SP 800-63B). One that an operator's tools set may be
+    shorter."""
+    password(name, value)
+    if len(opaque(value)) < MIN_PASSWORD:
         raise invalid(name, f"must have at least {MIN_PASSWORD} characters")
 
 
@@ -158,13 +178,13 @@ FIELDS: dict[str, Rule] = {
     "messages": batch,  # the handler checks each by itself: each has its own outcome
     "metadata": metadata,
     "name": line(100),
-    "new_password": text(size=1024),
+    "new_password": password,
     "nickname": line(64),
     "old_password": text(size=1024),
     "operator_id": identifier,
     "owner_id": identifier,
     "pagination": paging(MAX_PAGE),
-    "password": text(size=1024),
+    "password": text(size=1024),  # one that is typed to sign in: it is right or wrong, whatever it holds
     "position": number(0, 2**63 - 1),
     "query": text(characters=64),
     "refresh_id": identifier,
@@ -177,7 +197,7 @@ FIELDS: dict[str, Rule] = {
     "type": one_of("single", "group"),
     "user_id": identifier,
     "user_ids": each(identifier),
-    "username": text(size=256),
+    "username": text(size=2048),  # as it is typed to sign in: 64 characters, decomposed, with spaces around
 }
 """The rule of a field of this name, where the form of its request has no other."""
 

@@ -98,6 +98,7 @@ saw.not_mine = (await call(logic, "GetUnreadMessages", { user_id: friendId }, me
 
 const renewed = await ok(session, "RefreshToken", { refresh_token: mine.refresh_token });
 saw.renewed = (await ok(logic, "GetUserProfile", {}, { token: renewed.access_token })).profile;
+await ok(session, "RefreshToken", { refresh_token: renewed.refresh_token });
 saw.refresh_reused = (await call(session, "RefreshToken", { refresh_token: mine.refresh_token })).error;
 
 console.log(JSON.stringify(saw));

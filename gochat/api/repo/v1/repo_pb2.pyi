@@ -28,7 +28,9 @@ class CreateUserRequest(_message.Message):
     PASSWORD_FIELD_NUMBER: _builtins.int
     NICKNAME_FIELD_NUMBER: _builtins.int
     username: _builtins.str
-    """1 to 64 characters in Unicode form NFKC, without spaces and control characters; unique regardless of case."""
+    """1 to 64 characters in Unicode form NFC, in which it is kept, without spaces and control characters; what shows nothing,
+    such as a joiner, only where the script needs it. Unique by NFKC, case fold and skeleton (Unicode TS 39).
+    """
     email: _builtins.str
     """May be empty; else an address, at most 254 characters."""
     password: _builtins.str
@@ -335,7 +337,7 @@ class GetMessagesRequest(_message.Message):
     """How many of the newest to pass over."""
     @_builtins.property
     def message_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """At most 1000; empty: all messages, by limit and offset."""
+        """At most 200; empty: all messages, by limit and offset."""
 
     def __init__(
         self,

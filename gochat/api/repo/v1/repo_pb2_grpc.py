@@ -159,8 +159,8 @@ class RepoServiceServicer:
     """
 
     def CreateUser(self, request, context):
-        """Creates an active user. Errors: DUPLICATE_OPERATION if the username is taken, regardless of case, also by a user
-        who was deleted.
+        """Creates an active user. Errors: DUPLICATE_OPERATION if the username is taken, regardless of case and of letters that
+        look the same, also by a user who was deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -174,7 +174,10 @@ class RepoServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateUser(self, request, context):
-        """Changes those fields of a user that are not empty or 0.
+        """Changes those fields of a user that are not empty or 0. A change of the status ends all sessions of the user. Who
+        is deleted is taken out of every group, and is neither sender nor recipient in a one-to-one conversation. Their
+        groups are handed over to the longest-serving admin, else to the longest-serving member (to disabled users only
+        where nobody else is left), or dissolved where nobody is. Active again, they are back in one-to-one conversations.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -190,8 +193,9 @@ class RepoServiceServicer:
     def CreateMessage(self, request, context):
         """Stores a message, answered when it is durably committed, and moves the sender's own read position to it.
         The sender must be a participant, which the same transaction checks.
-        Errors: PERMISSION_DENIED for a sender who is not; DUPLICATE_OPERATION for a client_msg_id that was used with
-        other content or another type.
+        Errors: PERMISSION_DENIED for a sender who is not; NOT_FOUND for a recipient who is deleted; DUPLICATE_OPERATION for
+        a client_msg_id that was used with other content or another type. A message that was stored with its client_msg_id
+        is answered as the first time, also where its sender is not in the conversation any more, or it has ended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -199,8 +203,7 @@ class RepoServiceServicer:
 
     def GetMessages(self, request, context):
         """Messages of a conversation: those with the given ids, in the order of the request, without duplicates and with
-        unknown ids skipped; or, without ids, a range of all, newest first. Deleted messages are absent. Many large ones are
-        more than the 4 MiB that gRPC clients take by default.
+        unknown ids skipped; or, without ids, a range of all, newest first. Deleted messages are absent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -253,7 +256,7 @@ class RepoServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetConversationParticipants(self, request, context):
-        """Who is in a conversation, by the time they joined.
+        """Who is in a conversation, by the time they joined, but for who is deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -297,8 +300,9 @@ class RepoServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RemoveGroupMember(self, request, context):
-        """Removes one member from a group, who may not join again before being added. Errors: NOT_FOUND also for a user who is not a member; PERMISSION_DENIED for the
-        owner.
+        """Removes one member from a group, who may not join again before being added. An owner who is disabled may be removed
+        too: the group is handed over as in UpdateUser. Errors: NOT_FOUND also for a user who is not a member;
+        PERMISSION_DENIED for an owner who is active.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

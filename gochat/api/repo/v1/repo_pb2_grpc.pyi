@@ -41,25 +41,29 @@ class RepoServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> RepoServiceAsyncStub: ...
     CreateUser: _grpc.UnaryUnaryMultiCallable[_repo_pb2.CreateUserRequest, _repo_pb2.CreateUserResponse]
-    """Creates an active user. Errors: DUPLICATE_OPERATION if the username is taken, regardless of case, also by a user
-    who was deleted.
+    """Creates an active user. Errors: DUPLICATE_OPERATION if the username is taken, regardless of case and of letters that
+    look the same, also by a user who was deleted.
     """
     GetUser: _grpc.UnaryUnaryMultiCallable[_repo_pb2.GetUserRequest, _repo_pb2.GetUserResponse]
     """A user, also a deleted one, which has status 3."""
     UpdateUser: _grpc.UnaryUnaryMultiCallable[_repo_pb2.UpdateUserRequest, _repo_pb2.UpdateUserResponse]
-    """Changes those fields of a user that are not empty or 0."""
+    """Changes those fields of a user that are not empty or 0. A change of the status ends all sessions of the user. Who
+    is deleted is taken out of every group, and is neither sender nor recipient in a one-to-one conversation. Their
+    groups are handed over to the longest-serving admin, else to the longest-serving member (to disabled users only
+    where nobody else is left), or dissolved where nobody is. Active again, they are back in one-to-one conversations.
+    """
     GetUsers: _grpc.UnaryUnaryMultiCallable[_repo_pb2.GetUsersRequest, _repo_pb2.GetUsersResponse]
     """Users by their ids, in the order of the request, without duplicates; unknown ids are skipped."""
     CreateMessage: _grpc.UnaryUnaryMultiCallable[_repo_pb2.CreateMessageRequest, _repo_pb2.CreateMessageResponse]
     """Stores a message, answered when it is durably committed, and moves the sender's own read position to it.
     The sender must be a participant, which the same transaction checks.
-    Errors: PERMISSION_DENIED for a sender who is not; DUPLICATE_OPERATION for a client_msg_id that was used with
-    other content or another type.
+    Errors: PERMISSION_DENIED for a sender who is not; NOT_FOUND for a recipient who is deleted; DUPLICATE_OPERATION for
+    a client_msg_id that was used with other content or another type. A message that was stored with its client_msg_id
+    is answered as the first time, also where its sender is not in the conversation any more, or it has ended.
     """
     GetMessages: _grpc.UnaryUnaryMultiCallable[_repo_pb2.GetMessagesRequest, _repo_pb2.GetMessagesResponse]
     """Messages of a conversation: those with the given ids, in the order of the request, without duplicates and with
-    unknown ids skipped; or, without ids, a range of all, newest first. Deleted messages are absent. Many large ones are
-    more than the 4 MiB that gRPC clients take by default.
+    unknown ids skipped; or, without ids, a range of all, newest first. Deleted messages are absent.
     """
     UpdateMessageStatus: _grpc.UnaryUnaryMultiCallable[_repo_pb2.UpdateMessageStatusRequest, _repo_pb2.UpdateMessageStatusResponse]
     """Changes the status of a message on behalf of a user. Delivered and read: by a participant, forward only; by the
@@ -80,7 +84,7 @@ class RepoServiceStub:
     GetConversationsByUser: _grpc.UnaryUnaryMultiCallable[_repo_pb2.GetConversationsByUserRequest, _repo_pb2.GetConversationsByUserResponse]
     """The conversations of a user, latest activity first, without those that the user has hidden."""
     GetConversationParticipants: _grpc.UnaryUnaryMultiCallable[_repo_pb2.GetConversationParticipantsRequest, _repo_pb2.GetConversationParticipantsResponse]
-    """Who is in a conversation, by the time they joined."""
+    """Who is in a conversation, by the time they joined, but for who is deleted."""
     CreateGroup: _grpc.UnaryUnaryMultiCallable[_repo_pb2.CreateGroupRequest, _repo_pb2.CreateGroupResponse]
     """Makes a group with its owner as the only member."""
     GetGroup: _grpc.UnaryUnaryMultiCallable[_repo_pb2.GetGroupRequest, _repo_pb2.GetGroupResponse]
@@ -96,8 +100,9 @@ class RepoServiceStub:
     Errors: DUPLICATE_OPERATION for a member; PERMISSION_DENIED if the group is full.
     """
     RemoveGroupMember: _grpc.UnaryUnaryMultiCallable[_repo_pb2.RemoveGroupMemberRequest, _repo_pb2.RemoveGroupMemberResponse]
-    """Removes one member from a group, who may not join again before being added. Errors: NOT_FOUND also for a user who is not a member; PERMISSION_DENIED for the
-    owner.
+    """Removes one member from a group, who may not join again before being added. An owner who is disabled may be removed
+    too: the group is handed over as in UpdateUser. Errors: NOT_FOUND also for a user who is not a member;
+    PERMISSION_DENIED for an owner who is active.
     """
     GetGroupMembers: _grpc.UnaryUnaryMultiCallable[_repo_pb2.GetGroupMembersRequest, _repo_pb2.GetGroupMembersResponse]
     """Members of a group by the time they joined."""
@@ -119,25 +124,29 @@ class RepoServiceAsyncStub(RepoServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateUser: _aio.UnaryUnaryMultiCallable[_repo_pb2.CreateUserRequest, _repo_pb2.CreateUserResponse]  # type: ignore[assignment]
-    """Creates an active user. Errors: DUPLICATE_OPERATION if the username is taken, regardless of case, also by a user
-    who was deleted.
+    """Creates an active user. Errors: DUPLICATE_OPERATION if the username is taken, regardless of case and of letters that
+    look the same, also by a user who was deleted.
     """
     GetUser: _aio.UnaryUnaryMultiCallable[_repo_pb2.GetUserRequest, _repo_pb2.GetUserResponse]  # type: ignore[assignment]
     """A user, also a deleted one, which has status 3."""
     UpdateUser: _aio.UnaryUnaryMultiCallable[_repo_pb2.UpdateUserRequest, _repo_pb2.UpdateUserResponse]  # type: ignore[assignment]
-    """Changes those fields of a user that are not empty or 0."""
+    """Changes those fields of a user that are not empty or 0. A change of the status ends all sessions of the user. Who
+    is deleted is taken out of every group, and is neither sender nor recipient in a one-to-one conversation. Their
+    groups are handed over to the longest-serving admin, else to the longest-serving member (to disabled users only
+    where nobody else is left), or dissolved where nobody is. Active again, they are back in one-to-one conversations.
+    """
     GetUsers: _aio.UnaryUnaryMultiCallable[_repo_pb2.GetUsersRequest, _repo_pb2.GetUsersResponse]  # type: ignore[assignment]
     """Users by their ids, in the order of the request, without duplicates; unknown ids are skipped."""
     CreateMessage: _aio.UnaryUnaryMultiCallable[_repo_pb2.CreateMessageRequest, _repo_pb2.CreateMessageResponse]  # type: ignore[assignment]
     """Stores a message, answered when it is durably committed, and moves the sender's own read position to it.
     The sender must be a participant, which the same transaction checks.
-    Errors: PERMISSION_DENIED for a sender who is not; DUPLICATE_OPERATION for a client_msg_id that was used with
-    other content or another type.
+    Errors: PERMISSION_DENIED for a sender who is not; NOT_FOUND for a recipient who is deleted; DUPLICATE_OPERATION for
+    a client_msg_id that was used with other content or another type. A message that was stored with its client_msg_id
+    is answered as the first time, also where its sender is not in the conversation any more, or it has ended.
     """
     GetMessages: _aio.UnaryUnaryMultiCallable[_repo_pb2.GetMessagesRequest, _repo_pb2.GetMessagesResponse]  # type: ignore[assignment]
     """Messages of a conversation: those with the given ids, in the order of the request, without duplicates and with
-    unknown ids skipped; or, without ids, a range of all, newest first. Deleted messages are absent. Many large ones are
-    more than the 4 MiB that gRPC clients take by default.
+    unknown ids skipped; or, without ids, a range of all, newest first. Deleted messages are absent.
     """
     UpdateMessageStatus: _aio.UnaryUnaryMultiCallable[_repo_pb2.UpdateMessageStatusRequest, _repo_pb2.UpdateMessageStatusResponse]  # type: ignore[assignment]
     """Changes the status of a message on behalf of a user. Delivered and read: by a participant, forward only; by the
@@ -158,7 +167,7 @@ class RepoServiceAsyncStub(RepoServiceStub):
     GetConversationsByUser: _aio.UnaryUnaryMultiCallable[_repo_pb2.GetConversationsByUserRequest, _repo_pb2.GetConversationsByUserResponse]  # type: ignore[assignment]
     """The conversations of a user, latest activity first, without those that the user has hidden."""
     GetConversationParticipants: _aio.UnaryUnaryMultiCallable[_repo_pb2.GetConversationParticipantsRequest, _repo_pb2.GetConversationParticipantsResponse]  # type: ignore[assignment]
-    """Who is in a conversation, by the time they joined."""
+    """Who is in a conversation, by the time they joined, but for who is deleted."""
     CreateGroup: _aio.UnaryUnaryMultiCallable[_repo_pb2.CreateGroupRequest, _repo_pb2.CreateGroupResponse]  # type: ignore[assignment]
     """Makes a group with its owner as the only member."""
     GetGroup: _aio.UnaryUnaryMultiCallable[_repo_pb2.GetGroupRequest, _repo_pb2.GetGroupResponse]  # type: ignore[assignment]
@@ -174,8 +183,9 @@ class RepoServiceAsyncStub(RepoServiceStub):
     Errors: DUPLICATE_OPERATION for a member; PERMISSION_DENIED if the group is full.
     """
     RemoveGroupMember: _aio.UnaryUnaryMultiCallable[_repo_pb2.RemoveGroupMemberRequest, _repo_pb2.RemoveGroupMemberResponse]  # type: ignore[assignment]
-    """Removes one member from a group, who may not join again before being added. Errors: NOT_FOUND also for a user who is not a member; PERMISSION_DENIED for the
-    owner.
+    """Removes one member from a group, who may not join again before being added. An owner who is disabled may be removed
+    too: the group is handed over as in UpdateUser. Errors: NOT_FOUND also for a user who is not a member;
+    PERMISSION_DENIED for an owner who is active.
     """
     GetGroupMembers: _aio.UnaryUnaryMultiCallable[_repo_pb2.GetGroupMembersRequest, _repo_pb2.GetGroupMembersResponse]  # type: ignore[assignment]
     """Members of a group by the time they joined."""
@@ -200,8 +210,8 @@ class RepoServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _repo_pb2.CreateUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_repo_pb2.CreateUserResponse, _abc.Awaitable[_repo_pb2.CreateUserResponse]]:
-        """Creates an active user. Errors: DUPLICATE_OPERATION if the username is taken, regardless of case, also by a user
-        who was deleted.
+        """Creates an active user. Errors: DUPLICATE_OPERATION if the username is taken, regardless of case and of letters that
+        look the same, also by a user who was deleted.
         """
 
     @_abc_1.abstractmethod
@@ -218,7 +228,11 @@ class RepoServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _repo_pb2.UpdateUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_repo_pb2.UpdateUserResponse, _abc.Awaitable[_repo_pb2.UpdateUserResponse]]:
-        """Changes those fields of a user that are not empty or 0."""
+        """Changes those fields of a user that are not empty or 0. A change of the status ends all sessions of the user. Who
+        is deleted is taken out of every group, and is neither sender nor recipient in a one-to-one conversation. Their
+        groups are handed over to the longest-serving admin, else to the longest-serving member (to disabled users only
+        where nobody else is left), or dissolved where nobody is. Active again, they are back in one-to-one conversations.
+        """
 
     @_abc_1.abstractmethod
     def GetUsers(
@@ -236,8 +250,9 @@ class RepoServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_repo_pb2.CreateMessageResponse, _abc.Awaitable[_repo_pb2.CreateMessageResponse]]:
         """Stores a message, answered when it is durably committed, and moves the sender's own read position to it.
         The sender must be a participant, which the same transaction checks.
-        Errors: PERMISSION_DENIED for a sender who is not; DUPLICATE_OPERATION for a client_msg_id that was used with
-        other content or another type.
+        Errors: PERMISSION_DENIED for a sender who is not; NOT_FOUND for a recipient who is deleted; DUPLICATE_OPERATION for
+        a client_msg_id that was used with other content or another type. A message that was stored with its client_msg_id
+        is answered as the first time, also where its sender is not in the conversation any more, or it has ended.
         """
 
     @_abc_1.abstractmethod
@@ -247,8 +262,7 @@ class RepoServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_repo_pb2.GetMessagesResponse, _abc.Awaitable[_repo_pb2.GetMessagesResponse]]:
         """Messages of a conversation: those with the given ids, in the order of the request, without duplicates and with
-        unknown ids skipped; or, without ids, a range of all, newest first. Deleted messages are absent. Many large ones are
-        more than the 4 MiB that gRPC clients take by default.
+        unknown ids skipped; or, without ids, a range of all, newest first. Deleted messages are absent.
         """
 
     @_abc_1.abstractmethod
@@ -311,7 +325,7 @@ class RepoServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _repo_pb2.GetConversationParticipantsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_repo_pb2.GetConversationParticipantsResponse, _abc.Awaitable[_repo_pb2.GetConversationParticipantsResponse]]:
-        """Who is in a conversation, by the time they joined."""
+        """Who is in a conversation, by the time they joined, but for who is deleted."""
 
     @_abc_1.abstractmethod
     def CreateGroup(
@@ -363,8 +377,9 @@ class RepoServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _repo_pb2.RemoveGroupMemberRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_repo_pb2.RemoveGroupMemberResponse, _abc.Awaitable[_repo_pb2.RemoveGroupMemberResponse]]:
-        """Removes one member from a group, who may not join again before being added. Errors: NOT_FOUND also for a user who is not a member; PERMISSION_DENIED for the
-        owner.
+        """Removes one member from a group, who may not join again before being added. An owner who is disabled may be removed
+        too: the group is handed over as in UpdateUser. Errors: NOT_FOUND also for a user who is not a member;
+        PERMISSION_DENIED for an owner who is active.
         """
 
     @_abc_1.abstractmethod

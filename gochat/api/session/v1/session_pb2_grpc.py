@@ -76,8 +76,9 @@ class SessionServiceServicer:
     """
 
     def RefreshToken(self, request, context):
-        """Exchanges a refresh token for a new pair of tokens. A refresh token works once: presenting a used one ends the
-        session, since either the client or a thief holds a copy. Needs no access token.
+        """Exchanges a refresh token for a new pair of tokens. Presented again within 30 s, as after an answer that was lost, it
+        gets the same pair; later, or once the new one was used, it ends the session, since either the client or a thief
+        holds a copy. Needs no access token.
         Errors: UNAUTHORIZED for a token that is malformed, expired, used, or of a session that has ended; RATE_LIMIT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -93,7 +94,7 @@ class SessionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSessions(self, request, context):
-        """The sessions of the caller, the latest used first. Who may call: users; admins and services for anyone.
+        """The sessions of the caller, the latest used first, at most 1000. Who may call: users; admins and services for anyone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -109,7 +110,7 @@ class SessionServiceServicer:
 
     def ChangePassword(self, request, context):
         """Changes the caller's password and ends all sessions of the user, the one in use too: the answer holds the tokens of a
-        new one for the same device. Who may call: users.
+        new one for the same device. Failed sign-ins of others do not delay it. Who may call: users.
         Errors: UNAUTHORIZED for a wrong old password; INVALID_PARAMS for a new one under 8 characters; RATE_LIMIT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -117,7 +118,7 @@ class SessionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Register(self, request, context):
-        """Makes an account and signs in, where the server's [auth] registration is "open". Needs no token.
+        """Makes an account and signs in, both or neither, where the server's [auth] registration is "open". Needs no token.
         Errors: PERMISSION_DENIED where it is closed; DUPLICATE_OPERATION for a username that is taken; INVALID_PARAMS;
         RATE_LIMIT.
         """

@@ -37,8 +37,9 @@ class SessionServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SessionServiceAsyncStub: ...
     RefreshToken: _grpc.UnaryUnaryMultiCallable[_session_pb2.RefreshTokenRequest, _session_pb2.RefreshTokenResponse]
-    """Exchanges a refresh token for a new pair of tokens. A refresh token works once: presenting a used one ends the
-    session, since either the client or a thief holds a copy. Needs no access token.
+    """Exchanges a refresh token for a new pair of tokens. Presented again within 30 s, as after an answer that was lost, it
+    gets the same pair; later, or once the new one was used, it ends the session, since either the client or a thief
+    holds a copy. Needs no access token.
     Errors: UNAUTHORIZED for a token that is malformed, expired, used, or of a session that has ended; RATE_LIMIT.
     """
     Logout: _grpc.UnaryUnaryMultiCallable[_session_pb2.LogoutRequest, _session_pb2.LogoutResponse]
@@ -46,18 +47,18 @@ class SessionServiceStub:
     Errors: INVALID_PARAMS for a token without a session.
     """
     ListSessions: _grpc.UnaryUnaryMultiCallable[_session_pb2.ListSessionsRequest, _session_pb2.ListSessionsResponse]
-    """The sessions of the caller, the latest used first. Who may call: users; admins and services for anyone."""
+    """The sessions of the caller, the latest used first, at most 1000. Who may call: users; admins and services for anyone."""
     RevokeSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.RevokeSessionRequest, _session_pb2.RevokeSessionResponse]
     """Ends one session of the caller, such as that of a lost phone. Who may call: users; admins and services for anyone.
     Errors: NOT_FOUND for a session that has ended or is another user's.
     """
     ChangePassword: _grpc.UnaryUnaryMultiCallable[_session_pb2.ChangePasswordRequest, _session_pb2.ChangePasswordResponse]
     """Changes the caller's password and ends all sessions of the user, the one in use too: the answer holds the tokens of a
-    new one for the same device. Who may call: users.
+    new one for the same device. Failed sign-ins of others do not delay it. Who may call: users.
     Errors: UNAUTHORIZED for a wrong old password; INVALID_PARAMS for a new one under 8 characters; RATE_LIMIT.
     """
     Register: _grpc.UnaryUnaryMultiCallable[_session_pb2.RegisterRequest, _session_pb2.RegisterResponse]
-    """Makes an account and signs in, where the server's [auth] registration is "open". Needs no token.
+    """Makes an account and signs in, both or neither, where the server's [auth] registration is "open". Needs no token.
     Errors: PERMISSION_DENIED where it is closed; DUPLICATE_OPERATION for a username that is taken; INVALID_PARAMS;
     RATE_LIMIT.
     """
@@ -71,8 +72,9 @@ class SessionServiceAsyncStub(SessionServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     RefreshToken: _aio.UnaryUnaryMultiCallable[_session_pb2.RefreshTokenRequest, _session_pb2.RefreshTokenResponse]  # type: ignore[assignment]
-    """Exchanges a refresh token for a new pair of tokens. A refresh token works once: presenting a used one ends the
-    session, since either the client or a thief holds a copy. Needs no access token.
+    """Exchanges a refresh token for a new pair of tokens. Presented again within 30 s, as after an answer that was lost, it
+    gets the same pair; later, or once the new one was used, it ends the session, since either the client or a thief
+    holds a copy. Needs no access token.
     Errors: UNAUTHORIZED for a token that is malformed, expired, used, or of a session that has ended; RATE_LIMIT.
     """
     Logout: _aio.UnaryUnaryMultiCallable[_session_pb2.LogoutRequest, _session_pb2.LogoutResponse]  # type: ignore[assignment]
@@ -80,18 +82,18 @@ class SessionServiceAsyncStub(SessionServiceStub):
     Errors: INVALID_PARAMS for a token without a session.
     """
     ListSessions: _aio.UnaryUnaryMultiCallable[_session_pb2.ListSessionsRequest, _session_pb2.ListSessionsResponse]  # type: ignore[assignment]
-    """The sessions of the caller, the latest used first. Who may call: users; admins and services for anyone."""
+    """The sessions of the caller, the latest used first, at most 1000. Who may call: users; admins and services for anyone."""
     RevokeSession: _aio.UnaryUnaryMultiCallable[_session_pb2.RevokeSessionRequest, _session_pb2.RevokeSessionResponse]  # type: ignore[assignment]
     """Ends one session of the caller, such as that of a lost phone. Who may call: users; admins and services for anyone.
     Errors: NOT_FOUND for a session that has ended or is another user's.
     """
     ChangePassword: _aio.UnaryUnaryMultiCallable[_session_pb2.ChangePasswordRequest, _session_pb2.ChangePasswordResponse]  # type: ignore[assignment]
     """Changes the caller's password and ends all sessions of the user, the one in use too: the answer holds the tokens of a
-    new one for the same device. Who may call: users.
+    new one for the same device. Failed sign-ins of others do not delay it. Who may call: users.
     Errors: UNAUTHORIZED for a wrong old password; INVALID_PARAMS for a new one under 8 characters; RATE_LIMIT.
     """
     Register: _aio.UnaryUnaryMultiCallable[_session_pb2.RegisterRequest, _session_pb2.RegisterResponse]  # type: ignore[assignment]
-    """Makes an account and signs in, where the server's [auth] registration is "open". Needs no token.
+    """Makes an account and signs in, both or neither, where the server's [auth] registration is "open". Needs no token.
     Errors: PERMISSION_DENIED where it is closed; DUPLICATE_OPERATION for a username that is taken; INVALID_PARAMS;
     RATE_LIMIT.
     """
@@ -108,8 +110,9 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_pb2.RefreshTokenRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_pb2.RefreshTokenResponse, _abc.Awaitable[_session_pb2.RefreshTokenResponse]]:
-        """Exchanges a refresh token for a new pair of tokens. A refresh token works once: presenting a used one ends the
-        session, since either the client or a thief holds a copy. Needs no access token.
+        """Exchanges a refresh token for a new pair of tokens. Presented again within 30 s, as after an answer that was lost, it
+        gets the same pair; later, or once the new one was used, it ends the session, since either the client or a thief
+        holds a copy. Needs no access token.
         Errors: UNAUTHORIZED for a token that is malformed, expired, used, or of a session that has ended; RATE_LIMIT.
         """
 
@@ -129,7 +132,7 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_pb2.ListSessionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_pb2.ListSessionsResponse, _abc.Awaitable[_session_pb2.ListSessionsResponse]]:
-        """The sessions of the caller, the latest used first. Who may call: users; admins and services for anyone."""
+        """The sessions of the caller, the latest used first, at most 1000. Who may call: users; admins and services for anyone."""
 
     @_abc_1.abstractmethod
     def RevokeSession(
@@ -148,7 +151,7 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_session_pb2.ChangePasswordResponse, _abc.Awaitable[_session_pb2.ChangePasswordResponse]]:
         """Changes the caller's password and ends all sessions of the user, the one in use too: the answer holds the tokens of a
-        new one for the same device. Who may call: users.
+        new one for the same device. Failed sign-ins of others do not delay it. Who may call: users.
         Errors: UNAUTHORIZED for a wrong old password; INVALID_PARAMS for a new one under 8 characters; RATE_LIMIT.
         """
 
@@ -158,7 +161,7 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_pb2.RegisterRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_pb2.RegisterResponse, _abc.Awaitable[_session_pb2.RegisterResponse]]:
-        """Makes an account and signs in, where the server's [auth] registration is "open". Needs no token.
+        """Makes an account and signs in, both or neither, where the server's [auth] registration is "open". Needs no token.
         Errors: PERMISSION_DENIED where it is closed; DUPLICATE_OPERATION for a username that is taken; INVALID_PARAMS;
         RATE_LIMIT.
         """

@@ -21,6 +21,75 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class RegisterRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USERNAME_FIELD_NUMBER: _builtins.int
+    PASSWORD_FIELD_NUMBER: _builtins.int
+    EMAIL_FIELD_NUMBER: _builtins.int
+    NICKNAME_FIELD_NUMBER: _builtins.int
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    REFRESH_ID_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    username: _builtins.str
+    """This and the next three as in CreateUserRequest of RepoService."""
+    password: _builtins.str
+    email: _builtins.str
+    nickname: _builtins.str
+    device_id: _builtins.str
+    """As in SignInRequest, also the next two."""
+    refresh_id: _builtins.str
+    expires_at: _builtins.int
+    def __init__(
+        self,
+        *,
+        username: _builtins.str = ...,
+        password: _builtins.str = ...,
+        email: _builtins.str = ...,
+        nickname: _builtins.str = ...,
+        device_id: _builtins.str = ...,
+        refresh_id: _builtins.str = ...,
+        expires_at: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "email", b"email", "expires_at", b"expires_at", "nickname", b"nickname", "password", b"password", "refresh_id", b"refresh_id", "username", b"username"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegisterRequest: _TypeAlias = RegisterRequest  # noqa: Y015
+
+@_typing.final
+class RegisterResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    role: _builtins.str
+    """"user"."""
+    session_id: _builtins.str
+    @_builtins.property
+    def error(self) -> _common_pb2.Error: ...
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        role: _builtins.str = ...,
+        session_id: _builtins.str = ...,
+        error: _common_pb2.Error | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "role", b"role", "session_id", b"session_id", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegisterResponse: _TypeAlias = RegisterResponse  # noqa: Y015
+
+@_typing.final
 class SignInRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -29,6 +98,7 @@ class SignInRequest(_message.Message):
     DEVICE_ID_FIELD_NUMBER: _builtins.int
     REFRESH_ID_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    MAX_SESSIONS_FIELD_NUMBER: _builtins.int
     username: _builtins.str
     password: _builtins.str
     device_id: _builtins.str
@@ -39,6 +109,8 @@ class SignInRequest(_message.Message):
     """The id of the refresh token that will be handed out."""
     expires_at: _builtins.int
     """Of the session, in Unix milliseconds."""
+    max_sessions: _builtins.int
+    """How many sessions the user may have, this one among them; 0: any number."""
     def __init__(
         self,
         *,
@@ -47,10 +119,11 @@ class SignInRequest(_message.Message):
         device_id: _builtins.str = ...,
         refresh_id: _builtins.str = ...,
         expires_at: _builtins.int = ...,
+        max_sessions: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "expires_at", b"expires_at", "password", b"password", "refresh_id", b"refresh_id", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "expires_at", b"expires_at", "max_sessions", b"max_sessions", "password", b"password", "refresh_id", b"refresh_id", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -343,9 +416,14 @@ class RotateSessionResponse(_message.Message):
     USER_ID_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    REFRESH_ID_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     role: _builtins.str
     """"user" or "admin", as it is now."""
+    refresh_id: _builtins.str
+    """Of the refresh token that works from now on, and when it expires."""
+    expires_at: _builtins.int
     @_builtins.property
     def error(self) -> _common_pb2.Error: ...
     def __init__(
@@ -354,10 +432,12 @@ class RotateSessionResponse(_message.Message):
         user_id: _builtins.str = ...,
         role: _builtins.str = ...,
         error: _common_pb2.Error | None = ...,
+        refresh_id: _builtins.str = ...,
+        expires_at: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "role", b"role", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "expires_at", b"expires_at", "refresh_id", b"refresh_id", "role", b"role", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

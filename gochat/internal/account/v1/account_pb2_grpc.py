@@ -37,6 +37,11 @@ class AccountServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.Register = channel.unary_unary(
+                '/gochat.internal.account.v1.AccountService/Register',
+                request_serializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.RegisterRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.RegisterResponse.FromString,
+                _registered_method=True)
         self.SignIn = channel.unary_unary(
                 '/gochat.internal.account.v1.AccountService/SignIn',
                 request_serializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SignInRequest.SerializeToString,
@@ -90,10 +95,18 @@ class AccountServiceServicer:
     Who may call: tokens of role service or admin.
     """
 
+    def Register(self, request, context):
+        """RepoService.CreateUser, and a session for the new user. Errors: DUPLICATE_OPERATION for a name that is taken.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SignIn(self, request, context):
-        """Opens a session for the active user with this name and password, in place of the one that the device had.
+        """Opens a session for the active user with this name and password, in place of the one that the device had. Where
+        there are more than max_sessions, those that were used least recently end. Spaces around the name are passed over.
         Errors: UNAUTHORIZED, the same for an unknown name and a wrong password, and after the same work; RATE_LIMIT after
-        several failures for one name.
+        several failures for one name, except for the right password from a device that has signed in before.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -102,7 +115,7 @@ class AccountServiceServicer:
     def ChangePassword(self, request, context):
         """Changes a password for one who knows the old one, ends all sessions of the user and opens a new one in place of
         the one named. Errors: UNAUTHORIZED for a wrong old password, an inactive user, or a session that has ended;
-        RATE_LIMIT.
+        RATE_LIMIT after several failures of this session.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -131,7 +144,8 @@ class AccountServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RotateSession(self, request, context):
-        """Replaces the refresh id of a session. A refresh id that is not the session's current one ends the session.
+        """Replaces the refresh id of a session. The id that was replaced last, within 30 s, changes nothing and is answered as
+        the first time. Any other id that is not the session's current one ends the session.
         Errors: UNAUTHORIZED for that, for a session that has ended or expired, and for a user who is not active.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -146,7 +160,7 @@ class AccountServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListUserSessions(self, request, context):
-        """The sessions of a user that have not expired, the latest used first.
+        """The sessions of a user that have not expired, the latest used first, at most 1000.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -163,6 +177,11 @@ class AccountServiceServicer:
 
 def add_AccountServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'Register': grpc.unary_unary_rpc_method_handler(
+                    servicer.Register,
+                    request_deserializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.RegisterRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.RegisterResponse.SerializeToString,
+            ),
             'SignIn': grpc.unary_unary_rpc_method_handler(
                     servicer.SignIn,
                     request_deserializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SignInRequest.FromString,
@@ -221,6 +240,33 @@ class AccountService:
     it does to an account is recorded in the audit log within that transaction.
     Who may call: tokens of role service or admin.
     """
+
+    @staticmethod
+    def Register(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.internal.account.v1.AccountService/Register',
+            gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.RegisterRequest.SerializeToString,
+            gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.RegisterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def SignIn(request,

@@ -36,15 +36,18 @@ class AccountServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AccountServiceAsyncStub: ...
+    Register: _grpc.UnaryUnaryMultiCallable[_account_pb2.RegisterRequest, _account_pb2.RegisterResponse]
+    """RepoService.CreateUser, and a session for the new user. Errors: DUPLICATE_OPERATION for a name that is taken."""
     SignIn: _grpc.UnaryUnaryMultiCallable[_account_pb2.SignInRequest, _account_pb2.SignInResponse]
-    """Opens a session for the active user with this name and password, in place of the one that the device had.
+    """Opens a session for the active user with this name and password, in place of the one that the device had. Where
+    there are more than max_sessions, those that were used least recently end. Spaces around the name are passed over.
     Errors: UNAUTHORIZED, the same for an unknown name and a wrong password, and after the same work; RATE_LIMIT after
-    several failures for one name.
+    several failures for one name, except for the right password from a device that has signed in before.
     """
     ChangePassword: _grpc.UnaryUnaryMultiCallable[_account_pb2.ChangePasswordRequest, _account_pb2.ChangePasswordResponse]
     """Changes a password for one who knows the old one, ends all sessions of the user and opens a new one in place of
     the one named. Errors: UNAUTHORIZED for a wrong old password, an inactive user, or a session that has ended;
-    RATE_LIMIT.
+    RATE_LIMIT after several failures of this session.
     """
     SetPassword: _grpc.UnaryUnaryMultiCallable[_account_pb2.SetPasswordRequest, _account_pb2.SetPasswordResponse]
     """Sets a password for one who forgot it and ends all sessions of the user. Errors: NOT_FOUND."""
@@ -55,13 +58,14 @@ class AccountServiceStub:
     GetUserRoles: _grpc.UnaryUnaryMultiCallable[_account_pb2.GetUserRolesRequest, _account_pb2.GetUserRolesResponse]
     """The roles of these users; those that do not exist are left out."""
     RotateSession: _grpc.UnaryUnaryMultiCallable[_account_pb2.RotateSessionRequest, _account_pb2.RotateSessionResponse]
-    """Replaces the refresh id of a session. A refresh id that is not the session's current one ends the session.
+    """Replaces the refresh id of a session. The id that was replaced last, within 30 s, changes nothing and is answered as
+    the first time. Any other id that is not the session's current one ends the session.
     Errors: UNAUTHORIZED for that, for a session that has ended or expired, and for a user who is not active.
     """
     EndSession: _grpc.UnaryUnaryMultiCallable[_account_pb2.EndSessionRequest, _account_pb2.EndSessionResponse]
     """Ends a session; no error if it has ended already."""
     ListUserSessions: _grpc.UnaryUnaryMultiCallable[_account_pb2.ListUserSessionsRequest, _account_pb2.ListUserSessionsResponse]
-    """The sessions of a user that have not expired, the latest used first."""
+    """The sessions of a user that have not expired, the latest used first, at most 1000."""
     ListEndedSessions: _grpc.UnaryUnaryMultiCallable[_account_pb2.ListEndedSessionsRequest, _account_pb2.ListEndedSessionsResponse]
     """The sessions that ended after others: whoever verifies tokens asks every second and refuses theirs. It also says
     what time it is and whether the database takes writes.
@@ -75,15 +79,18 @@ class AccountServiceAsyncStub(AccountServiceStub):
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    Register: _aio.UnaryUnaryMultiCallable[_account_pb2.RegisterRequest, _account_pb2.RegisterResponse]  # type: ignore[assignment]
+    """RepoService.CreateUser, and a session for the new user. Errors: DUPLICATE_OPERATION for a name that is taken."""
     SignIn: _aio.UnaryUnaryMultiCallable[_account_pb2.SignInRequest, _account_pb2.SignInResponse]  # type: ignore[assignment]
-    """Opens a session for the active user with this name and password, in place of the one that the device had.
+    """Opens a session for the active user with this name and password, in place of the one that the device had. Where
+    there are more than max_sessions, those that were used least recently end. Spaces around the name are passed over.
     Errors: UNAUTHORIZED, the same for an unknown name and a wrong password, and after the same work; RATE_LIMIT after
-    several failures for one name.
+    several failures for one name, except for the right password from a device that has signed in before.
     """
     ChangePassword: _aio.UnaryUnaryMultiCallable[_account_pb2.ChangePasswordRequest, _account_pb2.ChangePasswordResponse]  # type: ignore[assignment]
     """Changes a password for one who knows the old one, ends all sessions of the user and opens a new one in place of
     the one named. Errors: UNAUTHORIZED for a wrong old password, an inactive user, or a session that has ended;
-    RATE_LIMIT.
+    RATE_LIMIT after several failures of this session.
     """
     SetPassword: _aio.UnaryUnaryMultiCallable[_account_pb2.SetPasswordRequest, _account_pb2.SetPasswordResponse]  # type: ignore[assignment]
     """Sets a password for one who forgot it and ends all sessions of the user. Errors: NOT_FOUND."""
@@ -94,13 +101,14 @@ class AccountServiceAsyncStub(AccountServiceStub):
     GetUserRoles: _aio.UnaryUnaryMultiCallable[_account_pb2.GetUserRolesRequest, _account_pb2.GetUserRolesResponse]  # type: ignore[assignment]
     """The roles of these users; those that do not exist are left out."""
     RotateSession: _aio.UnaryUnaryMultiCallable[_account_pb2.RotateSessionRequest, _account_pb2.RotateSessionResponse]  # type: ignore[assignment]
-    """Replaces the refresh id of a session. A refresh id that is not the session's current one ends the session.
+    """Replaces the refresh id of a session. The id that was replaced last, within 30 s, changes nothing and is answered as
+    the first time. Any other id that is not the session's current one ends the session.
     Errors: UNAUTHORIZED for that, for a session that has ended or expired, and for a user who is not active.
     """
     EndSession: _aio.UnaryUnaryMultiCallable[_account_pb2.EndSessionRequest, _account_pb2.EndSessionResponse]  # type: ignore[assignment]
     """Ends a session; no error if it has ended already."""
     ListUserSessions: _aio.UnaryUnaryMultiCallable[_account_pb2.ListUserSessionsRequest, _account_pb2.ListUserSessionsResponse]  # type: ignore[assignment]
-    """The sessions of a user that have not expired, the latest used first."""
+    """The sessions of a user that have not expired, the latest used first, at most 1000."""
     ListEndedSessions: _aio.UnaryUnaryMultiCallable[_account_pb2.ListEndedSessionsRequest, _account_pb2.ListEndedSessionsResponse]  # type: ignore[assignment]
     """The sessions that ended after others: whoever verifies tokens asks every second and refuses theirs. It also says
     what time it is and whether the database takes writes.
@@ -113,14 +121,23 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
     """
 
     @_abc_1.abstractmethod
+    def Register(
+        self,
+        request: _account_pb2.RegisterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_account_pb2.RegisterResponse, _abc.Awaitable[_account_pb2.RegisterResponse]]:
+        """RepoService.CreateUser, and a session for the new user. Errors: DUPLICATE_OPERATION for a name that is taken."""
+
+    @_abc_1.abstractmethod
     def SignIn(
         self,
         request: _account_pb2.SignInRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_account_pb2.SignInResponse, _abc.Awaitable[_account_pb2.SignInResponse]]:
-        """Opens a session for the active user with this name and password, in place of the one that the device had.
+        """Opens a session for the active user with this name and password, in place of the one that the device had. Where
+        there are more than max_sessions, those that were used least recently end. Spaces around the name are passed over.
         Errors: UNAUTHORIZED, the same for an unknown name and a wrong password, and after the same work; RATE_LIMIT after
-        several failures for one name.
+        several failures for one name, except for the right password from a device that has signed in before.
         """
 
     @_abc_1.abstractmethod
@@ -131,7 +148,7 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_account_pb2.ChangePasswordResponse, _abc.Awaitable[_account_pb2.ChangePasswordResponse]]:
         """Changes a password for one who knows the old one, ends all sessions of the user and opens a new one in place of
         the one named. Errors: UNAUTHORIZED for a wrong old password, an inactive user, or a session that has ended;
-        RATE_LIMIT.
+        RATE_LIMIT after several failures of this session.
         """
 
     @_abc_1.abstractmethod
@@ -166,7 +183,8 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _account_pb2.RotateSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_account_pb2.RotateSessionResponse, _abc.Awaitable[_account_pb2.RotateSessionResponse]]:
-        """Replaces the refresh id of a session. A refresh id that is not the session's current one ends the session.
+        """Replaces the refresh id of a session. The id that was replaced last, within 30 s, changes nothing and is answered as
+        the first time. Any other id that is not the session's current one ends the session.
         Errors: UNAUTHORIZED for that, for a session that has ended or expired, and for a user who is not active.
         """
 
@@ -184,7 +202,7 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _account_pb2.ListUserSessionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_account_pb2.ListUserSessionsResponse, _abc.Awaitable[_account_pb2.ListUserSessionsResponse]]:
-        """The sessions of a user that have not expired, the latest used first."""
+        """The sessions of a user that have not expired, the latest used first, at most 1000."""
 
     @_abc_1.abstractmethod
     def ListEndedSessions(

@@ -182,7 +182,8 @@ class StoreServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def HideConversation(self, request, context):
-        """Hides a conversation and what it holds from one user alone, until a newer message.
+        """Hides a conversation and what it holds from one user alone, until a newer message; again once all newer ones are
+        deleted, and also when they leave a group and come back.
         Errors: NOT_FOUND; PERMISSION_DENIED for a user who is not in it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -238,7 +239,8 @@ class StoreServiceServicer:
 
     def RemoveMember(self, request, context):
         """Removes a member, who may then join only if a manager adds them. Errors: NOT_FOUND for the group or the member;
-        PERMISSION_DENIED unless the operator is the owner, or an admin and the member is neither owner nor admin.
+        PERMISSION_DENIED unless the operator is the owner, or an admin and the member a plain one or an owner who is
+        disabled. The group of such an owner is handed over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -59,7 +59,8 @@ class StoreServiceStub:
     GetUnread: _grpc.UnaryUnaryMultiCallable[_store_pb2.GetUnreadRequest, _store_pb2.GetUnreadResponse]
     """What a user has not read: the sum over all conversations, and the conversations, latest first, at most 100."""
     HideConversation: _grpc.UnaryUnaryMultiCallable[_store_pb2.HideConversationRequest, _store_pb2.HideConversationResponse]
-    """Hides a conversation and what it holds from one user alone, until a newer message.
+    """Hides a conversation and what it holds from one user alone, until a newer message; again once all newer ones are
+    deleted, and also when they leave a group and come back.
     Errors: NOT_FOUND; PERMISSION_DENIED for a user who is not in it.
     """
     UpdateConversation: _grpc.UnaryUnaryMultiCallable[_store_pb2.UpdateConversationRequest, _store_pb2.UpdateConversationResponse]
@@ -85,7 +86,8 @@ class StoreServiceStub:
     """
     RemoveMember: _grpc.UnaryUnaryMultiCallable[_store_pb2.RemoveMemberRequest, _store_pb2.RemoveMemberResponse]
     """Removes a member, who may then join only if a manager adds them. Errors: NOT_FOUND for the group or the member;
-    PERMISSION_DENIED unless the operator is the owner, or an admin and the member is neither owner nor admin.
+    PERMISSION_DENIED unless the operator is the owner, or an admin and the member a plain one or an owner who is
+    disabled. The group of such an owner is handed over.
     """
     ListMembers: _grpc.UnaryUnaryMultiCallable[_store_pb2.ListMembersRequest, _store_pb2.ListMembersResponse]
     """Members of a group by the time they joined. Errors: NOT_FOUND; PERMISSION_DENIED for a viewer who is no member."""
@@ -121,7 +123,8 @@ class StoreServiceAsyncStub(StoreServiceStub):
     GetUnread: _aio.UnaryUnaryMultiCallable[_store_pb2.GetUnreadRequest, _store_pb2.GetUnreadResponse]  # type: ignore[assignment]
     """What a user has not read: the sum over all conversations, and the conversations, latest first, at most 100."""
     HideConversation: _aio.UnaryUnaryMultiCallable[_store_pb2.HideConversationRequest, _store_pb2.HideConversationResponse]  # type: ignore[assignment]
-    """Hides a conversation and what it holds from one user alone, until a newer message.
+    """Hides a conversation and what it holds from one user alone, until a newer message; again once all newer ones are
+    deleted, and also when they leave a group and come back.
     Errors: NOT_FOUND; PERMISSION_DENIED for a user who is not in it.
     """
     UpdateConversation: _aio.UnaryUnaryMultiCallable[_store_pb2.UpdateConversationRequest, _store_pb2.UpdateConversationResponse]  # type: ignore[assignment]
@@ -147,7 +150,8 @@ class StoreServiceAsyncStub(StoreServiceStub):
     """
     RemoveMember: _aio.UnaryUnaryMultiCallable[_store_pb2.RemoveMemberRequest, _store_pb2.RemoveMemberResponse]  # type: ignore[assignment]
     """Removes a member, who may then join only if a manager adds them. Errors: NOT_FOUND for the group or the member;
-    PERMISSION_DENIED unless the operator is the owner, or an admin and the member is neither owner nor admin.
+    PERMISSION_DENIED unless the operator is the owner, or an admin and the member a plain one or an owner who is
+    disabled. The group of such an owner is handed over.
     """
     ListMembers: _aio.UnaryUnaryMultiCallable[_store_pb2.ListMembersRequest, _store_pb2.ListMembersResponse]  # type: ignore[assignment]
     """Members of a group by the time they joined. Errors: NOT_FOUND; PERMISSION_DENIED for a viewer who is no member."""
@@ -228,7 +232,8 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _store_pb2.HideConversationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_store_pb2.HideConversationResponse, _abc.Awaitable[_store_pb2.HideConversationResponse]]:
-        """Hides a conversation and what it holds from one user alone, until a newer message.
+        """Hides a conversation and what it holds from one user alone, until a newer message; again once all newer ones are
+        deleted, and also when they leave a group and come back.
         Errors: NOT_FOUND; PERMISSION_DENIED for a user who is not in it.
         """
 
@@ -296,7 +301,8 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_store_pb2.RemoveMemberResponse, _abc.Awaitable[_store_pb2.RemoveMemberResponse]]:
         """Removes a member, who may then join only if a manager adds them. Errors: NOT_FOUND for the group or the member;
-        PERMISSION_DENIED unless the operator is the owner, or an admin and the member is neither owner nor admin.
+        PERMISSION_DENIED unless the operator is the owner, or an admin and the member a plain one or an owner who is
+        disabled. The group of such an owner is handed over.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,68 @@
+"""The status of users: active, disabled, deleted. Who is deleted is no member of a group, and neither sender nor
+recipient in a one-to-one conversation: their memberships change with the status, so that no send has to look at users.
+"""
+
+from gochat.api.repo.v1 import repo_pb2
+from gochat.domain import policy
+from gochat.repo.audit import record
+from gochat.repo.endings import end_all
+from gochat.repo.membership import delete_member, group, hand_over, role_of
+from gochat.repo.users import DELETED, STATUSES, as_user, changed, get_user
+from gochat.storage.database import Database, Tx
+from gochat.storage.models import User
+
+# In the order of their ids: so two deletions, of members of the same groups, do not wait for each other.
+_LOCK_ALL = """
+SELECT conversation_id, type, dissolved_at
+FROM conversations
+WHERE conversation_id IN (SELECT conversation_id FROM members WHERE user_id = ?)
+ORDER BY conversation_id"""
+_SET_ROLE_IN_SINGLES = """
+UPDATE members SET role = ?
+WHERE user_id = ? AND conversation_id IN (
+    SELECT conversation_id FROM conversations
+    WHERE type = 'single' AND conversation_id IN (SELECT conversation_id FROM members WHERE user_id = ?)
+)"""
+
+
+class Deletion:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def UpdateUser(self, request: repo_pb2.UpdateUserRequest) -> repo_pb2.UpdateUserResponse:
+        changes = {"nickname": request.nickname, "avatar": request.avatar, "status": request.status}
+
+        def work(tx: Tx) -> User:
+            before = get_user(tx, request.user_id, lock=True)
+            user = changed(tx, request.user_id, changes)
+            if user.status != before.status:
+                end_all(tx, request.user_id)
+                record(tx, "user.status", request.user_id, STATUSES[user.status])
+                if user.status == DELETED:
+                    _leave_all(tx, request.user_id)
+                elif before.status == DELETED:
+                    tx.sql(_SET_ROLE_IN_SINGLES, policy.MEMBER, request.user_id, request.user_id)
+            elif user.updated_at != before.updated_at:
+                record(tx, "user.change", request.user_id)
+            return user
+
+        user = self._database.write(work)
+        return repo_pb2.UpdateUserResponse(success=True, user=as_user(user))
+
+
+def _leave_all(tx: Tx, user_id: str) -> None:
+    """Of a user whose row is locked, so that nobody makes them a member meanwhile. A group of theirs is handed over."""
+    groups = [
+        conversation_id
+        for conversation_id, kind, dissolved_at in tx.fetch_all(_LOCK_ALL + tx.lock, user_id)
+        if kind == "group" and not dissolved_at
+    ]
+    for group_id in groups:
+        role = role_of(tx, group_id, user_id)
+        if role is None:  # removed, before the group was locked
+            continue
+        left = group(tx, group_id)
+        if role == policy.OWNER:
+            hand_over(tx, left)
+        delete_member(tx, left, user_id, "group.remove")
+    tx.sql(_SET_ROLE_IN_SINGLES, policy.DELETED, user_id, user_id)
