@@ -11,7 +11,8 @@ from gochat.api.logic.v1 import logic_pb2
 from gochat.api.session.v1 import session_pb2
 from gochat.domain.rates import FREE_FAILURES
 from gochat.internal.account.v1 import account_pb2
-from tests.harness import PASSWORD, Deployment, Person, as_service, bearer, eventually, fresh, refused
+from tests.harness import PASSWORD, Deployment, Person, as_service, bearer, fresh, refused
+from tests.waiting import eventually
 
 Start = Callable[..., Deployment]
 NEW = "another password"
