@@ -1,7 +1,6 @@
 """Accounts and their sessions: how many, refreshed again, registered in one go, and signed in while strangers guess."""
 
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,9 +10,10 @@ from gochat.api.logic.v1 import logic_pb2
 from gochat.api.session.v1 import session_pb2
 from gochat.domain.rates import FREE_FAILURES
 from gochat.internal.account.v1 import account_pb2
-from tests.harness import PASSWORD, Deployment, Person, as_service, bearer, eventually, fresh, refused
+from tests.conftest import Own
+from tests.harness import PASSWORD, Deployment, Person, as_service, bearer, fresh, refused
+from tests.waiting import eventually
 
-Start = Callable[..., Deployment]
 NEW = "another password"
 
 
@@ -43,8 +43,8 @@ def devices(person: Person) -> list[str]:
     return [session.device_id for session in person.ListSessions().sessions]
 
 
-def test_the_least_recently_used_session_ends(start: Start) -> None:
-    app = start(env={"GOCHAT_AUTH_SESSIONS_PER_USER": "3"})
+def test_the_least_recently_used_session_ends(own: Own, mode: str) -> None:
+    app = own(mode, env={"GOCHAT_AUTH_SESSIONS_PER_USER": "3"})
     name = fresh()
     user_id = app.create_user(name)
     one, two, three = (app.signed_in(user_id, name, device_id=device) for device in ("1", "2", "3"))
@@ -88,8 +88,8 @@ def test_two_tabs_that_refresh_together_have_the_same_pair(app: Deployment) -> N
     refresh(app, pairs[0].refresh_token)
 
 
-def test_a_registration_is_whole(start: Start) -> None:
-    app = start(env={"GOCHAT_AUTH_REGISTRATION": "open"})
+def test_a_registration_is_whole(own: Own, mode: str) -> None:
+    app = own(mode, env={"GOCHAT_AUTH_REGISTRATION": "open"})
     name = fresh()
     guess_until_delayed(app, name)
     registered = register(app, name, device_id="phone", email="a@example.com", nickname="Nick")
@@ -167,8 +167,8 @@ def test_a_live_session_changes_its_password_while_strangers_guess(app: Deployme
     assert sign_in(app, person.username, NEW).success
 
 
-def test_wrong_passwords_do_not_refuse_a_refresh(start: Start) -> None:
-    app = start(env={"GOCHAT_LIMITS_FAILED_SIGN_INS_PER_MINUTE": "3"})
+def test_wrong_passwords_do_not_refuse_a_refresh(own: Own, mode: str) -> None:
+    app = own(mode, env={"GOCHAT_LIMITS_FAILED_SIGN_INS_PER_MINUTE": "3"})
     person = app.person()
     for _ in range(3):
         with refused("UNAUTHENTICATED"):

@@ -169,11 +169,9 @@ class LogicServiceServicer:
     """
 
     def Authenticate(self, request, context):
-        """Signs a user in and opens a session on a device, in place of the one that the device had. Beyond [auth]
-        sessions_per_user the session ends that was used least recently. The name is compared regardless of case, encoding,
-        and spaces around it. Who may call: anyone, without a token.
-        Errors: UNAUTHORIZED, the same for an unknown name, a wrong password and a disabled user; RATE_LIMIT after several
-        failures for the name, but not for the right password from a device_id that has signed in before.
+        """Signs a user in and opens a session on a device, in place of the one that the device had; proto/README.md has the
+        limits. Spaces around the name are passed over. Who may call: anyone, without a token.
+        Errors: UNAUTHORIZED, the same for an unknown name, a wrong password and a disabled user; RATE_LIMIT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -210,8 +208,7 @@ class LogicServiceServicer:
 
     def SendMessage(self, request, context):
         """Sends a message; answered when it is durably committed. Also moves the sender's own read position to it.
-        With metadata["client_msg_id"] it may be repeated safely: the answer is the first one, also after the sender left.
-        Who may call: participants of the conversation.
+        With metadata["client_msg_id"] it may be repeated safely, also after leaving. Who may call: participants.
         Errors: NOT_FOUND for the conversation or the recipient, also one who is deleted; DUPLICATE_OPERATION for a
         client_msg_id that was used with other content or another type.
         """
@@ -267,8 +264,7 @@ class LogicServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteConversation(self, request, context):
-        """Hides a conversation and what it holds from the actor alone, until a newer message; again once all newer ones are
-        deleted. What a group held stays hidden when the actor leaves and comes back. Who may call: participants.
+        """Hides a conversation and what it holds from the actor alone, until a newer message. Who may call: participants.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -329,9 +325,8 @@ class LogicServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RemoveGroupMember(self, request, context):
-        """Removes a member, who may not join again before being added. Who may call: the owner, for any other member; an
-        admin, for plain members and for an owner who is disabled, whose group goes to the longest-serving admin.
-        Errors: NOT_FOUND also for a user who is not a member.
+        """Removes a member, who may not join again before being added. Who may call: the owner, for any other member; an admin,
+        for plain members and a disabled owner. Errors: NOT_FOUND also for a user who is not a member.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

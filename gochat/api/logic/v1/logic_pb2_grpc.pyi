@@ -46,11 +46,9 @@ class LogicServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> LogicServiceAsyncStub: ...
     Authenticate: _grpc.UnaryUnaryMultiCallable[_logic_pb2.AuthRequest, _logic_pb2.AuthResponse]
-    """Signs a user in and opens a session on a device, in place of the one that the device had. Beyond [auth]
-    sessions_per_user the session ends that was used least recently. The name is compared regardless of case, encoding,
-    and spaces around it. Who may call: anyone, without a token.
-    Errors: UNAUTHORIZED, the same for an unknown name, a wrong password and a disabled user; RATE_LIMIT after several
-    failures for the name, but not for the right password from a device_id that has signed in before.
+    """Signs a user in and opens a session on a device, in place of the one that the device had; proto/README.md has the
+    limits. Spaces around the name are passed over. Who may call: anyone, without a token.
+    Errors: UNAUTHORIZED, the same for an unknown name, a wrong password and a disabled user; RATE_LIMIT.
     """
     ValidateToken: _grpc.UnaryUnaryMultiCallable[_logic_pb2.ValidateTokenRequest, _logic_pb2.ValidateTokenResponse]
     """Whether an access token is valid, which user's it is and how long it lasts. A bad token is an answer, no error."""
@@ -64,8 +62,7 @@ class LogicServiceStub:
     """
     SendMessage: _grpc.UnaryUnaryMultiCallable[_logic_pb2.SendMessageRequest, _logic_pb2.SendMessageResponse]
     """Sends a message; answered when it is durably committed. Also moves the sender's own read position to it.
-    With metadata["client_msg_id"] it may be repeated safely: the answer is the first one, also after the sender left.
-    Who may call: participants of the conversation.
+    With metadata["client_msg_id"] it may be repeated safely, also after leaving. Who may call: participants.
     Errors: NOT_FOUND for the conversation or the recipient, also one who is deleted; DUPLICATE_OPERATION for a
     client_msg_id that was used with other content or another type.
     """
@@ -92,9 +89,7 @@ class LogicServiceStub:
     Who may call: either participant of a one-to-one conversation; the owner and admins of a group.
     """
     DeleteConversation: _grpc.UnaryUnaryMultiCallable[_logic_pb2.DeleteConversationRequest, _logic_pb2.DeleteConversationResponse]
-    """Hides a conversation and what it holds from the actor alone, until a newer message; again once all newer ones are
-    deleted. What a group held stays hidden when the actor leaves and comes back. Who may call: participants.
-    """
+    """Hides a conversation and what it holds from the actor alone, until a newer message. Who may call: participants."""
     CreateGroup: _grpc.UnaryUnaryMultiCallable[_logic_pb2.CreateGroupRequest, _logic_pb2.CreateGroupResponse]
     """Makes a group with its first members, all or nothing.
     Errors: NOT_FOUND for an unknown user; INVALID_PARAMS for more members than places.
@@ -120,9 +115,8 @@ class LogicServiceStub:
     Who may call: the owner and admins. Errors: NOT_FOUND; PERMISSION_DENIED also if the group has too few places.
     """
     RemoveGroupMember: _grpc.UnaryUnaryMultiCallable[_logic_pb2.RemoveGroupMemberRequest, _logic_pb2.RemoveGroupMemberResponse]
-    """Removes a member, who may not join again before being added. Who may call: the owner, for any other member; an
-    admin, for plain members and for an owner who is disabled, whose group goes to the longest-serving admin.
-    Errors: NOT_FOUND also for a user who is not a member.
+    """Removes a member, who may not join again before being added. Who may call: the owner, for any other member; an admin,
+    for plain members and a disabled owner. Errors: NOT_FOUND also for a user who is not a member.
     """
 
 @_typing.type_check_only
@@ -143,11 +137,9 @@ class LogicServiceAsyncStub(LogicServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Authenticate: _aio.UnaryUnaryMultiCallable[_logic_pb2.AuthRequest, _logic_pb2.AuthResponse]  # type: ignore[assignment]
-    """Signs a user in and opens a session on a device, in place of the one that the device had. Beyond [auth]
-    sessions_per_user the session ends that was used least recently. The name is compared regardless of case, encoding,
-    and spaces around it. Who may call: anyone, without a token.
-    Errors: UNAUTHORIZED, the same for an unknown name, a wrong password and a disabled user; RATE_LIMIT after several
-    failures for the name, but not for the right password from a device_id that has signed in before.
+    """Signs a user in and opens a session on a device, in place of the one that the device had; proto/README.md has the
+    limits. Spaces around the name are passed over. Who may call: anyone, without a token.
+    Errors: UNAUTHORIZED, the same for an unknown name, a wrong password and a disabled user; RATE_LIMIT.
     """
     ValidateToken: _aio.UnaryUnaryMultiCallable[_logic_pb2.ValidateTokenRequest, _logic_pb2.ValidateTokenResponse]  # type: ignore[assignment]
     """Whether an access token is valid, which user's it is and how long it lasts. A bad token is an answer, no error."""
@@ -161,8 +153,7 @@ class LogicServiceAsyncStub(LogicServiceStub):
     """
     SendMessage: _aio.UnaryUnaryMultiCallable[_logic_pb2.SendMessageRequest, _logic_pb2.SendMessageResponse]  # type: ignore[assignment]
     """Sends a message; answered when it is durably committed. Also moves the sender's own read position to it.
-    With metadata["client_msg_id"] it may be repeated safely: the answer is the first one, also after the sender left.
-    Who may call: participants of the conversation.
+    With metadata["client_msg_id"] it may be repeated safely, also after leaving. Who may call: participants.
     Errors: NOT_FOUND for the conversation or the recipient, also one who is deleted; DUPLICATE_OPERATION for a
     client_msg_id that was used with other content or another type.
     """
@@ -189,9 +180,7 @@ class LogicServiceAsyncStub(LogicServiceStub):
     Who may call: either participant of a one-to-one conversation; the owner and admins of a group.
     """
     DeleteConversation: _aio.UnaryUnaryMultiCallable[_logic_pb2.DeleteConversationRequest, _logic_pb2.DeleteConversationResponse]  # type: ignore[assignment]
-    """Hides a conversation and what it holds from the actor alone, until a newer message; again once all newer ones are
-    deleted. What a group held stays hidden when the actor leaves and comes back. Who may call: participants.
-    """
+    """Hides a conversation and what it holds from the actor alone, until a newer message. Who may call: participants."""
     CreateGroup: _aio.UnaryUnaryMultiCallable[_logic_pb2.CreateGroupRequest, _logic_pb2.CreateGroupResponse]  # type: ignore[assignment]
     """Makes a group with its first members, all or nothing.
     Errors: NOT_FOUND for an unknown user; INVALID_PARAMS for more members than places.
@@ -217,9 +206,8 @@ class LogicServiceAsyncStub(LogicServiceStub):
     Who may call: the owner and admins. Errors: NOT_FOUND; PERMISSION_DENIED also if the group has too few places.
     """
     RemoveGroupMember: _aio.UnaryUnaryMultiCallable[_logic_pb2.RemoveGroupMemberRequest, _logic_pb2.RemoveGroupMemberResponse]  # type: ignore[assignment]
-    """Removes a member, who may not join again before being added. Who may call: the owner, for any other member; an
-    admin, for plain members and for an owner who is disabled, whose group goes to the longest-serving admin.
-    Errors: NOT_FOUND also for a user who is not a member.
+    """Removes a member, who may not join again before being added. Who may call: the owner, for any other member; an admin,
+    for plain members and a disabled owner. Errors: NOT_FOUND also for a user who is not a member.
     """
 
 class LogicServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -243,11 +231,9 @@ class LogicServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _logic_pb2.AuthRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_logic_pb2.AuthResponse, _abc.Awaitable[_logic_pb2.AuthResponse]]:
-        """Signs a user in and opens a session on a device, in place of the one that the device had. Beyond [auth]
-        sessions_per_user the session ends that was used least recently. The name is compared regardless of case, encoding,
-        and spaces around it. Who may call: anyone, without a token.
-        Errors: UNAUTHORIZED, the same for an unknown name, a wrong password and a disabled user; RATE_LIMIT after several
-        failures for the name, but not for the right password from a device_id that has signed in before.
+        """Signs a user in and opens a session on a device, in place of the one that the device had; proto/README.md has the
+        limits. Spaces around the name are passed over. Who may call: anyone, without a token.
+        Errors: UNAUTHORIZED, the same for an unknown name, a wrong password and a disabled user; RATE_LIMIT.
         """
 
     @_abc_1.abstractmethod
@@ -291,8 +277,7 @@ class LogicServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_logic_pb2.SendMessageResponse, _abc.Awaitable[_logic_pb2.SendMessageResponse]]:
         """Sends a message; answered when it is durably committed. Also moves the sender's own read position to it.
-        With metadata["client_msg_id"] it may be repeated safely: the answer is the first one, also after the sender left.
-        Who may call: participants of the conversation.
+        With metadata["client_msg_id"] it may be repeated safely, also after leaving. Who may call: participants.
         Errors: NOT_FOUND for the conversation or the recipient, also one who is deleted; DUPLICATE_OPERATION for a
         client_msg_id that was used with other content or another type.
         """
@@ -361,9 +346,7 @@ class LogicServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _logic_pb2.DeleteConversationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_logic_pb2.DeleteConversationResponse, _abc.Awaitable[_logic_pb2.DeleteConversationResponse]]:
-        """Hides a conversation and what it holds from the actor alone, until a newer message; again once all newer ones are
-        deleted. What a group held stays hidden when the actor leaves and comes back. Who may call: participants.
-        """
+        """Hides a conversation and what it holds from the actor alone, until a newer message. Who may call: participants."""
 
     @_abc_1.abstractmethod
     def CreateGroup(
@@ -437,9 +420,8 @@ class LogicServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _logic_pb2.RemoveGroupMemberRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_logic_pb2.RemoveGroupMemberResponse, _abc.Awaitable[_logic_pb2.RemoveGroupMemberResponse]]:
-        """Removes a member, who may not join again before being added. Who may call: the owner, for any other member; an
-        admin, for plain members and for an owner who is disabled, whose group goes to the longest-serving admin.
-        Errors: NOT_FOUND also for a user who is not a member.
+        """Removes a member, who may not join again before being added. Who may call: the owner, for any other member; an admin,
+        for plain members and a disabled owner. Errors: NOT_FOUND also for a user who is not a member.
         """
 
 def add_LogicServiceServicer_to_server(servicer: LogicServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
