@@ -21,7 +21,6 @@ from gochat.errors import ChatError
 from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.lifecycle import SessionWatch
 from gochat.repo import statistics
-from gochat.repo.endings import end
 from gochat.rpc.local import LocalChannel
 from gochat.services import REPO, served_by
 from gochat.serving.binding import bind
@@ -30,6 +29,7 @@ from gochat.storage.sqlite import READERS
 from tests.conftest import Own
 from tests.health import SERVING, health
 from tests.processes import FAST
+from tests.repo.test_endings import end_new
 from tests.waiting import eventually, polled, status_of
 
 POOL, THREADS = 2, 4
@@ -64,7 +64,7 @@ def test_the_servers_own_queries_wait_for_no_reader(config: Config, database: Da
     channel = LocalChannel(bind(served_by(REPO), repo.handlers(database)))
     watch = SessionWatch(AccountServiceStub(channel), revocations)
     watch.poll()
-    database.write(lambda tx: end(tx, ["s"]))
+    database.write(lambda tx: end_new(tx, "s"))
     with all_reading(database, POOL if config.database.is_postgres else READERS):
         with entered(Call(SERVICE, "-", time.monotonic() + 0.1)), pytest.raises(ChatError, match="in use"):
             database.read(lambda _: None)
