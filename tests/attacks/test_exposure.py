@@ -142,7 +142,8 @@ def test_nobody_else_can_read_what_the_server_writes(tmp_path: Path, umask: int)
         with serving(tmp_path, "--listen", "127.0.0.1:0"):
             files = {file.name: file.stat().st_mode & 0o777 for file in data.iterdir()}
             assert data.stat().st_mode & 0o777 == 0o700
-        expected = ("gochat.db", "gochat.db-wal", "gochat.db-shm", "gochat.db.lock", "signing.key")
+        database = ("gochat.db", "gochat.db-wal", "gochat.db-shm", "gochat.db.lock")
+        expected = (*database, "signing.key", "server.logic", "server.repo")
         assert files == dict.fromkeys(expected, 0o600)
     finally:
         os.umask(before)

@@ -87,7 +87,8 @@ def test_stdout_has_the_ready_line_alone_and_stderr_the_log(tmp_path: Path, numb
     out, log = process.communicate(timeout=60)
     assert (process.returncode, ready[:16], out) == (0, "gochat ready on ", "")
     assert all(
-        re.match(r"\d{4}-\d\d-\d\d [\d:,]+ (DEBUG|INFO|WARNING) \[\S+\] gochat\.", line) for line in log.splitlines()
+        re.match(r"\d{4}-\d\d-\d\d [\d:,]+[+-]\d\d:\d\d (DEBUG|INFO|WARNING) \[\S+\] gochat\.", line)
+        for line in log.splitlines()
     )
     assert re.search(r"gochat\.calls: /\S+/SendMessage UNAUTHENTICATED .*: NO_TOKEN$", log, re.MULTILINE)
     assert log.rstrip().endswith("stopped")
