@@ -13,7 +13,7 @@ from gochat.domain import ids, limits
 from gochat.domain.text import casefold_key, skeleton
 from gochat.storage.database import Row, Tx
 from gochat.storage.failures import driver_error
-from gochat.storage.migrate import Migration, migrations, objects, routines
+from gochat.storage.migrate import Migration, is_migrated, migrations, objects, routines
 from gochat.storage.models import ALL, LOOKED_UP, MAX_INBOX_MEMBERS
 
 MAX_FINDINGS = 100  # of one rule
@@ -229,7 +229,7 @@ def findings(tx: Tx) -> Iterator[str]:
 
 def version(tx: Tx) -> int:
     """Of the schema; 0 where this is no database of GoChat."""
-    if "schema_migrations" not in _objects(tx):
+    if not is_migrated(tx):
         return 0
     return int(tx.fetch_all("SELECT coalesce(max(version), 0) FROM schema_migrations")[0][0])
 
@@ -288,7 +288,7 @@ def _objects(tx: Tx) -> set[str]:
 
 def _of_schema(tx: Tx) -> Iterator[str]:
     there = _objects(tx)
-    if "schema_migrations" not in there:
+    if not is_migrated(tx):
         yield "schema_migrations: is missing: this is no database of GoChat"
         return
     dialect = "postgres" if tx.postgres else "sqlite"

@@ -12,7 +12,7 @@ from gochat.folders import make_folder
 from gochat.storage.database import DatabaseInUseError, Tx
 from gochat.storage.explain import DatabaseError, damaged, explained, sqlite_file
 from gochat.storage.failures import NO_RIGHTS, describe, sqlstate
-from gochat.storage.migrate import UNFINISHED, MigrationError, migrate, tables
+from gochat.storage.migrate import UNFINISHED, MigrationError, is_migrated, migrate, tables
 from gochat.storage.postgres import PostgresDatabase, postgres_snapshot, server_of
 from gochat.storage.sqlite import SqliteDatabase, sqlite_snapshot
 
@@ -87,8 +87,8 @@ def _check_ours(path: Path) -> None:
     """Raises MigrationError for the file of another program, before it is changed in any way."""
     if path.is_file():
         with sqlite_snapshot(path) as tx:
-            there = tables(tx)
-        if there and "schema_migrations" not in there:
+            there, ours = tables(tx), is_migrated(tx)
+        if there and not ours:
             names = ", ".join(sorted(there)[:5])
             raise MigrationError(
                 f"{path.absolute()} is the database of another program, with the tables {names}: move it away, or set"

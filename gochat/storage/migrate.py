@@ -118,10 +118,21 @@ def migrate(database: Database, dialect: str, show: Callable[[str], None] = lamb
     return applied
 
 
+def is_migrated(tx: Tx) -> bool:
+    """Has the database a table of the migrations that were applied? Other programs may have one of the same name."""
+    named = (
+        "SELECT 1 FROM information_schema.columns"
+        " WHERE table_schema = current_schema() AND table_name = 'schema_migrations' AND column_name = 'checksum'"
+        if tx.postgres
+        else "SELECT 1 FROM pragma_table_info('schema_migrations') WHERE name = 'checksum'"
+    )
+    return tx.fetch_one(named) is not None
+
+
 def check_current(database: Database, dialect: str) -> None:
     """Raises MigrationError where the database is not at this program's schema, or not whole."""
     there = database.read(tables)
-    if "schema_migrations" not in there:
+    if not database.read(is_migrated):
         raise MigrationError("this is no GoChat database")
     if UNFINISHED in there:
         raise MigrationError("the database holds a copy that is not complete: run that gochat copy again")
@@ -140,6 +151,10 @@ def _apply(tx: Tx, migration: Migration, known: list[Migration], dialect: str) -
         tx.sql(
             "CREATE TABLE schema_migrations (version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, "
             "checksum TEXT NOT NULL, applied_at BIGINT NOT NULL)"
+        )
+    elif not is_migrated(tx):
+        raise MigrationError(
+            "schema_migrations is a table of another program: give GoChat a database, or a schema, of its own"
         )
     there = {row[0]: row[1] for row in tx.fetch_all("SELECT version, checksum FROM schema_migrations")}
     if newer := [version for version in there if version > known[-1].version]:

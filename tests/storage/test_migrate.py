@@ -10,7 +10,7 @@ import pytest
 from gochat.config import Config
 from gochat.storage import migrate, models
 from gochat.storage.database import Database, Tx
-from gochat.storage.engine import DatabaseError, open_database
+from gochat.storage.engine import open_database
 from gochat.storage.migrate import MigrationError
 
 TABLES = [model for model in peewee.Model.__subclasses__() if model.__module__ == models.__name__]
@@ -88,7 +88,7 @@ def test_a_newer_database_stops_the_start(config: Config, changed_folder: Path) 
 def test_a_failing_migration_leaves_nothing_behind(config: Config, changed_folder: Path) -> None:
     broken = changed_folder / f"{LATEST + 1:04d}_broken.sql"
     broken.write_text("CREATE TABLE half (x INTEGER);\nINSERT INTO nowhere (x) VALUES (1);\n")
-    with pytest.raises(DatabaseError):
+    with pytest.raises(peewee.DatabaseError):
         open_database(config)
     broken.write_text("CREATE TABLE half (x INTEGER);\n")
     open_database(config).close()
@@ -129,7 +129,7 @@ def test_functions_come_in_the_transaction_of_the_last_migration(config: Config,
     functions = changed_folder / "routines.postgres.sql"
     text = functions.read_text()
     functions.write_text(text + "SELECT nonsense();\n")
-    with pytest.raises(DatabaseError):
+    with pytest.raises(peewee.DatabaseError):
         open_database(config)
     (changed_folder / later).write_text("SELECT send_unlocked('[]', 0);\n")  # it is there still
     functions.write_text(text + "SELECT send_unlocked('[]', 0);\n")
