@@ -119,13 +119,15 @@ def migrate(database: Database, dialect: str, show: Callable[[str], None] = lamb
 
 
 def is_migrated(tx: Tx) -> bool:
-    """Has the database a table of the migrations that were applied? Other programs may have one of the same name."""
-    named = (
-        "SELECT 1 FROM information_schema.columns"
-        " WHERE table_schema = current_schema() AND table_name = 'schema_migrations' AND column_name = 'checksum'"
-        if tx.postgres
-        else "SELECT 1 FROM pragma_table_info('schema_migrations') WHERE name = 'checksum'"
-    )
+    """Has the database a table of the migrations that were applied? Other programs may have one of the same name.
+
+    Asked of PostgreSQL's catalogue, since information_schema hides what the role has no rights on.
+    """
+    named = """
+SELECT 1 FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'checksum'
+WHERE c.relnamespace = current_schema()::regnamespace AND c.relname = 'schema_migrations'"""
+    if not tx.postgres:
+        named = "SELECT 1 FROM pragma_table_info('schema_migrations') WHERE name = 'checksum'"
     return tx.fetch_one(named) is not None
 
 

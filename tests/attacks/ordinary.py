@@ -35,7 +35,8 @@ class Ordinary:
 
     def _calls(self, channel: grpc.Channel) -> None:
         logic, health, pb = logic_pb2_grpc.LogicServiceStub(channel), health_pb2_grpc.HealthStub(channel), logic_pb2
-        sign_in = pb.AuthRequest(username=self.person.username, password=PASSWORD)
+        # Of one device, which has one session: too many of them would end the one that makes these calls.
+        sign_in = pb.AuthRequest(username=self.person.username, password=PASSWORD, device_id="beside")
         sent = self._call(logic.SendMessage, pb.SendMessageRequest(to_user_id=self._friend, content="hello"))
         history = pb.GetMessageHistoryRequest(conversation_id=self._conversation)
         read = pb.MarkMessageReadRequest(conversation_id=self._conversation, message_id=sent.message_id)
