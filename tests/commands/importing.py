@@ -6,11 +6,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from gochat import config, keys
 from gochat.api.common.v1 import common_pb2
 from gochat.internal.store.v1 import store_pb2
 from tests.conversations import history
 from tests.harness import Deployment, as_service
-from tests.processes import begin, gochat
+from tests.processes import begin
 
 Entry = dict[str, Any]
 SUMMARY = re.compile(
@@ -45,7 +46,7 @@ def begin_import_at(
 
 def make_key(data: Path) -> None:
     """As `serve` does on its first start."""
-    gochat("token", "--role", "service", "--data", data, check=True)
+    keys.signing_keys(config.load(environment={"GOCHAT_SERVER_DATA": str(data)}), make=True)
 
 
 def replayed(app: Deployment, *arguments: Any) -> tuple[int, ...]:

@@ -11,7 +11,6 @@ import pytest
 
 from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
 from gochat.api.repo.v1 import repo_pb2
-from gochat.api.session.v1 import session_pb2
 from gochat.internal.account.v1 import account_pb2
 from tests.conversations import conversation_of, group, history, seqs
 from tests.harness import PASSWORD, Deployment, as_service, caller, fresh, new_connection, refused
@@ -130,16 +129,6 @@ def test_racing_creations_give_a_username_once(app: Deployment) -> None:
     create = as_service(app).repo.CreateUser
     answers = together(partial(create, username=same, password=PASSWORD) for same in [name, name.upper()] * 5)
     assert answers.count(grpc.StatusCode.ALREADY_EXISTS) == 9
-
-
-def test_a_refresh_token_used_many_times_together_works_once(app: Deployment) -> None:
-    for _ in range(5):
-        request = session_pb2.RefreshTokenRequest(refresh_token=app.person().refresh_token)
-        answers = together([partial(app.session.RefreshToken, request)] * 5)
-        assert answers.count(grpc.StatusCode.UNAUTHENTICATED) == 4
-        winner = next(answer for answer in answers if not isinstance(answer, grpc.StatusCode))
-        with refused("UNAUTHENTICATED", reason="SESSION_ENDED"):  # copies were about
-            app.session.RefreshToken(session_pb2.RefreshTokenRequest(refresh_token=winner.refresh_token))
 
 
 def test_racing_sign_ins_on_one_device_leave_one_session(app: Deployment, crowd: list[Client]) -> None:

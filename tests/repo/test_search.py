@@ -15,6 +15,7 @@ from gochat.domain.text import casefold_key
 from gochat.errors import ChatError, not_found
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo import search, users
+from gochat.repo.deletion import Deletion
 from gochat.repo.search import Search
 from gochat.repo.users import Users, rebuild_name_index
 from gochat.storage import migrate
@@ -106,7 +107,9 @@ def test_a_search_equals_a_full_scan(database: Database, many: bool, monkeypatch
     for number, username in enumerate(list(known)[:60]):
         known[username] = (word(5), number % 3 + 1)
         nickname, status = known[username]
-        Users(database).UpdateUser(repo_pb2.UpdateUserRequest(user_id=f"u{number}", nickname=nickname, status=status))
+        Deletion(database).UpdateUser(
+            repo_pb2.UpdateUserRequest(user_id=f"u{number}", nickname=nickname, status=status)
+        )
     names = [name for username, (nickname, _) in list(known.items())[40:80] for name in (username, nickname.upper())]
     for query in [*QUERIES, *names, ""]:
         for page in (1, 2, 3, 20, 42, 43, 44):
@@ -200,9 +203,11 @@ def test_the_last_page_of_very_many_costs_what_the_first_does(
     monkeypatch.setattr(search, "_is_in_very_many", lambda *_: True)
     fill(database, 2000, [])
     total, _ = find(database, "b")
-    steps: list[None] = []
+    steps: list[None] = []  # each 100 of SQLite's virtual machine
     (connection,) = database._readers._idle
-    connection.connection().set_progress_handler(lambda: steps.append(None), 100)  # of SQLite's virtual machine
+    connection.database.connection().set_progress_handler(
+        lambda: steps.append(None), 100
+    )  # of SQLite's virtual machine
 
     def cost(page: int) -> int:
         steps.clear()
