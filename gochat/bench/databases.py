@@ -9,7 +9,8 @@ from urllib.parse import urlsplit, urlunsplit
 from gochat import config
 from gochat.bench.seed import Room, fill
 from gochat.config import Config, ConfigError
-from gochat.storage.database import Database, Tx
+from gochat.storage.connecting import look_at
+from gochat.storage.database import Database, Tx, unavailable_on_failure
 from gochat.storage.engine import open_database
 from gochat.storage.postgres import PostgresDatabase
 from gochat.storage.sqlite import SqliteDatabase
@@ -47,7 +48,7 @@ def prepare(settings: Config, parameters: str, users: int, rooms: Callable[[], S
             database.write(lambda tx: _mark(tx, UNFINISHED))
             fill(database, users, rooms())
             if isinstance(database, PostgresDatabase):  # as autovacuum would do some time later
-                database.write(lambda tx: tx.sql("VACUUM ANALYZE"), one_statement=True)
+                _outside_transaction(settings.database.url, "VACUUM ANALYZE")
             database.write(lambda tx: _mark(tx, parameters))
         return database.read(_version)
 
@@ -65,15 +66,15 @@ def temporary_databases(url: str, names: Sequence[str], *, keep: bool) -> Iterat
         created = []
         try:
             for database in databases:
-                if _create(server, database):
+                if _create(server, url, database):
                     created.append(database)
             yield [urlunsplit(urlsplit(url)._replace(path=f"/{database}")) for database in databases]
         finally:
             for database in created if not keep else ():
-                _outside_transaction(server, f'DROP DATABASE "{database}"')
+                _outside_transaction(url, f'DROP DATABASE "{database}"')
 
 
-def _create(server: Database, name: str) -> bool:
+def _create(server: Database, url: str, name: str) -> bool:
     """Returns False if the database exists already. Raises ConfigError."""
 
     def look_up(tx: Tx) -> tuple[bool, bool]:
@@ -85,13 +86,14 @@ def _create(server: Database, name: str) -> bool:
     if not exists and not allowed:
         raise ConfigError(f"--database: the user may not create the database {name}, which --growth needs")
     if not exists:
-        _outside_transaction(server, f'CREATE DATABASE "{name}"')
+        _outside_transaction(url, f'CREATE DATABASE "{name}"')
     return not exists
 
 
-def _outside_transaction(server: Database, statement: str) -> None:
+def _outside_transaction(url: str, statement: str) -> None:
     """Runs a statement that PostgreSQL refuses within a transaction."""
-    server.write(lambda tx: tx.sql(statement), one_statement=True)
+    with unavailable_on_failure(), closing(look_at(url, writing=False).connect({})) as connected:
+        connected.execute_sql(statement)
 
 
 def _seed_of(settings: Config) -> str | None:

@@ -66,7 +66,8 @@ class Pool:
     finds out by itself which idle connections a network has dropped, before a call does.
 
     Threads: `_slots` counts the connections that may still be handed out, and blocks a thread when there are none.
-    `_idle` holds connections that nobody uses; append and pop of a deque are atomic in CPython. A periodic thread
+    `_idle` holds connections that nobody uses; append and pop of a deque are atomic in CPython, as are add
+    and discard of a set. A periodic thread
     checks those idle for long, each under a slot of its own, so that no more than max_size are ever open. Another one
     interrupts connections in `_deadlines`. It and the thread that uses the connection may want the same entry; dict.pop
     is atomic too, so exactly one of them gets it, and that one decides: the periodic thread interrupts the connection,
@@ -81,6 +82,7 @@ class Pool:
         self._growing = threading.Lock()  # held while a connection is tried that the server may have no room for
         self._grow_at = 0.0  # no connection is tried before
         self._idle: deque[_Connection] = deque()
+        self._open_ones: set[_Connection] = set()  # idle, in use, or between the two
         self._min_size = min_size
         self.max_size = max_size
         self._slots = threading.Semaphore(max_size)
@@ -124,7 +126,7 @@ class Pool:
                     taken.checked_at = time.monotonic()
                     self._idle.append(taken)
                 else:
-                    _discard(taken)
+                    self._discard(taken)
         finally:
             self._slots.release()
 
@@ -152,8 +154,8 @@ class Pool:
         except NoRoomError:
             pass
         except peewee.OperationalError:
-            # A server that refuses while others of its connections are in use is full, or the role has its share.
-            if not self._deadlines or time.monotonic() - began >= REFUSAL_TIMEOUT:
+            # A server that refuses while others of ours are open is full, or the role has its share.
+            if not self._open_ones or time.monotonic() - began >= REFUSAL_TIMEOUT:
                 raise
         finally:
             if was_full:
@@ -164,7 +166,9 @@ class Pool:
 
     def _open(self) -> _Connection:
         lifetime = MAX_AGE * random.uniform(1.0, 1.5)  # noqa: S311 - no secret
-        return _Connection(self._driver.connect(), time.monotonic() + lifetime)
+        opened = _Connection(self._driver.connect(), time.monotonic() + lifetime)
+        self._open_ones.add(opened)
+        return opened
 
     def _take_idle(self) -> _Connection | None:
         """An idle connection that still works, or None."""
@@ -175,7 +179,7 @@ class Pool:
                 return None
             if self._works(taken, STALE_AFTER):
                 return taken
-            _discard(taken)
+            self._discard(taken)
 
     def _works(self, taken: _Connection, unchecked_for: float) -> bool:
         """Asks the server if the connection has not been used or checked for so many seconds."""
@@ -198,7 +202,7 @@ class Pool:
             except IndexError:
                 return
             if other.checked_at <= moment + CHECK_TIMEOUT:
-                _discard(other)
+                self._discard(other)
             else:
                 self._idle.append(other)
 
@@ -230,13 +234,14 @@ class Pool:
         if self._works(taken, CHECK_AFTER):
             self._idle.append(taken)
         else:
-            _discard(taken)
+            self._discard(taken)
 
     def _interrupt_overdue(self, now: float) -> None:
         """By the periodic thread; and by `close`, for all connections in use."""
         for taken, deadline in list(self._deadlines.items()):
             if deadline <= now and self._driver.interrupt and self._deadlines.pop(taken, 0.0):
                 log.error("the database did not answer in time: a connection is cut")
+                self._open_ones.discard(taken)
                 self._driver.interrupt(taken.database)
                 for idle in list(self._idle):  # what has dropped this one may have dropped those: they are checked
                     idle.checked_at = -math.inf
@@ -247,15 +252,15 @@ class Pool:
         self._loops.close()
         self._interrupt_overdue(math.inf)
         while self._idle:
-            _discard(self._idle.pop())
+            self._discard(self._idle.pop())
+
+    def _discard(self, taken: _Connection) -> None:
+        self._open_ones.discard(taken)
+        try:
+            taken.database.connection().close()
+        except Exception as error:  # noqa: BLE001 - the connection is of no use any more
+            log.debug("closing a dead connection: %s", error)
 
 
 def _busy() -> Exception:
     return unavailable("the database is busy: every connection is in use")
-
-
-def _discard(taken: _Connection) -> None:
-    try:
-        taken.database.connection().close()
-    except Exception as error:  # noqa: BLE001 - the connection is of no use any more
-        log.debug("closing a dead connection: %s", error)

@@ -256,8 +256,11 @@ def _left(seat: Seat, act: Act, _least: int, _most: int) -> None:
 
 
 def _joined(seat: Seat, act: Act, least: int, most: int) -> None:
+    """What was hidden stays hidden, but for a conversation that had nothing in it."""
     seat.inside = {True} if act.answered else {True, False}
-    seat.read, seat.hidden = (least, most), NOTHING_HIDDEN
+    seat.read = (least, most)
+    if any(low <= 0 for low, _ in seat.hidden):
+        seat.hidden = (*seat.hidden, *NOTHING_HIDDEN)
 
 
 _CONSEQUENCES = {"read": _read, "hide": _hid, "leave": _left, "join": _joined}

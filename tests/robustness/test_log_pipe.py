@@ -159,7 +159,7 @@ for number in range(100):
     call = Call(NOBODY, f"r{number}", 0.0)
     logs.call("/a/B", None, 0.0, call)
     with entered(call):
-        log.warning("of a call")
+        log.warning("of call %d", number)
 """
     run = subprocess.run([sys.executable, "-c", LOGS + script], capture_output=True, text=True, check=True)
     records = [json.loads(line) for line in run.stderr.splitlines()]
