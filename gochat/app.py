@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 
-from gochat import lifecycle, logic, repo, startup
+from gochat import events, lifecycle, logic, repo, startup
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.config import Config, ConfigError, is_loopback, parse_address
@@ -18,7 +18,9 @@ from gochat.domain.clock import clock
 from gochat.domain.revocation import Revocations
 from gochat.domain.tokens import Tokens
 from gochat.errors import ChatError
+from gochat.events.hub import Hub
 from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
+from gochat.internal.change.v1.change_pb2_grpc import ChangeServiceStub
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.keys import KeyFile
 from gochat.monitoring.sampling import export_sums, monitor
@@ -76,18 +78,22 @@ def serve(
         channel = resources.enter_context(_channel(config, target, repo_methods, tokens))
         if target == LOGIC and not _wait_for_repo(RepoServiceStub(channel), config.repo.address, stop):
             return
-        logic_methods = _logic_methods(config, channel, tokens) if target != REPO else {}
+        # A channel of its own: on a connection that is full of calls of users, these calls would wait.
+        control = resources.enter_context(_channel(config, target, repo_methods, tokens))
+        hub = Hub(ChangeServiceStub(control))
+        if database:
+            database.on_commit(hub.hint)
+        logic_methods = _logic_methods(config, channel, tokens, hub) if target != REPO else {}
         rpc_server = _rpc_server(config, target, repo_methods | logic_methods, tokens, rpc_metrics, database)
         metrics_url = resources.enter_context(
             monitor(config, target, own_metrics, rpc_server, database, worker=memory is not None)
         )
-        # A channel of its own: on a connection that is full of calls of users, these calls would wait.
-        control = resources.enter_context(_channel(config, target, repo_methods, tokens))
         follow = () if database else (clock.follow,)  # whose clock it is: that of the database's host
         watch = lifecycle.SessionWatch(AccountServiceStub(control), revocations, *follow)
         with explained(config):
             watch.poll()
         resources.enter_context(lifecycle.following(watch, tokens))
+        hub.start()
         _return_large_blocks()
         _freeze_gc()
         rpc_server.start()
@@ -100,6 +106,7 @@ def serve(
         with lifecycle.reporting(rpc_server.health, watch):
             stop.wait()
         log.info("draining: %g s for running calls", config.server.grace)
+        hub.stop()
         rpc_server.drain(config.server.grace)
     log.info("stopped")
 
@@ -138,9 +145,10 @@ def _channel(config: Config, target: str, repo_methods: Mapping[str, Method], to
     )
 
 
-def _logic_methods(config: Config, channel: UnaryChannel, tokens: Tokens) -> dict[str, Method]:
-    stubs = RepoServiceStub(channel), StoreServiceStub(channel), AccountServiceStub(channel)
-    return bind(served_by(LOGIC), logic.handlers(*stubs, tokens, config.auth))
+def _logic_methods(config: Config, channel: UnaryChannel, tokens: Tokens, hub: Hub) -> dict[str, Method]:
+    stubs = RepoServiceStub(channel), StoreServiceStub(channel), AccountServiceStub(channel), ChangeServiceStub(channel)
+    handlers = {**logic.handlers(*stubs, tokens, config.auth), **events.handlers(stubs[-1], hub)}
+    return bind(served_by(LOGIC), handlers)
 
 
 def _rpc_server(

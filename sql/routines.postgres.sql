@@ -142,6 +142,11 @@ BEGIN
             IF conversation.last_seq = 0 THEN
                 UPDATE members AS member SET hidden_seq = -1
                 WHERE member.conversation_id = to_conversation AND member.hidden_seq = 0;
+
+                IF conversation.type = 'single' THEN
+                    INSERT INTO changes (kind, conversation_id, user_id, actor_id, first_seq, seq, detail, at)
+                    VALUES (6, to_conversation, '', '', 0, 0, '', sent_at);
+                END IF;
             END IF;
         ELSE
             UPDATE members AS member
@@ -150,6 +155,10 @@ BEGIN
             )
             WHERE member.conversation_id = to_conversation AND member.user_id = ANY (senders);
         END IF;
+
+        -- As gochat/repo/changes.py writes them: 1 is MESSAGES_SENT, 6 above CONVERSATION_UPDATED.
+        INSERT INTO changes (kind, conversation_id, user_id, actor_id, first_seq, seq, detail, at)
+        VALUES (1, to_conversation, '', '', conversation.last_seq + 1, newest, '', sent_at);
     END IF;
 END
 $$;

@@ -93,6 +93,13 @@ _SESSION = {
 }
 _MESSAGE = {
     "SendMessages": Rule(_USER, Condition.SELF | Condition.PARTICIPANT, Rate.SENDS),
+    "ListMessages": Rule(_USER, Condition.PARTICIPANT, cost=Cost.PAGE),
+}
+_EVENT = {
+    "Subscribe": Rule(_USER, Condition.SELF),
+    "GetState": Rule(_USER, Condition.SELF),
+    "Acknowledge": Rule(_USER, Condition.SELF | Condition.PARTICIPANT, cost=Cost.WRITE),
+    "SetTyping": Rule(_USER, Condition.SELF | Condition.PARTICIPANT, cost=Cost.PAGE),
 }
 _REPO = {
     "CreateUser": Rule(_SERVICE, cost=Cost.HASH),
@@ -147,6 +154,14 @@ _ACCOUNT = {
     "ListUserSessions": Rule(_SERVICE),
     "ListEndedSessions": Rule(_SERVICE, cost=Cost.CONTROL),
 }
+_CHANGE = {
+    "ReadChanges": Rule(_SERVICE, cost=Cost.CONTROL),
+    "DescribeChanges": Rule(_SERVICE, cost=Cost.CONTROL),
+    "OpenFeed": Rule(_SERVICE),
+    "ListStates": Rule(_SERVICE),
+    "Acknowledge": Rule(_SERVICE, cost=Cost.WRITE),
+    "ListMessages": Rule(_SERVICE, cost=Cost.PAGE),
+}
 _AUDIT = {
     "ListEvents": Rule(_SERVICE, cost=Cost.SEARCH),
     "RecordEvent": Rule(_SERVICE),
@@ -158,9 +173,11 @@ RULES: dict[str, Rule] = {
         "api.logic.v1.LogicService": _LOGIC,
         "api.session.v1.SessionService": _SESSION,
         "api.message.v1.MessageService": _MESSAGE,
+        "api.event.v1.EventService": _EVENT,
         "api.repo.v1.RepoService": _REPO,
         "internal.store.v1.StoreService": _STORE,
         "internal.account.v1.AccountService": _ACCOUNT,
+        "internal.change.v1.ChangeService": _CHANGE,
         "api.audit.v1.AuditService": _AUDIT,
     }.items()
     for rpc, rule in rules.items()

@@ -10,6 +10,9 @@ MAX_MEMBERS = 100_000  # the largest max_members of a group
 DEFAULT_PAGE, MAX_PAGE = 20, 100
 # History and members: 200 of the largest messages are just within the 4 MiB that gRPC clients take by default.
 DEFAULT_LONG_PAGE, MAX_LONG_PAGE = 50, 200
+DEFAULT_STATES, MAX_STATES = 100, 500  # conversations of a page of GetState
+MAX_ACKNOWLEDGED = 100  # messages of one Acknowledge
+MAX_WATCHED = 200  # users whose presence a stream tells
 
 
 def page_of(pagination: PaginationRequest, default: int = DEFAULT_PAGE) -> tuple[int, int]:

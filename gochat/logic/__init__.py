@@ -4,6 +4,7 @@ from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.config import Auth as AuthSettings
 from gochat.domain.tokens import Tokens
 from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
+from gochat.internal.change.v1.change_pb2_grpc import ChangeServiceStub
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.logic.auth import Auth
 from gochat.logic.bulk import Bulk
@@ -16,12 +17,17 @@ from gochat.serving.binding import Handlers
 
 
 def handlers(
-    repo: RepoServiceStub, store: StoreServiceStub, accounts: AccountServiceStub, tokens: Tokens, settings: AuthSettings
+    repo: RepoServiceStub,
+    store: StoreServiceStub,
+    accounts: AccountServiceStub,
+    changes: ChangeServiceStub,
+    tokens: Tokens,
+    settings: AuthSettings,
 ) -> Handlers:
     """The objects that serve every RPC of these services, one a noun."""
     auth = Auth(accounts, tokens, settings)
     return {
         "LogicService": (auth, Users(store), Messages(repo, store), Conversations(repo, store), Groups(repo, store)),
         "SessionService": (auth, Sessions(accounts)),
-        "MessageService": (Bulk(store),),
+        "MessageService": (Bulk(store, changes),),
     }

@@ -1,15 +1,17 @@
-"""Persistence: RepoService, StoreService, AccountService and AuditService over SQLite or PostgreSQL."""
+"""Persistence: RepoService, StoreService, AccountService, ChangeService and AuditService over SQLite or PostgreSQL."""
 
 from gochat.repo.accounts import Accounts
 from gochat.repo.audit import Audit
 from gochat.repo.conversations import Conversations, StoreConversations
 from gochat.repo.deletion import Deletion
+from gochat.repo.feed import Feed
 from gochat.repo.groups import Groups, StoreGroups
 from gochat.repo.members import Members
 from gochat.repo.messages import Messages
 from gochat.repo.search import Search
 from gochat.repo.sending import Sending
 from gochat.repo.sessions import Sessions
+from gochat.repo.states import States
 from gochat.repo.users import Users
 from gochat.serving.binding import Handlers
 from gochat.storage.database import Database
@@ -34,5 +36,6 @@ def handlers(database: Database) -> Handlers:
             *(StoreConversations(database), StoreGroups(database), members),
         ),
         "AccountService": (Accounts(database), Sessions(database)),
+        "ChangeService": (Feed(database), States(database)),
         "AuditService": (Audit(database),),
     }

@@ -1,14 +1,17 @@
 """Conversations as their participants see them: lists, unread counts, names, hiding."""
 
+from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
 
 from gochat.api.common.v1 import common_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.domain import ids, limits, policy
+from gochat.domain.changes import Kind
 from gochat.errors import invalid, not_found
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo.audit import record
+from gochat.repo.changes import add_change
 from gochat.repo.groups import create_group
 from gochat.repo.membership import (
     lock_conversation,
@@ -27,7 +30,7 @@ _INT32 = 2**31 - 1
 
 # Sequence numbers count messages, so the number after a read position is a subtraction; only those that were recalled
 # or deleted since are counted. One's own messages are never after one's read position. read_seq: of the membership.
-_UNREAD = f"""conversation.last_seq - read_seq - CASE WHEN conversation.recalled_seq <= read_seq THEN 0 ELSE (
+UNREAD = f"""conversation.last_seq - read_seq - CASE WHEN conversation.recalled_seq <= read_seq THEN 0 ELSE (
         SELECT COUNT(*) FROM messages AS recalled INDEXED BY messages_withdrawn
         WHERE recalled.conversation_id = conversation.conversation_id AND recalled.status >= {RECALLED}
             AND recalled.seq > read_seq
@@ -36,7 +39,7 @@ _UNREAD = f"""conversation.last_seq - read_seq - CASE WHEN conversation.recalled
 # What a list shows of each conversation of a page: `message`, the newest that is visible, which is the last unless that
 # was recalled or deleted; and `other`, the other user of a one-to-one conversation without a name or an avatar. The
 # newest message names them; where there is none they are looked up.
-_SHOWN = f"""
+FROM_PAGE = f"""
     FROM page
     JOIN conversations AS conversation ON conversation.conversation_id = page.conversation_id
     LEFT JOIN messages AS message ON message.conversation_id = page.conversation_id AND message.seq = CASE
@@ -57,7 +60,7 @@ _SHOWN = f"""
             WHERE member.conversation_id = page.conversation_id AND member.user_id <> page.user_id
         )
     END"""
-_COLUMNS = f"""page.conversation_id, conversation.type, COALESCE(NULLIF(conversation.name, ''), other.nickname, ''),
+INFO_COLUMNS = f"""page.conversation_id, conversation.type, COALESCE(NULLIF(conversation.name, ''), other.nickname, ''),
         COALESCE(NULLIF(conversation.avatar, ''), other.avatar, ''), page.updated_at, {COLUMNS},
         CASE message.to_user_id
             WHEN '' THEN NULL WHEN page.user_id THEN page.read_seq ELSE {RECIPIENT_READ_SEQ}
@@ -87,15 +90,15 @@ SELECT (SELECT COUNT(*) FROM members WHERE user_id = ?) - (
     JOIN conversations AS conversation ON conversation.conversation_id = hiding.conversation_id
     WHERE hiding.user_id = ? AND hiding.hidden_seq >= 0 AND conversation.last_seq <= hiding.hidden_seq
 ), (
-    SELECT json_group_array(json_array({_UNREAD}, {_COLUMNS}))
-    {_SHOWN}
+    SELECT json_group_array(json_array({UNREAD}, {INFO_COLUMNS}))
+    {FROM_PAGE}
 )"""
 _PAGES = {False: _PAGE % "", True: _PAGE % "LIMIT ?"}  # is it PostgreSQL?
 
 _UNREAD_CONVERSATIONS = f"""
 WITH unread AS (
     SELECT member.user_id, member.conversation_id, conversation.updated_at, conversation.last_seq, member.read_seq,
-        member.hidden_seq, {_UNREAD} AS number
+        member.hidden_seq, {UNREAD} AS number
     FROM members AS member INDEXED BY members_unread
     JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
     WHERE member.user_id = ? AND member.last_seq > member.read_seq AND conversation.last_seq > member.read_seq
@@ -105,8 +108,8 @@ _UNREAD_PAGE = f"""
 {_UNREAD_CONVERSATIONS}, page AS (
     SELECT * FROM unread WHERE number > 0 ORDER BY updated_at DESC, conversation_id DESC LIMIT ?
 )
-SELECT json_group_array(json_array(page.number, {_COLUMNS}))
-{_SHOWN}"""
+SELECT json_group_array(json_array(page.number, {INFO_COLUMNS}))
+{FROM_PAGE}"""
 _UNREAD_TOTAL = f"{_UNREAD_CONVERSATIONS} SELECT COALESCE(SUM(number), 0) FROM unread"
 _CONVERSATION = f"""
 SELECT conversation.type, conversation.name, conversation.avatar, conversation.created_at, conversation.updated_at, (
@@ -144,7 +147,7 @@ class Conversations:
                 conversation_id = create_group(
                     tx, owner, others, name=request.name, avatar=request.avatar, field="participant_ids"
                 ).conversation_id
-            return _conversation(tx, conversation_id, participants[0])
+            return conversation_of(tx, conversation_id, participants[0])
 
         conversation = self._database.write(work)
         return repo_pb2.CreateConversationResponse(
@@ -153,7 +156,7 @@ class Conversations:
 
     def GetConversation(self, request: repo_pb2.GetConversationRequest) -> repo_pb2.GetConversationResponse:
         conversation = self._database.read(
-            lambda tx: _conversation(tx, request.conversation_id, ""), one_statement=True
+            lambda tx: conversation_of(tx, request.conversation_id, ""), one_statement=True
         )
         return repo_pb2.GetConversationResponse(conversation=conversation)
 
@@ -221,6 +224,7 @@ class StoreConversations:
                 *(member.last_seq, member.last_seq, member.last_seq),
                 *(request.conversation_id, request.user_id),
             )
+            add_change(tx, Kind.CONVERSATION_HIDDEN, request.conversation_id, request.user_id)
 
         self._database.write(work)
         return store_pb2.HideConversationResponse()
@@ -239,11 +243,13 @@ def _update(tx: Tx, conversation_id: str, user_id: str, name: str, avatar: str) 
     changes = {key: value for key, value in (("name", name), ("avatar", avatar)) if value}
     if changes:
         update_conversation(tx, conversation, updated_at=ids.now_ms(), **changes)
-        record(tx, "group.change" if conversation.type == "group" else "conversation.change", conversation_id)
-    return _conversation(tx, conversation_id, user_id)
+        is_group = conversation.type == "group"
+        record(tx, "group.change" if is_group else "conversation.change", conversation_id)
+        add_change(tx, Kind.GROUP_UPDATED if is_group else Kind.CONVERSATION_UPDATED, conversation_id)
+    return conversation_of(tx, conversation_id, user_id)
 
 
-def _conversation(tx: Tx, conversation_id: str, viewer_id: str) -> common_pb2.Conversation:
+def conversation_of(tx: Tx, conversation_id: str, viewer_id: str) -> common_pb2.Conversation:
     """viewer_id: what this user has hidden stays hidden; "" for the service itself."""
     row = tx.fetch_one(_CONVERSATION, viewer_id, conversation_id)
     if row is None:
@@ -265,18 +271,22 @@ def _fill(infos: Any, table: Any) -> int:
     messages.fill."""
     total = 0
     for row in sorted(Tx.decode_rows(table), key=_latest, reverse=True):
-        unread, conversation_id, kind, name, avatar, updated_at, *newest = row
-        info = infos.add()
-        info.conversation_id = conversation_id
-        info.type = kind
-        if name:
-            info.name = name
-        if avatar:
-            info.avatar = avatar
-        info.updated_at = updated_at
-        if unread:
-            info.unread_count = min(unread, _INT32)
-            total += unread
-        if newest[0] is not None:
-            fill(info.last_message, conversation_id, newest)
+        total += fill_info(infos.add(), row)
     return total
+
+
+def fill_info(info: Any, row: Sequence[Any]) -> int:
+    """How many messages are unread. row: that number and INFO_COLUMNS."""
+    unread, conversation_id, kind, name, avatar, updated_at, *newest = row
+    info.conversation_id = conversation_id
+    info.type = kind
+    if name:
+        info.name = name
+    if avatar:
+        info.avatar = avatar
+    info.updated_at = updated_at
+    if unread:
+        info.unread_count = min(unread, _INT32)
+    if newest[0] is not None:
+        fill(info.last_message, conversation_id, newest)
+    return int(unread)

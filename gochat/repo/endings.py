@@ -1,7 +1,9 @@
 """Ending sessions: the row is deleted, and the id is kept for as long as an access token may name it."""
 
 from gochat.config import MAX_ACCESS_TTL
+from gochat.context import current
 from gochat.domain import ids
+from gochat.domain.changes import Kind
 from gochat.storage.database import Tx
 
 _KEPT_MS = 2 * MAX_ACCESS_TTL * 1000
@@ -25,6 +27,9 @@ INSERT INTO ended_sessions (session_id, ended_at)
 SELECT session_id, ? FROM sessions WHERE %s
 ON CONFLICT DO NOTHING""",
 }
+_ADD_CHANGES = f"""
+INSERT INTO changes (kind, conversation_id, user_id, actor_id, first_seq, seq, detail, at)
+SELECT {int(Kind.SESSION_ENDED)}, '', user_id, ?, 0, 0, session_id, ? FROM sessions WHERE %s"""
 # The newest stays, since the next position follows from it.
 _FORGET = {
     False: """
@@ -75,6 +80,7 @@ def _end(tx: Tx, condition: str, *parameters: str | int) -> None:
     """Of all sessions that the condition is true of, by the same statements however many they are."""
     now = ids.now_ms()
     if tx.sql(_INSERT[tx.postgres] % condition, now, *parameters).rowcount:
+        tx.sql(_ADD_CHANGES % condition, current().actor.user_id, now, *parameters)
         tx.sql(f"DELETE FROM sessions WHERE {condition}", *parameters)
         tx.sql(_FORGET[tx.postgres], now - _KEPT_MS)
 

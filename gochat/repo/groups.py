@@ -7,9 +7,11 @@ import peewee
 from gochat.api.common.v1 import common_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.domain import ids, limits, policy
+from gochat.domain.changes import FOUNDING, Kind
 from gochat.errors import invalid
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo.audit import record, record_each
+from gochat.repo.changes import add_change, add_changes_of
 from gochat.repo.membership import group, insert_members, locked_group, role_of, update_conversation
 from gochat.repo.users import get_user, lock_existing, must_be_among
 from gochat.storage.database import Database, Tx
@@ -34,16 +36,16 @@ class Groups:
                 max_members=request.max_members,
             )
         )
-        return repo_pb2.CreateGroupResponse(group_id=created.conversation_id, group=_group(created))
+        return repo_pb2.CreateGroupResponse(group_id=created.conversation_id, group=as_group(created))
 
     def GetGroup(self, request: repo_pb2.GetGroupRequest) -> repo_pb2.GetGroupResponse:
         return repo_pb2.GetGroupResponse(
-            group=_group(self._database.read(lambda tx: group(tx, request.group_id), one_statement=True))
+            group=as_group(self._database.read(lambda tx: group(tx, request.group_id), one_statement=True))
         )
 
     def UpdateGroup(self, request: repo_pb2.UpdateGroupRequest) -> repo_pb2.UpdateGroupResponse:
         changed = self._database.write(lambda tx: _update(tx, request, ""))
-        return repo_pb2.UpdateGroupResponse(success=True, group=_group(changed))
+        return repo_pb2.UpdateGroupResponse(success=True, group=as_group(changed))
 
     def GetGroupsByUser(self, request: repo_pb2.GetGroupsByUserRequest) -> repo_pb2.GetGroupsByUserResponse:
         page, limit = limits.page_of(request.pagination)
@@ -58,7 +60,7 @@ class Groups:
             if not total:
                 get_user(tx, request.user_id)
             return repo_pb2.GetGroupsByUserResponse(
-                groups=map(_group, rows),
+                groups=map(as_group, rows),
                 pagination=common_pb2.PaginationResponse(total=total, page=page, limit=limit),
             )
 
@@ -83,11 +85,11 @@ class StoreGroups:
                 max_members=request.max_members,
             )
         )
-        return store_pb2.CreateGroupResponse(group=_group(created))
+        return store_pb2.CreateGroupResponse(group=as_group(created))
 
     def UpdateGroup(self, request: store_pb2.UpdateGroupRequest) -> store_pb2.UpdateGroupResponse:
         changed = self._database.write(lambda tx: _update(tx, request, request.user_id))
-        return store_pb2.UpdateGroupResponse(group=_group(changed))
+        return store_pb2.UpdateGroupResponse(group=as_group(changed))
 
 
 def create_group(
@@ -129,6 +131,7 @@ def create_group(
     insert_members(tx, created, others, policy.MEMBER, read_seq=0)
     record(tx, "group.create", created.conversation_id, owner_id)
     record_each(tx, "group.add", created.conversation_id, others)
+    add_changes_of(tx, Kind.MEMBER_JOINED, created.conversation_id, [owner_id, *others], FOUNDING)
     return created
 
 
@@ -147,10 +150,11 @@ def _update(tx: Tx, request: repo_pb2.UpdateGroupRequest | store_pb2.UpdateGroup
     if changes:
         update_conversation(tx, group, updated_at=ids.now_ms(), **changes)
         record(tx, "group.change", request.group_id)
+        add_change(tx, Kind.GROUP_UPDATED, request.group_id)
     return group
 
 
-def _group(row: Conversation) -> common_pb2.Group:
+def as_group(row: Conversation) -> common_pb2.Group:
     return common_pb2.Group(
         group_id=row.conversation_id,
         name=row.name,

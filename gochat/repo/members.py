@@ -5,9 +5,11 @@ from collections.abc import Collection, Sequence
 from gochat.api.common.v1 import common_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.domain import ids, limits, policy
+from gochat.domain.changes import Kind
 from gochat.errors import duplicate, not_found
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo.audit import record_each
+from gochat.repo.changes import add_changes_of
 from gochat.repo.membership import (
     delete_member,
     hand_over,
@@ -191,6 +193,7 @@ def _add_members(tx: Tx, entered: Conversation, user_ids: Sequence[str], role: s
         )
     )
     record_each(tx, action, entered.conversation_id, user_ids)
+    add_changes_of(tx, Kind.MEMBER_JOINED, entered.conversation_id, user_ids)
 
 
 def _add_member(tx: Tx, entered: Conversation, existing: Collection[str], user_id: str, role: str, action: str) -> None:

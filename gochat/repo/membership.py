@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from gochat.domain import ids, policy
+from gochat.domain.changes import FOUNDING, LEFT, REMOVED, Kind
 from gochat.errors import not_found
 from gochat.repo.audit import record
+from gochat.repo.changes import add_change, add_changes_of
 from gochat.repo.users import ACTIVE, must_exist
 from gochat.storage.database import Tx, placeholders
 from gochat.storage.models import LOOKED_UP, MAX_INBOX_MEMBERS, Conversation, Member
@@ -45,7 +47,8 @@ _HIDE_EMPTIED = """
 UPDATE members SET (hidden_seq, read_seq) = (
     SELECT last_seq, last_seq FROM conversations WHERE conversation_id = ?
 )
-WHERE conversation_id = ? AND hidden_seq >= ?"""
+WHERE conversation_id = ? AND hidden_seq >= ?
+RETURNING user_id"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +162,16 @@ def insert_members(
 
 def delete_member(tx: Tx, left: Conversation, user_id: str, action: str) -> None:
     """Of a locked group, which is dissolved without members. What the member had hidden stays so if they come back.
-    action: what the audit log calls it."""
+    action: group.leave or group.remove."""
     tx.sql(_KEEP_HIDDEN, left.conversation_id, user_id)
     tx.run(Member.delete().where(Member.conversation_id == left.conversation_id, Member.user_id == user_id))
     count = left.member_count - 1
     update_conversation(tx, left, member_count=count, dissolved_at=0 if count else ids.now_ms())
     record(tx, action, left.conversation_id, user_id)
+    how = LEFT if action == "group.leave" else REMOVED
+    add_change(tx, Kind.MEMBER_LEFT, left.conversation_id, user_id, detail=how)
+    if not count:
+        add_change(tx, Kind.GROUP_DISSOLVED, left.conversation_id)
 
 
 def set_role(tx: Tx, changed: Conversation, user_id: str, role: str) -> None:
@@ -172,8 +179,10 @@ def set_role(tx: Tx, changed: Conversation, user_id: str, role: str) -> None:
     group_id = changed.conversation_id
     tx.run(Member.update(role=role).where(Member.conversation_id == group_id, Member.user_id == user_id))
     record(tx, f"group.role.{role}", group_id, user_id)
+    add_change(tx, Kind.MEMBER_UPDATED, group_id, user_id)
     if role == policy.OWNER:
         update_conversation(tx, changed, owner_id=user_id)
+        add_change(tx, Kind.GROUP_UPDATED, group_id)
 
 
 def hand_over(tx: Tx, left: Conversation) -> None:
@@ -184,12 +193,19 @@ def hand_over(tx: Tx, left: Conversation) -> None:
         set_role(tx, left, successor[0], policy.OWNER)
 
 
-def move_read(tx: Tx, conversation_id: str, user_id: str, seq: int) -> None:
-    """Forward only."""
-    tx.sql(
+def move_read(tx: Tx, conversation_id: str, user_id: str, seq: int) -> bool:
+    """Forward only. Has it moved?"""
+    moved = tx.sql(
         "UPDATE members SET read_seq = ? WHERE conversation_id = ? AND user_id = ? AND read_seq < ?",
         *(seq, conversation_id, user_id, seq),
     )
+    return bool(moved.rowcount)
+
+
+def mark_read(tx: Tx, conversation_id: str, user_id: str, seq: int) -> None:
+    """As move_read(), and told to others. (Of one's own messages all know that they are read.)"""
+    if move_read(tx, conversation_id, user_id, seq):
+        add_change(tx, Kind.READ, conversation_id, user_id, seq=seq)
 
 
 def open_single(tx: Tx, pair_key: bytes, *users: tuple[str, str], name: str = "", avatar: str = "") -> str:
@@ -219,8 +235,10 @@ def open_single(tx: Tx, pair_key: bytes, *users: tuple[str, str], name: str = ""
     if tx.run(Conversation.insert(opened.__data__).on_conflict_ignore().as_rowcount()):
         insert_members(tx, opened, [opener], policy.MEMBER, read_seq=0)
         insert_members(tx, opened, [other], policy.MEMBER, read_seq=0, hidden_seq=HIDDEN_UNTIL_A_MESSAGE)
-    else:
-        show_empty(tx, opened.conversation_id, opener)
+        add_changes_of(tx, Kind.MEMBER_JOINED, opened.conversation_id, [opener, other], FOUNDING)
+        add_change(tx, Kind.CONVERSATION_UPDATED, opened.conversation_id, opener)
+    elif show_empty(tx, opened.conversation_id, opener):
+        add_change(tx, Kind.CONVERSATION_UPDATED, opened.conversation_id, opener)
     return str(opened.conversation_id)
 
 
@@ -230,7 +248,8 @@ def hide_emptied(tx: Tx, conversation_id: str, deleted_seq: int) -> None:
     and lists need not look for one."""
     visible_seq = _newest_visible(tx, conversation_id)
     if visible_seq < deleted_seq:
-        tx.sql(_HIDE_EMPTIED, conversation_id, conversation_id, max(visible_seq, 1))
+        hidden = tx.fetch_all(_HIDE_EMPTIED, conversation_id, conversation_id, max(visible_seq, 1))
+        add_changes_of(tx, Kind.CONVERSATION_HIDDEN, conversation_id, [user_id for (user_id,) in hidden])
 
 
 def hide_again(tx: Tx, joined: Conversation, user_ids: Sequence[str]) -> None:
@@ -254,11 +273,12 @@ def _newest_visible(tx: Tx, conversation_id: str) -> int:
     return row[0] if row else 0
 
 
-def show_empty(tx: Tx, conversation_id: str, user_id: str | None = None) -> None:
-    """Lists a conversation for this user, or for all members, where it was hidden while it was empty."""
+def show_empty(tx: Tx, conversation_id: str, user_id: str | None = None) -> bool:
+    """Lists a conversation for this user, or for all members, where it was hidden while it was empty. Was it?"""
     of_one = "" if user_id is None else " AND user_id = ?"
-    tx.sql(
+    shown = tx.sql(
         f"UPDATE members SET hidden_seq = ? WHERE conversation_id = ? AND hidden_seq = ?{of_one}",
         *(SHOWN, conversation_id, HIDDEN_UNTIL_A_MESSAGE),
         *([] if user_id is None else [user_id]),
     )
+    return bool(shown.rowcount)

@@ -7,10 +7,12 @@ from typing import Any
 from gochat.api.common.v1 import common_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.domain import ids, limits, policy
+from gochat.domain.changes import Kind
 from gochat.errors import ChatError, invalid, not_found
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo.audit import record
-from gochat.repo.membership import hide_emptied, lock_conversation, membership, move_read
+from gochat.repo.changes import add_change
+from gochat.repo.membership import hide_emptied, lock_conversation, mark_read, membership
 from gochat.storage.database import Database, Row, Tx, placeholders
 
 SENT, DELIVERED, READ, RECALLED, DELETED = 1, 2, 3, 4, 5
@@ -89,7 +91,7 @@ class Messages:
     def GetHistory(self, request: store_pb2.GetHistoryRequest) -> store_pb2.GetHistoryResponse:
         limit = request.limit or limits.DEFAULT_LONG_PAGE
         cursor = request.before_message_id
-        before = _seq_in(request.conversation_id, cursor) if cursor else _NEWEST
+        before = seq_in(request.conversation_id, cursor) if cursor else _NEWEST
 
         def work(tx: Tx) -> Row | None:
             return tx.fetch_one(_HISTORY, before, limit + 1, request.user_id, request.conversation_id)
@@ -113,10 +115,10 @@ class Messages:
     def MarkRead(self, request: store_pb2.MarkReadRequest) -> store_pb2.MarkReadResponse:
         def work(tx: Tx) -> None:
             reader = membership(tx, request.conversation_id, request.user_id)
-            seq = _seq_in(request.conversation_id, request.message_id)
+            seq = seq_in(request.conversation_id, request.message_id)
             if not 1 <= seq <= reader.last_seq:
                 raise _no_message()
-            move_read(tx, request.conversation_id, request.user_id, seq)
+            mark_read(tx, request.conversation_id, request.user_id, seq)
 
         self._database.write(work)
         return store_pb2.MarkReadResponse()
@@ -165,7 +167,7 @@ def _by_ids(tx: Tx, conversation_id: str, message_ids: Any) -> repo_pb2.GetMessa
     return repo_pb2.GetMessagesResponse(messages=found, total=len(found))
 
 
-def _seq_in(conversation_id: str, message_id: str) -> int:
+def seq_in(conversation_id: str, message_id: str) -> int:
     """0 for an id of another conversation."""
     parsed = ids.parse_message(message_id)
     return parsed[1] if parsed and parsed[0] == conversation_id else 0
@@ -195,9 +197,12 @@ def _set_status(tx: Tx, message_id: str, user_id: str, status: int) -> None:
         policy.withdraw(user_id, sender, member.type, member.role)
         changes += ", content = '', metadata = ''"
     elif status == READ:
-        move_read(tx, conversation_id, user_id, seq)
+        mark_read(tx, conversation_id, user_id, seq)
     update = f"UPDATE messages SET {changes} WHERE conversation_id = ? AND seq = ? AND status < ?"
-    if tx.sql(update, *values, conversation_id, seq, status).rowcount and status >= RECALLED:
+    if not tx.sql(update, *values, conversation_id, seq, status).rowcount:
+        return
+    add_change(tx, Kind.MESSAGE_DELETED if status == DELETED else Kind.MESSAGE_UPDATED, conversation_id, seq=seq)
+    if status >= RECALLED:
         tx.sql(
             "UPDATE conversations SET recalled_seq = ? WHERE conversation_id = ? AND recalled_seq < ?",
             *(seq, conversation_id, seq),

@@ -19,8 +19,10 @@ from gochat.api.message.v1 import message_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.context import current
 from gochat.domain import forms, ids, policy
+from gochat.domain.changes import Kind
 from gochat.errors import ChatError, duplicate, invalid, not_found
 from gochat.internal.store.v1 import store_pb2
+from gochat.repo.changes import add_change
 from gochat.repo.membership import move_read, open_single, show_empty, update_inbox
 from gochat.repo.messages import SENT, message, message_at
 from gochat.storage.database import Database, Tx
@@ -208,7 +210,7 @@ def _store_sqlite(tx: Tx, conversation_id: str, messages: Sequence[Outgoing], no
     if conversation is None:
         return [_or_repeat(tx, one, Outcome(one.number, conversation_id, NO_CONVERSATION)) for one in messages]
     kind, newest, member_count = conversation
-    is_first = newest == 0
+    is_first, first_seq = newest == 0, newest + 1
     members = _members(tx, conversation_id, kind, {one.from_user_id for one in messages})
     outcomes, read = [], dict[str, int]()
     for one in messages:
@@ -233,6 +235,9 @@ def _store_sqlite(tx: Tx, conversation_id: str, messages: Sequence[Outgoing], no
             update_inbox(tx, conversation_id, (newest, now))
             if is_first:
                 show_empty(tx, conversation_id)
+                if kind == "single":
+                    add_change(tx, Kind.CONVERSATION_UPDATED, conversation_id)
+        add_change(tx, Kind.MESSAGES_SENT, conversation_id, first_seq=first_seq, seq=newest)
     return outcomes
 
 

@@ -7,12 +7,14 @@ from typing import Any
 from gochat.api.common.v1 import common_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.domain import ids
+from gochat.domain.changes import Kind
 from gochat.domain.text import casefold_key, normal_name, skeleton
 from gochat.errors import duplicate, not_found
 from gochat.internal.account.v1 import account_pb2
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo import passwords
 from gochat.repo.audit import record
+from gochat.repo.changes import add_change
 from gochat.storage.database import Database, Row, Tx, placeholders
 from gochat.storage.models import User
 
@@ -31,6 +33,8 @@ _INDEX = f"INSERT INTO user_search (rowid, text) SELECT {_NAMES}"
 _UNINDEX = f"INSERT INTO user_search (user_search, rowid, text) SELECT 'delete', {_NAMES}"
 
 _profile_of = attrgetter(*_PROFILE_COLUMNS)
+
+_SEEN = {"nickname", "avatar", "bio", "status"}  # fields of a profile that change
 
 
 class Users:
@@ -162,6 +166,8 @@ def changed(tx: Tx, user_id: str, changes: dict[str, Any]) -> User:
         _write_names(tx, user_id, _update(user_id, changes))
     elif changes:
         tx.run(_update(user_id, changes))
+    if not _SEEN.isdisjoint(changes):
+        add_change(tx, Kind.PROFILE_UPDATED, user_id=user_id)
     return get_user(tx, user_id)
 
 

@@ -38,7 +38,8 @@ from gochat import logs
 from gochat.rpc import grpcio_internals as core
 from gochat.rpc.calls import StreamCall, UnaryCall
 from gochat.rpc.process import shut_down_connections, waits_for_a_device
-from gochat.rpc.state import OpenStream, State
+from gochat.rpc.state import State
+from gochat.rpc.subscribing import SubscribeCall
 from gochat.serving.connections import Connection
 from gochat.serving.endpoints import REQUEST_LATE, STOPPING, STREAM_IDLE, StreamEndpoint, UnaryEndpoint
 from gochat.serving.inline import Inline
@@ -75,7 +76,6 @@ class ServingLoop:
         self._shutting_down = self._cancelled = self._is_shut_down = False  # set by the serving thread
         self._native_id = 0  # of the serving thread
         self._thread_missing = False  # a serving thread is still to be started
-        self._to_pump: deque[OpenStream] = deque()
         self._over = threading.Event()
         self._unresponsive: deque[str] = deque()  # peers whose connections the watchdog is to shut down
 
@@ -121,7 +121,7 @@ class ServingLoop:
         state.serving_thread, self._native_id = me, threading.get_native_id()
         over = self._over.is_set
         while not over():
-            event = poll(0 if answers or self._to_pump else time.time() + POLL_INTERVAL)
+            event = poll(0 if answers or state.to_pump else time.time() + POLL_INTERVAL)
             try:
                 if event.tag is not None:
                     event.tag(event)
@@ -148,8 +148,8 @@ class ServingLoop:
         now, state = time.monotonic(), self._state
         if state.answers and (idle or now - state.first_answer_at > MAX_ANSWER_DELAY):
             state.send_answers()
-        for _ in range(min(MAX_PUMPED, len(self._to_pump))):
-            self._to_pump.popleft().pump()
+        for _ in range(min(MAX_PUMPED, len(state.to_pump))):
+            state.to_pump.popleft().pump()
         if now >= self._check_at:
             self._check_timers(now)
 
@@ -164,7 +164,8 @@ class ServingLoop:
         endpoint = self._endpoints.get(event.call_details.method)
         call: UnaryCall | StreamCall
         if isinstance(endpoint, UnaryEndpoint):
-            call = UnaryCall(state, connection, event, endpoint)
+            kind = SubscribeCall if endpoint.method.streams else UnaryCall
+            call = kind(state, connection, event, endpoint)
         else:
             call = StreamCall(state, connection, event, endpoint)
         state.calls[call] = None
@@ -215,7 +216,7 @@ class ServingLoop:
 
     def _pump_all(self, event: core.Event = None) -> None:  # noqa: ARG002 - a tag
         """Serving thread: has every stream pumped between the next operations."""
-        self._to_pump.extend(self._state.streams)
+        self._state.to_pump.extend(self._state.streams)
 
     def _watch(self) -> None:
         """Watchdog: runs until the loop is over, whatever fails. It adds up its own intervals instead of reading the

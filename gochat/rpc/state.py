@@ -68,6 +68,7 @@ class State:
     idle: dict[OpenStream, float] = field(default_factory=dict)
     streams: dict[OpenStream, None] = field(default_factory=dict)
     answers: deque[Answered] = field(default_factory=deque)
+    to_pump: deque[OpenStream] = field(default_factory=deque)
     crowded: dict[Connection, None] = field(default_factory=dict)
     dropped: int = 0
     serving_thread: int = 0
@@ -128,9 +129,22 @@ class State:
             return
         with self.wake_lock:
             self._add_answer(call)
-            if not self._is_waking:
-                self._is_waking = True
-                core.wake(call.call, self._on_wake)
+            self._wake(call)
+
+    def pump_soon(self, stream: OpenStream) -> None:
+        """Has the loop pump the stream, in the way of `answer`. Any thread may call this."""
+        if threading.get_ident() == self.serving_thread:
+            self.to_pump.append(stream)
+            return
+        with self.wake_lock:
+            self.to_pump.append(stream)
+            self._wake(stream)
+
+    def _wake(self, call: Answered | OpenStream) -> None:
+        """With wake_lock."""
+        if not self._is_waking:
+            self._is_waking = True
+            core.wake(call.call, self._on_wake)
 
     def _add_answer(self, call: Answered) -> None:
         if not self.answers:

@@ -31,7 +31,8 @@ class BindError(Exception):
 class Method:
     """One RPC with its handler. Calling it checks the form of the request, then runs the handler.
 
-    batch: of the handler's object, by the name batch_X for the RPC X.
+    batch: of the handler's object, by the name batch_X for the RPC X. streams: the handler returns a Subscription
+    (endpoints.py) in place of a response.
     """
 
     path: str
@@ -40,6 +41,7 @@ class Method:
     response_class: type[Message]
     handler: Handler
     batch: Batch | None
+    streams: bool
 
     def __call__(self, request: Any) -> Any:
         forms.check(request)
@@ -95,4 +97,4 @@ def _method(rpc: MethodDescriptor, audience: Audience, handler: object) -> Metho
         raise BindError(f"{path}: no rule for the form of {field}") from None
     request, response = GetMessageClass(rpc.input_type), GetMessageClass(rpc.output_type)
     batch = getattr(handler, f"{_BATCH}{rpc.name}", None)
-    return Method(path, RULES[path], request, response, getattr(handler, rpc.name), batch)
+    return Method(path, RULES[path], request, response, getattr(handler, rpc.name), batch, rpc.server_streaming)

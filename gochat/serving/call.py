@@ -118,6 +118,11 @@ class ServerCall:
             self._fail(error)
         self.transport.on_done(self)
 
+    @property
+    def failed(self) -> bool:
+        """Is its answer an error?"""
+        return self._error is not None
+
     def _fail(self, error: Exception) -> None:
         if isinstance(error, ChatError):
             self._error = without_tracebacks(error)

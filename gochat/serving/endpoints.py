@@ -50,6 +50,24 @@ class UnaryEndpoint:
     lane: Lane
 
 
+class Subscription(Protocol):
+    """What the handler of a streaming RPC returns: the messages of one stream. The transport sends one at a time, and
+    calls all of this on its serving thread, so nothing here may block. wake: is set by the transport; any thread may
+    call it when there is something to send."""
+
+    wake: Callable[[], None]
+
+    def next(self) -> bytes | None:
+        """The next message to send; None while there is none."""
+
+    @property
+    def over(self) -> Status | None:
+        """The status to end with, once the last message was taken; None before."""
+
+    def closed(self) -> None:
+        """Called once: the client has left, or the status was sent."""
+
+
 class Stream(Protocol):
     """One open stream. The transport calls all of this on its serving thread, so nothing here may block."""
 

@@ -150,6 +150,9 @@ class Database(Protocol):
     @property
     def enqueue(self) -> Enqueue | None: ...
 
+    def on_commit(self, hint: Callable[[], None]) -> None:
+        """Has hint() called after each commit of this process, by the thread that made it."""
+
     def read(self, work: Work[T], *, one_statement: bool = False) -> T:
         """Runs work in a transaction that sees one state of the database and writes nothing."""
 

@@ -71,6 +71,7 @@ def _opened(
         with database.interruptible():
             migrate(database, dialect, show)
         database.pair_key = database.write(_pair_key)
+        database.write(begin_log)
     except BaseException as error:
         database.close()
         cause = error.__cause__ or error
@@ -118,3 +119,31 @@ def _pair_key(tx: Tx) -> bytes:
     tx.sql("INSERT INTO secrets (name, value) VALUES ('pair', ?) ON CONFLICT DO NOTHING", ids.new_secret())
     ((key,),) = tx.fetch_all("SELECT value FROM secrets WHERE name = 'pair'")
     return str(key).encode()
+
+
+_OIDS = """
+SELECT (SELECT oid FROM pg_database WHERE datname = current_database())::text || '.' || 'changes'::regclass::oid::text,
+    has_function_privilege('pg_control_system()', 'EXECUTE')"""
+_BEGIN = """
+INSERT INTO changes (kind, conversation_id, user_id, actor_id, first_seq, seq, detail, at)
+VALUES (0, '', '', '', 0, 0, '', ?)"""
+_SYSTEM = "SELECT system_identifier::text FROM pg_control_system()"
+
+
+def begin_log(tx: Tx) -> None:
+    """Begins a new log of changes, of another epoch, where the one that is there does not go on: in a new database;
+    after a restore or a copy, which leave the epoch out; after pg_restore, as positions are a server's transactions."""
+    origin = _origin(tx) if tx.postgres else ""
+    row = tx.fetch_one("SELECT value FROM secrets WHERE name = 'epoch'")
+    if row and row[0].partition(" ")[2] == origin:
+        return
+    tx.sql("DELETE FROM changes")
+    tx.sql(_BEGIN, ids.now_ms())
+    tx.sql("DELETE FROM secrets WHERE name = 'epoch'")
+    tx.sql("INSERT INTO secrets (name, value) VALUES ('epoch', ?)", f"{ids.new_secret()[:12]} {origin}".strip())
+
+
+def _origin(tx: Tx) -> str:
+    """What tells this database of this PostgreSQL server from all others, as far as the role may see."""
+    ((oids, may_see_system),) = tx.fetch_all(_OIDS)
+    return f"{tx.fetch_all(_SYSTEM)[0][0]}.{oids}" if may_see_system else str(oids)

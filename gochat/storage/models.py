@@ -98,6 +98,7 @@ class Member(Model):
     # As of inbox_columns() in gochat/repo/membership.py.
     last_seq = BigIntegerField(default=LOOKED_UP)
     active_at = BigIntegerField(default=LOOKED_UP)
+    delivered_seq = BigIntegerField(default=0)
 
     class Meta:
         table_name = "members"

@@ -6,7 +6,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
@@ -62,6 +62,7 @@ class PostgresDatabase:
         self._server, self._exclusive = look_at(url), exclusive
         self.pair_key = b""
         self._writability = Writability()
+        self._after_commit: Callable[[], None] = lambda: None
         self._was_full = False  # a write has failed since the disk was full
         # With an exclusive lock a second connection would not get its own.
         driver = Driver(self._connect, _is_usable, None if exclusive else _answers, _interrupt)
@@ -81,6 +82,9 @@ class PostgresDatabase:
         if self._exclusive:
             raise DatabaseInUseError("the database is in use by another gochat process")
         raise unavailable("the database is in use by gochat copy")
+
+    def on_commit(self, hint: Callable[[], None]) -> None:
+        self._after_commit = hint
 
     def read(self, work: Work[T], *, one_statement: bool = False) -> T:
         return self._transact(_begin(SNAPSHOT, one_statement), work, False)
@@ -113,6 +117,8 @@ class PostgresDatabase:
                 if begin:
                     committing = writes
                     tx.sql("COMMIT")
+                if writes:
+                    self._after_commit()
                 return answer
             except Exception as error:
                 lost = bool(database.connection().closed)

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -73,6 +73,9 @@ class SqliteDatabase:
         self._inline_lock = threading.Lock()
         self._inline_until = 0.0  # on the clock of time.monotonic()
         self._inline.connection().set_progress_handler(self._is_too_long, INLINE_STEPS)
+
+    def on_commit(self, hint: Callable[[], None]) -> None:
+        self._writer.after_commit = hint
 
     @property
     def enqueue(self) -> Enqueue:

@@ -49,6 +49,7 @@ class Writer:
         """before_commit(): raises ChatError if what would be committed would be lost."""
         self.connection = connection
         self._before_commit = before_commit
+        self.after_commit: Callable[[], None] = lambda: None
         self._committed = 0  # jobs
         self._batches = [0] * (len(BATCHES) + 1)  # transactions, by the number of their jobs
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
@@ -139,6 +140,7 @@ class Writer:
                 return False
         self._before_commit()
         Tx(self.connection).sql("COMMIT")
+        self.after_commit()
         self._committed += len(batch)
         self._batches[bisect_left(BATCHES, len(batch))] += 1
         return True

@@ -26,19 +26,27 @@ from gochat.api.common.v1 import common_pb2 as gochat_dot_api_dot_common_dot_v1_
 from gochat.api.logic.v1 import logic_pb2 as gochat_dot_api_dot_logic_dot_v1_dot_logic__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#gochat/api/message/v1/message.proto\x12\x15gochat.api.message.v1\x1a!gochat/api/common/v1/common.proto\x1a\x1fgochat/api/logic/v1/logic.proto\"P\n\x13SendMessagesRequest\x12\x39\n\x08messages\x18\x01 \x03(\x0b\x32\'.gochat.api.logic.v1.SendMessageRequest\"v\n\x14SendMessagesResponse\x12\x32\n\x07results\x18\x01 \x03(\x0b\x32!.gochat.api.message.v1.SendResult\x12*\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"`\n\nSendResult\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x12\n\ncreated_at\x18\x02 \x01(\x03\x12*\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error2y\n\x0eMessageService\x12g\n\x0cSendMessages\x12*.gochat.api.message.v1.SendMessagesRequest\x1a+.gochat.api.message.v1.SendMessagesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#gochat/api/message/v1/message.proto\x12\x15gochat.api.message.v1\x1a!gochat/api/common/v1/common.proto\x1a\x1fgochat/api/logic/v1/logic.proto\"P\n\x13SendMessagesRequest\x12\x39\n\x08messages\x18\x01 \x03(\x0b\x32\'.gochat.api.logic.v1.SendMessageRequest\"v\n\x14SendMessagesResponse\x12\x32\n\x07results\x18\x01 \x03(\x0b\x32!.gochat.api.message.v1.SendResult\x12*\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"`\n\nSendResult\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x12\n\ncreated_at\x18\x02 \x01(\x03\x12*\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"W\n\x13ListMessagesRequest\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\x18\n\x10\x61\x66ter_message_id\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\x05\"\x8c\x01\n\x14ListMessagesResponse\x12\x36\n\x08messages\x18\x01 \x03(\x0b\x32$.gochat.api.message.v1.MessageDetail\x12\x10\n\x08has_more\x18\x02 \x01(\x08\x12*\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"?\n\rMessageDetail\x12.\n\x07message\x18\x01 \x01(\x0b\x32\x1d.gochat.api.common.v1.Message2\xe7\x01\n\x0eMessageService\x12g\n\x0cSendMessages\x12*.gochat.api.message.v1.SendMessagesRequest\x1a+.gochat.api.message.v1.SendMessagesResponse\x12l\n\x0cListMessages\x12*.gochat.api.message.v1.ListMessagesRequest\x1a+.gochat.api.message.v1.ListMessagesResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gochat.api.message.v1.message_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_MESSAGESERVICE'].methods_by_name['ListMessages']._loaded_options = None
+  _globals['_MESSAGESERVICE'].methods_by_name['ListMessages']._serialized_options = b'\220\002\001'
   _globals['_SENDMESSAGESREQUEST']._serialized_start=130
   _globals['_SENDMESSAGESREQUEST']._serialized_end=210
   _globals['_SENDMESSAGESRESPONSE']._serialized_start=212
   _globals['_SENDMESSAGESRESPONSE']._serialized_end=330
   _globals['_SENDRESULT']._serialized_start=332
   _globals['_SENDRESULT']._serialized_end=428
-  _globals['_MESSAGESERVICE']._serialized_start=430
-  _globals['_MESSAGESERVICE']._serialized_end=551
+  _globals['_LISTMESSAGESREQUEST']._serialized_start=430
+  _globals['_LISTMESSAGESREQUEST']._serialized_end=517
+  _globals['_LISTMESSAGESRESPONSE']._serialized_start=520
+  _globals['_LISTMESSAGESRESPONSE']._serialized_end=660
+  _globals['_MESSAGEDETAIL']._serialized_start=662
+  _globals['_MESSAGEDETAIL']._serialized_end=725
+  _globals['_MESSAGESERVICE']._serialized_start=728
+  _globals['_MESSAGESERVICE']._serialized_end=959
 # @@protoc_insertion_point(module_scope)

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class MessageServiceStub:
-    """MessageService sends in bulk what LogicService.SendMessage sends one by one, by the same rules.
+    """MessageService sends in bulk what LogicService.SendMessage sends one by one, by the same rules, and lists messages
+    with what the frozen Message has no field for.
     """
 
     def __init__(self, channel):
@@ -40,10 +41,16 @@ class MessageServiceStub:
                 request_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.SendMessagesRequest.SerializeToString,
                 response_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.SendMessagesResponse.FromString,
                 _registered_method=True)
+        self.ListMessages = channel.unary_unary(
+                '/gochat.api.message.v1.MessageService/ListMessages',
+                request_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListMessagesRequest.SerializeToString,
+                response_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListMessagesResponse.FromString,
+                _registered_method=True)
 
 
 class MessageServiceServicer:
-    """MessageService sends in bulk what LogicService.SendMessage sends one by one, by the same rules.
+    """MessageService sends in bulk what LogicService.SendMessage sends one by one, by the same rules, and lists messages
+    with what the frozen Message has no field for.
     """
 
     def SendMessages(self, request, context):
@@ -65,6 +72,15 @@ class MessageServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListMessages(self, request, context):
+        """The messages after one, oldest first: what a client that was away has missed, however long ago. Without those that
+        are deleted or that the caller has hidden. Who may call: participants; admins and services.
+        Errors: NOT_FOUND; PERMISSION_DENIED for who is not in the conversation; INVALID_PARAMS for an id of another one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MessageServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -72,6 +88,11 @@ def add_MessageServiceServicer_to_server(servicer, server):
                     servicer.SendMessages,
                     request_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.SendMessagesRequest.FromString,
                     response_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.SendMessagesResponse.SerializeToString,
+            ),
+            'ListMessages': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMessages,
+                    request_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListMessagesRequest.FromString,
+                    response_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListMessagesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -82,7 +103,8 @@ def add_MessageServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MessageService:
-    """MessageService sends in bulk what LogicService.SendMessage sends one by one, by the same rules.
+    """MessageService sends in bulk what LogicService.SendMessage sends one by one, by the same rules, and lists messages
+    with what the frozen Message has no field for.
     """
 
     @staticmethod
@@ -102,6 +124,33 @@ class MessageService:
             '/gochat.api.message.v1.MessageService/SendMessages',
             gochat_dot_api_dot_message_dot_v1_dot_message__pb2.SendMessagesRequest.SerializeToString,
             gochat_dot_api_dot_message_dot_v1_dot_message__pb2.SendMessagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMessages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.api.message.v1.MessageService/ListMessages',
+            gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListMessagesRequest.SerializeToString,
+            gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListMessagesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,51 @@
+"""Cursors of streams, as clients hold them: opaque text of a version, the epoch of the log and a position in it."""
+
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+
+from gochat.errors import invalid
+from gochat.internal.change.v1.change_pb2 import Position
+
+_FORM = re.compile(r"1\.([0-9a-f]{12})\.(\d{1,18})")
+
+
+def encode(position: Position) -> str:
+    return _encode(f"1.{position.epoch}.{position.at}")
+
+
+def decode(cursor: str, field: str = "cursor") -> Position:
+    """Nowhere for an empty one. Raises INVALID_PARAMS for the field."""
+    if not cursor:
+        return Position()
+    found = _FORM.fullmatch(_decode(cursor))
+    if not found:
+        raise invalid(field, "must be a cursor of this server, or empty", "BAD_CURSOR")
+    return Position(epoch=found[1], at=int(found[2]))
+
+
+def encode_page(position: Position, conversation_id: str) -> str:
+    """The token of the page of GetState after this conversation. position: of the first page."""
+    return _encode(f"1.{position.epoch}.{position.at}/{conversation_id}")
+
+
+def decode_page(token: str) -> tuple[Position, str]:
+    """(the position of the first page, the last conversation of the page before). Raises INVALID_PARAMS."""
+    if not token:
+        return Position(), ""
+    position, _, conversation_id = _decode(token).partition("/")
+    found = _FORM.fullmatch(position)
+    if not found or not conversation_id:
+        raise invalid("page_token", "must be the next_page_token of the page before, or empty", "BAD_CURSOR")
+    return Position(epoch=found[1], at=int(found[2])), conversation_id
+
+
+def _encode(text: str) -> str:
+    return urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _decode(text: str) -> str:
+    """ "" for what is none of ours."""
+    try:
+        return urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+    except ValueError:
+        return ""

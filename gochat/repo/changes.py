@@ -1,0 +1,47 @@
+"""The change log: what happened that a client sees, a row for each change, written in the transaction of the act.
+
+This is the one place where changes are written, but for sends on PostgreSQL (send_messages() in
+sql/routines.postgres.sql) and for sessions that end (endings.py), which are a statement however many they are. feed.py
+reads them. A row has no content: it names the conversation or the user that changed, and what there is to say is read
+when it is told.
+
+Code that adds a row holds the lock of what changed, as for the change itself: so the changes of one conversation, and
+of one user, are in the order of their commits.
+"""
+
+from collections.abc import Sequence
+
+from gochat.context import current
+from gochat.domain import ids
+from gochat.domain.changes import Kind
+from gochat.storage.database import Tx, placeholders
+
+COLUMNS = ("kind", "conversation_id", "user_id", "actor_id", "first_seq", "seq", "detail", "at")
+
+
+_INSERT = f"INSERT INTO changes ({', '.join(COLUMNS)}) VALUES "
+_ROW = f"({placeholders(COLUMNS)})"
+
+
+def add_change(
+    tx: Tx,
+    kind: Kind,
+    conversation_id: str = "",
+    user_id: str = "",
+    *,
+    seq: int = 0,
+    first_seq: int = 0,
+    detail: str = "",
+) -> None:
+    row = (conversation_id, user_id, current().actor.user_id, first_seq, seq, detail, ids.now_ms())
+    tx.sql(_INSERT + _ROW, int(kind), *row)
+
+
+def add_changes_of(tx: Tx, kind: Kind, conversation_id: str, user_ids: Sequence[str], detail: str = "") -> None:
+    """The same change of each of the users."""
+    actor, now = current().actor.user_id, ids.now_ms()
+    values = [
+        value for user_id in user_ids for value in (int(kind), conversation_id, user_id, actor, 0, 0, detail, now)
+    ]
+    if values:
+        tx.sql(_INSERT + ", ".join([_ROW] * len(user_ids)), *values)

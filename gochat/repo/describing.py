@@ -1,0 +1,202 @@
+"""Changes as events: what there is to say of a change now, and whom it concerns. A table has an entry for each kind.
+
+Content is read here and not when the change is written, so that what was recalled or deleted since is never told.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from gochat.api.common.v1 import common_pb2
+from gochat.api.event.v1 import event_pb2
+from gochat.domain import ids
+from gochat.domain.changes import FOUNDING, REMOVED, Kind
+from gochat.errors import ChatError
+from gochat.internal.change.v1 import change_pb2 as pb
+from gochat.repo.conversations import UNREAD, conversation_of
+from gochat.repo.groups import as_group
+from gochat.repo.membership import group
+from gochat.repo.messages import COLUMNS, DELETED, RECIPIENT_READ_SEQ, message
+from gochat.repo.users import get_user, profile
+from gochat.storage.database import Tx
+
+_MESSAGES = f"""
+WITH wanted (conversation_id, first_seq, last_seq) AS (VALUES %s)
+SELECT wanted.conversation_id, {COLUMNS}, CASE WHEN message.to_user_id <> '' THEN {RECIPIENT_READ_SEQ} END
+FROM wanted
+JOIN messages AS message ON message.conversation_id = wanted.conversation_id
+    AND message.seq BETWEEN wanted.first_seq AND wanted.last_seq
+WHERE message.status < {DELETED}"""
+_READ = f"""
+SELECT {UNREAD}, CASE conversation.type WHEN 'single' THEN (
+    SELECT other.user_id FROM members AS other
+    WHERE other.conversation_id = member.conversation_id AND other.user_id <> member.user_id
+) END
+FROM members AS member
+JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
+WHERE member.conversation_id = ? AND member.user_id = ?"""
+_OTHER = "SELECT user_id FROM members WHERE conversation_id = ? AND user_id <> ?"
+_PEERS = """
+SELECT other.user_id
+FROM members AS member
+JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
+    AND conversation.type = 'single'
+JOIN members AS other ON other.conversation_id = member.conversation_id AND other.user_id <> member.user_id
+WHERE member.user_id = ?"""
+_MEMBER = """
+SELECT member.user_id, named.nickname, named.avatar, member.role, member.joined_at
+FROM members AS member
+JOIN users AS named ON named.user_id = member.user_id
+WHERE member.conversation_id = ? AND member.user_id = ?"""
+
+_Event = event_pb2.Event
+_Messages = dict[tuple[str, int], common_pb2.Message]
+
+
+def describe(tx: Tx, changes: Sequence[pb.Change]) -> list[list[pb.Delivery]]:
+    """For each change the events that tell of it; none where what it is about is gone."""
+    messages = _messages(tx, changes)
+    described = []
+    for change in changes:
+        try:
+            described.append(list(_EVENTS[Kind(change.kind)](tx, change, messages)))
+        except ChatError:  # the user or the group is not there any more
+            described.append([])
+    return described
+
+
+def _messages(tx: Tx, changes: Sequence[pb.Change]) -> _Messages:
+    """All that the changes are about, but for deleted ones, by conversation and number."""
+    wanted = [
+        value
+        for change in changes
+        if change.kind in (Kind.MESSAGES_SENT, Kind.MESSAGE_UPDATED)
+        for value in (change.conversation_id, change.first_seq or change.seq, change.seq)
+    ]
+    if not wanted:
+        return {}
+    text = _MESSAGES % ", ".join(["(?, ?, ?)"] * (len(wanted) // 3))
+    return {(row[0], row[1]): message(row[0], row[1:]) for row in tx.fetch_all(text, *wanted)}
+
+
+def _delivery(change: pb.Change, user_ids: Sequence[str] | None = None, **event: object) -> pb.Delivery:
+    """event: the one field of the oneof. user_ids: None for all who are in the conversation."""
+    made = _Event(at=change.at, conversation_id=change.conversation_id, actor_id=change.actor_id, **event)  # type: ignore[arg-type]
+    return pb.Delivery(event=made, user_ids=user_ids or ())
+
+
+def _sent(_: Tx, change: pb.Change, messages: _Messages) -> Iterable[pb.Delivery]:
+    for seq in range(change.first_seq, change.seq + 1):
+        if sent := messages.get((change.conversation_id, seq)):
+            told = _delivery(change, message_sent=event_pb2.MessageSent(message=sent))
+            told.event.actor_id = sent.from_user_id
+            yield told
+
+
+def _updated(_: Tx, change: pb.Change, messages: _Messages) -> Iterable[pb.Delivery]:
+    if updated := messages.get((change.conversation_id, change.seq)):
+        yield _delivery(change, message_updated=event_pb2.MessageUpdated(message=updated))
+
+
+def _deleted(_: Tx, change: pb.Change, __: _Messages) -> Iterable[pb.Delivery]:
+    message_id = ids.message(change.conversation_id, change.seq)
+    yield _delivery(change, message_deleted=event_pb2.MessageDeleted(message_id=message_id))
+
+
+def _read(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
+    row = tx.fetch_one(_READ, change.conversation_id, change.user_id)
+    if row is None:
+        return
+    unread, other = row
+    moved = event_pb2.PositionMoved(
+        user_id=change.user_id, message_id=ids.message(change.conversation_id, change.seq), unread_count=unread
+    )
+    yield _delivery(change, [change.user_id], read=moved)
+    if other:
+        moved.ClearField("unread_count")
+        yield _delivery(change, [other], read=moved)
+
+
+def _delivered(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
+    moved = event_pb2.PositionMoved(user_id=change.user_id, message_id=ids.message(change.conversation_id, change.seq))
+    for (other,) in tx.fetch_all(_OTHER, change.conversation_id, change.user_id):
+        yield _delivery(change, [other], delivered=moved)
+
+
+def _conversation(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
+    shown = event_pb2.ConversationUpdated(conversation=conversation_of(tx, change.conversation_id, ""))
+    yield _delivery(change, [change.user_id] if change.user_id else None, conversation_updated=shown)
+
+
+def _hidden(_: Tx, change: pb.Change, __: _Messages) -> Iterable[pb.Delivery]:
+    yield _delivery(change, [change.user_id], conversation_hidden=event_pb2.ConversationHidden())
+
+
+def _joined(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
+    shown = conversation_of(tx, change.conversation_id, "")
+    if shown.type == "group":  # a one-to-one conversation is not shown before there is something in it
+        told = event_pb2.ConversationUpdated(conversation=shown)
+        yield _delivery(change, [change.user_id], conversation_updated=told)
+    if change.detail != FOUNDING and (member := _member(tx, change)):
+        yield _delivery(change, member_joined=event_pb2.MemberJoined(member=member))
+
+
+def _left(_: Tx, change: pb.Change, __: _Messages) -> Iterable[pb.Delivery]:
+    reasons = event_pb2.MemberLeft
+    reason = reasons.REASON_REMOVED if change.detail == REMOVED else reasons.REASON_LEFT
+    yield _delivery(change, member_left=event_pb2.MemberLeft(user_id=change.user_id, reason=reason))
+
+
+def _role(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
+    if member := _member(tx, change):
+        yield _delivery(change, member_updated=event_pb2.MemberUpdated(member=member))
+
+
+def _group(tx: Tx, change: pb.Change, messages: _Messages) -> Iterable[pb.Delivery]:
+    changed = as_group(group(tx, change.conversation_id))
+    yield _delivery(change, group_updated=event_pb2.GroupUpdated(group=changed))
+    yield from _conversation(tx, change, messages)
+
+
+def _dissolved(_: Tx, change: pb.Change, __: _Messages) -> Iterable[pb.Delivery]:
+    yield _delivery(change, group_dissolved=event_pb2.GroupDissolved())
+
+
+def _profile(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
+    told = event_pb2.ProfileUpdated(profile=profile(get_user(tx, change.user_id)))
+    peers = [user_id for (user_id,) in tx.fetch_all(_PEERS, change.user_id)]
+    yield _delivery(change, [change.user_id, *peers], profile_updated=told)
+
+
+def _session(_: Tx, change: pb.Change, __: _Messages) -> Iterable[pb.Delivery]:
+    ended = event_pb2.SessionEnded(session_id=change.detail)
+    yield _delivery(change, [change.user_id], session_ended=ended)
+
+
+def _nothing(_: Tx, __: pb.Change, ___: _Messages) -> Iterable[pb.Delivery]:
+    return ()
+
+
+def _member(tx: Tx, change: pb.Change) -> common_pb2.GroupMember | None:
+    row = tx.fetch_one(_MEMBER, change.conversation_id, change.user_id)
+    if row is None:
+        return None
+    user_id, nickname, avatar, role, joined_at = row
+    return common_pb2.GroupMember(user_id=user_id, nickname=nickname, avatar=avatar, role=role, joined_at=joined_at)
+
+
+_EVENTS: dict[Kind, Callable[[Tx, pb.Change, _Messages], Iterable[pb.Delivery]]] = {
+    Kind.BEGIN: _nothing,
+    Kind.MESSAGES_SENT: _sent,
+    Kind.MESSAGE_UPDATED: _updated,
+    Kind.MESSAGE_DELETED: _deleted,
+    Kind.READ: _read,
+    Kind.DELIVERED: _delivered,
+    Kind.CONVERSATION_UPDATED: _conversation,
+    Kind.CONVERSATION_HIDDEN: _hidden,
+    Kind.MEMBER_JOINED: _joined,
+    Kind.MEMBER_LEFT: _left,
+    Kind.MEMBER_UPDATED: _role,
+    Kind.GROUP_UPDATED: _group,
+    Kind.GROUP_DISSOLVED: _dissolved,
+    Kind.PROFILE_UPDATED: _profile,
+    Kind.SESSION_ENDED: _session,
+}
