@@ -214,18 +214,26 @@ class Hub:
             for stream in [each for of_user in self._of_user.values() for each in of_user]:
                 self._suspend(stream)
             return
-        changes = [change for change in answer.changes if self._is_of_interest(change)]
+        changes = list(self._of_interest(answer.changes))
         if changes:
             self._tell(changes, self._describe(changes), answer.position)
         self._position = answer.position
 
-    def _is_of_interest(self, change: pb.Change) -> bool:
-        return (
-            change.conversation_id in self._in_conversation
-            or change.user_id in self._of_user
-            or "" in self._of_user
-            or change.kind == Kind.PROFILE_UPDATED
-        )
+    def _of_interest(self, changes: Iterable[pb.Change]) -> Iterator[pb.Change]:
+        """Those that concern a stream, perhaps; also in conversations that its user joins by one of them."""
+        joined = set[str]()
+        for change in changes:
+            is_of_user = change.user_id in self._of_user
+            if is_of_user and change.kind == Kind.MEMBER_JOINED:
+                joined.add(change.conversation_id)
+            if (
+                is_of_user
+                or change.conversation_id in self._in_conversation
+                or change.conversation_id in joined
+                or "" in self._of_user
+                or change.kind == Kind.PROFILE_UPDATED
+            ):
+                yield change
 
     def _tell(
         self, changes: Sequence[pb.Change], described: Sequence[Sequence[pb.Delivery]], position: pb.Position

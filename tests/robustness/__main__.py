@@ -19,6 +19,7 @@ from tests.robustness.clients import Client
 from tests.robustness.cluster import MODES, Cluster, cluster
 from tests.robustness.faults import FAULTS, small_disk
 from tests.robustness.ledger import Ledger
+from tests.robustness.streams import Devices
 from tests.waiting import eventually
 
 
@@ -31,7 +32,8 @@ class Robustness:
         self.ledger = Ledger()
         self.people = made.people(self.ledger, clients, 8)
         self._seed, self._rounds = seed, 0
-        self.checker = Checker(self.ledger, made.stubs(), made.service, self.people)
+        self.devices = Devices(self.ledger, self.people, made.stubs(), made.service)
+        self.checker = Checker(self.ledger, made.stubs(), made.service, self.people, self.devices)
 
     def round(self) -> list[str]:
         """What is wrong after it."""
@@ -79,8 +81,9 @@ class Robustness:
     def summary(self) -> str:
         counts = self.ledger.counts
         return (
-            f"{self._rounds} rounds; {counts['acknowledged']:,} acts acknowledged; {counts['in doubt']:,} attempts in"
-            f" doubt, of which {counts['in doubt, found']:,} messages, groups and names were found to have happened"
+            f"{self._rounds} rounds; {self.devices.opened:,} streams; {counts['acknowledged']:,} acts acknowledged;"
+            f" {counts['in doubt']:,} attempts in doubt, of which {counts['in doubt, found']:,} messages, groups and"
+            " names were found to have happened"
         )
 
 

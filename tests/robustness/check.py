@@ -15,6 +15,7 @@ from tests.conversations import seq_of
 from tests.harness import bearer
 from tests.robustness.clients import Person, Stubs
 from tests.robustness.ledger import NOTHING_HIDDEN, Act, Conversation, Ledger, Seat
+from tests.robustness.streams import Devices
 from tests.waiting import status_of
 
 RECALLED = 4
@@ -24,9 +25,11 @@ Found = list[common_pb2.Message]  # all of a conversation, oldest first
 class Checker:
     """Runs when no client does. Its answers may be waited for: everything is well again."""
 
-    def __init__(self, ledger: Ledger, stubs: Stubs, service: str, people: Sequence[Person]) -> None:
+    def __init__(
+        self, ledger: Ledger, stubs: Stubs, service: str, people: Sequence[Person], devices: Devices | None = None
+    ) -> None:
         """service: a service token. people: the clients, with the tokens that they have when it is checked."""
-        self.ledger = ledger
+        self.ledger, self._devices = ledger, devices
         self._people = people
         self._stubs = stubs
         self._service = bearer(service)
@@ -41,7 +44,11 @@ class Checker:
         histories = {place: self._history(place) for place in self.ledger.conversations}
         for place, found in histories.items():
             wrong += messages_wrong(self.ledger.conversations[place], found, self.ledger.counts)
+        unsettled = self._devices.unsettled() if self._devices else set()
         wrong += self._seats_wrong(histories)
+        if self._devices:
+            wrong += self._devices.wrong(unsettled)
+            self._devices.settle()
         for conversation in self.ledger.conversations.values():
             conversation.base = len(histories[conversation.conversation_id])
         self.ledger.failures.clear()
@@ -126,7 +133,8 @@ class Checker:
                 for problem in seat_wrong(seat, timeline, own, found, bool(inside[user]), info, visible):
                     yield f"{problem}: {user} in {conversation_id}"
         for user, listed in infos.items():
-            if strange := listed.keys() - self.ledger.conversations.keys():
+            markers = {self._devices.marker} if self._devices else set()
+            if strange := listed.keys() - self.ledger.conversations.keys() - markers:
                 yield f"membership: {user} is in {strange}, of which nothing is known"
             unread = self._stubs.logic.GetUnreadMessages(
                 logic_pb2.GetUnreadMessagesRequest(user_id=user), metadata=self._service
