@@ -18,6 +18,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from gochat.api.audit.v1 import audit_pb2, audit_pb2_grpc
 from gochat.api.common.v1 import common_pb2
+from gochat.api.event.v1 import event_pb2, event_pb2_grpc
 from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
 from gochat.api.message.v1 import message_pb2, message_pb2_grpc
 from gochat.api.repo.v1 import repo_pb2, repo_pb2_grpc
@@ -56,8 +57,8 @@ class Deployment:
     """A running GoChat: one process, or two that share the work.
 
     url: of the database; "" for SQLite in the data folder. listen: where apps are served. open_channel: how channels
-    are made. within: as of Process. `logic`, `repo`, `session`, `message`, `store`, `account`, `audit` are generated
-    stubs; `service` is the metadata of a service token.
+    are made. within: as of Process. `logic`, `repo`, `session`, `message`, `event`, `store`, `account`, `audit` are
+    generated stubs; `service` is the metadata of a service token.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Deployment:
         self.logic = logic_pb2_grpc.LogicServiceStub(self.channel)
         self.session = session_pb2_grpc.SessionServiceStub(self.channel)
         self.message = message_pb2_grpc.MessageServiceStub(self.channel)
+        self.event = event_pb2_grpc.EventServiceStub(self.channel)
         self.repo = repo_pb2_grpc.RepoServiceStub(self.repo_channel)
         self.store = store_pb2_grpc.StoreServiceStub(self.repo_channel)
         self.account = account_pb2_grpc.AccountServiceStub(self.repo_channel)
@@ -205,6 +207,8 @@ class Person:
             return caller(self.app.session, session_pb2, "SessionService", rpc, self.metadata)
         if rpc in message_pb2.DESCRIPTOR.services_by_name["MessageService"].methods_by_name:
             return caller(self.app.message, message_pb2, "MessageService", rpc, self.metadata)
+        if rpc in event_pb2.DESCRIPTOR.services_by_name["EventService"].methods_by_name:
+            return caller(self.app.event, event_pb2, "EventService", rpc, self.metadata)
         return caller(self.app.logic, logic_pb2, "LogicService", rpc, self.metadata)
 
     def send(self, to: str, content: str = CONTENT, **fields: Any) -> Any:

@@ -14,9 +14,9 @@ class Kind(IntEnum):
     DELIVERED = 5  # conversation_id, user_id, seq
     CONVERSATION_UPDATED = 6  # conversation_id; user_id: for whom alone it is news
     CONVERSATION_HIDDEN = 7  # conversation_id, user_id
-    MEMBER_JOINED = 8  # conversation_id, user_id; detail: FOUNDING of those with whom it was made
+    MEMBER_JOINED = 8  # conversation_id, user_id; detail: the role, or FOUNDING of those with whom it was made
     MEMBER_LEFT = 9  # conversation_id, user_id; detail: LEFT or REMOVED
-    MEMBER_UPDATED = 10  # conversation_id, user_id
+    MEMBER_UPDATED = 10  # conversation_id, user_id; detail: the role
     GROUP_UPDATED = 11  # conversation_id
     GROUP_DISSOLVED = 12  # conversation_id
     PROFILE_UPDATED = 13  # user_id

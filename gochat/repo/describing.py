@@ -41,11 +41,7 @@ JOIN conversations AS conversation ON conversation.conversation_id = member.conv
     AND conversation.type = 'single'
 JOIN members AS other ON other.conversation_id = member.conversation_id AND other.user_id <> member.user_id
 WHERE member.user_id = ?"""
-_MEMBER = """
-SELECT member.user_id, named.nickname, named.avatar, member.role, member.joined_at
-FROM members AS member
-JOIN users AS named ON named.user_id = member.user_id
-WHERE member.conversation_id = ? AND member.user_id = ?"""
+_JOINED_AT = "SELECT joined_at FROM members WHERE conversation_id = ? AND user_id = ?"
 
 _Event = event_pb2.Event
 _Messages = dict[tuple[str, int], common_pb2.Message]
@@ -135,8 +131,8 @@ def _joined(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
     if shown.type == "group":  # a one-to-one conversation is not shown before there is something in it
         told = event_pb2.ConversationUpdated(conversation=shown)
         yield _delivery(change, [change.user_id], conversation_updated=told)
-    if change.detail != FOUNDING and (member := _member(tx, change)):
-        yield _delivery(change, member_joined=event_pb2.MemberJoined(member=member))
+    if change.detail != FOUNDING:
+        yield _delivery(change, member_joined=event_pb2.MemberJoined(member=_member(tx, change)))
 
 
 def _left(_: Tx, change: pb.Change, __: _Messages) -> Iterable[pb.Delivery]:
@@ -146,8 +142,7 @@ def _left(_: Tx, change: pb.Change, __: _Messages) -> Iterable[pb.Delivery]:
 
 
 def _role(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
-    if member := _member(tx, change):
-        yield _delivery(change, member_updated=event_pb2.MemberUpdated(member=member))
+    yield _delivery(change, member_updated=event_pb2.MemberUpdated(member=_member(tx, change)))
 
 
 def _group(tx: Tx, change: pb.Change, messages: _Messages) -> Iterable[pb.Delivery]:
@@ -175,12 +170,14 @@ def _nothing(_: Tx, __: pb.Change, ___: _Messages) -> Iterable[pb.Delivery]:
     return ()
 
 
-def _member(tx: Tx, change: pb.Change) -> common_pb2.GroupMember | None:
-    row = tx.fetch_one(_MEMBER, change.conversation_id, change.user_id)
-    if row is None:
-        return None
-    user_id, nickname, avatar, role, joined_at = row
-    return common_pb2.GroupMember(user_id=user_id, nickname=nickname, avatar=avatar, role=role, joined_at=joined_at)
+def _member(tx: Tx, change: pb.Change) -> common_pb2.GroupMember:
+    """As of the change, also of one who has left since."""
+    user = get_user(tx, change.user_id)
+    row = tx.fetch_one(_JOINED_AT, change.conversation_id, change.user_id)
+    joined_at = row[0] if row else change.at
+    return common_pb2.GroupMember(
+        user_id=user.user_id, nickname=user.nickname, avatar=user.avatar, role=change.detail, joined_at=joined_at
+    )
 
 
 _EVENTS: dict[Kind, Callable[[Tx, pb.Change, _Messages], Iterable[pb.Delivery]]] = {

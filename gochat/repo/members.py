@@ -193,7 +193,7 @@ def _add_members(tx: Tx, entered: Conversation, user_ids: Sequence[str], role: s
         )
     )
     record_each(tx, action, entered.conversation_id, user_ids)
-    add_changes_of(tx, Kind.MEMBER_JOINED, entered.conversation_id, user_ids)
+    add_changes_of(tx, Kind.MEMBER_JOINED, entered.conversation_id, user_ids, role)
 
 
 def _add_member(tx: Tx, entered: Conversation, existing: Collection[str], user_id: str, role: str, action: str) -> None:

@@ -179,7 +179,7 @@ def set_role(tx: Tx, changed: Conversation, user_id: str, role: str) -> None:
     group_id = changed.conversation_id
     tx.run(Member.update(role=role).where(Member.conversation_id == group_id, Member.user_id == user_id))
     record(tx, f"group.role.{role}", group_id, user_id)
-    add_change(tx, Kind.MEMBER_UPDATED, group_id, user_id)
+    add_change(tx, Kind.MEMBER_UPDATED, group_id, user_id, detail=role)
     if role == policy.OWNER:
         update_conversation(tx, changed, owner_id=user_id)
         add_change(tx, Kind.GROUP_UPDATED, group_id)

@@ -1,0 +1,112 @@
+"""A client that listens: it keeps what a stream tells, and waits for what a test expects."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+
+from gochat.api.event.v1 import event_pb2, event_pb2_grpc
+from tests.harness import Deployment, new_connection
+
+TIMEOUT = 20.0  # seconds within which what is expected must come
+
+
+class Listener:
+    """One stream. responses: all of them, in order. cursor: the newest. error: that it ended with."""
+
+    def __init__(
+        self, channel: grpc.Channel, metadata: Any, request: event_pb2.SubscribeRequest, timeout: float | None = None
+    ) -> None:
+        self.responses: list[event_pb2.SubscribeResponse] = []
+        self.cursor = request.cursor
+        self.error: grpc.RpcError | None = None
+        self._came = threading.Condition()
+        self.call = event_pb2_grpc.EventServiceStub(channel).Subscribe(request, metadata=metadata, timeout=timeout)
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        try:
+            for response in self.call:
+                with self._came:
+                    self.responses.append(response)
+                    self.cursor = response.cursor or self.cursor
+                    self._came.notify_all()
+        except grpc.RpcError as error:
+            self.error = error
+        with self._came:
+            self.error = self.error or grpc.RpcError()
+            self._came.notify_all()
+
+    @property
+    def events(self) -> list[event_pb2.Event]:
+        return [event for response in list(self.responses) for event in response.batch.events]
+
+    @property
+    def kinds(self) -> list[str]:
+        return [str(event.WhichOneof("event")) for event in self.events]
+
+    def of_kind(self, kind: str) -> list[Any]:
+        """What the events of this kind say."""
+        return [getattr(event, kind) for event in self.events if event.HasField(kind)]
+
+    @property
+    def contents(self) -> list[str]:
+        """Of the messages that it was told were sent."""
+        return [sent.message.content for sent in self.of_kind("message_sent")]
+
+    def until(self, holds: Callable[["Listener"], object], seconds: float = TIMEOUT) -> "Listener":
+        """Returns once that is true of the listener."""
+        with self._came:
+            assert self._came.wait_for(lambda: holds(self), seconds), f"it did not come to that: {self}"
+        return self
+
+    def ready(self) -> event_pb2.Ready:
+        self.until(lambda each: each.responses or each.error)
+        assert self.responses, self.error
+        return self.responses[0].ready
+
+    def ended(self) -> str:
+        """The name of the status, once it has ended."""
+        self.until(lambda each: each.error)
+        return str(self.error.code().name) if isinstance(self.error, grpc.Call) else "OK"
+
+    @property
+    def goodbye(self) -> str:
+        """The reason, once it has ended."""
+        self.ended()
+        return next((_reason(r.goodbye, event_pb2.Goodbye) for r in self.responses if r.HasField("goodbye")), "")
+
+    @property
+    def resync(self) -> str:
+        return next((_reason(r.resync, event_pb2.Resync) for r in self.responses if r.HasField("resync")), "")
+
+    def close(self) -> str:
+        """Leaves; returns the newest cursor."""
+        self.call.cancel()
+        self._thread.join(TIMEOUT)
+        return self.cursor
+
+    def __repr__(self) -> str:
+        told = [str(r.WhichOneof("payload")) for r in self.responses if not r.HasField("batch")]
+        return f"{told} {self.kinds} {self.error}"
+
+
+def _reason(message: Any, kind: Any) -> str:
+    return str(kind.Reason.Name(message.reason)).removeprefix("REASON_")
+
+
+@contextmanager
+def listening(app: Deployment, metadata: Any, *, own_connection: bool = True, **request: Any) -> Iterator[Listener]:
+    """A stream, once it is ready. request: fields of SubscribeRequest."""
+    channel = new_connection(app.address) if own_connection else app.channel
+    listener = Listener(channel, metadata, event_pb2.SubscribeRequest(**request))
+    try:
+        listener.ready()
+        yield listener
+    finally:
+        listener.close()
+        if own_connection:
+            channel.close()
