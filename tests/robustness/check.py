@@ -259,7 +259,7 @@ def _joined(seat: Seat, act: Act, least: int, most: int) -> None:
     """What was hidden stays hidden, but for a conversation that had nothing in it."""
     seat.inside = {True} if act.answered else {True, False}
     seat.read = (least, most)
-    if any(low <= 0 for low, _ in seat.hidden):
+    if seat.hidden != NOTHING_HIDDEN and any(low <= 0 for low, _ in seat.hidden):
         seat.hidden = (*seat.hidden, *NOTHING_HIDDEN)
 
 
