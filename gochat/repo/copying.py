@@ -27,7 +27,8 @@ from gochat.repo.check import findings
 from gochat.repo.users import rebuild_name_index
 from gochat.storage import models
 from gochat.storage.database import Database, DatabaseInUseError, Row, Tx, placeholders
-from gochat.storage.explain import sqlite_path
+from gochat.storage.explain import reason_of, sqlite_path
+from gochat.storage.failures import driver_error
 from gochat.storage.migrate import UNFINISHED, MigrationError, check_current, migrate, tables
 from gochat.storage.postgres import PostgresDatabase
 from gochat.storage.sqlite import SqliteDatabase
@@ -148,13 +149,12 @@ def _dialect(database: Database) -> str:
 
 @contextmanager
 def _named(side: str) -> Iterator[None]:
-    """Whatever fails says on which side; of an error of the database its first line, which quotes no rows."""
+    """Whatever fails says on which side; of an error of the database what quotes no rows."""
     try:
         yield
     except (*_FAILURES, ChatError, ConfigError, DatabaseInUseError, MigrationError) as error:
         cause = error.__cause__ if isinstance(error.__cause__, _FAILURES) else error
-        reason = (str(cause).splitlines() or [type(cause).__name__])[0]
-        raise CopyError(f"{side}: {reason.removeprefix('database.url: ')}") from None
+        raise CopyError(f"{side}: {reason_of(driver_error(cause)).removeprefix('database.url: ')}") from None
 
 
 def _state(tx: Tx) -> tuple[list[int], str]:
