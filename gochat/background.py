@@ -15,6 +15,7 @@ from gochat.errors import ChatError
 
 REPORT_INTERVAL = 60.0  # seconds between two log records of work that goes on failing
 JOIN_TIMEOUT = 0.5  # seconds to wait for work that runs when it is to stop
+PROGRESS_INTERVAL = 5.0  # seconds between two lines of progress
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,27 @@ def periodic(
     finally:
         stopped.set()
         thread.join(JOIN_TIMEOUT)
+
+
+@contextmanager
+def progress(show: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
+    """Shows a line now and then about work that takes long, for as long as the block lasts.
+
+    Yields a function that says what is being done from now on. The block's work must be such that an interruption
+    leaves nothing of it behind.
+    """
+    began, step = monotonic(), ""
+
+    def begin(name: str) -> None:
+        nonlocal step
+        step = name
+
+    def show_line() -> None:
+        if (seconds := monotonic() - began) >= PROGRESS_INTERVAL / 2:  # not at once: most work is soon done
+            show(f"{step}: {seconds:.0f} s so far; it may be interrupted, and then begins again")
+
+    with periodic("progress", show_line, PROGRESS_INTERVAL):
+        yield begin
 
 
 class _Reports:

@@ -27,10 +27,11 @@ def running_postgres(host: str = "127.0.0.1") -> Iterator["Postgres"]:
 
 
 class Postgres:
-    """A PostgreSQL server of the tests' own, in a folder of its own. host: its address, trusted with its /24."""
+    """A PostgreSQL server of the tests' own, in a folder of its own. host: its address, trusted with its /24. primary:
+    the server that this one follows, as a hot standby."""
 
-    def __init__(self, host: str = "127.0.0.1") -> None:
-        programs = [Path(found).parent for found in [shutil.which("initdb")] if found]
+    def __init__(self, host: str = "127.0.0.1", primary: "Postgres | None" = None) -> None:
+        programs = [Path(found).resolve().parent for found in [shutil.which("initdb")] if found]
         programs += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
         if not programs:
             raise FileNotFoundError("no initdb on the PATH nor below /usr/lib/postgresql")
@@ -40,10 +41,14 @@ class Postgres:
         self._folder = Path(tempfile.mkdtemp(prefix="gochat-postgres-"))
         if self._user:
             shutil.chown(self._folder, "postgres", "postgres")
-        self._run("initdb", "-D", str(self.data), "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8")
         self.host = host
-        with (self.data / "pg_hba.conf").open("a") as trusted:
-            trusted.write(f"host all all {host}/24 trust\n")
+        if primary:
+            source = ("-h", primary.host, "-p", str(primary.port), "-U", "postgres")
+            self._run("pg_basebackup", "-D", str(self.data), *source, "-R", "-c", "fast", "--no-sync")
+        else:
+            self._run("initdb", "-D", str(self.data), "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8")
+            with (self.data / "pg_hba.conf").open("a") as trusted:
+                trusted.write(f"host all all {host}/24 trust\n")
         self.port = self._free_port()
         self.start()
 
@@ -94,6 +99,15 @@ class Postgres:
         """mode: fast, or immediate, which is like a crash."""
         self._run("pg_ctl", "-D", str(self.data), "-m", mode, "-w", "stop")
 
+    def demote(self) -> None:
+        """Makes it a standby, of no primary: it reads, and writes nothing."""
+        self.stop()
+        (self.data / "standby.signal").touch()
+        self.start()
+
+    def promote(self) -> None:
+        self._run("pg_ctl", "-D", str(self.data), "-w", "promote")
+
     def frozen(self) -> AbstractContextManager[None]:
         return frozen(self.pid)
 
@@ -109,5 +123,6 @@ class Postgres:
         return f"postgresql://postgres@{self.host}:{self.port}/{name}"
 
     def remove(self) -> None:
-        self.stop("immediate")
+        if (self.data / "postmaster.pid").exists():
+            self.stop("immediate")
         shutil.rmtree(self._folder)

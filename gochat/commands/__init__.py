@@ -51,6 +51,12 @@ def found_halves(config: Config) -> list[running.Running]:
     return list(dict.fromkeys(found for half in (LOGIC, REPO) if (found := running.find(config, half))))
 
 
+def show_line(text: str) -> None:
+    """Shows a line, in place of one of progress."""
+    show_progress("", 0)
+    print(text, file=sys.stderr, flush=True)
+
+
 def show_progress(text: str, share: float) -> None:
     """Shows a line of progress on a terminal, in place of the last one. A {} in the text becomes the bar."""
     if sys.stderr.isatty():

@@ -3,7 +3,7 @@
 from argparse import Namespace
 from pathlib import Path
 
-from gochat.commands import config_of
+from gochat.commands import config_of, show_line
 from gochat.commands.arguments import LOCAL, Subparsers, add_command
 from gochat.commands.check import table_counts
 from gochat.repo.backup import Copy, backup, restore
@@ -18,11 +18,11 @@ def add_to(commands: Subparsers) -> None:
 
 
 def run_backup(arguments: Namespace) -> int:
-    return _report(str(arguments.file), backup(config_of(arguments), arguments.file))
+    return _report(str(arguments.file), backup(config_of(arguments), arguments.file, show_line))
 
 
 def run_restore(arguments: Namespace) -> int:
-    return _report("restored", restore(config_of(arguments), arguments.file))
+    return _report("restored", restore(config_of(arguments), arguments.file, show_line))
 
 
 def _report(what: str, copy: Copy) -> int:

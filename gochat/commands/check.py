@@ -2,7 +2,8 @@
 
 from argparse import Namespace
 
-from gochat.commands import config_of
+from gochat.background import progress
+from gochat.commands import config_of, show_line
 from gochat.commands.arguments import LOCAL, Subparsers, add_command
 from gochat.repo.check import DAMAGED, counts, findings
 from gochat.storage.engine import damaged, snapshot
@@ -18,12 +19,13 @@ def run(arguments: Namespace) -> int:
     """Prints a line for each finding, or one with the counts. Returns 1 if there are findings. Raises DatabaseError,
     which says what to do, if the database itself is damaged."""
     config, found, harmed = config_of(arguments), False, False
-    with snapshot(config) as tx:
-        for finding in findings(tx):
+    with snapshot(config) as tx, progress(show_line) as step:
+        for finding in findings(tx, step):
             print(finding, flush=True)
             found = True
             harmed = harmed or finding.startswith(DAMAGED)
         if not found:
+            step("counting rows")
             print(f"clean: {table_counts(counts(tx))}")
     if harmed:
         raise damaged(config)

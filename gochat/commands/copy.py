@@ -5,12 +5,11 @@ import sys
 import time
 from argparse import Namespace
 
-from gochat.commands import show_progress
+from gochat.background import PROGRESS_INTERVAL
+from gochat.commands import show_line, show_progress
 from gochat.commands.arguments import Subparsers, add_command
 from gochat.config import COPY_FROM, COPY_TO
 from gochat.repo.copying import copy
-
-PROGRESS_INTERVAL = 5.0  # seconds between two lines of progress where stderr is no terminal
 
 
 def add_to(commands: Subparsers) -> None:
@@ -31,8 +30,10 @@ def add_to(commands: Subparsers) -> None:
 
 def run(arguments: Namespace) -> int:
     started = time.monotonic()
-    copied, findings = copy(arguments.source, arguments.target, _Progress())
-    show_progress("", 0)
+    try:
+        copied, findings = copy(arguments.source, arguments.target, _Progress(), show_line)
+    finally:
+        show_progress("", 0)
     seconds = time.monotonic() - started
     for one in copied:
         print(f"{one.table:<16}{one.rows:>12,} rows  {one.checksum}")

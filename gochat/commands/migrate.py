@@ -1,10 +1,9 @@
 """gochat migrate: brings the database to this program's schema, as `serve` does at its start, but without serving."""
 
-import sys
 from argparse import Namespace
 from contextlib import closing
 
-from gochat.commands import config_of
+from gochat.commands import config_of, show_line
 from gochat.commands.arguments import LOCAL, Subparsers, add_command
 from gochat.storage.engine import open_database
 
@@ -15,6 +14,6 @@ def add_to(commands: Subparsers) -> None:
 
 def run(arguments: Namespace) -> int:
     config = config_of(arguments)
-    with closing(open_database(config, lambda line: print(line, file=sys.stderr, flush=True), new_folder=False)):
+    with closing(open_database(config, show_line, new_folder=False)):
         print("the database has this program's schema")
     return 0

@@ -1,6 +1,7 @@
 """Signing in: passwords and refresh tokens in, tokens out."""
 
 import hashlib
+import math
 
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.session.v1 import session_pb2
@@ -30,6 +31,7 @@ class Auth:
                 refresh_id=refresh_id,
                 expires_at=expires_at,
                 max_sessions=self._settings.sessions_per_user,
+                address_delay_ms=math.ceil(current().address_delay * 1000),
             )
         )
         caller = Caller(opened.profile.user_id, opened.role, opened.session_id)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from gochat.domain import ids
-from gochat.domain.guesses import Attempt, Guesses, changing, signing_in
+from gochat.domain.guesses import Attempt, Guesses, address_limited, changing, signing_in
 from gochat.domain.text import casefold_key, full_casefold, skeleton
 from gochat.errors import ChatError, limited, unauthorized
 from gochat.internal.account.v1 import account_pb2
@@ -34,7 +34,13 @@ class Accounts:
     def SignIn(self, request: account_pb2.SignInRequest) -> account_pb2.SignInResponse:
         name, device_id = request.username, request.device_id
         user, is_known_device = self._database.read(lambda tx: _named(tx, name, device_id), one_statement=True)
-        attempt = signing_in(skeleton(name).strip(), _hash_of(user), device_id, is_known_device=is_known_device)
+        attempt = signing_in(
+            skeleton(name).strip(),
+            _hash_of(user),
+            device_id,
+            is_known_device=is_known_device,
+            address_delay=request.address_delay_ms / 1000,
+        )
         known = self._verified(user, attempt, request.password, "session.begin")
 
         def work(tx: Tx) -> tuple[User, str]:
@@ -111,6 +117,8 @@ class Accounts:
                 self._guesses.succeeded(attempt)
                 return user
             self._guesses.failed(attempt)
+        if attempt.address_delay:
+            raise address_limited(attempt.address_delay)
         if wait:
             raise limited("too many failed sign-ins for this name", "ACCOUNT_DELAYED", wait)
         target = user.user_id if user else ""

@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +10,17 @@ from tempfile import TemporaryDirectory
 
 import peewee
 
+from gochat.background import progress
 from gochat.config import Config, ConfigError
 from gochat.folders import give_to_owner, make_folder
 from gochat.repo.check import DAMAGED, counts, findings, version
 from gochat.storage.engine import open_database, sqlite_file
 from gochat.storage.migrate import migrations
 from gochat.storage.sqlite import lock, sqlite_snapshot
+
+STEP_PAGES = 4096  # of 4 KiB: between two of them a Ctrl-C ends the copy
+Show = Callable[[str], None]
+"""Is given a line of progress, or what is being done from now on."""
 
 
 class BackupError(Exception):
@@ -32,7 +37,7 @@ class Copy:
     findings: list[str] | None
 
 
-def backup(config: Config, file: Path) -> Copy:
+def backup(config: Config, file: Path, show: Show) -> Copy:
     """Copies the database, of a running server or not, to a new file. Raises BackupError, ConfigError."""
     if config.database.is_postgres:
         raise ConfigError("database.url: is PostgreSQL: make the backup with pg_dump --format=custom")
@@ -41,12 +46,12 @@ def backup(config: Config, file: Path) -> Copy:
         raise BackupError(f"{file}: there is no folder {file.parent}")
     source = sqlite_file(config)
     with _beside(file, source) as copy:
-        made = _copied(source, copy)
+        made = _copied(source, copy, show)
         _moved_to(copy, file, source.parent)  # who may read the database may read its copy
     return made
 
 
-def restore(config: Config, file: Path) -> Copy:
+def restore(config: Config, file: Path, show: Show) -> Copy:
     """Makes a copy of this file the database, at this program's schema. Raises BackupError, ConfigError,
     MigrationError, and DatabaseInUseError where a server runs."""
     if config.database.is_postgres:
@@ -55,10 +60,11 @@ def restore(config: Config, file: Path) -> Copy:
         raise BackupError(f"{file}: there is no such file")
     target = sqlite_file(config)
     with _reserved(target), _beside(target, file) as copy:
-        _copied(file, copy)
-        open_database(config.with_settings("database", url=f"sqlite:///{copy}")).close()
+        _copied(file, copy, show)
+        open_database(config.with_settings("database", url=f"sqlite:///{copy}"), show).close()
         _without_wal(copy)
-        made = _verified(copy, file)
+        with progress(show) as step:
+            made = _verified(copy, file, step)
         _moved_to(copy, target, target.parent)
     return made
 
@@ -107,21 +113,27 @@ def _beside(file: Path, source: Path) -> Iterator[Path]:
         raise BackupError(f"{source}: {error}; use an earlier backup") from None
 
 
-def _copied(source: Path, copy: Path) -> Copy:
+def _copied(source: Path, copy: Path, show: Show) -> Copy:
     """Not VACUUM INTO: it may renumber the rows of users, which the search index refers to by number.
 
-    In one step, which is one read transaction: with several steps each write of the server would restart the copy.
-    The server goes on writing meanwhile, and its WAL grows by that.
+    In one read transaction: without it each write of the server would restart the copy. The server goes on writing
+    meanwhile, and its WAL grows by that.
     """
-    with sqlite_snapshot(source) as tx:
-        if not version(tx):
-            raise BackupError(f"{source}: is no database of GoChat")
-        rows = counts(tx)
-        with closing(sqlite3.connect(copy)) as target:
-            target.execute("PRAGMA synchronous = off")  # _moved_to does it once
-            tx.connection.backup(target)
-    _without_wal(copy)
-    made = _verified(copy, source)
+    with progress(show) as step:
+        step("counting rows")
+        with sqlite_snapshot(source) as tx:
+            if not version(tx):
+                raise BackupError(f"{source}: is no database of GoChat")
+            rows = counts(tx)
+            with closing(sqlite3.connect(copy)) as target:
+                target.execute("PRAGMA synchronous = off")  # _moved_to does it once
+                tx.connection.backup(
+                    target,
+                    pages=STEP_PAGES,
+                    progress=lambda _, left, pages: step(f"copied {pages - left:,} of {pages:,} pages"),
+                )
+        _without_wal(copy)
+        made = _verified(copy, source, step)
     if made.rows != rows:
         raise BackupError(f"{source}: has {rows}, the copy {made.rows}")
     return made
@@ -135,10 +147,10 @@ def _without_wal(copy: Path) -> None:
         raise BackupError(f"{copy}: is in use")
 
 
-def _verified(copy: Path, source: Path) -> Copy:
+def _verified(copy: Path, source: Path, step: Show) -> Copy:
     """Raises BackupError for a copy that SQLite cannot read."""
     with sqlite_snapshot(copy) as tx:
-        found = list(findings(tx))
+        found = list(findings(tx, step))
         if found and found[0].startswith(DAMAGED):
             raise BackupError(f"{source}: is damaged: {found[0].removeprefix(DAMAGED)}")
         known = version(tx) == len(migrations("sqlite"))

@@ -4,7 +4,7 @@ All are judged on one state of the database, in memory that does not grow with i
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import peewee
@@ -215,15 +215,15 @@ _OBJECTS = {
 }
 
 
-def findings(tx: Tx) -> Iterator[str]:
+def findings(tx: Tx, step: Callable[[str], None] = lambda _: None) -> Iterator[str]:
     """What is wrong, a line each: table, key, rule. Ends early where the rest would make no sense: an SQLite file that
     is damaged, a schema that is not this program's.
 
-    tx: sees one state of the database; on SQLite it can make temporary tables.
+    tx: sees one state of the database; on SQLite it can make temporary tables. step: is given what is looked at next.
     """
     try:
-        yield from _findings(tx)
-    except peewee.DatabaseError as error:
+        yield from _findings(tx, step)
+    except (peewee.DatabaseError, sqlite3.DatabaseError) as error:
         yield _damage(error)
 
 
@@ -234,19 +234,23 @@ def version(tx: Tx) -> int:
     return int(tx.fetch_all("SELECT coalesce(max(version), 0) FROM schema_migrations")[0][0])
 
 
-def _findings(tx: Tx) -> Iterator[str]:
+def _findings(tx: Tx, step: Callable[[str], None]) -> Iterator[str]:
+    step("checking the file and the schema")
     for judge in (_of_file, _of_schema):
         found = list(judge(tx))
         yield from found
         if found:
             return
     for rule in RULES:
+        step(f"checking {rule.table}")
         yield from _listed(rule.table, rule.sentence, tx.fetch_all(f"{rule.offenders} LIMIT {MAX_FINDINGS + 1}"))
+    step("checking conversation ids")
     yield from _of_pairs(tx)
+    step("checking names")
     yield from _of_names(tx)
 
 
-def _damage(error: peewee.DatabaseError) -> str:
+def _damage(error: peewee.DatabaseError | sqlite3.DatabaseError) -> str:
     """The finding for a read that failed on damage. Raises the error if it is another one."""
     cause = driver_error(error)
     primary = getattr(cause, "sqlite_errorcode", 0) & 0xFF

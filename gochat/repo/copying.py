@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import peewee
 import psycopg2
 
+from gochat.background import progress
 from gochat.config import ConfigError
 from gochat.errors import ChatError
 from gochat.folders import make_folder
@@ -26,7 +27,8 @@ from gochat.repo.check import findings
 from gochat.repo.users import rebuild_name_index
 from gochat.storage import models
 from gochat.storage.database import Database, DatabaseInUseError, Row, Tx, placeholders
-from gochat.storage.explain import sqlite_path
+from gochat.storage.explain import reason_of, sqlite_path
+from gochat.storage.failures import driver_error
 from gochat.storage.migrate import UNFINISHED, MigrationError, check_current, migrate, tables
 from gochat.storage.postgres import PostgresDatabase
 from gochat.storage.sqlite import SqliteDatabase
@@ -84,30 +86,33 @@ def _table(model: type[peewee.Model]) -> Table:
 TABLES = tuple(map(_table, models.ALL))
 
 
-def copy(source_url: str, target_url: str, show: Show) -> tuple[list[Copied], list[str]]:
+def copy(
+    source_url: str, target_url: str, show: Show, show_line: Callable[[str], None] = lambda _: None
+) -> tuple[list[Copied], list[str]]:
     """Copies, or goes on with it, and compares both. Returns the tables, and what `gochat check` finds in the copy.
 
-    Raises CopyError.
+    show_line: is given a line of progress on what has no rows to show. Raises CopyError.
     """
     with _opened(_FROM, source_url) as source:
-        with _named(_FROM):
+        with _named(_FROM), source.interruptible(), progress(show_line) as step:
             check_current(source, _dialect(source))
+            step("counting rows")
             counts, state = source.read(_state)
         with _named(_TO):
             same = _same_file(source_url, target_url)
         if same:
             raise CopyError(f"{_FROM} and {_TO} are the same database")
         with _opened(_TO, target_url) as target:
-            with _named(_TO):
-                progress = _begin(target, state)
-            _copy_rows(source, target, progress, partial(show, "copied", sum(counts)))
+            with _named(_TO), target.interruptible():
+                begun = _begin(target, state)
+            _copy_rows(source, target, begun, partial(show, "copied", sum(counts)))
             copied = _compared(source, target, partial(show, "compared", 2 * sum(counts)))
-            with _named(_TO):
-                return copied, target.write(_finish)
+            with _named(_TO), target.interruptible(), progress(show_line) as step:
+                return copied, target.write(partial(_finish, step))
 
 
 @contextmanager
-def _opened(side: str, url: str) -> Iterator[Database]:
+def _opened(side: str, url: str) -> Iterator[PostgresDatabase | SqliteDatabase]:
     """A database that nobody else has open. Raises CopyError."""
     with _named(side):
         database = _open(side, url)
@@ -115,7 +120,7 @@ def _opened(side: str, url: str) -> Iterator[Database]:
         yield database
 
 
-def _open(side: str, url: str) -> Database:
+def _open(side: str, url: str) -> PostgresDatabase | SqliteDatabase:
     if url.startswith(("postgresql://", "postgres://")):
         return PostgresDatabase(url, 1, 1, exclusive=True)
     path = _file(url)
@@ -144,13 +149,12 @@ def _dialect(database: Database) -> str:
 
 @contextmanager
 def _named(side: str) -> Iterator[None]:
-    """Whatever fails says on which side; of an error of the database its first line, which quotes no rows."""
+    """Whatever fails says on which side; of an error of the database what quotes no rows."""
     try:
         yield
     except (*_FAILURES, ChatError, ConfigError, DatabaseInUseError, MigrationError) as error:
         cause = error.__cause__ if isinstance(error.__cause__, _FAILURES) else error
-        reason = (str(cause).splitlines() or [type(cause).__name__])[0]
-        raise CopyError(f"{side}: {reason.removeprefix('database.url: ')}") from None
+        raise CopyError(f"{side}: {reason_of(driver_error(cause)).removeprefix('database.url: ')}") from None
 
 
 def _state(tx: Tx) -> tuple[list[int], str]:
@@ -205,12 +209,13 @@ def _mark(state: str, tx: Tx) -> Progress:
     return progress
 
 
-def _finish(tx: Tx) -> list[str]:
+def _finish(step: Callable[[str], None], tx: Tx) -> list[str]:
+    step("making the indexes")
     if tx.postgres:
         tx.sql("ANALYZE")  # as autovacuum would in time
     rebuild_name_index(tx)
     tx.sql(f"DROP TABLE {UNFINISHED}")
-    return list(findings(tx))
+    return list(findings(tx, step))
 
 
 def _copy_rows(source: Database, target: Database, progress: Progress, show: Callable[[int], None]) -> None:

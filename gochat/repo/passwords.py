@@ -25,9 +25,11 @@ _HASH_OF_NOBODY = _hasher.hash("")
 
 def matches(password_hash: str, password: str) -> bool:
     """password_hash: "" takes as long, so that the time does not show whether the user exists. The caller holds a
-    hashing slot. Hashes made before passwords were prepared are of the password as it was typed."""
+    hashing slot. Hashes made before passwords were prepared are of the password as it was typed; both are compared,
+    whichever is right, so that the time does not show it to a client that is not heard."""
     spellings = dict.fromkeys((opaque(password), password))
-    return any(_verified(password_hash or _HASH_OF_NOBODY, spelling) for spelling in spellings) and password_hash != ""
+    found = [_verified(password_hash or _HASH_OF_NOBODY, spelling) for spelling in spellings]
+    return any(found) and password_hash != ""
 
 
 def _verified(password_hash: str, password: str) -> bool:

@@ -1,12 +1,14 @@
 """One unary call without its transport: admitted, run by an executor, answered, recorded.
 
 The order: give it a request id, so that any answer can be traced; authenticate the caller before a byte of the request
-is parsed; check access and rate limits; parse; then the bound method checks the form and runs the handler.
+is parsed; check access and rate limits; parse; check those limits that depend on the request; then the bound method
+checks the form and runs the handler.
 """
 
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 from google.protobuf.message import DecodeError
@@ -96,8 +98,9 @@ class ServerCall:
         caller = admission.authenticate(rule.access, headers, self._metadata)
         actor, address = actor_and_address(caller, peer, headers) if ACTOR in headers else (caller, peer)
         self.call = Call(caller, identity, self._deadline, actor, address, lane)
-        admission.throttle.admit(rule.rate, caller, address)
-        self._throttled = True
+        if rule.rate is not Rate.SIGN_IN:
+            admission.throttle.admit(rule.rate, caller, address)
+            self._throttled = True
         try:
             self.request = self.method.request_class.FromString(self._data)
         except DecodeError:
@@ -105,6 +108,9 @@ class ServerCall:
             raise invalid("request", f"is not a {name}", "MALFORMED") from None
         if rule.rate is Rate.SENDS:
             admission.throttle.admit_sends(caller, len(self.request.messages))
+        elif rule.rate is Rate.SIGN_IN:
+            delay = admission.throttle.admit_sign_in(address, self.request.device_id)
+            self.call, self._throttled = replace(self.call, address_delay=delay), True
 
     def run(self, call: Call) -> None:
         """Runs the handler; raises what it raises. call: `self.call`, or a copy of it in another lane. May be repeated
@@ -168,7 +174,7 @@ class ServerCall:
         """Metrics, rate limits and the log, once the call is over. delivered: the answer was sent to the client."""
         error, call, ended = self._error, self.call, time.monotonic()
         if self._throttled:
-            self._admission.throttle.refund(self.method.rule.rate, call.peer, error)
+            self._admission.throttle.refund(self.method.rule.rate, call.peer, error, delayed=call.address_delay > 0)
         if not delivered:  # the client has left: its deadline passed, or it cancelled
             status = code_pb2.DEADLINE_EXCEEDED if ended >= call.deadline else code_pb2.CANCELLED
         else:

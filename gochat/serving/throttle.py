@@ -10,11 +10,13 @@ from gochat.api.common.v1 import common_pb2
 from gochat.config import Limits, networks
 from gochat.context import Caller
 from gochat.domain.access import Rate
+from gochat.domain.guesses import address_limited
 from gochat.domain.rates import Buckets
 from gochat.errors import ChatError, invalid, limited
 
 MAX_ADDRESS = 64  # characters of an address and a port
 BURST = 5.0  # seconds: a user may make the calls of so many seconds in one go
+DEVICE_FACTOR = 10  # failures of devices that an address may have, for one of anybody
 _WRONG_GUESS = (common_pb2.ERROR_CODE_UNAUTHORIZED, common_pb2.ERROR_CODE_RATE_LIMIT)
 _COUNTED: dict[Rate, Callable[[ChatError | None], bool]] = {
     Rate.SIGN_IN: lambda error: error is not None and error.code in _WRONG_GUESS,
@@ -23,7 +25,6 @@ _COUNTED: dict[Rate, Callable[[ChatError | None], bool]] = {
     Rate.REGISTER: lambda _: True,
 }
 """The rates of an address, and which outcomes they count."""
-_FAILURES = "too many failed sign-ins from your address"
 
 
 class Throttle:
@@ -31,9 +32,12 @@ class Throttle:
         self._calls = Buckets(limits.calls_per_second, max(1.0, limits.calls_per_second * BURST))
         self._sends = Buckets(limits.sends_per_second, max(1.0, limits.sends_per_second * BURST))
         per_minute = limits.failed_sign_ins_per_minute
-        sign_ins, refreshes = (Buckets(per_minute / 60, max(1.0, per_minute)) for _ in range(2))
+        sign_ins, refreshes, devices = (
+            Buckets(rate / 60, max(1.0, rate)) for rate in (per_minute, per_minute, per_minute * DEVICE_FACTOR)
+        )
         # Apart, since wrong passwords of one client are not to sign out its neighbours, who have a token.
         self._by_address = {Rate.SIGN_IN: sign_ins, Rate.REGISTER: sign_ins, Rate.REFRESH: refreshes}
+        self._devices = devices  # the sign-ins of devices after those of the address have run out
         self._proxies = networks(limits.trusted_proxies)
 
     def address(self, peer: str, forwarded_for: str) -> str:
@@ -54,7 +58,8 @@ class Throttle:
     def admit(self, rate: Rate, caller: Caller, address: str) -> None:
         """Raises RATE_LIMIT. Services and admins have no limit."""
         if buckets := self._by_address.get(rate):
-            _take(buckets, _subscriber(address), _FAILURES, "ADDRESS_LIMITED")
+            if wait := buckets.take(_subscriber(address)):
+                raise address_limited(wait)
         elif not caller.privileged:
             _take(self._calls, caller.user_id, "too many calls", "CALLS_LIMITED")
             if rate is Rate.SEND:
@@ -70,11 +75,21 @@ class Throttle:
             raise invalid("messages", rule, "SENDS_LIMITED")
         _take(self._sends, caller.user_id, "too many messages", "SENDS_LIMITED", number)
 
-    def refund(self, rate: Rate, address: str, error: ChatError | None) -> None:
+    def admit_sign_in(self, address: str, device_id: str) -> float:
+        """Raises RATE_LIMIT. Above 0, it is the delay of the address, whose failures have run out: then only a device
+        that has signed in before is to be heard, which is for the handler to find out. Each costs it a password hash,
+        and clients may invent devices; hence a limit to them too."""
+        subscriber = _subscriber(address)
+        delay = self._by_address[Rate.SIGN_IN].take(subscriber)
+        if delay and (not device_id or self._devices.take(subscriber)):
+            raise address_limited(delay)
+        return delay
+
+    def refund(self, rate: Rate, address: str, error: ChatError | None, *, delayed: bool = False) -> None:
         """Gives back what a call took whose outcome does not count. `admit` takes it from every call, so that guesses
-        made in parallel count too."""
+        made in parallel count too. delayed: it is a sign-in that was admitted with a delay."""
         if rate in _COUNTED and not _COUNTED[rate](error):
-            self._by_address[rate].give_back(_subscriber(address))
+            (self._devices if delayed else self._by_address[rate]).give_back(_subscriber(address))
 
 
 def _take(buckets: Buckets, key: str, message: str, reason: str, tokens: int = 1) -> None:

@@ -1,5 +1,6 @@
 """Why a database cannot be opened or read: one sentence for the operator, with what to do next where that is known."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from psycopg2.errorcodes import INSUFFICIENT_PRIVILEGE
 
 from gochat.config import Config, ConfigError
 from gochat.errors import ChatError
-from gochat.storage.failures import Failure, driver_error, failure
+from gochat.storage.failures import READ_ONLY, Failure, driver_error, failure
 
 _DRIVER_ERRORS = (peewee.PeeweeException, psycopg2.Error, sqlite3.Error)
 
@@ -25,6 +26,15 @@ _BY_CODE = {
     sqlite3.SQLITE_READONLY: "cannot be written: may this user write it, and in its folder?",
 }
 """SQLite's result code -> what follows the name of the file."""
+
+_BY_STATE = {
+    INSUFFICIENT_PRIVILEGE: "the user of database.url needs the rights to create and to use what is in the schema",
+    READ_ONLY: "it is a standby, or read-only: name the server that takes writes, or all of them and"
+    " ?target_session_attrs=read-write",
+}
+"""PostgreSQL's SQLSTATE -> what follows its own words."""
+
+_UNREACHABLE = re.compile(r'connection to server \w+ "([^"]*)"(?:.*, port (\d+))? failed: ')
 
 
 class DatabaseError(Exception):
@@ -74,13 +84,21 @@ def _sentence(config: Config, error: Any) -> str:
     """error: of the driver."""
     setting = _setting(config)
     if config.database.is_postgres:
-        lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        # Of several addresses of the host each has its line; the one that answered says why it refused.
-        reason = next((line for line in reversed(lines) if "FATAL" in line), lines[0]).strip()
-        if getattr(error, "pgcode", None) == INSUFFICIENT_PRIVILEGE:
-            reason += "; the user of database.url needs the rights to create and to use what is in the schema"
-        return f"{setting}: {reason}"
+        return f"{setting}: {reason_of(error)}"
     return _of_code(config, getattr(error, "sqlite_errorcode", None) or sqlite3.SQLITE_OK, str(error))
+
+
+def reason_of(error: BaseException) -> str:
+    """What the driver says without its hints and the values that it quotes; of PostgreSQL with what to do, if known."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    reasons: dict[Any, str] = {}  # by host and port
+    for line in lines:
+        # Of several addresses of a host each has its line; the one that answered says why it refused.
+        if (server := _UNREACHABLE.match(line)) and (server.groups() not in reasons or "FATAL" in line):
+            reasons[server.groups()] = line
+    reason = "; ".join(reasons.values()) or next((line for line in lines if "FATAL" in line), lines[0])
+    advice = _BY_STATE.get(getattr(error, "pgcode", None) or "")
+    return f"{reason}; {advice}" if advice else reason
 
 
 def _of_code(config: Config, code: int, otherwise: str) -> str:

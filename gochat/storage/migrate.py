@@ -9,18 +9,16 @@ whole. Two programs that start together do not both migrate: the first holds a l
 import hashlib
 import re
 import sqlite3
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from gochat.background import periodic
+from gochat.background import progress
 from gochat.domain.ids import now_ms
 from gochat.storage.database import Database, Tx
 
 LOCK = 0x676F63686174  # "gochat": any number, but always this one
-PROGRESS_INTERVAL = 5.0  # seconds between two lines of progress
 UNFINISHED = "copy_progress"  # the table that repo/copying.py has in its target until the copy is complete
 ROUTINES = 0  # the version by which schema_migrations knows the file of functions; max(version) is that of the tables
 _OBJECT = re.compile(
@@ -102,19 +100,13 @@ def migrate(database: Database, dialect: str, show: Callable[[str], None] = lamb
     MigrationError."""
     known = migrations(dialect)
     applied = []
-    label, began = "", time.monotonic()
-
-    def show_progress() -> None:
-        if (seconds := time.monotonic() - began) >= PROGRESS_INTERVAL / 2:
-            show(f"migration {label}: {seconds:.0f} s so far; it may be interrupted, and then begins again")
-
-    with periodic("migration", show_progress, PROGRESS_INTERVAL):
-        for migration in known:
-            label, began = migration.label, time.monotonic()
+    for migration in known:
+        with progress(show) as step:
+            step(f"migration {migration.label}")
             done = database.write(partial(_apply, migration=migration, known=known, dialect=dialect))
-            for one in done:
-                show(f"applied migration {one.label}")
-            applied += done
+        for one in done:
+            show(f"applied migration {one.label}")
+        applied += done
     return applied
 
 

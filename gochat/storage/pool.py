@@ -116,6 +116,9 @@ class Pool:
             raise _busy()
         try:
             taken = self._take()
+            if current().remaining() <= 0:  # it took a while to connect, as past a host that is down
+                self._idle.append(taken)
+                raise deadline_exceeded()
             self._deadlines[taken] = current_deadline()
             try:
                 yield taken.database

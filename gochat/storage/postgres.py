@@ -202,10 +202,14 @@ def postgres_snapshot(url: str) -> Iterator[Tx]:
 
 
 def server_of(url: str) -> str:
-    """HOST:PORT/NAME of the database, as libpq reads them."""
+    """HOST:PORT/NAME of the database, as libpq reads them; of several hosts each, separated by commas."""
     words = parse_dsn(url)
-    host, port = words.get("host") or os.environ.get("PGHOST") or "local socket", words.get("port") or "5432"
-    return f"{host}:{port}/{words.get('dbname', '')}"
+    hosts = (words.get("host") or os.environ.get("PGHOST") or "local socket").split(",")
+    ports = (words.get("port") or "5432").split(",")
+    if len(ports) == 1:  # of all hosts
+        ports *= len(hosts)
+    addresses = ",".join(f"{host}:{port or 5432}" for host, port in zip(hosts, ports, strict=False))
+    return f"{addresses}/{words.get('dbname', '')}"
 
 
 class _RetryableError(peewee.OperationalError):

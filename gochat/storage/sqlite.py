@@ -141,7 +141,8 @@ class SqliteDatabase:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Ctrl-C on the main thread ends what the writer runs meanwhile, and takes it back."""
+        """Ctrl-C on the main thread ends what the writer runs meanwhile, and takes it back. The database is then to be
+        closed."""
         try:
             yield
         except KeyboardInterrupt:
@@ -180,7 +181,7 @@ def sqlite_snapshot(path: Path) -> Iterator[Tx]:
         database.connection().set_progress_handler(lambda: 0, SNAPSHOT_STEPS)
         database.execute_sql("BEGIN")
         yield Tx(database)
-    except peewee.OperationalError as error:
+    except (peewee.OperationalError, sqlite3.OperationalError) as error:
         if driver_error(error).sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
             raise KeyboardInterrupt from None
         raise

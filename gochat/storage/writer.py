@@ -20,6 +20,7 @@ from gochat.errors import ChatError, deadline_exceeded
 from gochat.storage.database import T, Tx, Work, unavailable_on_failure
 
 MAX_BATCH = 500  # jobs
+INTERRUPT_INTERVAL = 0.05  # seconds
 BATCHES = tuple(2**power for power in range(11))  # sizes up to which transactions are counted together
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Writer:
         self.after_commit: Callable[[], None] = lambda: None
         self._committed = 0  # jobs
         self._batches = [0] * (len(BATCHES) + 1)  # transactions, by the number of their jobs
+        self._interrupted = False
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
         self._thread.start()
@@ -85,12 +87,17 @@ class Writer:
         }
 
     def interrupt(self) -> None:
-        """Ends the statement that runs, whose transaction is rolled back."""
+        """Ends the statement that runs, whose transaction is rolled back. `close` must follow: it ends those that the
+        job would go on with."""
+        self._interrupted = True
         cast("sqlite3.Connection", self.connection.connection()).interrupt()
 
     def close(self) -> None:
-        """Returns when everything that was queued before is done."""
+        """Returns when everything that was queued before is done or, after an interruption, has ended."""
         self._queue.put(None)
+        while self._interrupted and self._thread.is_alive():
+            self.interrupt()  # it ends no statement that has not begun
+            self._thread.join(INTERRUPT_INTERVAL)
         self._thread.join()
         self.connection.close()
 

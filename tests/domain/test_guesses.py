@@ -32,6 +32,21 @@ def test_strangers_hold_up_neither_a_known_device_nor_a_session() -> None:
     assert guesses.admit(STRANGER) == (0, True)
 
 
+def test_guesses_from_its_address_do_not_hold_up_a_known_device() -> None:
+    guesses = Guesses(lambda: 0.0)
+    stranger, unknown, known = (
+        signing_in("ann", "hash", device, is_known_device=device == "phone", address_delay=2.0)
+        for device in ("", "other", "phone")
+    )
+    assert guesses.admit(stranger) == guesses.admit(unknown) == (2.0, False)
+    assert guesses.admit(known) == (2.0, True), "what it is answered is the same"
+    fail(guesses, unknown)
+    assert guesses.admit(STRANGER) == (0, True), "what was not heard does not count for the name"
+    fail(guesses, known)
+    assert guesses.admit(known) == (2.0, False)
+    assert guesses.admit(STRANGER) == (0, True)
+
+
 def test_guesses_of_a_session_count_for_the_name_too() -> None:
     guesses = Guesses(lambda: 0.0)
     change = changing("ann", "hash", "session")

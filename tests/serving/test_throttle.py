@@ -6,7 +6,7 @@ from gochat.config import Limits
 from gochat.context import NOBODY, SERVICE, Caller
 from gochat.domain.access import Rate
 from gochat.errors import ChatError, denied, unauthorized
-from gochat.serving.throttle import Throttle, _address_of
+from gochat.serving.throttle import DEVICE_FACTOR, Throttle, _address_of
 
 ALICE = Caller("u1", "user", "d1")
 GUESS, OTHER = unauthorized("no", "BAD_CREDENTIALS"), denied("no", "OTHER")
@@ -84,6 +84,22 @@ def test_failed_sign_ins_count_against_the_address() -> None:
         throttle.refund(Rate.SIGN_IN, "192.0.2.1", GUESS)
     assert taken(throttle, Rate.SIGN_IN, NOBODY, "192.0.2.1") == 0
     assert taken(throttle, Rate.SIGN_IN, NOBODY, "192.0.2.2") == 3
+
+
+def test_devices_of_an_address_without_failures_left_have_a_limit_too() -> None:
+    throttle, address = Throttle(Limits(failed_sign_ins_per_minute=3)), "192.0.2.1"
+    assert [throttle.admit_sign_in(address, "") for _ in range(3)] == [0] * 3
+    for error in (None, OTHER):
+        assert throttle.admit_sign_in(address, "phone") > 0
+        throttle.refund(Rate.SIGN_IN, address, error, delayed=True)
+    with pytest.raises(ChatError, match="your address"):
+        throttle.admit_sign_in(address, "")
+    for number in range(3 * DEVICE_FACTOR):
+        assert 0 < throttle.admit_sign_in(address, f"invented {number}") <= 20
+        throttle.refund(Rate.SIGN_IN, address, GUESS, delayed=True)
+    with pytest.raises(ChatError, match="your address"):
+        throttle.admit_sign_in(address, "phone")
+    assert throttle.admit_sign_in("192.0.2.2", "") == 0
 
 
 def test_registrations_count_whether_they_succeed_or_not() -> None:

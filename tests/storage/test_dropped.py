@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from urllib.parse import urlsplit
 
+import peewee
 import psycopg2
 import pytest
 
@@ -130,6 +131,24 @@ def test_an_old_connection_is_replaced_while_it_is_idle(firewall: Firewall, monk
         before = firewall.opened
         eventually(lambda: firewall.opened >= before + 3, 20)
         assert reads(database, 2) == [[(1,)]] * 2
+
+
+def test_a_connection_that_came_after_the_deadline_is_for_the_next_call() -> None:
+    """As past a host that hangs: it would be cut as overdue, and each one after it."""
+
+    def connect() -> peewee.Database:
+        time.sleep(0.2)
+        return peewee.SqliteDatabase(":memory:")
+
+    connections = pool.Pool(pool.Driver(connect, lambda _: True), min_size=0, max_size=1)
+
+    def use() -> object:
+        with connections.connection() as taken:
+            return taken
+
+    with pytest.raises(ChatError, match="deadline passed"):
+        in_a_call(0.1, use)
+    assert in_a_call(0.1, use)
 
 
 def limited_role(url: str, connections: int) -> str:

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import psycopg2
 import pytest
 
+from gochat import background
 from gochat.config import Config, ConfigError
 from gochat.context import SERVICE, Call, entered
 from gochat.storage import migrate
@@ -222,7 +223,7 @@ def test_only_calls_have_time_limits(config: Config, monkeypatch: pytest.MonkeyP
     """The limits of calls are put below what the migration takes."""
     monkeypatch.setitem(CALL_LIMITS, "statement_timeout", "100ms")
     monkeypatch.setattr("gochat.context.MAX_DEADLINE", 0.1)
-    monkeypatch.setattr(migrate, "PROGRESS_INTERVAL", 0.2)
+    monkeypatch.setattr(background, "PROGRESS_INTERVAL", 0.2)
     text = "SELECT pg_sleep(1.5);\n" if dialect == "postgres" else COUNTING % 5_000_000
     added = slow(monkeypatch, dialect, text)
     lines: list[str] = []
@@ -233,12 +234,13 @@ def test_only_calls_have_time_limits(config: Config, monkeypatch: pytest.MonkeyP
 
 INTERRUPTED = """
 import sys
+from gochat import background
 from gochat.storage import migrate
 from gochat.cli import main
 known = {dialect: migrate.migrations(dialect) for dialect in ("sqlite", "postgres")}
 text = "CREATE TABLE half (x INTEGER);\\n" + sys.argv[1]
 migrate.migrations = lambda dialect: [*known[dialect], migrate.Migration(len(known[dialect]) + 1, "slow", text)]
-migrate.PROGRESS_INTERVAL = 0.2
+background.PROGRESS_INTERVAL = 0.2
 sys.exit(main(["migrate", "--data", sys.argv[2]]))
 """
 

@@ -8,7 +8,11 @@ from gochat.internal.account.v1 import account_pb2 as pb
 
 FORMS: dict[type[Message], Form] = {
     pb.RegisterRequest: form("username", "password", "refresh_id", "expires_at", username=username, password=password),
-    pb.SignInRequest: form("username", "password", "refresh_id", "expires_at", max_sessions=number(0, MAX_SESSIONS)),
+    pb.SignInRequest: form(
+        *("username", "password", "refresh_id", "expires_at"),
+        max_sessions=number(0, MAX_SESSIONS),
+        address_delay_ms=number(0, 2**63 - 1),
+    ),
     pb.ChangePasswordRequest: form("user_id", "old_password", "new_password", "session_id", "refresh_id", "expires_at"),
     pb.SetPasswordRequest: form("user_id", "password", password=password),
     pb.SetUserRoleRequest: form("user_id", "role", role=one_of("user", "admin")),

@@ -99,6 +99,7 @@ class SignInRequest(_message.Message):
     REFRESH_ID_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     MAX_SESSIONS_FIELD_NUMBER: _builtins.int
+    ADDRESS_DELAY_MS_FIELD_NUMBER: _builtins.int
     username: _builtins.str
     password: _builtins.str
     device_id: _builtins.str
@@ -111,6 +112,10 @@ class SignInRequest(_message.Message):
     """Of the session, in Unix milliseconds."""
     max_sessions: _builtins.int
     """How many sessions the user may have, this one among them; 0: any number."""
+    address_delay_ms: _builtins.int
+    """How long sign-ins from the client's address are not heard, but from devices that have signed in before. Above 0, any
+    failure is a RATE_LIMIT with this delay.
+    """
     def __init__(
         self,
         *,
@@ -120,10 +125,11 @@ class SignInRequest(_message.Message):
         refresh_id: _builtins.str = ...,
         expires_at: _builtins.int = ...,
         max_sessions: _builtins.int = ...,
+        address_delay_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "expires_at", b"expires_at", "max_sessions", b"max_sessions", "password", b"password", "refresh_id", b"refresh_id", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address_delay_ms", b"address_delay_ms", "device_id", b"device_id", "expires_at", b"expires_at", "max_sessions", b"max_sessions", "password", b"password", "refresh_id", b"refresh_id", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -106,7 +106,8 @@ class AccountServiceServicer:
         """Opens a session for the active user with this name and password, in place of the one that the device had. Where
         there are more than max_sessions, those that were used least recently end. Spaces around the name are passed over.
         Errors: UNAUTHORIZED, the same for an unknown name and a wrong password, and after the same work; RATE_LIMIT after
-        several failures for one name, except for the right password from a device that has signed in before.
+        several failures for one name, or from one address, except for the right password from a device that has signed in
+        before.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,7 +42,8 @@ class AccountServiceStub:
     """Opens a session for the active user with this name and password, in place of the one that the device had. Where
     there are more than max_sessions, those that were used least recently end. Spaces around the name are passed over.
     Errors: UNAUTHORIZED, the same for an unknown name and a wrong password, and after the same work; RATE_LIMIT after
-    several failures for one name, except for the right password from a device that has signed in before.
+    several failures for one name, or from one address, except for the right password from a device that has signed in
+    before.
     """
     ChangePassword: _grpc.UnaryUnaryMultiCallable[_account_pb2.ChangePasswordRequest, _account_pb2.ChangePasswordResponse]
     """Changes a password for one who knows the old one, ends all sessions of the user and opens a new one in place of
@@ -85,7 +86,8 @@ class AccountServiceAsyncStub(AccountServiceStub):
     """Opens a session for the active user with this name and password, in place of the one that the device had. Where
     there are more than max_sessions, those that were used least recently end. Spaces around the name are passed over.
     Errors: UNAUTHORIZED, the same for an unknown name and a wrong password, and after the same work; RATE_LIMIT after
-    several failures for one name, except for the right password from a device that has signed in before.
+    several failures for one name, or from one address, except for the right password from a device that has signed in
+    before.
     """
     ChangePassword: _aio.UnaryUnaryMultiCallable[_account_pb2.ChangePasswordRequest, _account_pb2.ChangePasswordResponse]  # type: ignore[assignment]
     """Changes a password for one who knows the old one, ends all sessions of the user and opens a new one in place of
@@ -137,7 +139,8 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         """Opens a session for the active user with this name and password, in place of the one that the device had. Where
         there are more than max_sessions, those that were used least recently end. Spaces around the name are passed over.
         Errors: UNAUTHORIZED, the same for an unknown name and a wrong password, and after the same work; RATE_LIMIT after
-        several failures for one name, except for the right password from a device that has signed in before.
+        several failures for one name, or from one address, except for the right password from a device that has signed in
+        before.
         """
 
     @_abc_1.abstractmethod
