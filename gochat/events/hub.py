@@ -16,7 +16,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
+from itertools import chain, islice
 from time import monotonic
 
 from gochat.api.event.v1.event_pb2 import Event, Goodbye, Heartbeat, Ready, Resync
@@ -26,7 +26,6 @@ from gochat.errors import ChatError, overloaded, unavailable
 from gochat.events.stream import Stream, frame_of
 from gochat.internal.change.v1 import change_pb2 as pb
 from gochat.internal.change.v1.change_pb2_grpc import ChangeServiceStub
-from gochat.serving.endpoints import OK
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +96,8 @@ class Hub:
         stream = Stream(caller, user_id, self._notice)
         opened = self._open_feed(stream, start)
         resumed = bool(start.epoch) and not opened.gap
-        stream.say(start if resumed else opened.position, ready=Ready(heartbeat_seconds=HEARTBEAT, resumed=resumed))
+        stream.sent = start if resumed else opened.position
+        stream.say(stream.sent, ready=Ready(heartbeat_seconds=HEARTBEAT, resumed=resumed))
         self._post(lambda: self._admit(stream))
         try:
             self._take_up(stream, opened)
@@ -131,23 +131,22 @@ class Hub:
 
     def _feed(self, stream: Stream) -> None:
         """Makes frames of the backlog, as many as the stream may have. Once all are made it can be registered."""
-        while stream.backlog and not stream.is_full:
-            chunk = [stream.backlog.popleft() for _ in range(min(CHUNK, len(stream.backlog)))]
-            events = []
+        while stream.backlog and not stream.is_full and not stream.ended:
+            chunk = list(islice(stream.backlog, CHUNK))
+            events, session_ended = list[Event](), False
             for change, deliveries in zip(chunk, self._describe(chunk), strict=True):
+                if session_ended := _ends(change, stream):
+                    break
                 events += [
                     each.event for number, each in enumerate(deliveries) if _is_for(stream.user_id, number, each)
                 ]
-                if _ends(change, stream):
-                    stream.backlog.clear()
-                    stream.ended = OK
-                    break
-            is_last = not stream.backlog and not stream.ended
+            for _ in chunk:
+                stream.backlog.popleft()
+            is_last = not stream.backlog and not session_ended
             for frame, position in _frames(events, stream.goal if is_last else stream.position):
                 stream.add(frame, position)
-            if stream.ended:
+            if session_ended:
                 stream.end(Goodbye.REASON_SESSION_ENDED)
-                return
         if stream.backlog:
             stream.is_hungry = True
         else:
@@ -169,14 +168,15 @@ class Hub:
             try:
                 with entered(Call(SERVICE, "-", monotonic() + READ_TIMEOUT, SERVICE)):
                     work(stream)
-            except ChatError as error:
-                if error.reason == "SESSION_ENDED":
+            except Exception as error:  # noqa: BLE001 - it is reported, and the stream goes on
+                if isinstance(error, ChatError) and error.reason == "SESSION_ENDED":
                     stream.end(Goodbye.REASON_SESSION_ENDED)
                     return
                 log.error("reading the log for a stream failed: %s", error)
                 threading.Timer(RETRY_INTERVAL, lambda: self._fed(stream, work)).start()
 
-        self._feeders.submit(run)
+        if not stream.ended:
+            self._feeders.submit(run)
 
     # Of the hub's thread.
 
@@ -310,7 +310,10 @@ class Hub:
         if not self._position.epoch:
             self._position = stream.position
         if stream.position.epoch != self._position.epoch or stream.position.at < self._position.at:
-            self._catch_up(stream)
+            try:
+                self._catch_up(stream)
+            except ChatError:
+                self._fed(stream, self._catch_up)
             return
         for conversation_id in stream.known:
             self._in_conversation[conversation_id][stream] = None
@@ -318,9 +321,7 @@ class Hub:
 
     def _look_at(self, stream: Stream) -> None:
         """It was closed, or has taken all that it had."""
-        if stream.ended:
-            if not stream.over:
-                return
+        if stream.is_closed:
             self._unregister(stream)
             self._streams.pop(stream, None)
             _remove(self._open_of_user, stream.user_id, stream)

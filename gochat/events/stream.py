@@ -37,7 +37,7 @@ class Stream:
         self.known = set[str]()
         self.backlog = deque[Change]()
         self.position = self.goal = self.sent = Position()
-        self.is_hungry = False
+        self.is_hungry = self.is_closed = False
         self.ended: Status | None = None
         self.opened_at = self.added_at = monotonic()
         self.wake: Callable[[], None] = lambda: None
@@ -65,14 +65,19 @@ class Stream:
 
     def drop(self) -> None:
         """Forgets the frames that were not taken, to read the log again from there. One that is taken at this moment
-        may come once more."""
+        may come once more. The first frame, which is ready, stays."""
+        first = self._frames[0] if not self._taken and self._frames else None
         self._frames.clear()
         self._added = self._taken
+        if first:
+            self.add(*first)
         self.position = self.sent
         self.is_hungry = True
 
     def end(self, reason: "Goodbye.Reason.ValueType", retry_after_ms: int = 0) -> None:
         """Once all is taken, a goodbye among it."""
+        if self.ended:
+            return
         self.say(goodbye=Goodbye(reason=reason, retry_after_ms=retry_after_ms))
         self.ended = _ENDED
         self.wake()
@@ -98,6 +103,7 @@ class Stream:
 
     def closed(self) -> None:
         """The client has left, or the status was sent."""
+        self.is_closed = True
         self.ended = self.ended or OK
         self._notify(self)
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import Own
+from tests.conversations import group
 from tests.harness import PASSWORD, Deployment
-from tests.processes import missing
+from tests.processes import free_address, missing
 
 HERE = Path(__file__).parent
 PROTO = HERE.parents[1] / "proto"
@@ -76,6 +78,25 @@ def test_a_client_in_another_language_sees_what_the_contract_promises(app: Deplo
 
     assert saw["renewed"]["user_id"] == me.id
     check_errors(saw)
+
+
+def test_a_stream_in_another_language_goes_on_after_kill_9(own: Own, client: Path) -> None:
+    app = own(listen=free_address())
+    ann, ben = app.people(2)
+    room = group(ann, ben)
+    arguments = ("node", str(client.with_name("listen.mjs")), str(PROTO), app.address, ben.access_token, "3")
+    listener = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8")
+    assert listener.stderr is not None
+    assert listener.stderr.readline() == "ready\n"
+    ann.send(room, "你好")
+    app.kill()
+    app.start()
+    ann = app.signed_in(ann.id, ann.username)
+    ann.send(room, "after the restart")
+    assert listener.stderr.readline() == "resumed\n"
+    ann.send(room, "and again")
+    out, _ = listener.communicate(timeout=30)
+    assert json.loads(out) == {"told": ["你好", "after the restart", "and again"], "connections": 2}
 
 
 def check_errors(saw: dict[str, Any]) -> None:
