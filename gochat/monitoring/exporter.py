@@ -28,6 +28,7 @@ from gochat.monitoring.families import families, histogram
 from gochat.monitoring.shared import SharedMetrics
 from gochat.rpc.listening import ListenError, resolve
 from gochat.rpc.status import STATUS_BY_NUMBER
+from gochat.services import rpcs
 from gochat.serving.metrics import LATENCIES, WIDTH, RpcReading, read
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ CODE = {
 }
 """gRPC status -> its name as in Go (NotFound), which is usual in gRPC metrics."""
 
+STREAMING = frozenset(path for path, rpc in rpcs().items() if rpc.server_streaming)
 _RPC = ("grpc_type", "grpc_service", "grpc_method")
 
 _BUILD = GaugeMetricFamily("gochat_build_info", "1; what runs", labels=("version", "python", "grpcio"))
@@ -98,7 +100,7 @@ def _of_rpcs(readings: dict[str, RpcReading]) -> Iterator[Metric]:
     )
     durations = {}
     for path, reading in readings.items():
-        labels = ("unary", *path.split("/")[1:])
+        labels = ("server_stream" if path in STREAMING else "unary", *path.split("/")[1:])
         for metric, value in (
             (started, reading.started),
             (in_flight, reading.in_flight),
@@ -117,7 +119,7 @@ def _of_rpcs(readings: dict[str, RpcReading]) -> Iterator[Metric]:
     yield from (started, handled, in_flight, received, sent, errors)
     yield histogram(
         "grpc_server_handling_seconds",
-        "From when a thread takes the call until its answer is made",
+        "From when a thread takes the call until its answer is made, or the stream is open",
         durations,
         _RPC,
     )

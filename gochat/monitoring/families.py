@@ -57,6 +57,13 @@ FAMILIES = (
         {"": "fast"},
     ),
     Family(
+        "gochat_streams_open",
+        "Streams of events that are open",
+        GAUGE,
+        ALWAYS,
+        {"": "streams_open"},
+    ),
+    Family(
         "gochat_calls_dropped_total",
         "Calls that were ended because their request did not arrive or their answer was not taken",
         COUNTER,

@@ -19,6 +19,9 @@ polls nor touches other calls; when it comes back it hands its answer over like 
 Requests that do not arrive and answers that are not taken are ended by timers, which are checked between two
 operations. Answers are collected while more operations are ready, for MAX_ANSWER_DELAY at most, and then sent together:
 clients then send their next requests together too, and fewer reads of their connections carry the same calls.
+
+Streams are pumped a few at a time, when no operation is ready. Each that is pumped soon adds one, and grpcio reads from
+connections only when none is left: a message to thousands of streams would else keep out all calls until it was sent.
 """
 
 import logging
@@ -49,7 +52,8 @@ POLL_INTERVAL = 0.1  # seconds between two checks of the timers; less than the 0
 FORGET_INTERVAL = 1.0  # seconds between two searches for connections that are not used
 MAX_ENDED = 100  # calls that are ended at one check of the timers
 MAX_CLOSED = 20  # connections that are closed at one check of the timers
-MAX_PUMPED = 100  # streams that are pumped between two operations
+MAX_PUMPED = 16  # streams that are pumped at a time
+MAX_PUMP_DELAY = 0.002  # seconds that streams wait for a moment in which no operation is ready
 MAX_INLINE = 0.005  # seconds that a call may hold up all others
 WATCH_INTERVAL = 0.005  # seconds between two checks of the watchdog while calls come in
 IDLE_WATCH_INTERVAL = 0.05  # the same while none do
@@ -71,7 +75,7 @@ class ServingLoop:
         self._endpoints = {path.encode(): endpoint for path, endpoint in endpoints.items()}
         self.checks = 0  # of the timers; a number that stays the same shows that the loop stands still
         self.takeovers = 0  # serving threads that were replaced
-        self._check_at = self._forget_at = 0.0
+        self._check_at = self._forget_at = self._pumped_at = 0.0
         self._draining = self._cancelling = False  # set by drain
         self._shutting_down = self._cancelled = self._is_shut_down = False  # set by the serving thread
         self._native_id = 0  # of the serving thread
@@ -87,6 +91,7 @@ class ServingLoop:
         """By the names of gochat.monitoring.families."""
         return self._state.executors.statistics() | {
             "calls_dropped": self._state.dropped,
+            "streams_open": self._state.connections.subscribed,
             "serving_threads_replaced": self.takeovers,
         }
 
@@ -140,6 +145,7 @@ class ServingLoop:
             del event  # it refers to the call, and so keeps the stream of its connection open
             if self._is_shut_down and not state.calls:
                 with state.wake_lock:
+                    state.is_closed = True
                     self._server.close()
                 self._over.set()
 
@@ -148,8 +154,9 @@ class ServingLoop:
         now, state = time.monotonic(), self._state
         if state.answers and (idle or now - state.first_answer_at > MAX_ANSWER_DELAY):
             state.send_answers()
-        for _ in range(min(MAX_PUMPED, len(state.to_pump))):
-            state.to_pump.popleft().pump()
+        if state.to_pump and (idle or now - self._pumped_at > MAX_PUMP_DELAY):
+            self._pumped_at = now
+            state.pump_streams(MAX_PUMPED)
         if now >= self._check_at:
             self._check_timers(now)
 
@@ -186,6 +193,9 @@ class ServingLoop:
             stream.refuse(STREAM_IDLE)
         if unresponsive := state.connections.unresponsive(now)[:MAX_CLOSED]:
             self._close(unresponsive, now)
+        for subscribed in _due(state.sending, now):
+            state.dropped += 1
+            subscribed.call.cancel()
         if now >= self._forget_at:
             self._forget_at = now + FORGET_INTERVAL
             state.connections.forget_idle(now)

@@ -2,14 +2,16 @@
 
 Its limits are grpcio's. A call holds a thread from its headers on, so requests that do not arrive hold threads, and
 short calls wait for one. Each health Watch and each reflection stream holds a thread too, so there are STREAM_THREADS
-of them at most, and CHECK_THREADS health checks. An answer that its client does not read costs memory until the
-connection ends. Nothing notices if grpcio's loop stands still. Calls cost two to three times the CPU.
+of them at most, and CHECK_THREADS health checks; and each stream of events, of which there are MAX_SUBSCRIBED. An
+answer that its client does not read costs memory until the connection ends, and a stream that it does not read its
+thread. Nothing notices if grpcio's loop stands still. Calls cost two to three times the CPU.
 
 Threads: grpcio runs each call from beginning to end on one thread of a pool, which waits for whatever the call waits
 for. So nothing here is shared between threads but the metrics of RPCs, whose updates are under one lock (`recording`),
-and the counters of a _CountedPool, under another.
+the counters of a _CountedPool, under another, and the event that wakes the thread of a Subscription.
 """
 
+import logging
 import math
 import threading
 import time
@@ -25,12 +27,27 @@ from gochat.errors import ChatError
 from gochat.rpc.status import STATUS_BY_NUMBER
 from gochat.serving.admission import Admission
 from gochat.serving.call import Answer, ServerCall
-from gochat.serving.endpoints import MAX_WAITING, NO_MESSAGE, TOO_LARGE, Status, StreamEndpoint, UnaryEndpoint
+from gochat.serving.endpoints import (
+    FAILED,
+    MAX_WAITING,
+    NO_MESSAGE,
+    OK,
+    TOO_LARGE,
+    TOO_MANY_STREAMS,
+    Status,
+    StreamEndpoint,
+    Subscription,
+    UnaryEndpoint,
+)
 from gochat.serving.executors import CONTROL_THREADS, HASHING_THREADS, SEARCH_THREADS, execute_here, start
 
 STREAM_THREADS = 16
 CHECK_THREADS = 4
+MAX_SUBSCRIBED = 100  # streams of Subscriptions
+REFUSING_THREADS = 2  # that find that there are so many already
 POLL_INTERVAL = 0.1  # seconds between two checks of a stream for a message to send
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -51,12 +68,17 @@ class PlainServer:
             Cost.CONTROL: ThreadPoolExecutor(CONTROL_THREADS, "control"),
         }
         streams, checks = ThreadPoolExecutor(STREAM_THREADS, "stream"), ThreadPoolExecutor(CHECK_THREADS, "check")
+        self._subscribed = _Subscribed()
         self._server = grpc.server(self._calls, options=options, maximum_concurrent_rpcs=MAX_WAITING)
         for path, endpoint in endpoints.items():
             _, service, name = path.split("/")
             behaviour: Any
             handler: grpc.RpcMethodHandler[bytes, bytes]
-            if isinstance(endpoint, UnaryEndpoint):
+            if isinstance(endpoint, UnaryEndpoint) and endpoint.method.streams:
+                behaviour = self._subscribed.behaviour(endpoint, admission, recording)
+                behaviour.experimental_thread_pool = self._subscribed.pool
+                handler = grpc.unary_stream_rpc_method_handler(behaviour)
+            elif isinstance(endpoint, UnaryEndpoint):
                 behaviour = _unary(endpoint, admission, recording)
                 behaviour.experimental_thread_pool = pools.get(endpoint.method.rule.cost, self._calls)
                 handler = grpc.unary_unary_rpc_method_handler(behaviour)
@@ -86,6 +108,7 @@ class PlainServer:
             self._calls.statistics("call", "calls")
             | self._hashing.statistics("hash", "hashes")
             | self._searches.statistics("search", "searches")
+            | {"streams_open": self._subscribed.open}
         )
 
     def drain(self, grace: float, kill: float) -> bool:
@@ -131,42 +154,118 @@ class _CountedPool(ThreadPoolExecutor):
 def _unary(
     endpoint: UnaryEndpoint, admission: Admission, recording: threading.Lock
 ) -> Callable[[bytes, grpc.ServicerContext], bytes | None]:
-    cost = endpoint.method.rule.cost
-
     def behaviour(data: bytes, context: grpc.ServicerContext) -> bytes | None:
-        answers: list[Answer] = []
-        remaining = context.time_remaining()
-        with recording:
-            call = ServerCall(
-                admission,
-                endpoint.method,
-                endpoint.metrics,
-                data,
-                context.invocation_metadata(),
-                context.peer(),
-                math.inf if remaining is None else remaining,
-                _DirectTransport(answers),
-            )
-        start(call, Lane.CONTROL if cost is Cost.CONTROL else Lane.POOLED, execute_here, admission.tokens, _run_now)
-        ((message, status, text, trailing),) = answers
+        call, answer = _run(endpoint, admission, recording, data, context)
+        assert answer is not None
         with recording:
             call.record_outcome(context.is_active())
-        context.set_trailing_metadata(trailing)
-        if status:
-            context.abort(STATUS_BY_NUMBER[status], text)
-        return message
+        return _send(context, answer)
 
     return behaviour
 
 
-class _DirectTransport:
-    """The Transport of a call that is run by the thread that waits for its answer."""
+def _run(
+    endpoint: UnaryEndpoint, admission: Admission, recording: threading.Lock, data: bytes, context: grpc.ServicerContext
+) -> tuple[ServerCall, Answer | None]:
+    """The call, once it has run, and its answer; None where that is a Subscription."""
+    answers: list[Answer | None] = []
+    remaining = context.time_remaining()
+    with recording:
+        call = ServerCall(
+            admission,
+            endpoint.method,
+            endpoint.metrics,
+            data,
+            context.invocation_metadata(),
+            context.peer(),
+            math.inf if remaining is None else remaining,
+            _DirectTransport(answers),
+        )
+    lane = Lane.CONTROL if endpoint.method.rule.cost is Cost.CONTROL else Lane.POOLED
+    start(call, lane, execute_here, admission.tokens, _run_now)
+    (answer,) = answers
+    return call, answer
 
-    def __init__(self, answers: list[Answer]) -> None:
+
+def _send(context: grpc.ServicerContext, answer: Answer) -> bytes | None:
+    """The message of the answer; raises what grpcio takes for an error."""
+    message, status, text, trailing = answer
+    context.set_trailing_metadata(trailing)
+    if status:
+        context.abort(STATUS_BY_NUMBER[status], text)
+    return message
+
+
+class _Subscribed:
+    """The streams of Subscriptions, each with a thread of the pool. open: how many there are."""
+
+    def __init__(self) -> None:
+        self.pool = ThreadPoolExecutor(MAX_SUBSCRIBED + REFUSING_THREADS, "subscribed")
+        self.open = 0
+        self._counting = threading.Lock()
+
+    def behaviour(
+        self, endpoint: UnaryEndpoint, admission: Admission, recording: threading.Lock
+    ) -> Callable[[bytes, grpc.ServicerContext], Iterator[bytes]]:
+        def behaviour(data: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+            with self._counting:
+                self.open += (is_free := self.open < MAX_SUBSCRIBED)
+            if not is_free:
+                _end(context, TOO_MANY_STREAMS)
+            try:
+                call, answer = _run(endpoint, admission, recording, data, context)
+                with recording:
+                    call.record_outcome(context.is_active())
+                if answer is not None:
+                    _send(context, answer)
+                    return
+                subscription = call.response
+                del call
+                yield from _messages(subscription, context, endpoint.method.path)
+            finally:
+                with self._counting:
+                    self.open -= 1
+
+        return behaviour
+
+
+def _messages(subscription: Subscription, context: grpc.ServicerContext, path: str) -> Iterator[bytes]:
+    """grpcio takes the next message once the one before was sent, and drops this generator, which closes it, when the
+    client has left. The event is cleared before the Subscription is asked, so that no wake is missed."""
+    woken = threading.Event()
+    subscription.wake = woken.set
+    status: Status | None = None
+    try:
+        left = not context.add_callback(woken.set)
+        while status is None and not left:
+            woken.clear()
+            while (message := subscription.next()) is not None:
+                yield message
+            status = subscription.over
+            if status is None:
+                woken.wait()
+                left = not context.is_active()
+    except Exception:
+        log.exception("%s failed", path)
+        status = FAILED
+    finally:
+        subscription.wake = _do_nothing
+        subscription.closed()
+    _end(context, status or OK)
+
+
+def _do_nothing() -> None:
+    pass
+
+
+class _DirectTransport:
+    """The Transport of a call that is run by the thread that waits for its answer: None for a Subscription."""
+
+    def __init__(self, answers: list[Answer | None]) -> None:
         self._answers = answers
 
     def on_done(self, call: ServerCall) -> None:
-        self._answers.append(call.answer())
+        self._answers.append(None if call.method.streams and not call.failed else call.answer())
 
     def on_wait(self) -> None:
         """Never happens: the call has its thread already."""

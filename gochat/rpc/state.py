@@ -51,13 +51,15 @@ class State:
     """What the calls of one loop share.
 
     calls: all that are not over. half_open: calls whose request has not arrived -> the time by which it must. idle:
-    streams that want a further request -> the same. Both are in the order of these times. crowded: connections that may
-    have more than MAX_HALF_OPEN half-open calls. answers: made and not yet sent; the first of them was made at
+    streams that want a further request -> the same. sending: streams of Subscriptions of which a message or the status
+    is being sent -> the time by which it must be taken. All three are in the order of these times. crowded: connections
+    that may have more than MAX_HALF_OPEN half-open calls. answers: made and not yet sent; the first of them was made at
     `first_answer_at`. dropped: how many calls were ended because their clients did not send or take something in time.
-    serving_thread: its identifier.
+    serving_thread: its identifier. is_closed: the completion queue is.
 
     wake_lock: another thread holds it while it adds an answer and wakes the loop; the loop holds it while it closes the
-    completion queue. So nobody wakes a loop whose queue is closed.
+    completion queue. Every answer belongs to a call that is not over, so none comes after that; a Subscription may call
+    `wake` at any time, so `pump_soon` looks at is_closed. So nobody wakes a loop whose queue is closed.
     """
 
     admission: Admission
@@ -67,10 +69,12 @@ class State:
     half_open: dict[OpenCall, float] = field(default_factory=dict)
     idle: dict[OpenStream, float] = field(default_factory=dict)
     streams: dict[OpenStream, None] = field(default_factory=dict)
+    sending: dict[OpenStream, float] = field(default_factory=dict)
     answers: deque[Answered] = field(default_factory=deque)
     to_pump: deque[OpenStream] = field(default_factory=deque)
     crowded: dict[Connection, None] = field(default_factory=dict)
     dropped: int = 0
+    is_closed: bool = False
     serving_thread: int = 0
     first_answer_at: float = 0.0
     wake_lock: threading.Lock = field(default_factory=threading.Lock)
@@ -137,8 +141,9 @@ class State:
             self.to_pump.append(stream)
             return
         with self.wake_lock:
-            self.to_pump.append(stream)
-            self._wake(stream)
+            if not self.is_closed:
+                self.to_pump.append(stream)
+                self._wake(stream)
 
     def _wake(self, call: Answered | OpenStream) -> None:
         """With wake_lock."""
@@ -153,6 +158,16 @@ class State:
 
     def _on_wake(self, event: core.Event) -> None:  # noqa: ARG002 - a tag
         self._is_waking = False
+
+    def pump_streams(self, number: int) -> None:
+        """Pumps so many of those that are to be pumped."""
+        for _ in range(min(number, len(self.to_pump))):
+            stream = self.to_pump.popleft()
+            try:
+                stream.pump()
+            except Exception:
+                log.exception("a stream could not be pumped")
+                stream.call.cancel()
 
     def send_answers(self) -> None:
         while self.answers:

@@ -1,21 +1,31 @@
 """A streaming RPC of a handler, as a state machine of the serving loop: see calls.py, whose rules hold here too.
 
 It begins as a unary call does: one request, admitted and run by an executor, which returns a Subscription or an error.
-Then its messages are sent, one at a time, each when the one before was sent; so a client that does not read costs one
-message here, and the rest is the Subscription's to bound. `wake` of the Subscription is called by any thread, and has
-the loop pump the call between two operations.
+With the Subscription the call counts as answered, so its latency is the time until the stream was opened. Then messages
+are sent, one at a time, each when the one before was sent; so a client that does not read costs one message here, and
+the rest is the Subscription's to bound. A message that is not taken in time ends the stream, not its connection.
+
+Threads: the executor's calls `on_done`, which sets `_subscription` as the last thing before it wakes the loop; so the
+loop sees either none, or one that is complete. `wake` of the Subscription is called by any thread, and has the loop
+pump the call between two operations. Everything else is called on the serving thread.
 """
+
+import logging
+import time
 
 from gochat.rpc import grpcio_internals as core
 from gochat.rpc.calls import UnaryCall
 from gochat.rpc.state import State
 from gochat.serving.call import ServerCall
-from gochat.serving.connections import Connection
-from gochat.serving.endpoints import Status, Subscription, UnaryEndpoint
+from gochat.serving.connections import SEND_TIMEOUT, Connection
+from gochat.serving.endpoints import FAILED, Status, Subscription, UnaryEndpoint
+
+log = logging.getLogger(__name__)
 
 
 class SubscribeCall(UnaryCall):
-    """_sending: a message or the status is being sent. _ending: the status is."""
+    """_subscription: from its opening until it is closed. _begun: a message was sent. _sending: a message or the status
+    is being sent. _ending: the status is. _is_ready: it is to be pumped already."""
 
     __slots__ = ("_begun", "_ending", "_is_ready", "_sending", "_subscription")
 
@@ -25,14 +35,12 @@ class SubscribeCall(UnaryCall):
         self._begun = self._sending = self._ending = self._is_ready = False
 
     def on_done(self, call: ServerCall) -> None:
-        """By the executor's thread."""
         if call.failed:
             super().on_done(call)
             return
-        self._subscription = call.response
-        self._state.connections.send_started(self.connection, 0, ran=True)  # it does not count as waiting any more
-        self._state.connections.send_ended(self.connection, 0, taken=True)
-        self._subscription.wake = self._wake
+        subscription: Subscription = call.response
+        subscription.wake = self._wake
+        self._subscription = subscription
         self._wake()
 
     def _wake(self) -> None:
@@ -42,51 +50,77 @@ class SubscribeCall(UnaryCall):
             self._state.pump_soon(self)
 
     def pump(self) -> None:
-        """Serving thread: sends the next message, or the status, if nothing is being sent."""
+        """Sends the next message, or the status, if nothing is being sent; closes the stream if its client has left."""
         self._is_ready = False
-        subscription = self._subscription
-        if subscription is None or self._sending or self._over:
+        if self._subscription is None:
             return
-        if not self._watches_close:
-            self.on_wait()
-        data = subscription.next()
+        if self._server_call is not None:
+            self._open(self._server_call)
+        if self._cancelled:
+            self._close()
+        elif not self._sending:
+            self._send_next(self._subscription)
+
+    def _open(self, call: ServerCall) -> None:
+        """The call is answered. What belongs to it is dropped, since a stream stays for an hour."""
+        self._state.connections.stream_opened(self.connection)
+        call.record_outcome(not self._cancelled)
+        self._server_call, self._metadata = None, ()
+        self.on_wait()
+
+    def _send_next(self, subscription: Subscription) -> None:
+        try:
+            data = subscription.next()
+            status = subscription.over if data is None else None
+        except Exception:
+            log.exception("%s failed", self._endpoint.method.path)
+            data, status = None, FAILED
         if data is not None:
-            self._sending = True
-            self._size = len(data)
-            self._state.connections.send_started(self.connection, self._size)
             core.send_message(self.call, data, self._on_message_sent, first=not self._begun)
             self._begun = True
-        elif (status := subscription.over) is not None:
+            self._send_started(len(data))
+        elif status is not None:
             self._end(status)
 
     def _end(self, status: Status) -> None:
-        self._sending = self._ending = True
-        self._size = 0
-        self._state.connections.send_started(self.connection, 0)
         core.send_end(self.call, None, *status, self._on_message_sent, first=not self._begun)
+        self._ending = True
+        self._send_started(0)
+
+    def _send_started(self, size: int) -> None:
+        self._sending, self._size = True, size
+        self._state.sending[self] = time.monotonic() + SEND_TIMEOUT
+        self._state.connections.send_started(self.connection, size)
 
     def _on_message_sent(self, event: core.Event) -> None:
         self._sending = False
+        del self._state.sending[self]
         self._state.connections.send_ended(self.connection, self._size, taken=event.success)
         if self._ending or not event.success:
-            self._close(delivered=event.success)
+            self._close()
         else:
             self.pump()
+        self._forget_if_over()  # also where it was closed while this was being sent
+
+    def _on_close(self, event: core.Event) -> None:  # noqa: ARG002 - a tag
+        self._close_pending, self._cancelled = False, True
+        self.pump()
         self._forget_if_over()
 
-    def _on_close(self, event: core.Event) -> None:
-        self._close(delivered=False)
-        super()._on_close(event)
-
-    def _close(self, *, delivered: bool) -> None:
-        """The status was sent, or the client has left."""
-        if self._subscription is None or self._server_call is None:
+    def _close(self) -> None:
+        """The status was sent, or the client has left. The Subscription, which others may keep, lets go of the call."""
+        if (subscription := self._subscription) is None:
             return
-        self._over = True
-        self._server_call.record_outcome(delivered)
-        self._subscription.closed()
-        self._server_call = self._subscription = None
+        self._subscription, self._over = None, True
+        subscription.wake = _do_nothing
+        self._state.connections.stream_ended(self.connection)
+        self._forget_if_over()
+        subscription.closed()
 
     def _forget_if_over(self) -> None:
         if not self._sending:
             super()._forget_if_over()
+
+
+def _do_nothing() -> None:
+    pass

@@ -32,7 +32,7 @@ class Method:
     """One RPC with its handler. Calling it checks the form of the request, then runs the handler.
 
     batch: of the handler's object, by the name batch_X for the RPC X. streams: the handler returns a Subscription
-    (endpoints.py) in place of a response.
+    (endpoints.py) in place of a response. has_error: the response has the field `error`.
     """
 
     path: str
@@ -42,6 +42,7 @@ class Method:
     handler: Handler
     batch: Batch | None
     streams: bool
+    has_error: bool
 
     def __call__(self, request: Any) -> Any:
         forms.check(request)
@@ -96,5 +97,13 @@ def _method(rpc: MethodDescriptor, audience: Audience, handler: object) -> Metho
     except KeyError as field:
         raise BindError(f"{path}: no rule for the form of {field}") from None
     request, response = GetMessageClass(rpc.input_type), GetMessageClass(rpc.output_type)
-    batch = getattr(handler, f"{_BATCH}{rpc.name}", None)
-    return Method(path, RULES[path], request, response, getattr(handler, rpc.name), batch, rpc.server_streaming)
+    return Method(
+        path,
+        RULES[path],
+        request,
+        response,
+        getattr(handler, rpc.name),
+        batch=getattr(handler, f"{_BATCH}{rpc.name}", None),
+        streams=rpc.server_streaming,
+        has_error="error" in rpc.output_type.fields_by_name,
+    )

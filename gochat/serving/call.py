@@ -168,7 +168,7 @@ class ServerCall:
 
     @property
     def _in_body(self) -> bool:
-        return bool(self._headers.get(ERROR_MODE, self._admission.error_mode) == "body")
+        return self.method.has_error and self._headers.get(ERROR_MODE, self._admission.error_mode) == "body"
 
     def record_outcome(self, delivered: bool) -> None:
         """Metrics, rate limits and the log, once the call is over. delivered: the answer was sent to the client."""

@@ -22,17 +22,20 @@ IDLE_TIMEOUT = 10.0  # seconds without a call after which a connection is forgot
 class Connection:
     """peer: as the transport names it.
 
-    half_open: how many calls have sent their headers and not yet their request. streams: how many are open. unsent:
-    bytes of answers that the connection has not taken. pending: how many of these answers have a message.
+    half_open: how many calls have sent their headers and not yet their request. streams: how many are open, without
+    those of Subscriptions, which are `subscribed`. unsent: bytes of answers that the connection has not taken.
+    pending: how many of these answers have a message.
     On the clock of time.monotonic(): used_at, when the connection last began a call; took_at, when it last took an
     answer; pending_since, the later of took_at and the time at which `pending` last rose from 0.
     """
 
-    __slots__ = ("half_open", "peer", "pending", "pending_since", "streams", "took_at", "unsent", "used_at")
+    __slots__ = (
+        *("half_open", "peer", "pending", "pending_since", "streams", "subscribed", "took_at", "unsent", "used_at"),
+    )
 
     def __init__(self, peer: str) -> None:
         self.peer = peer
-        self.half_open = self.streams = self.unsent = self.pending = 0
+        self.half_open = self.streams = self.subscribed = self.unsent = self.pending = 0
         self.pending_since = self.took_at = self.used_at = 0.0
 
     def is_full(self, now: float, *, privileged: bool = False) -> bool:
@@ -43,7 +46,8 @@ class Connection:
 
 
 class Connections:
-    """All connections of a server, and their totals. unsent: bytes. waiting: calls that have no answer yet.
+    """All connections of a server, and their totals. unsent: bytes. waiting: calls that have no answer yet. subscribed:
+    open streams of Subscriptions.
 
     The serving thread calls every method; `send_started` is also called by other threads, whichever has made an answer.
     Hence the lock around the counters, which is held for a few additions and never while waiting. What is read without
@@ -53,8 +57,7 @@ class Connections:
     def __init__(self) -> None:
         self._of: dict[bytes, Connection] = {}
         self._lock = threading.Lock()
-        self.unsent = 0
-        self.waiting = 0
+        self.unsent = self.waiting = self.subscribed = 0
 
     def of(self, peer: bytes, now: float) -> Connection:
         connection = self._of.get(peer)
@@ -67,6 +70,17 @@ class Connections:
         """Counts a call as waiting, until `send_started` with ran=True."""
         with self._lock:
             self.waiting += 1
+
+    def stream_opened(self, connection: Connection) -> None:
+        """A call that was counted as waiting is a stream of a Subscription from now on."""
+        with self._lock:
+            self.waiting -= 1
+        connection.subscribed += 1
+        self.subscribed += 1
+
+    def stream_ended(self, connection: Connection) -> None:
+        connection.subscribed -= 1
+        self.subscribed -= 1
 
     def send_started(self, connection: Connection, size: int, *, ran: bool = False) -> None:
         """size: bytes of the message; 0 for a status alone, which is sent even to a client that does not read, and so
@@ -104,7 +118,8 @@ class Connections:
     def forget_idle(self, now: float) -> None:
         """Drops the connections for which nothing is held and that have not called for IDLE_TIMEOUT."""
         for peer, each in list(self._of.items()):
-            if not (each.half_open or each.streams or each.unsent) and now - each.used_at > IDLE_TIMEOUT:
+            is_used = each.half_open or each.streams or each.subscribed or each.unsent
+            if not is_used and now - each.used_at > IDLE_TIMEOUT:
                 del self._of[peer]
 
 

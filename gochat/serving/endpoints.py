@@ -37,6 +37,7 @@ NO_MESSAGE = Status(code_pb2.INVALID_ARGUMENT, "a unary call has one request mes
 UNKNOWN_METHOD = Status(code_pb2.UNIMPLEMENTED, "Method not found!")
 REQUEST_LATE = Status(code_pb2.DEADLINE_EXCEEDED, f"the request did not arrive within {REQUEST_TIMEOUT:g} s")
 STOPPING = Status(code_pb2.UNAVAILABLE, "the server is stopping")
+FAILED = Status(code_pb2.INTERNAL, "internal error")
 STREAM_IDLE = Status(code_pb2.DEADLINE_EXCEEDED, "the stream was idle for too long")
 
 

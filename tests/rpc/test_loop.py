@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import pytest
 
+from gochat.api.event.v1.event_pb2 import SubscribeRequest, SubscribeResponse
 from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
 from gochat.config import Limits
 from gochat.context import Caller, Lane
@@ -34,6 +35,7 @@ from tests.harness import Deployment, bearer
 from tests.processes import FAST
 from tests.waiting import eventually, polled
 
+SUBSCRIBE = "/gochat.api.event.v1.EventService/Subscribe"
 PROFILE = "/gochat.api.logic.v1.LogicService/GetUserProfile"
 END_STREAM = 1
 
@@ -73,29 +75,44 @@ def test_a_call_that_ends_without_a_request_is_answered(own: Own) -> None:
 
 class InProcess:
     """A serving loop in this process with two methods that run inline: GetUserProfile, which a test gives, and
-    ValidateToken, which answers."""
+    ValidateToken, which answers; and with Subscribe, on threads, which a test may give."""
 
-    def __init__(self, handler: Callable[[Any], Any]) -> None:
+    def __init__(
+        self, handler: Callable[[Any], Any] = lambda _: None, subscribe: Callable[[Any], Any] = lambda _: None
+    ) -> None:
         revocations = Revocations(900)
         revocations.update([], 0, time.monotonic() + 600)
         self.changed: list[Key] = []
         tokens = Tokens([Key(b"x" * 32)], revocations, lambda: self.changed)
         self.metadata = bearer(tokens.sign(ACCESS, Caller("u1", "user", "d1"), 600))
         self.executors = Executors(4, None)
-        state = State(Admission(tokens, Throttle(Limits())), self.executors)
+        self.state = State(Admission(tokens, Throttle(Limits(calls_per_second=0))), self.executors)
         handlers = {"GetUserProfile": handler, "ValidateToken": lambda _: logic_pb2.ValidateTokenResponse(valid=True)}
         paths = {name: f"/gochat.api.logic.v1.LogicService/{name}" for name in handlers}
-        metrics = SharedMetrics(list(paths.values())).claim({})
-        endpoints = {}
+        self.metrics = SharedMetrics([*paths.values(), SUBSCRIBE])
+        metrics = self.metrics.claim({})
+        method = Method(
+            SUBSCRIBE,
+            RULES[SUBSCRIBE],
+            SubscribeRequest,
+            SubscribeResponse,
+            subscribe,
+            None,
+            streams=True,
+            has_error=False,
+        )
+        calls = self.executors.calls.execute
+        endpoints = {SUBSCRIBE: UnaryEndpoint(method, metrics.of(SUBSCRIBE), calls, Lane.POOLED)}
         for name, path in paths.items():
             request, response = getattr(logic_pb2, f"{name}Request"), getattr(logic_pb2, f"{name}Response")
-            method = Method(path, RULES[path], request, response, handlers[name], None)
+            method = Method(path, RULES[path], request, response, handlers[name], None, streams=False, has_error=False)
             inline = self.executors.inline.execute
             endpoints[path] = UnaryEndpoint(method, metrics.of(path), inline, Lane.INLINE)
-        self.loop = ServingLoop(Server([("grpc.so_reuseport", 0)]), endpoints, state)
+        self.loop = ServingLoop(Server([("grpc.so_reuseport", 0)]), endpoints, self.state)
         self.address = f"127.0.0.1:{self.loop.listen('127.0.0.1:0', None)}"
         self.loop.start()
-        self.logic = logic_pb2_grpc.LogicServiceStub(grpc.insecure_channel(self.address))
+        self.channel = grpc.insecure_channel(self.address, options=[("grpc.use_local_subchannel_pool", 1)])
+        self.logic = logic_pb2_grpc.LogicServiceStub(self.channel)
 
     def profile(self) -> Any:
         return self.logic.GetUserProfile.future(logic_pb2.GetUserProfileRequest(), metadata=self.metadata, timeout=20)
