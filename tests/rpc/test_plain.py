@@ -3,16 +3,22 @@
 With `GOCHAT_SERVER_FAST=0` in the environment the whole suite runs on it.
 """
 
+from contextlib import suppress
+from typing import Any
+
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+from gochat.api.event.v1 import event_pb2, event_pb2_grpc
 from gochat.api.logic.v1 import logic_pb2
+from gochat.rpc.plain import MAX_SUBSCRIBED
 from tests.conftest import Own
 from tests.conversations import conversation_of
 from tests.harness import PASSWORD, Deployment, refused
 from tests.health import NOT_SERVING, SERVING, check
+from tests.streams import listening
 from tests.waiting import eventually, status_of
 
 LOGIC = "gochat.api.logic.v1.LogicService"
@@ -74,3 +80,43 @@ def test_reflection_answers(plain: Deployment) -> None:
     reflected = ProtoReflectionDescriptorDatabase(plain.channel)
     assert LOGIC in reflected.get_services()
     assert [found.name for found in reflected.FindFileContainingSymbol(LOGIC).service] == ["LogicService"]
+
+
+def test_streams_are_served_up_to_a_limit(plain: Deployment) -> None:
+    ann, ben = plain.people(2)
+    with listening(plain, ann.metadata) as listener:
+        sent = ben.send(ann.id, "hello")
+        listener.until(lambda each: each.contents == ["hello"])
+        with refused("INVALID_ARGUMENT", "cursor"):
+            next(subscribe(plain, ben.metadata, cursor="none"))
+        with refused("UNAUTHENTICATED"):
+            next(subscribe(plain, ()))
+    with listening(plain, ann.metadata, cursor=listener.cursor):
+        ben.send(conversation_of(sent.message_id), "again")
+    process = plain.processes[0]
+    eventually(lambda: process.metrics()("gochat_streams_open") == 0)
+    streams = [subscribe(plain, plain.service) for _ in range(MAX_SUBSCRIBED)]
+    for stream in streams:
+        assert next(stream).HasField("ready")
+    assert process.metrics()("gochat_streams_open") == MAX_SUBSCRIBED
+    assert status_of(lambda: next(subscribe(plain, ben.metadata))) == "RESOURCE_EXHAUSTED"
+    assert ann.GetUserProfile().profile.username == ann.username
+    streams.pop().cancel()
+    eventually(lambda: status_of(lambda: next(subscribe(plain, ben.metadata))) == "OK")
+    assert process.stop() == 0
+    for stream in streams:
+        assert [each.goodbye.reason for each in read(stream)][-1:] == [event_pb2.Goodbye.REASON_RECONNECT]
+
+
+def subscribe(app: Deployment, metadata: Any, **request: Any) -> Any:
+    stub = event_pb2_grpc.EventServiceStub(app.channel)
+    return stub.Subscribe(event_pb2.SubscribeRequest(**request), metadata=metadata, timeout=60)
+
+
+def read(stream: Any) -> list[event_pb2.SubscribeResponse]:
+    """What is left of a stream."""
+    responses: list[event_pb2.SubscribeResponse] = []
+    with suppress(grpc.RpcError):
+        for response in stream:
+            responses.append(response)  # noqa: PERF402 - it may end in an error
+    return responses
