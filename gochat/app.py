@@ -19,8 +19,11 @@ from gochat.domain.revocation import Revocations
 from gochat.domain.tokens import Tokens
 from gochat.errors import ChatError
 from gochat.events.hub import Hub
+from gochat.events.links import BrokerLink, Link, SeamLink
+from gochat.events.relay import Relay
 from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.internal.change.v1.change_pb2_grpc import ChangeServiceStub
+from gochat.internal.signal.v1.signal_pb2_grpc import SignalServiceStub
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.keys import KeyFile
 from gochat.monitoring.sampling import export_sums, monitor
@@ -31,11 +34,13 @@ from gochat.rpc.listening import ListenError
 from gochat.rpc.local import LocalChannel, UnaryChannel
 from gochat.services import LOGIC, REPO, rpcs, served_by
 from gochat.serving.admission import Admission
-from gochat.serving.binding import Method, bind, repeatable_paths
+from gochat.serving.binding import Handlers, Method, bind, repeatable_paths
 from gochat.serving.metrics import Metrics
 from gochat.serving.throttle import Throttle
 from gochat.storage.database import Database
 from gochat.storage.engine import DatabaseError, DatabaseInUseError, MigrationError, explained, open_database
+from gochat.storage.notify import NotifyLink
+from gochat.storage.postgres import PostgresDatabase
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +77,8 @@ def serve(
     rpc_metrics = own_metrics.claim(COUNTED_ITEMS)
     with ExitStack() as resources:
         database = resources.enter_context(closing(open_database(config))) if target != LOGIC else None
-        repo_methods = bind(served_by(REPO), repo.handlers(database)) if database else {}
+        relay = Relay(_links(config, database))
+        repo_methods = bind(served_by(REPO), repo_handlers(database, relay)) if database else {}
         if database:
             resources.enter_context(lifecycle.probing(database))
         channel = resources.enter_context(_channel(config, target, repo_methods, tokens))
@@ -80,9 +86,11 @@ def serve(
             return
         # A channel of its own: on a connection that is full of calls of users, these calls would wait.
         control = resources.enter_context(_channel(config, target, repo_methods, tokens))
-        hub = Hub(ChangeServiceStub(control))
+        if target == LOGIC:
+            relay.add_link(SeamLink(SignalServiceStub(control)))
+        hub = Hub(ChangeServiceStub(control), SignalServiceStub(control), relay, config.events.poll)
         if database:
-            database.on_commit(hub.hint)
+            database.on_commit(relay.committed)
         logic_methods = _logic_methods(config, channel, tokens, hub) if target != REPO else {}
         rpc_server = _rpc_server(config, target, repo_methods | logic_methods, tokens, rpc_metrics, database)
         metrics_url = resources.enter_context(
@@ -93,7 +101,9 @@ def serve(
         with explained(config):
             watch.poll()
         resources.enter_context(lifecycle.following(watch, tokens))
-        hub.start()
+        if target != REPO:
+            hub.start()
+        relay.start()
         _return_large_blocks()
         _freeze_gc()
         rpc_server.start()
@@ -107,6 +117,7 @@ def serve(
             stop.wait()
         log.info("draining: %g s for running calls", config.server.grace)
         hub.stop()
+        relay.stop()
         rpc_server.drain(config.server.grace)
     log.info("stopped")
 
@@ -145,9 +156,27 @@ def _channel(config: Config, target: str, repo_methods: Mapping[str, Method], to
     )
 
 
+def _links(config: Config, database: Database | None) -> list[Link]:
+    """By which processes that have this broker, or else this database, wake each other."""
+    if config.events.broker:
+        return [BrokerLink(config.events.broker)]
+    if config.events.notify and isinstance(database, PostgresDatabase):
+        return [NotifyLink(database.connect_listener)]
+    return []
+
+
+def repo_handlers(database: Database, relay: Relay) -> Handlers:
+    """The objects that serve every RPC of the repo half."""
+    handlers = dict(repo.handlers(database))
+    for name, served in events.relay_handlers(relay).items():
+        handlers[name] = (*handlers[name], *served)
+    return handlers
+
+
 def _logic_methods(config: Config, channel: UnaryChannel, tokens: Tokens, hub: Hub) -> dict[str, Method]:
     stubs = RepoServiceStub(channel), StoreServiceStub(channel), AccountServiceStub(channel), ChangeServiceStub(channel)
-    handlers = {**logic.handlers(*stubs, tokens, config.auth), **events.handlers(stubs[-1], hub)}
+    pushed = events.handlers(stubs[-1], SignalServiceStub(channel), hub)
+    handlers = {**logic.handlers(*stubs, tokens, config.auth), **pushed}
     return bind(served_by(LOGIC), handlers)
 
 

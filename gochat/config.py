@@ -98,6 +98,13 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Events:
+    notify: bool = True
+    broker: str = field(default="", repr=False)
+    poll: float = _setting(0.25, minimum=0.05, maximum=60)
+
+
+@dataclass(frozen=True)
 class Metrics:
     listen: str = "127.0.0.1:9464"
 
@@ -118,6 +125,7 @@ class Config:
     tls: Tls = field(default_factory=Tls)
     auth: Auth = field(default_factory=Auth)
     limits: Limits = field(default_factory=Limits)
+    events: Events = field(default_factory=Events)
     metrics: Metrics = field(default_factory=Metrics)
     log: Log = field(default_factory=Log)
 
@@ -215,6 +223,8 @@ def _check_together(config: Config) -> None:
     url = config.database.url
     if url and not url.startswith(("postgresql://", "postgres://", "sqlite:///")):
         raise ConfigError("database.url: must begin with postgresql:// or sqlite:///")
+    if config.events.broker and not config.events.broker.startswith(("redis://", "rediss://", "unix://")):
+        raise ConfigError("events.broker: must begin with redis://, rediss:// or unix://")
     for key in ("secret", "previous_secret"):
         if 0 < len(getattr(config.auth, key).encode()) < 32:
             raise ConfigError(f"auth.{key}: must have at least 32 bytes")

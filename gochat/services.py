@@ -18,6 +18,7 @@ from gochat.api.repo.v1 import repo_pb2
 from gochat.api.session.v1 import session_pb2
 from gochat.internal.account.v1 import account_pb2
 from gochat.internal.change.v1 import change_pb2
+from gochat.internal.signal.v1 import signal_pb2
 from gochat.internal.store.v1 import store_pb2
 
 LOGIC, REPO = "logic", "repo"
@@ -47,6 +48,7 @@ SERVICES = tuple(
         (store_pb2, "StoreService", REPO, Audience.SERVICES),
         (account_pb2, "AccountService", REPO, Audience.SERVICES),
         (change_pb2, "ChangeService", REPO, Audience.SERVICES),
+        (signal_pb2, "SignalService", REPO, Audience.SERVICES),
         (audit_pb2, "AuditService", REPO, Audience.SERVICES),
     )
 )

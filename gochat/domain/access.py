@@ -33,6 +33,7 @@ class Rate(Enum):
     NONE = "none"
     SEND = "sends of a user"
     SENDS = "sends of a user, one for each of the messages"
+    TYPING = "typing notices of a user, in place of the one on all calls"
     SIGN_IN = "failures from a network address"
     REFRESH = "refresh tokens from a network address that are not valid"
     REGISTER = "failures and successes from a network address"
@@ -99,7 +100,7 @@ _EVENT = {
     "Subscribe": Rule(_USER, Condition.SELF),
     "GetState": Rule(_USER, Condition.SELF),
     "Acknowledge": Rule(_USER, Condition.SELF | Condition.PARTICIPANT, cost=Cost.WRITE),
-    "SetTyping": Rule(_USER, Condition.SELF | Condition.PARTICIPANT, cost=Cost.PAGE),
+    "SetTyping": Rule(_USER, Condition.SELF | Condition.PARTICIPANT, Rate.TYPING, cost=Cost.PAGE),
 }
 _REPO = {
     "CreateUser": Rule(_SERVICE, cost=Cost.HASH),
@@ -162,6 +163,13 @@ _CHANGE = {
     "Acknowledge": Rule(_SERVICE, cost=Cost.WRITE),
     "ListMessages": Rule(_SERVICE, cost=Cost.PAGE),
 }
+_SIGNAL = {
+    "Watch": Rule(_SERVICE, cost=Cost.NOTHING),
+    "Publish": Rule(_SERVICE, cost=Cost.NOTHING),
+    "CheckTyping": Rule(_SERVICE, cost=Cost.PAGE),
+    "ListActivity": Rule(_SERVICE),
+    "RecordActivity": Rule(_SERVICE, cost=Cost.WRITE),
+}
 _AUDIT = {
     "ListEvents": Rule(_SERVICE, cost=Cost.SEARCH),
     "RecordEvent": Rule(_SERVICE),
@@ -178,6 +186,7 @@ RULES: dict[str, Rule] = {
         "internal.store.v1.StoreService": _STORE,
         "internal.account.v1.AccountService": _ACCOUNT,
         "internal.change.v1.ChangeService": _CHANGE,
+        "internal.signal.v1.SignalService": _SIGNAL,
         "api.audit.v1.AuditService": _AUDIT,
     }.items()
     for rpc, rule in rules.items()

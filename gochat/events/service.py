@@ -1,24 +1,34 @@
-"""The RPCs of EventService."""
+"""The RPCs of EventService, and those of SignalService that need no database."""
+
+from time import monotonic
 
 from gochat.api.event.v1 import event_pb2 as pb
 from gochat.context import current
 from gochat.domain import cursors, policy
-from gochat.errors import denied
 from gochat.events.hub import Hub
+from gochat.events.relay import Relay, Watch
 from gochat.events.stream import Stream
+from gochat.events.typing import Calls
 from gochat.internal.change.v1 import change_pb2
 from gochat.internal.change.v1.change_pb2_grpc import ChangeServiceStub
+from gochat.internal.signal.v1 import signal_pb2
+from gochat.internal.signal.v1.signal_pb2_grpc import SignalServiceStub
 
 
 class Events:
-    def __init__(self, changes: ChangeServiceStub, hub: Hub) -> None:
-        self._changes, self._hub = changes, hub
+    def __init__(self, changes: ChangeServiceStub, signals: SignalServiceStub, hub: Hub) -> None:
+        self._changes, self._signals, self._hub = changes, signals, hub
+        self._typing_calls = Calls()
 
     def Subscribe(self, request: pb.SubscribeRequest) -> Stream:
         caller = current().caller
         is_everything = caller.privileged and not request.user_id
         user_id = "" if is_everything else policy.actor(caller, request.user_id, "user_id")
-        return self._hub.open(caller, user_id, cursors.decode(request.cursor))
+        start, watched = cursors.decode(request.cursor), dict[str, int]()
+        if request.presence_user_ids:  # those who share no conversation with the user have no presence
+            wanted = signal_pb2.ListActivityRequest(user_id=user_id, user_ids=request.presence_user_ids)
+            watched = {user.user_id: user.at for user in self._signals.ListActivity(wanted).users}
+        return self._hub.open(caller, user_id, start, typing=request.typing, watched=watched)
 
     def GetState(self, request: pb.GetStateRequest) -> pb.GetStateResponse:
         position, after = cursors.decode_page(request.page_token)
@@ -41,4 +51,25 @@ class Events:
         return pb.AcknowledgeResponse(success=True)
 
     def SetTyping(self, request: pb.SetTypingRequest) -> pb.SetTypingResponse:
-        raise denied("not yet", "NOT_YET")
+        user_id = policy.actor(current().caller, request.user_id, "user_id")
+        conversation_id, typing, now = request.conversation_id, request.typing, monotonic()
+        typist = (conversation_id, user_id)
+        if not self._typing_calls.repeats(typist, typing, now):
+            wanted = signal_pb2.CheckTypingRequest(conversation_id=conversation_id, user_id=user_id)
+            told = self._signals.CheckTyping(wanted).told
+            self._typing_calls.note(typist, typing, now)
+            if told:
+                self._hub.typing(conversation_id, user_id, typing)
+        return pb.SetTypingResponse(success=True)
+
+
+class Signals:
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+
+    def Watch(self, _: signal_pb2.WatchRequest) -> Watch:
+        return self._relay.watch()
+
+    def Publish(self, request: signal_pb2.PublishRequest) -> signal_pb2.PublishResponse:
+        self._relay.publish(request.signals)
+        return signal_pb2.PublishResponse()

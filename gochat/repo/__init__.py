@@ -1,6 +1,7 @@
 """Persistence: RepoService, StoreService, AccountService, ChangeService and AuditService over SQLite or PostgreSQL."""
 
 from gochat.repo.accounts import Accounts
+from gochat.repo.activity import Activity
 from gochat.repo.audit import Audit
 from gochat.repo.conversations import Conversations, StoreConversations
 from gochat.repo.deletion import Deletion
@@ -37,5 +38,6 @@ def handlers(database: Database) -> Handlers:
         ),
         "AccountService": (Accounts(database), Sessions(database)),
         "ChangeService": (Feed(database), States(database)),
+        "SignalService": (Activity(database),),
         "AuditService": (Audit(database),),
     }

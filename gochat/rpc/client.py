@@ -98,19 +98,46 @@ class NetworkChannel(UnaryChannel):
 
         return call
 
+    def unary_stream(self, method: str, *serializers: Any, **options: Any) -> Any:
+        remote = self._channel.unary_stream(method, *serializers, **options)
+        return lambda request: _Responses(remote(request, metadata=tuple(self._metadata())))
+
+    def _metadata(self) -> list[tuple[str, str]]:
+        return [
+            (AUTHORIZATION, f"Bearer {self._credential()}"),
+            (ERROR_MODE, "status"),  # whatever the other side's default is
+        ]
+
     def _attempt(self, remote: Any, request: Any) -> Any:
         outer = current()
         remaining = outer.remaining()
         if remaining <= 0:
             raise deadline_exceeded()
-        metadata = [
-            (AUTHORIZATION, f"Bearer {self._credential()}"),
-            (ERROR_MODE, "status"),  # whatever the other side's default is
-        ]
+        metadata = self._metadata()
         if outer.peer:  # the current call is a client's, not the server's own
             actor = f"{outer.actor.user_id}|{outer.actor.role}|{outer.peer}"
             metadata += [(REQUEST_ID, outer.request_id), (ACTOR, actor)]
         return remote(request, timeout=min(remaining, MAX_DEADLINE), metadata=metadata)
+
+
+class _Responses:
+    """The responses of a stream, which has no deadline: waiting for the next one raises the ChatError that ended it.
+    One thread iterates; any may cancel."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            return next(self._call)
+        except grpc.RpcError as error:
+            raise _raised(error) from None
+
+    def cancel(self) -> None:
+        self._call.cancel()
 
 
 @contextmanager

@@ -11,12 +11,20 @@ from gochat.serving.binding import Method
 
 
 class UnaryChannel(grpc.Channel):
-    """A base for channels that make unary calls only and have no connectivity to watch."""
+    """A base for channels that make unary calls and have no connectivity to watch."""
 
-    def unary_stream(self, *_: Any, **__: Any) -> Any:
-        raise NotImplementedError("GoChat has unary RPCs only")
+    def unary_stream(self, method: str, *_: Any, **__: Any) -> Any:
+        """A stub asks for one at each such RPC of its service, whether or not that is called."""
 
-    stream_unary = stream_stream = unary_stream
+        def call(_: Any) -> Any:
+            raise NotImplementedError(f"this channel has no streams: {method}")
+
+        return call
+
+    def stream_unary(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError("GoChat has no RPC that takes a stream")
+
+    stream_stream = stream_unary
 
     def subscribe(self, callback: Any, try_to_connect: bool | None = False) -> None:
         raise NotImplementedError("a stub does not watch connectivity")

@@ -17,6 +17,7 @@ from gochat.errors import ChatError, invalid, limited
 MAX_ADDRESS = 64  # characters of an address and a port
 BURST = 5.0  # seconds: a user may make the calls of so many seconds in one go
 DEVICE_FACTOR = 10  # failures of devices that an address may have, for one of anybody
+TYPING_PER_SECOND, TYPING_BURST = 2.0, 20.0  # typing notices of a user; clients send one in 3 s
 _WRONG_GUESS = (common_pb2.ERROR_CODE_UNAUTHORIZED, common_pb2.ERROR_CODE_RATE_LIMIT)
 _COUNTED: dict[Rate, Callable[[ChatError | None], bool]] = {
     Rate.SIGN_IN: lambda error: error is not None and error.code in _WRONG_GUESS,
@@ -31,6 +32,7 @@ class Throttle:
     def __init__(self, limits: Limits) -> None:
         self._calls = Buckets(limits.calls_per_second, max(1.0, limits.calls_per_second * BURST))
         self._sends = Buckets(limits.sends_per_second, max(1.0, limits.sends_per_second * BURST))
+        self._typing = Buckets(TYPING_PER_SECOND if limits.calls_per_second else 0, TYPING_BURST)
         per_minute = limits.failed_sign_ins_per_minute
         sign_ins, refreshes, devices = (
             Buckets(rate / 60, max(1.0, rate)) for rate in (per_minute, per_minute, per_minute * DEVICE_FACTOR)
@@ -60,6 +62,8 @@ class Throttle:
         if buckets := self._by_address.get(rate):
             if wait := buckets.take(_subscriber(address)):
                 raise address_limited(wait)
+        elif rate is Rate.TYPING and not caller.privileged:  # apart, so that a flood of them costs the user no sends
+            _take(self._typing, caller.user_id, "too many typing notices", "TYPING_LIMITED")
         elif not caller.privileged:
             _take(self._calls, caller.user_id, "too many calls", "CALLS_LIMITED")
             if rate is Rate.SEND:

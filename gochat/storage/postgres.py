@@ -83,6 +83,11 @@ class PostgresDatabase:
             raise DatabaseInUseError("the database is in use by another gochat process")
         raise unavailable("the database is in use by gochat copy")
 
+    def connect_listener(self) -> peewee.Database:
+        """A connection for NOTIFY (notify.py), without the lock that those for calls have. Raises peewee's
+        OperationalError."""
+        return self._server.connect({})
+
     def on_commit(self, hint: Callable[[], None]) -> None:
         self._after_commit = hint
 
@@ -117,7 +122,7 @@ class PostgresDatabase:
                 if begin:
                     committing = writes
                     tx.sql("COMMIT")
-                if writes:
+                if writes and pool is not self._control:  # the server's own writes are nothing to tell of
                     self._after_commit()
                 return answer
             except Exception as error:

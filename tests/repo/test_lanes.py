@@ -11,13 +11,14 @@ import grpc
 import psycopg2
 import pytest
 
-from gochat import repo
 from gochat.api.logic.v1 import logic_pb2
+from gochat.app import repo_handlers
 from gochat.config import Config
 from gochat.context import SERVICE, Call, Lane, entered
 from gochat.domain import ids
 from gochat.domain.revocation import Revocations
 from gochat.errors import ChatError
+from gochat.events.relay import Relay
 from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.lifecycle import SessionWatch
 from gochat.repo import statistics
@@ -61,7 +62,7 @@ def config(config: Config) -> Config:
 
 def test_the_servers_own_queries_wait_for_no_reader(config: Config, database: Database) -> None:
     revocations = Revocations(config.auth.access_ttl)
-    channel = LocalChannel(bind(served_by(REPO), repo.handlers(database)))
+    channel = LocalChannel(bind(served_by(REPO), repo_handlers(database, Relay())))
     watch = SessionWatch(AccountServiceStub(channel), revocations)
     watch.poll()
     database.write(lambda tx: end_new(tx, "s"))

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from gochat import repo
 from gochat.api.common.v1.common_pb2 import PaginationRequest
 from gochat.api.repo.v1 import repo_pb2
+from gochat.app import repo_handlers
+from gochat.events.relay import Relay
 from gochat.internal.store.v1 import store_pb2
 from gochat.services import REPO, served_by
 from gochat.serving.binding import bind
@@ -20,7 +21,7 @@ class Handlers:
     """Every RPC of the repo half by its name."""
 
     def __init__(self, database: Database) -> None:
-        methods = bind(served_by(REPO), repo.handlers(database)).items()
+        methods = bind(served_by(REPO), repo_handlers(database, Relay())).items()
         self._methods = {(path.rpartition("/")[2], method.request_class): method for path, method in methods}
 
     def __getattr__(self, rpc: str) -> Callable[[Any], Any]:

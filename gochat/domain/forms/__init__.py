@@ -9,13 +9,13 @@ from functools import cache
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
-from gochat.domain.forms import account, audit, change, event, logic, message, repo, session, store
+from gochat.domain.forms import account, audit, change, event, logic, message, repo, session, signal, store
 from gochat.domain.forms.rules import FIELDS, Form, Rule
 from gochat.errors import invalid
 
 FORMS: dict[str, Form] = {
     request.DESCRIPTOR.full_name: form
-    for service in (logic, session, message, event, repo, store, account, change, audit)
+    for service in (logic, session, message, event, repo, store, account, change, signal, audit)
     for request, form in service.FORMS.items()
 }
 """By the full name of the request type."""

@@ -1,0 +1,165 @@
+"""Reading the log for streams that are not registered with the hub: those that begin or have fallen behind.
+
+Such a stream belongs to the thread that reads for it: the one that opens it, then a feeder's. It comes back to the hub
+by `register`. The threads of feeders are daemons, so that a database that hangs holds up no exit.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from queue import SimpleQueue
+from time import monotonic
+
+from gochat.api.event.v1.event_pb2 import Event, Goodbye, Resync
+from gochat.context import SERVICE, Call, entered
+from gochat.domain.changes import Kind
+from gochat.errors import ChatError
+from gochat.events.stream import Stream, frame_of
+from gochat.internal.change.v1 import change_pb2 as pb
+from gochat.internal.change.v1.change_pb2_grpc import ChangeServiceStub
+
+log = logging.getLogger(__name__)
+
+FEEDERS = 2  # threads
+READ_TIMEOUT = 5.0  # seconds
+CHUNK = 100  # changes that are described together for a stream with a backlog
+MAX_FRAME = 512 * 1024  # bytes of events, unless one alone has more
+
+_GAPS = {
+    pb.GAP_TOO_OLD: Resync.REASON_TOO_OLD,
+    pb.GAP_OTHER_DATABASE: Resync.REASON_OTHER_DATABASE,
+    pb.GAP_TOO_MUCH: Resync.REASON_TOO_MUCH,
+}
+StreamWork = Callable[[Stream], None]
+
+
+class Feeder:
+    """register(stream): it has a frame of all that it knows. retry(stream, work): work has failed, and is to be given
+    to `submit` again later. Both are called by any thread."""
+
+    def __init__(
+        self,
+        changes: ChangeServiceStub,
+        register: Callable[[Stream], None],
+        retry: Callable[[Stream, StreamWork], None],
+    ) -> None:
+        self._changes, self._register, self._retry = changes, register, retry
+        self._queue: SimpleQueue[tuple[Stream, StreamWork]] = SimpleQueue()
+
+    def start(self) -> None:
+        for number in range(FEEDERS):
+            threading.Thread(target=self._run, name=f"feed {number}", daemon=True).start()
+
+    def submit(self, stream: Stream, work: StreamWork) -> None:
+        """Has a feeder do it."""
+        self._queue.put((stream, work))
+
+    def open_feed(self, stream: Stream, start: pb.Position) -> pb.OpenFeedResponse:
+        """Raises ChatError."""
+        session_id = "" if stream.caller.privileged else stream.caller.session_id
+        return self._changes.OpenFeed(pb.OpenFeedRequest(user_id=stream.user_id, start=start, session_id=session_id))
+
+    def take_up(self, stream: Stream, opened: pb.OpenFeedResponse) -> None:
+        """Has the stream go on from what was read for it."""
+        stream.known = set(opened.conversation_ids)
+        stream.goal = opened.position
+        stream.backlog.extend(opened.changes)
+        if opened.gap:
+            stream.say(opened.position, resync=Resync(reason=_GAPS[opened.gap]))
+        self.feed(stream)
+
+    def feed(self, stream: Stream) -> None:
+        """Makes frames of the backlog, as many as the stream may have. Once all are made it can be registered."""
+        while stream.backlog and not stream.is_full and not stream.ended:
+            chunk = list(islice(stream.backlog, CHUNK))
+            events, has_ended = list[Event](), False
+            for change, deliveries in zip(chunk, self.describe(chunk), strict=True):
+                if has_ended := ends(change, stream):
+                    break
+                events += [
+                    each.event for number, each in enumerate(deliveries) if _is_for(stream.user_id, number, each)
+                ]
+            for _ in chunk:
+                stream.backlog.popleft()
+            is_last = not stream.backlog and not has_ended
+            for frame, position in frames_of(events, stream.goal if is_last else stream.position):
+                stream.add(frame, position)
+            if has_ended:
+                stream.end(Goodbye.REASON_SESSION_ENDED)
+        if stream.ended:
+            stream.backlog.clear()
+        elif stream.backlog:
+            stream.is_hungry = True
+        else:
+            stream.position = stream.goal
+            self._register(stream)
+        stream.wake()
+
+    def catch_up(self, stream: Stream) -> None:
+        self.take_up(stream, self.open_feed(stream, stream.position))
+
+    def describe(self, changes: Sequence[pb.Change]) -> list[Sequence[pb.Delivery]]:
+        described = self._changes.DescribeChanges(pb.DescribeChangesRequest(changes=changes)).changes
+        return [each.deliveries for each in described]
+
+    def _run(self) -> None:
+        while True:
+            self._do(*self._queue.get())
+
+    def _do(self, stream: Stream, work: StreamWork) -> None:
+        """Again later if it fails, as while the database is away."""
+        if stream.is_closed:
+            return
+        try:
+            with entered(Call(SERVICE, "-", monotonic() + READ_TIMEOUT, SERVICE)):
+                work(stream)
+        except ChatError as error:
+            if error.reason == "SESSION_ENDED":
+                stream.end(Goodbye.REASON_SESSION_ENDED)
+                return
+            log.error("reading for a stream failed: %s", error)
+            self._retry(stream, work)
+        except Exception:
+            log.exception("reading for a stream failed")
+            self._retry(stream, work)
+
+
+def concerns(change: pb.Change, stream: Stream) -> bool:
+    """Might the stream, which is not registered, be told of this change? It comes to know what conversations its user
+    is in after it."""
+    is_own = change.user_id == stream.user_id
+    if is_own and change.kind == Kind.MEMBER_JOINED:
+        stream.known.add(change.conversation_id)
+    elif is_own and change.kind == Kind.MEMBER_LEFT:
+        stream.known.discard(change.conversation_id)
+    return (
+        is_own
+        or not stream.user_id
+        or change.conversation_id in stream.known
+        or change.kind == Kind.PROFILE_UPDATED  # of whoever has a one-to-one conversation with the user
+    )
+
+
+def ends(change: pb.Change, stream: Stream) -> bool:
+    return change.kind == Kind.SESSION_ENDED and change.detail == stream.caller.session_id
+
+
+def frames_of(events: Sequence[Event], position: pb.Position) -> Iterator[tuple[bytes, pb.Position | None]]:
+    """Of at most MAX_FRAME bytes, if they have more than one event. The last one alone moves the cursor, so that who
+    has not got all reads all again."""
+    batch, size = list[Event](), 0
+    for event in events:
+        if batch and size + event.ByteSize() > MAX_FRAME:
+            yield frame_of(batch, None), None
+            batch, size = [], 0
+        batch.append(event)
+        size += event.ByteSize()
+    if batch:
+        yield frame_of(batch, position), position
+
+
+def _is_for(user_id: str, number: int, delivery: pb.Delivery) -> bool:
+    """Is a delivery, of this number among those of a change that concerns the user, for them? "": who is told
+    everything gets each change once."""
+    return not delivery.user_ids or (user_id in delivery.user_ids if user_id else number == 0)

@@ -1,0 +1,61 @@
+"""What typing and presence need of the database: who may type where, who may see whom, who was last seen when."""
+
+from gochat.domain.limits import MAX_TYPING_MEMBERS
+from gochat.domain.policy import DELETED
+from gochat.internal.signal.v1 import signal_pb2 as pb
+from gochat.repo.membership import membership
+from gochat.storage.database import Database, Row, Tx, placeholders
+
+_MEMBER_COUNT = "SELECT member_count FROM conversations WHERE conversation_id = ?"
+_ACTIVITY = """
+SELECT users.user_id, COALESCE(activity.active_at, 0)
+FROM users
+LEFT JOIN activity ON activity.user_id = users.user_id
+WHERE users.user_id IN (%s) AND (? IN ('', users.user_id) OR EXISTS (
+    SELECT 1 FROM members AS theirs
+    JOIN members AS own ON own.conversation_id = theirs.conversation_id AND own.user_id = ? AND own.role <> ?
+    WHERE theirs.user_id = users.user_id AND theirs.role <> ?
+))"""
+_RECORD = """
+INSERT INTO activity (user_id, active_at) SELECT user_id, ? FROM users WHERE user_id = ?
+ON CONFLICT (user_id) DO UPDATE SET active_at = excluded.active_at WHERE activity.active_at < excluded.active_at"""
+
+
+class Activity:
+    """Of SignalService."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def CheckTyping(self, request: pb.CheckTypingRequest) -> pb.CheckTypingResponse:
+        conversation_id = request.conversation_id
+
+        def work(tx: Tx) -> bool:
+            membership(tx, conversation_id, request.user_id)
+            ((count,),) = tx.fetch_all(_MEMBER_COUNT, conversation_id)
+            return bool(count <= MAX_TYPING_MEMBERS)
+
+        return pb.CheckTypingResponse(told=self._database.read(work))
+
+    def ListActivity(self, request: pb.ListActivityRequest) -> pb.ListActivityResponse:
+        wanted = list(dict.fromkeys(request.user_ids))
+        if not wanted:
+            return pb.ListActivityResponse()
+        viewer = request.user_id
+
+        def work(tx: Tx) -> list[Row]:
+            text = _ACTIVITY % placeholders(wanted)
+            return tx.fetch_all(text, *wanted, viewer, viewer, DELETED, DELETED)
+
+        rows = self._database.read(work, one_statement=True)
+        return pb.ListActivityResponse(users=[pb.LastActive(user_id=user_id, at=at) for user_id, at in rows])
+
+    def RecordActivity(self, request: pb.RecordActivityRequest) -> pb.RecordActivityResponse:
+        seen = sorted({user.user_id: user.at for user in request.users}.items())
+
+        def work(tx: Tx) -> None:
+            for user_id, at in seen:  # in one order, as all who lock several
+                tx.sql(_RECORD, at, user_id)
+
+        self._database.write(work)
+        return pb.RecordActivityResponse()
