@@ -118,5 +118,5 @@ def read(stream: Any) -> list[event_pb2.SubscribeResponse]:
     responses: list[event_pb2.SubscribeResponse] = []
     with suppress(grpc.RpcError):
         for response in stream:
-            responses.append(response)  # noqa: PERF402 - it may end in an error
+            responses.append(response)
     return responses
