@@ -88,13 +88,13 @@ def serve(
         control = resources.enter_context(_channel(config, target, repo_methods, tokens))
         if target == LOGIC:
             relay.add_link(SeamLink(SignalServiceStub(control)))
-        hub = Hub(ChangeServiceStub(control), SignalServiceStub(control), relay, config.events.poll)
+        hub = Hub(ChangeServiceStub(control), SignalServiceStub(control), relay, config.events)
         if database:
             database.on_commit(relay.committed)
         logic_methods = _logic_methods(config, channel, tokens, hub) if target != REPO else {}
         rpc_server = _rpc_server(config, target, repo_methods | logic_methods, tokens, rpc_metrics, database)
         metrics_url = resources.enter_context(
-            monitor(config, target, own_metrics, rpc_server, database, worker=memory is not None)
+            monitor(config, target, own_metrics, rpc_server, hub.counters, database, worker=memory is not None)
         )
         follow = () if database else (clock.follow,)  # whose clock it is: that of the database's host
         watch = lifecycle.SessionWatch(AccountServiceStub(control), revocations, *follow)

@@ -102,6 +102,8 @@ class Events:
     notify: bool = True
     broker: str = field(default="", repr=False)
     poll: float = _setting(0.25, minimum=0.05, maximum=60)
+    streams: int = _setting(20_000, minimum=1, maximum=1_000_000)
+    streams_per_user: int = _setting(10, minimum=1, maximum=1000)
 
 
 @dataclass(frozen=True)

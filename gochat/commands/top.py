@@ -6,7 +6,7 @@ import sys
 import time
 from argparse import Namespace
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
@@ -153,6 +153,8 @@ def _header(now: Scrape, increases: Scrape, seconds: float) -> list[str]:
         found = [value for (other, its), value in scrape.items() if other == name and its >= frozenset(labels.items())]
         return sum(found) if found else None
 
+    lag = quantile(_buckets("gochat_event_delivery_lag_seconds", increases), 0.99)
+    delivered = of("gochat_events_delivered_total", increases)
     cpu, memory = of("process_cpu_seconds_total", increases), of("process_resident_memory_bytes")
     return [
         f"users {_number(of('gochat_users', status='active'))}"
@@ -165,6 +167,9 @@ def _header(now: Scrape, increases: Scrape, seconds: float) -> list[str]:
         f"  CPU {_number(None if cpu is None else cpu / seconds * 100)} %"
         f"  memory {_number(None if memory is None else memory / 2**20)} MiB"
         f"  files {_number(of('process_open_fds'))}",
+        f"streams {_number(of('gochat_streams_open'))}"
+        f"  events/s {_number(None if delivered is None else delivered / seconds)}"
+        f"  lag P99 {_number(None if lag is None else lag * 1000)} ms",
     ]
 
 
@@ -182,13 +187,18 @@ def _rpc(labels: dict[str, str]) -> str:
 
 
 def _latencies(increases: Scrape, rpc: str) -> list[tuple[float, float]]:
-    """The buckets of the histogram: (upper bound in seconds, calls up to it). rpc: "" for all."""
+    """The buckets of the calls of an RPC; "" for all."""
+    return _buckets("grpc_server_handling_seconds", increases, lambda labels: rpc in ("", _rpc(labels)))
+
+
+def _buckets(
+    name: str, increases: Scrape, chosen: Callable[[dict[str, str]], bool] = lambda _: True
+) -> list[tuple[float, float]]:
+    """Of a histogram: (upper bound in seconds, observations up to it)."""
     sums: dict[float, float] = defaultdict(float)
-    for (name, labels), value in increases.items():
-        if name == "grpc_server_handling_seconds_bucket":
-            named = dict(labels)
-            if rpc in ("", _rpc(named)):
-                sums[float(named["le"])] += value
+    for (other, labels), value in increases.items():
+        if other == f"{name}_bucket" and chosen(named := dict(labels)):
+            sums[float(named["le"])] += value
     return sorted(sums.items())
 
 

@@ -15,7 +15,7 @@ from gochat.api.event.v1.event_pb2 import Event, Goodbye, Resync
 from gochat.context import SERVICE, Call, entered
 from gochat.domain.changes import Kind
 from gochat.errors import ChatError
-from gochat.events.stream import Stream, frame_of
+from gochat.events.stream import Frame, Stream, frame_of
 from gochat.internal.change.v1 import change_pb2 as pb
 from gochat.internal.change.v1.change_pb2_grpc import ChangeServiceStub
 
@@ -66,6 +66,7 @@ class Feeder:
         stream.goal = opened.position
         stream.backlog.extend(opened.changes)
         if opened.gap:
+            stream.counters.resync(opened.gap)
             stream.say(opened.position, resync=Resync(reason=_GAPS[opened.gap]))
         self.feed(stream)
 
@@ -83,8 +84,8 @@ class Feeder:
             for _ in chunk:
                 stream.backlog.popleft()
             is_last = not stream.backlog and not has_ended
-            for frame, position in frames_of(events, stream.goal if is_last else stream.position):
-                stream.add(frame, position)
+            for frame, position, number, _ in frames_of(events, stream.goal if is_last else stream.position):
+                stream.add(frame, position, number)
             if has_ended:
                 stream.end(Goodbye.REASON_SESSION_ENDED)
         if stream.ended:
@@ -145,18 +146,18 @@ def ends(change: pb.Change, stream: Stream) -> bool:
     return change.kind == Kind.SESSION_ENDED and change.detail == stream.caller.session_id
 
 
-def frames_of(events: Sequence[Event], position: pb.Position) -> Iterator[tuple[bytes, pb.Position | None]]:
+def frames_of(events: Sequence[Event], position: pb.Position) -> Iterator[Frame]:
     """Of at most MAX_FRAME bytes, if they have more than one event. The last one alone moves the cursor, so that who
     has not got all reads all again."""
     batch, size = list[Event](), 0
     for event in events:
         if batch and size + event.ByteSize() > MAX_FRAME:
-            yield frame_of(batch, None), None
+            yield frame_of(batch, None), None, len(batch), batch[0].at
             batch, size = [], 0
         batch.append(event)
         size += event.ByteSize()
     if batch:
-        yield frame_of(batch, position), position
+        yield frame_of(batch, position), position, len(batch), batch[0].at
 
 
 def _is_for(user_id: str, number: int, delivery: pb.Delivery) -> bool:

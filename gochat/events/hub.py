@@ -22,16 +22,18 @@ from itertools import chain
 from queue import Empty, SimpleQueue
 from time import monotonic
 
+from gochat import config
 from gochat.api.event.v1.event_pb2 import Event, Goodbye, Heartbeat, Ready, SubscribeResponse
 from gochat.context import SERVICE, Call, Caller, Lane, entered
 from gochat.domain import cursors
 from gochat.domain.changes import Kind
 from gochat.errors import ChatError, overloaded, unavailable
+from gochat.events.counters import Counters
 from gochat.events.ephemeral import Ephemeral, Streams
 from gochat.events.feeding import READ_TIMEOUT, Feeder, StreamWork, concerns, ends, frames_of
 from gochat.events.recent import Recent
 from gochat.events.relay import Relay
-from gochat.events.stream import Stream
+from gochat.events.stream import Frame, Stream
 from gochat.internal.change.v1 import change_pb2 as pb
 from gochat.internal.change.v1.change_pb2_grpc import ChangeServiceStub
 from gochat.internal.signal.v1 import signal_pb2
@@ -39,14 +41,12 @@ from gochat.internal.signal.v1.signal_pb2_grpc import SignalServiceStub
 
 log = logging.getLogger(__name__)
 
-POLL_INTERVAL = 0.25  # seconds between two reads of the log while no hint comes, unless the settings say otherwise
 GATHER = 0.002  # seconds that a read waits for other commits, to tell of them together
 RETRY_INTERVAL = 1.0  # seconds until something is done again that failed
 HEARTBEAT = 25  # seconds
 CHECK_INTERVAL = 0.5  # seconds between two looks for streams that need a heartbeat or are old, and for what expires
 STALL_TIMEOUT = 30.0  # seconds within which a stream must take something of what it has
 MIN_AGE, MAX_AGE = 50 * 60.0, 55 * 60.0  # seconds after which a stream ends
-MAX_STREAMS, MAX_STREAMS_PER_USER = 20_000, 10
 STOP_TIMEOUT = 1.0  # seconds
 MAX_RETRY_AFTER = 5000  # milliseconds that a client waits before it reconnects after a restart
 MAX_RECORDED = 1000  # users whose activity is remembered by one call
@@ -54,9 +54,10 @@ MAX_RECORDED = 1000  # users whose activity is remembered by one call
 
 class Hub:
     def __init__(
-        self, changes: ChangeServiceStub, signals: SignalServiceStub, relay: Relay, poll: float = POLL_INTERVAL
+        self, changes: ChangeServiceStub, signals: SignalServiceStub, relay: Relay, settings: config.Events
     ) -> None:
-        self._changes, self._signals, self._poll = changes, signals, poll
+        self._changes, self._signals, self._settings = changes, signals, settings
+        self.counters = Counters()
         self._posted = deque[Callable[[], None]]()
         self._woken = threading.Event()
         self._hinted = self._stopping = False
@@ -107,11 +108,11 @@ class Hub:
     ) -> Stream:
         """A stream from a position on; nowhere: from now on. user_id: "" for everything. typing, watched: as of Stream.
         Called by a thread that may wait. Raises ChatError."""
-        if len(self._streams) >= MAX_STREAMS:
+        if len(self._streams) >= self._settings.streams:
             raise overloaded("too many streams are open")
         if self._stopping:
             raise unavailable("the server is stopping")
-        stream = Stream(caller, user_id, lambda stream: self._post(lambda: self._look_at(stream)))
+        stream = Stream(caller, user_id, lambda stream: self._post(lambda: self._look_at(stream)), self.counters)
         stream.typing, stream.watched = typing, dict(watched)
         opened = self._feeder.open_feed(stream, start)
         resumed = bool(start.epoch) and not opened.gap
@@ -120,6 +121,8 @@ class Hub:
         ready = Ready(heartbeat_seconds=HEARTBEAT, resumed=resumed)
         stream.begin(position, SubscribeResponse(cursor=cursors.encode(position), ready=ready))
         self._post(lambda: self._admit(stream))
+        if resumed:
+            self.counters.resumed()
         try:
             self._feeder.take_up(stream, opened)
         except BaseException:
@@ -179,7 +182,7 @@ class Hub:
         if self._position.epoch and now >= self._retry_at and (self._hinted or now >= self._read_at):
             time.sleep(GATHER)
             self._hinted = False  # before the read: what is committed from here on hints again
-            self._read_at = now + self._poll
+            self._read_at = now + self._settings.poll
             try:
                 with entered(Call(SERVICE, "-", monotonic() + READ_TIMEOUT, SERVICE, lane=Lane.CONTROL)):
                     self._read()
@@ -244,7 +247,7 @@ class Hub:
                 self._leave(change)
             elif change.kind == Kind.SESSION_ENDED:
                 ended |= {each: None for each in self._of_user.get(change.user_id, ()) if ends(change, each)}
-        frames: dict[tuple[int, ...], list[tuple[bytes, pb.Position | None]]] = {}
+        frames: dict[tuple[int, ...], list[Frame]] = {}
         for stream, indexes in told.items():
             key = tuple(indexes)
             if key not in frames:
@@ -282,12 +285,12 @@ class Hub:
         user_ids = [user.user_id for user in self._signals.ListActivity(request).users]
         self._post(lambda: self._ephemeral.keep_watching(stream, user_ids))
 
-    def _add(self, stream: Stream, frames: Sequence[tuple[bytes, pb.Position | None]]) -> None:
+    def _add(self, stream: Stream, frames: Sequence[Frame]) -> None:
         if stream.is_full:
             self._suspend(stream)
             return
-        for frame, position in frames:
-            stream.add(frame, position)
+        for frame in frames:
+            stream.add(*frame)
         stream.wake()
 
     def _admit(self, stream: Stream) -> None:
@@ -298,7 +301,7 @@ class Hub:
         of_user = self._open_of_user[stream.user_id]
         of_user[stream] = None
         open_ones = [each for each in of_user if not each.ended]
-        if stream.user_id and len(open_ones) > MAX_STREAMS_PER_USER:
+        if stream.user_id and len(open_ones) > self._settings.streams_per_user:
             open_ones[0].end(Goodbye.REASON_REPLACED)
         if self._stopping:
             _end_for_restart(stream)

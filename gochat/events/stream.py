@@ -17,11 +17,14 @@ from google.rpc import code_pb2
 from gochat.api.event.v1.event_pb2 import Event, EventBatch, Goodbye, SubscribeResponse
 from gochat.context import Caller
 from gochat.domain import cursors
+from gochat.events.counters import Counters
 from gochat.internal.change.v1.change_pb2 import Change, Position
 from gochat.serving.endpoints import OK, Status
 
 MAX_QUEUED, MAX_QUEUED_BYTES = 256, 1024 * 1024  # of frames; a stream with more is fed no more until it has taken them
 
+Frame = tuple[bytes, Position | None, int, int]
+"""What Stream.add takes."""
 _ENDED = Status(code_pb2.UNAVAILABLE, "the stream has ended, as its goodbye said")
 
 
@@ -42,6 +45,7 @@ class Stream:
         caller: Caller,
         user_id: str,
         notify: Callable[["Stream"], None],
+        counters: Counters,
         *,
         typing: bool = False,
         watched: Mapping[str, int] | None = None,
@@ -56,9 +60,9 @@ class Stream:
         self.ended: Status | None = None
         self.added_at = self.queued_at = self.took_at = monotonic()
         self.wake: Callable[[], None] = lambda: None
-        self._notify = notify
+        self._notify, self.counters = notify, counters
         self._adding = threading.Lock()
-        self._frames = deque[tuple[bytes, Position | None]]()
+        self._frames = deque[Frame]()
         self._added = self._taken = 0  # bytes; written by the hub, and by the serving thread
 
     @property
@@ -75,20 +79,21 @@ class Stream:
         self.first = first.SerializeToString()
         self.added_at = monotonic()
 
-    def add(self, frame: bytes, position: Position | None = None) -> None:
-        """frame: a serialised SubscribeResponse; none follows the goodbye. position: of its cursor, where it moves."""
+    def add(self, frame: bytes, position: Position | None = None, events: int = 0, at: int = 0) -> None:
+        """frame: a serialised SubscribeResponse; none follows the goodbye. position: of its cursor, where it moves.
+        events, at: as of Counters.taken."""
         with self._adding:
             if not self.ended:
-                self._add(frame, position)
+                self._add(frame, position, events, at)
 
-    def _add(self, frame: bytes, position: Position | None) -> None:
+    def _add(self, frame: bytes, position: Position | None, events: int = 0, at: int = 0) -> None:
         self.added_at = monotonic()
         if not self._frames:
             self.queued_at = self.added_at
         self._added += len(frame)
         if position is not None:
             self.position = position
-        self._frames.append((frame, position))
+        self._frames.append((frame, position, events, at))
 
     def say(self, position: Position | None = None, **payload: object) -> None:
         """Adds the frame of a response. position: where it moves."""
@@ -97,6 +102,7 @@ class Stream:
     def drop(self) -> None:
         """Forgets the frames that were not taken, to read the log again from there. One that is taken at this moment
         may come once more."""
+        self.counters.dropped()
         with self._adding:
             self._clear()
             self.position = self.sent
@@ -106,7 +112,7 @@ class Stream:
         """One by one: the serving thread takes frames meanwhile, and counts them itself."""
         while self._frames:
             try:
-                frame, _ = self._frames.popleft()
+                frame, *_ = self._frames.popleft()
             except IndexError:
                 break
             self._added -= len(frame)
@@ -134,13 +140,15 @@ class Stream:
             first, self.first = self.first, None
             return first
         try:
-            frame, position = self._frames.popleft()
+            frame, position, events, at = self._frames.popleft()
         except IndexError:
             if self.is_hungry:
                 self._notify(self)
             return None
         self._taken += len(frame)
         self.took_at = monotonic()
+        if events:
+            self.counters.taken(events, at)
         if position is not None:
             self.sent = position
         return frame

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from gochat.events.counters import LAGS
+
 GAUGE, COUNTER = GaugeMetricFamily, CounterMetricFamily
-ALWAYS, REPO, SQLITE, COUNTED = "always", "repo", "sqlite", "counted"
-"""When a family is exported: always; by a process with the repo half; by one with SQLite; once the rows were
-counted."""
+ALWAYS, LOGIC, REPO, SQLITE, COUNTED = "always", "logic", "repo", "sqlite", "counted"
+"""When a family is exported: always; by a process with the logic half; by one with the repo half; by one with SQLite;
+once the rows were counted."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,41 @@ FAMILIES = (
         "gochat_streams_open",
         "Streams of events that are open",
         GAUGE,
-        ALWAYS,
+        LOGIC,
         {"": "streams_open"},
+    ),
+    Family(
+        "gochat_events_delivered_total",
+        "Events that were handed to the connections of streams, one for each stream",
+        COUNTER,
+        LOGIC,
+        {"": "events_delivered"},
+    ),
+    Family(
+        "gochat_streams_resumed_total",
+        "Streams that went on from a cursor, without a gap",
+        COUNTER,
+        LOGIC,
+        {"": "streams_resumed"},
+    ),
+    Family(
+        "gochat_stream_resyncs_total",
+        "Times that a stream could not go on from where its client was",
+        COUNTER,
+        LOGIC,
+        {
+            "too_old": "resyncs_too_old",
+            "other_database": "resyncs_other_database",
+            "too_much": "resyncs_too_much",
+        },
+        "reason",
+    ),
+    Family(
+        "gochat_stream_queues_dropped_total",
+        "Times that a stream did not keep up: what it had queued was dropped, to be read from the log again",
+        COUNTER,
+        LOGIC,
+        {"": "queues_dropped"},
     ),
     Family(
         "gochat_calls_dropped_total",
@@ -159,6 +194,21 @@ FAMILIES = (
         {"single": "singles_active", "group": "groups_active"},
         "type",
     ),
+    Family("gochat_change_log_rows", "Rows of the log of changes, about", GAUGE, COUNTED, {"": "changes"}),
+    Family(
+        "gochat_change_log_oldest_timestamp_seconds",
+        "When the oldest change in the log was made; 0 where there is none",
+        GAUGE,
+        COUNTED,
+        {"": "changes_since"},
+    ),
+    Family(
+        "gochat_change_log_held_back_seconds",
+        "Age of the oldest transaction that writes: changes since it began are not told before it ends (PostgreSQL)",
+        GAUGE,
+        COUNTED,
+        {"": "changes_held_back"},
+    ),
     Family("gochat_group_members", "Members of all groups", GAUGE, COUNTED, {"": "group_members"}),
     Family(
         "gochat_database_counted_timestamp_seconds",
@@ -170,10 +220,12 @@ FAMILIES = (
 )
 BATCHES = (*(str(2**power) for power in range(11)), "more")
 """Upper bounds of the sizes of transactions, as gochat.storage.writer counts them."""
+LAG_BUCKETS = tuple(f"delivery_lag_{index}" for index in range(len(LAGS) + 1))
 
 NAMES = (
     *dict.fromkeys(name for family in FAMILIES for name in family.names.values()),
     *("writes_committed", *(f"batches_{size}" for size in BATCHES)),
+    *("delivery_lag_ms", *LAG_BUCKETS),
 )
 
 MOMENTARY = tuple(
@@ -185,13 +237,27 @@ MOMENTARY = tuple(
 def families(values: Mapping[str, int], target: str, *, sqlite: bool) -> Iterator[Metric]:
     """values: by NAMES. target: all, logic or repo, of the process."""
     has_repo = target != "logic"
-    exported = {ALWAYS: True, REPO: has_repo, SQLITE: has_repo and sqlite, COUNTED: bool(values["counted_at"])}
+    has_logic = target != "repo"
+    exported = {
+        ALWAYS: True,
+        LOGIC: has_logic,
+        REPO: has_repo,
+        SQLITE: has_repo and sqlite,
+        COUNTED: bool(values["counted_at"]),
+    }
     for family in FAMILIES:
         if exported[family.where]:
             metric = family.kind(family.name, family.help, labels=[family.label] if family.label else [])
             for label_value, name in family.names.items():
                 metric.add_metric([label_value] if family.label else [], values[name])
             yield metric
+    if has_logic:
+        bounds, counts = tuple(str(lag / 1000) for lag in LAGS), [values[name] for name in LAG_BUCKETS]
+        yield histogram(
+            "gochat_event_delivery_lag_seconds",
+            "From the act until what it changed was handed to the connection of a stream, without replays",
+            {(): (bounds, counts, values["delivery_lag_ms"] / 1000)},
+        )
     if exported[SQLITE]:
         sizes = [values[f"batches_{size}"] for size in BATCHES]
         yield histogram(

@@ -12,6 +12,7 @@ from gochat import background, logs
 from gochat.background import periodic
 from gochat.config import Config
 from gochat.context import MAX_DEADLINE, SERVICE, Call, Lane, entered
+from gochat.events.counters import Counters
 from gochat.monitoring.exporter import MetricsCollector, serve_metrics
 from gochat.monitoring.shared import SharedMetrics
 from gochat.repo import statistics
@@ -35,7 +36,14 @@ def export_sums(
 
 @contextmanager
 def monitor(
-    config: Config, target: str, own: SharedMetrics, rpc_server: RpcServer, database: Database | None, *, worker: bool
+    config: Config,
+    target: str,
+    own: SharedMetrics,
+    rpc_server: RpcServer,
+    streams: Counters,
+    database: Database | None,
+    *,
+    worker: bool,
 ) -> Iterator[str]:
     """Keeps the gauges of this process up to date, and exports them unless this is a worker, whose parent does. Yields
     and raises as export_sums()."""
@@ -44,7 +52,8 @@ def monitor(
 
     def sample() -> None:
         own.put(rpc_server.statistics() | (database.statistics() if database else {}))
-        own.put({name: before[name] + count() for name, count in COUNTERS.items()})
+        counted = streams.statistics() | {name: count() for name, count in COUNTERS.items()}
+        own.put({name: before[name] + number for name, number in counted.items()})
 
     def count_rows() -> None:
         assert database is not None

@@ -17,9 +17,26 @@ SELECT SUM(last_seq), COUNT(*) FILTER (WHERE type = 'single'), COUNT(*) FILTER (
     COUNT(*) FILTER (WHERE type = 'group' AND dissolved_at = 0 AND updated_at >= ?),
     SUM(member_count) FILTER (WHERE type = 'group' AND dissolved_at = 0)
 FROM conversations"""
+# Of the log, about: positions and ids have few gaps. Its first row may only say from where on it is complete, without a
+# time.
+_CHANGES = {
+    False: "SELECT MAX(position) - MIN(position) + 1 FROM changes",
+    True: """
+SELECT (SELECT id FROM changes ORDER BY position DESC, id DESC LIMIT 1)
+    - (SELECT id FROM changes ORDER BY position, id LIMIT 1) + 1""",
+}
+_OLDEST_CHANGE = """
+SELECT MAX(first.at) / 1000 FROM (SELECT at FROM changes ORDER BY position LIMIT 2) AS first"""
+_HELD_BACK = {
+    False: "SELECT 0",
+    True: """
+SELECT EXTRACT(EPOCH FROM clock_timestamp() - MIN(xact_start))
+FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND datname = current_database()""",
+}
 _NAMES = (
     *("users_active", "users_disabled", "users_deleted", "active_day", "active_month", "messages_sent"),
     *("singles_created", "groups_created", "groups", "singles_active", "groups_active", "group_members"),
+    *("changes", "changes_since", "changes_held_back"),
 )
 
 
@@ -29,7 +46,14 @@ def count(database: Database) -> dict[str, int]:
     day, month = now - DAY, now - MONTH
 
     def work(tx: Tx) -> list[Row | None]:
-        return [tx.fetch_one(_USERS), tx.fetch_one(_ACTIVE, day, month), tx.fetch_one(_CONVERSATIONS, day, day)]
+        return [
+            tx.fetch_one(_USERS),
+            tx.fetch_one(_ACTIVE, day, month),
+            tx.fetch_one(_CONVERSATIONS, day, day),
+            tx.fetch_one(_CHANGES[tx.postgres]),
+            tx.fetch_one(_OLDEST_CHANGE),
+            tx.fetch_one(_HELD_BACK[tx.postgres]),
+        ]
 
     numbers = [int(number or 0) for row in database.read(work) for number in row or ()]
     return dict(zip(_NAMES, numbers, strict=True))

@@ -30,6 +30,9 @@ MAX_REQUEST = 1024 * 1024  # bytes
 MAX_SEAM_OVERHEAD = 64 * 1024  # bytes that the logic half may add to a request: the senders of a thousand messages
 MAX_METADATA = 16 * 1024  # bytes
 MAX_PENDING = 10_000  # calls
+# A connection whose client was asked to reconnect stays open for so many seconds, while it has calls: longer than any
+# stream. So streams are not cut but end with a goodbye, and their clients open the next ones on a new connection.
+MAX_STREAM_AGE = 3600.0
 KILL_TIMEOUT = 2.0  # seconds within which calls must end that were cancelled after the grace period
 
 
@@ -46,7 +49,7 @@ def _options(limits: Limits, max_request: int, *, shared_port: bool) -> list[tup
         ("grpc.server.max_pending_requests_hard_limit", 2 * MAX_PENDING),
         ("grpc.max_connection_idle_ms", limits.connection_idle * 1000),
         ("grpc.max_connection_age_ms", limits.connection_age * 1000),
-        ("grpc.max_connection_age_grace_ms", 60_000),  # twice the longest call
+        ("grpc.max_connection_age_grace_ms", int(MAX_STREAM_AGE * 1000)),
         ("grpc.server_handshake_timeout_ms", 10_000),
         # A client that sends nothing for a minute is pinged; one that pings the server too often is disconnected.
         ("grpc.keepalive_time_ms", 60_000),

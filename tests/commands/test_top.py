@@ -63,7 +63,8 @@ def test_once_prints_one_table(halves: Deployment) -> None:
         r"users \d+ \(24 h: \d+, 30 days: \d+\)  messages \d+  conversations \d+ \(groups: \d+\)", lines[0]
     )
     assert re.fullmatch(r"in flight \d+  waiting \d+  CPU [\d.]+ %  memory \d+ MiB  files \d+", lines[1])
-    assert lines[3].split("  ")[0] == "RPC"
+    assert re.fullmatch(r"streams 0  events/s 0  lag P99 - ms", lines[2])
+    assert lines[4].split("  ")[0] == "RPC"
     row = next(line.split() for line in lines if line.startswith("Logic.GetUserProfile "))
     rate, p50, p95, p99, errors = map(float, row[1:6])
     assert rate > 1

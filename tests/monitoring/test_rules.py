@@ -14,6 +14,7 @@ from gochat.services import LOGIC, SERVICES, rpcs, served_by
 from tests.conftest import Own
 from tests.harness import refused
 from tests.processes import Metrics, gochat
+from tests.streams import listening
 
 FOLDER = Path(__file__).parents[2] / "gochat" / "monitoring"
 DASHBOARD = json.loads((FOLDER / "dashboard.json").read_text())
@@ -36,10 +37,12 @@ OPERATORS = {"and", "or", "unless", "bool", "offset"}
 
 @pytest.fixture(scope="module")
 def used(own_of_module: Own) -> Metrics:
-    """A scrape of a server that did a little of everything: sends, batches, refusals."""
+    """A scrape of a server that did a little of everything: sends, batches, refusals, a stream."""
     app = own_of_module()
     person, friend = app.people(2)
-    person.send(friend.id)
+    with listening(app, friend.metadata) as listener:
+        person.send(friend.id)
+        listener.until(lambda each: each.contents)
     person.SendMessages(messages=[{"to_user_id": friend.id, "content": "of many"}])
     with refused("NOT_FOUND"):
         person.GetUserProfile(user_id="u404")

@@ -13,14 +13,17 @@ import grpc
 import psycopg2
 
 from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
+from gochat.domain import cursors
+from gochat.internal.change.v1.change_pb2 import Position
 from gochat.monitoring.exporter import CODE
 from gochat.monitoring.shared import SharedMetrics
 from gochat.serving.metrics import LATENCIES, WIDTH, RpcMetrics, close_out, read
 from tests.conftest import Own
-from tests.conversations import conversation_of
+from tests.conversations import conversation_of, group
 from tests.harness import CONTENT, Deployment, Person, locked
 from tests.processes import FAST, refused_start
 from tests.rpc.workers import TWO, connect_to, workers
+from tests.streams import listening
 from tests.waiting import eventually, idle, in_flight, with_the_writer
 
 LOGIC = "gochat.api.logic.v1.LogicService"
@@ -303,3 +306,30 @@ def test_calls_left_open_by_a_dead_process_count_as_unavailable() -> None:
     numbers = memoryview(bytearray(8 * WIDTH)).cast("q")
     close_out(numbers)
     assert not any(numbers)
+
+
+def test_streams_are_counted(own: Own) -> None:
+    app = own()
+    ann, ben = app.people(2)
+    room = group(ann, ben)
+    process = app.processes[0]
+    with listening(app, ann.metadata) as first, listening(app, ann.metadata):
+        for number in range(3):
+            ben.send(room, str(number))
+        first.until(lambda each: len(each.contents) == 3)
+        eventually(lambda: process.metrics()("gochat_events_delivered_total") >= 6)
+        metrics = process.metrics()
+        assert metrics("gochat_streams_open") == 2
+        lags = metrics("gochat_event_delivery_lag_seconds_count")
+        assert 2 <= lags <= metrics("gochat_events_delivered_total"), "one for each frame"
+        assert metrics("gochat_event_delivery_lag_seconds_sum") < lags
+        named = {"grpc_method": "Subscribe", "grpc_type": "server_stream"}
+        assert (metrics("grpc_server_started_total", **named), metrics("grpc_server_in_flight", **named)) == (2, 0)
+        assert metrics(f"{SECONDS}_count", **named) == metrics(HANDLED, grpc_code="OK", **named) == 2
+    with listening(app, ann.metadata, cursor=first.cursor):
+        assert process.metrics()("gochat_streams_resumed_total") == 1
+    of_another = cursors.encode(Position(epoch="0" * 12, at=1))
+    with listening(app, ann.metadata, cursor=of_another) as listener:
+        assert listener.until(lambda each: each.resync).resync == "OTHER_DATABASE"
+        assert process.metrics()("gochat_stream_resyncs_total", reason="other_database") == 1
+    eventually(lambda: process.metrics()("gochat_streams_open") == 0)
