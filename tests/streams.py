@@ -99,9 +99,19 @@ def _reason(message: Any, kind: Any) -> str:
 
 
 @contextmanager
-def listening(app: Deployment, metadata: Any, *, own_connection: bool = True, **request: Any) -> Iterator[Listener]:
-    """A stream, once it is ready. request: fields of SubscribeRequest."""
-    channel = new_connection(app.address) if own_connection else app.channel
+def listening(
+    app: Deployment,
+    metadata: Any,
+    *,
+    own_connection: bool = True,
+    address: str = "",
+    channel: Any = None,
+    **request: Any,
+) -> Iterator[Listener]:
+    """A stream, once it is ready. address, channel: of another server than the app's. request: fields of
+    SubscribeRequest."""
+    own_connection = own_connection and channel is None
+    channel = channel or (new_connection(address or app.address) if own_connection else app.channel)
     listener = Listener(channel, metadata, event_pb2.SubscribeRequest(**request))
     try:
         listener.ready()

@@ -1,14 +1,11 @@
 """The RPCs of EventService, and those of SignalService that need no database."""
 
-from time import monotonic
-
 from gochat.api.event.v1 import event_pb2 as pb
 from gochat.context import current
 from gochat.domain import cursors, policy
 from gochat.events.hub import Hub
 from gochat.events.relay import Relay, Watch
 from gochat.events.stream import Stream
-from gochat.events.typing import Calls
 from gochat.internal.change.v1 import change_pb2
 from gochat.internal.change.v1.change_pb2_grpc import ChangeServiceStub
 from gochat.internal.signal.v1 import signal_pb2
@@ -18,7 +15,6 @@ from gochat.internal.signal.v1.signal_pb2_grpc import SignalServiceStub
 class Events:
     def __init__(self, changes: ChangeServiceStub, signals: SignalServiceStub, hub: Hub) -> None:
         self._changes, self._signals, self._hub = changes, signals, hub
-        self._typing_calls = Calls()
 
     def Subscribe(self, request: pb.SubscribeRequest) -> Stream:
         caller = current().caller
@@ -52,14 +48,9 @@ class Events:
 
     def SetTyping(self, request: pb.SetTypingRequest) -> pb.SetTypingResponse:
         user_id = policy.actor(current().caller, request.user_id, "user_id")
-        conversation_id, typing, now = request.conversation_id, request.typing, monotonic()
-        typist = (conversation_id, user_id)
-        if not self._typing_calls.repeats(typist, typing, now):
-            wanted = signal_pb2.CheckTypingRequest(conversation_id=conversation_id, user_id=user_id)
-            told = self._signals.CheckTyping(wanted).told
-            self._typing_calls.note(typist, typing, now)
-            if told:
-                self._hub.typing(conversation_id, user_id, typing)
+        wanted = signal_pb2.CheckTypingRequest(conversation_id=request.conversation_id, user_id=user_id)
+        if self._signals.CheckTyping(wanted).told:
+            self._hub.typing(request.conversation_id, user_id, request.typing)
         return pb.SetTypingResponse(success=True)
 
 

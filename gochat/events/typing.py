@@ -2,7 +2,6 @@
 
 TIMEOUT = 6.0  # seconds after which one who says no more does not type any more
 REPEAT_INTERVAL = 3.0  # seconds within which saying it again is no news
-CALL_INTERVAL = 1.0  # seconds within which a call that repeats the last one is answered without doing anything
 MAX_TYPISTS = 10_000  # more are not told of
 
 Typist = tuple[str, str]
@@ -41,21 +40,3 @@ class Typing:
 
     def __bool__(self) -> bool:
         return bool(self._until)
-
-
-class Calls:
-    """The last calls of SetTyping: one that repeats the last one of its user and conversation shortly after costs
-    nothing. Threads: any may call this; each step is atomic, and a race costs a call that does something."""
-
-    def __init__(self) -> None:
-        self._last: dict[Typist, tuple[bool, float]] = {}
-
-    def repeats(self, typist: Typist, typing: bool, now: float) -> bool:
-        before, at = self._last.get(typist, (not typing, now))
-        return before == typing and now - at < CALL_INTERVAL
-
-    def note(self, typist: Typist, typing: bool, now: float) -> None:
-        """The call was allowed."""
-        if len(self._last) >= MAX_TYPISTS:
-            self._last = {}
-        self._last[typist] = (typing, now)
