@@ -1,10 +1,16 @@
 """Reading the change log: for the tail of a process with streams, and for a stream that begins.
 
 A position is a place in the log: everything before it has been read. On SQLite it is the number of the next row. On
+<<<<<<< HEAD
 PostgreSQL it is a transaction: the rows of transactions that are older than any in progress are complete, and none is
 added to them. They are read in one snapshot and in the order of their ids, and never cut: ids commit out of order, so
 what a LIMIT left out could be before what it let in. Ids are drawn under the lock of the conversation; transactions are
 not, which _in_order() sees to.
+=======
+PostgreSQL it is a transaction (see sql/0013_changes.postgres.sql): the rows of positions that are older than any
+transaction in progress are complete, and none is added to them. They are read in one snapshot and in the order of their
+ids, and never cut: ids commit out of order, so what a LIMIT left out could be before what it let in.
+>>>>>>> plog
 """
 
 from typing import Any, NamedTuple
