@@ -4,9 +4,10 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-from gochat import repo
 from gochat.api.repo.v1 import repo_pb2
+from gochat.app import repo_handlers
 from gochat.domain.changes import Kind
+from gochat.events.relay import Relay
 from gochat.internal.account.v1 import account_pb2
 from gochat.internal.change.v1 import change_pb2
 from gochat.internal.store.v1 import store_pb2
@@ -26,7 +27,7 @@ class Repo:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._methods = bind(served_by(REPO), repo.handlers(database))
+        self._methods = bind(served_by(REPO), repo_handlers(database, Relay()))
 
     def __getattr__(self, noun: str) -> Any:
         (module,) = (module for module in _MODULES if module.__name__.endswith(f".{noun}_pb2"))
