@@ -27,6 +27,7 @@ def begun(config: Config) -> Iterator[Any]:
     with closing(psycopg2.connect(config.database.url)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_current_xact_id()")
         yield cursor
+        connection.rollback()  # before the connection is closed, which the server notices later
 
 
 def send(cursor: Any, sender: str, place: str) -> int:
