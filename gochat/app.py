@@ -88,10 +88,12 @@ def serve(
         control = resources.enter_context(_channel(config, target, repo_methods, tokens))
         if target == LOGIC:
             relay.add_link(SeamLink(SignalServiceStub(control)))
-        hub = Hub(ChangeServiceStub(control), SignalServiceStub(control), relay, config.events.poll)
+        hub = None
+        if target != REPO:
+            hub = Hub(ChangeServiceStub(control), SignalServiceStub(control), relay, config.events.poll)
         if database:
             database.on_commit(relay.committed)
-        logic_methods = _logic_methods(config, channel, tokens, hub) if target != REPO else {}
+        logic_methods = _logic_methods(config, channel, tokens, hub) if hub else {}
         rpc_server = _rpc_server(config, target, repo_methods | logic_methods, tokens, rpc_metrics, database)
         metrics_url = resources.enter_context(
             monitor(config, target, own_metrics, rpc_server, database, worker=memory is not None)
@@ -101,7 +103,7 @@ def serve(
         with explained(config):
             watch.poll()
         resources.enter_context(lifecycle.following(watch, tokens))
-        if target != REPO:
+        if hub:
             hub.start()
         relay.start()
         _return_large_blocks()
@@ -116,9 +118,12 @@ def serve(
         with lifecycle.reporting(rpc_server.health, watch):
             stop.wait()
         log.info("draining: %g s for running calls", config.server.grace)
-        hub.stop()
+        if hub:
+            hub.stop()
         relay.stop()
         rpc_server.drain(config.server.grace)
+        if hub:
+            hub.close()
     log.info("stopped")
 
 
