@@ -18,6 +18,7 @@ from gochat.domain.clock import clock
 from gochat.domain.revocation import Revocations
 from gochat.domain.tokens import Tokens
 from gochat.errors import ChatError
+from gochat.events.counters import Counters
 from gochat.events.hub import Hub
 from gochat.events.links import BrokerLink, Link, SeamLink
 from gochat.events.relay import Relay
@@ -88,20 +89,23 @@ def serve(
         control = resources.enter_context(_channel(config, target, repo_methods, tokens))
         if target == LOGIC:
             relay.add_link(SeamLink(SignalServiceStub(control)))
-        hub = Hub(ChangeServiceStub(control), SignalServiceStub(control), relay, config.events)
+        hub = None
+        if target != REPO:
+            hub = Hub(ChangeServiceStub(control), SignalServiceStub(control), relay, config.events)
         if database:
             database.on_commit(relay.committed)
-        logic_methods = _logic_methods(config, channel, tokens, hub) if target != REPO else {}
+        logic_methods = _logic_methods(config, channel, tokens, hub) if hub else {}
         rpc_server = _rpc_server(config, target, repo_methods | logic_methods, tokens, rpc_metrics, database)
+        counters = hub.counters if hub else Counters()
         metrics_url = resources.enter_context(
-            monitor(config, target, own_metrics, rpc_server, hub.counters, database, worker=memory is not None)
+            monitor(config, target, own_metrics, rpc_server, counters, database, worker=memory is not None)
         )
         follow = () if database else (clock.follow,)  # whose clock it is: that of the database's host
         watch = lifecycle.SessionWatch(AccountServiceStub(control), revocations, *follow)
         with explained(config):
             watch.poll()
         resources.enter_context(lifecycle.following(watch, tokens))
-        if target != REPO:
+        if hub:
             hub.start()
         relay.start()
         _return_large_blocks()
@@ -116,9 +120,12 @@ def serve(
         with lifecycle.reporting(rpc_server.health, watch):
             stop.wait()
         log.info("draining: %g s for running calls", config.server.grace)
-        hub.stop()
+        if hub:
+            hub.stop()
         relay.stop()
         rpc_server.drain(config.server.grace)
+        if hub:
+            hub.close()
     log.info("stopped")
 
 

@@ -33,6 +33,7 @@ from gochat.events.ephemeral import Ephemeral, Streams
 from gochat.events.feeding import READ_TIMEOUT, Feeder, StreamWork, concerns, ends, frames_of
 from gochat.events.recent import Recent
 from gochat.events.relay import Relay
+from gochat.events.seen import remember
 from gochat.events.stream import Frame, Stream
 from gochat.internal.change.v1 import change_pb2 as pb
 from gochat.internal.change.v1.change_pb2_grpc import ChangeServiceStub
@@ -47,9 +48,8 @@ HEARTBEAT = 25  # seconds
 CHECK_INTERVAL = 0.5  # seconds between two looks for streams that need a heartbeat or are old, and for what expires
 STALL_TIMEOUT = 30.0  # seconds within which a stream must take something of what it has
 MIN_AGE, MAX_AGE = 50 * 60.0, 55 * 60.0  # seconds after which a stream ends
-STOP_TIMEOUT = 1.0  # seconds
+STOP_TIMEOUT = 0.25  # seconds
 MAX_RETRY_AFTER = 5000  # milliseconds that a client waits before it reconnects after a restart
-MAX_RECORDED = 1000  # users whose activity is remembered by one call
 
 
 class Hub:
@@ -61,6 +61,7 @@ class Hub:
         self._posted = deque[Callable[[], None]]()
         self._woken = threading.Event()
         self._hinted = self._stopping = False
+        self._recording = SimpleQueue[threading.Thread]()  # the last one, once the hub stops
         self._feeder = Feeder(changes, lambda stream: self._post(partial(self._register, stream)), self._retry)
         # Of the hub's thread:
         self._position = pb.Position()  # up to which the log was read; nowhere without streams
@@ -69,7 +70,7 @@ class Hub:
         self._open_of_user: defaultdict[str, Streams] = defaultdict(dict)
         self._of_user: defaultdict[str, Streams] = defaultdict(dict)  # that are registered; "": for everything
         self._in_conversation: defaultdict[str, Streams] = defaultdict(dict)
-        self._ephemeral = Ephemeral(relay, self._in_conversation, self._of_user, self._record)
+        self._ephemeral = Ephemeral(relay, self._in_conversation, self._of_user, partial(remember, signals))
         self._retries = deque[tuple[float, Stream, StreamWork]]()  # when, what
         self._check_at = self._read_at = self._retry_at = 0.0
         relay.on_commit = self.hint
@@ -87,10 +88,12 @@ class Hub:
         self._stopping = True
         for stream in list(self._streams):  # a single step of the interpreter, so no other thread is in between
             _end_for_restart(stream)
-        recording = SimpleQueue[threading.Thread]()
-        self._post(lambda: recording.put(self._record(self._ephemeral.last_seen())))
+        self._post(lambda: self._recording.put(remember(self._signals, self._ephemeral.last_seen())))
+
+    def close(self) -> None:
+        """After the server has drained: waits until that is remembered, but not for a database that hangs."""
         with suppress(Empty):
-            recording.get(timeout=STOP_TIMEOUT).join(STOP_TIMEOUT)
+            self._recording.get(timeout=STOP_TIMEOUT).join(STOP_TIMEOUT)
 
     def hint(self) -> None:
         """Something may have been committed. Any thread may call this."""
@@ -137,21 +140,6 @@ class Hub:
 
     def _retry(self, stream: Stream, work: StreamWork) -> None:
         self._post(lambda: self._retries.append((monotonic() + RETRY_INTERVAL, stream, work)))
-
-    def _record(self, seen: Sequence[signal_pb2.LastActive]) -> threading.Thread:
-        """Has it remembered by a thread of its own, which a database that hangs may keep: the next time is as good."""
-
-        def record() -> None:
-            with entered(Call(SERVICE, "-", monotonic() + READ_TIMEOUT, SERVICE)):
-                try:
-                    for part in _parts(seen):
-                        self._signals.RecordActivity(signal_pb2.RecordActivityRequest(users=part))
-                except ChatError as error:
-                    log.warning("when users were last seen is not remembered: %s", error)
-
-        thread = threading.Thread(target=record, name="activity", daemon=True)
-        thread.start()
-        return thread
 
     # Of the hub's thread.
 
@@ -384,10 +372,6 @@ class Hub:
 
 def _end_for_restart(stream: Stream) -> None:
     stream.end(Goodbye.REASON_RECONNECT, random.randint(0, MAX_RETRY_AFTER))  # noqa: S311 - no secret
-
-
-def _parts(seen: Sequence[signal_pb2.LastActive]) -> Iterable[Sequence[signal_pb2.LastActive]]:
-    return (seen[first : first + MAX_RECORDED] for first in range(0, len(seen), MAX_RECORDED))
 
 
 def _remove(streams: dict[str, Streams], key: str, stream: Stream) -> None:

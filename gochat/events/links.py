@@ -23,7 +23,7 @@ from gochat.internal.signal.v1 import signal_pb2 as pb
 from gochat.internal.signal.v1.signal_pb2_grpc import SignalServiceStub
 
 RETRY_INTERVAL = 1.0  # seconds
-WAIT = 1.0  # seconds that a thread waits at most before it looks whether the link is to stop
+WAIT = 0.4  # seconds that a thread waits at most before it looks whether the link is to stop
 TIMEOUT = 3.0  # seconds that the other side has to answer
 PING_INTERVAL = 10.0  # seconds of silence after which a connection to the broker is tested
 MAX_QUEUED = 1000  # messages that were not sent yet; older ones are lost

@@ -22,7 +22,7 @@ from gochat.storage.failures import describe
 
 CHANNEL = "gochat_signals"
 RETRY_INTERVAL = 1.0  # seconds until the next attempt to connect
-WAIT = 1.0  # seconds that the thread waits at most before it looks whether it is to stop
+WAIT = 0.4  # seconds that the thread waits at most before it looks whether it is to stop
 MAX_QUEUED = 1000  # messages that were not sent yet; older ones are lost
 
 

@@ -1,8 +1,9 @@
 """Processes wake each other: an event reaches a stream of another process although nothing polls."""
 
 import subprocess
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import grpc
@@ -10,6 +11,7 @@ import pytest
 
 from gochat.api.event.v1.event_pb2 import SetTypingRequest
 from gochat.api.event.v1.event_pb2_grpc import EventServiceStub
+from gochat.lifecycle import CLOSING_TIMEOUT
 from tests.conftest import Own
 from tests.conversations import conversation_of
 from tests.harness import Deployment, Person
@@ -167,3 +169,20 @@ def test_what_others_write_into_the_channels_is_passed_over(own: Own, redis: Red
         subprocess.run([*redis.client, "publish", f"gochat.signals.{redis.number}", "garbage"], check=True)
         send_by(one, ann, ben.id)
         hears(listener, "running")
+
+
+def test_a_server_with_streams_stops_in_time_while_its_database_hangs(own: Own, own_postgres: Postgres) -> None:
+    app = own("postgres", url=own_postgres.create_database(), env={"GOCHAT_SERVER_GRACE": "3"})
+    people = app.people(3)
+    with ExitStack() as streams:
+        listeners = [streams.enter_context(listening(app, each.metadata)) for each in people]
+        with own_postgres.frozen():
+            begun = people[0].begin_send(people[1].id)
+            with suppress(AssertionError):
+                listeners[1].until(lambda each: each.contents, seconds=1)  # what reads the log waits for it by now
+            began = time.monotonic()
+            code = app.processes[0].stop()
+            assert time.monotonic() - began < 3 + CLOSING_TIMEOUT
+            assert code == 0
+            assert [each.goodbye for each in listeners] == ["RECONNECT"] * 3
+        begun.cancel()
