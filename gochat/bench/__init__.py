@@ -11,9 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gochat.bench import growth, report
+from gochat.bench import growth, push, report
 from gochat.bench.clients import clients, sign_in
-from gochat.bench.databases import SQLITE, config_of, prepare, temporary_databases
+from gochat.bench.databases import SQLITE, config_of, people_of, prepare, temporary_databases
 from gochat.bench.load import LoadSizes, Measurement, Row
 from gochat.bench.requests import RPCS
 from gochat.bench.servers import Deployment, echo, gochat
@@ -44,6 +44,8 @@ def run(arguments: Namespace) -> int:
         data = Path(arguments.data).absolute() if arguments.data else scratch
         if arguments.growth:
             _growth(arguments, data, scratch)
+        elif arguments.push:
+            _push(arguments, data, scratch)
         else:
             _load(arguments, data, scratch)
     return 0
@@ -109,9 +111,30 @@ def _growth(arguments: Namespace, data: Path, scratch: Path) -> None:
     print(report.growth(described, arguments.target, sizes, measured, as_json=arguments.json))
 
 
-def _world(server: Deployment, sizes: growth.GrowthSizes, settings: Config) -> growth.World:
+def _push(arguments: Namespace, data: Path, scratch: Path) -> None:
+    sizes = push.sizes(arguments.scale)
+    settings = config_of(arguments.database, data).with_settings("server", workers=arguments.workers)
+    database = prepare(settings, _seed_parameters("push", asdict(sizes)), sizes.users, sizes.seed)
+    if arguments.seed_only:
+        return
+    described, people = report.machine(database), people_of(settings)
+    with gochat(settings, arguments.target, scratch) as server:
+        token = _service_token(settings)  # of the key that the server has made
+        _show("measuring streams")
+        results = push.Measurement(server, people, sizes, token, arguments.duration).run()
+        _show("")
+    workers = f", as {arguments.workers} workers" if arguments.workers > 1 else ""
+    layout = report.LAYOUTS[arguments.target] + workers
+    print(push.report(described, layout, sizes, results, as_json=arguments.json))
+
+
+def _service_token(settings: Config) -> str:
     tokens = Tokens(signing_keys(settings, make=False), Revocations(0))
-    return growth.World(server, sizes, tokens.sign(SERVICE_KIND, Caller(role="service"), 24 * 3600))
+    return tokens.sign(SERVICE_KIND, Caller(role="service"), 24 * 3600)
+
+
+def _world(server: Deployment, sizes: growth.GrowthSizes, settings: Config) -> growth.World:
+    return growth.World(server, sizes, _service_token(settings))
 
 
 def _seed_parameters(kind: str, sizes: dict[str, Any]) -> str:

@@ -11,6 +11,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
 from gochat.api.common.v1.common_pb2 import ConversationInfo, PaginationRequest
+from gochat.api.event.v1.event_pb2 import GetStateRequest
+from gochat.api.event.v1.event_pb2_grpc import EventServiceStub
 from gochat.api.logic.v1 import logic_pb2 as pb
 from gochat.api.logic.v1.logic_pb2_grpc import LogicServiceStub
 from gochat.bench.seed import PASSWORD, username
@@ -45,6 +47,13 @@ def sign_in(address: str, number: int) -> Person:
         conversations = logic.GetConversations(pb.GetConversationsRequest(pagination=page)).conversations
         unread = logic.GetUnreadMessages(pb.GetUnreadMessagesRequest()).conversations
     return Person(answer.user_info.user_id, token, list(conversations), list(unread))
+
+
+def newest_cursor(address: str, token: str, user_id: str) -> str:
+    """Of the streams of anybody. token: of a service. Raises ConfigError, ChatError."""
+    with channel_to(address, Tls(), lambda: token) as channel:
+        answer = EventServiceStub(channel).GetState(GetStateRequest(user_id=user_id, limit=1))
+    return str(answer.cursor)
 
 
 class Clients:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -22,6 +22,11 @@ UNFINISHED = "unfinished"
 _TABLES = (
     "SELECT table_name FROM information_schema.tables WHERE table_schema NOT IN ('pg_catalog', 'information_schema')"
 )
+
+_USERS = "SELECT user_id FROM users ORDER BY username"
+_MEMBERS = """
+SELECT members.conversation_id, members.user_id
+FROM members JOIN users ON users.user_id = members.user_id ORDER BY users.username"""
 
 
 def config_of(url: str, data: Path) -> Config:
@@ -51,6 +56,25 @@ def prepare(settings: Config, parameters: str, users: int, rooms: Callable[[], S
                 _outside_transaction(settings.database.url, "VACUUM ANALYZE")
             database.write(lambda tx: _mark(tx, parameters))
         return database.read(_version)
+
+
+@dataclass(frozen=True)
+class People:
+    """user_ids: in the order in which they were made. groups: (conversation, user ids of its members), in the order of
+    their first members."""
+
+    user_ids: Sequence[str]
+    groups: Sequence[tuple[str, Sequence[str]]]
+
+
+def people_of(settings: Config) -> People:
+    """Of a database that was prepared, and that no server has open."""
+    with closing(open_database(settings)) as database:
+        user_ids, members = database.read(lambda tx: (tx.fetch_all(_USERS), tx.fetch_all(_MEMBERS)))
+    groups: dict[str, list[str]] = {}
+    for conversation_id, user_id in members:
+        groups.setdefault(conversation_id, []).append(user_id)
+    return People([user_id for (user_id,) in user_ids], list(groups.items()))
 
 
 @contextmanager

@@ -105,7 +105,7 @@ def load(
         f" groups of {options['members']:,}; {options['concurrency']} calls in flight,"
         f" {options['duration']:g} s an RPC, from clients on the same cores",
         "",
-        _table([COLUMNS, *(_cells(figures(row)) for row in (echo, *rows))]),
+        aligned([COLUMNS, *(_cells(figures(row)) for row in (echo, *rows))]),
         "",
         *NOTES,
         *([SPENT] if any(row.spent for row in rows) else []),
@@ -135,7 +135,7 @@ def growth(
         for row in rows
     ]
     setup = f"{LAYOUTS[target]}; one call at a time, on the small and the large database in turn"
-    return "\n".join([str(described), setup, "", _table([GROWTH_COLUMNS, *cells], words=2)])
+    return "\n".join([str(described), setup, "", aligned([GROWTH_COLUMNS, *cells], words=2)])
 
 
 def _growth_figures(one: Growth, sizes: dict[str, GrowthSizes]) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _table(lines: Sequence[Sequence[str]], words: int = 1) -> str:
+def aligned(lines: Sequence[Sequence[str]], words: int = 1) -> str:
     """Aligns the first columns, of words, to the left and the others, of numbers, to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(

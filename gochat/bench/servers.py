@@ -33,6 +33,9 @@ class Running:
         """Resident memory in MiB."""
         return sum(int(fields[21]) for fields in self._stats().values()) * _PAGE / 2**20
 
+    def threads(self) -> int:
+        return sum(int(fields[17]) for fields in self._stats().values())
+
     def _stats(self) -> dict[int, list[str]]:
         """Process id -> the fields of /proc/PID/stat after the name, of the process and its children."""
         if self.process.poll() is not None:
@@ -60,6 +63,10 @@ class Deployment:
     def cpu(self) -> float:
         """Seconds of processor time, of all processes together."""
         return sum(process.cpu() for process in self.processes)
+
+    def threads(self) -> int:
+        """Of all processes together."""
+        return sum(process.threads() for process in self.processes)
 
     def memory(self) -> list[float]:
         """Resident memory of each process in MiB."""

@@ -38,7 +38,13 @@ def add_to(commands: Subparsers) -> None:
         "--growth", action="store_true", help="instead: a small and a large database, one call at a time"
     )
     measured.add_argument(
-        "--scale", type=between(0.001, 1), default=1.0, help="of the large database of --growth, 0.001 to 1"
+        "--push", action="store_true", help="instead: streams of events; their delay, cost, memory, and return"
+    )
+    measured.add_argument(
+        "--scale",
+        type=between(0.001, 1),
+        default=1.0,
+        help="of the large database of --growth, and of --push, 0.001 to 1",
     )
     measured.add_argument("--data", metavar="DIR", help="keep the database here and use it again (default: removed)")
     measured.add_argument("--seed-only", action="store_true", help="make the database and no more")

@@ -32,7 +32,12 @@ FAMILIES = (
         "Calls whose request has come and that wait for a thread",
         GAUGE,
         ALWAYS,
-        {"call": "calls_waiting", "hash": "hashes_waiting", "search": "searches_waiting"},
+        {
+            "call": "calls_waiting",
+            "hash": "hashes_waiting",
+            "search": "searches_waiting",
+            "opening": "openings_waiting",
+        },
         "pool",
     ),
     Family(
@@ -40,7 +45,12 @@ FAMILIES = (
         "Threads that answer a call now",
         GAUGE,
         ALWAYS,
-        {"call": "calls_on_threads", "hash": "hashes_on_threads", "search": "searches_on_threads"},
+        {
+            "call": "calls_on_threads",
+            "hash": "hashes_on_threads",
+            "search": "searches_on_threads",
+            "opening": "openings_on_threads",
+        },
         "pool",
     ),
     Family(
@@ -48,7 +58,7 @@ FAMILIES = (
         "Threads that answer calls, at most",
         GAUGE,
         ALWAYS,
-        {"call": "call_threads", "hash": "hash_threads", "search": "search_threads"},
+        {"call": "call_threads", "hash": "hash_threads", "search": "search_threads", "opening": "opening_threads"},
         "pool",
     ),
     Family(

@@ -23,17 +23,20 @@ CORES = os.cpu_count() or 1
 HASHING_THREADS = CORES + 2
 SEARCH_THREADS = max(1, CORES - 1)  # searches leave a core to everything else
 CONTROL_THREADS = 2
+OPENING_THREADS = 4
 MAX_WAITING_HASHES = 400
 MAX_WAITING_SEARCHES = 64
+MAX_WAITING_OPENINGS = 1000  # streams; half of the calls that may wait in all are left to others
 MAX_WAITING_FOR_KEYS = 64  # calls whose token has a key that is looked for
 MAX_RUNNING_PER_USER = 2  # calls of one user on threads at a time: the largest answers are tens of megabytes
 MAX_WAITING_PER_USER = 250
 MAX_WAITING_HASHES_PER_USER = MAX_WAITING_SEARCHES_PER_USER = 4
+MAX_WAITING_OPENINGS_PER_USER = 20
 
 
 class Executors:
-    """The executors of one server. `of` chooses one for a method, by the cost of its RPC; with one exception: a method
-    with a batch handler is batched, unless its writes are queued.
+    """The executors of one server. `of` chooses one for a method, by the cost of its RPC; with two exceptions: a method
+    with a batch handler is batched, unless its writes are queued; and streams are opened by a pool of their own.
 
     enqueue: of a database that is a file of this process (SQLite): its writes are queued, and reads of a page run
     inline. None for other databases, where both run in a pool.
@@ -43,7 +46,8 @@ class Executors:
         self.calls = Pool(
             "call", threads, max_running_per_user=MAX_RUNNING_PER_USER, max_waiting_per_user=MAX_WAITING_PER_USER
         )
-        # Pools of their own, so that a flood of sign-ins or searches does not delay other calls.
+        # Pools of their own, so that a flood of sign-ins or searches does not delay other calls, nor do the streams of
+        # all clients that come back at once after a restart.
         self.hashing = Pool(
             "hash",
             HASHING_THREADS,
@@ -57,6 +61,13 @@ class Executors:
             max_waiting=MAX_WAITING_SEARCHES,
             max_running_per_user=1,
             max_waiting_per_user=MAX_WAITING_SEARCHES_PER_USER,
+        )
+        self.openings = Pool(
+            "opening",
+            OPENING_THREADS,
+            max_waiting=MAX_WAITING_OPENINGS,
+            max_running_per_user=1,
+            max_waiting_per_user=MAX_WAITING_OPENINGS_PER_USER,
         )
         self.control = Pool("control", CONTROL_THREADS, Lane.CONTROL, max_running_per_user=1, max_waiting_per_user=0)
         self.keys = Pool("keys", 1, max_waiting=MAX_WAITING_FOR_KEYS, max_running_per_user=1, max_waiting_per_user=0)
@@ -74,6 +85,8 @@ class Executors:
         }
 
     def of(self, method: Method) -> Executor:
+        if method.streams:
+            return self.openings.execute
         executor = self._of_cost[method.rule.cost]
         if method.batch is None or executor == self._queue:
             return executor
@@ -96,6 +109,9 @@ class Executors:
             "searches_waiting": self.searches.waiting,
             "searches_on_threads": self.searches.active,
             "search_threads": self.searches.threads,
+            "openings_waiting": self.openings.waiting,
+            "openings_on_threads": self.openings.active,
+            "opening_threads": self.openings.threads,
         }
 
 
