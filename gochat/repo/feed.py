@@ -1,16 +1,9 @@
 """Reading the change log: for the tail of a process with streams, and for a stream that begins.
 
 A position is a place in the log: everything before it has been read. On SQLite it is the number of the next row. On
-<<<<<<< HEAD
-PostgreSQL it is a transaction: the rows of transactions that are older than any in progress are complete, and none is
-added to them. They are read in one snapshot and in the order of their ids, and never cut: ids commit out of order, so
-what a LIMIT left out could be before what it let in. Ids are drawn under the lock of the conversation; transactions are
-not, which _in_order() sees to.
-=======
 PostgreSQL it is a transaction (see sql/0013_changes.postgres.sql): the rows of positions that are older than any
 transaction in progress are complete, and none is added to them. They are read in one snapshot and in the order of their
 ids, and never cut: ids commit out of order, so what a LIMIT left out could be before what it let in.
->>>>>>> plog
 """
 
 from typing import Any, NamedTuple
@@ -124,7 +117,7 @@ def read_log(tx: Tx, start: pb.Position) -> Log:
     """The log from a position on; nowhere yet: from now on."""
     ((epoch, oldest, now, table),) = tx.fetch_all(_LOG[tx.postgres], start.at if start.epoch else None)
     rows = sorted((Row(*row) for row in Tx.decode_rows(table)), key=lambda row: row.order)
-    here = pb.Position(epoch=epoch.partition(" ")[0], at=_in_order(rows, now))
+    here = pb.Position(epoch=epoch.partition(" ")[0], at=now)
     gap = pb.GAP_UNSPECIFIED
     if start.epoch and (start.epoch != here.epoch or start.at > now):
         gap = pb.GAP_OTHER_DATABASE
@@ -135,27 +128,6 @@ def read_log(tx: Tx, start: pb.Position) -> Log:
     if gap:
         return Log(here, read_log(tx, pb.Position()).rows, gap)
     return Log(here, rows, gap)
-
-
-def _in_order(rows: list[Row], now: int) -> int:
-    """The position before which rows may be told: `now`, or an earlier one. rows: in the order of their ids.
-
-    On PostgreSQL a transaction may have begun before another one of the same conversation and have committed after it:
-    its row has a lower position and a higher id. While a third one, between the two, is in progress, it alone would be
-    told, and out of order; so both wait. Who sees the later one sees the earlier one too: it committed before.
-    """
-    highest: dict[tuple[str, str], int] = {}  # position so far, by conversation or user
-    early: list[tuple[int, int]] = []  # the position of a row, and the higher one of a row before it
-    for row in rows:
-        channel = (row.conversation_id, "" if row.conversation_id else row.user_id)
-        before = highest.get(channel, 0)
-        if before > row.position:
-            early.append((row.position, before))
-        else:
-            highest[channel] = row.position
-    while waiting := [position for position, before in early if position < now <= before]:
-        now = min(waiting)
-    return now
 
 
 def _do(known: set[str], row: Row, user_id: str) -> None:
