@@ -29,6 +29,7 @@ from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.keys import KeyFile
 from gochat.monitoring.sampling import export_sums, monitor
 from gochat.monitoring.shared import Memory, SharedMetrics
+from gochat.repo.retention import trimming
 from gochat.rpc import server
 from gochat.rpc.client import SEAM_FAILURES, NetworkChannel
 from gochat.rpc.listening import ListenError
@@ -82,6 +83,7 @@ def serve(
         repo_methods = bind(served_by(REPO), repo_handlers(database, relay)) if database else {}
         if database:
             resources.enter_context(lifecycle.probing(database))
+            resources.enter_context(trimming(database, config.events.keep))
         channel = resources.enter_context(_channel(config, target, repo_methods, tokens))
         if target == LOGIC and not _wait_for_repo(RepoServiceStub(channel), config.repo.address, stop):
             return

@@ -104,6 +104,7 @@ class Events:
     poll: float = _setting(0.25, minimum=0.05, maximum=60)
     streams: int = _setting(20_000, minimum=1, maximum=1_000_000)
     streams_per_user: int = _setting(10, minimum=1, maximum=1000)
+    keep: int = _setting(7 * 24 * 3600, minimum=60, maximum=MAX_TTL)
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ class Accounts:
         def work(tx: Tx) -> None:
             before = get_user(tx, request.user_id, lock=True)
             if before.role != request.role:
-                changed(tx, request.user_id, {"role": request.role})
+                changed(tx, before, {"role": request.role})
                 end_all(tx, request.user_id)
                 record(tx, "user.role", request.user_id, request.role)
 

@@ -14,7 +14,7 @@ from gochat.background import progress
 from gochat.config import Config, ConfigError
 from gochat.folders import give_to_owner, make_folder
 from gochat.repo.check import DAMAGED, counts, findings, version
-from gochat.storage.engine import open_database, sqlite_file
+from gochat.storage.engine import open_database, renew_log, sqlite_file
 from gochat.storage.migrate import migrations
 from gochat.storage.sqlite import lock, sqlite_snapshot
 
@@ -61,7 +61,8 @@ def restore(config: Config, file: Path, show: Show) -> Copy:
     target = sqlite_file(config)
     with _reserved(target), _beside(target, file) as copy:
         _copied(file, copy, show)
-        open_database(config.with_settings("database", url=f"sqlite:///{copy}"), show).close()
+        with closing(open_database(config.with_settings("database", url=f"sqlite:///{copy}"), show)) as restored:
+            restored.write(renew_log)  # what came after the backup is gone, and cursors of clients may point into it
         _without_wal(copy)
         with progress(show) as step:
             made = _verified(copy, file, step)

@@ -1,6 +1,6 @@
 """The change log: what happened that a client sees, a row for each change, written in the transaction of the act.
 
-This is the one place where changes are written, but for sends on PostgreSQL (send_messages() in
+This is the one place where changes are written, but for sends (sending.py, and on PostgreSQL send_messages() in
 sql/routines.postgres.sql) and for sessions that end (endings.py), which are a statement however many they are. feed.py
 reads them. A row has no content: it names the conversation or the user that changed, and what there is to say is read
 when it is told.

@@ -16,11 +16,12 @@ from gochat.repo.groups import create_group
 from gochat.repo.membership import (
     lock_conversation,
     locked_conversation,
+    mark_read,
     membership,
     open_single,
     update_conversation,
 )
-from gochat.repo.messages import COLUMNS, DELETED, RECALLED, RECIPIENT_READ_SEQ, fill
+from gochat.repo.messages import COLUMNS, DELETED, RECALLED, RECIPIENT_REACHED, fill, reached
 from gochat.repo.users import get_user
 from gochat.storage.database import Database, Row, Tx
 from gochat.storage.models import LOOKED_UP
@@ -63,7 +64,7 @@ FROM_PAGE = f"""
 INFO_COLUMNS = f"""page.conversation_id, conversation.type, COALESCE(NULLIF(conversation.name, ''), other.nickname, ''),
         COALESCE(NULLIF(conversation.avatar, ''), other.avatar, ''), page.updated_at, {COLUMNS},
         CASE message.to_user_id
-            WHEN '' THEN NULL WHEN page.user_id THEN page.read_seq ELSE {RECIPIENT_READ_SEQ}
+            WHEN '' THEN NULL WHEN page.user_id THEN {reached("page")} ELSE {RECIPIENT_REACHED}
         END"""
 
 # The page is cut first, then all else is looked up. It is cut by the inbox columns of members, which an index has in
@@ -72,12 +73,12 @@ INFO_COLUMNS = f"""page.conversation_id, conversation.type, COALESCE(NULLIF(conv
 _PAGE = f"""
 WITH looked_up AS (
     SELECT member.user_id, member.conversation_id, conversation.updated_at, conversation.last_seq, member.read_seq,
-        member.hidden_seq
+        member.delivered_seq, member.hidden_seq
     FROM members AS member
     JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
     WHERE member.user_id = ? AND member.active_at = {LOOKED_UP} AND conversation.last_seq > member.hidden_seq
 ), carried AS (
-    SELECT user_id, conversation_id, active_at AS updated_at, last_seq, read_seq, hidden_seq
+    SELECT user_id, conversation_id, active_at AS updated_at, last_seq, read_seq, delivered_seq, hidden_seq
     FROM members
     WHERE user_id = ? AND active_at < {LOOKED_UP} AND last_seq > hidden_seq
     ORDER BY active_at DESC, conversation_id DESC %s
@@ -98,7 +99,7 @@ _PAGES = {False: _PAGE % "", True: _PAGE % "LIMIT ?"}  # is it PostgreSQL?
 _UNREAD_CONVERSATIONS = f"""
 WITH unread AS (
     SELECT member.user_id, member.conversation_id, conversation.updated_at, conversation.last_seq, member.read_seq,
-        member.hidden_seq, {UNREAD} AS number
+        member.delivered_seq, member.hidden_seq, {UNREAD} AS number
     FROM members AS member INDEXED BY members_unread
     JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
     WHERE member.user_id = ? AND member.last_seq > member.read_seq AND conversation.last_seq > member.read_seq
@@ -121,6 +122,7 @@ SELECT conversation.type, conversation.name, conversation.avatar, conversation.c
 FROM conversations AS conversation
 LEFT JOIN members AS viewer ON viewer.conversation_id = conversation.conversation_id AND viewer.user_id = ?
 WHERE conversation.conversation_id = ? AND conversation.dissolved_at = 0"""
+_HIDE = "UPDATE members SET hidden_seq = ? WHERE conversation_id = ? AND user_id = ?"
 _latest = itemgetter(5, 1)  # updated_at and conversation_id, of the rows of a page
 
 
@@ -218,13 +220,10 @@ class StoreConversations:
         def work(tx: Tx) -> None:
             lock_conversation(tx, request.conversation_id)  # or a deletion of messages could be missed
             member = membership(tx, request.conversation_id, request.user_id)
-            tx.sql(
-                "UPDATE members SET hidden_seq = ?, read_seq = CASE WHEN read_seq < ? THEN ? ELSE read_seq END"
-                " WHERE conversation_id = ? AND user_id = ?",
-                *(member.last_seq, member.last_seq, member.last_seq),
-                *(request.conversation_id, request.user_id),
-            )
-            add_change(tx, Kind.CONVERSATION_HIDDEN, request.conversation_id, request.user_id)
+            mark_read(tx, request.conversation_id, request.user_id, member.last_seq)
+            if member.hidden_seq != member.last_seq:
+                tx.sql(_HIDE, member.last_seq, request.conversation_id, request.user_id)
+                add_change(tx, Kind.CONVERSATION_HIDDEN, request.conversation_id, request.user_id)
 
         self._database.write(work)
         return store_pb2.HideConversationResponse()
@@ -240,7 +239,8 @@ def _update(tx: Tx, conversation_id: str, user_id: str, name: str, avatar: str) 
     member = membership(tx, conversation_id, user_id)
     if user_id:
         policy.manage(member.type, member.role)
-    changes = {key: value for key, value in (("name", name), ("avatar", avatar)) if value}
+    given = {"name": name, "avatar": avatar}
+    changes = {key: value for key, value in given.items() if value not in ("", getattr(conversation, key))}
     if changes:
         update_conversation(tx, conversation, updated_at=ids.now_ms(), **changes)
         is_group = conversation.type == "group"

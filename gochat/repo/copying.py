@@ -3,6 +3,9 @@
 Rows go in the order of their primary keys, in transactions of BATCH rows that also move the row of copy_progress: a
 copy that was killed goes on with the next batch. While that table exists, nothing else opens the target. SQLite's
 search index is made at the end, of all users; the target makes its other indexes itself.
+
+The log of changes is not copied, nor compared: the target begins one of another epoch, so no cursor of a client can
+point into it, and clients read their state again.
 """
 
 import hashlib
@@ -27,6 +30,7 @@ from gochat.repo.check import findings
 from gochat.repo.users import rebuild_name_index
 from gochat.storage import models
 from gochat.storage.database import Database, DatabaseInUseError, Row, Tx, placeholders
+from gochat.storage.engine import renew_log
 from gochat.storage.explain import reason_of, sqlite_path
 from gochat.storage.failures import driver_error
 from gochat.storage.migrate import UNFINISHED, MigrationError, check_current, migrate, tables
@@ -51,6 +55,8 @@ class Table:
     numbers: tuple[str, ...]
     """Those of the columns that are not text."""
     key: tuple[str, ...]
+    copied: str
+    """The condition of the rows that are."""
 
     def key_of(self, row: Row) -> Row:
         return tuple(row[self.columns.index(name)] for name in self.key)
@@ -80,6 +86,7 @@ def _table(model: type[peewee.Model]) -> Table:
         tuple(meta.columns),
         tuple(name for name, field in meta.columns.items() if isinstance(field, peewee.IntegerField)),
         tuple(meta.primary_key.field_names) if meta.composite_key else (meta.primary_key.name,),
+        "name <> 'epoch'" if model is models.Secret else "1 = 1",
     )
 
 
@@ -164,9 +171,9 @@ def _state(tx: Tx) -> tuple[list[int], str]:
     for table in TABLES:
         # Of the lower half of each: SQLite's sum of whole ones may overflow.
         columns = "".join(f", coalesce(sum({name} & {0xFFFFFFFF}), 0)" for name in table.numbers)
-        (row,) = tx.fetch_all(f"SELECT count(*){columns} FROM {table.name}")
+        (row,) = tx.fetch_all(f"SELECT count(*){columns} FROM {table.name} WHERE {table.copied}")
         sums.append([int(number) for number in row])
-    secrets = sorted(tx.fetch_all("SELECT name, value FROM secrets"))
+    secrets = sorted(tx.fetch_all("SELECT name, value FROM secrets WHERE name <> 'epoch'"))
     digest = hashlib.sha256(json.dumps([TABLES, sums, secrets], default=vars).encode()).hexdigest()
     return [numbers[0] for numbers in sums], digest
 
@@ -195,7 +202,7 @@ def _must_be_empty(tx: Tx) -> None:
     there = tables(tx)
     if there and "schema_migrations" not in there:
         raise CopyError(f"{_TO}: is not empty, and not GoChat's")
-    # What `gochat migrate` makes is a schema and a secret.
+    # What `gochat migrate` makes is a schema, secrets and a log that begins.
     for name in [table.name for table in TABLES if table.name in there - {"secrets"}]:
         if tx.fetch_one(f"SELECT 1 FROM {name} LIMIT 1"):
             raise CopyError(f"{_TO}: is not empty: it has {name}")
@@ -214,6 +221,7 @@ def _finish(step: Callable[[str], None], tx: Tx) -> list[str]:
     if tx.postgres:
         tx.sql("ANALYZE")  # as autovacuum would in time
     rebuild_name_index(tx)
+    renew_log(tx)
     tx.sql(f"DROP TABLE {UNFINISHED}")
     return list(findings(tx, step))
 
@@ -239,8 +247,9 @@ def _batches(side: str, database: Database, table: Table, after: Sequence[Any] =
 
 def _batch(side: str, database: Database, table: Table, after: Sequence[Any]) -> list[Row]:
     key = ", ".join(table.key)
-    later = f" WHERE ({key}) > ({placeholders(after)})" if after else ""
-    text = f"SELECT {', '.join(table.columns)} FROM {table.name}{later} ORDER BY {key} LIMIT {BATCH}"
+    later = f" AND ({key}) > ({placeholders(after)})" if after else ""
+    columns = ", ".join(table.columns)
+    text = f"SELECT {columns} FROM {table.name} WHERE {table.copied}{later} ORDER BY {key} LIMIT {BATCH}"
     with _named(side):
         return database.read(lambda tx: tx.fetch_all(text, *after), one_statement=True)
 

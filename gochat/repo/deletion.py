@@ -34,7 +34,7 @@ class Deletion:
 
         def work(tx: Tx) -> User:
             before = get_user(tx, request.user_id, lock=True)
-            user = changed(tx, request.user_id, changes)
+            user = changed(tx, before, changes)
             if user.status != before.status:
                 end_all(tx, request.user_id)
                 record(tx, "user.status", request.user_id, STATUSES[user.status])
@@ -42,7 +42,7 @@ class Deletion:
                     _leave_all(tx, request.user_id)
                 elif before.status == DELETED:
                     tx.sql(_SET_ROLE_IN_SINGLES, policy.MEMBER, request.user_id, request.user_id)
-            elif user.updated_at != before.updated_at:
+            elif user is not before:
                 record(tx, "user.change", request.user_id)
             return user
 

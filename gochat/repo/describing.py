@@ -13,14 +13,14 @@ from gochat.errors import ChatError
 from gochat.internal.change.v1 import change_pb2 as pb
 from gochat.repo.conversations import UNREAD, conversation_of
 from gochat.repo.groups import as_group
-from gochat.repo.membership import group
-from gochat.repo.messages import COLUMNS, DELETED, RECIPIENT_READ_SEQ, message
+from gochat.repo.membership import SHOWN, group
+from gochat.repo.messages import COLUMNS, DELETED, RECIPIENT_REACHED, message
 from gochat.repo.users import get_user, profile
 from gochat.storage.database import Tx
 
 _MESSAGES = f"""
 WITH wanted (conversation_id, first_seq, last_seq) AS (VALUES %s)
-SELECT wanted.conversation_id, {COLUMNS}, CASE WHEN message.to_user_id <> '' THEN {RECIPIENT_READ_SEQ} END
+SELECT wanted.conversation_id, {COLUMNS}, CASE WHEN message.to_user_id <> '' THEN {RECIPIENT_REACHED} END
 FROM wanted
 JOIN messages AS message ON message.conversation_id = wanted.conversation_id
     AND message.seq BETWEEN wanted.first_seq AND wanted.last_seq
@@ -41,6 +41,12 @@ JOIN conversations AS conversation ON conversation.conversation_id = member.conv
     AND conversation.type = 'single'
 JOIN members AS other ON other.conversation_id = member.conversation_id AND other.user_id <> member.user_id
 WHERE member.user_id = ?"""
+# Before the first message only those who opened a one-to-one conversation see it.
+_EMPTY_PAIR = """
+SELECT member.user_id, member.hidden_seq
+FROM conversations AS conversation
+JOIN members AS member ON member.conversation_id = conversation.conversation_id
+WHERE conversation.conversation_id = ? AND conversation.type = 'single' AND conversation.last_seq = 0"""
 _JOINED_AT = "SELECT joined_at FROM members WHERE conversation_id = ? AND user_id = ?"
 
 _Event = event_pb2.Event
@@ -118,8 +124,14 @@ def _delivered(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]
 
 
 def _conversation(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
-    shown = event_pb2.ConversationUpdated(conversation=conversation_of(tx, change.conversation_id, ""))
-    yield _delivery(change, [change.user_id] if change.user_id else None, conversation_updated=shown)
+    shown = event_pb2.ConversationUpdated(conversation=conversation_of(tx, change.conversation_id, change.user_id))
+    if change.user_id:
+        yield _delivery(change, [change.user_id], conversation_updated=shown)
+    elif pair := tx.fetch_all(_EMPTY_PAIR, change.conversation_id):
+        if seeing := [user_id for user_id, hidden_seq in pair if hidden_seq == SHOWN]:
+            yield _delivery(change, seeing, conversation_updated=shown)
+    else:
+        yield _delivery(change, conversation_updated=shown)
 
 
 def _hidden(_: Tx, change: pb.Change, __: _Messages) -> Iterable[pb.Delivery]:
@@ -127,7 +139,7 @@ def _hidden(_: Tx, change: pb.Change, __: _Messages) -> Iterable[pb.Delivery]:
 
 
 def _joined(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
-    shown = conversation_of(tx, change.conversation_id, "")
+    shown = conversation_of(tx, change.conversation_id, change.user_id)
     if shown.type == "group":  # a one-to-one conversation is not shown before there is something in it
         told = event_pb2.ConversationUpdated(conversation=shown)
         yield _delivery(change, [change.user_id], conversation_updated=told)

@@ -116,8 +116,8 @@ class Feed:
 def read_log(tx: Tx, start: pb.Position) -> Log:
     """The log from a position on; nowhere yet: from now on."""
     ((epoch, oldest, now, table),) = tx.fetch_all(_LOG[tx.postgres], start.at if start.epoch else None)
+    rows = sorted((Row(*row) for row in Tx.decode_rows(table)), key=lambda row: row.order)
     here = pb.Position(epoch=epoch.partition(" ")[0], at=now)
-    rows = [Row(*row) for row in Tx.decode_rows(table)]
     gap = pb.GAP_UNSPECIFIED
     if start.epoch and (start.epoch != here.epoch or start.at > now):
         gap = pb.GAP_OTHER_DATABASE
@@ -127,7 +127,7 @@ def read_log(tx: Tx, start: pb.Position) -> Log:
         gap = pb.GAP_TOO_MUCH
     if gap:
         return Log(here, read_log(tx, pb.Position()).rows, gap)
-    return Log(here, sorted(rows, key=lambda row: row.order), gap)
+    return Log(here, rows, gap)
 
 
 def _do(known: set[str], row: Row, user_id: str) -> None:

@@ -146,7 +146,7 @@ def _update(tx: Tx, request: repo_pb2.UpdateGroupRequest | store_pb2.UpdateGroup
     if request.max_members and request.max_members < group.member_count:
         raise invalid("max_members", f"must not be below the {group.member_count} members that there are")
     fields = ("name", "description", "avatar", "max_members")
-    changes = {name: value for name in fields if (value := getattr(request, name))}
+    changes = {name: value for name in fields if (value := getattr(request, name)) not in ("", 0, getattr(group, name))}
     if changes:
         update_conversation(tx, group, updated_at=ids.now_ms(), **changes)
         record(tx, "group.change", request.group_id)

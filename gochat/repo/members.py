@@ -112,7 +112,10 @@ class Members:
     ) -> repo_pb2.UpdateGroupMemberRoleResponse:
         def work(tx: Tx) -> None:
             changed = locked_group(tx, request.group_id)
-            policy.change_role(_role_of_target(tx, request.group_id, request.user_id), request.role)
+            role = _role_of_target(tx, request.group_id, request.user_id)
+            policy.change_role(role, request.role)
+            if role == request.role:
+                return
             if request.role == policy.OWNER:
                 set_role(tx, changed, changed.owner_id, policy.ADMIN)
             set_role(tx, changed, request.user_id, request.role)
@@ -186,7 +189,6 @@ def _add_members(tx: Tx, entered: Conversation, user_ids: Sequence[str], role: s
     policy.room_for(len(user_ids), entered.member_count, entered.max_members)
     update_conversation(tx, entered, member_count=entered.member_count + len(user_ids))
     insert_members(tx, entered, user_ids, role, read_seq=entered.last_seq)
-    hide_again(tx, entered, user_ids)
     tx.run(
         RemovedMember.delete().where(
             RemovedMember.conversation_id == entered.conversation_id, RemovedMember.user_id.in_(user_ids)
@@ -194,6 +196,7 @@ def _add_members(tx: Tx, entered: Conversation, user_ids: Sequence[str], role: s
     )
     record_each(tx, action, entered.conversation_id, user_ids)
     add_changes_of(tx, Kind.MEMBER_JOINED, entered.conversation_id, user_ids, role)
+    hide_again(tx, entered, user_ids)
 
 
 def _add_member(tx: Tx, entered: Conversation, existing: Collection[str], user_id: str, role: str, action: str) -> None:

@@ -44,10 +44,8 @@ WHERE conversation_id = ? AND user_id = ? AND hidden_seq > 0
 ON CONFLICT (conversation_id, user_id) DO UPDATE SET hidden_seq = excluded.hidden_seq"""
 _NEWEST_VISIBLE = "SELECT seq FROM messages WHERE conversation_id = ? AND status < 5 ORDER BY seq DESC LIMIT 1"
 _HIDE_EMPTIED = """
-UPDATE members SET (hidden_seq, read_seq) = (
-    SELECT last_seq, last_seq FROM conversations WHERE conversation_id = ?
-)
-WHERE conversation_id = ? AND hidden_seq >= ?
+UPDATE members SET hidden_seq = ?, read_seq = ?
+WHERE conversation_id = ? AND hidden_seq >= ? AND hidden_seq < ?
 RETURNING user_id"""
 
 
@@ -242,13 +240,14 @@ def open_single(tx: Tx, pair_key: bytes, *users: tuple[str, str], name: str = ""
     return str(opened.conversation_id)
 
 
-def hide_emptied(tx: Tx, conversation_id: str, deleted_seq: int) -> None:
+def hide_emptied(tx: Tx, conversation_id: str, deleted_seq: int, last_seq: int) -> None:
     """After a message of a locked conversation was deleted: hides the conversation again from those who had hidden it
     before, where all messages since then are deleted. So what comes after a hidden_seq has a message that can be seen,
     and lists need not look for one."""
     visible_seq = _newest_visible(tx, conversation_id)
     if visible_seq < deleted_seq:
-        hidden = tx.fetch_all(_HIDE_EMPTIED, conversation_id, conversation_id, max(visible_seq, 1))
+        this = (conversation_id, max(visible_seq, 1), last_seq)
+        hidden = tx.fetch_all(_HIDE_EMPTIED, last_seq, last_seq, *this)
         add_changes_of(tx, Kind.CONVERSATION_HIDDEN, conversation_id, [user_id for (user_id,) in hidden])
 
 
@@ -265,6 +264,8 @@ def hide_again(tx: Tx, joined: Conversation, user_ids: Sequence[str]) -> None:
         hidden_seq = seq if seq < visible_seq else joined.last_seq
         this = (joined.conversation_id, user_id)
         tx.sql("UPDATE members SET hidden_seq = ? WHERE conversation_id = ? AND user_id = ?", hidden_seq, *this)
+        if hidden_seq == joined.last_seq:
+            add_change(tx, Kind.CONVERSATION_HIDDEN, *this)
     tx.sql(f"DELETE {of_these}", joined.conversation_id, *user_ids)
 
 

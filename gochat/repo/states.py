@@ -8,14 +8,14 @@ from gochat.repo.changes import add_change
 from gochat.repo.conversations import FROM_PAGE, INFO_COLUMNS, UNREAD, fill_info
 from gochat.repo.feed import read_log
 from gochat.repo.membership import lock_conversation, membership
-from gochat.repo.messages import COLUMNS, DELETED, RECIPIENT_READ_SEQ, fill, seq_in
+from gochat.repo.messages import COLUMNS, DELETED, RECIPIENT_REACHED, fill, seq_in
 from gochat.repo.users import get_user
 from gochat.storage.database import Database, Row, Tx
 
 _STATES = f"""
 WITH page AS (
-    SELECT member.user_id, member.conversation_id, member.role, member.read_seq, member.hidden_seq,
-        conversation.last_seq, conversation.updated_at, {UNREAD} AS unread
+    SELECT member.user_id, member.conversation_id, member.role, member.read_seq, member.delivered_seq,
+        member.hidden_seq, conversation.last_seq, conversation.updated_at, {UNREAD} AS unread
     FROM members AS member
     JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
     WHERE member.user_id = ? AND member.conversation_id > ? AND conversation.last_seq > member.hidden_seq
@@ -27,10 +27,15 @@ LEFT JOIN members AS peer ON conversation.type = 'single' AND peer.conversation_
     AND peer.user_id <> page.user_id
 ORDER BY page.conversation_id"""
 _AFTER = f"""
-SELECT {COLUMNS}, CASE WHEN message.to_user_id <> '' THEN {RECIPIENT_READ_SEQ} END
+SELECT {COLUMNS}, CASE WHEN message.to_user_id <> '' THEN {RECIPIENT_REACHED} END
 FROM messages AS message
 WHERE message.conversation_id = ? AND message.seq > ? AND message.status < {DELETED}
 ORDER BY message.seq LIMIT ?"""
+
+# What is read counts as delivered.
+_MOVE_DELIVERED = """
+UPDATE members SET delivered_seq = ?
+WHERE conversation_id = ? AND user_id = ? AND delivered_seq < ? AND read_seq < ?"""
 
 
 class States:
@@ -73,7 +78,7 @@ class States:
             newest[conversation_id] = max(seq, newest.get(conversation_id, 0))
 
         def work(tx: Tx) -> None:
-            for conversation_id, seq in sorted(newest.items()):
+            for conversation_id, seq in sorted(newest.items()):  # in which they are locked
                 _acknowledge(tx, conversation_id, request.user_id, seq)
 
         self._database.write(work)
@@ -98,16 +103,13 @@ class States:
 
 
 def _acknowledge(tx: Tx, conversation_id: str, user_id: str, seq: int) -> None:
-    lock_conversation(tx, conversation_id)
     try:
         member = membership(tx, conversation_id, user_id)
     except ChatError as error:
         raise error.renamed("conversation_id", "message_ids") from None
     if not 1 <= seq <= member.last_seq:
         raise not_found("message", "message_ids")
-    moved = tx.sql(
-        "UPDATE members SET delivered_seq = ? WHERE conversation_id = ? AND user_id = ? AND delivered_seq < ?",
-        *(seq, conversation_id, user_id, seq),
-    )
-    if moved.rowcount and member.type == "single":
-        add_change(tx, Kind.DELIVERED, conversation_id, user_id, seq=seq)
+    if member.type == "single":  # in a group nobody is shown it
+        lock_conversation(tx, conversation_id)
+        if tx.sql(_MOVE_DELIVERED, seq, conversation_id, user_id, seq, seq).rowcount:
+            add_change(tx, Kind.DELIVERED, conversation_id, user_id, seq=seq)

@@ -73,11 +73,12 @@ class Users:
         changes = {"nickname": request.nickname, "avatar": request.avatar, "bio": request.bio}
 
         def work(tx: Tx) -> User:
-            get_user(tx, request.user_id, lock=True)
+            before = get_user(tx, request.user_id, lock=True)
             must_exist(tx, [request.user_id], "user_id")
-            if any(changes.values()):
+            user = changed(tx, before, changes)
+            if user is not before:
                 record(tx, "user.change", request.user_id)
-            return changed(tx, request.user_id, changes)
+            return user
 
         return store_pb2.UpdateProfileResponse(profile=profile(self._database.write(work)))
 
@@ -158,17 +159,19 @@ def must_exist(tx: Tx, user_ids: Sequence[str], field: str) -> None:
     must_be_among(lock_existing(tx, user_ids), user_ids, field)
 
 
-def changed(tx: Tx, user_id: str, changes: dict[str, Any]) -> User:
-    """The user after the changes that are not empty or 0."""
-    changes = {name: value for name, value in changes.items() if value}
+def changed(tx: Tx, before: User, changes: dict[str, Any]) -> User:
+    """The user, who is locked, after the changes that are not empty or 0; the same object where nothing differs."""
+    changes = {name: value for name, value in changes.items() if value and value != getattr(before, name)}
+    if not changes:
+        return before
     if "nickname" in changes:
         changes["nickname_key"] = casefold_key(changes["nickname"])
-        _write_names(tx, user_id, _update(user_id, changes))
-    elif changes:
-        tx.run(_update(user_id, changes))
+        _write_names(tx, before.user_id, _update(before.user_id, changes))
+    else:
+        tx.run(_update(before.user_id, changes))
     if not _SEEN.isdisjoint(changes):
-        add_change(tx, Kind.PROFILE_UPDATED, user_id=user_id)
-    return get_user(tx, user_id)
+        add_change(tx, Kind.PROFILE_UPDATED, user_id=before.user_id)
+    return get_user(tx, before.user_id)
 
 
 def _update(user_id: str, changes: dict[str, Any]) -> Any:

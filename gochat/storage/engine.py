@@ -12,7 +12,7 @@ from gochat.folders import make_folder
 from gochat.storage.database import DatabaseInUseError, Tx
 from gochat.storage.explain import DatabaseError, damaged, explained, sqlite_file
 from gochat.storage.failures import NO_RIGHTS, describe, sqlstate
-from gochat.storage.migrate import UNFINISHED, MigrationError, is_migrated, migrate, tables
+from gochat.storage.migrate import LOCK, UNFINISHED, MigrationError, is_migrated, migrate, tables
 from gochat.storage.postgres import PostgresDatabase, postgres_snapshot, server_of
 from gochat.storage.sqlite import SqliteDatabase, sqlite_snapshot
 
@@ -134,13 +134,27 @@ def begin_log(tx: Tx) -> None:
     """Begins a new log of changes, of another epoch, where the one that is there does not go on: in a new database;
     after a restore or a copy, which leave the epoch out; after pg_restore, as positions are a server's transactions."""
     origin = _origin(tx) if tx.postgres else ""
-    row = tx.fetch_one("SELECT value FROM secrets WHERE name = 'epoch'")
-    if row and row[0].partition(" ")[2] == origin:
+    if _goes_on(tx, origin):
         return
+    if tx.postgres:  # several processes may start together
+        tx.sql("SELECT pg_advisory_xact_lock(?)", LOCK)
+        if _goes_on(tx, origin):
+            return
     tx.sql("DELETE FROM changes")
     tx.sql(_BEGIN, ids.now_ms())
     tx.sql("DELETE FROM secrets WHERE name = 'epoch'")
     tx.sql("INSERT INTO secrets (name, value) VALUES ('epoch', ?)", f"{ids.new_secret()[:12]} {origin}".strip())
+
+
+def renew_log(tx: Tx) -> None:
+    """Begins a new log in a database that was made of another one."""
+    tx.sql("DELETE FROM secrets WHERE name = 'epoch'")
+    begin_log(tx)
+
+
+def _goes_on(tx: Tx, origin: str) -> bool:
+    row = tx.fetch_one("SELECT value FROM secrets WHERE name = 'epoch'")
+    return row is not None and row[0].partition(" ")[2] == origin
 
 
 def _origin(tx: Tx) -> str:

@@ -29,6 +29,7 @@ TABLES = {
     "activity",
     "audit_log",
 }
+_OWN = {"schema_migrations", "changes"}  # of each database
 
 
 def begin_copy(source: str, target: str, **env: str) -> "subprocess.Popen[str]":
@@ -68,7 +69,7 @@ def opened(url: str) -> Iterator[Any]:
 
 
 def rows_of(url: str) -> Rows:
-    """Every row of every table that is not an index."""
+    """Every row of every table that is not an index, but for the log of changes, which is not copied, and its epoch."""
     found: Rows = {}
     with opened(url) as cursor:
         cursor.execute(
@@ -76,9 +77,9 @@ def rows_of(url: str) -> Rows:
             if url.startswith("postgresql")
             else "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'user_search%'"
         )
-        for table in sorted(name for (name,) in cursor.fetchall() if name != "schema_migrations"):
+        for table in sorted(name for (name,) in cursor.fetchall() if name not in _OWN):
             cursor.execute(f"SELECT * FROM {table} LIMIT 0")
             columns = ", ".join(sorted(column[0] for column in cursor.description))
             cursor.execute(f"SELECT {columns} FROM {table}")
-            found[table] = sorted(tuple(row) for row in cursor.fetchall())
+            found[table] = sorted(tuple(row) for row in cursor.fetchall() if row[0] != "epoch")
     return found

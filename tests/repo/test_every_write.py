@@ -1,0 +1,235 @@
+"""Every RPC that writes leaves rows of the expected kinds in the log of changes, or is on a list of those that need
+none, each with its reason."""
+
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import pytest
+from google.protobuf import message_factory
+from google.protobuf.descriptor_pb2 import MethodOptions
+
+from gochat.domain.changes import Kind
+from gochat.services import path_of, rpcs
+from tests.commands.copying import opened
+from tests.conftest import Own
+from tests.conversations import conversation_of, group
+from tests.harness import PASSWORD, Deployment, Person, as_service, fresh
+
+Call = tuple[Person | None, dict[str, Any]]
+"""Who calls, None for a service, and the fields of the request."""
+
+WRITES = {
+    path_of(rpc): rpc for rpc in rpcs().values() if rpc.GetOptions().idempotency_level != MethodOptions.NO_SIDE_EFFECTS
+}
+NEED_NONE = {
+    "CreateUser": "nobody is in a conversation with them, nor signed in as them",
+    "Register": "as CreateUser; the session that begins is known to its client",
+    "RefreshToken": "the session stays; only its client holds the tokens",
+    "RotateSession": "as RefreshToken",
+    "RecordEvent": "the audit log is not shown to apps",
+    "Subscribe": "it reads",
+    "SetTyping": "who types is not kept",
+}
+
+
+class World:
+    """Two people and a group of theirs, with a message of each."""
+
+    def __init__(self, app: Deployment) -> None:
+        self.app, self.service = app, as_service(app)
+        self.ann, self.ben, self.cem = app.people(3)
+        self.group = group(self.ann, self.ben)
+        self.first = self.ann.send(self.group).message_id
+        self.pair = conversation_of(self.ann.send(self.ben.id))
+        self.news = self.ben.send(self.group).message_id
+        self.direct = self.ann.send(self.pair).message_id
+
+    def session(self, person: Person) -> str:
+        return str(person.ListSessions().sessions[0].session_id)
+
+    def on_phone(self) -> Person:
+        return self.app.signed_in(self.ann.id, self.ann.username, device_id="phone")
+
+
+SENT, UPDATED, DELETED = Kind.MESSAGES_SENT, Kind.MESSAGE_UPDATED, Kind.MESSAGE_DELETED
+JOINED, LEFT, ROLE, ENDED = Kind.MEMBER_JOINED, Kind.MEMBER_LEFT, Kind.MEMBER_UPDATED, Kind.SESSION_ENDED
+CONVERSATION, HIDDEN = Kind.CONVERSATION_UPDATED, Kind.CONVERSATION_HIDDEN
+GROUP, PROFILE, READ, RECEIVED = Kind.GROUP_UPDATED, Kind.PROFILE_UPDATED, Kind.READ, Kind.DELIVERED
+LATER = 10**15  # milliseconds
+_ids = count()
+
+
+def _owner(w: World) -> dict[str, str]:
+    return {"group_id": w.group, "operator_id": w.ann.id}
+
+
+def _message(w: World, **fields: Any) -> dict[str, Any]:
+    return {"conversation_id": w.group, "from_user_id": w.ann.id, "content": "x"} | fields
+
+
+def _refresh(**fields: Any) -> dict[str, Any]:
+    return {"refresh_id": f"r{next(_ids)}", "expires_at": LATER} | fields
+
+
+def _signed_in_twice(w: World) -> dict[str, Any]:
+    w.on_phone()
+    return {"username": w.ann.username, "password": PASSWORD, "device_id": "phone"}
+
+
+LOGIC: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
+    "Authenticate": (lambda w: (w.ann, _signed_in_twice(w)), [ENDED]),
+    "UpdateUserProfile": (lambda w: (w.ann, {"bio": "new"}), [PROFILE]),
+    "SendMessage": (
+        lambda w: (w.ann, {"to_user_id": w.cem.id, "content": "x"}),
+        [JOINED, JOINED, CONVERSATION, CONVERSATION, SENT],
+    ),
+    "MarkMessageRead": (lambda w: (w.ann, {"conversation_id": w.group, "message_id": w.news}), [READ]),
+    "CreateConversation": (
+        lambda w: (w.ann, {"type": "single", "user_ids": [w.cem.id]}),
+        [JOINED, JOINED, CONVERSATION],
+    ),
+    "UpdateConversation": (lambda w: (w.ann, {"conversation_id": w.pair, "name": "n"}), [CONVERSATION]),
+    "DeleteConversation": (lambda w: (w.ben, {"conversation_id": w.pair}), [READ, HIDDEN]),
+    "CreateGroup": (lambda w: (w.ann, {"name": "n", "member_ids": [w.ben.id]}), [JOINED, JOINED]),
+    "UpdateGroup": (lambda w: (w.ann, {"group_id": w.group, "description": "d"}), [GROUP]),
+    "JoinGroup": (lambda w: (w.cem, {"group_id": w.group}), [JOINED]),
+    "LeaveGroup": (lambda w: (w.ben, {"group_id": w.group}), [LEFT]),
+    "AddGroupMember": (lambda w: (w.ann, {"group_id": w.group, "user_ids": [w.cem.id]}), [JOINED]),
+    "RemoveGroupMember": (lambda w: (w.ann, {"group_id": w.group, "user_id": w.ben.id}), [LEFT]),
+    "Logout": (lambda w: (w.on_phone(), {}), [ENDED]),
+    "RevokeSession": (lambda w: (w.ann, {"session_id": w.session(w.on_phone())}), [ENDED]),
+    "ChangePassword": (lambda w: (w.ann, {"old_password": PASSWORD, "new_password": "battery staple"}), [ENDED]),
+    "SendMessages": (
+        lambda w: (w.ann, {"messages": [_message(w), _message(w, conversation_id=w.pair), _message(w)]}),
+        [SENT, SENT],
+    ),
+    "Acknowledge": (lambda w: (w.ben, {"message_ids": [w.direct]}), [RECEIVED]),
+}
+INTERNAL: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
+    "UpdateUser": (lambda w: (None, {"user_id": w.cem.id, "status": 2}), [PROFILE, ENDED]),
+    "CreateMessage": (lambda w: (None, _message(w)), [SENT]),
+    "UpdateMessageStatus": (lambda w: (None, {"message_id": w.first, "user_id": w.ann.id, "status": 4}), [UPDATED]),
+    "DeleteMessage": (lambda w: (None, {"message_id": w.first, "user_id": w.ann.id}), [DELETED]),
+    "RepoService/CreateConversation": (
+        lambda w: (None, {"type": "group", "name": "n", "participant_ids": [w.ann.id]}),
+        [JOINED],
+    ),
+    "RepoService/UpdateConversation": (lambda w: (None, {"conversation_id": w.group, "name": "n"}), [GROUP]),
+    "RepoService/CreateGroup": (lambda w: (None, {"name": "n", "owner_id": w.ann.id}), [JOINED]),
+    "RepoService/UpdateGroup": (lambda w: (None, {"group_id": w.group, "avatar": "a"}), [GROUP]),
+    "RepoService/AddGroupMember": (
+        lambda w: (None, {"group_id": w.group, "user_id": w.cem.id, "role": "admin"}),
+        [JOINED],
+    ),
+    "RepoService/RemoveGroupMember": (lambda w: (None, {"group_id": w.group, "user_id": w.ben.id}), [LEFT]),
+    "UpdateGroupMemberRole": (
+        lambda w: (None, {"group_id": w.group, "user_id": w.ben.id, "role": "owner"}),
+        [ROLE, ROLE, GROUP],
+    ),
+    "UpdateProfile": (lambda w: (None, {"user_id": w.ann.id, "nickname": "n"}), [PROFILE]),
+    "StoreMessages": (lambda w: (None, {"messages": [_message(w), _message(w)]}), [SENT]),
+    "MarkRead": (lambda w: (None, {"conversation_id": w.pair, "user_id": w.ben.id, "message_id": w.direct}), [READ]),
+    "HideConversation": (lambda w: (None, {"conversation_id": w.group, "user_id": w.ben.id}), [HIDDEN]),
+    "StoreService/UpdateConversation": (
+        lambda w: (None, {"conversation_id": w.pair, "user_id": w.ann.id, "name": "n"}),
+        [CONVERSATION],
+    ),
+    "StoreService/CreateGroup": (lambda w: (None, {"name": "n", "owner_id": w.ann.id}), [JOINED]),
+    "StoreService/UpdateGroup": (lambda w: (None, {"group_id": w.group, "service": True, "name": "n"}), [GROUP]),
+    "StoreService/JoinGroup": (lambda w: (None, {"group_id": w.group, "user_id": w.cem.id}), [JOINED]),
+    "StoreService/LeaveGroup": (lambda w: (None, {"group_id": w.group, "user_id": w.ben.id}), [LEFT]),
+    "AddMembers": (lambda w: (None, _owner(w) | {"user_ids": [w.cem.id]}), [JOINED]),
+    "RemoveMember": (lambda w: (None, _owner(w) | {"user_id": w.ben.id}), [LEFT]),
+    "SignIn": (lambda w: (None, _refresh(**_signed_in_twice(w))), [ENDED]),
+    "AccountService/ChangePassword": (
+        lambda w: (
+            None,
+            _refresh(
+                user_id=w.ann.id,
+                old_password=PASSWORD,
+                new_password="battery staple",
+                session_id=w.session(w.ann),
+            ),
+        ),
+        [ENDED],
+    ),
+    "SetPassword": (lambda w: (None, {"user_id": w.cem.id, "password": "battery staple"}), [ENDED]),
+    "SetUserRole": (lambda w: (None, {"user_id": w.cem.id, "role": "admin"}), [ENDED]),
+    "EndSession": (lambda w: (None, {"session_id": w.session(w.cem), "user_id": w.cem.id}), [ENDED]),
+    "ChangeService/Acknowledge": (lambda w: (None, {"user_id": w.ben.id, "message_ids": [w.direct]}), [RECEIVED]),
+}
+NONE: dict[str, Callable[[World], Call]] = {
+    "CreateUser": lambda _: (None, {"username": fresh(), "password": PASSWORD}),
+    "SessionService/Register": lambda w: (w.ann, {"username": fresh(), "password": PASSWORD}),
+    "AccountService/Register": lambda _: (None, _refresh(username=fresh(), password=PASSWORD)),
+    "RefreshToken": lambda w: (w.ann, {"refresh_token": w.ann.refresh_token}),
+    "RecordEvent": lambda _: (None, {"action": "key.rotate", "target_id": "k1"}),
+}
+
+
+def _entry(table: dict[str, Any], path: str) -> Any:
+    """By the name of the RPC, or of service and RPC where several have it."""
+    _, service, rpc = path.replace("/", ".").rsplit(".", 2)
+    return table.get(f"{service}/{rpc}", table.get(rpc))
+
+
+def _acts(path: str) -> Any:
+    return _entry(LOGIC if ".api.repo." not in path and ".internal." not in path else INTERNAL, path)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def app(request: pytest.FixtureRequest, own_of_module: Own) -> Deployment:
+    return own_of_module(request.param, env={"GOCHAT_AUTH_REGISTRATION": "open"})
+
+
+@pytest.fixture(scope="module")
+def url(app: Deployment) -> str:
+    return app.url or f"sqlite:///{app.data}/gochat.db"
+
+
+def _kinds(url: str) -> list[Kind]:
+    """Of all rows, in their order."""
+    with opened(url) as cursor:
+        cursor.execute(f"SELECT kind FROM changes ORDER BY {'id' if url.startswith('postgresql') else 'position'}")
+        return [Kind(kind) for (kind,) in cursor.fetchall()]
+
+
+def _call(app: Deployment, path: str, call: Call) -> None:
+    person, fields = call
+    rpc = WRITES[path]
+    request = message_factory.GetMessageClass(rpc.input_type)(**fields)
+    response = message_factory.GetMessageClass(rpc.output_type)
+    stub = app.channel_of(path).unary_unary(path, type(request).SerializeToString, response.FromString)
+    stub(request, metadata=person.metadata if person else app.service, timeout=30)
+
+
+@pytest.mark.parametrize("path", [path for path in WRITES if _entry(NEED_NONE, path) is None])
+def test_an_rpc_that_writes_leaves_its_changes(app: Deployment, url: str, path: str) -> None:
+    prepare, expected = _acts(path)
+    call = prepare(World(app))
+    before = len(_kinds(url))
+    _call(app, path, call)
+    assert _kinds(url)[before:] == expected
+
+
+@pytest.mark.parametrize("path", [path for path in WRITES if _entry(NONE, path)])
+def test_an_rpc_that_nobody_sees_leaves_none(app: Deployment, url: str, path: str) -> None:
+    assert _entry(NEED_NONE, path)
+    call = _entry(NONE, path)(World(app))
+    before = len(_kinds(url))
+    _call(app, path, call)
+    assert _kinds(url)[before:] == []
+
+
+def test_the_commands_for_users_leave_their_changes(app: Deployment, url: str) -> None:
+    """Commands go by RPCs, all of them."""
+    ann = app.person()
+    for arguments, expected in (
+        (("disable", ann.username), [PROFILE, ENDED]),
+        (("enable", ann.username), [PROFILE]),
+        (("delete", "--yes", ann.username), [PROFILE]),
+    ):
+        before = len(_kinds(url))
+        app.run("user", *arguments, "--address", app.repo_address)
+        assert _kinds(url)[before:] == expected, arguments
