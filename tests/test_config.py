@@ -47,6 +47,8 @@ def test_the_file_of_the_current_folder_is_read(tmp_path: Path, monkeypatch: pyt
         ('[tls]\ncert = "cert.pem"\n', "tls.cert"),
         ('[tls]\nclient_ca = "ca.pem"\n', "tls.client_ca"),
         ("[limits]\ncalls_per_second = -5\n", "limits.calls_per_second"),
+        ('[events]\nbroker = "amqp://x"\n', "events.broker"),
+        ("[events]\npoll = 0\n", "events.poll"),
         ('[metrics]\nlisten = "9464"\n', "metrics.listen"),
         ('[limits]\ntrusted_proxies = "10.0.0.0/8, gateway"\n', "limits.trusted_proxies"),
         ("[server\n", "gochat.toml"),
@@ -67,7 +69,14 @@ def test_a_bad_variable_stops_with_its_name(variable: tuple[str, str]) -> None:
 
 
 def test_secrets_are_not_shown() -> None:
-    config = load(None, {"GOCHAT_AUTH_SECRET": "s" * 32, "GOCHAT_DATABASE_URL": "postgresql://u:hush@h/d"})
+    config = load(
+        None,
+        {
+            "GOCHAT_AUTH_SECRET": "s" * 32,
+            "GOCHAT_DATABASE_URL": "postgresql://u:hush@h/d",
+            "GOCHAT_EVENTS_BROKER": "redis://:hush@h/0",
+        },
+    )
     assert "sss" not in repr(config)
     assert "hush" not in repr(config)
 

@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from gochat.background import periodic
+from gochat.config import ConfigError
 from gochat.context import SERVICE, Call, entered
 from gochat.errors import unavailable
 from gochat.internal.signal.v1 import signal_pb2 as pb
@@ -63,17 +64,21 @@ class Outbox:
 
 class BrokerLink:
     """By a channel of a Redis server, which has the number of the database in its name: Redis itself does not keep the
-    channels of its databases apart. url: as redis-py reads it."""
+    channels of its databases apart."""
 
     def __init__(self, url: str) -> None:
-        # No retries of its own: what is lost is lost, and `connected` is to be called after each failure.
-        self._client = redis.Redis.from_url(
-            url,
-            socket_connect_timeout=TIMEOUT,
-            socket_timeout=TIMEOUT,
-            health_check_interval=PING_INTERVAL,
-            retry=Retry(NoBackoff(), 0),
-        )
+        """url: as redis-py reads it. Raises ConfigError."""
+        try:
+            # No retries of its own: what is lost is lost, and `connected` is to be called after each failure.
+            self._client = redis.Redis.from_url(
+                url,
+                socket_connect_timeout=TIMEOUT,
+                socket_timeout=TIMEOUT,
+                health_check_interval=PING_INTERVAL,
+                retry=Retry(NoBackoff(), 0),
+            )
+        except ValueError:  # whose text may have the password
+            raise ConfigError("events.broker: is no URL of a Redis server") from None
         number = self._client.connection_pool.connection_kwargs.get("db", 0)
         self._channel = f"{CHANNEL}.{number}"
         self._outbox = Outbox()

@@ -154,9 +154,12 @@ class Relay:
             time.sleep(SEND_INTERVAL if self._links else WATCH_INTERVAL)
 
     def _collect(self) -> Iterator[pb.Signals]:
-        """What there is to say, as messages of at most MAX_SIZE."""
-        committed, self._has_committed = self._has_committed, False
-        asks, self._asks = self._asks, False
+        """What there is to say, as messages of at most MAX_SIZE. A flag is cleared only where it was seen: one that
+        another thread sets in between is not lost."""
+        if committed := self._has_committed:
+            self._has_committed = False
+        if asks := self._asks:
+            self._asks = False
         signals = pb.Signals(process=self.process, committed=committed, asks=asks)
         is_empty, size = not (committed or asks), 0
         for _ in range(len(self._pending)):

@@ -251,6 +251,7 @@ def test_nothing_follows_the_goodbye() -> None:
     for thread in threads:
         thread.join()
     stream.say()
+    stream.drop()
     taker = Taker(stream)
     taker.take()
     assert taker.payloads == ["None", "goodbye"]

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from gochat.events.links import MAX_QUEUED, Outbox
+from gochat.config import ConfigError
+from gochat.events.links import MAX_QUEUED, BrokerLink, Outbox
 from gochat.events.relay import MAX_SIZE, MAX_UNSENT, Relay, Watch
 from gochat.internal.signal.v1 import signal_pb2 as pb
 from tests.waiting import eventually
@@ -142,3 +143,9 @@ def test_nobody_to_tell_costs_nothing() -> None:
     world.relay.committed()
     assert world.commits == 1
     assert not world.relay._pending
+
+
+def test_a_url_that_is_none_stops_the_start_without_its_password() -> None:
+    with pytest.raises(ConfigError, match=r"events\.broker") as caught:
+        BrokerLink("redis://:hush@host:port/0")
+    assert "hush" not in str(caught.value)
