@@ -70,10 +70,11 @@ class Relay:
             link.start(self._heard, self._connected)
 
     def stop(self) -> None:
-        """Ends the links, and the streams of those that watch: a server that drains would wait for them."""
+        """Ends the links, and the streams of those that watch: a server that drains would wait for them. What a link
+        waits for, while its other side hangs, is waited for beside that."""
         self._stopped = True
         for link in self._links:
-            link.stop()
+            threading.Thread(target=link.stop, name="stopping", daemon=True).start()
         for watch in self._all_watches():
             watch.end()
 

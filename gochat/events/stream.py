@@ -102,13 +102,13 @@ class Stream:
     def drop(self) -> None:
         """Forgets the frames that were not taken, to read the log again from there. One that is taken at this moment
         may come once more. One that has ended keeps its goodbye."""
-        self.counters.dropped()
         with self._adding:
             if self.ended:
                 return
             self._clear()
             self.position = self.sent
             self.is_hungry = True
+        self.counters.dropped()
 
     def _clear(self) -> None:
         """One by one: the serving thread takes frames meanwhile, and counts them itself."""

@@ -9,10 +9,12 @@ from typing import Any, cast
 import pytest
 
 from gochat.api.event.v1 import event_pb2
+from gochat.config import Events
 from gochat.context import Caller
 from gochat.domain.changes import Kind
 from gochat.errors import unavailable
 from gochat.events import hub as hub_module
+from gochat.events.counters import Counters
 from gochat.events.hub import Hub
 from gochat.events.recent import MAX_RECENT, Recent
 from gochat.events.relay import Relay
@@ -23,6 +25,7 @@ from tests.waiting import eventually
 
 ANN = Caller("ann", "user", "session")
 EPOCH = "0123456789ab"
+SETTINGS = Events()
 
 
 class Log:
@@ -99,7 +102,7 @@ def hub(log: Log, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     for name, value in (("RETRY_INTERVAL", 0.05), ("CHECK_INTERVAL", 0.02)):
         monkeypatch.setattr(hub_module, name, value)
     recorded = SimpleNamespace(RecordActivity=lambda _: signal_pb2.RecordActivityResponse())
-    started = Hub(cast("Any", log), cast("Any", recorded), Relay())
+    started = Hub(cast("Any", log), cast("Any", recorded), Relay(), SETTINGS)
     started.start()
     yield started
     started.stop()
@@ -118,7 +121,7 @@ def numbers(first: int, last: int) -> list[str]:
 
 
 def test_a_stream_that_its_client_left_with_frames_unsent_is_forgotten(hub: Hub, log: Log) -> None:
-    for _ in range(3 * hub_module.MAX_STREAMS_PER_USER):
+    for _ in range(3 * SETTINGS.streams_per_user):
         taker = opened(hub)
         log.send(5)
         hub.hint()
@@ -131,7 +134,7 @@ def test_a_stream_that_its_client_left_with_frames_unsent_is_forgotten(hub: Hub,
 
 
 def test_the_oldest_of_too_many_is_replaced(hub: Hub) -> None:
-    takers = [opened(hub) for _ in range(hub_module.MAX_STREAMS_PER_USER + 2)]
+    takers = [opened(hub) for _ in range(SETTINGS.streams_per_user + 2)]
     eventually(lambda: takers[1].stream.ended)
     assert [bool(taker.stream.ended) for taker in takers[:3]] == [True, True, False]
     takers[0].take()
@@ -243,7 +246,7 @@ def test_a_hub_that_waits_for_the_log_still_says_goodbye(hub: Hub, log: Log) -> 
 
 
 def test_nothing_follows_the_goodbye() -> None:
-    stream = Stream(ANN, "ann", lambda _: None)
+    stream = Stream(ANN, "ann", lambda _: None, Counters())
     stream.say(pb.Position(epoch=EPOCH))
     threads = [threading.Thread(target=stream.end, args=(event_pb2.Goodbye.REASON_RECONNECT,)) for _ in range(4)]
     for thread in threads:
@@ -258,7 +261,7 @@ def test_nothing_follows_the_goodbye() -> None:
 
 
 def test_the_size_of_what_is_queued_stays_right_when_it_is_dropped() -> None:
-    stream = Stream(ANN, "ann", lambda _: None)
+    stream = Stream(ANN, "ann", lambda _: None, Counters())
     taking = threading.Thread(target=lambda: [stream.next() for _ in range(20_000)])
     taking.start()
     for number in range(20_000):

@@ -129,7 +129,7 @@ def test_an_end_ends_what_watches(wire: Wire) -> None:
     woken: list[bool] = []
     watch.wake = lambda: woken.append(True)
     world.relay.stop()
-    assert wire.is_stopped
+    eventually(lambda: wire.is_stopped)
     assert woken
     assert watch.over
     assert world.relay.watch().over, "also one that comes late"

@@ -1,7 +1,6 @@
 """Processes wake each other: an event reaches a stream of another process although nothing polls."""
 
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -11,7 +10,6 @@ import pytest
 
 from gochat.api.event.v1.event_pb2 import SetTypingRequest
 from gochat.api.event.v1.event_pb2_grpc import EventServiceStub
-from gochat.lifecycle import CLOSING_TIMEOUT
 from tests.conftest import Own
 from tests.conversations import conversation_of
 from tests.harness import Deployment, Person
@@ -180,9 +178,6 @@ def test_a_server_with_streams_stops_in_time_while_its_database_hangs(own: Own, 
             begun = people[0].begin_send(people[1].id)
             with suppress(AssertionError):
                 listeners[1].until(lambda each: each.contents, seconds=1)  # what reads the log waits for it by now
-            began = time.monotonic()
-            code = app.processes[0].stop()
-            assert time.monotonic() - began < 3 + CLOSING_TIMEOUT
-            assert code == 0
+            assert app.processes[0].stop() == 0, "not by force"
             assert [each.goodbye for each in listeners] == ["RECONNECT"] * 3
         begun.cancel()
