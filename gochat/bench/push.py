@@ -123,8 +123,8 @@ class Measurement:
 
     def run(self) -> Results:
         """Raises ConfigError."""
-        idle = [self._idle(self._sizes.streams[0], 1)]
-        idle += [self._idle(streams, MAX_CALLS) for streams in self._sizes.streams]
+        few, many = self._sizes.streams
+        idle = [self._idle(few, 1), self._idle(many, MAX_CALLS)]
         with ExitStack() as running:
             sender = running.enter_context(remote(Sender, self._address, self._token))
             rate, delays = self._delays(sender)
