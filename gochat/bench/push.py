@@ -4,6 +4,7 @@ import json
 import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from typing import Any
 
 from gochat.bench.clients import newest_cursor
@@ -11,7 +12,7 @@ from gochat.bench.databases import People
 from gochat.bench.report import Machine, aligned
 from gochat.bench.seed import Room
 from gochat.bench.servers import Deployment
-from gochat.bench.streams import MAX_CALLS, OPENING, Listeners, Opened, Remote, Sender, Sent, remote
+from gochat.bench.streams import ANSWER_TIMEOUT, MAX_CALLS, OPENING, Listeners, Opened, Remote, Sender, Sent, remote
 from gochat.config import ConfigError
 from gochat.rpc.load import percentile
 
@@ -25,7 +26,7 @@ SETTLE = 1.0  # seconds
 @dataclass(frozen=True)
 class PushSizes:
     """streams: idle, few and many. resuming: streams that come back at once. recipients: of a message. rooms: groups of
-    ROOM members. sends: of which the cost is measured, to all those recipients together."""
+    ROOM members. deliveries: of which the cost is measured."""
 
     streams: tuple[int, int]
     resuming: int
@@ -34,14 +35,18 @@ class PushSizes:
     deliveries: int
 
     @property
+    def groups(self) -> list[int]:
+        """The members of each; a group of one would have nobody to tell."""
+        return [max(2, number) for number in self.recipients] + [ROOM] * self.rooms
+
+    @property
     def users(self) -> int:
-        return max(self.streams[1], self.resuming, sum(self.recipients) + self.rooms * ROOM)
+        return max(self.streams[1], self.resuming, sum(self.groups))
 
     def seed(self) -> list[Room]:
-        """The groups in which messages have so many recipients, then the others; nobody is in two."""
-        sizes = [max(2, number) for number in self.recipients] + [ROOM] * self.rooms
-        starts = [sum(sizes[:index]) for index in range(len(sizes))]
-        return [Room("group", range(start, start + size), 1) for start, size in zip(starts, sizes, strict=True)]
+        """Those in which messages have so many recipients, then the others; nobody is in two."""
+        starts = accumulate(self.groups, initial=0)
+        return [Room("group", range(start, start + size), 1) for start, size in zip(starts, self.groups, strict=False)]
 
 
 def sizes(scale: float) -> PushSizes:
@@ -71,7 +76,8 @@ class Delay:
 
 @dataclass(frozen=True)
 class Cost:
-    """cpu_us: of a delivery, with its part of the send. added_us: without what the same sends cost with no stream."""
+    """cpu_us: of a delivery, with its part of the send, one send at a time. added_us: without what the same sends cost
+    with no stream. deliveries_per_second: with CLOSED_LOOP sends in flight, which are told of together."""
 
     recipients: int
     cpu_us: float
@@ -117,8 +123,8 @@ class Measurement:
 
     def run(self) -> Results:
         """Raises ConfigError."""
-        idle = [self._idle(self._sizes.streams[0], 1)]
-        idle += [self._idle(streams, MAX_CALLS) for streams in self._sizes.streams]
+        few, many = self._sizes.streams
+        idle = [self._idle(few, 1), self._idle(many, MAX_CALLS)]
         with ExitStack() as running:
             sender = running.enter_context(remote(Sender, self._address, self._token))
             rate, delays = self._delays(sender)
@@ -154,22 +160,31 @@ class Measurement:
         )
 
     def _cost(self, sender: Remote, index: int) -> Cost:
+        """One send at a time, so that each is delivered by itself; then as many as the server takes."""
         recipients, (room, members) = self._sizes.recipients[index], self._people.groups[index]
         sends = max(10, min(2000, self._sizes.deliveries // recipients))
         targets = [(room, user_id) for user_id in members]
-        before = self._server.cpu()
-        alone = _checked(sender("run", targets, 600, 0, CLOSED_LOOP, sends))
-        alone_cpu = (self._server.cpu() - before) / alone
+        _, alone = self._cpu_of(sender, targets, 1, sends)
         with self._listeners() as listeners:
             listeners("open", [(user_id, "") for user_id in members[:recipients]], 50, OPENING)
             time.sleep(SETTLE)
-            before, began = self._server.cpu(), time.monotonic()
-            count = _checked(sender("run", targets, 600, 0, CLOSED_LOOP, sends)) * recipients
-            lags = _drain(listeners, count)
+            count, cpu = self._cpu_of(sender, targets, 1, sends, listeners, recipients)
+            began = time.monotonic()
+            many, _ = self._cpu_of(sender, targets, CLOSED_LOOP, sends, listeners, recipients)
             seconds = time.monotonic() - began
-            cpu = self._server.cpu() - before
-        added = (cpu - alone_cpu * sends) / count
-        return Cost(recipients, round(cpu / count * 1e6, 1), round(added * 1e6, 1), round(len(lags) / seconds, 1))
+        return Cost(
+            recipients, round(cpu / count * 1e6, 1), round((cpu - alone) / count * 1e6, 1), round(many / seconds, 1)
+        )
+
+    def _cpu_of(
+        self, sender: Remote, targets: Any, most: int, sends: int, listeners: Remote | None = None, recipients: int = 0
+    ) -> tuple[int, float]:
+        """The deliveries of so many sends, and seconds of the server until the last has come. most: in flight."""
+        before = self._server.cpu()
+        count = _checked(sender("run", targets, ANSWER_TIMEOUT, 0, most, sends)) * recipients
+        if listeners:
+            _drain(listeners, count)
+        return count, self._server.cpu() - before
 
     def _idle(self, streams: int, per_connection: int) -> Idle:
         before = sum(self._server.memory())

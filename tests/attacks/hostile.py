@@ -23,6 +23,7 @@ PROFILE, SEND, SEARCH, SIGN_IN, HISTORY = (
     LOGIC + rpc for rpc in ("GetUserProfile", "SendMessage", "SearchUsers", "Authenticate", "GetMessageHistory")
 )
 CHECK, WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
+SUBSCRIBE = "/gochat.api.event.v1.EventService/Subscribe"
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 LIST_SERVICES = reflection_pb2.ServerReflectionRequest(list_services="*").SerializeToString()
 MIB = 1024 * 1024
@@ -154,6 +155,23 @@ def opened_and_reset(path: str, request: bytes, calls: int, _: Target) -> Iterat
     for first in range(0, calls, 500):
         yield called(numbers(500, first), path, request, end=0) + (reset(numbers(500, first - 500)) if first else b"")
     yield reset(numbers(500, calls - 500))
+
+
+def subscribed_and_reset(calls: int, target: Target) -> Iterator[bytes]:
+    """As opened_and_reset."""
+    for first in range(0, calls, 500):
+        yield called(numbers(500, first), SUBSCRIBE, metadata=target.token) + (
+            reset(numbers(500, first - 500)) if first else b""
+        )
+    yield reset(numbers(500, calls - 500))
+
+
+def subscribed_and_unread(target: Target) -> Iterator[bytes]:
+    """Streams, and messages of 16 kB to them from the same connection, whose windows are shut."""
+    yield called(numbers(100), SUBSCRIBE, metadata=target.token)
+    large = logic_pb2.SendMessageRequest(to_user_id=target.friend, content="x" * 16_000).SerializeToString()
+    for first in range(100, 400, 100):
+        yield called(numbers(100, first), SEND, large, target.token)
 
 
 def one_watcher_leaves(_: Target) -> Iterator[bytes]:
@@ -288,6 +306,21 @@ KINDS: dict[str, dict[str, Attack]] = {
         "checks of names of 1 MB": Attack(partial(large_names, CHECK, 1_000_000, 3), 10, expects={TOO_LARGE: 30}),
         "watches of names of 1 MB": Attack(partial(large_names, WATCH, 1_000_000, 3), 10, expects={TOO_LARGE: 30}),
         "watches of names of 5 kB": Attack(partial(large_names, WATCH, 5000, 10), expects={TOO_LARGE: 10}),
+    },
+    "streams of events": {
+        "1,000 streams of one user": Attack(
+            once(SUBSCRIBE, 1000, signed_in=True), expects={"UNAVAILABLE|RESOURCE_EXHAUSTED": 990}
+        ),
+        "1,000 streams of one user on 20 connections": Attack(
+            once(SUBSCRIBE, 50, signed_in=True), 20, expects={"UNAVAILABLE|RESOURCE_EXHAUSTED": 990}
+        ),
+        "1,000 streams without a request": Attack(
+            partial(half_open, SUBSCRIBE, 1000, True), expects={EXHAUSTED: 1000 - MAX_HALF_OPEN}, fast_only=BODY_WAIT
+        ),
+        "streams that are not read, and messages to them": Attack(
+            subscribed_and_unread, opening=SHUT, fast_only=UNSENT
+        ),
+        "10,000 streams of events opened and reset": Attack(partial(subscribed_and_reset, 10_000)),
     },
     "reflection": {
         "64 reflection streams that ask nothing": Attack(
