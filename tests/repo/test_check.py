@@ -16,6 +16,7 @@ LATEST = len(migrations("sqlite"))
 NOBODY, NOWHERE = "unobody", "gnowhere"
 OF_GROUP = "conversation_id = '{group}'"
 OF_QUIET, OF_PAIR, OF_TALK = (OF_GROUP.replace("group", name) for name in ("quiet", "pair", "talk"))
+LOG_END = "the newest message in the log of changes is not that of last_seq"
 GAP = "messages are not numbered from 1 to last_seq without a gap"
 OWNER = "a living group whose owner_id is not its one owner"
 EVENT = (
@@ -74,7 +75,8 @@ HARMS = [
     (f"DELETE FROM messages WHERE {OF_GROUP} AND seq = 2", f"conversations {{group}}: {GAP}"),
     (f"UPDATE messages SET seq = 0 WHERE {OF_GROUP} AND seq = 12", f"conversations {{group}}: {GAP}"),
     (
-        f"UPDATE conversations SET last_seq = 99 WHERE {OF_GROUP}; UPDATE members SET last_seq = 99 WHERE {OF_GROUP}",
+        f"UPDATE conversations SET last_seq = 99 WHERE {OF_GROUP}; UPDATE members SET last_seq = 99 WHERE {OF_GROUP};"
+        f"UPDATE changes SET seq = 99 WHERE {OF_GROUP} AND kind = 1 AND seq = 12",
         f"conversations {{group}}: {GAP}",
     ),
     (
@@ -190,7 +192,21 @@ HARMS = [
         EVENT.format(LATER, "", "ok").replace("9999999999999", "1"),
         f"audit_log {LATER}: at is before that of an earlier event_id",
     ),
-    ("DELETE FROM secrets", "secrets pair: is missing"),
+    ("DELETE FROM secrets WHERE name = 'pair'", "secrets pair: is missing"),
+    ("DELETE FROM secrets WHERE name = 'epoch'", "secrets epoch: is missing: the log of changes has no epoch"),
+    (f"UPDATE changes SET kind = 2 WHERE {OF_GROUP} AND seq = 12", f"conversations {{group}}: {LOG_END}"),
+    (f"UPDATE changes SET seq = 99 WHERE {OF_GROUP} AND kind = 1 AND seq = 12", f"conversations {{group}}: {LOG_END}"),
+    (
+        f"UPDATE changes SET kind = 2 WHERE {OF_GROUP} AND kind = 1; UPDATE changes SET at = 0",
+        f"conversations {{group}}: {LOG_END}",
+    ),
+    *(
+        (
+            f"UPDATE members SET delivered_seq = {seq} WHERE {OF_TALK} AND user_id = '{{cem}}'",
+            "members {talk} {cem}: delivered_seq is below 0 or beyond last_seq",
+        )
+        for seq in (-1, 4)
+    ),
     ("DROP INDEX members_hiding", "members_hiding: this index is missing"),
     ("DROP TABLE secrets", "secrets: this table is missing"),
     ("DROP TABLE schema_migrations", "schema_migrations: is missing: this is no database of GoChat"),
@@ -209,6 +225,12 @@ HARMS = [
 ]
 HARMS_OF_DIALECT = {
     "sqlite": [
+        ("UPDATE changes SET kind = 99 WHERE position = 2", "changes 2: kind is unknown"),
+        (
+            f"UPDATE changes SET conversation_id = '{NOWHERE}' WHERE position = 2",
+            "changes 2: conversation_id is not in conversations",
+        ),
+        ("DELETE FROM changes WHERE position = 2", "changes 3: the position before is missing"),
         ("DROP TRIGGER audit_log_kept", "audit_log_kept: this trigger is missing"),
         (
             "UPDATE users SET username_key = 'x' WHERE user_id = '{zoe}';"
@@ -222,6 +244,14 @@ HARMS_OF_DIALECT = {
         ),
     ],
     "postgres": [
+        (
+            "UPDATE changes SET (position, kind) = (5, 99) WHERE id = 2",
+            "changes 5 2: kind is unknown",
+        ),
+        (
+            f"UPDATE changes SET (position, conversation_id) = (5, '{NOWHERE}') WHERE id = 2",
+            "changes 5 2: conversation_id is not in conversations",
+        ),
         (
             "ALTER TABLE audit_log DISABLE TRIGGER audit_log_append_only",
             "audit_log_append_only: this trigger is missing",

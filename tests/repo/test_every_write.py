@@ -30,6 +30,8 @@ NEED_NONE = {
     "RecordEvent": "the audit log is not shown to apps",
     "Subscribe": "it reads",
     "SetTyping": "who types is not kept",
+    "Publish": "as SetTyping: hints and what is not kept",
+    "RecordActivity": "when somebody was last there is told as presence, which is not kept",
 }
 
 
