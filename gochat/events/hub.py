@@ -98,7 +98,8 @@ class Hub:
     def hint(self) -> None:
         """Something may have been committed. Any thread may call this."""
         self._hinted = True
-        self._woken.set()
+        if self._position.epoch:  # else there are no streams, and a wake for each commit costs CPU
+            self._woken.set()
 
     def typing(self, conversation_id: str, user_id: str, typing: bool) -> None:
         """The user types there, or does not any more. Any thread may call this."""
