@@ -117,7 +117,8 @@ class Relay:
             return list(self._watches)
 
     def _connected(self) -> None:
-        self.on_commit()  # who knows what was not heard
+        """What was said and heard while the link was down is lost: everybody looks."""
+        self.committed()
         self.on_connected()
 
     def _heard(self, data: bytes) -> None:

@@ -102,12 +102,13 @@ def test_what_one_who_watches_publishes_goes_to_all_others(wire: Wire) -> None:
     assert (wire.sent, taken(watch), world.signals) == ([published], [published], [published])
 
 
-def test_a_link_that_works_again_has_the_log_read(wire: Wire) -> None:
+def test_a_link_that_works_again_has_all_read_the_log(wire: Wire) -> None:
     world = World(wire)
     connected = []
     world.relay.on_connected = lambda: connected.append(True)
     wire.connected()
     assert (world.commits, connected) == (1, [True])
+    eventually(lambda: [signals.committed for signals in wire.sent] == [True])
 
 
 def test_one_who_takes_nothing_costs_a_bounded_queue(wire: Wire) -> None:
