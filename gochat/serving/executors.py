@@ -36,7 +36,8 @@ MAX_WAITING_OPENINGS_PER_USER = 20
 
 class Executors:
     """The executors of one server. `of` chooses one for a method, by the cost of its RPC; with two exceptions: a method
-    with a batch handler is batched, unless its writes are queued; and streams are opened by a pool of their own.
+    with a batch handler is batched, unless its writes are queued; and streams that are
+    opened by reads have a pool of their own.
 
     enqueue: of a database that is a file of this process (SQLite): its writes are queued, and reads of a page run
     inline. None for other databases, where both run in a pool.
@@ -85,9 +86,9 @@ class Executors:
         }
 
     def of(self, method: Method) -> Executor:
-        if method.streams:
-            return self.openings.execute
         executor = self._of_cost[method.rule.cost]
+        if method.streams and executor == self.calls.execute:
+            return self.openings.execute
         if method.batch is None or executor == self._queue:
             return executor
         self.batchers.append(Batcher(method.batch, unbatched=executor))
