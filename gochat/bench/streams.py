@@ -193,9 +193,10 @@ def work(pipe: Pipe, kind: type, address: str, token: str) -> None:
         except EOFError:
             return
         try:
-            pipe.send(getattr(worker, name)(*arguments))
+            answer = getattr(worker, name)(*arguments)
         except (ConfigError, OSError) as error:
-            pipe.send(ConfigError(str(error)))
+            answer = ConfigError(str(error))
+        pipe.send(answer)
 
 
 class Remote:

@@ -54,6 +54,7 @@ def _options(limits: Limits, max_request: int, *, shared_port: bool) -> list[tup
         # A client that sends nothing for a minute is pinged; one that pings the server too often is disconnected.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.http2.ping_timeout_ms", 20_000),  # 60 s unless it is set: the timeout above ends once anything was read
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.http2.max_ping_strikes", 2),

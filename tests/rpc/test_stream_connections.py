@@ -5,11 +5,14 @@ import time
 import pytest
 
 from gochat.api.event.v1 import event_pb2
+from tests.attacks.hostile import SUBSCRIBE, called
+from tests.attacks.wire import WIDE, Raw
 from tests.conftest import Own
 from tests.harness import bearer, new_connection
 from tests.streams import Listener, listening
 from tests.waiting import eventually
 
+VANISHED = 90  # seconds: a ping after 60, of which 20 may pass without an answer
 SHORT = {"GOCHAT_LIMITS_CONNECTION_AGE": "1", "GOCHAT_LIMITS_CONNECTION_IDLE": "1"}
 
 
@@ -83,3 +86,15 @@ def test_openings_are_limited_by_the_rate_of_calls(own: Own) -> None:
     assert 10 <= len(refused) <= 20
     assert {each.ended() for each in refused} == {"RESOURCE_EXHAUSTED"}
     channel.close()
+
+
+def test_a_stream_whose_client_has_vanished_is_freed(own: Own) -> None:
+    """It takes what the server sends, and answers nothing any more, as a host that is gone."""
+    app = own()
+    person = app.person()
+    client = Raw(app.address, WIDE, acks=True)
+    client.send(called([1], SUBSCRIBE, metadata=person.metadata))
+    list(client.frames(1))
+    assert app.processes[0].metrics()("gochat_streams_open") == 1
+    eventually(lambda: app.processes[0].metrics()("gochat_streams_open") == 0, VANISHED)
+    client.close()
