@@ -305,7 +305,7 @@ def test_a_request_that_names_neither_a_user_nor_the_service_is_refused(either: 
     known = {"user_id": person.id, "conversation_id": person.CreateGroup(name="Acting").group_id}
     known |= {"group_id": known["conversation_id"]}
     paths = [path for path in RPCS if "acting" in RPCS[path].input_type.oneofs_by_name]
-    assert len(paths) == 5
+    assert len(paths) == 6
     for path in paths:
         request = plausible(path, **known)
         request.ClearField("acting")
@@ -317,7 +317,8 @@ def test_pages_are_neither_negative_nor_unbounded(either: Deployment) -> None:
     group_id = person.CreateGroup(name="Pages").group_id
     message_id = person.send(group_id).message_id
     known = {"user_id": person.id, "group_id": group_id, "conversation_id": group_id}
-    known |= {"query": person.username, "before_message_id": message_id, "message_id": message_id}
+    known |= {"query": person.username, "message_id": message_id, "before_message_id": message_id}
+    known |= {"after_message_id": message_id, "page_token": "", "after_conversation_id": ""}
     paths = {path: fields for path in RPCS if (fields := paged(path))}
     assert len(paths) >= 10
     for path, fields in paths.items():
@@ -328,7 +329,8 @@ def test_pages_are_neither_negative_nor_unbounded(either: Deployment) -> None:
                 set_in(request, field, values[field.endswith("limit")])
             assert ask(either, path, request).status == "OK", (path, values)
         for field in fields:
-            for value in (-1, -(2**31), *([MAX32, 201] if field.endswith("limit") else [])):
+            most = 500 if path.endswith("State") or path.endswith("States") else 200
+            for value in (-1, -(2**31), *([MAX32, most + 1] if field.endswith("limit") else [])):
                 request = plausible(path, **known)
                 set_in(request, field, value)
                 assert ask(either, path, request)[:3] == ("INVALID_ARGUMENT", "INVALID_FIELD", (field,)), path

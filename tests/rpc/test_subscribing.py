@@ -29,19 +29,21 @@ GOODBYE = Status(code_pb2.UNAVAILABLE, "goodbye")
 
 
 class Source:
-    """A Subscription. closes: how often it was closed. threads: on which it was asked for messages."""
+    """A Subscription. closes: how often it was closed. threads: on which it was asked for messages, and asked: how
+    often."""
 
     def __init__(self, *messages: bytes, over: Status | None = None) -> None:
         self.messages = deque(messages)
         self.over = over
         self.closes = 0
-        self.taken = 0
+        self.taken = self.asked = 0
         self.threads: set[str] = set()
         self.error: Exception | None = None
         self.wake: Callable[[], None] = lambda: None
 
     def next(self) -> bytes | None:
         self.threads.add(threading.current_thread().name)
+        self.asked += 1
         if self.error:
             raise self.error
         if not self.messages:
@@ -220,6 +222,7 @@ def test_a_deadline_of_the_client_ends_it(served: Served) -> None:
 def test_a_subscription_that_fails_ends_as_internal(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     stream, other = served.subscribe(), served.subscribe()
     assert [next(stream), next(other)] == [b"first"] * 2
+    eventually(lambda: all(source.asked == 2 for source in served.sources))  # else both would meet the error
     served.sources[0].error = served.sources[1].error = RuntimeError("no such table: secrets")
     served.sources[0].wake()
     ended = stream if polled(lambda: not stream.is_active(), seconds=0.5) else other
