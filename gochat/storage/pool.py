@@ -245,9 +245,12 @@ class Pool:
             if deadline <= now and self._driver.interrupt and self._deadlines.pop(taken, 0.0):
                 log.error("the database did not answer in time: a connection is cut")
                 self._open_ones.discard(taken)
+                # What has dropped this one may have dropped others: they are checked before their next use, also one
+                # that another thread has taken from the idle ones at this moment. First, since the thread that is
+                # interrupted may take one right away.
+                for other in list(self._open_ones):
+                    other.checked_at = -math.inf
                 self._driver.interrupt(taken.database)
-                for idle in list(self._idle):  # what has dropped this one may have dropped those: they are checked
-                    idle.checked_at = -math.inf
 
     def close(self) -> None:
         """Closes the idle connections and interrupts the others."""
