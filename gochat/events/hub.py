@@ -42,6 +42,8 @@ from gochat.internal.signal.v1.signal_pb2_grpc import SignalServiceStub
 
 log = logging.getLogger(__name__)
 
+# Seconds until the log is read again where changes are held back; each time twice as long.
+HELD_BACK_INTERVAL, MAX_HELD_BACK_INTERVAL = 0.01, 0.25
 GATHER = 0.002  # seconds that a read waits for other commits, to tell of them together
 RETRY_INTERVAL = 1.0  # seconds until something is done again that failed
 HEARTBEAT = 25  # seconds
@@ -73,6 +75,7 @@ class Hub:
         self._ephemeral = Ephemeral(relay, self._in_conversation, self._of_user, partial(remember, signals))
         self._retries = deque[tuple[float, Stream, StreamWork]]()  # when, what
         self._check_at = self._read_at = self._retry_at = 0.0
+        self._patience = HELD_BACK_INTERVAL
         relay.on_commit = self.hint
         relay.on_signals = lambda signals: self._post(partial(self._ephemeral.heard, signals))
         relay.on_connected = lambda: self._post(self._ephemeral.linked)
@@ -193,6 +196,11 @@ class Hub:
             self._tell(changes, self._feeder.describe(changes), answer.position)
         self._recent.add(self._position.at, answer.changes)
         self._position = answer.position
+        if answer.is_held_back:  # their hint was for this read, so there is no other
+            self._hinted, self._retry_at = True, monotonic() + self._patience
+            self._patience = min(2 * self._patience, MAX_HELD_BACK_INTERVAL)
+        else:
+            self._patience = HELD_BACK_INTERVAL
 
     def _go_to(self, position: pb.Position) -> None:
         self._position = position

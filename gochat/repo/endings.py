@@ -53,7 +53,10 @@ SELECT oldest.position, (
     SELECT json_group_array(json_array(ended.session_id)) FROM ended_sessions AS ended
     WHERE ended.position >= CASE WHEN ? <= oldest.position THEN ? ELSE -1 END
 )
-FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS position) AS oldest""",
+FROM (
+    SELECT COALESCE(MAX(position) + 1, 0) AS position FROM ended_sessions
+    WHERE position < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+) AS oldest""",  # the position after a row that is there: see feed.py
 }
 
 

@@ -22,7 +22,9 @@ MAX_REPLAYED = 10_000  # changes of a stream that resumes
 
 _COLUMNS = ", ".join(f"change.{column}" for column in COLUMNS)
 # The epoch and its origin, the oldest position there is, the one of now, and the rows from ? on (NULL: from now on);
-# also those that may not be told yet, since they are to be undone of the present.
+# also those that may not be told yet, since they are to be undone of the present. On PostgreSQL the position of now
+# follows the newest row that may be told, and is not that of the oldest transaction in progress: a server that crashes
+# gives the numbers again of transactions that it has not written down.
 _LOG = {
     False: f"""
 SELECT (SELECT value FROM secrets WHERE name = 'epoch'), (SELECT MIN(position) FROM changes), (
@@ -38,7 +40,10 @@ SELECT (SELECT value FROM secrets WHERE name = 'epoch'), (SELECT MIN(position) F
         SELECT * FROM changes WHERE position >= LEAST(?, oldest.position) LIMIT {MAX_READ + 1}
     ) AS change
 )
-FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS position) AS oldest""",
+FROM (
+    SELECT COALESCE(MAX(position) + 1, (SELECT MIN(position) FROM changes)) AS position FROM changes
+    WHERE position < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+) AS oldest""",
 }
 _CONVERSATIONS = "SELECT conversation_id FROM members WHERE user_id = ?"
 
@@ -79,7 +84,9 @@ class Feed:
 
     def ReadChanges(self, request: pb.ReadChangesRequest) -> pb.ReadChangesResponse:
         log = self._database.read(lambda tx: read_log(tx, request.start), one_statement=True)
-        return pb.ReadChangesResponse(changes=map(_change, log.told), position=log.now, gap=log.gap)
+        told = log.told
+        held_back = len(told) < len(log.rows)
+        return pb.ReadChangesResponse(changes=map(_change, told), position=log.now, gap=log.gap, is_held_back=held_back)
 
     def DescribeChanges(self, request: pb.DescribeChangesRequest) -> pb.DescribeChangesResponse:
         described = self._database.read(lambda tx: describe(tx, request.changes))

@@ -149,7 +149,10 @@ class ReadChangesResponse(_message.Message):
     CHANGES_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
     GAP_FIELD_NUMBER: _builtins.int
+    IS_HELD_BACK_FIELD_NUMBER: _builtins.int
     gap: Global___Gap.ValueType
+    is_held_back: _builtins.bool
+    """Others were committed that may not be told yet, since an older transaction is in progress."""
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Change]: ...
     @_builtins.property
@@ -162,10 +165,11 @@ class ReadChangesResponse(_message.Message):
         changes: _abc.Iterable[Global___Change] | None = ...,
         position: Global___Position | None = ...,
         gap: Global___Gap.ValueType = ...,
+        is_held_back: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "gap", b"gap", "position", b"position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "gap", b"gap", "is_held_back", b"is_held_back", "position", b"position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
