@@ -42,8 +42,7 @@ from gochat.internal.signal.v1.signal_pb2_grpc import SignalServiceStub
 
 log = logging.getLogger(__name__)
 
-# Seconds until the log is read again where changes are held back; each time twice as long.
-HELD_BACK_INTERVAL, MAX_HELD_BACK_INTERVAL = 0.01, 0.25
+HELD_BACK_INTERVAL = 0.01  # seconds until the log is read again where changes are held back; each time twice as long
 GATHER = 0.002  # seconds that a read waits for other commits, to tell of them together
 RETRY_INTERVAL = 1.0  # seconds until something is done again that failed
 HEARTBEAT = 25  # seconds
@@ -119,8 +118,7 @@ class Hub:
             raise overloaded("too many streams are open")
         if self._stopping:
             raise unavailable("the server is stopping")
-        stream = Stream(caller, user_id, lambda stream: self._post(lambda: self._look_at(stream)), self.counters)
-        stream.typing, stream.watched = typing, dict(watched)
+        stream = Stream(caller, user_id, self._notice, self.counters, typing=typing, watched=watched)
         opened = self._feeder.open_feed(stream, start)
         resumed = bool(start.epoch) and not opened.gap
         # Where there is a gap the client keeps its cursor until it has the Resync.
@@ -141,6 +139,9 @@ class Hub:
         """Has the hub's thread run it. Any thread may call this."""
         self._posted.append(work)
         self._woken.set()
+
+    def _notice(self, stream: Stream) -> None:
+        self._post(partial(self._look_at, stream))
 
     def _retry(self, stream: Stream, work: StreamWork) -> None:
         self._post(lambda: self._retries.append((monotonic() + RETRY_INTERVAL, stream, work)))
@@ -196,9 +197,9 @@ class Hub:
             self._tell(changes, self._feeder.describe(changes), answer.position)
         self._recent.add(self._position.at, answer.changes)
         self._position = answer.position
-        if answer.is_held_back:  # their hint was for this read, so there is no other
-            self._hinted, self._retry_at = True, monotonic() + self._patience
-            self._patience = min(2 * self._patience, MAX_HELD_BACK_INTERVAL)
+        if answer.is_held_back:  # their hint was for this read, so it polls sooner; new hints do not wait for that
+            self._read_at = min(self._read_at, monotonic() + self._patience)
+            self._patience *= 2
         else:
             self._patience = HELD_BACK_INTERVAL
 
