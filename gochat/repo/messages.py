@@ -38,8 +38,8 @@ _OF_CONVERSATION = f"""
 SELECT {COLUMNS}, CASE WHEN message.to_user_id <> '' THEN {RECIPIENT_REACHED} END
 FROM messages AS message
 WHERE message.conversation_id = ?"""
-_BY_SEQ = f"{_OF_CONVERSATION} AND message.status < {DELETED}"
-_PAGE = f"{_BY_SEQ} ORDER BY message.seq DESC LIMIT ? OFFSET ?"
+BY_SEQ = f"{_OF_CONVERSATION} AND message.status < {DELETED}"
+_PAGE = f"{BY_SEQ} ORDER BY message.seq DESC LIMIT ? OFFSET ?"
 _AT = f"{_OF_CONVERSATION} AND message.seq = ?"
 
 _NEWEST = 2**62  # greater than any seq
@@ -169,7 +169,7 @@ def message_at(conversation_id: str, seq: int, tx: Tx) -> common_pb2.Message:
 def _by_ids(tx: Tx, conversation_id: str, message_ids: Any) -> repo_pb2.GetMessagesResponse:
     wanted = [parsed[1] for parsed in map(ids.parse_message, message_ids) if parsed and parsed[0] == conversation_id]
     wanted = list(dict.fromkeys(wanted))
-    listed = f"{_BY_SEQ} AND message.seq IN ({placeholders(wanted)})"
+    listed = f"{BY_SEQ} AND message.seq IN ({placeholders(wanted)})"
     rows = tx.fetch_all(listed, conversation_id, *wanted) if wanted else []
     by_seq = {row[0]: row for row in rows}
     found = [message(conversation_id, by_seq[seq]) for seq in wanted if seq in by_seq]

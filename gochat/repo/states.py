@@ -8,7 +8,7 @@ from gochat.repo.changes import add_change
 from gochat.repo.conversations import FROM_PAGE, INFO_COLUMNS, UNREAD, fill_info
 from gochat.repo.feed import read_log
 from gochat.repo.membership import lock_conversation, membership
-from gochat.repo.messages import COLUMNS, DELETED, RECIPIENT_REACHED, fill, seq_in
+from gochat.repo.messages import BY_SEQ, fill, seq_in
 from gochat.repo.users import get_user
 from gochat.storage.database import Database, Row, Tx
 
@@ -26,11 +26,7 @@ SELECT page.role, page.read_seq, peer.user_id, peer.read_seq, peer.delivered_seq
 LEFT JOIN members AS peer ON conversation.type = 'single' AND peer.conversation_id = page.conversation_id
     AND peer.user_id <> page.user_id
 ORDER BY page.conversation_id"""
-_AFTER = f"""
-SELECT {COLUMNS}, CASE WHEN message.to_user_id <> '' THEN {RECIPIENT_REACHED} END
-FROM messages AS message
-WHERE message.conversation_id = ? AND message.seq > ? AND message.status < {DELETED}
-ORDER BY message.seq LIMIT ?"""
+_AFTER = f"{BY_SEQ} AND message.seq > ? ORDER BY message.seq LIMIT ?"
 
 # What is read counts as delivered.
 _MOVE_DELIVERED = """
