@@ -234,10 +234,11 @@ class Fuzz:
         if error is None:
             answer = GetMessageClass(RPCS[request.path].output_type).FromString(call.result())
             self._world.seen.extend(found.decode() for found in ID.findall(call.result())[:3])
-            text = f"{answer.error} {call.trailing_metadata()}"
-            if answer.error.code:
-                status = common_pb2.ErrorCode.Name(answer.error.code)
-            if answer.error.code == common_pb2.ERROR_CODE_INTERNAL_ERROR:
+            in_body = getattr(answer, "error", common_pb2.Error())  # of streams no response has one
+            text = f"{in_body} {call.trailing_metadata()}"
+            if in_body.code:
+                status = common_pb2.ErrorCode.Name(in_body.code)
+            if in_body.code == common_pb2.ERROR_CODE_INTERNAL_ERROR:
                 return status, text, status
         found = INTERNAL_TEXT.search(text)
         return status, text, status if status in NEVER else f"shows {found[0]!r}" if found else ""
