@@ -1,11 +1,11 @@
 -- What happened: see README.md. Code that changes what a client sees adds a row in the same transaction
--- (gochat/repo/changes.py); content stays where it is and is read when the change is told.
+-- (gochat/repo/changes.py); content stays where it is and is read when the change is delivered.
 CREATE TABLE changes (
     -- The transaction, or the newest that had ended before the row was written. Transactions commit in another order than
     -- they begin, so a reader takes the rows of positions that are older than any transaction in progress
     -- (pg_snapshot_xmin): none is added to them. It takes them in the order of their ids, which are drawn under the lock
     -- of the conversation or of the user: so the changes of one are in the order of their commits. Positions are in that
-    -- order too. The transaction alone would not be: one that began early and had the lock late would be told first,
+    -- order too. The transaction alone would not be: one that began early and had the lock late would be read first,
     -- while a third one, between the two, is in progress.
     position        BIGINT  NOT NULL DEFAULT GREATEST(
         pg_current_xact_id()::TEXT::BIGINT, pg_snapshot_xmax(pg_current_snapshot())::TEXT::BIGINT - 1

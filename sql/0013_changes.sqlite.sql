@@ -1,5 +1,5 @@
 -- What happened, in the order of the commits: see README.md. Code that changes what a client sees adds a row in the same
--- transaction (gochat/repo/changes.py); content stays where it is and is read when the change is told.
+-- transaction (gochat/repo/changes.py); content stays where it is and is read when the change is delivered.
 CREATE TABLE changes (
     position        INTEGER NOT NULL PRIMARY KEY,  -- without gaps; the writer's counter
     kind            INTEGER NOT NULL,

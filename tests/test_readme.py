@@ -74,8 +74,8 @@ def test_the_guides_work_when_pasted(own: Own, tmp_path: Path) -> None:
     assert users
     printed = pasted(users[2] + blocks("sending", "proto/README.md"), app, tmp_path, env)
     assert printed == blocks("sending output", "proto/README.md")
-    printed = pasted(blocks("being told", "proto/README.md"), app, tmp_path, env)
-    assert printed == blocks("being told output", "proto/README.md")
+    printed = pasted(blocks("events", "proto/README.md"), app, tmp_path, env)
+    assert printed == blocks("events output", "proto/README.md")
     for _ in range(2):
         pasted(blocks("import", OPERATING), app, tmp_path, env)
     app.stop()

@@ -1,4 +1,4 @@
-"""--push: how soon streams are told, what that costs, what they cost while nothing happens, and how they come back."""
+"""--push: how soon streams get what happens, what that and idle streams cost, and how streams come back."""
 
 import json
 import time
@@ -36,7 +36,7 @@ class PushSizes:
 
     @property
     def groups(self) -> list[int]:
-        """The members of each; a group of one would have nobody to tell."""
+        """The members of each; a group of one would have no recipient."""
         return [max(2, number) for number in self.recipients] + [ROOM] * self.rooms
 
     @property
@@ -77,7 +77,7 @@ class Delay:
 @dataclass(frozen=True)
 class Cost:
     """cpu_us: of a delivery, with its part of the send, one send at a time. added_us: without what the same sends cost
-    with no stream. deliveries_per_second: with CLOSED_LOOP sends in flight, which are told of together."""
+    with no stream. deliveries_per_second: with CLOSED_LOOP sends in flight, which are delivered together."""
 
     recipients: int
     cpu_us: float

@@ -12,7 +12,7 @@ class Kind(IntEnum):
     MESSAGE_DELETED = 3  # conversation_id, seq
     READ = 4  # conversation_id, user_id, seq
     DELIVERED = 5  # conversation_id, user_id, seq
-    CONVERSATION_UPDATED = 6  # conversation_id; user_id: for whom alone it is news
+    CONVERSATION_UPDATED = 6  # conversation_id; user_id: if it is news for them alone
     CONVERSATION_HIDDEN = 7  # conversation_id, user_id
     MEMBER_JOINED = 8  # conversation_id, user_id; detail: the role, or FOUNDING of those with whom it was made
     MEMBER_LEFT = 9  # conversation_id, user_id; detail: LEFT or REMOVED

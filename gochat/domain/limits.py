@@ -12,8 +12,8 @@ DEFAULT_PAGE, MAX_PAGE = 20, 100
 DEFAULT_LONG_PAGE, MAX_LONG_PAGE = 50, 200
 DEFAULT_STATES, MAX_STATES = 100, 500  # conversations of a page of GetState
 MAX_ACKNOWLEDGED = 100  # messages of one Acknowledge
-MAX_TYPING_MEMBERS = 100  # of a conversation in which is told who types
-MAX_WATCHED = 200  # users whose presence a stream tells
+MAX_TYPING_MEMBERS = 100  # of a conversation that shows who types
+MAX_WATCHED = 200  # users whose presence a stream shows
 
 
 def page_of(pagination: PaginationRequest, default: int = DEFAULT_PAGE) -> tuple[int, int]:

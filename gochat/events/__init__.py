@@ -1,5 +1,5 @@
 """Push: streams of what happens, fed from the change log. service.py has the RPCs, hub.py the streams of a process,
-relay.py what processes tell each other."""
+relay.py what processes send each other."""
 
 from gochat.events.hub import Hub
 from gochat.events.relay import Relay

@@ -28,7 +28,7 @@ class Counters:
 
     def taken(self, events: int, at: int) -> None:
         """The transport was handed a frame of so many events. at: of the oldest, in Unix milliseconds; 0 for a replay,
-        whose age says nothing of how fast events are told."""
+        whose age says nothing of how fast events are delivered."""
         lag = max(0, ids.now_ms() - at) if at else 0
         with self._lock:
             self._delivered += events

@@ -89,7 +89,7 @@ class BrokerLink:
         self._loops.enter_context(
             periodic("hearing the broker", lambda: self._receive(heard, connected), 0, retry=RETRY_INTERVAL)
         )
-        self._loops.enter_context(periodic("telling the broker", self._send, 0, retry=RETRY_INTERVAL))
+        self._loops.enter_context(periodic("publishing to the broker", self._send, 0, retry=RETRY_INTERVAL))
 
     def send(self, data: bytes) -> None:
         self._outbox.put(data)
@@ -127,7 +127,7 @@ def _broken(error: Exception) -> Exception:
 
 
 class SeamLink:
-    """From a process of the logic half to the repo half, which passes on what it is told and what it hears."""
+    """From a process of the logic half to the repo half, which passes on what it is sent and what it hears."""
 
     def __init__(self, signals: SignalServiceStub) -> None:
         self._signals = signals
@@ -139,7 +139,7 @@ class SeamLink:
         self._loops.enter_context(
             periodic("hearing the repo half", lambda: self._receive(heard, connected), 0, retry=RETRY_INTERVAL)
         )
-        self._loops.enter_context(periodic("telling the repo half", self._send, 0, retry=RETRY_INTERVAL))
+        self._loops.enter_context(periodic("publishing to the repo half", self._send, 0, retry=RETRY_INTERVAL))
 
     def send(self, data: bytes) -> None:
         self._outbox.put(data)

@@ -1,8 +1,8 @@
 """Who is online: pure logic, on clocks that are passed in.
 
 A user is online while any process *claims* them: it has a stream of one of their devices, or had one until a moment
-ago. Processes tell each other whom they claim, at once when that changes and all of them periodically. A process that
-died says nothing any more, so its claims expire.
+ago. Processes announce the users that they claim, at once when that changes and all of them periodically. A process
+that died says nothing any more, so its claims expire.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from math import inf
 from typing import NamedTuple
 
 OFFLINE_DELAY = 30.0  # seconds from the end of the last stream of a user until they are offline
-ANNOUNCE_INTERVAL = 15.0  # seconds between two times that a process says whom it claims
+ANNOUNCE_INTERVAL = 15.0  # seconds between two times that a process announces the users it claims
 CLAIM_TIMEOUT = 40.0  # seconds after which what another process claimed expires: two announcements were missed
 
 

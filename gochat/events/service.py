@@ -49,7 +49,7 @@ class Events:
     def SetTyping(self, request: pb.SetTypingRequest) -> pb.SetTypingResponse:
         user_id = policy.actor(current().caller, request.user_id, "user_id")
         wanted = signal_pb2.CheckTypingRequest(conversation_id=request.conversation_id, user_id=user_id)
-        if self._signals.CheckTyping(wanted).told:
+        if self._signals.CheckTyping(wanted).is_shown:
             self._hub.typing(request.conversation_id, user_id, request.typing)
         return pb.SetTypingResponse(success=True)
 

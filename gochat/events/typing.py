@@ -2,7 +2,7 @@
 
 TIMEOUT = 6.0  # seconds after which one who says no more does not type any more
 REPEAT_INTERVAL = 3.0  # seconds within which saying it again is no news
-MAX_TYPISTS = 10_000  # more are not told of
+MAX_TYPISTS = 10_000  # more are not shown
 
 Typist = tuple[str, str]
 """(conversation_id, user_id)"""

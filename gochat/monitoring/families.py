@@ -214,7 +214,7 @@ FAMILIES = (
     ),
     Family(
         "gochat_change_log_held_back_seconds",
-        "Age of the oldest transaction that writes: changes since it began are not told before it ends (PostgreSQL)",
+        "Age of the oldest transaction that writes: later changes are delivered once it ends (PostgreSQL)",
         GAUGE,
         COUNTED,
         {"": "changes_held_back"},

@@ -35,7 +35,7 @@ class Activity:
             ((count,),) = tx.fetch_all(_MEMBER_COUNT, conversation_id)
             return bool(count <= MAX_TYPING_MEMBERS)
 
-        return pb.CheckTypingResponse(told=self._database.read(work))
+        return pb.CheckTypingResponse(is_shown=self._database.read(work))
 
     def ListActivity(self, request: pb.ListActivityRequest) -> pb.ListActivityResponse:
         wanted = list(dict.fromkeys(request.user_ids))

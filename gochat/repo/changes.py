@@ -3,7 +3,7 @@
 This is the one place where changes are written, but for sends (sending.py, and on PostgreSQL send_messages() in
 sql/routines.postgres.sql) and for sessions that end (endings.py), which are a statement however many they are. feed.py
 reads them. A row has no content: it names the conversation or the user that changed, and what there is to say is read
-when it is told.
+when it is delivered.
 
 Code that adds a row holds the lock of what changed, as for the change itself: so the changes of one conversation, and
 of one user, are in the order of their commits.

@@ -47,5 +47,5 @@ def log_rules(*, postgres: bool) -> list[tuple[str, str, str]]:
         ),
         ("changes", "there is no row", "SELECT 'none' AS position WHERE NOT EXISTS (SELECT 1 FROM changes)"),
     ]
-    # On PostgreSQL positions are transactions, of which most change nothing that is told.
+    # On PostgreSQL positions are transactions, of which most change nothing that clients see.
     return rules if postgres else [*rules, ("changes", "the position before is missing", _GAPS)]

@@ -1,6 +1,6 @@
-"""Changes as events: what there is to say of a change now, and whom it concerns. A table has an entry for each kind.
+"""Changes as events: what there is to say of a change now, and who it is for. A table has an entry for each kind.
 
-Content is read here and not when the change is written, so that what was recalled or deleted since is never told.
+Content is read here and not when the change is written, so that what was recalled or deleted since is never delivered.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -54,7 +54,7 @@ _Messages = dict[tuple[str, int], common_pb2.Message]
 
 
 def describe(tx: Tx, changes: Sequence[pb.Change]) -> list[list[pb.Delivery]]:
-    """For each change the events that tell of it; none where what it is about is gone."""
+    """For each change its events; none where what it is about is gone."""
     messages = _messages(tx, changes)
     described = []
     for change in changes:
@@ -88,9 +88,9 @@ def _delivery(change: pb.Change, user_ids: Sequence[str] | None = None, **event:
 def _sent(_: Tx, change: pb.Change, messages: _Messages) -> Iterable[pb.Delivery]:
     for seq in range(change.first_seq, change.seq + 1):
         if sent := messages.get((change.conversation_id, seq)):
-            told = _delivery(change, message_sent=event_pb2.MessageSent(message=sent))
-            told.event.actor_id = sent.from_user_id
-            yield told
+            delivery = _delivery(change, message_sent=event_pb2.MessageSent(message=sent))
+            delivery.event.actor_id = sent.from_user_id
+            yield delivery
 
 
 def _updated(_: Tx, change: pb.Change, messages: _Messages) -> Iterable[pb.Delivery]:
@@ -141,8 +141,8 @@ def _hidden(_: Tx, change: pb.Change, __: _Messages) -> Iterable[pb.Delivery]:
 def _joined(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
     shown = conversation_of(tx, change.conversation_id, change.user_id)
     if shown.type == "group":  # a one-to-one conversation is not shown before there is something in it
-        told = event_pb2.ConversationUpdated(conversation=shown)
-        yield _delivery(change, [change.user_id], conversation_updated=told)
+        updated = event_pb2.ConversationUpdated(conversation=shown)
+        yield _delivery(change, [change.user_id], conversation_updated=updated)
     if change.detail != FOUNDING:
         yield _delivery(change, member_joined=event_pb2.MemberJoined(member=_member(tx, change)))
 
@@ -168,9 +168,9 @@ def _dissolved(_: Tx, change: pb.Change, __: _Messages) -> Iterable[pb.Delivery]
 
 
 def _profile(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
-    told = event_pb2.ProfileUpdated(profile=profile(get_user(tx, change.user_id)))
+    updated = event_pb2.ProfileUpdated(profile=profile(get_user(tx, change.user_id)))
     peers = [user_id for (user_id,) in tx.fetch_all(_PEERS, change.user_id)]
-    yield _delivery(change, [change.user_id, *peers], profile_updated=told)
+    yield _delivery(change, [change.user_id, *peers], profile_updated=updated)
 
 
 def _session(_: Tx, change: pb.Change, __: _Messages) -> Iterable[pb.Delivery]:

@@ -201,7 +201,7 @@ def move_read(tx: Tx, conversation_id: str, user_id: str, seq: int) -> bool:
 
 
 def mark_read(tx: Tx, conversation_id: str, user_id: str, seq: int) -> None:
-    """As move_read(), and told to others. (Of one's own messages all know that they are read.)"""
+    """As move_read(), with a change for others. (Of one's own messages all know that they are read.)"""
     if move_read(tx, conversation_id, user_id, seq):
         add_change(tx, Kind.READ, conversation_id, user_id, seq=seq)
 

@@ -122,7 +122,7 @@ class PostgresDatabase:
                 if begin:
                     committing = writes
                     tx.sql("COMMIT")
-                if writes and pool is not self._control:  # the server's own writes are nothing to tell of
+                if writes and pool is not self._control:  # the server's own writes are of no interest to streams
                     self._after_commit()
                 return answer
             except Exception as error:

@@ -146,7 +146,7 @@ def test_processes_wake_each_other_by_a_broker(own: Own, redis: Redis) -> None:
         redis.start()
         eventually(redis.channels)
         sends_and_hears(3)
-    assert app.logs().count("telling the broker: failed:") <= 2, "once for each worker"
+    assert app.logs().count("publishing to the broker: failed:") <= 2, "once for each worker"
 
 
 def test_a_frozen_broker_holds_up_nothing(own: Own, redis: Redis) -> None:

@@ -152,7 +152,7 @@ class ReadChangesResponse(_message.Message):
     IS_HELD_BACK_FIELD_NUMBER: _builtins.int
     gap: Global___Gap.ValueType
     is_held_back: _builtins.bool
-    """Others were committed that may not be told yet, since an older transaction is in progress."""
+    """Others were committed that may not be delivered yet, since an older transaction is in progress."""
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Change]: ...
     @_builtins.property
@@ -219,7 +219,7 @@ Global___DescribeChangesResponse: _TypeAlias = DescribeChangesResponse  # noqa: 
 
 @_typing.final
 class Deliveries(_message.Message):
-    """The events that tell of a change; none where what it is about is gone."""
+    """The events of a change; none where what it is about is gone."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -249,7 +249,7 @@ class Delivery(_message.Message):
     def event(self) -> _event_pb2.Event: ...
     @_builtins.property
     def user_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Whom it concerns. None: all who are in its conversation."""
+        """Who it is for. None: all who are in its conversation."""
 
     def __init__(
         self,
