@@ -20,7 +20,7 @@ from gochat.domain.tokens import Tokens
 from gochat.errors import ChatError
 from gochat.events.counters import Counters
 from gochat.events.hub import Hub
-from gochat.events.links import BrokerLink, Link, SeamLink
+from gochat.events.links import Link, SeamLink
 from gochat.events.relay import Relay
 from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.internal.change.v1.change_pb2_grpc import ChangeServiceStub
@@ -168,6 +168,8 @@ def _channel(config: Config, target: str, repo_methods: Mapping[str, Method], to
 def _links(config: Config, database: Database | None) -> list[Link]:
     """By which processes that have this broker, or else this database, wake each other."""
     if config.events.broker:
+        from gochat.events.broker import BrokerLink
+
         return [BrokerLink(config.events.broker)]
     if config.events.notify and isinstance(database, PostgresDatabase):
         return [NotifyLink(database.connect_listener)]

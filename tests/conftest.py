@@ -3,6 +3,7 @@
 `database` is one without a server around it, of each dialect, for tests of what lies below the RPCs.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,6 +21,9 @@ from gochat.storage.sqlite import SqliteDatabase
 from tests.harness import CONTENT, PASSWORD, Deployment
 from tests.postgres import Postgres, running_postgres
 from tests.processes import Process
+
+# The tests start thousands of processes. Without compiled files each takes twice as long.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 SQLITE = ("sqlite-colocated", "sqlite-split")
 MODES = (*SQLITE, "postgres-colocated", "postgres-split")

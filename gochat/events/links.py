@@ -12,12 +12,7 @@ from contextlib import ExitStack
 from time import monotonic
 from typing import Any, Protocol
 
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-
 from gochat.background import periodic
-from gochat.config import ConfigError
 from gochat.context import SERVICE, Call, entered
 from gochat.errors import unavailable
 from gochat.internal.signal.v1 import signal_pb2 as pb
@@ -26,9 +21,7 @@ from gochat.internal.signal.v1.signal_pb2_grpc import SignalServiceStub
 RETRY_INTERVAL = 1.0  # seconds
 WAIT = 0.4  # seconds that a thread waits at most before it looks whether the link is to stop
 TIMEOUT = 3.0  # seconds that the other side has to answer
-PING_INTERVAL = 10.0  # seconds of silence after which a connection to the broker is tested
 MAX_QUEUED = 1000  # messages that were not sent yet; older ones are lost
-CHANNEL = "gochat.signals"
 
 Heard = Callable[[bytes], None]
 
@@ -60,70 +53,6 @@ class Outbox:
         self._woken.clear()
         for _ in range(len(self._messages)):
             yield self._messages.popleft()
-
-
-class BrokerLink:
-    """By a channel of a Redis server, which has the number of the database in its name: Redis itself does not keep the
-    channels of its databases apart."""
-
-    def __init__(self, url: str) -> None:
-        """url: as redis-py reads it. Raises ConfigError."""
-        try:
-            # No retries of its own: what is lost is lost, and `connected` is to be called after each failure.
-            self._client = redis.Redis.from_url(
-                url,
-                socket_connect_timeout=TIMEOUT,
-                socket_timeout=TIMEOUT,
-                health_check_interval=PING_INTERVAL,
-                retry=Retry(NoBackoff(), 0),
-            )
-        except ValueError:  # whose text may have the password
-            raise ConfigError("events.broker: is no URL of a Redis server") from None
-        number = self._client.connection_pool.connection_kwargs.get("db", 0)
-        self._channel = f"{CHANNEL}.{number}"
-        self._outbox = Outbox()
-        self._subscription: Any = None
-        self._loops = ExitStack()
-
-    def start(self, heard: Heard, connected: Callable[[], None]) -> None:
-        self._loops.enter_context(
-            periodic("hearing the broker", lambda: self._receive(heard, connected), 0, retry=RETRY_INTERVAL)
-        )
-        self._loops.enter_context(periodic("publishing to the broker", self._send, 0, retry=RETRY_INTERVAL))
-
-    def send(self, data: bytes) -> None:
-        self._outbox.put(data)
-
-    def stop(self) -> None:
-        self._loops.close()
-        self._client.close()
-
-    def _receive(self, heard: Heard, connected: Callable[[], None]) -> None:
-        try:
-            if self._subscription is None:
-                subscription = self._client.pubsub(ignore_subscribe_messages=True)
-                subscription.subscribe(self._channel)
-                self._subscription = subscription
-                connected()
-            message = self._subscription.get_message(timeout=WAIT)
-        except (redis.RedisError, OSError) as error:
-            broken, self._subscription = self._subscription, None
-            if broken is not None:
-                broken.close()
-            raise _broken(error) from None
-        if message is not None:
-            heard(message["data"])
-
-    def _send(self) -> None:
-        try:
-            for data in self._outbox.take():
-                self._client.publish(self._channel, data)
-        except (redis.RedisError, OSError) as error:
-            raise _broken(error) from None
-
-
-def _broken(error: Exception) -> Exception:
-    return unavailable(f"the broker of [events] broker does not work: {error}")
 
 
 class SeamLink:
