@@ -93,7 +93,8 @@ def serve(
             relay.add_link(SeamLink(SignalServiceStub(control)))
         hub = None
         if target != REPO:
-            hub = Hub(ChangeServiceStub(control), SignalServiceStub(control), relay, config.events)
+            stubs = ChangeServiceStub(control), SignalServiceStub(control)
+            hub = Hub(*stubs, relay, config.events, revocations.is_known)
         if database:
             database.on_commit(relay.committed)
         logic_methods = _logic_methods(config, channel, tokens, hub) if hub else {}

@@ -27,6 +27,10 @@ class Revocations:
         """Raises UNAVAILABLE if the last answer is older than STALE_AFTER."""
         if time.monotonic() > self._fresh_until:
             raise unavailable("it is not known whether the session still lasts", "SESSIONS_UNKNOWN")
+        return self.is_known(session_id)
+
+    def is_known(self, session_id: str) -> bool:
+        """Was it among those of any answer, however old?"""
         return session_id in self._ended
 
     def update(self, session_ids: Iterable[str], position: int, asked_at: float) -> None:

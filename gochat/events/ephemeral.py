@@ -22,6 +22,14 @@ EXPIRE_INTERVAL = 5.0  # seconds between two looks for what processes claimed th
 Streams = dict[Stream, None]  # a set that keeps its order
 
 
+def remove(streams: dict[str, Streams], key: str, stream: Stream) -> None:
+    """And the key, where it was the last."""
+    if key in streams:
+        streams[key].pop(stream, None)
+        if not streams[key]:
+            del streams[key]
+
+
 class Ephemeral:
     """in_conversation, of_user: the registries of the hub. record: has it remembered in the database when users were
     last seen."""
@@ -91,11 +99,9 @@ class Ephemeral:
         return affected
 
     def _forget_watcher(self, user_id: str, stream: Stream) -> None:
-        if user_id in self._watchers:
-            self._watchers[user_id].pop(stream, None)
-            if not self._watchers[user_id]:
-                del self._watchers[user_id]
-                self._seen_at.pop(user_id, None)
+        remove(self._watchers, user_id, stream)
+        if user_id not in self._watchers:
+            self._seen_at.pop(user_id, None)
 
     def heard(self, signals: pb.Signals) -> None:
         """Of another process, or typing of this one."""

@@ -29,7 +29,7 @@ from gochat.domain import cursors
 from gochat.domain.changes import Kind
 from gochat.errors import ChatError, overloaded, unavailable
 from gochat.events.counters import Counters
-from gochat.events.ephemeral import Ephemeral, Streams
+from gochat.events.ephemeral import Ephemeral, Streams, remove
 from gochat.events.feeding import READ_TIMEOUT, Feeder, StreamWork, concerns, ends, frames_of
 from gochat.events.recent import Recent
 from gochat.events.relay import Relay
@@ -54,10 +54,18 @@ MAX_RETRY_AFTER = 5000  # milliseconds that a client waits before it reconnects 
 
 
 class Hub:
+    """has_ended(session id): is the session known to have ended? Any thread may call it."""
+
     def __init__(
-        self, changes: ChangeServiceStub, signals: SignalServiceStub, relay: Relay, settings: config.Events
+        self,
+        changes: ChangeServiceStub,
+        signals: SignalServiceStub,
+        relay: Relay,
+        settings: config.Events,
+        has_ended: Callable[[str], bool],
     ) -> None:
         self._changes, self._signals, self._settings = changes, signals, settings
+        self._has_ended = has_ended
         self.counters = Counters()
         self._posted = deque[Callable[[], None]]()
         self._woken = threading.Event()
@@ -244,7 +252,9 @@ class Hub:
             if change.kind == Kind.MEMBER_LEFT:
                 self._leave(change)
             elif change.kind == Kind.SESSION_ENDED:
-                ended |= {each: None for each in self._of_user.get(change.user_id, ()) if ends(change, each)}
+                for stream in [each for each in self._of_user.get(change.user_id, ()) if ends(change, each)]:
+                    self._unregister(stream)  # nothing that happened later is told to it
+                    ended[stream] = None
         frames: dict[tuple[int, ...], list[Frame]] = {}
         for stream, indexes in told.items():
             key = tuple(indexes)
@@ -275,7 +285,7 @@ class Hub:
         for stream in self._of_user.get(change.user_id, ()):
             if stream.position.at <= change.position:
                 stream.known.discard(change.conversation_id)
-                _remove(self._in_conversation, change.conversation_id, stream)
+                remove(self._in_conversation, change.conversation_id, stream)
 
     def _look_who_is_watched(self, stream: Stream) -> None:
         """Feeder's thread: of the stream it reads only what never changes, and the names of whom it watches."""
@@ -342,15 +352,15 @@ class Hub:
         self._unregister(stream)
         if self._streams.pop(stream, None) is None:
             return
-        _remove(self._open_of_user, stream.user_id, stream)
+        remove(self._open_of_user, stream.user_id, stream)
         self._ephemeral.closed(stream)
         if not self._streams:
             self._position = pb.Position()
 
     def _unregister(self, stream: Stream) -> None:
         for conversation_id in stream.known:
-            _remove(self._in_conversation, conversation_id, stream)
-        _remove(self._of_user, stream.user_id, stream)
+            remove(self._in_conversation, conversation_id, stream)
+        remove(self._of_user, stream.user_id, stream)
         self._ephemeral.unregistered(stream)
 
     def _suspend(self, stream: Stream) -> None:
@@ -360,7 +370,7 @@ class Hub:
         stream.wake()
 
     def _check(self, now: float) -> None:
-        """Heartbeats, streams that are old or take nothing, and what is to be done later."""
+        """Heartbeats, streams that have to end, and what is to be done later."""
         while self._retries and self._retries[0][0] <= now:
             _, stream, work = self._retries.popleft()
             self._feeder.submit(stream, work)
@@ -371,6 +381,9 @@ class Hub:
                 self._forget(stream)
             elif stream.ended:
                 continue
+            elif self._has_ended(stream.caller.session_id):
+                # The log says so too, but not while it is held back, and late where a hint was lost.
+                stream.end(Goodbye.REASON_SESSION_ENDED)
             elif now >= until:
                 _end_for_restart(stream)
             elif now - stream.added_at >= HEARTBEAT and not stream.is_full:
@@ -382,11 +395,3 @@ class Hub:
 
 def _end_for_restart(stream: Stream) -> None:
     stream.end(Goodbye.REASON_RECONNECT, random.randint(0, MAX_RETRY_AFTER))  # noqa: S311 - no secret
-
-
-def _remove(streams: dict[str, Streams], key: str, stream: Stream) -> None:
-    """And the key, where it was the last."""
-    if key in streams:
-        streams[key].pop(stream, None)
-        if not streams[key]:
-            del streams[key]

@@ -14,16 +14,14 @@ from gochat.context import Caller
 from gochat.domain.changes import Kind
 from gochat.errors import unavailable
 from gochat.events import hub as hub_module
-from gochat.events.counters import Counters
 from gochat.events.hub import Hub
-from gochat.events.recent import MAX_RECENT, Recent
 from gochat.events.relay import Relay
 from gochat.events.stream import MAX_QUEUED, Stream
 from gochat.internal.change.v1 import change_pb2 as pb
 from gochat.internal.signal.v1 import signal_pb2
 from tests.waiting import eventually
 
-ANN = Caller("ann", "user", "session")
+ANN, OTHER = (Caller("ann", "user", session_id) for session_id in ("session", "another"))
 EPOCH = "0123456789ab"
 SETTINGS = Events()
 
@@ -36,6 +34,10 @@ class Log:
         self.before_answer: Callable[[], None] = lambda: None
         self.fails = False
         self.opened = 0
+
+    def end_session(self, session_id: str) -> None:
+        at = len(self.changes)
+        self.changes.append(pb.Change(kind=Kind.SESSION_ENDED, user_id="ann", detail=session_id, position=at))
 
     def send(self, number: int = 1) -> None:
         for _ in range(number):
@@ -98,11 +100,16 @@ def log() -> Log:
 
 
 @pytest.fixture
-def hub(log: Log, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+def ended_sessions() -> set[str]:
+    return set()
+
+
+@pytest.fixture
+def hub(log: Log, ended_sessions: set[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     for name, value in (("RETRY_INTERVAL", 0.05), ("CHECK_INTERVAL", 0.02)):
         monkeypatch.setattr(hub_module, name, value)
     recorded = SimpleNamespace(RecordActivity=lambda _: signal_pb2.RecordActivityResponse())
-    started = Hub(cast("Any", log), cast("Any", recorded), Relay(), SETTINGS)
+    started = Hub(cast("Any", log), cast("Any", recorded), Relay(), SETTINGS, ended_sessions.__contains__)
     started.start()
     yield started
     started.stop()
@@ -245,56 +252,30 @@ def test_a_hub_that_waits_for_the_log_still_says_goodbye(hub: Hub, log: Log) -> 
     hang.set()
 
 
-def test_nothing_follows_the_goodbye() -> None:
-    stream = Stream(ANN, "ann", lambda _: None, Counters())
-    stream.say(pb.Position(epoch=EPOCH))
-    threads = [threading.Thread(target=stream.end, args=(event_pb2.Goodbye.REASON_RECONNECT,)) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    stream.say()
-    stream.drop()
-    taker = Taker(stream)
+def test_nothing_that_happened_after_its_session_had_ended_is_told(hub: Hub, log: Log) -> None:
+    taker, other = opened(hub), Taker(hub.open(OTHER, "ann", pb.Position(), typing=False, watched={}))
+    eventually(lambda: registered(hub) == 2)
+    log.send(2)
+    log.end_session(ANN.session_id)
+    log.send(2)  # all of it is read at once
+    hub.hint()
+    other.until(4)
+    eventually(lambda: taker.stream.ended)
     taker.take()
-    assert taker.payloads == ["None", "goodbye"]
+    assert taker.contents == numbers(0, 2)
+    assert taker.payloads[-1] == "goodbye"
+    assert other.contents == ["0", "1", "3", "4"], "of another session"
 
 
-def test_the_size_of_what_is_queued_stays_right_when_it_is_dropped() -> None:
-    stream = Stream(ANN, "ann", lambda _: None, Counters())
-    taking = threading.Thread(target=lambda: [stream.next() for _ in range(20_000)])
-    taking.start()
-    for number in range(20_000):
-        stream.add(b"x" * 100)
-        if number % 50 == 0:
-            stream.drop()
-    taking.join()
-    stream.drop()
-    assert stream._added == stream._taken
-    assert not stream.is_full
-
-
-def test_recent_changes_are_complete_from_a_position_on() -> None:
-    recent = Recent()
-    recent.begin(5)
-
-    def change(at: int) -> pb.Change:
-        return pb.Change(position=at)
-
-    recent.add(5, [change(6), change(5)])
-    recent.add(7, [])
-    recent.add(9, [change(9), change(11)])
-    assert recent.since(4) is None
-
-    def since(at: int) -> list[int]:
-        return [each.position for each in recent.since(at) or ()]
-
-    assert since(5) == [6, 5, 9, 11], "in the order in which they were read"
-    assert since(6) == [6, 9, 11]
-    assert since(8) == [9, 11]
-    assert since(12) == []
-    recent.add(12, [change(12)] * MAX_RECENT)
-    assert recent.since(11) is None, "dropped, with all of that read"
-    assert len(recent.since(12) or ()) == MAX_RECENT
-    recent.begin(20)
-    assert recent.since(12) is None
+def test_a_session_ends_its_streams_while_the_log_says_nothing(hub: Hub, log: Log, ended_sessions: set[str]) -> None:
+    """Also those that have fallen behind, whatever is in their queues."""
+    takers = [opened(hub) for _ in range(3)]
+    eventually(lambda: registered(hub) == 3)
+    log.fails = True
+    hub._post(lambda: hub._suspend(takers[0].stream))
+    ended_sessions.add(ANN.session_id)
+    for taker in takers:
+        eventually(lambda taker=taker: taker.stream.ended)
+        taker.take()
+        assert taker.payloads[-1] == "goodbye"
+        assert taker.stream.over

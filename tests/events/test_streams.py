@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from gochat.api.event.v1 import event_pb2
-from gochat.internal.account.v1 import account_pb2
 from tests.conftest import Own
 from tests.conversations import conversation_of, group, single, unread
 from tests.harness import Deployment, Person, as_service, refused
@@ -205,38 +204,6 @@ def test_a_cursor_of_another_database_has_the_client_read_again(app: Deployment,
         assert listener.until(told(1)).contents == ["hello"]
     with listening(app, ann.metadata, cursor=listener.cursor) as listener:
         assert listener.responses[0].ready.resumed
-
-
-@pytest.mark.parametrize("how", ["logout", "revoke", "disable", "password", "reset"])
-def test_a_stream_ends_with_its_session(app: Deployment, how: str) -> None:
-    ann = app.person()
-    other = app.signed_in(ann.id, ann.username)
-    acts: dict[str, Callable[[], Any]] = {
-        "logout": lambda: ann.Logout(),
-        "revoke": lambda: other.RevokeSession(
-            session_id=next(s.session_id for s in other.ListSessions().sessions if not s.current)
-        ),
-        "disable": lambda: as_service(app).repo.UpdateUser(user_id=ann.id, status=2),
-        "password": lambda: other.ChangePassword(old_password="correct horse", new_password="battery staple"),
-        "reset": lambda: app.account.SetPassword(
-            account_pb2.SetPasswordRequest(user_id=ann.id, password="battery staple"), metadata=app.service
-        ),
-    }
-    with listening(app, ann.metadata) as listener, listening(app, app.service, user_id=ann.id) as by_service:
-        acts[how]()
-        assert listener.goodbye == "SESSION_ENDED"
-        assert listener.ended() == "UNAVAILABLE"
-        by_service.until(lambda each: each.of_kind("session_ended"))
-    with refused("UNAUTHENTICATED"):
-        next(iter(app.event.Subscribe(event_pb2.SubscribeRequest(cursor=listener.cursor), metadata=ann.metadata)))
-
-
-def test_a_stream_outlives_its_token(app: Deployment) -> None:
-    ann, ben = app.people(2)
-    with listening(app, ann.metadata) as listener:
-        ann.RefreshToken(refresh_token=ann.refresh_token)
-        ben.send(ann.id, "hello")
-        assert listener.until(told(1)).contents == ["hello"]
 
 
 def test_streams_that_open_while_others_send_miss_nothing(app: Deployment) -> None:
