@@ -1,5 +1,6 @@
 """A client that listens: it keeps what a stream tells, and waits for what a test expects."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,13 @@ from gochat.api.event.v1 import event_pb2, event_pb2_grpc
 from tests.harness import Deployment, new_connection
 
 TIMEOUT = 20.0  # seconds within which what is expected must come
+
+FULL_LENGTH = os.environ.get("FULL_LENGTH") == "1"
+
+
+def scaled(short: int, full: int) -> int:
+    """A number of a test that also has a long form: full with FULL_LENGTH=1."""
+    return full if FULL_LENGTH else short
 
 
 class Listener:
@@ -96,6 +104,11 @@ class Listener:
 
 def _reason(message: Any, kind: Any) -> str:
     return str(kind.Reason.Name(message.reason)).removeprefix("REASON_")
+
+
+def told(number: int) -> Callable[[Listener], bool]:
+    """Is it of so many messages?"""
+    return lambda listener: len(listener.contents) >= number
 
 
 @contextmanager

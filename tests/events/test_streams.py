@@ -1,6 +1,5 @@
 """What streams are told, and that they go on from where they were: by the contract of event.proto."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
@@ -11,12 +10,8 @@ from gochat.api.event.v1 import event_pb2
 from tests.conftest import Own
 from tests.conversations import conversation_of, group, single, unread
 from tests.harness import Deployment, Person, as_service, refused
-from tests.streams import Listener, listening
+from tests.streams import listening, told
 from tests.waiting import eventually
-
-
-def told(number: int) -> Callable[[Listener], bool]:
-    return lambda listener: len(listener.contents) >= number
 
 
 def is_of(event: event_pb2.Event, sent: Any) -> bool:
