@@ -1,7 +1,9 @@
-"""A client that listens: it keeps what a stream tells, and waits for what a test expects."""
+"""Clients that listen: they keep what streams tell, and wait for what a test expects."""
 
 import os
 import threading
+import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +11,10 @@ from typing import Any
 import grpc
 
 from gochat.api.event.v1 import event_pb2, event_pb2_grpc
+from gochat.api.event.v1.event_pb2 import SubscribeResponse
+from gochat.serving.executors import MAX_WAITING_OPENINGS_PER_USER
+from tests.attacks.hostile import SUBSCRIBE, called, numbers
+from tests.attacks.wire import DATA, WIDE, Raw
 from tests.harness import Deployment, new_connection
 
 TIMEOUT = 20.0  # seconds within which what is expected must come
@@ -133,3 +139,54 @@ def listening(
         listener.close()
         if own_connection:
             channel.close()
+
+
+class RawStreams:
+    """Many streams on one connection of raw frames, without a thread for each. messages: of each, undecoded."""
+
+    def __init__(self, address: str, metadata: Any, opening: bytes = WIDE) -> None:
+        self.raw = Raw(address, opening, acks=True)
+        self.messages: defaultdict[int, list[bytes]] = defaultdict(list)
+        self._metadata = metadata
+        self._unfinished: defaultdict[int, bytes] = defaultdict(bytes)
+        self._opened = 0
+
+    def open(self, number: int = 1, cursor: str = "") -> list[int]:
+        """Returns the numbers of the streams once they are ready. No more than may wait are being opened at a time."""
+        request = event_pb2.SubscribeRequest(cursor=cursor).SerializeToString()
+        opened = list[int]()
+        while len(opened) < number:
+            streams = numbers(min(MAX_WAITING_OPENINGS_PER_USER, number - len(opened)), self._opened)
+            self._opened += len(streams)
+            self.raw.send(called(streams, SUBSCRIBE, request, self._metadata))
+            self.until(lambda streams=streams: all(self.messages[stream] for stream in streams))
+            opened += streams
+        return opened
+
+    def until(self, holds: Callable[[], object], seconds: float = TIMEOUT) -> None:
+        """Reads until that is true."""
+        deadline = time.monotonic() + seconds
+        while not holds():
+            assert not self.raw.cut, "the server has closed the connection"
+            assert time.monotonic() < deadline, f"it did not come to that: {len(self.messages)} streams"
+            self.read(0.01)
+
+    def read(self, seconds: float) -> None:
+        for frame in self.raw.frames(seconds):
+            if frame.kind == DATA:
+                self._take(frame.stream, frame.payload)
+
+    def _take(self, stream: int, data: bytes) -> None:
+        data = self._unfinished[stream] + data
+        while len(data) >= 5 and len(data) >= (end := 5 + int.from_bytes(data[1:5], "big")):
+            self.messages[stream].append(data[5:end])
+            data = data[end:]
+        self._unfinished[stream] = data
+
+    def responses(self, stream: int) -> list[SubscribeResponse]:
+        return [SubscribeResponse.FromString(each) for each in self.messages[stream]]
+
+    def contents(self, stream: int) -> list[str]:
+        """Of the messages that the stream was told were sent."""
+        events = [event for response in self.responses(stream) for event in response.batch.events]
+        return [event.message_sent.message.content for event in events if event.HasField("message_sent")]
