@@ -3,69 +3,39 @@
 import random
 import socket
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from functools import partial
 
 import grpc
 
-from gochat.api.event.v1 import event_pb2, event_pb2_grpc
+from gochat.api.event.v1.event_pb2 import SubscribeRequest, SubscribeResponse
+from gochat.api.event.v1.event_pb2_grpc import EventServiceStub
 from tests.conftest import Own
 from tests.conversations import group, seq_of
 from tests.harness import Deployment, as_service, new_connection
 from tests.processes import memory
-from tests.streams import Listener, listening
+from tests.proxy import Connection, proxy
+from tests.streams import Listener, listening, scaled, told
+from tests.waiting import polled
 
-CUTS = 60  # connections that break
+CUTS = scaled(60, 200)  # connections that break
+EVENTS = scaled(2000, 50_000)
+STALLED = scaled(0, 300)  # seconds
 
 
-class CuttingProxy:
+class Cut(Connection):
     """Passes on what the server sends, up to a random number of bytes; then both sides are reset."""
 
-    def __init__(self, address: str, dice: random.Random) -> None:
-        host, _, port = address.rpartition(":")
-        self._to, self._dice = (host, int(port)), dice
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        self.cuts = 0
-        threading.Thread(target=self._accept, daemon=True).start()
+    def __init__(self, client: socket.socket, server: socket.socket, dice: random.Random) -> None:
+        super().__init__(client, server)
+        self._left = dice.randint(1, 20_000)
 
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                server = socket.create_connection(self._to)
-                threading.Thread(target=self._up, args=(client, server), daemon=True).start()
-                threading.Thread(target=self._down, args=(server, client), daemon=True).start()
-
-    def _up(self, client: socket.socket, server: socket.socket) -> None:
-        with suppress(OSError):
-            while data := client.recv(65536):
-                server.sendall(data)
-
-    def _down(self, server: socket.socket, client: socket.socket) -> None:
-        left = self._dice.randint(1, 20_000)
-        with suppress(OSError):
-            while left and (data := server.recv(min(left, 4096))):
-                client.sendall(data)
-                left -= len(data)
-        self.cuts += 1
-        for each in (client, server):
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
-
-    def close(self) -> None:
-        self._listener.close()
-
-
-@contextmanager
-def cutting(address: str) -> Iterator[CuttingProxy]:
-    proxy = CuttingProxy(address, random.Random(1))
-    try:
-        yield proxy
-    finally:
-        proxy.close()
+    def from_server(self, data: bytes) -> None:
+        super().from_server(data[: self._left])
+        self._left -= len(data)
+        if self._left <= 0:
+            self.cut()
 
 
 def test_a_stream_that_is_cut_at_random_bytes_loses_nothing(app: Deployment) -> None:
@@ -80,16 +50,16 @@ def test_a_stream_that_is_cut_at_random_bytes_loses_nothing(app: Deployment) -> 
 
     came = dict[int, None]()
     cursor = ""
-    with cutting(app.address) as proxy, ThreadPoolExecutor(1) as pool:
+    with proxy(app.address, partial(Cut, dice=random.Random(1))) as between, ThreadPoolExecutor(1) as pool:
         with listening(app, ben.metadata) as first:
             cursor = first.cursor
         sending = pool.submit(send)
         try:
-            while proxy.cuts < CUTS:
+            while sum(each.is_cut for each in between.connections) < CUTS:
                 with grpc.insecure_channel(
-                    proxy.address, [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
+                    between.address, [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
                 ) as channel:
-                    listener = Listener(channel, ben.metadata, event_pb2.SubscribeRequest(cursor=cursor), timeout=30)
+                    listener = Listener(channel, ben.metadata, SubscribeRequest(cursor=cursor), timeout=30)
                     listener.ended()
                     came |= {seq_of(each.message): None for each in listener.of_kind("message_sent")}
                     cursor = listener.cursor
@@ -103,27 +73,36 @@ def test_a_stream_that_is_cut_at_random_bytes_loses_nothing(app: Deployment) -> 
 
 
 def test_a_client_that_does_not_read_costs_nobody_anything(own: Own) -> None:
-    app = own(env={"GOCHAT_LIMITS_STREAMS_PER_CONNECTION": "100"})
+    """It stalls, and takes nothing more, while there are more events than fit into any queue."""
+    app = own()
     (process,) = app.processes
     ann, ben, cem = app.people(3)
     room = group(ann, ben, cem)
     with new_connection(app.address) as channel, listening(app, cem.metadata) as other:
-        stalled = event_pb2_grpc.EventServiceStub(channel).Subscribe(
-            event_pb2.SubscribeRequest(), metadata=ben.metadata
-        )
+        stalled = EventServiceStub(channel).Subscribe(SubscribeRequest(), metadata=ben.metadata)
         cursor = next(stalled).cursor
-        service, content = as_service(app), "y" * 4000
-        before = memory(process.pid)
-        for _ in range(20):
-            requests = [{"conversation_id": room, "from_user_id": ann.id, "content": content}] * 100
+        service, size = as_service(app), memory(process.pid)
+        for sent in range(0, EVENTS, 100):
+            requests = [{"conversation_id": room, "from_user_id": ann.id, "content": "y" * 4000}] * 100
             assert all(each.message_id for each in service.message.SendMessages(messages=requests).results)
-        other.until(lambda each: len(each.contents) == 2000)
-        assert memory(process.pid) - before < 30 * 2**20, "of 8 MB of messages, twice"
+            other.until(lambda each, newest=sent + 100: _seqs(each.responses[-1])[-1:] == [newest])
+        assert memory(process.pid) - size < 30 * 1024, "KiB, for 8 MB of events and more"
+        assert process.metrics()("gochat_stream_queues_dropped_total") == 1
+        assert not polled(lambda: other.error, seconds=STALLED)
         seqs = list[int]()
-        for response in stalled:  # it reads again, or was cut off after 30 s
-            seqs += [seq_of(e.message_sent.message) for e in response.batch.events if e.HasField("message_sent")]
-            cursor = response.cursor or cursor
-            if len(seqs) == 2000:
-                break
-        assert seqs == list(range(1, 2001))
-        stalled.cancel()
+        with suppress(grpc.RpcError):  # one that takes nothing for 30 s is cut off
+            for response in stalled:
+                seqs += _seqs(response)
+                cursor = response.cursor or cursor
+                if len(seqs) == EVENTS:
+                    stalled.cancel()
+        if len(seqs) < EVENTS:
+            with listening(app, ben.metadata, cursor=cursor) as again:
+                again.until(lambda each: _seqs(each.responses[-1])[-1:] == [EVENTS], seconds=120)
+                assert not again.resync
+                seqs += [seq for response in again.responses for seq in _seqs(response)]
+        assert seqs == list(range(1, EVENTS + 1))
+
+
+def _seqs(response: SubscribeResponse) -> list[int]:
+    return [seq_of(each.message_sent.message) for each in response.batch.events if each.HasField("message_sent")]
