@@ -16,7 +16,7 @@ from tests.conversations import group, seq_of
 from tests.harness import Deployment, as_service, new_connection
 from tests.processes import memory
 from tests.proxy import Connection, proxy
-from tests.streams import Listener, listening, scaled, told
+from tests.streams import Listener, listening, scaled
 from tests.waiting import polled
 
 CUTS = scaled(60, 200)  # connections that break
