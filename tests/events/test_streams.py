@@ -4,8 +4,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
-import pytest
-
 from gochat.api.event.v1 import event_pb2
 from tests.conftest import Own
 from tests.conversations import conversation_of, group, single, unread
@@ -177,28 +175,6 @@ def test_a_service_is_told_everything_or_what_concerns_one_user(app: Deployment)
         next(iter(app.event.Subscribe(event_pb2.SubscribeRequest(user_id=ben.id), metadata=ann.metadata)))
     with refused("NOT_FOUND", "user_id"):
         next(iter(app.event.Subscribe(event_pb2.SubscribeRequest(user_id="nobody"), metadata=app.service)))
-
-
-@pytest.mark.parametrize("cursor", ["garbage", "MS4", "x" * 512, "\u00e9", "MS5hYmNkZWYwMTIzNDUuLTE"])
-def test_what_is_no_cursor_is_refused(app: Deployment, cursor: str) -> None:
-    person = app.person()
-    with refused("INVALID_ARGUMENT", "cursor"):
-        next(iter(app.event.Subscribe(event_pb2.SubscribeRequest(cursor=cursor), metadata=person.metadata)))
-
-
-def test_a_cursor_of_another_database_has_the_client_read_again(app: Deployment, own: Own) -> None:
-    other = own()
-    with listening(other, other.person().metadata) as listener:
-        foreign = listener.cursor
-    ann, ben = app.people(2)
-    with listening(app, ann.metadata, cursor=foreign) as listener:
-        assert not listener.responses[0].ready.resumed
-        listener.until(lambda each: each.resync)
-        assert listener.resync == "OTHER_DATABASE"
-        ben.send(ann.id, "hello")
-        assert listener.until(told(1)).contents == ["hello"]
-    with listening(app, ann.metadata, cursor=listener.cursor) as listener:
-        assert listener.responses[0].ready.resumed
 
 
 def test_streams_that_open_while_others_send_miss_nothing(app: Deployment) -> None:
