@@ -13,11 +13,15 @@ import grpc
 from gochat.api.event.v1 import event_pb2, event_pb2_grpc
 from gochat.api.event.v1.event_pb2 import SubscribeResponse
 from gochat.serving.executors import MAX_WAITING_OPENINGS_PER_USER
+from tests.attacks import wire
 from tests.attacks.hostile import SUBSCRIBE, called, numbers
 from tests.attacks.wire import DATA, WIDE, Raw
 from tests.harness import Deployment, new_connection
 
 TIMEOUT = 20.0  # seconds within which what is expected must come
+
+NARROW = WIDE + wire.settings((wire.INITIAL_WINDOW_SIZE, 100))
+"""The opening of a connection whose streams take the first message, and no other one until they say so."""
 
 FULL_LENGTH = os.environ.get("FULL_LENGTH") == "1"
 
@@ -142,11 +146,13 @@ def listening(
 
 
 class RawStreams:
-    """Many streams on one connection of raw frames, without a thread for each. messages: of each, undecoded."""
+    """Many streams on one connection of raw frames, without a thread for each. messages: of each stream, undecoded.
+    kinds: of the frames that came."""
 
     def __init__(self, address: str, metadata: Any, opening: bytes = WIDE) -> None:
         self.raw = Raw(address, opening, acks=True)
         self.messages: defaultdict[int, list[bytes]] = defaultdict(list)
+        self.kinds = set[int]()
         self._metadata = metadata
         self._unfinished: defaultdict[int, bytes] = defaultdict(bytes)
         self._opened = 0
@@ -173,6 +179,7 @@ class RawStreams:
 
     def read(self, seconds: float) -> None:
         for frame in self.raw.frames(seconds):
+            self.kinds.add(frame.kind)
             if frame.kind == DATA:
                 self._take(frame.stream, frame.payload)
 

@@ -13,13 +13,10 @@ from tests.conftest import Own
 from tests.conversations import group
 from tests.harness import as_service
 from tests.processes import Process, memory
-from tests.streams import RawStreams, scaled
+from tests.streams import NARROW, RawStreams, scaled
 from tests.waiting import eventually, polled
 
 MANY = {"GOCHAT_EVENTS_STREAMS_PER_USER": "1000"}
-NARROW = wire.PREFACE + wire.settings((wire.HEADER_TABLE_SIZE, 0), (wire.INITIAL_WINDOW_SIZE, 100))
-"""The opening of a connection whose streams take the first message, and no other one until they say so."""
-
 OPENINGS = scaled(1000, 10_000)
 SENDS = scaled(270, 3000)  # more than are queued for a stream
 READERS = scaled(199, 499)

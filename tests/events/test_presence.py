@@ -1,6 +1,7 @@
 """Who is told who is online."""
 
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from tests.rpc.workers import TWO
 from tests.streams import Listener, listening
 
 ON, OFF = True, False
+FLOOD = 30  # times that all come and go
 
 
 @pytest.fixture
@@ -143,6 +145,23 @@ def test_presence_crosses_workers_and_ends_with_the_one_that_had_the_stream(own:
         listener.until(lambda each: told(each)[2:] == [(ben.id, OFF)], seconds=OFFLINE_DELAY + 10)
         assert abs(listener.of_kind("presence")[-1].last_active_at - left_at) < 5000
         assert time.time() * 1000 - left_at >= OFFLINE_DELAY * 1000 - 500
+
+
+def test_a_flood_of_comings_and_goings_is_one_change_of_each(own: Own) -> None:
+    """Of people who come back to another worker each time. What is sent meanwhile comes, once and in order."""
+    app = own("postgres", env=TWO)
+    ann, *others = app.people(5)
+    room = group(ann, *others)
+    with two_workers(app) as channels, watching(app, ann, *others) as listener:
+        for number in range(FLOOD):
+            with ExitStack() as streams:
+                for each in others:
+                    streams.enter_context(listening(app, each.metadata, channel=channels[number % 2]))
+                others[number % 4].send(room, f"{number}")
+        listener.until(lambda each: len(each.contents) == FLOOD)
+        assert listener.contents == [f"{number}" for number in range(FLOOD)]
+        for each in others:
+            assert [online for user_id, online in told(listener) if user_id == each.id] == [OFF, ON]
 
 
 def test_when_somebody_was_last_seen_survives_a_restart(own: Own, mode: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from gochat.api.event.v1 import event_pb2
 from tests.conftest import Own
 from tests.conversations import conversation_of, group, single, unread
-from tests.harness import Deployment, Person, as_service, refused
+from tests.harness import Deployment, as_service, refused
 from tests.streams import listening, told
 from tests.waiting import eventually
 
@@ -192,27 +192,6 @@ def test_streams_that_open_while_others_send_miss_nothing(app: Deployment) -> No
         for listener in listeners:
             came = [int(each.message.message_id[-12:]) for each in listener.until(told(180)).of_kind("message_sent")]
             assert came == numbers
-
-
-def test_a_stream_goes_on_after_kill_9(own: Own, mode: str) -> None:
-    app = own(mode)
-    ann, ben = app.people(2)
-    room = group(ann, ben)
-    contents: list[str] = []
-    cursor = ""
-    for number in range(4):
-        with listening(app, ben.metadata, cursor=cursor) as listener:
-            ann.send(room, f"told {number}")
-            listener.until(lambda each, number=number: f"told {number}" in each.contents)
-            contents += listener.contents
-            cursor = listener.cursor
-        ann.send(room, f"committed {number}")
-        app.kill()
-        app.start()
-        ann, ben = (Person(app, each.id, each.username, each.access_token, "") for each in (ann, ben))
-    with listening(app, ben.metadata, cursor=cursor) as listener:
-        contents += listener.until(told(1)).contents
-    assert contents == [f"{what} {number}" for number in range(4) for what in ("told", "committed")]
 
 
 def test_a_stopping_server_says_goodbye(own: Own, mode: str) -> None:

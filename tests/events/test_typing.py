@@ -1,5 +1,7 @@
 """Who is told that somebody types."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -158,6 +160,26 @@ def test_a_flood_of_it_is_limited_and_leaves_sends_alone(own: Own) -> None:
     assert outcomes.count("OK") < 60
     for _ in range(50):  # more than are left of all calls, if those had counted
         ann.send(room)
+
+
+def test_who_goes_on_typing_does_not_flicker(own: Own) -> None:
+    """However often it is said, it is told every 3 seconds, and never that it has ended."""
+    app = own()
+    ann, ben, cem = app.people(3)
+    room = group(ann, ben, cem)
+    began = time.monotonic()
+    with listening(app, cem.metadata, typing=True) as listener, ThreadPoolExecutor(4) as pool:
+        for number in range(20):
+            said = [pool.submit(set_typing, app, ann.metadata, room) for _ in range(20)]
+            ben.send(room, f"{number}")
+            for each in said:
+                each.result()
+        set_typing(app, ann.metadata, room, typing=False)
+        listener.until(lambda each: typing_of(each)[-1:] == [(ann.id, False)] and len(each.contents) == 20)
+        *going_on, _ = typing_of(listener)
+        assert set(going_on) == {(ann.id, True)}
+        assert len(going_on) <= 1 + (time.monotonic() - began) / REPEAT_INTERVAL
+        assert listener.contents == [f"{number}" for number in range(20)]
 
 
 @pytest.mark.parametrize("layout", ["postgres-split"])
