@@ -116,7 +116,7 @@ def _reason(message: Any, kind: Any) -> str:
     return str(kind.Reason.Name(message.reason)).removeprefix("REASON_")
 
 
-def told(number: int) -> Callable[[Listener], bool]:
+def received(number: int) -> Callable[[Listener], bool]:
     """Is it of so many messages?"""
     return lambda listener: len(listener.contents) >= number
 
@@ -194,6 +194,6 @@ class RawStreams:
         return [SubscribeResponse.FromString(each) for each in self.messages[stream]]
 
     def contents(self, stream: int) -> list[str]:
-        """Of the messages that the stream was told were sent."""
+        """Of the messages that were delivered to the stream."""
         events = [event for response in self.responses(stream) for event in response.batch.events]
         return [event.message_sent.message.content for event in events if event.HasField("message_sent")]

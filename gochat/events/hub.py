@@ -253,7 +253,7 @@ class Hub:
                 self._leave(change)
             elif change.kind == Kind.SESSION_ENDED:
                 for stream in [each for each in self._of_user.get(change.user_id, ()) if ends(change, each)]:
-                    self._unregister(stream)  # nothing that happened later is told to it
+                    self._unregister(stream)  # nothing that happened later is delivered to it
                     ended[stream] = None
         frames: dict[tuple[int, ...], list[Frame]] = {}
         for stream, indexes in told.items():

@@ -14,7 +14,7 @@ from tests.commands.copying import copied, opened
 from tests.conftest import Own
 from tests.harness import Deployment, Person, refused
 from tests.postgres import Postgres
-from tests.streams import listening, told
+from tests.streams import listening, received
 from tests.waiting import polled
 
 SAID = ["before", "after", "later"]
@@ -37,7 +37,7 @@ def read_again(app: Deployment, person: Person, cursor: str, reason: str) -> lis
         ]
         sender = app.person()
         sender.send(person.id, "live")
-        listener.until(told(1))
+        listener.until(received(1))
         assert listener.contents == ["live"], "the stream has stayed open"
     for went_on in (listener.cursor, state.cursor):
         with listening(app, person.metadata, cursor=went_on) as again:
@@ -53,7 +53,7 @@ def lived(app: Deployment) -> tuple[Person, Person, str]:
     ann, ben = app.people(2)
     with listening(app, ben.metadata) as listener:
         ann.send(ben.id, SAID[0])
-        cursor = listener.until(told(1)).cursor
+        cursor = listener.until(received(1)).cursor
     for content in SAID[1:]:
         ann.send(ben.id, content)
     return ann, ben, cursor
@@ -120,7 +120,7 @@ def test_a_restored_database_has_all_clients_read_again(own: Own, tmp_path: Path
     app.run("backup", str(tmp_path / "backup.db"))
     with listening(app, ben.metadata, cursor=cursor) as listener:
         ann.send(ben.id, "lost by the restore")
-        listener.until(told(3))
+        listener.until(received(3))
     app.stop()
     (app.data / "gochat.db").unlink()
     app.run("restore", str(tmp_path / "backup.db"))

@@ -53,7 +53,7 @@ def _accepts(address: str) -> bool:
         return probe.connect_ex((host, int(port))) == 0
 
 
-def test_an_idle_stream_stays_open_and_is_told_what_happens(own: Own, tmp_path: Path) -> None:
+def test_an_idle_stream_stays_open_and_is_delivered_what_happens(own: Own, tmp_path: Path) -> None:
     app = own(env={"GOCHAT_LIMITS_TRUSTED_PROXIES": "127.0.0.1"})
     ann, ben = app.people(2)
     (tmp_path / "nginx").mkdir()

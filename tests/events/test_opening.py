@@ -1,4 +1,4 @@
-"""A message at each step of the opening of a stream, of the real hub on a real database: told once, and in order."""
+"""A message at each step of the opening of a stream, of the real hub on a real database: it comes once, in order."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -82,7 +82,7 @@ def opened(hub: Hub, user_id: str, start: Position) -> Taker:
     ("step", "resumes"),
     [(step, True) for step in READ + DESCRIBED + HANDED_OVER] + [(step, False) for step in READ + HANDED_OVER],
 )
-def test_a_message_at_this_step_is_told_once_and_in_order(
+def test_a_message_at_this_step_is_delivered_once_and_in_order(
     database: Database, hub: Hub, steps: Steps, step: str, resumes: bool
 ) -> None:
     repo = Repo(database)

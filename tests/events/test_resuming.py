@@ -11,7 +11,7 @@ from tests.events.test_signals import send_by, two_workers
 from tests.harness import Person
 from tests.processes import Process
 from tests.rpc.workers import TWO
-from tests.streams import listening, told
+from tests.streams import listening, received
 
 SECRET = {"GOCHAT_AUTH_SECRET": "x" * 32}
 DEAF = {"GOCHAT_EVENTS_NOTIFY": "false", "GOCHAT_EVENTS_POLL": "60"}
@@ -19,7 +19,7 @@ DEAF = {"GOCHAT_EVENTS_NOTIFY": "false", "GOCHAT_EVENTS_POLL": "60"}
 
 
 def test_a_stream_goes_on_after_kill_9(own: Own, mode: str) -> None:
-    """Killed while it is told, or before that: as soon as the send is answered. What starts again remembers nothing."""
+    """Killed while it delivers, or before: as soon as the send is answered. What starts again remembers nothing."""
     app = own(mode)
     ann, ben = app.people(2)
     room = group(ann, ben)
@@ -27,8 +27,8 @@ def test_a_stream_goes_on_after_kill_9(own: Own, mode: str) -> None:
     cursor = ""
     for number in range(4):
         with listening(app, ben.metadata, cursor=cursor) as listener:
-            ann.send(room, f"told {number}")
-            listener.until(lambda each, number=number: f"told {number}" in each.contents)
+            ann.send(room, f"delivered {number}")
+            listener.until(lambda each, number=number: f"delivered {number}" in each.contents)
             ann.send(room, f"committed {number}")
             app.kill()
             listener.ended()
@@ -39,26 +39,26 @@ def test_a_stream_goes_on_after_kill_9(own: Own, mode: str) -> None:
     with listening(app, ben.metadata, cursor=cursor) as listener:
         ann.send(room, "last")
         contents += listener.until(lambda each: "last" in each.contents).contents
-    assert contents == [*(f"{what} {number}" for number in range(4) for what in ("told", "committed")), "last"]
+    assert contents == [*(f"{what} {number}" for number in range(4) for what in ("delivered", "committed")), "last"]
 
 
-def test_what_was_committed_and_not_told_when_it_was_killed_comes_after_that(own: Own) -> None:
+def test_what_was_committed_and_not_delivered_when_it_was_killed_comes_after_that(own: Own) -> None:
     """Two hosts on one database: one commits, the other has the stream and has not read that when it is killed."""
     commits = own("postgres", env=SECRET)
-    tells = own(url=commits.url, env=SECRET | DEAF)
+    delivers = own(url=commits.url, env=SECRET | DEAF)
     ann, ben = commits.people(2)
     room = group(ann, ben)
-    with listening(tells, ben.metadata) as listener:
-        Person(tells, ann.id, ann.username, ann.access_token, "").send(room, "by itself")
-        listener.until(told(1))
+    with listening(delivers, ben.metadata) as listener:
+        Person(delivers, ann.id, ann.username, ann.access_token, "").send(room, "by itself")
+        listener.until(received(1))
         for number in range(3):
             ann.send(room, f"{number}")
-        tells.kill()
+        delivers.kill()
         listener.ended()
         assert listener.contents == ["by itself"]
-    tells.start()
-    with listening(tells, ben.metadata, cursor=listener.cursor) as after:
-        after.until(told(3))
+    delivers.start()
+    with listening(delivers, ben.metadata, cursor=listener.cursor) as after:
+        after.until(received(3))
         assert after.contents == ["0", "1", "2"]
 
 
@@ -72,7 +72,7 @@ def test_a_stream_goes_on_at_another_worker(own: Own) -> None:
             with listening(app, ben.metadata, channel=here, cursor=cursor) as listener:
                 assert listener.ready().resumed == bool(number)
                 send_by(there, ann, ben.id)
-                listener.until(told(2 if number else 1))
+                listener.until(received(2 if number else 1))
                 numbers += seqs(each.message for each in listener.of_kind("message_sent"))
                 cursor = listener.cursor
             send_by(here, ann, ben.id)

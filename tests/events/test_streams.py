@@ -8,7 +8,7 @@ from gochat.api.event.v1 import event_pb2
 from tests.conftest import Own
 from tests.conversations import conversation_of, group, single, unread
 from tests.harness import Deployment, as_service, refused
-from tests.streams import listening, told
+from tests.streams import listening, received
 from tests.waiting import eventually
 
 
@@ -25,12 +25,12 @@ def test_a_message_is_told_to_those_in_the_conversation_and_to_nobody_else(app: 
     ):
         sent = ann.send(ben.id, "hello", metadata={"k": "v"})
         for listener in (of_ann, of_ben):
-            (message,) = [one.message for one in listener.until(told(1)).of_kind("message_sent")]
+            (message,) = [one.message for one in listener.until(received(1)).of_kind("message_sent")]
             assert (message.message_id, message.from_user_id, message.content) == (sent.message_id, ann.id, "hello")
             assert (message.to_user_id, dict(message.metadata), message.status) == (ben.id, {"k": "v"}, 1)
             assert "conversation_updated" in listener.kinds[: listener.kinds.index("message_sent")]
         cem.send(ann.id, "to ann")
-        of_cem.until(told(1))
+        of_cem.until(received(1))
         assert of_cem.contents == ["to ann"], "all before it in the log was not for them"
 
 
@@ -40,16 +40,16 @@ def test_a_stream_goes_on_from_its_cursor(app: Deployment) -> None:
     with listening(app, ben.metadata) as listener:
         assert not listener.responses[0].ready.resumed
         ann.send(room, "one")
-        cursor = listener.until(told(1)).cursor
+        cursor = listener.until(received(1)).cursor
     for content in ("two", "three"):
         ann.send(room, content)
     for _ in range(2):  # as often as it asks
         with listening(app, ben.metadata, cursor=cursor) as listener:
             assert listener.responses[0].ready.resumed
-            assert listener.until(told(2)).contents == ["two", "three"]
+            assert listener.until(received(2)).contents == ["two", "three"]
     with listening(app, ben.metadata, cursor=listener.cursor) as listener:
         ann.send(room, "four")
-        assert listener.until(told(1)).contents == ["four"]
+        assert listener.until(received(1)).contents == ["four"]
 
 
 def test_every_act_is_told(app: Deployment) -> None:
@@ -168,7 +168,7 @@ def test_a_service_is_told_everything_or_what_concerns_one_user(app: Deployment)
     with listening(app, app.service) as everything, listening(app, app.service, user_id=ben.id) as of_ben:
         ann.send(cem.id, "not for ben")
         ann.send(ben.id, "for ben")
-        assert of_ben.until(told(1)).contents == ["for ben"]
+        assert of_ben.until(received(1)).contents == ["for ben"]
         everything.until(lambda each: "for ben" in each.contents)
         assert "not for ben" in everything.contents
     with refused("PERMISSION_DENIED", reason="NOT_YOURSELF"):
@@ -190,7 +190,9 @@ def test_streams_that_open_while_others_send_miss_nothing(app: Deployment) -> No
         ]
         numbers = sorted(int(send.result().message_id[-12:]) for send in sends)
         for listener in listeners:
-            came = [int(each.message.message_id[-12:]) for each in listener.until(told(180)).of_kind("message_sent")]
+            came = [
+                int(each.message.message_id[-12:]) for each in listener.until(received(180)).of_kind("message_sent")
+            ]
             assert came == numbers
 
 
@@ -217,7 +219,7 @@ def test_the_state_and_the_stream_after_it_are_whole(app: Deployment) -> None:
     assert (found[pair].peer_user_id, found[pair].read_message_id, found[pair].role) == (ben.id, hello, "")
     ben.send(room, "since then")
     with listening(app, ann.metadata, cursor=state.cursor) as listener:
-        assert listener.until(told(1)).contents == ["since then"]
+        assert listener.until(received(1)).contents == ["since then"]
 
 
 def test_a_lost_listener_is_forgotten(own: Own) -> None:

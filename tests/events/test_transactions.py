@@ -16,7 +16,7 @@ from tests.harness import Deployment
 from tests.postgres import Postgres
 from tests.proxy import Connection, proxy
 from tests.repo.test_changes_order import send as send_within
-from tests.streams import listening, scaled, told
+from tests.streams import listening, received, scaled
 from tests.waiting import eventually, once_available, polled, status_of
 
 HELD = scaled(2, 40)  # seconds for which a transaction is held open
@@ -71,7 +71,7 @@ def test_a_transaction_that_is_held_open_delays_and_loses_none(own: Own, postgre
 
 
 @pytest.mark.parametrize("layout", ["postgres-split"])
-def test_transactions_that_commit_in_another_order_are_told_in_the_order_of_commits(own: Own, layout: str) -> None:
+def test_transactions_that_commit_in_another_order_are_delivered_in_the_order_of_commits(own: Own, layout: str) -> None:
     app = own(layout)
     ann, ben = app.people(2)
     room, elsewhere = group(ann, ben), group(ann, ben)
@@ -87,10 +87,10 @@ def test_transactions_that_commit_in_another_order_are_told_in_the_order_of_comm
                 ann.send(elsewhere, "committed before what was stored before it")
                 assert not polled(lambda before=4 * number: listener.contents[before:], seconds=0.5)
                 oldest.connection.commit()
-            listener.until(told(4 * number + 4))
+            listener.until(received(4 * number + 4))
     for number, cursor in enumerate(cursors):
         with listening(app, ben.metadata, cursor=cursor) as again:
-            again.until(told(16 - 4 * number))
+            again.until(received(16 - 4 * number))
             for listened, first in ((listener, 0), (again, number)):
                 messages = [each.message for each in listened.of_kind("message_sent")]
                 came = [seqs(m for m in messages if m.conversation_id == place) for place in (room, elsewhere)]
@@ -145,7 +145,7 @@ def behind(own: Own, layout: str, postgres: Postgres, kind: type[Losing]) -> Ite
 
 
 @pytest.mark.parametrize("layout", ["postgres", "postgres-split"])
-def test_a_send_whose_commit_was_not_answered_is_told_once(
+def test_a_send_whose_commit_was_not_answered_is_delivered_once(
     own: Own, postgres: Postgres, losing: type[Losing], layout: str
 ) -> None:
     with behind(own, layout, postgres, losing) as app:
@@ -168,7 +168,7 @@ def test_a_send_whose_commit_was_not_answered_is_told_once(
 
 
 @pytest.mark.parametrize("layout", ["postgres-split"])
-def test_what_a_transaction_did_whose_commit_was_not_answered_is_told_once(
+def test_what_a_transaction_did_whose_commit_was_not_answered_is_delivered_once(
     own: Own, postgres: Postgres, losing: type[Losing], layout: str
 ) -> None:
     with behind(own, layout, postgres, losing) as app:

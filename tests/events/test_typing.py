@@ -163,7 +163,7 @@ def test_a_flood_of_it_is_limited_and_leaves_sends_alone(own: Own) -> None:
 
 
 def test_who_goes_on_typing_does_not_flicker(own: Own) -> None:
-    """However often it is said, it is told every 3 seconds, and never that it has ended."""
+    """However often it is said, it is shown every 3 seconds, and never that it has ended."""
     app = own()
     ann, ben, cem = app.people(3)
     room = group(ann, ben, cem)

@@ -108,7 +108,7 @@ def test_openings_are_limited_by_the_rate_of_calls(own: Own) -> None:
 
 
 class Silent(Connection):
-    """Loses all that either side sends, without a word, once `lost` is set. Nobody is told of an end either."""
+    """Loses all that either side sends, without a word, once `lost` is set. Nobody hears of an end either."""
 
     lost = threading.Event()
 
