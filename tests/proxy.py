@@ -7,11 +7,12 @@ from contextlib import contextmanager, suppress
 
 
 class Connection:
-    """One that goes through a proxy: it passes on what either side sends, on a thread for each."""
+    """One that goes through a proxy: it passes on what either side sends, on a thread for each. is_lost: not even an
+    end gets through any more."""
 
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
         self.client, self.server = client, server
-        self.is_cut = False
+        self.is_cut = self.is_lost = False
 
     def start(self) -> None:
         for source, take in ((self.client, self.from_client), (self.server, self.from_server)):
@@ -20,8 +21,10 @@ class Connection:
     def _run(self, source: socket.socket, take: Callable[[bytes], None]) -> None:
         with suppress(OSError):
             while not self.is_cut and (data := source.recv(65536)):
-                take(data)
-        self.cut()
+                if not self.is_lost:
+                    take(data)
+        if not self.is_lost:
+            self.cut()
 
     def from_client(self, data: bytes) -> None:
         self.server.sendall(data)
@@ -37,10 +40,13 @@ class Connection:
             each.close()
 
 
+Kind = Callable[[socket.socket, socket.socket], Connection]
+
+
 class Proxy:
     """connections: all that there were, in their order."""
 
-    def __init__(self, to: tuple[str, int], kind: Callable[[socket.socket, socket.socket], Connection]) -> None:
+    def __init__(self, to: tuple[str, int], kind: Kind = Connection) -> None:
         self._to, self._kind = to, kind
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
@@ -56,6 +62,11 @@ class Proxy:
                 self.connections.append(connection)
                 connection.start()
 
+    def lose(self) -> None:
+        """From now on nothing gets through on the connections that there are, and nobody hears of that."""
+        for connection in self.connections:
+            connection.is_lost = True
+
     def close(self) -> None:
         self._listener.close()
         for connection in self.connections:
@@ -63,7 +74,7 @@ class Proxy:
 
 
 @contextmanager
-def proxy(address: str, kind: Callable[[socket.socket, socket.socket], Connection] = Connection) -> Iterator[Proxy]:
+def proxy(address: str, kind: Kind = Connection) -> Iterator[Proxy]:
     """address: HOST:PORT of what is behind it."""
     host, _, port = address.rpartition(":")
     made = Proxy((host, int(port)), kind)

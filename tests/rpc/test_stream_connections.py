@@ -1,6 +1,5 @@
 """What becomes of streams where their connection is idle, old, or gone."""
 
-import threading
 import time
 
 import pytest
@@ -11,7 +10,7 @@ from tests.attacks.wire import GOAWAY, WIDE, WINDOW_UPDATE, Raw, frame
 from tests.conftest import Own
 from tests.conversations import group
 from tests.harness import bearer, new_connection
-from tests.proxy import Connection, proxy
+from tests.proxy import proxy
 from tests.streams import NARROW, Listener, RawStreams, listening
 from tests.waiting import eventually
 
@@ -107,20 +106,6 @@ def test_openings_are_limited_by_the_rate_of_calls(own: Own) -> None:
     channel.close()
 
 
-class Silent(Connection):
-    """Loses all that either side sends, without a word, once `lost` is set. Nobody hears of an end either."""
-
-    lost = threading.Event()
-
-    def from_client(self, data: bytes) -> None:
-        if not self.lost.is_set():
-            super().from_client(data)
-
-    def from_server(self, data: bytes) -> None:
-        if not self.lost.is_set():
-            super().from_server(data)
-
-
 def test_streams_whose_clients_have_vanished_are_freed(own: Own) -> None:
     """One takes what the server sends, and answers nothing any more, as a host that is gone. Another one is behind a
     network that loses everything from now on."""
@@ -130,11 +115,11 @@ def test_streams_whose_clients_have_vanished_are_freed(own: Own) -> None:
     client = Raw(app.address, WIDE, acks=True)
     client.send(called([1], SUBSCRIBE, metadata=ann.metadata))
     list(client.frames(1))
-    with proxy(app.address, Silent) as between, listening(app, cem.metadata) as other:
+    with proxy(app.address) as between, listening(app, cem.metadata) as other:
         cut = Listener(new_connection(between.address), ben.metadata, SubscribeRequest())
         cut.ready()
         assert process.metrics()("gochat_streams_open") == 3
-        Silent.lost.set()
+        between.lose()
         eventually(lambda: process.metrics()("gochat_streams_open") == 1, VANISHED)
         ann.send(cem.id, "still there")
         other.until(lambda each: each.contents == ["still there"])

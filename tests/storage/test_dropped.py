@@ -1,6 +1,5 @@
 """Connections to PostgreSQL that a network drops without a word, and a server that has none to spare."""
 
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,53 +18,21 @@ from gochat.storage.database import Tx
 from gochat.storage.postgres import SPARE, PostgresDatabase
 from tests.harness import fresh
 from tests.postgres import Postgres
+from tests.proxy import Proxy
 from tests.waiting import eventually
 
 
-class Firewall:
-    """Stands between GoChat and PostgreSQL. `forget()`: what comes on connections of now is swallowed."""
+class Firewall(Proxy):
+    """Stands between GoChat and PostgreSQL."""
 
     def __init__(self, url: str) -> None:
-        self._to = (urlsplit(url).hostname, urlsplit(url).port)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = url.replace(f":{self._to[1]}/", f":{self._listener.getsockname()[1]}/")
-        self._alive: list[list[bool]] = []
-        self._sockets: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        parts = urlsplit(url)
+        super().__init__((str(parts.hostname), int(parts.port or 0)))
+        self.url = url.replace(f":{parts.port}/", f":{self.port}/")
 
     @property
     def opened(self) -> int:
-        return len(self._alive)
-
-    def forget(self) -> None:
-        for alive in self._alive:
-            alive.clear()
-
-    def close(self) -> None:
-        for one in (self._listener, *self._sockets):
-            one.close()
-
-    def _accept(self) -> None:
-        try:
-            while True:
-                client, _ = self._listener.accept()
-                server, alive = socket.create_connection(self._to), [True]
-                self._alive.append(alive)
-                self._sockets += client, server
-                for source, target in ((client, server), (server, client)):
-                    threading.Thread(target=self._pipe, args=(source, target, alive), daemon=True).start()
-        except OSError:
-            pass
-
-    @staticmethod
-    def _pipe(source: socket.socket, target: socket.socket, alive: list[bool]) -> None:
-        try:
-            while data := source.recv(65536):
-                if alive:
-                    target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
+        return len(self.connections)
 
 
 @pytest.fixture
@@ -98,7 +65,7 @@ def reads(database: PostgresDatabase, number: int, seconds: float = 5) -> list[o
 def test_idle_connections_that_were_dropped_are_replaced_before_a_call_comes(firewall: Firewall) -> None:
     with closing(PostgresDatabase(firewall.url, 4, 8)) as database:
         before = firewall.opened
-        firewall.forget()
+        firewall.lose()
         eventually(lambda: firewall.opened >= before + 5, 20)  # the pool's four, and one for control
         assert reads(database, 4) == [[(1,)]] * 4
 
@@ -109,14 +76,14 @@ def test_a_call_that_comes_first_waits_for_one_check_and_not_for_its_deadline(
     monkeypatch.setattr(pool, "CHECK_INTERVAL", 3600.0)
     monkeypatch.setattr(pool, "STALE_AFTER", 0.0)
     with closing(PostgresDatabase(firewall.url, 4, 8)) as database:
-        firewall.forget()
+        firewall.lose()
         assert in_a_call(20, lambda: database.read(lambda tx: tx.fetch_all("SELECT 1"))) == [(1,)]
         assert len(database._pool._idle) == 1, "what was dropped with it is not tried"
 
 
 def test_a_connection_that_is_dropped_while_a_call_uses_it_ends_the_call_at_its_deadline(firewall: Firewall) -> None:
     def read(tx: Tx) -> object:
-        firewall.forget()
+        firewall.lose()
         return tx.fetch_all("SELECT 1")
 
     with closing(PostgresDatabase(firewall.url, 2, 4)) as database:
