@@ -158,11 +158,12 @@ class RawStreams:
         self._opened = 0
 
     def open(self, number: int = 1, cursor: str = "") -> list[int]:
-        """Returns the numbers of the streams once they are ready. No more than may wait are being opened at a time."""
+        """Returns the numbers of the streams once they are ready. They are opened a few at a time: few of a user may wait,
+        and one is ready a moment before it counts as opened."""
         request = event_pb2.SubscribeRequest(cursor=cursor).SerializeToString()
         opened = list[int]()
         while len(opened) < number:
-            streams = numbers(min(MAX_WAITING_OPENINGS_PER_USER, number - len(opened)), self._opened)
+            streams = numbers(min(MAX_WAITING_OPENINGS_PER_USER // 2, number - len(opened)), self._opened)
             self._opened += len(streams)
             self.raw.send(called(streams, SUBSCRIBE, request, self._metadata))
             self.until(lambda streams=streams: all(self.messages[stream] for stream in streams))
