@@ -158,8 +158,8 @@ class RawStreams:
         self._opened = 0
 
     def open(self, number: int = 1, cursor: str = "") -> list[int]:
-        """Returns the numbers of the streams once they are ready. They are opened a few at a time: few of a user may wait,
-        and one is ready a moment before it counts as opened."""
+        """Returns the numbers of the streams once they are ready. They are opened a few at a time: few of a user may
+        wait, and one is ready a moment before it counts as opened."""
         request = event_pb2.SubscribeRequest(cursor=cursor).SerializeToString()
         opened = list[int]()
         while len(opened) < number:

@@ -7,7 +7,6 @@ from contextlib import suppress
 
 from gochat.api.event.v1.event_pb2 import Goodbye
 from gochat.events.hub import MAX_RETRY_AFTER
-from tests.attacks import wire
 from tests.attacks.hostile import reset
 from tests.conftest import Own
 from tests.conversations import group
@@ -18,7 +17,7 @@ from tests.waiting import eventually, polled
 
 MANY = {"GOCHAT_EVENTS_STREAMS_PER_USER": "1000"}
 OPENINGS = scaled(1000, 10_000)
-SENDS = scaled(270, 3000)  # more than are queued for a stream
+SENDS = scaled(270, 1000)  # more than are queued for a stream
 READERS = scaled(199, 499)
 
 
@@ -53,8 +52,8 @@ def test_thousands_of_openings_and_closings_leave_nothing_behind(own: Own) -> No
     people = app.people(2)
     group(*people)
 
-    def held() -> tuple[int, int]:
-        return len(os.listdir(f"/proc/{process.pid}/task")), len(os.listdir(f"/proc/{process.pid}/fd"))
+    def held() -> int:
+        return sum(len(os.listdir(f"/proc/{process.pid}/{kind}")) for kind in ("task", "fd"))
 
     def open_and_close(number: int) -> None:
         """Half of them one by one, the others with their connection."""
@@ -69,7 +68,8 @@ def test_thousands_of_openings_and_closings_leave_nothing_behind(own: Own) -> No
     open_and_close(600)
     before, size = held(), memory(process.pid)
     open_and_close(OPENINGS)
-    assert polled(held, lambda now: now <= before) <= before
+    few = 10  # threads that read the database for the first time meanwhile, which opens it
+    assert polled(held, lambda now: now - before < few) - before < few
     assert memory(process.pid) - size < 8 * 1024, "KiB"
 
 
@@ -86,11 +86,12 @@ def test_one_who_takes_nothing_delays_none_of_a_group_of_500(own: Own) -> None:
     for number in range(1, SENDS + 1):
         service.logic.SendMessage(conversation_id=room, from_user_id=ann.id, content=f"{number}")
         readers.until(lambda number=number: all(len(readers.messages[each]) > number for each in streams))
-    stalled.read(0.05)
+    stalled.read(0.1)
     assert len(stalled.messages[stream]) == 1
     expected = [f"{number}" for number in range(1, SENDS + 1)]
     assert all(readers.contents(each) == expected for each in streams[::100])
-    assert process.metrics()("gochat_stream_queues_dropped_total") == 1
-    stalled.raw.send(wire.frame(wire.WINDOW_UPDATE, stream=stream, payload=(2**30).to_bytes(4, "big")))
-    stalled.until(lambda: len(stalled.contents(stream)) >= SENDS)
-    assert stalled.contents(stream) == expected
+    # It may have been cut off since; what it has missed is there for its cursor.
+    again = RawStreams(app.address, cem.metadata)
+    (resumed,) = again.open(cursor=stalled.responses(stream)[0].cursor)
+    again.until(lambda: len(again.contents(resumed)) >= SENDS)
+    assert again.contents(resumed) == expected
