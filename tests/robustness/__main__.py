@@ -19,8 +19,12 @@ from tests.robustness.clients import Client
 from tests.robustness.cluster import MODES, Cluster, cluster
 from tests.robustness.faults import FAULTS, small_disk
 from tests.robustness.ledger import Ledger
+from tests.robustness.push_checker import PushChecker
 from tests.robustness.streams import Devices
 from tests.waiting import eventually
+
+LISTENERS = 3  # people with devices who do not act, and whom others add to groups and remove
+WORKERS = {"GOCHAT_SERVER_WORKERS": "2"}  # on PostgreSQL; in split mode there are two hosts of each half
 
 
 class Robustness:
@@ -30,10 +34,12 @@ class Robustness:
         self.cluster, self.fault = made, FAULTS[fault]
         self.dice = random.Random(seed)
         self.ledger = Ledger()
-        self.people = made.people(self.ledger, clients, 8)
+        everybody = made.people(self.ledger, clients, LISTENERS, 8 - LISTENERS)
+        self.people = everybody[:clients]
         self._seed, self._rounds = seed, 0
-        self.devices = Devices(self.ledger, self.people, made.stubs(), made.service)
-        self.checker = Checker(self.ledger, made.stubs(), made.service, self.people, self.devices)
+        self.devices = Devices(everybody, made.stubs(), made.logic_addresses, made.service)
+        pushes = PushChecker(self.ledger, self.devices, made.stubs(), made.service)
+        self.checker = Checker(self.ledger, made.stubs(), made.service, self.people, pushes)
 
     def round(self) -> list[str]:
         """What is wrong after it."""
@@ -52,6 +58,7 @@ class Robustness:
     @contextmanager
     def load(self) -> Iterator[None]:
         self._rounds += 1
+        self.devices.restless.set()
         clients = [
             Client(
                 self.ledger,
@@ -71,6 +78,7 @@ class Robustness:
                 client.over.set()
             for client in clients:
                 client.join()
+            self.devices.restless.clear()
 
     def check(self) -> list[str]:
         self.cluster.settle()
@@ -79,11 +87,13 @@ class Robustness:
         return self.checker.check() + ([f"gochat check: {said}"] if by_command.returncode else [])
 
     def summary(self) -> str:
-        counts = self.ledger.counts
+        counts, pushed = self.ledger.counts, self.devices.counts
         return (
-            f"{self._rounds} rounds; {self.devices.opened:,} streams; {counts['acknowledged']:,} acts acknowledged;"
-            f" {counts['in doubt']:,} attempts in doubt, of which {counts['in doubt, found']:,} messages, groups and"
-            " names were found to have happened"
+            f"{self._rounds} rounds; {counts['acknowledged']:,} acts acknowledged; {counts['in doubt']:,} attempts in"
+            f" doubt, of which {counts['in doubt, found']:,} messages, groups and names were found to have happened;"
+            f" {pushed['events']:,} events, of which {pushed['repeats']:,} repeats; {pushed['streams']:,} streams,"
+            f" {pushed['dropped streams']:,} dropped by devices, {pushed['older cursors']:,} from an older cursor;"
+            f" {counts['unread compared']:,} unread counts compared"
         )
 
 
@@ -114,12 +124,12 @@ def main() -> int:
         parser.error(f"--fault {given.fault} goes with --mode {', '.join(fault.modes)}")
     if missing := fault.needs():
         parser.error(f"--fault {given.fault} needs {missing}")
-    wrong = 0
+    wrong, settings = 0, WORKERS if given.mode == "postgres" else {}
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended
     print(f"{given.mode}, {given.fault}, seed {given.seed}", flush=True)
     with (
         tempfile.TemporaryDirectory(prefix="gochat-robustness-") as folder,
-        robustness(given.mode, given.fault, given.seed, Path(folder)) as run,
+        robustness(given.mode, given.fault, given.seed, Path(folder), settings=settings) as run,
     ):
         for number in range(1, given.rounds + 1):
             problems = run.round()

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.processes import children, frozen
 from tests.robustness import network
 from tests.robustness.cluster import Cluster
 from tests.waiting import eventually
@@ -22,8 +23,13 @@ Strike = Callable[[Cluster, random.Random], AbstractContextManager[None]]
 
 @contextmanager
 def kill(cluster: Cluster, dice: random.Random) -> Iterator[None]:
-    """SIGKILL of a server process, any one."""
-    dice.choice(cluster.nodes).kill()
+    """SIGKILL of a server process, any one; where it has workers, of it or of one of them, which it starts again."""
+    node = dice.choice(cluster.nodes)
+    workers = [pid for pid in children(node.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    if workers and dice.random() < 0.5:
+        os.kill(dice.choice(workers), signal.SIGKILL)
+    else:
+        node.kill()
     yield
     cluster.start()
 
@@ -121,6 +127,15 @@ def unwritable(cluster: Cluster, _: random.Random) -> Iterator[None]:
         subprocess.run(["chattr", "-i", *files], check=True)
 
 
+@contextmanager
+def freeze(cluster: Cluster, dice: random.Random) -> Iterator[None]:
+    """A server process neither answers nor dies (SIGSTOP: a host that swaps, a disk that hangs); or PostgreSQL does."""
+    pids = [node.pid for node in cluster.nodes] + ([cluster.postgres.pid] if cluster.postgres else [])
+    with frozen(dice.choice(pids)):
+        yield
+    cluster.settle()  # what lay in buffers is done before the calls that are answered then
+
+
 @dataclass(frozen=True)
 class Fault:
     """needs() -> what is missing here for it; "" if nothing. may_fail: status codes that calls may end with."""
@@ -161,6 +176,12 @@ FAULTS = {
         lambda: "" if network.permitted() else "root, for network namespaces",
         frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"}),
         5.0,
+    ),
+    "frozen": Fault(
+        freeze,
+        ("sqlite", "postgres", "split"),
+        may_fail=frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"}),
+        outage=5.0,
     ),
     "unwritable": Fault(unwritable, ("sqlite",), _root),
 }

@@ -19,8 +19,8 @@ from statistics import median
 from gochat.api.logic.v1 import logic_pb2
 from tests.harness import PASSWORD
 from tests.robustness.__main__ import Robustness, robustness
-from tests.robustness.clients import Person
 from tests.robustness.cluster import MODES
+from tests.robustness.people import Person
 
 MAX_GROWTH = 1.0  # MiB of resident memory per 100,000 calls
 WARM_UP = 0.25  # of the time: caches fill, pools open
