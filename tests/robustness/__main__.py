@@ -38,8 +38,8 @@ class Robustness:
         self.people = everybody[:clients]
         self._seed, self._rounds = seed, 0
         self.devices = Devices(everybody, made.stubs(), made.logic_addresses, made.service)
-        pushes = PushChecker(self.ledger, self.devices, made.stubs(), made.service)
-        self.checker = Checker(self.ledger, made.stubs(), made.service, self.people, pushes)
+        self.pushes = PushChecker(self.ledger, self.devices, made.stubs(), made.service)
+        self.checker = Checker(self.ledger, made.stubs(), made.service, self.people, self.pushes)
 
     def round(self) -> list[str]:
         """What is wrong after it."""

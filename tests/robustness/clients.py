@@ -258,7 +258,7 @@ class Client(threading.Thread):
         request = session_pb2.RegisterRequest(username=name, password=PASSWORD)
         answer, _, _ = self._call(self.person.stubs.session.Register, request, ())
         if answer:
-            self.ledger.sessions.append(self._session(answer))
+            self.ledger.sessions.append(self._session(answer, answer.user_id))
             self.ledger.users.append(answer.user_id)
         else:
             self.ledger.registrations[name] = PASSWORD
@@ -269,7 +269,7 @@ class Client(threading.Thread):
         request = logic_pb2.AuthRequest(username=self.person.username, password=PASSWORD, device_id=fresh("device"))
         answer, _, _ = self._call(stubs.logic.Authenticate, request, ())
         if answer:
-            session = self._session(answer)
+            session = self._session(answer, self.person.user_id)
             self.ledger.sessions.append(session)
             if self.random.random() < 0.5:
                 session.alive = {*session.alive, False}
@@ -278,10 +278,10 @@ class Client(threading.Thread):
                 if out:
                     session.alive = {False}
 
-    def _session(self, answer: Any) -> Session:
+    def _session(self, answer: Any, user: str) -> Session:
         # The tokens of a session that began while the clock was ahead are taken when it gets there.
         alive = {True} | {False for code in self.may_fail if code == "UNAUTHENTICATED"}
-        return Session(self.person.user_id, session_of(answer.access_token), answer.refresh_token, alive)
+        return Session(user, session_of(answer.access_token), answer.refresh_token, alive)
 
 
 ACTS: dict[Callable[[Client], None], int] = {

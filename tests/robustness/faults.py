@@ -153,7 +153,11 @@ def _root() -> str:
 
 
 FAULTS = {
-    "kill": Fault(kill, ("sqlite", "postgres", "split")),
+    "kill": Fault(
+        kill,
+        ("sqlite", "postgres", "split"),
+        may_fail=frozenset({"UNAVAILABLE", "CANCELLED"}),  # grpc's word for it when workers drain, whose parent is dead
+    ),
     "database": Fault(database, ("postgres", "split")),
     "disk": Fault(disk, ("sqlite",)),
     "full": Fault(full, ("sqlite", "postgres"), _root),

@@ -48,13 +48,13 @@ class PushChecker:
         self._sessions = self._ledger.sessions
 
     def check(self) -> list[str]:
-        """What is wrong. Called when everything is settled."""
-        wrong = list(self._wrong())
+        """What is wrong, and then the round is over. Called when everything is settled."""
+        wrong = [f"push: {problem}" for problem in self.wrong()]
         for device in self._devices.all:
             device.settle()
-        return [f"push: {problem}" for problem in wrong]
+        return wrong
 
-    def _wrong(self) -> Iterator[str]:
+    def wrong(self) -> Iterator[str]:
         if late := self._devices.late():
             yield f"{[device.name for device in late]} have not caught up"
             return

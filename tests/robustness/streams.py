@@ -28,6 +28,8 @@ DROP_CHANCE = 0.03  # that a device drops its stream within a batch
 OLDER_CHANCE = 0.3  # that it resumes from an older cursor than its newest
 
 Key = tuple[str, int, str, str]
+Mark = tuple[str, Counter[str]]
+"""A cursor, and how far the record went of each conversation."""
 
 
 def kind_of(event: event_pb2.Event) -> str:
@@ -80,7 +82,7 @@ class Device(threading.Thread):
         self._dice = random.Random(self.name)
         self.record: defaultdict[str, list[event_pb2.Event]] = defaultdict(list)
         self.reached: Counter[str] = Counter()
-        self.marks: list[tuple[str, Counter[str]]] = [("", Counter())]
+        self.marks: list[Mark] = [("", Counter())]
         self._recalled: set[str] = set()
         self._is_older = False
         self.problems: list[str] = []
@@ -96,22 +98,23 @@ class Device(threading.Thread):
                 stub = event_pb2_grpc.EventServiceStub(channel)
                 with suppress(grpc.RpcError):
                     for response in stub.Subscribe(request, metadata=bearer(self.person.token)):
-                        if not self._take(response, resumes=bool(request.cursor)):
+                        if not self.take(response, resumes=bool(request.cursor)):
                             break
             time.sleep(RECONNECT_INTERVAL)
 
     def _resume(self) -> str:
         """The cursor to come back with."""
         with self.lock:
-            mark = self.marks[-1]
-            if self._restless.is_set() and self._dice.random() < OLDER_CHANCE:
-                mark = self._dice.choice(self.marks)
-            cursor, reached = mark
-            self._is_older = cursor != self.marks[-1][0]
-            self.reached = Counter(reached)
-            return cursor
+            is_older = self._restless.is_set() and self._dice.random() < OLDER_CHANCE
+            return self.resume_from(self._dice.choice(self.marks) if is_older else self.marks[-1])
 
-    def _take(self, response: event_pb2.SubscribeResponse, resumes: bool) -> bool:
+    def resume_from(self, mark: Mark) -> str:
+        cursor, reached = mark
+        self._is_older = cursor != self.marks[-1][0]
+        self.reached = Counter(reached)
+        return cursor
+
+    def take(self, response: event_pb2.SubscribeResponse, resumes: bool) -> bool:
         """Returns whether to go on with the stream."""
         with self.lock:
             kind, events = response.WhichOneof("payload"), response.batch.events
