@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.robustness.check import Checker
 from tests.robustness.clients import Client
 from tests.robustness.cluster import MODES, Cluster, cluster
-from tests.robustness.faults import FAULTS, small_disk
+from tests.robustness.faults import FAULTS, moving_clocks, small_disk
 from tests.robustness.ledger import Ledger
 from tests.robustness.push_checker import PushChecker
 from tests.robustness.streams import Devices
@@ -102,10 +102,7 @@ def robustness(
     mode: str, fault: str, seed: int, folder: Path, clients: int = 10, settings: dict[str, str] | None = None
 ) -> Iterator[Robustness]:
     with ExitStack() as resources:
-        env = dict(FAULTS[fault].env) | (settings or {})
-        if fault == "clock":
-            env["FAKETIME_TIMESTAMP_FILE"] = str(folder / "clock")
-            (folder / "clock").write_text("+0")
+        env = (moving_clocks(folder) if fault == "clock" else {}) | (settings or {})
         if fault == "full":
             resources.enter_context(small_disk(folder))
         made = resources.enter_context(cluster(mode, folder, env))

@@ -21,7 +21,7 @@ from tests.robustness.people import Person, Stubs
 from tests.waiting import polled
 
 MODES = ("sqlite", "postgres", "split")
-TIMESTAMP_FILE = "FAKETIME_TIMESTAMP_FILE"  # of libfaketime; each node has one of its own
+CLOCK_FILE = "TEST_CLOCK"  # of clocks.c; each node has one of its own
 HOSTS = ("l1", "l2", "r1", "r2")  # two of Logic, two of Repo
 SETTINGS = UNLIMITED | {
     "GOCHAT_AUTH_REGISTRATION": "open",
@@ -50,10 +50,10 @@ class Node:
     def start(self) -> None:
         host, _, port = self.address.rpartition(":")
         env = SETTINGS | self.env
-        if TIMESTAMP_FILE in env:
+        if CLOCK_FILE in env:
             if not self.clock.exists():
                 self.clock.write_text("+0")
-            env[TIMESTAMP_FILE] = str(self.clock)
+            env[CLOCK_FILE] = str(self.clock)
         # On a host of its own it is reached from two sides.
         listen = f"0.0.0.0:{port}" if self.within else f"{host}:{port}"
         arguments = ("serve", "--target", self.target, "--data", str(self.data), "--listen", listen, "--insecure")
