@@ -94,8 +94,7 @@ class Client(threading.Thread):
     def send_first(self) -> None:
         """To somebody, maybe for the first time."""
         person = self.person
-        others = [user for user in self.ledger.users[-30:] if user != person.user_id]
-        to = self.random.choice(others)
+        to = self.random.choice([user for user in self.ledger.users[-30:] if user != person.user_id])
         known = self.ledger.pairs.get(frozenset((person.user_id, to)), "")
         send = Send(known, person.user_id, person.word(), time.monotonic(), fresh("key"), to)
         if known and not self.ledger.conversations[known].seats[person.user_id].certain:
@@ -190,8 +189,7 @@ class Client(threading.Thread):
 
     def join_or_leave(self) -> None:
         logic, user = self.person.stubs.logic, self.person.user_id
-        groups = self._places(lambda place, seat: place.group and place.owner != user and not seat.rests)
-        if groups:
+        if groups := self._places(lambda place, seat: place.group and place.owner != user and not seat.rests):
             group = self.random.choice(groups[:4])
             group_id = group.conversation_id
             if group.seats[user].inside == {True}:
@@ -202,9 +200,8 @@ class Client(threading.Thread):
     def add_or_remove(self) -> None:
         """In a group of one's own, somebody who does not act."""
         logic = self.person.stubs.logic
-        groups = self._places(lambda place, _: place.owner == self.person.user_id)
         idle = [user for user in self.ledger.users[:30] if user not in self.ledger.clients]
-        if not groups:
+        if not (groups := self._places(lambda place, _: place.owner == self.person.user_id)):
             return
         group, user = self.random.choice(groups[-5:]), self.random.choice(idle)
         seat = group.seats.setdefault(user, Seat({False}))
@@ -296,8 +293,8 @@ ACTS: dict[Callable[[Client], None], int] = {
     Client.add_or_remove: 8,
     Client.hide: 6,
     Client.found: 2,
-    Client.rename: 2,
+    Client.rename: 3,
     Client.register: 1,
-    Client.sign_in: 1,
+    Client.sign_in: 3,
 }
 """What clients do, and how often one does it for another."""
