@@ -80,11 +80,12 @@ class Robustness:
                 client.join()
             self.devices.restless.clear()
 
-    def check(self) -> list[str]:
+    def check(self, *, pushes: bool = True) -> list[str]:
+        """As Checker.check()."""
         self.cluster.settle()
         by_command = self.cluster.run("check", check=False)
         said = by_command.stdout + by_command.stderr
-        return self.checker.check() + ([f"gochat check: {said}"] if by_command.returncode else [])
+        return self.checker.check(pushes=pushes) + ([f"gochat check: {said}"] if by_command.returncode else [])
 
     def summary(self) -> str:
         counts, pushed = self.ledger.counts, self.devices.counts
@@ -106,7 +107,9 @@ def robustness(
         if fault == "full":
             resources.enter_context(small_disk(folder))
         made = resources.enter_context(cluster(mode, folder, env))
-        yield Robustness(made, fault, seed, clients)
+        run = Robustness(made, fault, seed, clients)
+        resources.callback(run.devices.stop)
+        yield run
 
 
 def main() -> int:

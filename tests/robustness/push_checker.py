@@ -50,8 +50,7 @@ class PushChecker:
     def check(self) -> list[str]:
         """What is wrong, and then the round is over. Called when everything is settled."""
         wrong = [f"push: {problem}" for problem in self.wrong()]
-        for device in self._devices.all:
-            device.settle()
+        self._devices.settle()
         return wrong
 
     def wrong(self) -> Iterator[str]:

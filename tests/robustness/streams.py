@@ -6,11 +6,11 @@ resumed, what it is pushed must retrace the record from there, and only then add
 
 import random
 import threading
-import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from operator import not_
+from typing import Any
 
 import grpc
 
@@ -25,6 +25,7 @@ from tests.waiting import polled
 CAUGHT_UP_TIMEOUT = 60.0  # seconds after a round within which every device must have caught up
 RECONNECT_INTERVAL = 0.05  # seconds
 DROP_CHANCE = 0.03  # that a device drops its stream within a batch
+MAX_MARKS = 300  # cursors that a device keeps
 OLDER_CHANCE = 0.3  # that it resumes from an older cursor than its newest
 
 Key = tuple[str, int, str, str]
@@ -69,7 +70,7 @@ def _is_repeat(known: event_pb2.Event, event: event_pb2.Event) -> bool:
 
 
 class Device(threading.Thread):
-    """Of a person, until the process ends. addresses: of servers, one of which each stream goes to.
+    """Of a person. addresses: of servers, one of which each stream goes to.
 
     record: the events of this round by conversation, without repeats; "" for those of the user. reached: up to where in
     the record the present stream has come. marks: the cursors of this round, and what was reached with each. _recalled:
@@ -88,19 +89,26 @@ class Device(threading.Thread):
         self.problems: list[str] = []
         self.counts: Counter[str] = Counter()
         self.lock = threading.Lock()  # of all of the above
-        self.ready = threading.Event()
+        self.ready, self._over = threading.Event(), threading.Event()
+        self._stream: Any = None
 
     def run(self) -> None:
-        while True:
+        while not self._over.wait(RECONNECT_INTERVAL):
             request = event_pb2.SubscribeRequest(cursor=self._resume())
             # A connection of its own each time, so that the stream may come to another worker or host.
             with grpc.insecure_channel(f"ipv4:{self._dice.choice(self._addresses)}", options=OPTIONS) as channel:
                 stub = event_pb2_grpc.EventServiceStub(channel)
+                self._stream = stub.Subscribe(request, metadata=bearer(self.person.token))
                 with suppress(grpc.RpcError):
-                    for response in stub.Subscribe(request, metadata=bearer(self.person.token)):
-                        if not self.take(response, resumes=bool(request.cursor)):
+                    for response in self._stream:
+                        if self._over.is_set() or not self.take(response, resumes=bool(request.cursor)):
                             break
-            time.sleep(RECONNECT_INTERVAL)
+
+    def stop(self) -> None:
+        """Called once it has had a stream."""
+        self._over.set()
+        self._stream.cancel()
+        self.join()
 
     def _resume(self) -> str:
         """The cursor to come back with."""
@@ -132,6 +140,7 @@ class Device(threading.Thread):
                 self.counts["dropped streams"] += 1
             elif response.cursor:
                 self.marks.append((response.cursor, Counter(self.reached)))
+                del self.marks[:-MAX_MARKS]
             self.ready.set()
             return not drops
 
@@ -207,6 +216,14 @@ class Devices:
             device.start()
         for device in self.all:
             assert device.ready.wait(30), f"{device.name} got no answer"
+            device.settle()
+
+    def stop(self) -> None:
+        for device in self.all:
+            device.stop()
+
+    def settle(self) -> None:
+        for device in self.all:
             device.settle()
 
     @property
