@@ -85,6 +85,8 @@ class PushChecker:
         cannot = {session.session_id for session in own if session.alive == {True}}
         if len(pushed) != len(set(pushed)) or must - set(pushed) or cannot & set(pushed):
             yield f"was pushed that {pushed} ended, did {must}, did not {cannot}"
+        if strange := {kind_of(event) for event in device.record[""]} - {"session_ended"}:
+            yield f"was pushed {strange}"
 
     def _state_wrong(self, user: str) -> Iterator[str]:
         """The state from which a client would begin now is the one that events have led to."""

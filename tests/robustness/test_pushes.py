@@ -129,6 +129,7 @@ HARMS: dict[str, tuple[int, str, Harm, str]] = {
     "a lost position of the other": (TWO, PAIR, lose("read"), "read of"),
     "a lost hiding": (TWO, GROUP, lose("conversation_hidden"), "was hidden 1 to 1 times"),
     "a wrong unread count": (THREE, GROUP, count_wrongly, "are unread, not"),
+    "an event of nobody's": (TWO, USER, lambda record: record.append(event_pb2.Event()), "was pushed {'None'}"),
     "a lost end of a session": (TWO, USER, lose("session_ended"), "ended, did"),
 }
 
