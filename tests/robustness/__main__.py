@@ -17,10 +17,14 @@ from pathlib import Path
 from tests.robustness.check import Checker
 from tests.robustness.clients import Client
 from tests.robustness.cluster import MODES, Cluster, cluster
-from tests.robustness.faults import FAULTS, small_disk
+from tests.robustness.faults import FAULTS, moving_clocks, small_disk
 from tests.robustness.ledger import Ledger
+from tests.robustness.push_checker import PushChecker
 from tests.robustness.streams import Devices
 from tests.waiting import eventually
+
+LISTENERS = 3  # people with devices who do not act, and whom others add to groups and remove
+WORKERS = {"GOCHAT_SERVER_WORKERS": "2"}  # on PostgreSQL; in split mode there are two hosts of each half
 
 
 class Robustness:
@@ -30,10 +34,12 @@ class Robustness:
         self.cluster, self.fault = made, FAULTS[fault]
         self.dice = random.Random(seed)
         self.ledger = Ledger()
-        self.people = made.people(self.ledger, clients, 8)
+        everybody = made.people(self.ledger, clients, LISTENERS, 8 - LISTENERS)
+        self.people = everybody[:clients]
         self._seed, self._rounds = seed, 0
-        self.devices = Devices(self.ledger, self.people, made.stubs(), made.service)
-        self.checker = Checker(self.ledger, made.stubs(), made.service, self.people, self.devices)
+        self.devices = Devices(everybody, made.stubs(), made.logic_addresses, made.service)
+        self.pushes = PushChecker(self.ledger, self.devices, made.stubs(), made.service)
+        self.checker = Checker(self.ledger, made.stubs(), made.service, self.people, self.pushes)
 
     def round(self) -> list[str]:
         """What is wrong after it."""
@@ -52,6 +58,7 @@ class Robustness:
     @contextmanager
     def load(self) -> Iterator[None]:
         self._rounds += 1
+        self.devices.restless.set()
         clients = [
             Client(
                 self.ledger,
@@ -71,19 +78,23 @@ class Robustness:
                 client.over.set()
             for client in clients:
                 client.join()
+            self.devices.restless.clear()
 
-    def check(self) -> list[str]:
+    def check(self, *, pushes: bool = True) -> list[str]:
+        """As Checker.check()."""
         self.cluster.settle()
         by_command = self.cluster.run("check", check=False)
         said = by_command.stdout + by_command.stderr
-        return self.checker.check() + ([f"gochat check: {said}"] if by_command.returncode else [])
+        return self.checker.check(pushes=pushes) + ([f"gochat check: {said}"] if by_command.returncode else [])
 
     def summary(self) -> str:
-        counts = self.ledger.counts
+        counts, pushed = self.ledger.counts, self.devices.counts
         return (
-            f"{self._rounds} rounds; {self.devices.opened:,} streams; {counts['acknowledged']:,} acts acknowledged;"
-            f" {counts['in doubt']:,} attempts in doubt, of which {counts['in doubt, found']:,} messages, groups and"
-            " names were found to have happened"
+            f"{self._rounds} rounds; {counts['acknowledged']:,} acts acknowledged; {counts['in doubt']:,} attempts in"
+            f" doubt, of which {counts['in doubt, found']:,} messages, groups and names were found to have happened;"
+            f" {pushed['events']:,} events, of which {pushed['repeats']:,} repeats; {pushed['streams']:,} streams,"
+            f" {pushed['dropped streams']:,} dropped by devices, {pushed['older cursors']:,} from an older cursor;"
+            f" {counts['unread compared']:,} unread counts compared"
         )
 
 
@@ -92,14 +103,13 @@ def robustness(
     mode: str, fault: str, seed: int, folder: Path, clients: int = 10, settings: dict[str, str] | None = None
 ) -> Iterator[Robustness]:
     with ExitStack() as resources:
-        env = dict(FAULTS[fault].env) | (settings or {})
-        if fault == "clock":
-            env["FAKETIME_TIMESTAMP_FILE"] = str(folder / "clock")
-            (folder / "clock").write_text("+0")
+        env = (moving_clocks(folder) if fault == "clock" else {}) | (settings or {})
         if fault == "full":
             resources.enter_context(small_disk(folder))
         made = resources.enter_context(cluster(mode, folder, env))
-        yield Robustness(made, fault, seed, clients)
+        run = Robustness(made, fault, seed, clients)
+        resources.callback(run.devices.stop)
+        yield run
 
 
 def main() -> int:
@@ -114,12 +124,12 @@ def main() -> int:
         parser.error(f"--fault {given.fault} goes with --mode {', '.join(fault.modes)}")
     if missing := fault.needs():
         parser.error(f"--fault {given.fault} needs {missing}")
-    wrong = 0
+    wrong, settings = 0, WORKERS if given.mode == "postgres" else {}
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended
     print(f"{given.mode}, {given.fault}, seed {given.seed}", flush=True)
     with (
         tempfile.TemporaryDirectory(prefix="gochat-robustness-") as folder,
-        robustness(given.mode, given.fault, given.seed, Path(folder)) as run,
+        robustness(given.mode, given.fault, given.seed, Path(folder), settings=settings) as run,
     ):
         for number in range(1, given.rounds + 1):
             problems = run.round()

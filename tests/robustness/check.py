@@ -1,10 +1,8 @@
 """Holds the ledger against what the server has: reads everything back by the API, and says what is not as clients were
 answered. What was in doubt is settled by what is found, and must stay so from then on."""
 
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gochat.api.common.v1 import common_pb2
@@ -13,12 +11,12 @@ from gochat.api.repo.v1 import repo_pb2
 from gochat.api.session.v1 import session_pb2
 from tests.conversations import seq_of
 from tests.harness import bearer
-from tests.robustness.clients import Person, Stubs
-from tests.robustness.ledger import NOTHING_HIDDEN, Act, Conversation, Ledger, Seat
-from tests.robustness.streams import Devices
+from tests.robustness.ledger import NOTHING_HIDDEN, RECALLED, Act, Conversation, Ledger, Seat
+from tests.robustness.people import Person, Stubs
+from tests.robustness.push_checker import PushChecker
+from tests.robustness.timeline import Timeline
 from tests.waiting import status_of
 
-RECALLED = 4
 Found = list[common_pb2.Message]  # all of a conversation, oldest first
 
 
@@ -26,31 +24,30 @@ class Checker:
     """Runs when no client does. Its answers may be waited for: everything is well again."""
 
     def __init__(
-        self, ledger: Ledger, stubs: Stubs, service: str, people: Sequence[Person], devices: Devices | None = None
+        self, ledger: Ledger, stubs: Stubs, service: str, people: Sequence[Person], pushes: PushChecker
     ) -> None:
         """service: a service token. people: the clients, with the tokens that they have when it is checked."""
-        self.ledger, self._devices = ledger, devices
+        self.ledger, self._pushes = ledger, pushes
         self._people = people
         self._stubs = stubs
         self._service = bearer(service)
 
-    def check(self) -> list[str]:
-        """What is wrong, in words that begin with its kind; nothing if all is as clients were answered."""
+    def check(self, *, pushes: bool = True) -> list[str]:
+        """What is wrong, in words that begin with its kind; nothing if all is as clients were answered. pushes: also of
+        what devices were pushed."""
         wrong = [f"surprise: {surprise}" for surprise in self.ledger.surprises]
         self.ledger.surprises.clear()
         self._settle_first_words()
         wrong += self._foundings()
-        wrong += self._accounts()
         histories = {place: self._history(place) for place in self.ledger.conversations}
         for place, found in histories.items():
             wrong += messages_wrong(self.ledger.conversations[place], found, self.ledger.counts)
-        unsettled = self._devices.unsettled() if self._devices else set()
+        self._pushes.begin()
+        wrong += self._accounts()
         wrong += self._seats_wrong(histories)
-        if self._devices:
-            wrong += self._devices.wrong(unsettled)
-            self._devices.settle()
+        wrong += self._pushes.check() if pushes else []
         for conversation in self.ledger.conversations.values():
-            conversation.base = len(histories[conversation.conversation_id])
+            conversation.settle()
         self.ledger.failures.clear()
         return wrong
 
@@ -133,8 +130,7 @@ class Checker:
                 for problem in seat_wrong(seat, timeline, own, found, bool(inside[user]), info, visible):
                     yield f"{problem}: {user} in {conversation_id}"
         for user, listed in infos.items():
-            markers = {self._devices.marker} if self._devices else set()
-            if strange := listed.keys() - self.ledger.conversations.keys() - markers:
+            if strange := listed.keys() - self.ledger.conversations.keys() - {self._pushes.marker}:
                 yield f"membership: {user} is in {strange}, of which nothing is known"
             unread = self._stubs.logic.GetUnreadMessages(
                 logic_pb2.GetUnreadMessagesRequest(user_id=user), metadata=self._service
@@ -184,34 +180,6 @@ def messages_wrong(conversation: Conversation, found: Found, counts: Counter[str
             yield f"torn: {send.content} came without the others of its request, or they are not in a row"
 
 
-class Timeline:
-    """How many messages a conversation had at a time, by what clients know of a round."""
-
-    def __init__(self, conversation: Conversation) -> None:
-        self.base = conversation.base
-        self.sends = [send for send in conversation.sends.values() if send.seq > self.base]
-        self._ended = _highest_by_time((send.ended, send.seq) for send in self.sends)
-        self._begun = _highest_by_time((send.begun, send.seq) for send in self.sends)
-
-    def least(self, time: float) -> int:
-        """Those acknowledged by then."""
-        return self._of(self._ended, time)
-
-    def most(self, time: float) -> int:
-        """Those begun by then."""
-        return self._of(self._begun, time)
-
-    def _of(self, highest: list[tuple[float, int]], time: float) -> int:
-        position = bisect_left(highest, (time, 0))
-        return highest[position - 1][1] if position else self.base
-
-
-def _highest_by_time(events: Iterable[tuple[float, int]]) -> list[tuple[float, int]]:
-    ordered = sorted(events)
-    highest = accumulate((seq for _, seq in ordered), max)
-    return [(time, seq) for (time, _), seq in zip(ordered, highest, strict=True)]
-
-
 def seat_wrong(
     seat: Seat,
     timeline: Timeline,
@@ -259,6 +227,10 @@ def _hid(seat: Seat, act: Act, least: int, most: int) -> None:
     seat.hidden = ((least, most),) if act.answered else (*seat.hidden, (least, most))
 
 
+def _received(seat: Seat, act: Act, _least: int, _most: int) -> None:
+    seat.delivered = max(seat.delivered, act.seq)
+
+
 def _left(seat: Seat, act: Act, _least: int, _most: int) -> None:
     seat.inside = {False} if act.answered else {True, False}
 
@@ -271,4 +243,4 @@ def _joined(seat: Seat, act: Act, least: int, most: int) -> None:
         seat.hidden = (*seat.hidden, *NOTHING_HIDDEN)
 
 
-_CONSEQUENCES = {"read": _read, "hide": _hid, "leave": _left, "join": _joined}
+_CONSEQUENCES = {"read": _read, "acknowledge": _received, "hide": _hid, "leave": _left, "join": _joined}

@@ -4,58 +4,21 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from itertools import count
 from typing import Any
 
 import grpc
 
-from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
-from gochat.api.message.v1 import message_pb2, message_pb2_grpc
-from gochat.api.repo.v1 import repo_pb2, repo_pb2_grpc
-from gochat.api.session.v1 import session_pb2, session_pb2_grpc
+from gochat.api.event.v1 import event_pb2
+from gochat.api.logic.v1 import logic_pb2
+from gochat.api.message.v1 import message_pb2
+from gochat.api.repo.v1 import repo_pb2
+from gochat.api.session.v1 import session_pb2
 from tests.harness import PASSWORD, bearer, fresh
 from tests.robustness.ledger import NEVER, Act, Conversation, Founding, Ledger, Seat, Send, Session
+from tests.robustness.people import Person, session_of
 
 CALL_TIMEOUT = 10.0  # seconds that a client waits for an answer
-OPTIONS = (
-    ("grpc.use_local_subchannel_pool", 1),  # a connection for each client
-    ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 1000),
-    ("grpc.max_reconnect_backoff_ms", 200),
-    ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
-)
 MAY_FAIL = frozenset({"UNAVAILABLE"})
-
-
-class Stubs:
-    """logic, repo: gRPC targets."""
-
-    def __init__(self, logic: str, repo: str) -> None:
-        self.channels = [grpc.insecure_channel(target, options=OPTIONS) for target in (logic, repo)]
-        self.logic = logic_pb2_grpc.LogicServiceStub(self.channels[0])
-        self.message = message_pb2_grpc.MessageServiceStub(self.channels[0])
-        self.session = session_pb2_grpc.SessionServiceStub(self.channels[0])
-        self.repo = repo_pb2_grpc.RepoServiceStub(self.channels[1])
-
-    def close(self) -> None:
-        for channel in self.channels:
-            channel.close()
-
-
-@dataclass
-class Person:
-    """A user that acts. pending: keyed sends without an answer, each a request, to be repeated until there is one."""
-
-    user_id: str
-    username: str
-    token: str
-    stubs: Stubs
-    pending: list[list[Send]] = field(default_factory=list)
-    numbers: Any = field(default_factory=lambda: count(1))
-
-    def word(self) -> str:
-        return f"{self.username} says {next(self.numbers)}"
 
 
 class Client(threading.Thread):
@@ -79,6 +42,10 @@ class Client(threading.Thread):
                 else:
                     self.random.choices(acts, weights)[0](self)
                 self.over.wait(self.random.uniform(0, 0.02))
+            for _ in range(
+                3
+            ):  # so that in some conversations nothing comes after it, and unread counts can be compared
+                self.read()
         except Exception as error:  # noqa: BLE001 - the check reports a client that failed
             self.ledger.surprises.append(f"a client failed: {error!r}")
 
@@ -127,8 +94,7 @@ class Client(threading.Thread):
     def send_first(self) -> None:
         """To somebody, maybe for the first time."""
         person = self.person
-        others = [user for user in self.ledger.users[-30:] if user != person.user_id]
-        to = self.random.choice(others)
+        to = self.random.choice([user for user in self.ledger.users[-30:] if user != person.user_id])
         known = self.ledger.pairs.get(frozenset((person.user_id, to)), "")
         send = Send(known, person.user_id, person.word(), time.monotonic(), fresh("key"), to)
         if known and not self.ledger.conversations[known].seats[person.user_id].certain:
@@ -198,6 +164,24 @@ class Client(threading.Thread):
             answer, begun, ended = self._call(self.person.stubs.logic.MarkMessageRead, request)
             self._did(place, Act("read", begun, seq=message.seq), answer, ended)
 
+    def acknowledge(self) -> None:
+        """That one's device has received messages of up to three conversations, in one request."""
+        places = {place.conversation_id: place for _ in range(3) if (place := self._certain()) and place.by_seq}
+        received = [(place, self.random.choice(place.known[-50:])) for place in places.values()]
+        if received:
+            request = event_pb2.AcknowledgeRequest(message_ids=[message.message_id for _, message in received])
+            answer, begun, ended = self._call(self.person.stubs.event.Acknowledge, request)
+            for place, message in received:
+                self._did(place, Act("acknowledge", begun, seq=message.seq), answer, ended)
+
+    def rename(self) -> None:
+        """A group of one's own."""
+        if groups := self._places(lambda place, _: place.owner == self.person.user_id):
+            group, name = self.random.choice(groups[-5:]), fresh("group")
+            act = group.renames[name] = Act("rename", time.monotonic())  # it may be so from now on
+            request = logic_pb2.UpdateGroupRequest(group_id=group.conversation_id, name=name)
+            _, _, act.ended = self._call(self.person.stubs.logic.UpdateGroup, request)
+
     def hide(self) -> None:
         if place := self._certain():
             request = logic_pb2.DeleteConversationRequest(conversation_id=place.conversation_id)
@@ -205,8 +189,7 @@ class Client(threading.Thread):
 
     def join_or_leave(self) -> None:
         logic, user = self.person.stubs.logic, self.person.user_id
-        groups = self._places(lambda place, seat: place.group and place.owner != user and not seat.rests)
-        if groups:
+        if groups := self._places(lambda place, seat: place.group and place.owner != user and not seat.rests):
             group = self.random.choice(groups[:4])
             group_id = group.conversation_id
             if group.seats[user].inside == {True}:
@@ -217,9 +200,8 @@ class Client(threading.Thread):
     def add_or_remove(self) -> None:
         """In a group of one's own, somebody who does not act."""
         logic = self.person.stubs.logic
-        groups = self._places(lambda place, _: place.owner == self.person.user_id)
         idle = [user for user in self.ledger.users[:30] if user not in self.ledger.clients]
-        if not groups:
+        if not (groups := self._places(lambda place, _: place.owner == self.person.user_id)):
             return
         group, user = self.random.choice(groups[-5:]), self.random.choice(idle)
         seat = group.seats.setdefault(user, Seat({False}))
@@ -273,7 +255,7 @@ class Client(threading.Thread):
         request = session_pb2.RegisterRequest(username=name, password=PASSWORD)
         answer, _, _ = self._call(self.person.stubs.session.Register, request, ())
         if answer:
-            self.ledger.sessions.append(self._session(answer))
+            self.ledger.sessions.append(self._session(answer, answer.user_id))
             self.ledger.users.append(answer.user_id)
         else:
             self.ledger.registrations[name] = PASSWORD
@@ -284,7 +266,7 @@ class Client(threading.Thread):
         request = logic_pb2.AuthRequest(username=self.person.username, password=PASSWORD, device_id=fresh("device"))
         answer, _, _ = self._call(stubs.logic.Authenticate, request, ())
         if answer:
-            session = self._session(answer)
+            session = self._session(answer, self.person.user_id)
             self.ledger.sessions.append(session)
             if self.random.random() < 0.5:
                 session.alive = {*session.alive, False}
@@ -293,9 +275,10 @@ class Client(threading.Thread):
                 if out:
                     session.alive = {False}
 
-    def _session(self, answer: Any) -> Session:
+    def _session(self, answer: Any, user: str) -> Session:
         # The tokens of a session that began while the clock was ahead are taken when it gets there.
-        return Session(answer.refresh_token, {True} | {False for code in self.may_fail if code == "UNAUTHENTICATED"})
+        alive = {True} | {False for code in self.may_fail if code == "UNAUTHENTICATED"}
+        return Session(user, session_of(answer.access_token), answer.refresh_token, alive)
 
 
 ACTS: dict[Callable[[Client], None], int] = {
@@ -304,12 +287,14 @@ ACTS: dict[Callable[[Client], None], int] = {
     Client.send_first: 12,
     Client.send_many: 12,
     Client.read: 30,
+    Client.acknowledge: 20,
     Client.recall: 12,
     Client.join_or_leave: 16,
     Client.add_or_remove: 8,
     Client.hide: 6,
     Client.found: 2,
+    Client.rename: 3,
     Client.register: 1,
-    Client.sign_in: 1,
+    Client.sign_in: 3,
 }
 """What clients do, and how often one does it for another."""

@@ -16,12 +16,12 @@ from tests.harness import PASSWORD, UNLIMITED, bearer, fresh
 from tests.postgres import Postgres, running_postgres
 from tests.processes import Process, free_address, gochat
 from tests.robustness import network
-from tests.robustness.clients import Person, Stubs
 from tests.robustness.ledger import Ledger
+from tests.robustness.people import Person, Stubs
 from tests.waiting import polled
 
 MODES = ("sqlite", "postgres", "split")
-TIMESTAMP_FILE = "FAKETIME_TIMESTAMP_FILE"  # of libfaketime; each node has one of its own
+CLOCK_FILE = "TEST_CLOCK"  # of clocks.c; each node has one of its own
 HOSTS = ("l1", "l2", "r1", "r2")  # two of Logic, two of Repo
 SETTINGS = UNLIMITED | {
     "GOCHAT_AUTH_REGISTRATION": "open",
@@ -50,10 +50,10 @@ class Node:
     def start(self) -> None:
         host, _, port = self.address.rpartition(":")
         env = SETTINGS | self.env
-        if TIMESTAMP_FILE in env:
+        if CLOCK_FILE in env:
             if not self.clock.exists():
                 self.clock.write_text("+0")
-            env[TIMESTAMP_FILE] = str(self.clock)
+            env[CLOCK_FILE] = str(self.clock)
         # On a host of its own it is reached from two sides.
         listen = f"0.0.0.0:{port}" if self.within else f"{host}:{port}"
         arguments = ("serve", "--target", self.target, "--data", str(self.data), "--listen", listen, "--insecure")
@@ -79,6 +79,7 @@ class Cluster:
     ) -> None:
         self.folder, self.nodes, self.postgres, self.seam = folder, nodes, postgres, seam
         self.data = nodes[0].data
+        self.logic_addresses = [node.address for node in nodes if node.target != "repo"]
         self.logic = _targets([node for node in nodes if node.target != "repo"])
         self.repo = _targets([node for node in nodes if node.target != "logic"])
         self.service, self.user = "", ""
@@ -98,19 +99,20 @@ class Cluster:
     def stubs(self) -> Stubs:
         return Stubs(self.logic, self.repo)
 
-    def people(self, ledger: Ledger, clients: int, others: int) -> list[Person]:
-        """Those who act, signed in; and groups of all of them."""
+    def people(self, ledger: Ledger, clients: int, listeners: int, others: int) -> list[Person]:
+        """Those who act, signed in; then those who are signed in and only listen. And groups of those who act."""
         stubs, service = self.stubs(), bearer(self.service)
         people = []
-        for number in range(clients + others):
+        for number in range(clients + listeners + others):
             name = fresh("person")
             user = repo_pb2.CreateUserRequest(username=name, password=PASSWORD)
             user_id = stubs.repo.CreateUser(user, metadata=service).user_id
             ledger.users.append(user_id)
             if number < clients:
+                ledger.clients.append(user_id)
+            if number < clients + listeners:
                 signed_in = stubs.logic.Authenticate(logic_pb2.AuthRequest(username=name, password=PASSWORD))
                 people.append(Person(user_id, name, signed_in.access_token, self.stubs()))
-                ledger.clients.append(user_id)
         owner, *rest = ledger.clients
         self.user = owner
         for number in range(4):

@@ -4,6 +4,7 @@ everything well again, when it ends."""
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -12,18 +13,24 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.processes import children, frozen
 from tests.robustness import network
-from tests.robustness.cluster import Cluster
+from tests.robustness.cluster import CLOCK_FILE, Cluster
 from tests.waiting import eventually
 
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+CLOCKS = Path(__file__).with_name("clocks.c")
 Strike = Callable[[Cluster, random.Random], AbstractContextManager[None]]
 
 
 @contextmanager
 def kill(cluster: Cluster, dice: random.Random) -> Iterator[None]:
-    """SIGKILL of a server process, any one."""
-    dice.choice(cluster.nodes).kill()
+    """SIGKILL of a server process, any one; where it has workers, of it or of one of them, which it starts again."""
+    node = dice.choice(cluster.nodes)
+    workers = [pid for pid in children(node.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    if workers and dice.random() < 0.5:
+        os.kill(dice.choice(workers), signal.SIGKILL)
+    else:
+        node.kill()
     yield
     cluster.start()
 
@@ -93,6 +100,14 @@ def clock(cluster: Cluster, dice: random.Random) -> Iterator[None]:
         one.write_text("+0")
 
 
+def moving_clocks(folder: Path) -> dict[str, str]:
+    """The environment of processes whose clocks can jump; Node.start() names the file of each. Not libfaketime: with it
+    time.sleep() fails where the monotonic clock is left alone."""
+    library = folder / "clocks.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", library, CLOCKS], check=True)
+    return {"LD_PRELOAD": str(library), CLOCK_FILE: ""}
+
+
 _DAY = 86_400
 JUMPS = (-4000 * _DAY, -40 * _DAY, -2 * _DAY, -600, -30, -2, 2, 30, 600, 2 * _DAY, 40 * _DAY, 4000 * _DAY)
 """Seconds, beyond every lifetime: access tokens last a day here, refresh tokens and sessions 30, ended sessions are
@@ -121,6 +136,15 @@ def unwritable(cluster: Cluster, _: random.Random) -> Iterator[None]:
         subprocess.run(["chattr", "-i", *files], check=True)
 
 
+@contextmanager
+def freeze(cluster: Cluster, dice: random.Random) -> Iterator[None]:
+    """A server process neither answers nor dies (SIGSTOP: a host that swaps, a disk that hangs); or PostgreSQL does."""
+    pids = [node.pid for node in cluster.nodes] + ([cluster.postgres.pid] if cluster.postgres else [])
+    with frozen(dice.choice(pids)):
+        yield
+    cluster.settle()  # what lay in buffers is done before the calls that are answered then
+
+
 @dataclass(frozen=True)
 class Fault:
     """needs() -> what is missing here for it; "" if nothing. may_fail: status codes that calls may end with."""
@@ -130,7 +154,6 @@ class Fault:
     needs: Callable[[], str] = lambda: ""
     may_fail: frozenset[str] = frozenset({"UNAVAILABLE"})
     outage: float = 0.5  # seconds at most
-    env: tuple[tuple[str, str], ...] = ()
 
 
 def _root() -> str:
@@ -138,22 +161,22 @@ def _root() -> str:
 
 
 FAULTS = {
-    "kill": Fault(kill, ("sqlite", "postgres", "split")),
+    "kill": Fault(
+        kill,
+        ("sqlite", "postgres", "split"),
+        may_fail=frozenset({"UNAVAILABLE", "CANCELLED"}),  # grpc's word for it when workers drain, whose parent is dead
+    ),
     "database": Fault(database, ("postgres", "split")),
     "disk": Fault(disk, ("sqlite",)),
     "full": Fault(full, ("sqlite", "postgres"), _root),
     "clock": Fault(
         clock,
         ("sqlite", "postgres", "split"),
-        lambda: "" if FAKETIME.exists() else "Debian's package faketime",
-        frozenset({"UNAUTHENTICATED"}),  # a token that was issued in the future
+        lambda: "" if shutil.which("cc") else "a C compiler",
+        # A token that was issued in the future; a call that came in at the moment of the jump: grpc hands its deadline
+        # over as a time of day.
+        frozenset({"UNAUTHENTICATED", "DEADLINE_EXCEEDED"}),
         1.0,
-        (
-            ("LD_PRELOAD", str(FAKETIME)),
-            ("FAKETIME_NO_CACHE", "1"),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-            ("FAKETIME_DONT_RESET", "1"),
-        ),
     ),
     "cut": Fault(
         cut,
@@ -161,6 +184,12 @@ FAULTS = {
         lambda: "" if network.permitted() else "root, for network namespaces",
         frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"}),
         5.0,
+    ),
+    "frozen": Fault(
+        freeze,
+        ("sqlite", "postgres", "split"),
+        may_fail=frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"}),
+        outage=5.0,
     ),
     "unwritable": Fault(unwritable, ("sqlite",), _root),
 }

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from tests.conversations import conversation_of, seq_of
 
 NEVER = math.inf
+RECALLED = 4
 NOTHING_HIDDEN = ((-1, 0),)
 
 
@@ -39,7 +40,7 @@ class Send:
 
 @dataclass
 class Act:
-    """join, leave, hide, or read up to seq."""
+    """join, leave, hide, rename; read or acknowledge up to seq."""
 
     kind: str
     begun: float
@@ -54,10 +55,12 @@ class Act:
 @dataclass
 class Seat:
     """What may be true of one user in one conversation. read: the least and the greatest that the read position may
-    be. hidden: ranges, in one of which lies the number of the last message that the user has hidden."""
+    be. delivered: the greatest that the delivered position may be. hidden: ranges, in one of which lies the number of
+    the last message that the user has hidden."""
 
     inside: set[bool]
     read: tuple[int, int] = (0, 0)
+    delivered: int = 0
     hidden: tuple[tuple[int, int], ...] = NOTHING_HIDDEN
     acts: list[Act] = field(default_factory=list)  # of this round, in order: only one client acts on a seat
     rests: bool = False  # something is in doubt: until that is settled nobody comes or goes here
@@ -69,12 +72,15 @@ class Seat:
 
 @dataclass
 class Conversation:
-    """base: how many messages there were when the round began. by_seq: all that is known to be there."""
+    """base, recalled: how many messages there were when the round began, and which of them were recalled. by_seq: all
+    that is known to be there. renames: of this round, by the new name, in order: only the owner renames."""
 
     conversation_id: str
     group: bool
     owner: str = ""
     base: int = 0
+    recalled: set[int] = field(default_factory=set)
+    renames: dict[str, Act] = field(default_factory=dict)
     seats: dict[str, Seat] = field(default_factory=dict)
     sends: dict[str, Send] = field(default_factory=dict)  # by content
     by_seq: dict[int, Send] = field(default_factory=dict)
@@ -83,6 +89,12 @@ class Conversation:
     def known(self) -> list[Send]:
         """Messages that are known to be there, those known last at the end."""
         return list(self.by_seq.values())
+
+    def settle(self) -> None:
+        """At the end of a round, when all messages are known."""
+        self.base = len(self.by_seq)
+        self.recalled = {seq for seq, send in self.by_seq.items() if send.recalled == {True}}
+        self.renames = {}
 
 
 @dataclass
@@ -98,6 +110,8 @@ class Founding:
 class Session:
     """A sign-in that was answered. alive: what may be true of it."""
 
+    user_id: str
+    session_id: str
     refresh_token: str
     alive: set[bool] = field(default_factory=lambda: {True})
 

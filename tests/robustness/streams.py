@@ -1,152 +1,242 @@
-"""Devices: each keeps all that it is pushed, across every disconnect, and is held against what the server has.
+"""Devices: each keeps all that it is pushed, drops its stream at random, and comes back with a cursor that it has kept.
 
-A device reconnects with its newest cursor, as a client would. What it was told twice counts once.
+Events have no ids. A device drops repeats by cursor: with each one it notes how far its record went, so after it has
+resumed, what it is pushed must retrace the record from there, and only then add to it.
 """
 
+import random
 import threading
-import time
-from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from operator import not_
+from typing import Any
 
 import grpc
 
+from gochat.api.common.v1 import common_pb2
 from gochat.api.event.v1 import event_pb2, event_pb2_grpc
 from gochat.api.repo.v1 import repo_pb2
-from tests.conversations import seq_of
 from tests.harness import bearer, fresh
-from tests.robustness.clients import Person, Stubs
-from tests.robustness.ledger import Conversation, Ledger, Seat
+from tests.robustness.ledger import RECALLED
+from tests.robustness.people import OPTIONS, Person, Stubs
+from tests.waiting import polled
 
-RECALLED = 4
-MARKER_TIMEOUT = 60.0  # seconds after a round within which every device must have caught up
+CAUGHT_UP_TIMEOUT = 60.0  # seconds after a round within which every device must have caught up
 RECONNECT_INTERVAL = 0.05  # seconds
+DROP_CHANCE = 0.03  # that a device drops its stream within a batch
+MAX_MARKS = 300  # cursors that a device keeps
+OLDER_CHANCE = 0.3  # that it resumes from an older cursor than its newest
+
+Key = tuple[str, int, str, str]
+Mark = tuple[str, Counter[str]]
+"""A cursor, and how far the record went of each conversation."""
 
 
-@dataclass
-class Told:
-    """Of one conversation: messages by number, in the order in which they came first; and the status that came last."""
+def kind_of(event: event_pb2.Event) -> str:
+    return str(event.WhichOneof("event"))
 
-    contents: dict[int, str] = field(default_factory=dict)
-    status: dict[int, int] = field(default_factory=dict)
+
+def message_of(event: event_pb2.Event) -> common_pb2.Message | None:
+    """That was sent or updated; None in other events."""
+    kind = kind_of(event)
+    return getattr(event, kind).message if kind in {"message_sent", "message_updated"} else None
+
+
+def key_of(event: event_pb2.Event) -> Key:
+    """What stays the same however often, and to whichever device, the event is pushed."""
+    kind, message = kind_of(event), message_of(event)
+    about = message.message_id if message else ""
+    if kind in {"read", "delivered"}:
+        moved = getattr(event, kind)
+        about = f"{moved.user_id} {moved.message_id}"
+    elif kind == "member_joined":
+        about = event.member_joined.member.user_id
+    elif kind == "member_left":
+        about = f"{event.member_left.user_id} {event.member_left.reason}"
+    elif kind == "session_ended":
+        about = event.session_ended.session_id
+    return kind, event.at, event.actor_id, about
+
+
+def _is_repeat(known: event_pb2.Event, event: event_pb2.Event) -> bool:
+    """Is it the same event, with the same content or that of later?"""
+    if key_of(known) != key_of(event):
+        return False
+    before, now = message_of(known), message_of(event)
+    if before is None or now is None:
+        return True
+    return now.status >= before.status and now.content in {before.content, ""}
 
 
 class Device(threading.Thread):
-    """Of a person, until the process ends. gaps: times that it was told to read everything again."""
+    """Of a person. addresses: of servers, one of which each stream goes to.
 
-    def __init__(self, person: Person, stubs: Stubs) -> None:
-        super().__init__(name=f"device of {person.username}", daemon=True)
-        self.person, self.cursor = person, ""
-        self.told: defaultdict[str, Told] = defaultdict(Told)
-        self.gaps: list[str] = []
-        self.opened = self.resumed = 0
-        self.events = event_pb2_grpc.EventServiceStub(stubs.channels[0])
-        self.ready = threading.Event()
+    record: the events of this round by conversation, without repeats; "" for those of the user. reached: up to where in
+    the record the present stream has come. marks: the cursors of this round, and what was reached with each. _recalled:
+    ids of messages that it was pushed as recalled.
+    """
+
+    def __init__(self, person: Person, addresses: Sequence[str], restless: threading.Event, name: str) -> None:
+        super().__init__(name=f"{name} of {person.username}", daemon=True)
+        self.person, self._addresses, self._restless = person, addresses, restless
+        self._dice = random.Random(self.name)
+        self.record: defaultdict[str, list[event_pb2.Event]] = defaultdict(list)
+        self.reached: Counter[str] = Counter()
+        self.marks: list[Mark] = [("", Counter())]
+        self._recalled: set[str] = set()
+        self._is_older = False
+        self.problems: list[str] = []
+        self.counts: Counter[str] = Counter()
+        self.lock = threading.Lock()  # of all of the above
+        self.ready, self._over = threading.Event(), threading.Event()
+        self._stream: Any = None
 
     def run(self) -> None:
-        while True:
-            request = event_pb2.SubscribeRequest(cursor=self.cursor)
-            try:
-                for response in self.events.Subscribe(request, metadata=bearer(self.person.token)):
-                    self._take(response)
-            except grpc.RpcError:
-                pass
-            time.sleep(RECONNECT_INTERVAL)
+        while not self._over.wait(RECONNECT_INTERVAL):
+            request = event_pb2.SubscribeRequest(cursor=self._resume())
+            # A connection of its own each time, so that the stream may come to another worker or host.
+            with grpc.insecure_channel(f"ipv4:{self._dice.choice(self._addresses)}", options=OPTIONS) as channel:
+                stub = event_pb2_grpc.EventServiceStub(channel)
+                self._stream = stub.Subscribe(request, metadata=bearer(self.person.token))
+                with suppress(grpc.RpcError):
+                    for response in self._stream:
+                        if self._over.is_set() or not self.take(response, resumes=bool(request.cursor)):
+                            break
 
-    def _take(self, response: event_pb2.SubscribeResponse) -> None:
-        kind = response.WhichOneof("payload")
-        if kind == "ready":
-            self.opened += 1
-            self.resumed += response.ready.resumed
-        elif kind == "resync":
-            self.gaps.append(event_pb2.Resync.Reason.Name(response.resync.reason))
-        for event in response.batch.events:
-            if event.HasField("message_sent") or event.HasField("message_updated"):
-                message = (event.message_sent if event.HasField("message_sent") else event.message_updated).message
-                told, seq = self.told[message.conversation_id], seq_of(message)
-                if event.HasField("message_sent"):
-                    told.contents.setdefault(seq, message.content)
-                told.status[seq] = max(message.status, told.status.get(seq, 0))
-        self.cursor = response.cursor or self.cursor
-        self.ready.set()
+    def stop(self) -> None:
+        """Called once it has had a stream."""
+        self._over.set()
+        self._stream.cancel()
+        self.join()
 
+    def _resume(self) -> str:
+        """The cursor to come back with."""
+        with self.lock:
+            is_older = self._restless.is_set() and self._dice.random() < OLDER_CHANCE
+            return self.resume_from(self._dice.choice(self.marks) if is_older else self.marks[-1])
 
-class Devices:
-    """Of all clients. marker: a group of them, into which a message is sent after each round."""
+    def resume_from(self, mark: Mark) -> str:
+        cursor, reached = mark
+        self._is_older = cursor != self.marks[-1][0]
+        self.reached = Counter(reached)
+        return cursor
 
-    def __init__(self, ledger: Ledger, people: list[Person], stubs: Stubs, service: str) -> None:
-        self._ledger, self._stubs, self._service = ledger, stubs, bearer(service)
-        owner, *others = [person.user_id for person in people]
-        request = repo_pb2.CreateConversationRequest(type="group", name="marker", participant_ids=[owner, *others])
-        self.marker = stubs.repo.CreateConversation(request, metadata=self._service).conversation_id
-        self._devices = [Device(person, stubs) for person in people]
-        for device in self._devices:
-            device.start()
-        for device in self._devices:
-            assert device.ready.wait(30), f"{device.name} got no answer"
+    def take(self, response: event_pb2.SubscribeResponse, resumes: bool) -> bool:
+        """Returns whether to go on with the stream."""
+        with self.lock:
+            kind, events = response.WhichOneof("payload"), response.batch.events
+            if kind == "ready":
+                self.counts["streams"] += 1
+                self.counts["older cursors"] += self._is_older
+                if response.ready.resumed != resumes:
+                    self.problems.append("its cursor was not resumed")
+            elif kind == "resync":
+                self.problems.append(f"was to read everything again: {response.resync}".strip())
+            drops = kind == "batch" and self._restless.is_set() and self._dice.random() < DROP_CHANCE
+            for event in events[: self._dice.randint(0, len(events))] if drops else events:
+                self._keep(event)
+            if drops:
+                self.counts["dropped streams"] += 1
+            elif response.cursor:
+                self.marks.append((response.cursor, Counter(self.reached)))
+                del self.marks[:-MAX_MARKS]
+            self.ready.set()
+            return not drops
 
-    @property
-    def opened(self) -> int:
-        return sum(device.opened for device in self._devices)
+    def _keep(self, event: event_pb2.Event) -> None:
+        self.counts["events"] += 1
+        if message := message_of(event):
+            if message.status == RECALLED:
+                self._recalled.add(message.message_id)
+            elif message.message_id in self._recalled:
+                self.problems.append(f"was pushed what had been recalled before: {message}")
+        conversation_id = event.conversation_id
+        record, position = self.record[conversation_id], self.reached[conversation_id]
+        # What users have read is not pushed again once they have left, and is when they have come back.
+        while (
+            position < len(record) and kind_of(record[position]) == "read" and not _is_repeat(record[position], event)
+        ):
+            position += 1
+        self.reached[conversation_id] = position + 1
+        if position == len(record):
+            record.append(event)
+        elif _is_repeat(record[position], event):
+            record[position] = event
+            self.counts["repeats"] += 1
+        elif kind_of(event) == "read":
+            record.insert(position, event)
+            for _, reached in self.marks:
+                reached[conversation_id] += reached[conversation_id] > position
+        else:
+            expected = key_of(record[position])
+            self.problems.append(f"was pushed {key_of(event)} after it resumed, where {expected} had been: {event}")
 
-    def unsettled(self) -> set[tuple[str, str]]:
-        """(conversation, user) of those who came or went in this round, or may have. Asked before the seats are."""
-        return {
-            (place.conversation_id, user)
-            for place in self._ledger.conversations.values()
-            for user, seat in place.seats.items()
-            if _moved(seat)
-        }
+    def unrepeated(self) -> list[Key]:
+        """Of the record, what the present stream, which has caught up, did not bring again."""
+        return [
+            key_of(event)
+            for conversation_id, record in self.record.items()
+            for event in record[self.reached[conversation_id] :]
+            if kind_of(event) != "read"
+        ]
 
-    def wrong(self, unsettled: set[tuple[str, str]]) -> Iterator[str]:
-        """Called when all else is settled: then the ledger knows every message."""
-        request = repo_pb2.CreateMessageRequest(
-            conversation_id=self.marker, from_user_id=self._ledger.clients[0], content=fresh("marker")
-        )
-        marker = self._stubs.repo.CreateMessage(request, metadata=self._service).message_id
-        until = time.monotonic() + MARKER_TIMEOUT
-        for device in self._devices:
-            while seq_of(marker) not in device.told[self.marker].contents:
-                if time.monotonic() > until:
-                    yield f"push: {device.name} has not caught up"
-                    return
-                time.sleep(0.02)
-            for reason in device.gaps:
-                yield f"push: {device.name} was told to read everything again: {reason}"
-            device.gaps.clear()
-            for place in self._ledger.conversations.values():
-                if (place.conversation_id, device.person.user_id) not in unsettled:
-                    yield from _wrong(device, place)
+    def has(self, message_id: str) -> bool:
+        """Has the present stream come to this message?"""
+        conversation_id = message_id.rpartition("-")[0]
+        with self.lock:
+            reached = self.record[conversation_id][: self.reached[conversation_id]]
+            return any((message := message_of(event)) and message.message_id == message_id for event in reached)
 
     def settle(self) -> None:
         """What came in a round is not looked at again."""
-        for device in self._devices:
-            for told in list(device.told.values()):
-                told.contents.clear()
-                told.status.clear()
+        with self.lock:
+            self.record.clear()
+            self.reached.clear()
+            self.problems.clear()
+            self.marks = [(self.marks[-1][0], Counter())]
 
 
-def _moved(seat: Seat) -> bool:
-    return seat.rests or len(seat.inside) > 1 or any(act.kind in {"join", "leave"} for act in seat.acts)
+class Devices:
+    """Of all people: one each, and another of every second. marker: a group of them, into which a message is sent after
+    each round. restless: set while they drop streams."""
 
+    def __init__(self, people: list[Person], stubs: Stubs, addresses: Sequence[str], service: str) -> None:
+        self._stubs, self._service = stubs, bearer(service)
+        self._owner, *others = [person.user_id for person in people]
+        request = repo_pb2.CreateConversationRequest(
+            type="group", name="marker", participant_ids=[self._owner, *others]
+        )
+        self.marker = stubs.repo.CreateConversation(request, metadata=self._service).conversation_id
+        self.restless = threading.Event()
+        first = [Device(person, addresses, self.restless, "device") for person in people]
+        second = [Device(person, addresses, self.restless, "second device") for person in people[::2]]
+        self.all = first + second
+        for device in self.all:
+            device.start()
+        for device in self.all:
+            assert device.ready.wait(30), f"{device.name} got no answer"
+            device.settle()
 
-def _wrong(device: Device, place: Conversation) -> Iterator[str]:
-    """Of the messages of this round in a conversation where the device's user was all the time, or never."""
-    seat, told = place.seats.get(device.person.user_id), device.told[place.conversation_id]
-    where = f"{device.name} in {place.conversation_id}"
-    if seat is None or seat.inside == {False}:
-        if told.contents:
-            yield f"push: {where}, who is not in it, was told of {sorted(told.contents)}"
-        return
-    came = [seq for seq in told.contents if seq > place.base]
-    if came != sorted(came):
-        yield f"push: {where} was told in the order {came}"
-    sent = {seq: send for seq, send in place.by_seq.items() if seq > place.base}
-    if missing := sorted(sent.keys() - told.contents.keys()):
-        yield f"push: {where} was not told of {missing} of {len(sent)}"
-    for seq, send in sent.items():
-        content = told.contents.get(seq, send.content)
-        if content not in {send.content, ""} or (not content and True not in send.recalled):
-            yield f"push: {where} was told {content!r} as {seq}, which is {send.content!r}"
-        if send.recalled == {True} and told.status.get(seq, RECALLED) != RECALLED:
-            yield f"push: {where} was not told that {seq} was recalled"
+    def stop(self) -> None:
+        for device in self.all:
+            device.stop()
+
+    def settle(self) -> None:
+        for device in self.all:
+            device.settle()
+
+    @property
+    def counts(self) -> Counter[str]:
+        return sum((device.counts for device in self.all), Counter())
+
+    def late(self) -> list[Device]:
+        """Those that have not caught up in time with what happened before this was called."""
+        request = repo_pb2.CreateMessageRequest(
+            conversation_id=self.marker, from_user_id=self._owner, content=fresh("marker")
+        )
+        marker = self._stubs.repo.CreateMessage(request, metadata=self._service).message_id
+        late: list[Device] = polled(
+            lambda: [device for device in self.all if not device.has(marker)], not_, CAUGHT_UP_TIMEOUT
+        )
+        return late

@@ -19,6 +19,7 @@ SHORT = (
     ("sqlite", "full", 1),
     ("sqlite", "clock", 1),
     ("sqlite", "unwritable", 1),
+    ("sqlite", "frozen", 1),
     ("postgres", "database", 1),
 )
 """Split mode is in test_split.py."""
