@@ -7,7 +7,6 @@ by `register`. The threads of feeders are daemons, so that a database that hangs
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from queue import SimpleQueue
 from time import monotonic
 
@@ -68,12 +67,15 @@ class Feeder:
         if opened.gap:
             stream.counters.resync(opened.gap)
             stream.say(opened.position, resync=Resync(reason=_GAPS[opened.gap]))
-        self.feed(stream)
+        if len(stream.backlog) > CHUNK:
+            self.submit(stream, self.feed)  # the thread may have others to open
+        else:
+            self.feed(stream)
 
     def feed(self, stream: Stream) -> None:
         """Makes frames of the backlog, as many as the stream may have. Once all are made it can be registered."""
         while stream.backlog and not stream.is_full and not stream.ended:
-            chunk = list(islice(stream.backlog, CHUNK))
+            chunk = stream.backlog[:CHUNK]
             events, has_ended = list[Event](), False
             for change, deliveries in zip(chunk, self.describe(chunk), strict=True):
                 if has_ended := ends(change, stream):
@@ -81,8 +83,7 @@ class Feeder:
                 events += [
                     each.event for number, each in enumerate(deliveries) if _is_for(stream.user_id, number, each)
                 ]
-            for _ in chunk:
-                stream.backlog.popleft()
+            del stream.backlog[:CHUNK]
             is_last = not stream.backlog and not has_ended
             for frame, position, number, _ in frames_of(events, stream.goal if is_last else stream.position):
                 stream.add(frame, position, number)

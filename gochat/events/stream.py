@@ -53,7 +53,7 @@ class Stream:
         self.caller, self.user_id = caller, user_id
         self.typing, self.watched = typing, dict(watched or {})
         self.known = set[str]()
-        self.backlog = deque[Change]()
+        self.backlog = list[Change]()
         self.position = self.goal = self.sent = Position()
         self.first: bytes | None = None
         self.is_hungry = self.is_closed = False

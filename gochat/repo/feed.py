@@ -10,42 +10,70 @@ from typing import Any, NamedTuple
 
 from gochat.domain import ids
 from gochat.domain.changes import Kind
+from gochat.errors import not_found
 from gochat.internal.change.v1 import change_pb2 as pb
 from gochat.repo.changes import COLUMNS
 from gochat.repo.describing import describe
-from gochat.repo.sessions import ended, owned
-from gochat.repo.users import get_user
+from gochat.repo.sessions import ended
 from gochat.storage.database import Database, Tx
 
 MAX_READ = 100_000  # rows that are read at once; more are not worth it
 MAX_REPLAYED = 10_000  # changes of a stream that resumes
 
-_COLUMNS = ", ".join(f"change.{column}" for column in COLUMNS)
-# The epoch and its origin, the oldest position there is, the one of now, and the rows from ? on (NULL: from now on);
-# also those that may not be told yet, since they are to be undone of the present. On PostgreSQL the position of now
-# follows the newest row that may be told, and is not that of the oldest transaction in progress: a server that crashes
-# gives the numbers again of transactions that it has not written down.
+_COLUMNS = ", ".join(f"log.{column}" for column in COLUMNS)
+# The log from a position on (NULL: from now on): its epoch and origin, the oldest position there is, the one of now,
+# how many rows there are, and the rows; also those that may not be told yet, as they are to be undone of the present.
+# On PostgreSQL the position of now follows the newest row that may be told, and is not that of the oldest transaction
+# in progress: a server that crashes gives the numbers again of transactions that it has not written down.
 _LOG = {
     False: f"""
-SELECT (SELECT value FROM secrets WHERE name = 'epoch'), (SELECT MIN(position) FROM changes), (
-    SELECT MAX(position) + 1 FROM changes
-), (
-    SELECT json_group_array(json_array(change.position, change.position, {_COLUMNS}))
-    FROM (SELECT * FROM changes WHERE position >= ? LIMIT {MAX_READ + 1}) AS change
-)""",
-    True: f"""
-SELECT (SELECT value FROM secrets WHERE name = 'epoch'), (SELECT MIN(position) FROM changes), oldest.position, (
-    SELECT json_group_array(json_array(change.position, change.id, {_COLUMNS}))
-    FROM (
-        SELECT * FROM changes WHERE position >= LEAST(?, oldest.position) LIMIT {MAX_READ + 1}
-    ) AS change
+WITH reader (start, user_id, session_id) AS (VALUES (CAST(? AS BIGINT), ?, ?)),
+now AS (SELECT MAX(position) + 1 AS position FROM changes),
+log AS NOT MATERIALIZED (
+    SELECT * FROM changes
+    WHERE position >= (SELECT start FROM reader) AND position <= (SELECT start FROM reader) + {MAX_READ}
 )
-FROM (
+SELECT (SELECT value FROM secrets WHERE name = 'epoch'), (SELECT MIN(position) FROM changes), (
+    SELECT position FROM now
+), (SELECT COUNT(*) FROM log), (
+    SELECT json_group_array(json_array(log.position, log.position, {_COLUMNS})) FROM log""",
+    True: f"""
+WITH reader (start, user_id, session_id) AS (VALUES (CAST(? AS BIGINT), ?, ?)),
+now AS (
     SELECT COALESCE(MAX(position) + 1, (SELECT MIN(position) FROM changes)) AS position FROM changes
     WHERE position < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
-) AS oldest""",
+),
+log AS (
+    SELECT * FROM changes
+    WHERE position >= LEAST((SELECT start FROM reader), (SELECT position FROM now))
+    ORDER BY position  -- by the index: its planner takes this for a third of the table, and would read all of it
+    LIMIT {MAX_READ + 1}
+)
+SELECT (SELECT value FROM secrets WHERE name = 'epoch'), (SELECT MIN(position) FROM changes), (
+    SELECT position FROM now
+), (SELECT COUNT(*) FROM log), (
+    SELECT json_group_array(json_array(log.position, log.id, {_COLUMNS})) FROM log""",
 }
-_CONVERSATIONS = "SELECT conversation_id FROM members WHERE user_id = ?"
+_EVERYTHING = {postgres: text + ")" for postgres, text in _LOG.items()}
+# The same for one user: only the rows that might concern them, since decoding all of them would take longer than all
+# else. And are the user and the session there, and in which conversations is the user now?
+_OF_USER = {
+    postgres: f"""{text}
+    WHERE log.user_id = (SELECT user_id FROM reader) OR log.kind = {Kind.PROFILE_UPDATED} OR log.conversation_id IN (
+        SELECT conversation_id FROM members WHERE user_id = (SELECT user_id FROM reader)
+        UNION ALL
+        SELECT conversation_id FROM log WHERE user_id = (SELECT user_id FROM reader) AND kind = {Kind.MEMBER_LEFT}
+    )
+), EXISTS (
+    SELECT 1 FROM users WHERE user_id = (SELECT user_id FROM reader)
+), EXISTS (
+    SELECT 1 FROM sessions
+    WHERE session_id = (SELECT session_id FROM reader) AND user_id = (SELECT user_id FROM reader)
+), (
+    SELECT json_group_array(json_array(conversation_id)) FROM members WHERE user_id = (SELECT user_id FROM reader)
+)"""
+    for postgres, text in _LOG.items()
+}
 
 
 class Row(NamedTuple):
@@ -93,36 +121,51 @@ class Feed:
         return pb.DescribeChangesResponse(changes=[pb.Deliveries(deliveries=each) for each in described])
 
     def OpenFeed(self, request: pb.OpenFeedRequest) -> pb.OpenFeedResponse:
-        start, user_id, pair_key = request.start, request.user_id, self._database.pair_key
-
-        def work(tx: Tx) -> pb.OpenFeedResponse:
-            log = read_log(tx, start)
-            if not user_id:
-                changes = log.told
-                known = set[str]()
-            else:
-                get_user(tx, user_id)
-                if request.session_id and owned(tx, request.session_id, user_id) is None:
-                    raise ended()
-                known = {conversation_id for (conversation_id,) in tx.fetch_all(_CONVERSATIONS, user_id)}
-                for row in reversed(log.rows):
-                    _undo(known, row, user_id)
-                changes = []
-                for row in log.told:
-                    if _concerns(row, known, user_id, pair_key):
-                        changes.append(row)
-                    _do(known, row, user_id)
-            gap = log.gap
-            if len(changes) > MAX_REPLAYED:
-                gap, changes = pb.GAP_TOO_MUCH, []
-            return pb.OpenFeedResponse(conversation_ids=known, changes=map(_change, changes), position=log.now, gap=gap)
-
-        return self._database.read(work)
+        """One statement, since thousands of clients may open streams at a time."""
+        known, changes = set[str](), list[Row]()
+        if not request.user_id:
+            log = self._database.read(lambda tx: read_log(tx, request.start), one_statement=True)
+            changes = log.told
+        else:
+            log, known = self._database.read(lambda tx: _read_of_user(tx, request), one_statement=True)
+            for row in reversed(log.rows):
+                _undo(known, row, request.user_id)
+            for row in log.told:
+                if _concerns(row, known, request.user_id, self._database.pair_key):
+                    changes.append(row)
+                _do(known, row, request.user_id)
+        gap = log.gap
+        if len(changes) > MAX_REPLAYED:
+            gap, changes = pb.GAP_TOO_MUCH, []
+        return pb.OpenFeedResponse(conversation_ids=known, changes=map(_change, changes), position=log.now, gap=gap)
 
 
 def read_log(tx: Tx, start: pb.Position) -> Log:
     """The log from a position on; nowhere yet: from now on."""
-    ((epoch, oldest, now, table),) = tx.fetch_all(_LOG[tx.postgres], start.at if start.epoch else None)
+    (row,) = tx.fetch_all(_EVERYTHING[tx.postgres], start.at if start.epoch else None, "", "")
+    log = _log(start, *row)
+    return read_log(tx, pb.Position())._replace(gap=log.gap) if log.gap else log
+
+
+def _read_of_user(tx: Tx, request: pb.OpenFeedRequest) -> tuple[Log, set[str]]:
+    """What of the log might concern the user, and the conversations that they are in now. Raises NOT_FOUND, and
+    UNAUTHORIZED where the session has ended."""
+    start, user_id, session_id = request.start, request.user_id, request.session_id
+    (row,) = tx.fetch_all(_OF_USER[tx.postgres], start.at if start.epoch else None, user_id, session_id)
+    *read, is_user, has_session, known = row
+    if not is_user:
+        raise not_found("user", "user_id")
+    if session_id and not has_session:
+        raise ended()
+    log = _log(start, *read)
+    if log.gap:
+        from_now, here = _read_of_user(tx, pb.OpenFeedRequest(user_id=user_id, session_id=session_id))
+        return from_now._replace(gap=log.gap), here
+    return log, {conversation_id for (conversation_id,) in Tx.decode_rows(known)}
+
+
+def _log(start: pb.Position, epoch: str, oldest: int, now: int, number: int, table: Any) -> Log:
+    """Of what was read."""
     rows = sorted((Row(*row) for row in Tx.decode_rows(table)), key=lambda row: row.order)
     here = pb.Position(epoch=epoch.partition(" ")[0], at=now)
     gap = pb.GAP_UNSPECIFIED
@@ -130,10 +173,8 @@ def read_log(tx: Tx, start: pb.Position) -> Log:
         gap = pb.GAP_OTHER_DATABASE
     elif start.epoch and start.at < oldest:
         gap = pb.GAP_TOO_OLD
-    elif len(rows) > MAX_READ:
+    elif number > MAX_READ:
         gap = pb.GAP_TOO_MUCH
-    if gap:
-        return Log(here, read_log(tx, pb.Position()).rows, gap)
     return Log(here, rows, gap)
 
 

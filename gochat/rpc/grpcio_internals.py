@@ -54,9 +54,17 @@ class Server:
     def start(self) -> None:
         self._server.start()
 
+    def register(self, path: str) -> None:
+        """Has the calls of this method kept apart from those of others. Called before `start`."""
+        self._server.register_method(path)
+
     def request_call(self, tag: Tag) -> None:
         """Has the next call that comes in delivered with this tag."""
         self._server.request_call(self._queue, self._queue, tag)
+
+    def request_call_of(self, path: str, tag: Tag) -> None:
+        """The same for a registered method. Its event has no method in call_details."""
+        self._server.request_registered_call(self._queue, self._queue, path, tag)
 
     def shut_down(self, tag: Tag) -> None:
         self._server.shutdown(self._queue, tag)

@@ -20,6 +20,9 @@ Requests that do not arrive and answers that are not taken are ended by timers, 
 operations. Answers are collected while more operations are ready, for MAX_ANSWER_DELAY at most, and then sent together:
 clients then send their next requests together too, and fewer reads of their connections carry the same calls.
 
+Calls that open streams by reads wait in grpcio until others of them have been opened: when all clients come back at
+once, they cost the loop nothing meanwhile, and other calls do not queue behind them.
+
 Streams are pumped a few at a time, when no operation is ready. Each that is pumped soon adds one, and grpcio reads from
 connections only when none is left: a message to thousands of streams would else keep out all calls until it was sent.
 """
@@ -32,6 +35,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Mapping
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
@@ -54,6 +58,7 @@ MAX_ENDED = 100  # calls that are ended at one check of the timers
 MAX_CLOSED = 20  # connections that are closed at one check of the timers
 MAX_PUMPED = 16  # streams that are pumped at a time
 MAX_PUMP_DELAY = 0.002  # seconds that streams wait for a moment in which no operation is ready
+MAX_QUEUED_OPENINGS = 4  # streams that wait for a thread which opens them; the others wait in grpcio
 MAX_INLINE = 0.005  # seconds that a call may hold up all others
 WATCH_INTERVAL = 0.005  # seconds between two checks of the watchdog while calls come in
 IDLE_WATCH_INTERVAL = 0.05  # the same while none do
@@ -73,6 +78,13 @@ class ServingLoop:
     ) -> None:
         self._server, self._state = server, state
         self._endpoints = {path.encode(): endpoint for path, endpoint in endpoints.items()}
+        self._to_request = [  # methods of which the next call is to be requested
+            path
+            for path, each in endpoints.items()
+            if isinstance(each, UnaryEndpoint) and each.executor == state.executors.openings.execute
+        ]
+        for path in self._to_request:
+            server.register(path)
         self.checks = 0  # of the timers; a number that stays the same shows that the loop stands still
         self.takeovers = 0  # serving threads that were replaced
         self._check_at = self._forget_at = self._pumped_at = 0.0
@@ -157,6 +169,9 @@ class ServingLoop:
         if state.to_pump and (idle or now - self._pumped_at > MAX_PUMP_DELAY):
             self._pumped_at = now
             state.pump_streams(MAX_PUMPED)
+        if self._to_request and state.executors.openings.queued < MAX_QUEUED_OPENINGS and not self._shutting_down:
+            path = self._to_request.pop()
+            self._server.request_call_of(path, partial(self._on_opening, path))
         if now >= self._check_at:
             self._check_timers(now)
 
@@ -166,9 +181,18 @@ class ServingLoop:
             return
         if not self._shutting_down:
             self._server.request_call(self._on_call)
+        self._begin(event, self._endpoints.get(event.call_details.method))
+
+    def _on_opening(self, path: str, event: core.Event) -> None:
+        """Serving thread: a call that opens a stream has come in; the next one is requested when there is room for
+        it."""
+        if event.success:
+            self._to_request.append(path)
+            self._begin(event, self._endpoints[path.encode()])
+
+    def _begin(self, event: core.Event, endpoint: UnaryEndpoint | StreamEndpoint | None) -> None:
         state = self._state
         connection = state.connections.of(event.call.peer(), time.monotonic())
-        endpoint = self._endpoints.get(event.call_details.method)
         call: UnaryCall | StreamCall
         if isinstance(endpoint, UnaryEndpoint):
             kind = SubscribeCall if endpoint.method.streams else UnaryCall

@@ -65,7 +65,8 @@ class Executors:
         )
         self.openings = Pool(
             "opening",
-            OPENING_THREADS,
+            # Threads that read SQLite compete for the interpreter, among each other and with the serving thread.
+            1 if enqueue else OPENING_THREADS,
             max_waiting=MAX_WAITING_OPENINGS,
             max_running_per_user=1,
             max_waiting_per_user=MAX_WAITING_OPENINGS_PER_USER,

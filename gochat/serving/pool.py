@@ -50,8 +50,13 @@ class Pool:
         self.active = 0  # threads that run a call
 
     @property
+    def queued(self) -> int:
+        """Calls that the next threads take, whosever they are."""
+        return self._queue.qsize()
+
+    @property
     def waiting(self) -> int:
-        return self._queue.qsize() + self._in_user_queues
+        return self.queued + self._in_user_queues
 
     def execute(self, call: ServerCall) -> None:
         """An Executor."""

@@ -17,7 +17,7 @@ from gochat.config import Limits
 from gochat.context import Caller, Lane
 from gochat.domain.access import RULES
 from gochat.domain.revocation import Revocations
-from gochat.domain.tokens import ACCESS, Tokens
+from gochat.domain.tokens import ACCESS, SERVICE_KIND, Tokens
 from gochat.keys import Key
 from gochat.monitoring.shared import SharedMetrics
 from gochat.rpc import TESTED_GRPCIO
@@ -75,16 +75,22 @@ def test_a_call_that_ends_without_a_request_is_answered(own: Own) -> None:
 
 class InProcess:
     """A serving loop in this process with two methods that run inline: GetUserProfile, which a test gives, and
-    ValidateToken, which answers; and with Subscribe, on threads, which a test may give."""
+    ValidateToken, which answers; and with Subscribe, on threads, which a test may give. queues: do calls of it wait in
+    grpcio while others are opened?"""
 
     def __init__(
-        self, handler: Callable[[Any], Any] = lambda _: None, subscribe: Callable[[Any], Any] = lambda _: None
+        self,
+        handler: Callable[[Any], Any] = lambda _: None,
+        subscribe: Callable[[Any], Any] = lambda _: None,
+        *,
+        queues: bool = False,
     ) -> None:
         revocations = Revocations(900)
         revocations.update([], 0, time.monotonic() + 600)
         self.changed: list[Key] = []
         tokens = Tokens([Key(b"x" * 32)], revocations, lambda: self.changed)
         self.metadata = bearer(tokens.sign(ACCESS, Caller("u1", "user", "d1"), 600))
+        self.service = bearer(tokens.sign(SERVICE_KIND, Caller(role="service"), 600))
         self.executors = Executors(4, None)
         self.state = State(Admission(tokens, Throttle(Limits(calls_per_second=0))), self.executors)
         handlers = {"GetUserProfile": handler, "ValidateToken": lambda _: logic_pb2.ValidateTokenResponse(valid=True)}
@@ -101,8 +107,8 @@ class InProcess:
             streams=True,
             has_error=False,
         )
-        calls = self.executors.calls.execute
-        endpoints = {SUBSCRIBE: UnaryEndpoint(method, metrics.of(SUBSCRIBE), calls, Lane.POOLED)}
+        executor = self.executors.of(method) if queues else self.executors.calls.execute
+        endpoints = {SUBSCRIBE: UnaryEndpoint(method, metrics.of(SUBSCRIBE), executor, Lane.POOLED)}
         for name, path in paths.items():
             request, response = getattr(logic_pb2, f"{name}Request"), getattr(logic_pb2, f"{name}Response")
             method = Method(path, RULES[path], request, response, handlers[name], None, streams=False, has_error=False)

@@ -62,12 +62,12 @@ class Source:
 class Served(InProcess):
     """sources: of all streams that were opened. prepared: those to open next, before new ones are made."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, queues: bool = False) -> None:
         self.sources: list[Source] = []
         self.prepared: deque[Source] = deque()
         self.gate: threading.Event | None = None
         self.error: ChatError | None = None
-        super().__init__(subscribe=self._subscribe)
+        super().__init__(subscribe=self._subscribe, queues=queues)
 
     def _subscribe(self, _: Any) -> Source:
         if self.gate:
