@@ -1,6 +1,7 @@
-"""The kinds of changes that the log has, as both halves know them."""
+"""The kinds of changes that the log has, and whom they concern, as both halves know it."""
 
 from enum import IntEnum
+from typing import Protocol
 
 
 class Kind(IntEnum):
@@ -24,3 +25,33 @@ class Kind(IntEnum):
 
 
 FOUNDING, LEFT, REMOVED = "founding", "left", "removed"  # details
+
+
+class Change(Protocol):
+    """A row of the log, in either half."""
+
+    @property
+    def kind(self) -> int: ...
+    @property
+    def conversation_id(self) -> str: ...
+    @property
+    def user_id(self) -> str: ...
+
+
+def follow(known: set[str], change: Change, user_id: str) -> bool:
+    """Has known, the conversations that the user is in, be as after the change. Returns whether the change might
+    concern the user: more is known once it is described."""
+    is_own = change.user_id == user_id
+    if is_own and change.kind == Kind.MEMBER_JOINED:
+        known.add(change.conversation_id)
+    elif is_own and change.kind == Kind.MEMBER_LEFT:
+        known.discard(change.conversation_id)
+    return is_own or change.conversation_id in known or change.kind == Kind.PROFILE_UPDATED
+
+
+def undo(known: set[str], change: Change, user_id: str) -> None:
+    """Has known be as before the change."""
+    if change.user_id == user_id and change.kind == Kind.MEMBER_JOINED:
+        known.discard(change.conversation_id)
+    elif change.user_id == user_id and change.kind == Kind.MEMBER_LEFT:
+        known.add(change.conversation_id)

@@ -1,8 +1,8 @@
-"""Typing and presence, as the streams of this process are told of them, and as other processes are.
+"""Typing and presence, as the streams of this process get them, and as other processes do.
 
 All of it is of the hub's thread (hub.py), but for `say_typing`, which any thread may call. What is ephemeral goes to
-streams that have room for it, and to registered ones alone; it is told at most once and moves no cursor. A stream that
-has fallen behind is told the presence of all whom it watches when it is registered again.
+streams that have room for it, and to registered ones alone; it comes at most once and moves no cursor. A stream that
+has fallen behind gets the presence of all that it watches when it is registered again.
 """
 
 from collections import defaultdict
@@ -69,7 +69,7 @@ class Ephemeral:
             self._presence.closed(stream.user_id, monotonic(), ids.now_ms())
 
     def registered(self, stream: Stream) -> None:
-        """Tells the stream the presence of all whom it watches, as it is."""
+        """Sends the stream the presence of all that it watches, as it is."""
         for user_id in stream.watched:
             self._watchers[user_id][stream] = None
         now = ids.now_ms()
@@ -87,7 +87,7 @@ class Ephemeral:
             self._forget_watcher(user_id, stream)
 
     def keep_watching(self, stream: Stream, user_ids: Iterable[str]) -> None:
-        """Of those whom it watched only these share a conversation with its user any more."""
+        """Of the users that it watched only these share a conversation with its user any more."""
         for user_id in stream.watched.keys() - set(user_ids):
             self._forget_watcher(user_id, stream)
             del stream.watched[user_id]
@@ -153,15 +153,15 @@ class Ephemeral:
 
     def _tell_typing(self, typist: Typist, typing: bool) -> None:
         conversation_id, user_id = typist
-        told = [
+        streams = [
             stream
             for stream in (*self._in_conversation.get(conversation_id, ()), *self._of_user.get("", ()))
             if stream.typing and stream.user_id != user_id
         ]
-        if told:
+        if streams:
             event = event_pb2.Event(at=ids.now_ms(), conversation_id=conversation_id, actor_id=user_id)
             event.typing.user_id, event.typing.typing = user_id, typing
-            _deliver(told, [event])
+            _deliver(streams, [event])
 
     def _tell_presence(self, changed: Sequence[Seen]) -> None:
         for seen in changed:

@@ -127,22 +127,6 @@ class Feeder:
             self._retry(stream, work)
 
 
-def concerns(change: pb.Change, stream: Stream) -> bool:
-    """Might the stream, which is not registered, be told of this change? It comes to know what conversations its user
-    is in after it."""
-    is_own = change.user_id == stream.user_id
-    if is_own and change.kind == Kind.MEMBER_JOINED:
-        stream.known.add(change.conversation_id)
-    elif is_own and change.kind == Kind.MEMBER_LEFT:
-        stream.known.discard(change.conversation_id)
-    return (
-        is_own
-        or not stream.user_id
-        or change.conversation_id in stream.known
-        or change.kind == Kind.PROFILE_UPDATED  # of whoever has a one-to-one conversation with the user
-    )
-
-
 def ends(change: pb.Change, stream: Stream) -> bool:
     return change.kind == Kind.SESSION_ENDED and change.detail == stream.caller.session_id
 
@@ -162,6 +146,6 @@ def frames_of(events: Sequence[Event], position: pb.Position) -> Iterator[Frame]
 
 
 def _is_for(user_id: str, number: int, delivery: pb.Delivery) -> bool:
-    """Is a delivery, of this number among those of a change that concerns the user, for them? "": who is told
-    everything gets each change once."""
+    """Is a delivery, of this number among those of a change that concerns the user, for them? "": of a stream of
+    everything, which gets each change once."""
     return not delivery.user_ids or (user_id in delivery.user_ids if user_id else number == 0)

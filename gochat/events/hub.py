@@ -6,8 +6,8 @@ has fallen behind, belongs to the thread that reads the log for it (feeding.py),
 takes frames from streams on its own thread: see stream.py. Of one stream alone the hub reads nothing: what a stream
 missed while it was read for is in `Recent`, or a feeder reads again.
 
-What a stream is told follows from the log alone: it begins with the conversations that its user was in at a position,
-and joining and leaving are changes like others. So nothing is told to who has left, however late they read.
+What a stream gets follows from the log alone: it begins with the conversations that its user was in at a position,
+and joining and leaving are changes like others. So nothing goes to those who have left, however late they read.
 """
 
 import logging
@@ -26,11 +26,11 @@ from gochat import config
 from gochat.api.event.v1.event_pb2 import Event, Goodbye, Heartbeat, Ready, SubscribeResponse
 from gochat.context import SERVICE, Call, Caller, Lane, entered
 from gochat.domain import cursors
-from gochat.domain.changes import Kind
+from gochat.domain.changes import Kind, follow
 from gochat.errors import ChatError, overloaded, unavailable
 from gochat.events.counters import Counters
 from gochat.events.ephemeral import Ephemeral, Streams, remove
-from gochat.events.feeding import READ_TIMEOUT, Feeder, StreamWork, concerns, ends, frames_of
+from gochat.events.feeding import READ_TIMEOUT, Feeder, StreamWork, ends, frames_of
 from gochat.events.recent import Recent
 from gochat.events.relay import Relay
 from gochat.events.seen import remember
@@ -43,7 +43,7 @@ from gochat.internal.signal.v1.signal_pb2_grpc import SignalServiceStub
 log = logging.getLogger(__name__)
 
 HELD_BACK_INTERVAL = 0.01  # seconds until the log is read again where changes are held back; each time twice as long
-GATHER = 0.002  # seconds that a read waits for other commits, to tell of them together
+GATHER = 0.002  # seconds that a read waits for other commits, to deliver them together
 RETRY_INTERVAL = 1.0  # seconds until something is done again that failed
 HEARTBEAT = 25  # seconds
 CHECK_INTERVAL = 0.5  # seconds between two looks for streams that need a heartbeat or are old, and for what expires
@@ -163,7 +163,7 @@ class Hub:
             try:
                 self._step()
             except Exception:
-                log.exception("telling of changes failed")
+                log.exception("delivering changes failed")
                 time.sleep(RETRY_INTERVAL)
                 self._woken.set()  # the rest of what was posted
 
@@ -192,7 +192,7 @@ class Hub:
                 self._hinted, self._retry_at = True, monotonic() + RETRY_INTERVAL / 2
 
     def _read(self) -> None:
-        """Tells all streams of what was committed since the last time."""
+        """Delivers what was committed since the last time."""
         answer = self._changes.ReadChanges(pb.ReadChangesRequest(start=self._position))
         if answer.gap:
             log.warning("streams have to read their state again: %s", pb.Gap.Name(answer.gap))
@@ -202,7 +202,7 @@ class Hub:
             return
         changes = self._of_interest(answer.changes)
         if changes:
-            self._tell(changes, self._feeder.describe(changes), answer.position)
+            self._deliver(changes, self._feeder.describe(changes), answer.position)
         self._recent.add(self._position.at, answer.changes)
         self._position = answer.position
         if answer.is_held_back:  # their hint was for this read, so it polls sooner; new hints do not wait for that
@@ -216,7 +216,7 @@ class Hub:
         self._recent.begin(position.at)
 
     def _of_interest(self, changes: Iterable[pb.Change]) -> list[pb.Change]:
-        """Those that streams here may be told of; also those of conversations that users come into by these changes."""
+        """Those that streams here might get; also those of conversations that users come into by these changes."""
         entered_now, found = set[str](), list[pb.Change]()
         for change in changes:
             if change.user_id in self._of_user and change.kind == Kind.MEMBER_JOINED:
@@ -231,11 +231,11 @@ class Hub:
                 found.append(change)
         return found
 
-    def _tell(
+    def _deliver(
         self, changes: Sequence[pb.Change], described: Sequence[Sequence[pb.Delivery]], position: pb.Position
     ) -> None:
         events: list[Event] = []
-        told: defaultdict[Stream, list[int]] = defaultdict(list)  # the indexes of its events
+        indexes_of: defaultdict[Stream, list[int]] = defaultdict(list)  # of the events of each stream
         ended: Streams = {}
         senders: dict[tuple[str, str], None] = {}
         for change, deliveries in zip(changes, described, strict=True):
@@ -243,9 +243,9 @@ class Hub:
             if change.kind == Kind.MEMBER_JOINED:
                 self._join(change)
             for number, delivery in enumerate(deliveries):
-                for stream in self._whom(number, delivery):
+                for stream in self._recipients(number, delivery):
                     if stream.position.at <= at:  # else it has read that when it began
-                        told[stream].append(len(events))
+                        indexes_of[stream].append(len(events))
                 events.append(delivery.event)
                 if delivery.event.HasField("message_sent"):
                     senders[change.conversation_id, delivery.event.message_sent.message.from_user_id] = None
@@ -256,7 +256,7 @@ class Hub:
                     self._unregister(stream)  # nothing that happened later is delivered to it
                     ended[stream] = None
         frames: dict[tuple[int, ...], list[Frame]] = {}
-        for stream, indexes in told.items():
+        for stream, indexes in indexes_of.items():
             key = tuple(indexes)
             if key not in frames:
                 frames[key] = list(frames_of([events[index] for index in key], position))
@@ -266,7 +266,7 @@ class Hub:
         for conversation_id, user_id in senders:
             self._ephemeral.sent(conversation_id, user_id)
 
-    def _whom(self, number: int, delivery: pb.Delivery) -> Iterable[Stream]:
+    def _recipients(self, number: int, delivery: pb.Delivery) -> Iterable[Stream]:
         """The registered streams that the delivery, of this number among those of its change, is for."""
         if not delivery.user_ids:
             return chain(self._in_conversation.get(delivery.event.conversation_id, ()), self._of_user.get("", ()))
@@ -288,7 +288,7 @@ class Hub:
                 remove(self._in_conversation, change.conversation_id, stream)
 
     def _look_who_is_watched(self, stream: Stream) -> None:
-        """Feeder's thread: of the stream it reads only what never changes, and the names of whom it watches."""
+        """Feeder's thread: of the stream it reads only what never changes, and the users that it watches."""
         request = signal_pb2.ListActivityRequest(user_id=stream.user_id, user_ids=list(stream.watched))
         user_ids = [user.user_id for user in self._signals.ListActivity(request).users]
         self._post(lambda: self._ephemeral.keep_watching(stream, user_ids))
@@ -317,7 +317,7 @@ class Hub:
             self._ephemeral.opened(stream)
 
     def _register(self, stream: Stream) -> None:
-        """Has the stream, which knows the log up to its position, told of what comes. If the hub has read on meanwhile,
+        """Has the stream, which knows the log up to its position, get what comes. If the hub has read on meanwhile,
         it gets first what it has missed, from memory if it can; after that it is ahead of the hub, or as far."""
         if stream not in self._streams or stream.ended:
             return
@@ -330,7 +330,8 @@ class Hub:
                 self._feeder.submit(stream, self._feeder.catch_up)
                 return
             stream.goal = self._position
-            stream.backlog.extend(change for change in missed if concerns(change, stream))
+            user_id = stream.user_id
+            stream.backlog.extend(change for change in missed if not user_id or follow(stream.known, change, user_id))
             if stream.backlog:
                 self._feeder.submit(stream, self._feeder.feed)
                 return

@@ -69,8 +69,8 @@ class Presence:
         return changed
 
     def left(self, now: float) -> tuple[list[Seen], list[tuple[str, int]]]:
-        """Those whose last stream here ended OFFLINE_DELAY ago: who went offline by that, and whom others are to hear
-        of: (user_id, when they were last seen)."""
+        """Those whose last stream here ended OFFLINE_DELAY ago, and who went offline by that: (user_id, when they were
+        last seen), to be announced."""
         over = list[tuple[str, int]]()
         for user_id, (until, at) in self._leaving.items():  # in the order in which they left
             if until > now:

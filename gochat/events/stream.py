@@ -1,4 +1,4 @@
-"""One stream of a user, or of a service that is told everything: what is to be sent, and where it is in the log.
+"""One stream of a user, or of everything, for a service: what is to be sent, and where it is in the log.
 
 Two kinds of threads meet here. Those of the hub (hub.py; one at a time has a stream, but any may end it) add frames and
 end the stream; a lock keeps them apart, so that nothing follows the goodbye. The transport's serving thread takes
@@ -29,14 +29,14 @@ _ENDED = Status(code_pb2.UNAVAILABLE, "the stream has ended, as its goodbye said
 
 
 class Stream:
-    """user_id: "" for everything. typing: it is told who types. watched: whose presence it is told -> when they were
+    """user_id: "" for everything. typing: it gets who types. watched: whose presence it gets -> when they were
     last seen, in ms.
 
     known: the conversations that the user is in at `position`, up to which frames were added. sent: up to which they
     were taken. backlog: changes since `position` of which no frame was made yet; they end at `goal`. first: the frame
     before all others, which is not dropped.
 
-    is_hungry: it is fed no more until it has taken all; then the hub is told. wake: has the transport look at the
+    is_hungry: it is fed no more until it has taken all; then the hub looks at it. wake: has the transport look at the
     stream; set by the transport. is_closed: the transport has done with it.
     """
 

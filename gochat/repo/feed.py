@@ -9,7 +9,7 @@ ids, and never cut: ids commit out of order, so what a LIMIT left out could be b
 from typing import Any, NamedTuple
 
 from gochat.domain import ids
-from gochat.domain.changes import Kind
+from gochat.domain.changes import Kind, follow, undo
 from gochat.errors import not_found
 from gochat.internal.change.v1 import change_pb2 as pb
 from gochat.repo.changes import COLUMNS
@@ -21,24 +21,17 @@ MAX_READ = 100_000  # rows that are read at once; more are not worth it
 MAX_REPLAYED = 10_000  # changes of a stream that resumes
 
 _COLUMNS = ", ".join(f"log.{column}" for column in COLUMNS)
-# The log from a position on (NULL: from now on): its epoch and origin, the oldest position there is, the one of now,
-# how many rows there are, and the rows; also those that may not be told yet, as they are to be undone of the present.
-# On PostgreSQL the position of now follows the newest row that may be told, and is not that of the oldest transaction
-# in progress: a server that crashes gives the numbers again of transactions that it has not written down.
-_LOG = {
+# On PostgreSQL the position of now follows the newest row that is complete, and is not that of the oldest transaction
+# in progress: a server that crashes gives the numbers again of transactions that it has not written down. Its planner
+# takes "from a position on" for a third of the table, and would read all of it; ORDER BY has it go by the index.
+_NOW_AND_LOG = {
     False: f"""
-WITH reader (start, user_id, session_id) AS (VALUES (CAST(? AS BIGINT), ?, ?)),
 now AS (SELECT MAX(position) + 1 AS position FROM changes),
 log AS NOT MATERIALIZED (
-    SELECT * FROM changes
+    SELECT changes.*, position AS id FROM changes
     WHERE position >= (SELECT start FROM reader) AND position <= (SELECT start FROM reader) + {MAX_READ}
-)
-SELECT (SELECT value FROM secrets WHERE name = 'epoch'), (SELECT MIN(position) FROM changes), (
-    SELECT position FROM now
-), (SELECT COUNT(*) FROM log), (
-    SELECT json_group_array(json_array(log.position, log.position, {_COLUMNS})) FROM log""",
+)""",
     True: f"""
-WITH reader (start, user_id, session_id) AS (VALUES (CAST(? AS BIGINT), ?, ?)),
 now AS (
     SELECT COALESCE(MAX(position) + 1, (SELECT MIN(position) FROM changes)) AS position FROM changes
     WHERE position < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
@@ -46,34 +39,37 @@ now AS (
 log AS (
     SELECT * FROM changes
     WHERE position >= LEAST((SELECT start FROM reader), (SELECT position FROM now))
-    ORDER BY position  -- by the index: its planner takes this for a third of the table, and would read all of it
-    LIMIT {MAX_READ + 1}
-)
-SELECT (SELECT value FROM secrets WHERE name = 'epoch'), (SELECT MIN(position) FROM changes), (
-    SELECT position FROM now
-), (SELECT COUNT(*) FROM log), (
-    SELECT json_group_array(json_array(log.position, log.id, {_COLUMNS})) FROM log""",
+    ORDER BY position LIMIT {MAX_READ + 1}
+)""",
 }
-_EVERYTHING = {postgres: text + ")" for postgres, text in _LOG.items()}
-# The same for one user: only the rows that might concern them, since decoding all of them would take longer than all
-# else. And are the user and the session there, and in which conversations is the user now?
-_OF_USER = {
-    postgres: f"""{text}
-    WHERE log.user_id = (SELECT user_id FROM reader) OR log.kind = {Kind.PROFILE_UPDATED} OR log.conversation_id IN (
-        SELECT conversation_id FROM members WHERE user_id = (SELECT user_id FROM reader)
-        UNION ALL
-        SELECT conversation_id FROM log WHERE user_id = (SELECT user_id FROM reader) AND kind = {Kind.MEMBER_LEFT}
-    )
-), EXISTS (
-    SELECT 1 FROM users WHERE user_id = (SELECT user_id FROM reader)
-), EXISTS (
-    SELECT 1 FROM sessions
-    WHERE session_id = (SELECT session_id FROM reader) AND user_id = (SELECT user_id FROM reader)
-), (
-    SELECT json_group_array(json_array(conversation_id)) FROM members WHERE user_id = (SELECT user_id FROM reader)
+
+
+def _statement(postgres: bool, condition: str = "", columns: str = "") -> str:
+    """The log from a position on (NULL: from now on): its epoch and origin, the oldest position there is, the one of
+    now, how many rows there are, and the rows; also those that are not complete, as they are to be undone of the
+    present. condition: of the rows."""
+    return f"""
+WITH reader (start, user_id, session_id) AS (VALUES (CAST(? AS BIGINT), ?, ?)), {_NOW_AND_LOG[postgres]}
+SELECT (SELECT value FROM secrets WHERE name = 'epoch'), (SELECT MIN(position) FROM changes),
+    (SELECT position FROM now), (SELECT COUNT(*) FROM log),
+    (SELECT json_group_array(json_array(log.position, log.id, {_COLUMNS})) FROM log {condition})
+    {columns}"""
+
+
+# What might concern one user, since decoding all rows would take longer than all else.
+_OF_READER = f"""
+WHERE log.user_id = (SELECT user_id FROM reader) OR log.kind = {Kind.PROFILE_UPDATED} OR log.conversation_id IN (
+    SELECT conversation_id FROM members WHERE user_id = (SELECT user_id FROM reader)
+    UNION ALL
+    SELECT conversation_id FROM log WHERE user_id = (SELECT user_id FROM reader) AND kind = {Kind.MEMBER_LEFT}
 )"""
-    for postgres, text in _LOG.items()
-}
+# Are the user and the session there, and in which conversations is the user now?
+_READER = """,
+EXISTS (SELECT 1 FROM users WHERE user_id = (SELECT user_id FROM reader)),
+EXISTS (SELECT 1 FROM sessions WHERE (session_id, user_id) = (SELECT session_id, user_id FROM reader)),
+(SELECT json_group_array(json_array(conversation_id)) FROM members WHERE user_id = (SELECT user_id FROM reader))"""
+_EVERYTHING = {postgres: _statement(postgres) for postgres in (False, True)}
+_OF_USER = {postgres: _statement(postgres, _OF_READER, _READER) for postgres in (False, True)}
 
 
 class Row(NamedTuple):
@@ -92,15 +88,15 @@ class Row(NamedTuple):
 
 
 class Log(NamedTuple):
-    """rows: from where the reader was, in order. Those from `now` on may not be told yet. gap: why there are no
-    others."""
+    """rows: from where the reader was, in order. gap: why there are no others."""
 
     now: pb.Position
     rows: list[Row]
     gap: "pb.Gap.ValueType"
 
     @property
-    def told(self) -> list[Row]:
+    def complete(self) -> list[Row]:
+        """Those that a reader may go by: before `now`, where none is added any more."""
         return [row for row in self.rows if row.position < self.now.at]
 
 
@@ -112,9 +108,11 @@ class Feed:
 
     def ReadChanges(self, request: pb.ReadChangesRequest) -> pb.ReadChangesResponse:
         log = self._database.read(lambda tx: read_log(tx, request.start), one_statement=True)
-        told = log.told
-        held_back = len(told) < len(log.rows)
-        return pb.ReadChangesResponse(changes=map(_change, told), position=log.now, gap=log.gap, is_held_back=held_back)
+        changes = log.complete
+        held_back = len(changes) < len(log.rows)
+        return pb.ReadChangesResponse(
+            changes=map(_change, changes), position=log.now, gap=log.gap, is_held_back=held_back
+        )
 
     def DescribeChanges(self, request: pb.DescribeChangesRequest) -> pb.DescribeChangesResponse:
         described = self._database.read(lambda tx: describe(tx, request.changes))
@@ -122,22 +120,27 @@ class Feed:
 
     def OpenFeed(self, request: pb.OpenFeedRequest) -> pb.OpenFeedResponse:
         """One statement, since thousands of clients may open streams at a time."""
-        known, changes = set[str](), list[Row]()
-        if not request.user_id:
+        user_id, known = request.user_id, set[str]()
+        if not user_id:
             log = self._database.read(lambda tx: read_log(tx, request.start), one_statement=True)
-            changes = log.told
+            changes = log.complete
         else:
             log, known = self._database.read(lambda tx: _read_of_user(tx, request), one_statement=True)
             for row in reversed(log.rows):
-                _undo(known, row, request.user_id)
-            for row in log.told:
-                if _concerns(row, known, request.user_id, self._database.pair_key):
-                    changes.append(row)
-                _do(known, row, request.user_id)
+                undo(known, row, user_id)
+            changes = [
+                row for row in log.complete if follow(known, row, user_id) and self._may_see(row, user_id, known)
+            ]
         gap = log.gap
         if len(changes) > MAX_REPLAYED:
             gap, changes = pb.GAP_TOO_MUCH, []
         return pb.OpenFeedResponse(conversation_ids=known, changes=map(_change, changes), position=log.now, gap=gap)
+
+    def _may_see(self, row: Row, user_id: str, known: set[str]) -> bool:
+        """Of other users' profiles only those with whom the user has a one-to-one conversation."""
+        if row.kind != Kind.PROFILE_UPDATED or row.user_id == user_id:
+            return True
+        return ids.single(user_id, row.user_id, self._database.pair_key) in known
 
 
 def read_log(tx: Tx, start: pb.Position) -> Log:
@@ -176,30 +179,6 @@ def _log(start: pb.Position, epoch: str, oldest: int, now: int, number: int, tab
     elif number > MAX_READ:
         gap = pb.GAP_TOO_MUCH
     return Log(here, rows, gap)
-
-
-def _do(known: set[str], row: Row, user_id: str) -> None:
-    """Has known, the conversations that the user is in, be as after the change."""
-    if row.user_id == user_id and row.kind == Kind.MEMBER_JOINED:
-        known.add(row.conversation_id)
-    elif row.user_id == user_id and row.kind == Kind.MEMBER_LEFT:
-        known.discard(row.conversation_id)
-
-
-def _undo(known: set[str], row: Row, user_id: str) -> None:
-    """Has known be as before the change."""
-    if row.user_id == user_id and row.kind == Kind.MEMBER_JOINED:
-        known.discard(row.conversation_id)
-    elif row.user_id == user_id and row.kind == Kind.MEMBER_LEFT:
-        known.add(row.conversation_id)
-
-
-def _concerns(row: Row, known: set[str], user_id: str, pair_key: bytes) -> bool:
-    """Might the change be told to this user, who is in the known conversations? Whom it is told to in the end is
-    decided by describe(), which alone knows the facts."""
-    if row.user_id == user_id or row.conversation_id in known:
-        return True
-    return row.kind == Kind.PROFILE_UPDATED and ids.single(user_id, row.user_id, pair_key) in known
 
 
 def _change(row: Row) -> pb.Change:

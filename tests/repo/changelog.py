@@ -67,7 +67,7 @@ class Reader:
         log = self._database.read(lambda tx: read_log(tx, self.position), one_statement=True)
         assert not log.gap
         self.position = log.now
-        return log.told
+        return log.complete
 
 
 def said(rows: list[Row]) -> list[tuple[Any, ...]]:
