@@ -12,6 +12,7 @@ from gochat.context import Caller
 from gochat.events.hub import Hub
 from gochat.events.relay import Relay
 from gochat.internal.change.v1.change_pb2 import Position
+from gochat.internal.signal.v1 import signal_pb2
 from gochat.repo.feed import Feed
 from gochat.storage.database import Database
 from tests.events.test_hub import Taker
@@ -61,7 +62,9 @@ def steps(database: Database) -> Steps:
 
 @pytest.fixture
 def hub(steps: Steps) -> Iterator[Hub]:
-    started = Hub(cast("Any", steps), cast("Any", SimpleNamespace()), Relay(), Events(), lambda _: False)
+    recorded = SimpleNamespace(RecordActivity=lambda _: signal_pb2.RecordActivityResponse())
+    by_hints = Events(poll=60)
+    started = Hub(cast("Any", steps), cast("Any", recorded), Relay(), by_hints, lambda _: False)
     started._feeder.feed = steps.around("feeding", started._feeder.feed)  # type: ignore[method-assign]
     started._register = steps.around("registering", started._register)  # type: ignore[method-assign]
     started.start()
@@ -79,12 +82,18 @@ def opened(hub: Hub, user_id: str, start: Position) -> Taker:
 
 
 @pytest.mark.parametrize(
-    ("step", "resumes"),
-    [(step, True) for step in READ + DESCRIBED + HANDED_OVER] + [(step, False) for step in READ + HANDED_OVER],
+    ("step", "resumes", "hub_reads"),
+    [
+        *((step, True, True) for step in READ + DESCRIBED + HANDED_OVER),
+        *((step, True, False) for step in READ),
+        *((step, False, True) for step in READ),
+        *((step, False, False) for step in READ),
+    ],
 )
 def test_a_message_at_this_step_is_delivered_once_and_in_order(
-    database: Database, hub: Hub, steps: Steps, step: str, resumes: bool
+    database: Database, hub: Hub, steps: Steps, step: str, resumes: bool, hub_reads: bool
 ) -> None:
+    """hub_reads: it reads on before the opening goes on; else what it reads later may be known to the stream."""
     repo = Repo(database)
     ann, ben = repo.users(2)
     room = repo.group(ann, ben)
@@ -98,14 +107,15 @@ def test_a_message_at_this_step_is_delivered_once_and_in_order(
 
     def act() -> None:
         repo.send(ann, room, "meanwhile")
-        hub.hint()
-        if threading.current_thread() is threading.main_thread():
-            other.until(3)  # so the hub has read on
+        if hub_reads:
+            hub.hint()
+            if threading.current_thread() is threading.main_thread():
+                other.until(3)
 
     steps.step, steps.act = step, act
     taker = opened(hub, ben, cursor if resumes else Position())
     eventually(lambda: not steps.step)
-    other.until(3)
+    eventually(lambda: ben in hub._of_user)
     repo.send(ann, room, "last")
     hub.hint()
     expected = ["one", "two"] if resumes else []
@@ -113,3 +123,5 @@ def test_a_message_at_this_step_is_delivered_once_and_in_order(
         expected.append("meanwhile")
     taker.until(len(expected) + 1)
     assert taker.contents == [*expected, "last"]
+    other.until(4)
+    assert other.contents == ["one", "two", "meanwhile", "last"]

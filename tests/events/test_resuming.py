@@ -3,8 +3,6 @@
 from contextlib import ExitStack
 from pathlib import Path
 
-import pytest
-
 from tests.conftest import Own
 from tests.conversations import group, seqs
 from tests.events.test_signals import send_by, two_workers
@@ -79,10 +77,9 @@ def test_a_stream_goes_on_at_another_worker(own: Own) -> None:
     assert numbers == list(range(1, 12))
 
 
-@pytest.mark.parametrize("layout", ["sqlite-split", "postgres-split"])
-def test_a_stream_goes_on_at_another_host(own: Own, tmp_path: Path, layout: str) -> None:
-    """Each of two hosts of the logic half, on PostgreSQL with a host of the repo half of its own."""
-    app = own(layout)
+def test_a_stream_goes_on_at_another_host(own: Own, tmp_path: Path) -> None:
+    """Each of two hosts of the logic half has a host of the repo half of its own."""
+    app = own("postgres-split")
     arguments = ("serve", "--data", str(app.data), "--listen", "127.0.0.1:0", "--target")
     ann, ben = app.people(2)
     room, cursor, contents = group(ann, ben), "", list[str]()
@@ -93,7 +90,7 @@ def test_a_stream_goes_on_at_another_host(own: Own, tmp_path: Path, layout: str)
             log = tmp_path / f"another-{half}.log"
             return started.enter_context(Process(*arguments, half, env=env, log=log)).address
 
-        hosts = app.address, start("logic", start("repo") if app.url else app.repo_address)
+        hosts = app.address, start("logic", start("repo"))
         for number in range(6):
             with listening(app, ben.metadata, address=hosts[number % 2], cursor=cursor) as listener:
                 assert listener.ready().resumed == bool(number)

@@ -64,9 +64,8 @@ def test_also_where_no_hint_comes(own: Own) -> None:
             assert listener.goodbye == "SESSION_ENDED"
 
 
-@pytest.mark.parametrize("layout", ["postgres", "postgres-split"])
-def test_also_while_a_transaction_holds_the_log_back(own: Own, layout: str) -> None:
-    app = own(layout)
+def test_also_while_a_transaction_holds_the_log_back(own: Own) -> None:
+    app = own("postgres-split")
     people = app.people(2)
     with (
         listening(app, people[0].metadata) as of_one,
