@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from gochat.config import ConfigError
-from gochat.events.links import MAX_QUEUED, BrokerLink, Outbox
+from gochat.events.broker import BrokerLink
+from gochat.events.links import MAX_QUEUED, Outbox
 from gochat.events.relay import MAX_SIZE, MAX_UNSENT, Relay, Watch
 from gochat.internal.signal.v1 import signal_pb2 as pb
 from tests.waiting import eventually
