@@ -6,6 +6,7 @@ start.
 
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, replace
@@ -17,6 +18,7 @@ MAX_ACCESS_TTL = 24 * 3600  # seconds
 MAX_SESSIONS = 1000  # of a user
 MAX_TTL = 366 * 24 * 3600  # seconds that any token may be valid
 PREFIX = "GOCHAT_"
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}  # seconds
 COPY_FROM, COPY_TO = "GOCHAT_COPY_FROM", "GOCHAT_COPY_TO"
 _NOT_SETTINGS = {COPY_FROM, COPY_TO, "GOCHAT_TEST_BINARY", "GOCHAT_TEST_DATA"}
 """Variables that only `gochat copy` and the tests read."""
@@ -27,9 +29,16 @@ class ConfigError(Exception):
 
 
 def _setting(
-    default: Any, *, minimum: float | None = None, maximum: float | None = None, choices: tuple[str, ...] = ()
+    default: Any,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+    is_duration: bool = False,
 ) -> Any:
-    return field(default=default, metadata={"minimum": minimum, "maximum": maximum, "choices": choices})
+    """is_duration: seconds, or text such as "7d"."""
+    bounds = {"minimum": minimum, "maximum": maximum, "choices": choices, "is_duration": is_duration}
+    return field(default=default, metadata=bounds)
 
 
 @dataclass(frozen=True)
@@ -79,8 +88,8 @@ class Tls:
 class Auth:
     secret: str = field(default="", repr=False)
     previous_secret: str = field(default="", repr=False)
-    access_ttl: int = _setting(15 * 60, minimum=1, maximum=MAX_ACCESS_TTL)
-    refresh_ttl: int = _setting(30 * 24 * 3600, minimum=1, maximum=MAX_TTL)
+    access_ttl: int = _setting(15 * 60, minimum=1, maximum=MAX_ACCESS_TTL, is_duration=True)
+    refresh_ttl: int = _setting(30 * 24 * 3600, minimum=1, maximum=MAX_TTL, is_duration=True)
     sessions_per_user: int = _setting(50, minimum=1, maximum=MAX_SESSIONS)
     registration: str = _setting("closed", choices=("closed", "open"))
 
@@ -93,8 +102,8 @@ class Limits:
     trusted_proxies: str = ""
     connections: int = _setting(10_000, minimum=1)
     streams_per_connection: int = _setting(1000, minimum=1, maximum=10_000)
-    connection_idle: int = _setting(900, minimum=1)
-    connection_age: int = _setting(3600, minimum=1)
+    connection_idle: int = _setting(900, minimum=1, is_duration=True)
+    connection_age: int = _setting(3600, minimum=1, is_duration=True)
 
 
 @dataclass(frozen=True)
@@ -104,7 +113,7 @@ class Events:
     poll: float = _setting(0.25, minimum=0.05, maximum=60)
     streams: int = _setting(20_000, minimum=1, maximum=1_000_000)
     streams_per_user: int = _setting(10, minimum=1, maximum=1000)
-    keep: int = _setting(7 * 24 * 3600, minimum=60, maximum=MAX_TTL)
+    keep: int = _setting(7 * 24 * 3600, minimum=60, maximum=MAX_TTL, is_duration=True)
 
 
 @dataclass(frozen=True)
@@ -198,6 +207,9 @@ def _coerce(source: str, value: Any, key: "Field[Any]") -> Any:
     ConfigError."""
     kind, bounds = type(key.default), key.metadata
     expected = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[kind]
+    if bounds.get("is_duration"):
+        expected = "seconds, or text like 30s, 15m, 1h or 7d"
+        value = seconds_of(value) if isinstance(value, str) and seconds_of(value) else value
     wrong = ConfigError(f"{source}: must be {expected}" + (f", not {value!r}" if key.repr else ""))
     if isinstance(value, str) and kind is bool:
         value = {"true": True, "1": True, "false": False, "0": False}.get(value.lower(), value)
@@ -217,6 +229,12 @@ def _coerce(source: str, value: Any, key: "Field[Any]") -> Any:
     if choices and value not in choices:
         raise ConfigError(f"{source}: must be {' or '.join(choices)}, not {value!r}")
     return value
+
+
+def seconds_of(text: str) -> int:
+    """A duration like 30s, 15m, 1h or 7d; 0 for other text."""
+    match = re.fullmatch(r"([1-9]\d{0,8})([smhd])", text)
+    return int(match[1]) * UNITS[match[2]] if match else 0
 
 
 def _check_together(config: Config) -> None:

@@ -26,6 +26,12 @@ def test_the_file_of_the_current_folder_is_read(tmp_path: Path, monkeypatch: pyt
     assert load(environment={}).server.threads == 9
 
 
+@pytest.mark.parametrize(("value", "seconds"), [('"7d"', 604800), ('"90m"', 5400), ('"3600"', 3600), ("3600", 3600)])
+def test_a_duration_has_a_unit_or_is_in_seconds(tmp_path: Path, value: str, seconds: int) -> None:
+    assert load(write(tmp_path, f"[events]\nkeep = {value}\n"), {}).events.keep == seconds
+    assert load(environment={"GOCHAT_EVENTS_KEEP": value.strip('"')}).events.keep == seconds
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
@@ -49,6 +55,8 @@ def test_the_file_of_the_current_folder_is_read(tmp_path: Path, monkeypatch: pyt
         ("[limits]\ncalls_per_second = -5\n", "limits.calls_per_second"),
         ('[events]\nbroker = "amqp://x"\n', "events.broker"),
         ("[events]\npoll = 0\n", "events.poll"),
+        ('[events]\nkeep = "7 days"\n', "events.keep: must be seconds, or text like"),
+        ('[events]\nkeep = "5s"\n', "events.keep: must be at least 60"),
         ('[metrics]\nlisten = "9464"\n', "metrics.listen"),
         ('[limits]\ntrusted_proxies = "10.0.0.0/8, gateway"\n', "limits.trusted_proxies"),
         ("[server\n", "gochat.toml"),

@@ -6,12 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gochat.config import MAX_TTL
+from gochat.config import MAX_TTL, UNITS, seconds_of
 
 Subparsers = Any
 """What add_subparsers() returns; argparse keeps its type to itself."""
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 LOCAL = argparse.ArgumentParser(add_help=False)
 """A parent parser: the options of commands that read the settings or the data folder."""
@@ -39,12 +37,11 @@ def add_command(
 
 def duration(text: str) -> int:
     """Parses a duration; returns seconds."""
-    match = re.fullmatch(r"([1-9]\d{0,8})([smhd])", text)
-    if match is None:
+    seconds = seconds_of(text)
+    if not seconds:
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration like 30s, 15m, 1h or 7d")
-    seconds = int(match[1]) * _UNITS[match[2]]
     if seconds > MAX_TTL:
-        raise argparse.ArgumentTypeError(f"{text} is longer than {MAX_TTL // _UNITS['d']}d")
+        raise argparse.ArgumentTypeError(f"{text} is longer than {MAX_TTL // UNITS['d']}d")
     return seconds
 
 
