@@ -31,6 +31,7 @@ OPENING = 200  # streams that are being opened at a time
 ANSWER_TIMEOUT = 120.0  # seconds
 RETRY = 1.0  # seconds, at most, until a stream that was refused is tried again
 _STAMP = re.compile(rb"@(\d{19})@")
+_KEPT = 20  # bytes: less than a stamp, so that none is found twice
 
 
 @dataclass
@@ -61,6 +62,7 @@ class Listeners:
         self._opening: dict[tuple[Connection, int], tuple[int, bytes]] = {}  # -> when first tried, request
         self._waiting: deque[tuple[float, int, bytes]] = deque()  # when to try again -> the same
         self._lags: list[int] = []
+        self._ends: dict[tuple[Connection, int], bytes] = {}  # of what came last: a stamp may be cut between two frames
         self._opened = Opened()
         self._ended = 0
 
@@ -99,7 +101,9 @@ class Listeners:
                     self._first(*opening, now, status)
                 elif status is not None:
                     self._ended += 1
-                self._lags.extend(now - int(stamp) for stamp in _STAMP.findall(data))
+                seen = self._ends.get((connection, number), b"") + data
+                self._ends[connection, number] = seen[-_KEPT:]
+                self._lags.extend(now - int(stamp) for stamp in _STAMP.findall(seen))
 
     def _first(self, began: int, request: bytes, now: int, status: int | None) -> None:
         if status is None:
