@@ -60,7 +60,7 @@ def test_a_stream_that_is_cut_at_random_bytes_loses_nothing(app: Deployment) -> 
                     between.address, [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
                 ) as channel:
                     listener = Listener(channel, ben.metadata, SubscribeRequest(cursor=cursor), timeout=30)
-                    listener.ended()
+                    listener.until(lambda each: each.error, seconds=60)  # by the cut, or by its deadline
                     came |= {seq_of(each.message): None for each in listener.of_kind("message_sent")}
                     cursor = listener.cursor
         finally:
