@@ -6,7 +6,9 @@ by `register`. The threads of feeders are daemons, so that a database that hangs
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from queue import SimpleQueue
 from time import monotonic
 
@@ -14,7 +16,7 @@ from gochat.api.event.v1.event_pb2 import Event, Goodbye, Resync
 from gochat.context import SERVICE, Call, entered
 from gochat.domain.changes import Kind
 from gochat.errors import ChatError
-from gochat.events.stream import Frame, Stream, frame_of
+from gochat.events.stream import Frame, Piece, Stream, frame_of
 from gochat.internal.change.v1 import change_pb2 as pb
 from gochat.internal.change.v1.change_pb2_grpc import ChangeServiceStub
 
@@ -63,11 +65,11 @@ class Feeder:
         """Has the stream go on from what was read for it."""
         stream.known = set(opened.conversation_ids)
         stream.goal = opened.position
-        stream.backlog.extend(opened.changes)
         if opened.gap:
             stream.counters.resync(opened.gap)
             stream.say(opened.position, resync=Resync(reason=_GAPS[opened.gap]))
-        if len(stream.backlog) > CHUNK:
+        stream.backlog = pieces_of(opened.changes, stream.position, stream.goal)
+        if len(stream.backlog) > 1:
             self.submit(stream, self.feed)  # the thread may have others to open
         else:
             self.feed(stream)
@@ -75,18 +77,17 @@ class Feeder:
     def feed(self, stream: Stream) -> None:
         """Makes frames of the backlog, as many as the stream may have. Once all are made it can be registered."""
         while stream.backlog and not stream.is_full and not stream.ended:
-            chunk = stream.backlog[:CHUNK]
+            changes, position = stream.backlog[0]
             events, has_ended = list[Event](), False
-            for change, deliveries in zip(chunk, self.describe(chunk), strict=True):
+            for change, deliveries in zip(changes, self.describe(changes), strict=True):
                 if has_ended := ends(change, stream):
                     break
                 events += [
                     each.event for number, each in enumerate(deliveries) if _is_for(stream.user_id, number, each)
                 ]
-            del stream.backlog[:CHUNK]
-            is_last = not stream.backlog and not has_ended
-            for frame, position, number, _ in frames_of(events, stream.goal if is_last else stream.position):
-                stream.add(frame, position, number)
+            stream.backlog.popleft()
+            for frame, moved, number, _ in frames_of(events, stream.position if has_ended else position):
+                stream.add(frame, moved, number)
             if has_ended:
                 stream.end(Goodbye.REASON_SESSION_ENDED)
         if stream.ended:
@@ -129,6 +130,21 @@ class Feeder:
 
 def ends(change: pb.Change, stream: Stream) -> bool:
     return change.kind == Kind.SESSION_ENDED and change.detail == stream.caller.session_id
+
+
+def pieces_of(changes: Sequence[pb.Change], start: pb.Position, goal: pb.Position) -> deque[Piece]:
+    """The changes from start to goal, CHUNK at a time. A piece moves the cursor if all that follows it has higher
+    positions: on PostgreSQL that is not so everywhere, since changes are in the order of their ids."""
+    lowest = list(accumulate((change.position for change in reversed(changes)), min))[::-1]  # from each one on
+    pieces, highest, at = deque[Piece](), 0, start.at
+    for first in range(0, len(changes), CHUNK):
+        piece, after = changes[first : first + CHUNK], first + CHUNK
+        highest = max(highest, *(change.position for change in piece))
+        if after < len(changes) and highest < lowest[after]:
+            at = lowest[after]
+        is_last = after >= len(changes)
+        pieces.append((piece, goal if is_last else pb.Position(epoch=goal.epoch, at=at)))
+    return pieces
 
 
 def frames_of(events: Sequence[Event], position: pb.Position) -> Iterator[Frame]:

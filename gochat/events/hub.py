@@ -30,7 +30,7 @@ from gochat.domain.changes import Kind, follow
 from gochat.errors import ChatError, overloaded, unavailable
 from gochat.events.counters import Counters
 from gochat.events.ephemeral import Ephemeral, Streams, remove
-from gochat.events.feeding import READ_TIMEOUT, Feeder, StreamWork, ends, frames_of
+from gochat.events.feeding import READ_TIMEOUT, Feeder, StreamWork, ends, frames_of, pieces_of
 from gochat.events.recent import Recent
 from gochat.events.relay import Relay
 from gochat.events.seen import remember
@@ -329,9 +329,9 @@ class Hub:
             if missed is None:
                 self._feeder.submit(stream, self._feeder.catch_up)
                 return
-            stream.goal = self._position
-            user_id = stream.user_id
-            stream.backlog.extend(change for change in missed if not user_id or follow(stream.known, change, user_id))
+            stream.goal, user_id = self._position, stream.user_id
+            wanted = [change for change in missed if not user_id or follow(stream.known, change, user_id)]
+            stream.backlog = pieces_of(wanted, stream.position, stream.goal)
             if stream.backlog:
                 self._feeder.submit(stream, self._feeder.feed)
                 return

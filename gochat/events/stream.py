@@ -9,7 +9,7 @@ which the limits tolerate.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 
 from google.rpc import code_pb2
@@ -25,6 +25,8 @@ MAX_QUEUED, MAX_QUEUED_BYTES = 256, 1024 * 1024  # of frames; a stream with more
 
 Frame = tuple[bytes, Position | None, int, int]
 """What Stream.add takes."""
+Piece = tuple[Sequence[Change], Position]
+"""Changes, and the position after them."""
 _ENDED = Status(code_pb2.UNAVAILABLE, "the stream has ended, as its goodbye said")
 
 
@@ -33,7 +35,7 @@ class Stream:
     last seen, in ms.
 
     known: the conversations that the user is in at `position`, up to which frames were added. sent: up to which they
-    were taken. backlog: changes since `position` of which no frame was made yet; they end at `goal`. first: the frame
+    were taken. backlog: of the changes from `position` to `goal`, those that no frame was made of yet. first: the frame
     before all others, which is not dropped.
 
     is_hungry: it is fed no more until it has taken all; then the hub looks at it. wake: has the transport look at the
@@ -53,7 +55,7 @@ class Stream:
         self.caller, self.user_id = caller, user_id
         self.typing, self.watched = typing, dict(watched or {})
         self.known = set[str]()
-        self.backlog = list[Change]()
+        self.backlog = deque[Piece]()
         self.position = self.goal = self.sent = Position()
         self.first: bytes | None = None
         self.is_hungry = self.is_closed = False

@@ -3,6 +3,7 @@
 from contextlib import ExitStack
 from pathlib import Path
 
+from gochat.events.feeding import CHUNK
 from tests.conftest import Own
 from tests.conversations import group, seqs
 from tests.events.test_signals import send_by, two_workers
@@ -58,6 +59,23 @@ def test_what_was_committed_and_not_delivered_when_it_was_killed_comes_after_tha
     with listening(delivers, ben.metadata, cursor=listener.cursor) as after:
         after.until(received(3))
         assert after.contents == ["0", "1", "2"]
+
+
+def test_a_client_that_is_always_cut_off_gets_on_with_its_backlog(own: Own, mode: str) -> None:
+    app = own(mode)
+    ann, ben = app.people(2)
+    room = group(ann, ben)
+    with listening(app, ben.metadata) as listener:
+        cursor = listener.until(lambda each: each.responses).cursor
+    for number in range(2 * CHUNK + 50):
+        ann.send(room, f"{number}")
+    contents = list[str]()
+    for _ in range(3):
+        with listening(app, ben.metadata, cursor=cursor) as listener:
+            batch = next(each for each in listener.until(received(1)).responses if each.HasField("batch"))
+            contents += [event.message_sent.message.content for event in batch.batch.events]
+            cursor = batch.cursor
+    assert contents == [f"{number}" for number in range(2 * CHUNK + 50)]
 
 
 def test_a_stream_goes_on_at_another_worker(own: Own) -> None:

@@ -4,6 +4,7 @@ import threading
 
 from gochat.api.event.v1 import event_pb2
 from gochat.events.counters import Counters
+from gochat.events.feeding import CHUNK, pieces_of
 from gochat.events.recent import MAX_RECENT, Recent
 from gochat.events.stream import Stream
 from gochat.internal.change.v1 import change_pb2 as pb
@@ -37,6 +38,22 @@ def test_the_size_of_what_is_queued_stays_right_when_it_is_dropped() -> None:
     stream.drop()
     assert stream._added == stream._taken
     assert not stream.is_full
+
+
+def test_a_piece_of_a_backlog_moves_the_cursor_where_all_that_follows_is_newer() -> None:
+    start, goal = pb.Position(epoch=EPOCH, at=3), pb.Position(epoch=EPOCH, at=900)
+
+    def moved(*positions: int) -> list[int]:
+        pieces = pieces_of([pb.Change(position=each) for each in positions], start, goal)
+        assert [change.position for changes, _ in pieces for change in changes] == [*positions]
+        return [position.at for _, position in pieces]
+
+    in_order = range(10, 10 + 2 * CHUNK + 1)
+    assert moved(*in_order) == [10 + CHUNK, 10 + 2 * CHUNK, 900]
+    late = 10 + CHUNK + 50  # a transaction that drew an id early and has a high position, and the other way round
+    swapped = [{10 + CHUNK - 1: late, late: 10 + CHUNK - 1}.get(each, each) for each in in_order]
+    assert moved(*swapped) == [3, 10 + 2 * CHUNK, 900]
+    assert moved() == []
 
 
 def test_recent_changes_are_complete_from_a_position_on() -> None:
