@@ -58,9 +58,9 @@ def test_no_file_is_longer_than_400_lines() -> None:
 
 def test_shipped_settings_are_the_defaults() -> None:
     shipped = tomllib.loads((ROOT / "gochat.toml").read_text())
-    defaults = {
-        section.name: {key.name: key.default for key in fields(section.default_factory)}  # type: ignore[arg-type,misc]
+    names = {
+        section.name: {key.name for key in fields(section.default_factory)}  # type: ignore[arg-type,misc]
         for section in fields(Config)
     }
-    assert shipped == defaults
+    assert {section: {*keys} for section, keys in shipped.items()} == names
     assert load(ROOT / "gochat.toml", {}) == Config()
