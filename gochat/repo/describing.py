@@ -18,13 +18,16 @@ from gochat.repo.messages import COLUMNS, DELETED, RECIPIENT_REACHED, message
 from gochat.repo.users import get_user, profile
 from gochat.storage.database import Tx
 
+# A subquery for each, since PostgreSQL would rather join, and read the whole conversation for it.
 _MESSAGES = f"""
 WITH wanted (conversation_id, first_seq, last_seq) AS (VALUES %s)
-SELECT wanted.conversation_id, {COLUMNS}, CASE WHEN message.to_user_id <> '' THEN {RECIPIENT_REACHED} END
-FROM wanted
-JOIN messages AS message ON message.conversation_id = wanted.conversation_id
-    AND message.seq BETWEEN wanted.first_seq AND wanted.last_seq
-WHERE message.status < {DELETED}"""
+SELECT wanted.conversation_id, (
+    SELECT json_group_array(json_array({COLUMNS}, CASE WHEN message.to_user_id <> '' THEN {RECIPIENT_REACHED} END))
+    FROM messages AS message
+    WHERE message.conversation_id = wanted.conversation_id
+        AND message.seq BETWEEN wanted.first_seq AND wanted.last_seq AND message.status < {DELETED}
+)
+FROM wanted"""
 _READ = f"""
 SELECT {UNREAD}, CASE conversation.type WHEN 'single' THEN (
     SELECT other.user_id FROM members AS other
@@ -76,7 +79,11 @@ def _messages(tx: Tx, changes: Sequence[pb.Change]) -> _Messages:
     if not wanted:
         return {}
     text = _MESSAGES % ", ".join(["(?, ?, ?)"] * (len(wanted) // 3))
-    return {(row[0], row[1]): message(row[0], row[1:]) for row in tx.fetch_all(text, *wanted)}
+    return {
+        (conversation_id, row[0]): message(conversation_id, row)
+        for conversation_id, table in tx.fetch_all(text, *wanted)
+        for row in Tx.decode_rows(table)
+    }
 
 
 def _delivery(change: pb.Change, user_ids: Sequence[str] | None = None, **event: object) -> pb.Delivery:

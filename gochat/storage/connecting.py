@@ -30,6 +30,7 @@ SETTINGS = {
     "exit_on_error": "off",
     "row_security": "on",
     "transform_null_equals": "off",
+    "jit": "off",  # compiling a statement takes hundreds of milliseconds, running it one
     "statement_timeout": "0",
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",

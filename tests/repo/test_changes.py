@@ -8,8 +8,13 @@ import pytest
 
 from gochat.context import SERVICE, Call, Caller, entered
 from gochat.errors import ChatError
-from gochat.storage.database import Database
+from gochat.internal.change.v1 import change_pb2
+from gochat.repo.describing import describe
+from gochat.storage.database import Database, Tx
+from gochat.storage.postgres import PostgresDatabase
 from tests.repo.changelog import LATER, Reader, Repo, said
+
+SEQS = range(1001, 2000, 10)
 
 Logged = Callable[[], list[tuple[Any, ...]]]
 
@@ -304,3 +309,25 @@ def test_who_caused_it_is_in_the_row_and_what_fails_leaves_none(repo: Repo, data
         repo.store.RemoveMember(group_id=room, operator_id=ann, user_id=ben)
     repo.store.UpdateGroup(group_id=room, service=True, name="new")
     assert [(row.actor_id, row.user_id) for row in reader.read()] == [(ann, ben), ("", "")]
+
+
+def test_describing_reads_only_what_it_describes(repo: Repo, database: Database) -> None:
+    """Of a long conversation, by the index; PostgreSQL counts the rows that it reads."""
+    if not isinstance(database, PostgresDatabase):
+        return
+    ann = repo.user()
+    room = repo.group(ann)
+    for _ in range(3):
+        batch = [{"conversation_id": room, "from_user_id": ann, "content": f"{number}"} for number in range(1000)]
+        repo.store.StoreMessages(messages=batch)
+    with entered(Call(SERVICE, "-", math.inf, SERVICE)):
+        database.write(lambda tx: tx.sql("ANALYZE messages"))
+
+    def work(tx: Tx) -> int:
+        described = describe(tx, [change_pb2.Change(kind=1, conversation_id=room, first_seq=n, seq=n) for n in SEQS])
+        assert [len(deliveries) for deliveries in described] == [1] * len(SEQS)
+        read = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'messages'"
+        return int(tx.fetch_all(read)[0][0])
+
+    with entered(Call(SERVICE, "-", math.inf, SERVICE)):
+        assert database.read(work) <= 2 * len(SEQS)

@@ -45,6 +45,7 @@ STRANGE = {
     "transform_null_equals": "on",
     "check_function_bodies": "off",
     "row_security": "off",
+    "jit": "on",
 }
 """Of each setting a value with which GoChat would not work, or not as it should."""
 
