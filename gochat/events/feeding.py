@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 FEEDERS = 2  # threads
 READ_TIMEOUT = 5.0  # seconds
-CHUNK = 100  # changes that are described together for a stream with a backlog
+CHUNK = 25  # changes that are described together for a stream with a backlog, so that it gets on if it is often cut
 MAX_FRAME = 512 * 1024  # bytes of events, unless one alone has more
 
 _GAPS = {
