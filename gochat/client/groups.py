@@ -1,0 +1,77 @@
+"""Groups: conversations with members and roles. A group's id is its conversation's."""
+
+from collections.abc import Sequence
+
+from gochat.api.common.v1.common_pb2 import Group, PaginationRequest
+from gochat.api.logic.v1 import logic_pb2
+from gochat.api.repo.v1 import repo_pb2
+from gochat.client.calls import Calls
+
+
+class Groups(Calls):
+    def create_group(
+        self,
+        name: str,
+        member_ids: Sequence[str] = (),
+        description: str = "",
+        avatar: str = "",
+        max_members: int = 0,
+    ) -> Group:
+        """The user owns it. name: 1 to 100 characters. member_ids: at most 1,000. max_members: at most 100,000; 0: 500.
+        Errors: NOT_FOUND for an unknown user."""
+        request = logic_pb2.CreateGroupRequest(
+            name=name,
+            description=description,
+            avatar=avatar,
+            owner_id=self._acting_for,
+            max_members=max_members,
+            member_ids=member_ids,
+        )
+        return self._call(self._connection.logic.CreateGroup, request).group
+
+    def group(self, group_id: str) -> Group:
+        """For whoever knows its id. Errors: NOT_FOUND."""
+        return self._call(self._connection.logic.GetGroupInfo, logic_pb2.GetGroupInfoRequest(group_id=group_id)).group
+
+    def update_group(
+        self, group_id: str, name: str = "", description: str = "", avatar: str = "", max_members: int = 0
+    ) -> Group:
+        """Changes what is not empty or 0. Errors: PERMISSION_DENIED for who does not manage it."""
+        request = logic_pb2.UpdateGroupRequest(
+            group_id=group_id, name=name, description=description, avatar=avatar, max_members=max_members
+        )
+        return self._call(self._connection.logic.UpdateGroup, request).group
+
+    def join_group(self, group_id: str) -> None:
+        """Errors: PERMISSION_DENIED if it is full or removed the user, ALREADY_EXISTS."""
+        request = logic_pb2.JoinGroupRequest(group_id=group_id, user_id=self._acting_for)
+        self._call(self._connection.logic.JoinGroup, request)
+
+    def leave_group(self, group_id: str) -> None:
+        """The last member dissolves it by leaving. Errors: PERMISSION_DENIED for the owner while others remain."""
+        request = logic_pb2.LeaveGroupRequest(group_id=group_id, user_id=self._acting_for)
+        self._call(self._connection.logic.LeaveGroup, request)
+
+    def members(self, group_id: str, page: int = 1, limit: int = 50) -> logic_pb2.GetGroupMembersResponse:
+        """By the time they joined. page: from 1. limit: at most 200. Errors: PERMISSION_DENIED for who is no member."""
+        request = logic_pb2.GetGroupMembersRequest(
+            group_id=group_id, pagination=PaginationRequest(page=page, limit=limit)
+        )
+        return self._call(self._connection.logic.GetGroupMembers, request)
+
+    def add_members(self, group_id: str, user_ids: Sequence[str]) -> Sequence[str]:
+        """At most 1,000, all or none; returns those who were no members before. Errors: PERMISSION_DENIED,
+        NOT_FOUND."""
+        request = logic_pb2.AddGroupMemberRequest(group_id=group_id, user_ids=user_ids, operator_id=self._acting_for)
+        return self._call(self._connection.logic.AddGroupMember, request).added_user_ids
+
+    def remove_member(self, group_id: str, user_id: str) -> None:
+        """They may not join again before they are added. Errors: PERMISSION_DENIED, NOT_FOUND."""
+        request = logic_pb2.RemoveGroupMemberRequest(group_id=group_id, user_id=user_id, operator_id=self._acting_for)
+        self._call(self._connection.logic.RemoveGroupMember, request)
+
+    def set_role(self, group_id: str, user_id: str, role: str) -> None:
+        """role: "member", "admin", or "owner", which hands the group over. With the token of a service or an admin
+        only. Errors: PERMISSION_DENIED, NOT_FOUND."""
+        request = repo_pb2.UpdateGroupMemberRoleRequest(group_id=group_id, user_id=user_id, role=role)
+        self._call(self._connection.repo.UpdateGroupMemberRole, request)

@@ -1,0 +1,260 @@
+"""gochat chat: two people at two terminals talk, as they would see it."""
+
+import fcntl
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.commands.program import gochat
+from tests.conftest import Own
+from tests.conversations import contents, conversation_of, group, single
+from tests.harness import PASSWORD, Deployment, Person
+from tests.processes import PROGRAM, environment, free_address
+from tests.waiting import eventually
+
+ESCAPE = re.compile(r"\x1b(\[[0-9;?]*[a-zA-Z]|[=>])|[\x00\x07\x08\r]")
+TIMEOUT = 60.0  # seconds
+CTRL_C, CTRL_D, CTRL_U = "\x03", "\x04", "\x15"
+
+
+class Terminal:
+    """A gochat command at a terminal of its own. text: all that it has shown, without colours and moves."""
+
+    def __init__(self, *arguments: str, rows: int = 30, columns: int = 100) -> None:
+        self._master, terminal = pty.openpty()
+        self.resize(rows, columns, signal_it=False)
+        self.process = subprocess.Popen(
+            [PROGRAM, "-m", "gochat", *arguments],
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            env=environment({"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}, without=("COLUMNS", "LINES", "NO_COLOR")),
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that Ctrl-C reaches it
+        )
+        os.close(terminal)
+        self.raw = ""
+        self._came = threading.Condition()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        pending = b""
+        while True:
+            try:
+                data = os.read(self._master, 65536)
+                if b"\x1b[6n" in data:  # where is the cursor?
+                    os.write(self._master, b"\x1b[1;1R")
+            except OSError:  # the other end is closed, or this one
+                break
+            pending += data
+            text = pending.decode(errors="ignore")
+            with self._came:
+                self.raw += text
+                pending = b"" if text.encode() == pending else pending[len(text.encode()) :]
+                self._came.notify_all()
+
+    @property
+    def text(self) -> str:
+        return ESCAPE.sub("", self.raw)
+
+    def until(self, *wanted: str | Callable[[str], object]) -> "Terminal":
+        def holds() -> bool:
+            return all(each in self.text if isinstance(each, str) else each(self.text) for each in wanted)
+
+        with self._came:
+            assert self._came.wait_for(holds, TIMEOUT), f"{wanted} is not in:\n{self.text[-2000:]}"
+        return self
+
+    def type(self, text: str) -> "Terminal":
+        os.write(self._master, text.encode())
+        return self
+
+    def enter(self, text: str) -> "Terminal":
+        return self.type(f"{text}\r")
+
+    def resize(self, rows: int, columns: int, *, signal_it: bool = True) -> None:
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        if signal_it:
+            self.process.send_signal(signal.SIGWINCH)
+
+    def ended(self) -> int:
+        return self.process.wait(TIMEOUT)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._master)
+
+
+def at_prompt(text: str) -> bool:
+    return text.rstrip().endswith(">")
+
+
+@contextmanager
+def chatting(app: Deployment, person: Person, *arguments: str) -> Iterator[Terminal]:
+    """A person at a terminal, signed in."""
+    terminal = Terminal("chat", person.username, "--address", app.address, *arguments)
+    try:
+        terminal.until("Password: ").enter(PASSWORD)
+        terminal.until("/help lists what can be typed", at_prompt)
+        yield terminal
+    finally:
+        terminal.close()
+
+
+@pytest.fixture(scope="module")
+def server(own_of_module: Own) -> Deployment:
+    return own_of_module(env={"GOCHAT_AUTH_REGISTRATION": "open"})
+
+
+def test_two_people_talk_in_two_terminals(server: Deployment) -> None:
+    ann, ben = server.person(nickname="Ann"), server.person(nickname="本")
+    with chatting(server, ann) as anns, chatting(server, ben) as bens:
+        anns.until("no conversation yet").enter(f"/people {ben.username}").until(f"1 本  @{ben.username}", "1 found")
+        anns.enter("/open 1").until("— 本 —").enter("Hello Ben")
+        bens.until("[to you] Ann  Hello Ben").enter("/open Ann").until("— Ann —")
+        bens.enter("你好，安！🙂 naïve").until("本  你好，安！🙂 naïve")
+        anns.until("本  你好，安！🙂 naïve", "Ann  Hello Ben")
+        bens.type("well")
+        anns.until("本 is typing")
+        bens.type(f"{CTRL_U}//not a command\r")
+        anns.until("本  /not a command")
+        anns.enter("/quit")
+        assert anns.ended() == 0
+        bens.type(CTRL_D)
+        assert bens.ended() == 0
+    assert contents(ann, single(ann, ben)) == ["/not a command", "你好，安！🙂 naïve", "Hello Ben"]
+    assert ben.GetUnreadMessages().total_count == 0
+
+
+def test_groups(server: Deployment) -> None:
+    ann, ben, cem = (server.person(nickname=name) for name in ("Ann2", "Ben2", "Cem2"))
+    with chatting(server, ann) as anns, chatting(server, ben) as bens:
+        anns.enter(f"/group new Readers {ben.username}").until("— Readers —").enter("welcome")
+        bens.until("[Readers] Ann2  welcome").enter("/list").until("1 Readers (1)").enter("/open 1")
+        bens.until("— Readers —")
+        anns.enter(f"/group add {cem.username}").until("1 added", "Cem2 is here now")
+        anns.enter("/group members").until("Ann2  owner", "Ben2  member", "Cem2  member")
+        anns.enter(f"/group remove {cem.username}").until("Cem2 is gone")
+        bens.until("Cem2 is gone").enter("/group add nobody-at-all").until("nobody is called nobody-at-all")
+        bens.enter(f"/group add {cem.username}").until("only the owner and the admins")
+        bens.enter("/group leave")
+        anns.until("Ben2 is gone")
+
+
+def test_history_and_search(server: Deployment) -> None:
+    ann, ben = server.person(nickname="Ann3"), server.person(nickname="Ben3")
+    room = group(ann, ben, name="Long talk")
+    for number in range(50):
+        ann.send(room, f"message {number}.")
+    with chatting(server, ben) as bens:
+        bens.until("1 Long talk (50)  message 49.").enter("/open long TALK").until("message 30.", "message 49.")
+        assert "message 29." not in bens.text
+        bens.enter("/history 25").until("message 5.")
+        assert "message 4." not in bens.text
+        bens.enter("/search E 1.").until("message 1.")
+        bens.enter("/nonsense").until("there is no /nonsense").enter("/help").until("find conversations")
+        bens.enter("/hide")
+        eventually(lambda: not ben.GetConversations().conversations)
+
+
+def test_what_is_hostile_is_shown_and_not_obeyed(server: Deployment) -> None:
+    ann, ben = server.person(nickname="Ann4"), server.person(nickname="Ben4")
+    with chatting(server, ben) as bens:
+        ann.send(ben.id, "\x1b[2J\x1b]0;owned\x07 \u202egnp.exe\r<html> {curly} %s")
+        bens.until("Ann4  \ufffd[2J\ufffd]0;owned\ufffd \ufffdgnp.exe\ufffd<html> {curly} %s")
+        assert "\x1b]0;" not in bens.raw
+
+
+def test_a_terminal_that_is_resized_wraps_its_line(server: Deployment) -> None:
+    ann, ben = server.people(2)
+    with chatting(server, ann) as anns:
+        anns.enter(f"/open {ben.username}").until(f"— {ben.username} —")
+        line = "w" * 60
+        anns.type(line).until(lambda text: text.count("w") >= 60)
+        for columns, longest in ((140, 60), (40, 40), (140, 60)):
+            anns.resize(30, columns)
+            seen = len(anns.text)
+            anns.until(lambda text, since=seen, most=longest: runs(text[since:], most))
+        anns.enter("")
+        eventually(lambda: contents(ben, single(ben, ann)) == [line])
+
+
+def runs(text: str, longest: int) -> bool:
+    """Was the line drawn with at most so many columns, and the whole of it?"""
+    found = [len(run) for run in re.findall(r"w+", text)]
+    return sum(found) >= 60 and max(found) <= longest and (longest == 60) == (60 in found)
+
+
+def test_ctrl_c_drops_the_line_and_then_leaves(server: Deployment) -> None:
+    with chatting(server, server.person()) as anns:
+        anns.type("half a line").until("half a line").type(CTRL_C).until(at_prompt).type(CTRL_C)
+        assert anns.ended() == 0
+        assert "Traceback" not in anns.text
+        assert anns.raw.rstrip().endswith(("\x1b[?25h", "\x1b[?2004l")), "the terminal is as it was"
+
+
+def test_a_server_that_is_killed_and_restarted_costs_no_message(own: Own, tmp_path: Path) -> None:
+    app = own(listen=free_address())
+    ann, ben = app.person(nickname="Ann5"), app.person(nickname="Ben5")
+    with chatting(app, ann, "--store", str(tmp_path / "ann.db")) as anns, chatting(app, ben) as bens:
+        anns.enter("/open Ben5").until("— Ben5 —").enter("one")
+        bens.until("Ann5  one")
+        app.kill()
+        anns.until("no connection").enter("two").until("1 waiting to be sent")
+        app.start()
+        bens.until("Ann5  two")
+        anns.until("Ann5  two")
+    ann = app.signed_in(ann.id, ann.username)
+    assert contents(ann, conversation_of(ann.send(ben.id, "three"))) == ["three", "two", "one"]
+
+
+def test_a_session_that_is_revoked_ends_it(server: Deployment) -> None:
+    ann = server.person()
+    with chatting(server, ann) as anns:
+        for session in ann.ListSessions().sessions:
+            if not session.current:
+                ann.RevokeSession(session_id=session.session_id)
+        assert anns.until("gochat: the session has ended; sign in again").ended() == 1
+
+
+def test_registering_and_a_wrong_password(server: Deployment) -> None:
+    terminal = Terminal("chat", "--register", "--address", server.address)
+    terminal.until("User: ").enter("newcomer").until("Password: ").enter(PASSWORD)
+    terminal.until("no conversation yet", at_prompt)
+    assert terminal.type(CTRL_D).ended() == 0
+    terminal.close()
+    terminal = Terminal("chat", "newcomer", "--address", server.address)
+    terminal.until("Password: ").enter("wrong horse")
+    assert terminal.until("gochat: ").ended() == 1
+    assert "Traceback" not in terminal.text
+    terminal.close()
+    terminal = Terminal("chat", "newcomer", "--address", server.address)
+    terminal.until("Password: ").type(CTRL_C)
+    assert terminal.until("gochat: nobody signed in").ended() == 1
+    terminal.close()
+
+
+def test_without_a_terminal_it_says_so() -> None:
+    run = gochat("chat", "ann")
+    assert (run.returncode, run.stdout, run.stderr) == (1, "", "gochat: no terminal to chat in\n")
+
+
+@pytest.mark.skipif(sys.executable != PROGRAM, reason="the one file has all that it needs")
+def test_without_its_library_it_says_so(tmp_path: Path) -> None:
+    (tmp_path / "prompt_toolkit.py").write_text("raise ModuleNotFoundError('gone', name='prompt_toolkit')")
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    run = gochat("chat", "ann", env={"PYTHONPATH": path})
+    assert run.stderr == "gochat: the terminal needs prompt_toolkit: pip install 'gochat[chat]'\n"
+    assert run.returncode == 1
