@@ -1,4 +1,4 @@
-# docker build -t gochat . && docker run -p 127.0.0.1:50051:50051 -v gochat-data:/data gochat
+# docker build -t gochat . && docker run -p 127.0.0.1:50051:50051 -p 127.0.0.1:8080:8080 -v gochat-data:/data gochat
 FROM python:3.11-slim AS build
 WORKDIR /source
 COPY pyproject.toml README.md ./
@@ -11,9 +11,9 @@ RUN useradd --system --uid 10001 --home-dir /data gochat && install -d -o gochat
 COPY --from=build /gochat /gochat
 USER 10001
 VOLUME /data
-EXPOSE 50051
+EXPOSE 50051 8080
 # Inside the container every interface is listened on; what is published, and to whom, `docker run -p` says.
-ENV GOCHAT_SERVER_LISTEN=0.0.0.0:50051 GOCHAT_SERVER_DATA=/data
+ENV GOCHAT_SERVER_LISTEN=0.0.0.0:50051 GOCHAT_HTTP_LISTEN=0.0.0.0:8080 GOCHAT_SERVER_DATA=/data
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
     CMD ["/gochat/bin/gochat", "health", "--address", "127.0.0.1:50051"]
 ENTRYPOINT ["/gochat/bin/gochat"]

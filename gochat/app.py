@@ -4,15 +4,16 @@ split."""
 import ctypes
 import gc
 import logging
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
+from time import monotonic
 
 from gochat import events, lifecycle, logic, repo, startup
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
-from gochat.config import Config, ConfigError, is_loopback, parse_address
+from gochat.config import Config, ConfigError
+from gochat.context import Lane
 from gochat.domain import policy
 from gochat.domain.clock import clock
 from gochat.domain.revocation import Revocations
@@ -27,22 +28,26 @@ from gochat.internal.change.v1.change_pb2_grpc import ChangeServiceStub
 from gochat.internal.signal.v1.signal_pb2_grpc import SignalServiceStub
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.keys import KeyFile
+from gochat.listening import ListenError
 from gochat.monitoring.sampling import export_sums, monitor
 from gochat.monitoring.shared import Memory, SharedMetrics
 from gochat.repo.retention import trimming
 from gochat.rpc import server
 from gochat.rpc.client import SEAM_FAILURES, NetworkChannel
-from gochat.rpc.listening import ListenError
+from gochat.rpc.health import Health
 from gochat.rpc.local import LocalChannel, UnaryChannel
-from gochat.services import LOGIC, REPO, rpcs, served_by
+from gochat.services import LOGIC, REPO, Audience, rpcs, served_by
 from gochat.serving.admission import Admission
 from gochat.serving.binding import Handlers, Method, bind, repeatable_paths
-from gochat.serving.metrics import Metrics
+from gochat.serving.endpoints import MAX_REQUEST, UnaryEndpoint
+from gochat.serving.executors import Executors
 from gochat.serving.throttle import Throttle
 from gochat.storage.database import Database
 from gochat.storage.engine import DatabaseError, DatabaseInUseError, MigrationError, explained, open_database
 from gochat.storage.notify import NotifyLink
 from gochat.storage.postgres import PostgresDatabase
+from gochat.web import listener
+from gochat.web.listener import NoListener, WebListener
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +55,6 @@ COUNTED_ITEMS = {"/gochat.api.logic.v1.LogicService/GetMessageHistory": "message
 """The RPC by which clients receive messages, and the field of its response whose elements are counted."""
 LARGE_BLOCK = 256 * 1024  # bytes
 _M_MMAP_THRESHOLD = -3  # as in malloc.h
-TARGETS = ("all", LOGIC, REPO)
 STARTUP_ERRORS = (ConfigError, MigrationError, DatabaseError, DatabaseInUseError, ListenError, ChatError)
 """What stops a start for a reason that the operator can fix."""
 
@@ -58,25 +62,25 @@ STARTUP_ERRORS = (ConfigError, MigrationError, DatabaseError, DatabaseInUseError
 def serve(
     config: Config,
     target: str | None,
-    ready: Callable[[str, Callable[[], bool]], None],
+    ready: Callable[[str, str, Callable[[], bool]], None],
     *,
     insecure: bool = False,
     memory: Memory | None = None,
 ) -> None:
-    """Serves until SIGTERM or SIGINT, then drains. ready(HOST:PORT, alive) is called once, when the server can serve;
-    alive() says whether its loop has run since the last call of alive().
+    """Serves until SIGTERM or SIGINT, then drains. ready(HOST:PORT, URL, alive) is called once, when the server can
+    serve; URL is that of the HTTP listener, or ""; alive() says whether its loops have run since the last call of
+    alive().
 
     target: all, logic or repo; None: logic if [repo] address is set, else all. insecure: other hosts may be talked to
     without encryption. memory: of one of worker_metrics(), in a worker, whose parent exports its metrics. Raises
     STARTUP_ERRORS.
     """
-    target = _checked(config, target, insecure=insecure)
+    target = startup.checked(config, target, insecure=insecure)
     stop = lifecycle.stop_signals(config.server.grace, supervised=config.server.workers > 1)
     key_file = KeyFile(config)
     revocations = Revocations(config.auth.access_ttl)
     tokens = Tokens(key_file.keys, revocations, key_file.changed)
     own_metrics = SharedMetrics(_paths(target), memory)
-    rpc_metrics = own_metrics.claim(COUNTED_ITEMS)
     with ExitStack() as resources:
         database = resources.enter_context(closing(open_database(config))) if target != LOGIC else None
         relay = Relay(_links(config, database))
@@ -98,10 +102,14 @@ def serve(
         if database:
             database.on_commit(relay.committed)
         logic_methods = _logic_methods(config, channel, tokens, hub) if hub else {}
-        rpc_server = _rpc_server(config, target, repo_methods | logic_methods, tokens, rpc_metrics, database)
+        admission = Admission(tokens, Throttle(config.limits), config.server.error_mode)
+        executors = Executors(config.server.threads, database.enqueue if database else None)
+        rpc_server = _rpc_server(config, target, repo_methods | logic_methods, admission, executors, own_metrics)
+        web = _listener(config, logic_methods, admission, executors, own_metrics, rpc_server.health)
         counters = hub.counters if hub else Counters()
+        measured = (rpc_server, web) if rpc_server.fast else (rpc_server, web, executors)
         metrics_url = resources.enter_context(
-            monitor(config, target, own_metrics, rpc_server, counters, database, worker=memory is not None)
+            monitor(config, target, own_metrics, measured, counters, database, worker=memory is not None)
         )
         follow = () if database else (clock.follow,)  # whose clock it is: that of the database's host
         watch = lifecycle.SessionWatch(AccountServiceStub(control), revocations, *follow)
@@ -114,19 +122,23 @@ def serve(
         _return_large_blocks()
         _freeze_gc()
         rpc_server.start()
+        web.start()
         log.info("served by %s", "the serving loop" if rpc_server.fast else "grpc.server")
         if database and (memory is None or own_metrics.counts_rows):
             startup.log_first_user(config, database)
         if memory is None:
-            resources.enter_context(startup.announced(config, target, rpc_server.address, metrics_url))
-        ready(rpc_server.address, rpc_server.alive)
+            resources.enter_context(startup.announced(config, target, rpc_server.address, web.url, metrics_url))
+        ready(rpc_server.address, web.url, lambda: rpc_server.alive() & web.alive())
         with lifecycle.reporting(rpc_server.health, watch):
             stop.wait()
         log.info("draining: %g s for running calls", config.server.grace)
         if hub:
             hub.stop()
         relay.stop()
+        web.stop_accepting()
+        until = monotonic() + config.server.grace
         rpc_server.drain(config.server.grace)
+        web.drain(max(0.0, until - monotonic()))
         if hub:
             hub.close()
     log.info("stopped")
@@ -134,23 +146,27 @@ def serve(
 
 @contextmanager
 def worker_metrics(
-    config: Config, target: str | None, ready: Callable[[str], None]
-) -> Iterator[tuple[list[SharedMetrics], Callable[[str], None]]]:
-    """For the parent of several processes that serve(): the metrics of each, and the function to call in place of ready
-    when all of them serve, with HOST:PORT. While the block lasts, the sums of the metrics are exported on [metrics]
-    listen. Raises ConfigError, ListenError."""
-    target = _target(config, target)
+    config: Config, target: str | None, ready: Callable[[str, str], None]
+) -> Iterator[tuple[Config, list[SharedMetrics], Callable[[str], None]]]:
+    """For the parent of several processes that serve(): the configuration for them, the metrics of each, and the
+    function to call in place of ready when all of them serve, with HOST:PORT. While the block lasts, the port of [http]
+    listen is reserved for them, and the sums of the metrics are exported on [metrics] listen. Raises ConfigError,
+    ListenError."""
+    target = startup.target_of(config, target)
     processes = [SharedMetrics.for_worker(_paths(target)) for _ in range(config.server.workers)]
     processes[0].counts_rows = True
 
     with ExitStack() as resources:
-        url = resources.enter_context(export_sums(config, target, processes))
+        if target == REPO:
+            config = config.with_settings("http", listen="")
+        config = resources.enter_context(listener.reserved(config))
+        metrics_url = resources.enter_context(export_sums(config, target, processes))
 
         def all_serve(address: str) -> None:
-            resources.enter_context(startup.announced(config, target, address, url))
-            ready(address)
+            resources.enter_context(startup.announced(config, target, address, listener.url(config), metrics_url))
+            ready(address, listener.url(config))
 
-        yield processes, all_serve
+        yield config, processes, all_serve
 
 
 def _channel(config: Config, target: str, repo_methods: Mapping[str, Method], tokens: Tokens) -> UnaryChannel:
@@ -196,20 +212,39 @@ def _rpc_server(
     config: Config,
     target: str,
     methods: Mapping[str, Method],
-    tokens: Tokens,
-    metrics: Metrics,
-    database: Database | None,
+    admission: Admission,
+    executors: Executors,
+    metrics: SharedMetrics,
 ) -> server.RpcServer:
     """Bound to its port, but not started."""
     return server.build(
         methods,
-        Admission(tokens, Throttle(config.limits), config.server.error_mode),
-        metrics,
+        admission,
+        metrics.claim(COUNTED_ITEMS),
+        executors,
         config,
-        reflect=config.server.reflection or _is_local(config),
-        enqueue=database.enqueue if database else None,
-        max_request=server.MAX_REQUEST + (server.MAX_SEAM_OVERHEAD if target == REPO else 0),
+        reflect=config.server.reflection or startup.is_local("server.listen", config.server.listen),
+        max_request=MAX_REQUEST + (server.MAX_SEAM_OVERHEAD if target == REPO else 0),
     )
+
+
+def _listener(
+    config: Config,
+    methods: Mapping[str, Method],
+    admission: Admission,
+    executors: Executors,
+    metrics: SharedMetrics,
+    health: Health,
+) -> WebListener | NoListener:
+    """Bound to its port, but not started; of the services that apps may call, where these methods are any."""
+    if not (methods and config.http.listen):
+        return NoListener()
+    counted = metrics.claim(COUNTED_ITEMS, "http")
+    endpoints = {
+        path: UnaryEndpoint(methods[path], counted.of(path), executors.of(methods[path]), Lane.POOLED)
+        for path in rpcs(each for each in served_by(LOGIC) if each.audience is Audience.APPS)
+    }
+    return WebListener(config, endpoints, admission, executors, health)
 
 
 def _wait_for_repo(stub: RepoServiceStub, address: str, stop: threading.Event) -> bool:
@@ -245,58 +280,9 @@ def _freeze_gc() -> None:
 
 def ready_line(config: Config, target: str | None, address: str) -> str:
     """Raises ConfigError."""
-    return f"gochat ready on {address} ({', '.join(startup.halves(_target(config, target)))})"
+    return f"gochat ready on {address} ({', '.join(startup.halves(startup.target_of(config, target)))})"
 
 
 def _paths(target: str) -> tuple[str, ...]:
     """Of the RPCs that a process of this target serves."""
     return tuple(rpcs(served_by(*startup.halves(target))))
-
-
-def _checked(config: Config, target: str | None, *, insecure: bool) -> str:
-    """The target to serve. Raises ConfigError for settings that do not go together."""
-    target = _target(config, target)
-    if not insecure:
-        _check_private(config)
-    _check_workers(config, target)
-    return target
-
-
-def _target(config: Config, target: str | None) -> str:
-    if target is None:
-        return "logic" if config.repo.address else "all"
-    if (target == "logic") != bool(config.repo.address) and target != "repo":
-        raise ConfigError("repo.address: goes with --target logic, and --target logic with it")
-    return target
-
-
-def _is_local(config: Config) -> bool:
-    """Does the server listen on a loopback address?"""
-    host, _ = parse_address("server.listen", config.server.listen)
-    return is_loopback(host)
-
-
-def _check_workers(config: Config, target: str) -> None:
-    """Workers are several processes on one database, which SQLite does not allow here."""
-    if config.server.workers > 1 and target != "logic" and not config.database.is_postgres:
-        raise ConfigError(
-            "server.workers: must be 1 on SQLite, whose file only one process may write; for more set database.url to"
-            " a PostgreSQL database"
-        )
-
-
-def _check_private(config: Config) -> None:
-    """Tokens, passwords and messages cross a network unencrypted only if the operator says --insecure."""
-    if not (config.tls.cert or _is_local(config)):
-        raise ConfigError(
-            f"server.listen: other hosts can reach {config.server.listen}, in the clear: set tls.cert and tls.key, or"
-            " say --insecure if what lies between is yours"
-        )
-    # A gRPC target: host:port, scheme:///host:port, or scheme:host:port,host:port.
-    target = re.fullmatch(r"(?:(?:dns|ipv4|ipv6):(?:///)?)?([^/]*)", config.repo.address)
-    hosts = target[1].split(",") if target else [""]
-    if config.repo.address and not (config.tls.used or all(is_loopback(host.rpartition(":")[0]) for host in hosts)):
-        raise ConfigError(
-            f"repo.address: {config.repo.address} is another host, called in the clear: set tls.ca, or say"
-            " --insecure if what lies between is yours"
-        )

@@ -24,6 +24,15 @@ _NOT_SETTINGS = {COPY_FROM, COPY_TO, "GOCHAT_TEST_BINARY", "GOCHAT_TEST_DATA"}
 """Variables that only `gochat copy` and the tests read."""
 
 
+_EXPECTED = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    tuple: "a list of texts",
+}
+
+
 class ConfigError(Exception):
     """A setting that stops the start; the message names the key and what is wrong with it."""
 
@@ -117,6 +126,12 @@ class Events:
 
 
 @dataclass(frozen=True)
+class Http:
+    listen: str = "127.0.0.1:8080"
+    origins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Metrics:
     listen: str = "127.0.0.1:9464"
 
@@ -138,6 +153,7 @@ class Config:
     auth: Auth = field(default_factory=Auth)
     limits: Limits = field(default_factory=Limits)
     events: Events = field(default_factory=Events)
+    http: Http = field(default_factory=Http)
     metrics: Metrics = field(default_factory=Metrics)
     log: Log = field(default_factory=Log)
 
@@ -206,7 +222,7 @@ def _coerce(source: str, value: Any, key: "Field[Any]") -> Any:
     """Converts the value to the type of the default: from the environment every value comes as text. Raises
     ConfigError."""
     kind, bounds = type(key.default), key.metadata
-    expected = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[kind]
+    expected = _EXPECTED[kind]
     if bounds.get("is_duration"):
         expected = "seconds, or text like 30s, 15m, 1h or 7d"
         value = seconds_of(value) if isinstance(value, str) and seconds_of(value) else value
@@ -218,6 +234,10 @@ def _coerce(source: str, value: Any, key: "Field[Any]") -> Any:
             value = kind(value)
         except ValueError:
             raise wrong from None
+    elif kind is tuple and isinstance(value, str):
+        value = tuple(item.strip() for item in value.split(",") if item.strip())
+    elif kind is tuple and isinstance(value, list) and all(isinstance(item, str) for item in value):
+        value = tuple(value)
     elif kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind:
@@ -256,8 +276,12 @@ def _check_together(config: Config) -> None:
     if config.tls.client_ca and not config.tls.cert:
         raise ConfigError("tls.client_ca: goes with tls.cert")
     parse_address("server.listen", config.server.listen)
-    if config.metrics.listen:
-        parse_address("metrics.listen", config.metrics.listen)
+    for key, listen in (("metrics.listen", config.metrics.listen), ("http.listen", config.http.listen)):
+        if listen:
+            parse_address(key, listen)
+    for origin in config.http.origins:
+        if not re.fullmatch(r"https?://[^/\s,*@]+", origin):
+            raise ConfigError(f"http.origins: must be such as https://chat.example.com, not {origin!r}")
     networks(config.limits.trusted_proxies)
 
 

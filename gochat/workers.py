@@ -24,8 +24,8 @@ from multiprocessing.context import SpawnProcess
 
 from gochat.background import periodic
 from gochat.lifecycle import end_after
+from gochat.listening import reserve_port
 from gochat.monitoring.shared import Memory, SharedMetrics
-from gochat.rpc.listening import reserve_port
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +38,10 @@ MAX_MISSED = 5  # heartbeats; a worker that misses more is taken to hang
 JOIN_TIMEOUT = 1.0  # seconds that a process takes to end after its pipe has
 
 Alive = Callable[[], bool]
-"""Has the process's loop run since this was last called?"""
+"""Have the process's loops run since this was last called?"""
 
-Ready = Callable[[str, Alive], None]
-"""(HOST:PORT, alive), called by a process when it can serve."""
+Ready = Callable[[str, str, Alive], None]
+"""(HOST:PORT, URL, alive), called by a process when it can serve; as of gochat.app.serve."""
 
 Work = Callable[[str, Memory, Ready], None]
 Errors = tuple[type[Exception], ...]
@@ -243,7 +243,7 @@ def _run_worker(work: Callable[[Ready], None], errors: Errors, pipe: Connection)
 
     with ExitStack() as loops:
 
-        def ready(address: str, alive: Alive) -> None:
+        def ready(address: str, _: str, alive: Alive) -> None:
             pipe.send((True, address))
             loops.enter_context(periodic("heartbeat", partial(_send_heartbeat, pipe, alive), HEARTBEAT_INTERVAL))
 

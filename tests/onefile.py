@@ -24,6 +24,7 @@ def build() -> None:
                 f"--add-data={ROOT / 'sql'}:gochat/sql",
                 "--collect-submodules=gochat",  # some are run by name
                 "--collect-data=gochat.monitoring",
+                "--collect-data=gochat.web",
                 "--copy-metadata=gochat",  # its version
                 "--copy-metadata=grpcio",
                 "--log-level=WARN",

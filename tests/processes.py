@@ -37,7 +37,8 @@ def missing(what: str) -> NoReturn:
 def environment(settings: Settings | None = None, *, without: Collection[str] = ()) -> dict[str, str]:
     """The environment variables of a gochat process: those of the tests without any setting of GoChat, then these.
 
-    Its metrics are on a free port, for servers side by side. GOCHAT_SERVER_FAST is the one setting of the tests that
+    Its metrics are on a free port, for servers side by side, and it does not listen for HTTP unless these settings say
+    so. GOCHAT_SERVER_FAST is the one setting of the tests that
     reaches every process. without: variables that it does not have.
     """
     inherited = {
@@ -45,7 +46,7 @@ def environment(settings: Settings | None = None, *, without: Collection[str] = 
         for name, value in os.environ.items()
         if name not in without and (name == "GOCHAT_SERVER_FAST" or not name.startswith("GOCHAT_"))
     }
-    return inherited | {"GOCHAT_METRICS_LISTEN": "127.0.0.1:0"} | dict(settings or {})
+    return inherited | {"GOCHAT_METRICS_LISTEN": "127.0.0.1:0", "GOCHAT_HTTP_LISTEN": ""} | dict(settings or {})
 
 
 def begin(
@@ -121,6 +122,14 @@ class Process:
     @property
     def metrics_url(self) -> str:
         return str(re.findall(r"http://[\w.\[\]:]+/metrics", self.log.read_text())[-1])
+
+    @cached_property
+    def web_url(self) -> str:
+        """Of the line after the ready line, which there is with [http] listen."""
+        assert self._popen.stdout is not None
+        line = self._popen.stdout.readline().rstrip("\n")
+        assert line.startswith("gochat web on "), line
+        return line.removeprefix("gochat web on ")
 
     def metrics(self) -> "Metrics":
         with urlopen(self.metrics_url, timeout=30) as answer:

@@ -16,6 +16,7 @@ from tests.conftest import Own
 from tests.conversations import conversation_of, history
 from tests.harness import Deployment, as_service
 from tests.processes import environment, gochat
+from tests.web.client import ON
 
 ROOT = Path(__file__).parent.parent
 OPERATING = "gochat/commands/README.md"
@@ -68,7 +69,7 @@ def test_the_tour_works_when_pasted(own: Own, file: str, tmp_path: Path) -> None
 
 
 def test_the_guides_work_when_pasted(own: Own, tmp_path: Path) -> None:
-    app = own(folder=tmp_path)
+    app = own(folder=tmp_path, env=ON)
     env = newcomer(app, tmp_path)
     users = BLOCK.search(read("README.md").partition("<!-- tour -->\n")[2])
     assert users
@@ -76,6 +77,9 @@ def test_the_guides_work_when_pasted(own: Own, tmp_path: Path) -> None:
     assert printed == blocks("sending output", "proto/README.md")
     printed = pasted(blocks("events", "proto/README.md"), app, tmp_path, env)
     assert printed == blocks("events output", "proto/README.md")
+    by_curl = blocks("curl", "proto/README.md") + blocks("curl stream", "proto/README.md")
+    printed = pasted(by_curl.replace("http://127.0.0.1:8080", app.processes[0].web_url), app, tmp_path, env)
+    assert printed == blocks("curl output", "proto/README.md") + blocks("curl stream output", "proto/README.md")
     for _ in range(2):
         pasted(blocks("import", OPERATING), app, tmp_path, env)
     app.stop()

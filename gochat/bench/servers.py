@@ -103,6 +103,7 @@ def _serve(settings: Config, target: str, folder: Path, **env: str) -> Iterator[
         "GOCHAT_LIMITS_CALLS_PER_SECOND": HIGH_LIMIT,
         "GOCHAT_LIMITS_SENDS_PER_SECOND": HIGH_LIMIT,
         "GOCHAT_METRICS_LISTEN": "",
+        "GOCHAT_HTTP_LISTEN": "",
         "GOCHAT_AUTH_ACCESS_TTL": str(MAX_ACCESS_TTL),
     }
     if settings.database.url:

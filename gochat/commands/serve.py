@@ -4,7 +4,7 @@ import resource
 from argparse import Namespace
 from functools import partial
 
-from gochat import app, logs, workers
+from gochat import app, logs, startup, workers
 from gochat.commands import config_of
 from gochat.commands.arguments import LOCAL, Subparsers, add_command
 from gochat.config import Config
@@ -16,7 +16,7 @@ def add_to(commands: Subparsers) -> None:
     serve.add_argument("--listen", metavar="HOST:PORT", help="default 127.0.0.1:50051; port 0 takes a free one")
     serve.add_argument(
         "--target",
-        choices=app.TARGETS,
+        choices=startup.TARGETS,
         help="which half to serve (default: all, or logic if [repo] address is set)",
     )
     serve.add_argument(
@@ -28,17 +28,19 @@ def run(arguments: Namespace) -> int:
     config = config_of(arguments).with_settings("server", listen=arguments.listen)
     _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))  # each connection is an open file
-    work = partial(_work, config, arguments.target, arguments.insecure)
     settings = config.server
 
-    def ready(address: str) -> None:
-        print(app.ready_line(config, arguments.target, address), flush=True)
+    def ready(address: str, url: str) -> None:
+        web = f"\ngochat web on {url}" if url else ""
+        print(app.ready_line(config, arguments.target, address) + web, flush=True)
 
     if settings.workers == 1:
-        work(settings.listen, None, lambda address, _: ready(address))
+        work = partial(_work, config, arguments.target, arguments.insecure)
+        work(settings.listen, None, lambda address, url, _: ready(address, url))
     else:
         logs.to_stderr(config.log)
-        with app.worker_metrics(config, arguments.target, ready) as (metrics, all_serve):
+        with app.worker_metrics(config, arguments.target, ready) as (config, metrics, all_serve):
+            work = partial(_work, config, arguments.target, arguments.insecure)
             workers.run(settings.listen, settings.grace, work, metrics, app.STARTUP_ERRORS, all_serve)
     return 0
 

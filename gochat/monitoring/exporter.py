@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler
 from importlib.metadata import version
+from itertools import product
 from socketserver import ThreadingTCPServer
 from typing import Any
 
@@ -24,9 +25,9 @@ from prometheus_client.utils import floatToGoString
 from gochat.api.common.v1 import common_pb2
 from gochat.background import periodic
 from gochat.config import Metrics, parse_address
+from gochat.listening import ListenError, resolve
 from gochat.monitoring.families import families, histogram
-from gochat.monitoring.shared import SharedMetrics
-from gochat.rpc.listening import ListenError, resolve
+from gochat.monitoring.shared import TRANSPORTS, SharedMetrics
 from gochat.rpc.status import STATUS_BY_NUMBER
 from gochat.services import rpcs
 from gochat.serving.metrics import LATENCIES, WIDTH, RpcReading, read
@@ -44,7 +45,7 @@ CODE = {
 """gRPC status -> its name as in Go (NotFound), which is usual in gRPC metrics."""
 
 STREAMING = frozenset(path for path, rpc in rpcs().items() if rpc.server_streaming)
-_RPC = ("grpc_type", "grpc_service", "grpc_method")
+_RPC = ("grpc_type", "grpc_service", "grpc_method", "transport")
 
 _BUILD = GaugeMetricFamily("gochat_build_info", "1; what runs", labels=("version", "python", "grpcio"))
 _BUILD.add_metric((version("gochat"), platform.python_version(), version("grpcio")), 1)
@@ -65,8 +66,10 @@ class MetricsCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         self._refresh()
         sums = [sum(values) for values in zip(*(each.rpcs() for each in self._processes), strict=True)]
+        transports = TRANSPORTS if self._target != "repo" else TRANSPORTS[:1]
         readings = {
-            path: read(sums[index * WIDTH : (index + 1) * WIDTH]) for index, path in enumerate(self._processes[0].paths)
+            key: read(sums[index * WIDTH : (index + 1) * WIDTH])
+            for index, key in enumerate(product(transports, self._processes[0].paths))
         }
         named = [each.named() for each in self._processes]
         yield from _of_rpcs(readings)
@@ -81,7 +84,8 @@ class MetricsCollector(Collector):
         yield _BUILD
 
 
-def _of_rpcs(readings: dict[str, RpcReading]) -> Iterator[Metric]:
+def _of_rpcs(readings: dict[tuple[str, str], RpcReading]) -> Iterator[Metric]:
+    """readings: by transport and path. By HTTP, those that were called."""
     started = CounterMetricFamily("grpc_server_started_total", "Calls that began", labels=_RPC)
     handled = CounterMetricFamily(
         "grpc_server_handled_total", "Calls that ended, by gRPC status", labels=(*_RPC, "grpc_code")
@@ -99,8 +103,10 @@ def _of_rpcs(readings: dict[str, RpcReading]) -> Iterator[Metric]:
         labels=(*_RPC, "code"),
     )
     durations = {}
-    for path, reading in readings.items():
-        labels = ("server_stream" if path in STREAMING else "unary", *path.split("/")[1:])
+    for (transport, path), reading in readings.items():
+        if transport != TRANSPORTS[0] and not reading.started:
+            continue
+        labels = ("server_stream" if path in STREAMING else "unary", *path.split("/")[1:], transport)
         for metric, value in (
             (started, reading.started),
             (in_flight, reading.in_flight),

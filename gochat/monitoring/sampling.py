@@ -5,8 +5,10 @@ own. They need no lock, since they write different metrics (monitoring/shared.py
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Protocol
 
 from gochat import background, logs
 from gochat.background import periodic
@@ -16,12 +18,18 @@ from gochat.events.counters import Counters
 from gochat.monitoring.exporter import MetricsCollector, serve_metrics
 from gochat.monitoring.shared import SharedMetrics
 from gochat.repo import statistics
-from gochat.rpc.server import RpcServer
 from gochat.storage.database import Database
 
 SAMPLE_INTERVAL = 1.0  # seconds between two samples of queues and pools in a worker, whose metrics the parent exports
 COUNT_INTERVAL = 30.0  # seconds between two counts of the rows in the database, at least
 COUNT_PAUSE_FACTOR = 100  # and at least so many times as long as the last count took
+
+
+class Transport(Protocol):
+    def statistics(self) -> Mapping[str, int]:
+        """By the names of gochat.monitoring.families."""
+
+
 COUNTERS = {"log_lines_dropped": logs.dropped, "background_failures": background.failures}
 
 
@@ -39,19 +47,22 @@ def monitor(
     config: Config,
     target: str,
     own: SharedMetrics,
-    rpc_server: RpcServer,
+    transports: Sequence[Transport],
     streams: Counters,
     database: Database | None,
     *,
     worker: bool,
 ) -> Iterator[str]:
-    """Keeps the gauges of this process up to date, and exports them unless this is a worker, whose parent does. Yields
-    and raises as export_sums()."""
+    """Keeps the gauges of this process up to date, the sums of those of its transports, and exports them unless this is
+    a worker, whose parent does. Yields and raises as export_sums()."""
 
     before = own.named()  # what the process before this worker had counted
 
     def sample() -> None:
-        own.put(rpc_server.statistics() | (database.statistics() if database else {}))
+        gauges = Counter[str]()
+        for transport in transports:
+            gauges.update(transport.statistics())
+        own.put(dict(gauges) | (database.statistics() if database else {}))
         counted = streams.statistics() | {name: count() for name, count in COUNTERS.items()}
         own.put({name: before[name] + number for name, number in counted.items()})
 

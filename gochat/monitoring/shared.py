@@ -12,7 +12,11 @@ from gochat.serving.metrics import WIDTH, Metrics, Values, close_out
 Memory = Any
 """What a process may be started with; multiprocessing keeps the type to itself."""
 
-# The layout: the process id, whether the process counts rows, the values of NAMES, WIDTH values for each RPC.
+TRANSPORTS = ("grpc", "http")
+"""Each has integers of its own for each RPC, since those have one writer: the thread that serves the transport."""
+
+# The layout: the process id, whether the process counts rows, the values of NAMES, and for each transport WIDTH values
+# for each RPC.
 _PID, _COUNTS_ROWS, _NAMED = range(3)
 _RPCS = _NAMED + len(NAMES)
 _INDEX = {name: index for index, name in enumerate(NAMES, _NAMED)}
@@ -52,10 +56,11 @@ class SharedMetrics:
     def counts_rows(self, counts_rows: bool) -> None:
         self._values[_COUNTS_ROWS] = counts_rows
 
-    def claim(self, items: Mapping[str, str]) -> Metrics:
-        """Called by the process whose metrics these are. items: as of Metrics."""
+    def claim(self, items: Mapping[str, str], transport: str = "grpc") -> Metrics:
+        """Called by the process whose metrics these are. items: as of Metrics. transport: of TRANSPORTS."""
         self._values[_PID] = os.getpid()
-        return Metrics(self.paths, self._values[_RPCS:], items)
+        start = _RPCS + TRANSPORTS.index(transport) * len(self.paths) * WIDTH
+        return Metrics(self.paths, self._values[start:], items)
 
     def put(self, values: Mapping[str, int]) -> None:
         """values: by NAMES."""
@@ -74,9 +79,9 @@ class SharedMetrics:
         return dict(zip(NAMES, self._values[_NAMED:_RPCS].tolist(), strict=True))
 
     def rpcs(self) -> list[int]:
-        """WIDTH values for each path."""
+        """WIDTH values for each path, for each of TRANSPORTS."""
         return self._values[_RPCS:].tolist()
 
 
 def _size(paths: Sequence[str]) -> int:
-    return _RPCS + len(paths) * WIDTH
+    return _RPCS + len(TRANSPORTS) * len(paths) * WIDTH

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 import grpc
 
 from gochat.config import Config, Limits, parse_address
-from gochat.context import Enqueue, Lane
-from gochat.domain.access import Cost
+from gochat.context import Lane
+from gochat.listening import ListenError, as_text, resolve
 from gochat.rpc import TESTED_GRPCIO, reflection
 from gochat.rpc.grpcio_internals import Server
 from gochat.rpc.health import SERVICE as HEALTH
 from gochat.rpc.health import Health
-from gochat.rpc.listening import ListenError, as_text, resolve
 from gochat.rpc.loop import ServingLoop
 from gochat.rpc.plain import PlainServer
 from gochat.rpc.state import State
@@ -26,7 +25,6 @@ from gochat.serving.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-MAX_REQUEST = 1024 * 1024  # bytes
 MAX_SEAM_OVERHEAD = 64 * 1024  # bytes that the logic half may add to a request: the senders of a thousand messages
 MAX_METADATA = 16 * 1024  # bytes
 MAX_PENDING = 10_000  # calls
@@ -95,22 +93,18 @@ def build(
     methods: Mapping[str, Method],
     admission: Admission,
     metrics: Metrics,
+    executors: Executors,
     config: Config,
     *,
     reflect: bool,
     max_request: int,
-    enqueue: Enqueue | None,
 ) -> RpcServer:
-    """A server of these methods, bound to its port but not started. max_request: bytes. enqueue: see Executors. Raises
-    ListenError, ConfigError."""
+    """A server of these methods, bound to its port but not started. max_request: bytes. Raises ListenError,
+    ConfigError."""
     fast = config.server.fast and grpc.__version__ in TESTED_GRPCIO
-    executors = Executors(config.server.threads, enqueue) if fast else None
     endpoints: dict[str, UnaryEndpoint | StreamEndpoint] = {}
     for path, method in methods.items():
-        cost = method.rule.cost
-        inline = cost is Cost.NOTHING or (enqueue is not None and cost is Cost.PAGE)
-        lane = Lane.INLINE if inline else Lane.POOLED
-        executor = executors.of(method) if executors else execute_here
+        executor, lane = (executors.of(method), executors.lane_of(method)) if fast else (execute_here, Lane.POOLED)
         endpoints[path] = UnaryEndpoint(method, metrics.of(path), executor, lane)
     services = tuple(dict.fromkeys(path.split("/")[1] for path in methods))
     health = Health(services)
@@ -120,7 +114,7 @@ def build(
     options = _options(config.limits, max_request, shared_port=config.server.workers > 1)
     server: ServingLoop | PlainServer = (
         ServingLoop(Server(options), endpoints, State(admission, executors))
-        if executors
+        if fast
         else PlainServer(options, config.server.threads, endpoints, admission)
     )
     health.on_change = server.wake

@@ -32,7 +32,8 @@ class Method:
     """One RPC with its handler. Calling it checks the form of the request, then runs the handler.
 
     batch: of the handler's object, by the name batch_X for the RPC X. streams: the handler returns a Subscription
-    (endpoints.py) in place of a response. has_error: the response has the field `error`.
+    (endpoints.py) in place of a response. has_error: the response has the field `error`. is_safe: it has no side
+    effects, so it may be called by HTTP GET.
     """
 
     path: str
@@ -43,6 +44,7 @@ class Method:
     batch: Batch | None
     streams: bool
     has_error: bool
+    is_safe: bool = False
 
     def __call__(self, request: Any) -> Any:
         forms.check(request)
@@ -106,4 +108,5 @@ def _method(rpc: MethodDescriptor, audience: Audience, handler: object) -> Metho
         batch=getattr(handler, f"{_BATCH}{rpc.name}", None),
         streams=rpc.server_streaming,
         has_error="error" in rpc.output_type.fields_by_name,
+        is_safe=rpc.GetOptions().idempotency_level == MethodOptions.NO_SIDE_EFFECTS and not rpc.server_streaming,
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2
 
 from gochat import logs
@@ -53,13 +53,49 @@ class Transport(Protocol):
         """The error for a call that need not be run any more, such as when its client has left; else None."""
 
 
+class Codec(Protocol):
+    """How the messages of a call are written. Its functions are called by the thread that has the call."""
+
+    def parse(self, kind: type[Message], data: bytes) -> Message:
+        """Raises ChatError."""
+
+    def serialise(self, message: Message) -> bytes: ...
+
+
+class Protobuf:
+    """The binary format."""
+
+    def parse(self, kind: type[Message], data: bytes) -> Message:
+        try:
+            return kind.FromString(data)
+        except DecodeError:
+            raise invalid("request", f"is not a {kind.DESCRIPTOR.name}", "MALFORMED") from None
+
+    def serialise(self, message: Message) -> bytes:
+        return message.SerializeToString()
+
+
+PROTOBUF = Protobuf()
+
+
 class ServerCall:
     """One unary call. It has no lock, since one thread at a time has it: the transport's until the executor has taken
     it, the executor's until `on_done` returns, then the transport's again. Each hands it over through a queue or a
     lock."""
 
     __slots__ = (
-        *("_admission", "_data", "_deadline", "_error", "_headers", "_items", "_metadata", "_metrics", "_peer"),
+        *(
+            "_admission",
+            "_codec",
+            "_data",
+            "_deadline",
+            "_error",
+            "_headers",
+            "_items",
+            "_metadata",
+            "_metrics",
+            "_peer",
+        ),
         *("_sent", "_started", "_throttled", "call", "method", "request", "response", "transport"),
     )
     call: Call
@@ -76,10 +112,11 @@ class ServerCall:
         peer: str,
         remaining: float,
         transport: Transport,
+        codec: Codec = PROTOBUF,
     ) -> None:
         """peer: the connection's, such as ipv4:192.0.2.1:5000. remaining: seconds until the client's deadline."""
         self._admission, self.method, self._metrics, self.transport = admission, method, metrics, transport
-        self._data, self._metadata, self._peer = data, metadata, peer
+        self._data, self._codec, self._metadata, self._peer = data, codec, metadata, peer
         self._headers = dict(metadata)
         self._started = now = time.monotonic()
         self._deadline = now + (remaining if remaining < MAX_DEADLINE else MAX_DEADLINE)
@@ -101,11 +138,7 @@ class ServerCall:
         if rule.rate is not Rate.SIGN_IN:
             admission.throttle.admit(rule.rate, caller, address)
             self._throttled = True
-        try:
-            self.request = self.method.request_class.FromString(self._data)
-        except DecodeError:
-            name = self.method.request_class.DESCRIPTOR.name
-            raise invalid("request", f"is not a {name}", "MALFORMED") from None
+        self.request = self._codec.parse(self.method.request_class, self._data)
         if rule.rate is Rate.SENDS:
             admission.throttle.admit_sends(caller, len(self.request.messages))
         elif rule.rate is Rate.SIGN_IN:
@@ -153,14 +186,14 @@ class ServerCall:
     def _answer(self) -> Answer:
         error, identity = self._error, self.call.request_id
         if error is None:
-            data = self.response.SerializeToString()
+            data = self._codec.serialise(self.response)
             self._sent = len(data)
             if self._metrics.items:
                 self._items = len(getattr(self.response, self._metrics.items))
             self.request = self.response = None  # the serialised copy is enough while a slow client reads
             return Answer(data, code_pb2.OK, "", ((REQUEST_ID, identity),))
         if self._in_body:
-            data = self.method.response_class(error=error.body()).SerializeToString()
+            data = self._codec.serialise(self.method.response_class(error=error.body()))
             self._sent = len(data)
             return Answer(data, code_pb2.OK, "", ((REQUEST_ID, identity),))
         details = to_status(error, identity).SerializeToString()

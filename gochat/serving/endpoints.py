@@ -15,6 +15,7 @@ from gochat.serving.binding import Method
 from gochat.serving.call import Executor
 from gochat.serving.metrics import RpcMetrics
 
+MAX_REQUEST = 1024 * 1024  # bytes of a request message
 REQUEST_TIMEOUT = 10.0  # seconds from the headers of a call within which its request must have arrived
 MAX_WAITING = 2000  # calls that run or wait to be run; more are refused
 MAX_STREAMS = 2000  # of all connections; beyond it the connection with the most loses its oldest stream

@@ -35,9 +35,9 @@ MAX_WAITING_OPENINGS_PER_USER = 20
 
 
 class Executors:
-    """The executors of one server. `of` chooses one for a method, by the cost of its RPC; with two exceptions: a method
-    with a batch handler is batched, unless its writes are queued; and streams that are
-    opened by reads have a pool of their own.
+    """The executors of one process. `of` chooses one for a method, by the cost of its RPC; with two exceptions: a
+    method with a batch handler is batched, unless its writes are queued; and streams that are opened by reads have a
+    pool of their own.
 
     enqueue: of a database that is a file of this process (SQLite): its writes are queued, and reads of a page run
     inline. None for other databases, where both run in a pool.
@@ -76,6 +76,7 @@ class Executors:
         self.inline = Inline(self.calls.execute)
         self.batchers: list[Batcher] = []
         self._enqueue = enqueue
+        self._of_path: dict[str, Executor] = {}
         self._of_cost: dict[Cost, Executor] = {
             Cost.NOTHING: self.inline.execute,
             Cost.PAGE: self.inline.execute_read if enqueue else self.calls.execute,
@@ -87,6 +88,17 @@ class Executors:
         }
 
     def of(self, method: Method) -> Executor:
+        """The same for every transport, so that the limits of users hold for all together."""
+        if method.path not in self._of_path:
+            self._of_path[method.path] = self._chosen(method)
+        return self._of_path[method.path]
+
+    def lane_of(self, method: Method) -> Lane:
+        """For a transport whose serving thread runs short calls itself."""
+        inline = self.inline.execute, self.inline.execute_read
+        return Lane.INLINE if self.of(method) in inline else Lane.POOLED
+
+    def _chosen(self, method: Method) -> Executor:
         executor = self._of_cost[method.rule.cost]
         if method.streams and executor == self.calls.execute:
             return self.openings.execute

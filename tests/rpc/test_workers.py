@@ -14,7 +14,7 @@ import pytest
 
 from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
 from gochat.api.session.v1 import session_pb2, session_pb2_grpc
-from gochat.rpc.listening import ListenError, reserve_port
+from gochat.listening import ListenError, reserve_port
 from tests.conftest import Own
 from tests.conversations import history, seqs
 from tests.harness import UNLIMITED, Deployment, as_service, locked, new_connection

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from gochat.config import parse_address
 
 PORT_ATTEMPTS = 20  # for a free port that is free on all addresses
+BACKLOG = 1024  # connections that the kernel has taken and the program has not
 _NOT_HERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 SocketAddress = tuple[str | int | bytes, ...]
@@ -52,19 +53,39 @@ def as_text(found: Found) -> str:
     return f"[{host!s}]:{port!s}" if family == socket.AF_INET6 else f"{host!s}:{port!s}"
 
 
+def listening_sockets(listen: str, key: str, *, shared_port: bool) -> list[socket.socket]:
+    """One for each address of the host. shared_port: other workers of this program listen there too. Raises
+    ListenError."""
+    sockets: list[socket.socket] = []
+    try:
+        for family, address in resolve(listen, key):
+            sockets.append(each := socket.socket(family))
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # despite connections in TIME_WAIT
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shared_port)
+            if family == socket.AF_INET6:
+                each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            each.bind(address)
+            each.listen(BACKLOG)
+    except OSError:
+        for each in sockets:
+            each.close()
+        raise ListenError(listen, key) from None
+    return sockets
+
+
 @contextmanager
-def reserve_port(listen: str) -> Iterator[str]:
+def reserve_port(listen: str, key: str = "server.listen") -> Iterator[str]:
     """Reserves a port for the workers of this program (server.workers): no other program can listen on it meanwhile.
 
     Yields HOST:PORT, with a free port in place of 0. Raises ListenError.
     """
-    host, _ = parse_address("server.listen", listen)
+    host, _ = parse_address(key, listen)
     with ExitStack() as reserved:
         try:
-            for family, address in resolve(listen, "server.listen"):
+            for family, address in resolve(listen, key):
                 last = reserved.enter_context(_reserved_socket(family, address))
         except OSError:
-            raise ListenError(listen) from None
+            raise ListenError(listen, key) from None
         yield f"{host}:{last.getsockname()[1]}"
 
 
