@@ -1,0 +1,318 @@
+// Types of gochat.js. Times are Unix milliseconds; ids are opaque strings, of which those of one conversation's messages
+// sort by their age. proto/README.md is the guide, the comments in the .proto files are the reference.
+
+export interface ClientOptions {
+  /** Of the server, such as "https://chat.example.com". In browsers by default where the page is from. */
+  url?: string;
+  /** Signs in when it is needed, again too. For bots; people call signIn(). */
+  username?: string;
+  password?: string;
+  /** An access token from your own backend. Called again when that one has ended. */
+  tokenProvider?: () => string | Promise<string>;
+  /** Names this installation. By default random, and kept in the store. */
+  deviceId?: string;
+  /** Where the client keeps its things. By default IndexedDB in browsers, elsewhere memory. */
+  store?: Store;
+  fetch?: typeof fetch;
+}
+
+/** A place for what is to survive a restart: values that structuredClone() takes, by key. */
+export interface Store {
+  get(key: string): Promise<unknown>;
+  /** The values of all keys that begin so, in the order of the keys; with limit the last of them. */
+  list(prefix: string, limit?: number): Promise<unknown[]>;
+  /** All of the changes or none: values by key, undefined to remove one. */
+  write(changes: Record<string, unknown>): Promise<void>;
+  clear(): Promise<void>;
+}
+
+export class MemoryStore implements Store {
+  get(key: string): Promise<unknown>;
+  list(prefix: string, limit?: number): Promise<unknown[]>;
+  write(changes: Record<string, unknown>): Promise<void>;
+  clear(): Promise<void>;
+}
+
+export class IndexedDbStore extends MemoryStore {
+  constructor(name: string);
+}
+
+export type ErrorCode =
+  | "canceled" | "unknown" | "invalid_argument" | "deadline_exceeded" | "not_found" | "already_exists"
+  | "permission_denied" | "resource_exhausted" | "failed_precondition" | "aborted" | "out_of_range" | "unimplemented"
+  | "internal" | "unavailable" | "data_loss" | "unauthenticated";
+
+/** Every failure of a call, that of the network too (code "unavailable"). */
+export class ChatError extends Error {
+  readonly code: ErrorCode;
+  /** A stable word for programs, such as "GROUP_FULL"; empty if the error is not the server's. */
+  readonly reason: string;
+  /** The fields of the request that break a rule, each with the rule. */
+  readonly fields: Record<string, string>;
+  /** For rate limits: how long to wait. */
+  readonly retryAfterMs: number;
+  readonly requestId: string;
+  /** The same call may succeed later. */
+  readonly transient: boolean;
+}
+
+export interface Profile {
+  userId: string;
+  username: string;
+  nickname: string;
+  avatar: string;
+  bio: string;
+  /** 1 active, 2 disabled, 3 deleted. */
+  status: number;
+  createdAt: number;
+  updatedAt: number;
+}
+
+export type User = Omit<Profile, "bio"> & { email: string };
+
+export interface Message {
+  messageId: string;
+  conversationId: string;
+  fromUserId: string;
+  /** Empty in a group. */
+  toUserId: string;
+  content: string;
+  messageType: string;
+  /** 1 sent, 2 delivered, 3 read, 4 recalled, 5 deleted. */
+  status: number;
+  /** With "client_msg_id" of those that this library sent. */
+  metadata: Record<string, string>;
+  createdAt: number;
+  updatedAt: number;
+}
+
+/** A conversation as the signed-in user has it. */
+export interface Conversation {
+  /** Of a group also its groupId. */
+  conversationId: string;
+  type: "single" | "group";
+  name: string;
+  avatar: string;
+  lastMessage: Message | null;
+  unreadCount: number;
+  updatedAt: number;
+  /** In a group. */
+  role: "owner" | "admin" | "member" | "";
+  readMessageId: string;
+  /** Of the other one in a one-to-one conversation; empty while it is not known. */
+  peerUserId: string;
+  peerReadMessageId: string;
+  peerDeliveredMessageId: string;
+}
+
+export interface ConversationRecord {
+  conversationId: string;
+  type: "single" | "group";
+  name: string;
+  avatar: string;
+  lastMessage: string;
+  createdAt: number;
+  updatedAt: number;
+}
+
+export type ConversationInfo = Pick<
+  Conversation, "conversationId" | "type" | "name" | "avatar" | "lastMessage" | "unreadCount" | "updatedAt"
+>;
+
+export interface Group {
+  groupId: string;
+  name: string;
+  description: string;
+  avatar: string;
+  ownerId: string;
+  maxMembers: number;
+  currentMembers: number;
+  createdAt: number;
+  updatedAt: number;
+}
+
+export interface Member {
+  userId: string;
+  nickname: string;
+  avatar: string;
+  role: "owner" | "admin" | "member";
+  joinedAt: number;
+}
+
+export interface Session {
+  sessionId: string;
+  deviceId: string;
+  createdAt: number;
+  refreshedAt: number;
+  expiresAt: number;
+  current: boolean;
+}
+
+export interface Pagination {
+  total: number;
+  page: number;
+  limit: number;
+}
+
+export interface PageOptions {
+  page?: number;
+  limit?: number;
+}
+
+interface EventBase<Type extends string> {
+  type: Type;
+  at: number;
+  /** Empty for events of a user. */
+  conversationId: string;
+  actorId: string;
+}
+
+type Moved = { userId: string; messageId: string; unreadCount: number };
+
+export type ChatEvent =
+  | (EventBase<"messageSent" | "messageUpdated"> & { message: Message })
+  | (EventBase<"messageDeleted"> & { messageId: string })
+  | (EventBase<"read" | "delivered"> & Moved)
+  | (EventBase<"conversationUpdated"> & { conversation: ConversationRecord })
+  | EventBase<"conversationHidden" | "groupDissolved">
+  | (EventBase<"memberJoined" | "memberUpdated"> & { member: Member })
+  | (EventBase<"memberLeft"> & { userId: string; reason: string })
+  | (EventBase<"groupUpdated"> & { group: Group })
+  | (EventBase<"profileUpdated"> & { profile: Profile })
+  | (EventBase<"sessionEnded"> & { sessionId: string })
+  | (EventBase<"typing"> & { userId: string; typing: boolean })
+  | Presence
+  /** The conversations have been read anew, the first time and after a gap. Messages that were missed follow. */
+  | EventBase<"resync">;
+
+export type Presence = EventBase<"presence"> & { userId: string; online: boolean; lastActiveAt: number };
+
+/** "offline": the server cannot be reached, and is tried again. "signedOut": somebody has to sign in. */
+export type Connection = "connecting" | "online" | "offline" | "signedOut";
+
+/** To one of conversationId and toUserId. */
+export interface OutgoingMessage {
+  conversationId?: string;
+  toUserId?: string;
+  content: string;
+  /** "text" if it is not said. */
+  messageType?: string;
+  metadata?: Record<string, string>;
+  /** Has the message sent once, however often it is tried. By default random. */
+  clientMsgId?: string;
+}
+
+export interface OutboxEntry extends Required<OutgoingMessage> {
+  createdAt: number;
+  state: "queued" | "failed";
+  error: Pick<ChatError, "code" | "reason" | "message" | "fields"> | null;
+}
+
+/** What on() tells of. */
+export interface Notices {
+  event: ChatEvent;
+  conversations: readonly Conversation[];
+  outbox: readonly OutboxEntry[];
+  connection: Connection;
+  profile: Profile;
+  /** A message of the outbox has been sent. */
+  sent: Message;
+  /** null: by signOut(). */
+  signedOut: ChatError | null;
+}
+
+/** A user of a GoChat server. All tabs of a browser share one session, one stream and one outbox. */
+export class Client {
+  constructor(options?: ClientOptions);
+
+  /** Reads what is stored, and connects if somebody is signed in. Calls, events() and send() do it by themselves. */
+  start(): Promise<void>;
+  close(): void;
+  /** At once, without waiting for the next try. */
+  reconnect(): void;
+
+  readonly userId: string;
+  readonly profile: Profile | null;
+  readonly connection: Connection;
+  /** Kept up to date, the latest activity first. */
+  readonly conversations: readonly Conversation[];
+  conversation(conversationId: string): Conversation | null;
+  /** What is not sent yet, in order. */
+  readonly outbox: readonly OutboxEntry[];
+  /** Of those whom the stream tells of: see watchPresence(). */
+  presence(userId: string): Presence | null;
+
+  /** Returns a function that ends it. */
+  on<Type extends keyof Notices>(type: Type, handler: (value: Notices[Type]) => void): () => void;
+  /**
+   * What happens, across disconnects and restarts: messages once and in the order of their conversation. Where the
+   * cursor is stored, it is stored when the next event is asked for, so after a crash the last ones may come again.
+   * Ends when somebody signs out, with the error if the session was ended elsewhere.
+   */
+  events(): AsyncIterableIterator<ChatEvent>;
+
+  signIn(username: string, password: string): Promise<void>;
+  /** Where the server takes registrations. */
+  register(account: { username: string; password: string; nickname?: string; email?: string }): Promise<void>;
+  signOut(): Promise<void>;
+  /** Ends all other sessions. */
+  changePassword(oldPassword: string, newPassword: string): Promise<void>;
+  sessions(): Promise<Session[]>;
+  revokeSession(sessionId: string): Promise<void>;
+
+  /** Sends now or as soon as the server is there, once. Rejects if the server refuses it. */
+  send(message: OutgoingMessage): Promise<Message>;
+  /** The same without waiting: resolves when it is stored. A refused one stays in the outbox as failed. */
+  enqueue(message: OutgoingMessage): Promise<OutboxEntry>;
+  retry(clientMsgId: string): Promise<void>;
+  discard(clientMsgId: string): Promise<void>;
+
+  /** Newest first. */
+  history(conversationId: string, options?: { beforeMessageId?: string; limit?: number }): Promise<MessagePage>;
+  /** Oldest first. */
+  messagesAfter(conversationId: string, afterMessageId: string, options?: { limit?: number }): Promise<MessagePage>;
+  /** The newest that are stored here, oldest first, without a gap up to the newest of all. Works offline. */
+  storedMessages(conversationId: string, limit?: number): Promise<Message[]>;
+  markRead(conversationId: string, messageId: string): Promise<void>;
+  unread(): Promise<{ totalCount: number; conversations: ConversationInfo[] }>;
+  /** May be called with each key that is pressed. */
+  setTyping(conversationId: string, typing?: boolean): Promise<void>;
+
+  createConversation(userId: string): Promise<ConversationRecord>;
+  updateConversation(conversationId: string, changes: { name?: string; avatar?: string }): Promise<ConversationRecord>;
+  hideConversation(conversationId: string): Promise<void>;
+
+  createGroup(group: {
+    name: string; description?: string; avatar?: string; memberIds?: string[]; maxMembers?: number;
+  }): Promise<Group>;
+  getGroup(groupId: string): Promise<Group>;
+  updateGroup(
+    groupId: string,
+    changes: { name?: string; description?: string; avatar?: string; maxMembers?: number },
+  ): Promise<Group>;
+  joinGroup(groupId: string): Promise<void>;
+  leaveGroup(groupId: string): Promise<void>;
+  members(groupId: string, page?: PageOptions): Promise<{ members: Member[]; pagination: Pagination }>;
+  /** Returns those who were no members before. */
+  addMembers(groupId: string, userIds: string[]): Promise<string[]>;
+  removeMember(groupId: string, userId: string): Promise<void>;
+
+  searchUsers(query: string, page?: PageOptions): Promise<{ users: User[]; pagination: Pagination }>;
+  /** Without an id one's own. */
+  getProfile(userId?: string): Promise<Profile>;
+  updateProfile(changes: { nickname?: string; avatar?: string; bio?: string }): Promise<Profile>;
+  /** Also tell of these; of whom one has one-to-one conversations with, the latest 200 are told of anyway. */
+  watchPresence(userIds: string[]): void;
+
+  /** Any call: "gochat.api.<noun>.v1.<Service>/<Rpc>", request and answer in the JSON of the contract. */
+  call(
+    path: string,
+    request?: object,
+    options?: { signal?: AbortSignal; timeoutMs?: number },
+  ): Promise<Record<string, unknown>>;
+}
+
+export interface MessagePage {
+  messages: Message[];
+  hasMore: boolean;
+}

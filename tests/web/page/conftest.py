@@ -1,0 +1,84 @@
+"""The web client in Debian's Chromium, by Playwright, and gochat.js in Node.js."""
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Own
+from tests.harness import Deployment
+from tests.processes import free_address, missing
+from tests.web.page.pages import Visitor
+
+HERE = Path(__file__).parent
+# The sandbox needs what containers lack; the rest keeps Chromium from calling its maker.
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    program = shutil.which("chromium")
+    if not program:
+        missing("no chromium (apt-get install chromium) to open the web client with")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def npm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder node_modules with what npm/package.json names."""
+    absent = [program for program in ("node", "npm") if not shutil.which(program)]
+    if absent:
+        missing(f"no {' and no '.join(absent)} to check the web client with")
+    folder = tmp_path_factory.mktemp("page") / "npm"
+    shutil.copytree(HERE / "npm", folder, ignore=shutil.ignore_patterns("node_modules"))
+    # No package runs a script of its own.
+    command = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+    install = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    assert install.returncode == 0, install.stderr
+    return folder / "node_modules"
+
+
+def web(own: Own, **env: str) -> Deployment:
+    """A GoChat with a web client at app.url_of_page. Started again, it is on the same ports."""
+    address = free_address()
+    settings = {"GOCHAT_HTTP_LISTEN": address, "GOCHAT_AUTH_REGISTRATION": "open"} | env
+    return own(listen=free_address(), env=settings)
+
+
+def url_of(app: Deployment) -> str:
+    return f"http://{app.env['GOCHAT_HTTP_LISTEN']}"
+
+
+@pytest.fixture(scope="module")
+def site(own_of_module: Own) -> Deployment:
+    """A GoChat with a web client, which the tests of a file share."""
+    return web(own_of_module)
+
+
+@pytest.fixture
+def fragile(own: Own) -> Deployment:
+    """A GoChat with a web client, which the test may kill."""
+    return web(own)
+
+
+@pytest.fixture
+def visit(chromium: Any) -> Iterator[Callable[..., Visitor]]:
+    """visit(app) -> somebody with a browser of their own. No page may report an error, nor break its own policy."""
+    visitors: list[Visitor] = []
+
+    def open_browser(app: Deployment, **options: Any) -> Visitor:
+        visitors.append(Visitor(chromium.new_context(**options), url_of(app)))
+        return visitors[-1]
+
+    yield open_browser
+    for visitor in visitors:
+        visitor.context.close()
+    assert [problem for visitor in visitors for problem in visitor.problems] == []

@@ -1,0 +1,78 @@
+// What a client does with a stream that leaves things out, says them twice or begins again, and with a token that has
+// ended: `node gaps.mjs gochat.js URL`.
+import { pathToFileURL } from "node:url";
+
+const [library, url] = process.argv.slice(2);
+const { Client } = await import(pathToFileURL(library));
+const account = (name) => ({ username: `${name}${process.pid}`, password: "correct horse" });
+const ann = new Client({ url });
+await ann.register(account("ann"));
+
+let change = (json) => [json]; // what becomes of each response of the stream
+let token = ""; // of the latest call
+let refused = "no token";
+let refreshes = 0;
+async function changed(resource, options) {
+  if (resource.endsWith("/RefreshToken")) refreshes++;
+  token = options.headers.authorization;
+  if (token === refused) return Response.json({ code: "unauthenticated", message: "ended" }, { status: 401 });
+  const response = await fetch(resource, options);
+  if (!resource.endsWith("/Subscribe")) return response;
+  return new Response(response.body.pipeThrough(new TransformStream({ transform: rewrite })), response);
+}
+
+function rewrite(chunk, controller) {
+  for (let at = 0; at < chunk.length; ) {
+    const size = new DataView(chunk.buffer, chunk.byteOffset + at).getUint32(1);
+    const json = JSON.parse(new TextDecoder().decode(chunk.subarray(at + 5, at + 5 + size)));
+    for (const each of change(json)) {
+      const data = new TextEncoder().encode(JSON.stringify(each));
+      const header = new Uint8Array(5);
+      header[0] = chunk[at];
+      new DataView(header.buffer).setUint32(1, data.length);
+      controller.enqueue(header);
+      controller.enqueue(data);
+    }
+    at += 5 + size;
+  }
+}
+
+const ben = new Client({ url, fetch: changed });
+await ben.register(account("ben"));
+await new Promise((resolve) => ben.on("connection", (connection) => connection === "online" && resolve()));
+const heard = [];
+let wake = () => {};
+ben.on("event", ({ type, message }) => type === "messageSent" && (heard.push(message.content), wake()));
+const until = async (count) => {
+  while (heard.length < count) await new Promise((resolve) => (wake = resolve));
+  return [...heard];
+};
+const say = (content) => ann.send({ toUserId: ben.userId, content });
+const texts = (json) => (json.batch?.events ?? []).map(({ messageSent }) => messageSent?.message.content);
+
+await say("1");
+await until(1);
+change = (json) => (texts(json).some((text) => ["2", "3", "4"].includes(text)) ? [] : [json, json, json]);
+for (const text of ["2", "3", "4", "5"]) await say(text);
+const gap = await until(5);
+const typing = new Promise((resolve) => ben.on("event", ({ type }) => type === "typing" && resolve()));
+await ann.setTyping(ann.conversations[0].conversationId);
+await typing; // what came before it has been heard
+const again = [...heard];
+
+change = (json) => {
+  if (!texts(json).some(Boolean)) return [json];
+  if (texts(json).includes("6")) return [];
+  return [{ resync: { reason: "REASON_TOO_OLD" }, cursor: json.cursor }];
+};
+await say("6");
+await say("7");
+const resync = await until(7);
+
+change = (json) => [json];
+await ben.getProfile();
+refused = token;
+const answers = await Promise.all(Array.from({ length: 10 }, () => ben.getProfile()));
+console.log(JSON.stringify({ gap, again, resync, refreshes, answers: answers.length }));
+ann.close();
+ben.close();

@@ -1,0 +1,88 @@
+"""Somebody who uses the web client, by the names and roles that a screen reader has."""
+
+import re
+from typing import Any
+
+from tests.harness import PASSWORD
+from tests.waiting import eventually
+
+OFFLINE = re.compile(
+    r"ERR_(CONNECTION_REFUSED|INTERNET_DISCONNECTED|CONNECTION_RESET|EMPTY_RESPONSE|NETWORK_CHANGED)|"
+    r"ERR_(INCOMPLETE_CHUNKED_ENCODING|SOCKET_NOT_CONNECTED|FAILED|CONNECTION_CLOSED|ABORTED)"
+)
+"""What Chromium writes on the console of a page whose server is away."""
+REFUSED = re.compile(r"the server responded with a status of 4\d\d")
+"""The same of an answer that is an error, such as a wrong password."""
+
+
+class Visitor:
+    """A browser with a profile of its own. problems: what its pages reported."""
+
+    def __init__(self, context: Any, url: str) -> None:
+        self.context, self.url = context, url
+        self.problems: list[str] = []
+        context.on("page", self._watch)
+        context.on("weberror", lambda error: self.problems.append(str(error.error)))
+        # A violation of the policy is also an event; as a console message it comes too late for some pages.
+        context.add_init_script(
+            "addEventListener('securitypolicyviolation', (e) => console.error(`policy: ${e.violatedDirective}`))"
+        )
+        self.page = self.new_page()
+
+    def new_page(self) -> Any:
+        page = self.context.new_page()
+        page.set_default_timeout(15_000)
+        page.goto(self.url)
+        return page
+
+    def _watch(self, page: Any) -> None:
+        def note(message: Any) -> None:
+            known = OFFLINE.search(message.text) or REFUSED.search(message.text)
+            if message.type in ("error", "warning") and not known:
+                self.problems.append(message.text)
+
+        page.on("console", note)
+
+    def sign_in(self, username: str, password: str = PASSWORD) -> None:
+        self.page.get_by_label("Username").fill(username)
+        self.page.get_by_label("Password").fill(password)
+        self.page.get_by_role("button", name="Sign in").click()
+        self.page.get_by_role("navigation", name="Conversations").wait_for()
+
+    def start_chat(self, name: str) -> None:
+        self.page.get_by_role("button", name="New chat").first.click()
+        self.page.get_by_role("searchbox", name="Search people").fill(name)
+        self.page.get_by_role("dialog").get_by_role("button", name=name, exact=True).click()
+        self.message_box().wait_for()
+
+    def open(self, name: str) -> None:
+        self.conversation(name).click()
+        self.message_box().wait_for()
+
+    def conversation(self, name: str) -> Any:
+        return self.page.get_by_role("list", name="Conversations").get_by_role("link", name=name)
+
+    def message_box(self) -> Any:
+        return self.page.get_by_role("textbox", name="Message")
+
+    def say(self, text: str) -> None:
+        self.message_box().fill(text)
+        self.page.get_by_role("button", name="Send").click()
+
+    def said(self, page: Any = None) -> list[str]:
+        """The texts of the messages in sight."""
+        texts: list[str] = (page or self.page).get_by_role("log").locator(".content").all_inner_texts()
+        return texts
+
+    def sees(self, *texts: str, page: Any = None) -> None:
+        """Returns once these, and no others, are in sight, in this order."""
+        eventually(lambda: self.said(page) == list(texts) or _sleepless(page or self.page))
+
+    def states(self) -> list[str]:
+        """Of one's own messages, as a screen reader says them."""
+        marks = self.page.get_by_role("log").get_by_role("img")
+        return [marks.nth(index).get_attribute("aria-label") for index in range(marks.count())]
+
+
+def _sleepless(page: Any) -> None:
+    page.wait_for_timeout(20)  # Playwright's own events are handled while it waits
