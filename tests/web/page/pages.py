@@ -47,7 +47,7 @@ class Visitor:
         self.page.get_by_label("Username").fill(username)
         self.page.get_by_label("Password").fill(password)
         self.page.get_by_role("button", name="Sign in").click()
-        self.page.get_by_role("navigation", name="Conversations").wait_for()
+        self.page.get_by_role("navigation", name="Chats").wait_for()
 
     def start_chat(self, name: str) -> None:
         self.page.get_by_role("button", name="New chat").first.click()
@@ -61,6 +61,10 @@ class Visitor:
 
     def conversation(self, name: str) -> Any:
         return self.page.get_by_role("list", name="Conversations").get_by_role("link", name=name)
+
+    def unread(self, name: str, count: int) -> Any:
+        conversations = self.page.get_by_role("list", name="Conversations").get_by_role("listitem")
+        return conversations.filter(has_text=name).get_by_role("img", name=f"{count} unread")
 
     def message_box(self) -> Any:
         return self.page.get_by_role("textbox", name="Message")

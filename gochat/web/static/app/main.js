@@ -1,0 +1,45 @@
+// The page: who is not signed in sees Entry, who is the conversations and the chosen one.
+
+import { client, html, render, select, selectedId, useEffect, useState, useUpdates } from "./ui.js";
+import { currentLanguage, t } from "./text.js";
+import { Entry } from "./entry.js";
+import { Sidebar } from "./sidebar.js";
+import { Chat } from "./chat.js";
+import { Banner } from "./banner.js";
+
+const theme = localStorage.getItem("theme");
+if (theme) document.documentElement.dataset.theme = theme;
+
+function App() {
+  const [selected, setSelected] = useState(selectedId());
+  const [language, setLanguage] = useState(currentLanguage());
+  const [notice, setNotice] = useState("");
+  useUpdates("connection");
+  useEffect(() => {
+    addEventListener("hashchange", () => setSelected(selectedId()));
+    addEventListener("languagechange", () => setLanguage(currentLanguage()));
+    client.on("signedOut", (error) => {
+      setNotice(error ? t("sessionOver") : "");
+      select("");
+    });
+    client.start();
+  }, []);
+  if (client.connection === "signedOut") return html`<${Entry} key=${language} notice=${notice} />`;
+  return html`<div class=${`page ${selected ? "in-chat" : ""}`} key=${language}>
+    <${Banner} />
+    <${Sidebar} selected=${selected} />
+    <main>${selected ? html`<${Chat} key=${selected} conversationId=${selected} />` : html`<${Welcome} />`}</main>
+  </div>`;
+}
+
+function Welcome() {
+  return html`<div class="welcome">
+    <img src="/icon.svg" alt="" width="96" height="96" />
+    <h1>GoChat</h1>
+    <p>${t("pickConversation")}</p>
+  </div>`;
+}
+
+render(html`<${App} />`, document.getElementById("app"));
+// Only once all is shown: what it keeps is loaded again.
+navigator.serviceWorker?.register("/worker.js").catch(() => {});

@@ -1,0 +1,125 @@
+// What the page knows of other people: names, who types. Names are asked for once, when they are first shown.
+
+import { client, html, useEffect, useRef, useState, useUpdates } from "./ui.js";
+import { shortDay, t } from "./text.js";
+import { Avatar, ErrorNote, Field } from "./parts.js";
+
+const TYPING_MS = 6000;
+const SEARCH_AFTER_MS = 200;
+
+const people = new Map(); // by user id: { name, avatar }
+const handlers = new Set();
+const typing = new Map(); // by conversation: a map of user ids to timers
+
+/** person: whatever the server tells of a user. */
+export function know(person) {
+  people.set(person.userId, { name: person.nickname || person.username || people.get(person.userId)?.name || "", avatar: person.avatar });
+}
+
+export function personOf(userId) {
+  if (userId === client.userId && client.profile) know(client.profile);
+  if (!people.has(userId) && userId) {
+    people.set(userId, { name: "", avatar: "" });
+    client.getProfile(userId).then(know, () => people.delete(userId)).then(changed);
+  }
+  return people.get(userId) ?? { name: "", avatar: "" };
+}
+
+function changed() {
+  for (const handler of handlers) handler();
+}
+
+/** Shows the component again when names come, or somebody begins or ends to type. */
+export function usePeople() {
+  const [, update] = useState(0);
+  useEffect(() => {
+    const handler = () => update((count) => count + 1);
+    handlers.add(handler);
+    return () => handlers.delete(handler);
+  }, []);
+}
+
+client.on("event", (event) => {
+  if (event.type === "profileUpdated") know(event.profile);
+  else if (event.type === "typing" && event.userId !== client.userId) setTyping(event, event.typing);
+  else if (event.type === "messageSent") setTyping({ ...event, userId: event.actorId }, false);
+  else if (event.type !== "presence") return;
+  changed();
+});
+client.on("signedOut", () => people.clear());
+
+function setTyping({ conversationId, userId }, isTyping) {
+  const those = typing.get(conversationId) ?? new Map();
+  clearTimeout(those.get(userId));
+  those.delete(userId);
+  if (isTyping) {
+    const stop = () => (setTyping({ conversationId, userId }, false), changed());
+    those.set(userId, setTimeout(stop, TYPING_MS));
+  }
+  typing.set(conversationId, those);
+}
+
+/** "Ann is typing…", or "". */
+export function typingText({ conversationId, type }) {
+  const those = [...(typing.get(conversationId)?.keys() ?? [])];
+  if (!those.length) return "";
+  if (type === "single") return t("typing");
+  return those.length === 1 ? t("isTyping", { name: personOf(those[0]).name }) : t("areTyping", { n: those.length });
+}
+
+export function isOnline(userId) {
+  return Boolean(userId && client.presence(userId)?.online);
+}
+
+export function presenceText(userId) {
+  const presence = client.presence(userId);
+  if (!presence) return "";
+  if (presence.online) return t("online");
+  return presence.lastActiveAt ? t("lastSeen", { when: shortDay(presence.lastActiveAt) }) : t("offline");
+}
+
+export function Person({ userId, name, note, avatar, children }) {
+  return html`<div class="person">
+    <${Avatar} id=${userId} name=${name} avatar=${avatar} size="small" online=${isOnline(userId)} />
+    <span class="names"><strong dir="auto">${name}</strong>${note && html`<small dir="auto">${note}</small>`}</span>
+    ${children}
+  </div>`;
+}
+
+/** A search for people. action(user): the button of one that is found. */
+export function PeopleSearch({ action, without = [], autofocus = true }) {
+  const [query, setQuery] = useState("");
+  const [{ users, error, of }, setFound] = useState({ users: [], error: null, of: "" });
+  const input = useRef();
+  useUpdates("connection");
+  useEffect(() => autofocus && input.current.focus(), []);
+  useEffect(() => {
+    const wanted = query.trim();
+    if (!wanted) return setFound({ users: [], error: null, of: "" });
+    const search = async () => {
+      try {
+        const { users } = await client.searchUsers(wanted);
+        users.forEach(know);
+        setFound({ users, error: null, of: wanted });
+      } catch (error) {
+        setFound({ users: [], error, of: wanted });
+      }
+    };
+    const timer = setTimeout(search, SEARCH_AFTER_MS);
+    return () => clearTimeout(timer);
+  }, [query, client.connection]);
+  const shown = users.filter(({ userId }) => userId !== client.userId && !without.includes(userId));
+  return html`<div class="search">
+    <${Field} label=${t("searchPeople")} type="search" input=${input} autocomplete="off" maxlength="64"
+      value=${query} onInput=${({ target }) => setQuery(target.value)} hint=${!query && t("searchHint")} />
+    <${ErrorNote} error=${error} />
+    <ul role="list" class="people" aria-label=${t("people")}>
+      ${shown.map((user) => html`<li key=${user.userId}>
+        <${Person} userId=${user.userId} name=${user.nickname || user.username} note=${`@${user.username}`}
+          avatar=${user.avatar}>${action(user)}<//>
+      </li>`)}
+    </ul>
+    <p class="quiet" role="status">${of && !shown.length && !error ? t("nothingFound") : ""}</p>
+  </div>`;
+}
+

@@ -1,0 +1,108 @@
+// One's own account: profile, sessions, password; and how the page looks.
+
+import { client, html, useEffect, useForm, useState, useUpdates } from "./ui.js";
+import { LANGUAGE_NAMES, currentLanguage, dateTime, setLanguage, t } from "./text.js";
+import { Dialog, ErrorNote, Field } from "./parts.js";
+
+export function Settings({ onclose }) {
+  return html`<${Dialog} title=${t("settings")} onclose=${onclose}>
+    <${Profile} />
+    <${Appearance} />
+    <${Sessions} />
+    <${Password} />
+    <p><button type="button" class="danger" onClick=${() => client.signOut()}>${t("signOut")}</button></p>
+  <//>`;
+}
+
+function Profile() {
+  const [isSaved, setSaved] = useState(false);
+  useUpdates("profile");
+  const { username = "", nickname = "", bio = "" } = client.profile ?? {};
+  const { busy, error, onSubmit } = useForm(async (values) => {
+    await client.updateProfile(values);
+    setSaved(true);
+  });
+  return html`<section>
+    <h3>${t("profile")} <span class="count" dir="auto">@${username}</span></h3>
+    <form onSubmit=${onSubmit} onInput=${() => setSaved(false)} aria-label=${t("profile")}>
+      <${Field} label=${t("nickname")} name="nickname" maxlength="64" defaultValue=${nickname} dir="auto" />
+      <${Field} label=${t("bio")} name="bio" maxlength="1000" multiline defaultValue=${bio} dir="auto" />
+      <${ErrorNote} error=${error} />
+      <button class="secondary" disabled=${busy}>${t("save")}</button>
+      <span class="quiet" role="status">${isSaved ? ` ${t("saved")}` : ""}</span>
+    </form>
+  </section>`;
+}
+
+function Appearance() {
+  const [theme, setTheme] = useState(localStorage.getItem("theme") ?? "");
+  const choose = ({ target: { value } }) => {
+    setTheme(value);
+    if (value) localStorage.setItem("theme", value);
+    else localStorage.removeItem("theme");
+    document.documentElement.dataset.theme = value;
+  };
+  const themes = { "": t("themeAuto"), light: t("themeLight"), dark: t("themeDark") };
+  return html`<section>
+    <h3>${t("appearance")}</h3>
+    <div class="pair">
+      <${Choice} label=${t("theme")} options=${themes} value=${theme} onChange=${choose} />
+      <${Choice} label=${t("language")} options=${LANGUAGE_NAMES} value=${currentLanguage()}
+        onChange=${({ target }) => setLanguage(target.value)} />
+    </div>
+  </section>`;
+}
+
+function Choice({ label, options, value, onChange }) {
+  return html`<div class="field"><label><span>${label}</span><select value=${value} onChange=${onChange}>
+    ${Object.entries(options).map(([key, text]) => html`<option key=${key} value=${key} selected=${key === value}>${text}</option>`)}
+  </select></label></div>`;
+}
+
+function Sessions() {
+  const [sessions, setSessions] = useState([]);
+  const [error, setError] = useState(null);
+  const load = () => client.sessions().then(setSessions, setError);
+  useEffect(() => {
+    load();
+    return client.on("event", ({ type }) => type === "sessionEnded" && load());
+  }, []);
+  const revoke = (sessionId) => client.revokeSession(sessionId).then(load, setError);
+  return html`<section>
+    <h3>${t("sessions")}</h3>
+    <${ErrorNote} error=${error} />
+    <ul role="list" class="people" aria-label=${t("sessions")}>
+      ${sessions.map(({ sessionId, createdAt, refreshedAt, current }) => html`<li key=${sessionId}>
+        <div class="person">
+          <span class="names">
+            <strong>${t(current ? "thisDevice" : "otherDevice")}</strong>
+            <small class="wrapped">${t("sessionTimes", { from: dateTime(createdAt), used: dateTime(refreshedAt || createdAt) })}</small>
+          </span>
+          ${!current && html`<button type="button" class="secondary" onClick=${() => revoke(sessionId)}>${t("revoke")}</button>`}
+        </div>
+      </li>`)}
+    </ul>
+  </section>`;
+}
+
+function Password() {
+  const [isDone, setDone] = useState(false);
+  const { busy, error, onSubmit } = useForm(async ({ oldPassword, newPassword }, form) => {
+    setDone(false);
+    await client.changePassword(oldPassword, newPassword);
+    form.reset();
+    setDone(true);
+  });
+  return html`<section>
+    <h3>${t("passwordChange")}</h3>
+    <form onSubmit=${onSubmit} aria-label=${t("passwordChange")}>
+      <input type="text" hidden autocomplete="username" value=${client.profile?.username ?? ""} readonly />
+      <${Field} label=${t("oldPassword")} name="oldPassword" type="password" required autocomplete="current-password" />
+      <${Field} label=${t("newPassword")} name="newPassword" type="password" required minlength="8"
+        autocomplete="new-password" hint=${t("passwordHint")} />
+      <${ErrorNote} error=${error} />
+      <button class="secondary" disabled=${busy}>${t("passwordChange")}</button>
+      <p class="quiet" role="status">${isDone ? t("passwordChanged") : ""}</p>
+    </form>
+  </section>`;
+}

@@ -1,0 +1,154 @@
+"""Servers that die, networks that go, tabs that close: nothing is lost, nothing comes twice."""
+
+import time
+from collections.abc import Callable
+
+from tests.harness import Deployment, fresh
+from tests.waiting import eventually
+from tests.web.page.pages import Visitor
+from tests.web.page.test_talking import pair
+
+Visit = Callable[..., Visitor]
+
+
+def streams(app: Deployment) -> float:
+    return app.processes[0].metrics()("gochat_streams_open")
+
+
+def test_what_is_written_while_the_server_is_away_arrives_once(fragile: Deployment, visit: Visit) -> None:
+    ann, ben, ann_name, ben_name = pair(fragile, visit)
+    ann.start_chat(ben_name)
+    ann.say("0")
+    ben.open(ann_name)
+    ben.sees("0")
+    expected = ["0"]
+    for round_number in range(2):
+        for number in range(3):
+            ann.say(text := f"{round_number}.{number} before")
+            expected.append(text)
+        fragile.kill()
+        for number in range(3):
+            ann.say(text := f"{round_number}.{number} while it is away")
+            expected.append(text)
+        ann.page.get_by_text("No connection.").wait_for()
+        ann.page.reload()  # what is not sent survives it, and so does the page itself
+        ann.message_box().wait_for()
+        fragile.start()
+        ann.say(text := f"{round_number} after")
+        expected.append(text)
+        ann.sees(*expected)
+        ben.sees(*expected)
+    ann.page.get_by_text("No connection.").wait_for(state="detached")
+    history = fragile.signed_in("", ben_name)
+    (conversation,) = history.GetConversations().conversations
+    messages = history.GetMessageHistory(conversation_id=conversation.conversation_id).messages
+    assert [message.content for message in reversed(messages)] == expected
+
+
+def test_eight_tabs_share_one_stream(fragile: Deployment, visit: Visit) -> None:
+    ann, ben, ann_name, ben_name = pair(fragile, visit)
+    ann.start_chat(ben_name)
+    ann.say("first")
+    eventually(lambda: streams(fragile) == 2)
+    tabs = [ann.page]
+    for _ in range(7):
+        ann.page = ann.new_page()
+        ann.open(ben_name)
+        tabs.append(ann.page)
+    ben.open(ann_name)
+    ben.say("to all tabs")
+    for tab in tabs:
+        ann.sees("first", "to all tabs", page=tab)
+    assert streams(fragile) == 2
+    for text in ("the leader is gone", "and the next one"):
+        tabs.pop(0).close()
+        ben.say(text)
+        for tab in tabs:
+            eventually(lambda tab=tab, text=text: ann.said(tab)[-1:] == [text])
+    ann.page = tabs[-1]
+    ann.say("from the last tab")
+    eventually(lambda: ben.said()[-1] == "from the last tab")
+    for tab in tabs:
+        ann.sees(*ben.said(), page=tab)
+    assert streams(fragile) == 2
+
+
+def test_offline_and_back(site: Deployment, visit: Visit) -> None:
+    ann, ben, ann_name, ben_name = pair(site, visit)
+    ann.start_chat(ben_name)
+    ann.say("online")
+    ben.open(ann_name)
+    ann.context.set_offline(True)
+    ann.say("written offline")
+    eventually(lambda: "Waiting to be sent" in ann.states())
+    ann.page.get_by_text("No connection.").wait_for()
+    ben.say("said meanwhile")
+    ann.context.set_offline(False)
+    ann.page.get_by_text("No connection.").wait_for(state="detached")
+    ann.sees("online", "said meanwhile", "written offline")
+    ben.sees("online", "said meanwhile", "written offline")
+
+
+def test_the_page_opens_without_a_server_and_recovers(fragile: Deployment, visit: Visit) -> None:
+    ann, ben, ann_name, ben_name = pair(fragile, visit)
+    ann.start_chat(ben_name)
+    ann.say("kept here")
+    ann.page.evaluate("navigator.serviceWorker.ready.then(() => 0)")
+    fragile.kill()
+    ann.page.reload()
+    ann.sees("kept here")
+    ann.page.get_by_text("No connection.").wait_for()
+    fragile.start()
+    ann.page.get_by_text("No connection.").wait_for(state="detached", timeout=35_000)
+    ben.open(ann_name)
+    ben.say("welcome back")
+    ann.sees("kept here", "welcome back")
+
+
+def test_a_send_that_is_refused_is_shown_and_can_be_discarded(site: Deployment, visit: Visit) -> None:
+    ann, ben, ann_name, ben_name = pair(site, visit)
+    ann.start_chat(ben_name)
+    ann.say("fine")
+    eventually(lambda: ann.states() == ["Delivered"])
+    answer = {"status": 400, "content_type": "application/json", "json": {"code": "invalid_argument", "message": "no"}}
+    ann.page.route("**/SendMessage", lambda route: route.fulfill(**answer))
+    ann.say("refused")
+    ann.page.get_by_role("button", name="Retry").wait_for()
+    assert ann.states() == ["Delivered", "Not sent"]
+    ann.page.unroute("**/SendMessage")
+    ann.page.get_by_role("button", name="Retry").click()
+    ben.open(ann_name)
+    ben.sees("fine", "refused")
+
+
+def test_long_lists_are_shown_in_part(fragile: Deployment, visit: Visit) -> None:
+    """A fifth of what the page is for, to spare the machine; what is in the document does not grow with it."""
+    visitor, name = visit(fragile), fresh("ann")
+    ann, ben = fragile.signed_in(fragile.create_user(name), name), fragile.person("ben")
+    for number in range(1000):
+        ann.CreateGroup(name=f"Group {number}", member_ids=[ben.id])
+    room = ann.CreateGroup(name="The long one", member_ids=[ben.id]).group_id
+    for start in range(0, 20_000, 1000):
+        texts = [f"number {number}" for number in range(start, start + 1000)]
+        ben.SendMessages(messages=[{"conversation_id": room, "content": text} for text in texts])
+
+    began = time.monotonic()
+    visitor.sign_in(name)
+    visitor.open("The long one")
+    eventually(lambda: visitor.said()[-1:] == ["number 19999"])
+    assert time.monotonic() - began < 8
+    links = visitor.page.get_by_role("list", name="Conversations").get_by_role("listitem")
+    assert (links.first.get_attribute("aria-setsize"), links.count() < 60) == ("1001", True)
+    visitor.page.get_by_role("searchbox", name="Filter by name").fill("group 777")
+    eventually(lambda: links.count() == 1)
+
+    log = visitor.page.get_by_role("log")
+
+    def oldest_after_going_up() -> int:
+        log.evaluate("(element) => (element.scrollTop = 0)")
+        return int(visitor.said()[0].split()[1])
+
+    eventually(lambda: oldest_after_going_up() < 19_500)
+    assert log.get_by_role("article").count() < 120
+    visitor.page.get_by_role("button", name="To the newest message").click()
+    eventually(lambda: visitor.said()[-1:] == ["number 19999"])
