@@ -34,7 +34,7 @@ def node(npm: Path) -> Callable[..., Any]:
 
     def run(script: str, *arguments: object, timeout: float = 60) -> Any:
         command = ["node", str(npm.parent / script), *map(str, arguments)]
-        run = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=timeout)
+        run = subprocess.run(command, cwd=npm.parent, capture_output=True, text=True, encoding="utf-8", timeout=timeout)
         assert run.returncode == 0, run.stderr
         return json.loads(run.stdout)
 
