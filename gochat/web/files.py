@@ -1,6 +1,7 @@
 """The web client: the files in the folder static, read into memory at the start."""
 
 import hashlib
+import json
 import mimetypes
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,8 +43,8 @@ _PACKED = {".png", ".jpg", ".webp", ".woff2", ".gz"}  # compressed already
 class _File:
     """What is sent: a client asks each time whether its copy is still the same (no-cache), by the ETag."""
 
-    def __init__(self, path: Path) -> None:
-        self.data = path.read_bytes()
+    def __init__(self, path: Path, data: bytes) -> None:
+        self.data = data
         self.tag = f'"{hashlib.sha256(self.data).hexdigest()[:32]}"'
         packed = compress(self.data) if len(self.data) >= MIN_COMPRESSED and path.suffix not in _PACKED else b""
         self.gzip = packed if len(packed) < len(self.data) else b""
@@ -60,11 +61,13 @@ class _File:
 
 
 class Files:
-    """files: by the path of their URL."""
+    """settings: what the page is to know of the server before anybody has signed in, as /settings.json."""
 
-    def __init__(self, folder: Path = FOLDER) -> None:
+    def __init__(self, settings: Mapping[str, str], folder: Path = FOLDER) -> None:
         paths = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
-        self._files: Mapping[str, _File] = {_url(path.relative_to(folder)): _File(path) for path in sorted(paths)}
+        contents = {path.relative_to(folder): path.read_bytes() for path in sorted(paths)}
+        contents[Path("settings.json")] = json.dumps(settings).encode()
+        self._files = {_url(path): _File(path, data) for path, data in contents.items()}
 
     def response(self, request: Request) -> Response:
         """request: by GET or HEAD."""

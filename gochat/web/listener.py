@@ -76,7 +76,7 @@ class WebListener:
             self._state,
             endpoints,
             read or reader(max_request),
-            Files(),
+            Files({"registration": config.auth.registration}),
             Cors(config.http.origins),
             lambda: health.serving,
         )

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import Own
 from tests.harness import PASSWORD, Deployment, fresh
-from tests.waiting import eventually
+from tests.waiting import eventually, polled
+from tests.web.page.conftest import web
 from tests.web.page.pages import Visitor
 
 Visit = Callable[..., Visitor]
@@ -107,6 +109,14 @@ def test_an_account_is_made_where_registration_is_open(site: Deployment, visit: 
     assert visitor.page.get_by_text(f"@{name}").is_visible()
     visitor.page.get_by_role("button", name="Sign out").click()
     visitor.sign_in(name)
+
+
+def test_no_account_is_offered_where_registration_is_closed(own: Own, visit: Visit) -> None:
+    visitor = visit(web(own, GOCHAT_AUTH_REGISTRATION="closed"))
+    visitor.page.get_by_role("button", name="Sign in").wait_for()
+    assert visitor.page.evaluate("fetch('/settings.json').then((it) => it.text())") == '{"registration": "closed"}'
+    offered = visitor.page.get_by_role("button", name="Create account")
+    assert not polled(offered.count, seconds=1)
 
 
 def test_a_wrong_password_is_said(site: Deployment, visit: Visit) -> None:

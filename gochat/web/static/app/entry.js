@@ -1,20 +1,19 @@
 // Signing in and making an account.
 
-import { client, html, useForm, useState } from "./ui.js";
+import { client, html, useEffect, useForm, useState } from "./ui.js";
 import { t } from "./text.js";
 import { ErrorNote, Field } from "./parts.js";
 
 export function Entry({ notice }) {
   const [isNew, setNew] = useState(false);
-  const [isClosed, setClosed] = useState(false);
+  const [isOpen, setOpen] = useState(false);
+  useEffect(() => {
+    const read = async () => setOpen((await (await fetch("/settings.json")).json()).registration === "open");
+    read().catch(() => {}); // without a server nobody can register
+  }, []);
   const { busy, error, onSubmit } = useForm(async ({ username, password, nickname }) => {
-    if (!isNew) return client.signIn(username, password);
-    try {
-      await client.register({ username, password, nickname });
-    } catch (failed) {
-      if (failed.reason === "REGISTRATION_CLOSED") setClosed(true);
-      throw failed;
-    }
+    if (isNew) await client.register({ username, password, nickname });
+    else await client.signIn(username, password);
   });
   const title = t(isNew ? "createAccount" : "signIn");
   return html`<main class="entry">
@@ -30,7 +29,7 @@ export function Entry({ notice }) {
         autocomplete=${isNew ? "new-password" : "current-password"} hint=${isNew && t("passwordHint")} />
       <${ErrorNote} error=${error} />
       <button class="primary" disabled=${busy}>${busy ? t("connecting") : title}</button>
-      ${(isNew || !isClosed) && html`<button type="button" class="link" onClick=${() => setNew(!isNew)}>
+      ${isOpen && html`<button type="button" class="link" onClick=${() => setNew(!isNew)}>
         ${t(isNew ? "haveAccount" : "createAccount")}
       </button>`}
     </form>
