@@ -3,6 +3,7 @@ FROM python:3.11-slim AS build
 WORKDIR /source
 COPY pyproject.toml README.md ./
 COPY gochat gochat
+COPY proto proto
 COPY sql sql
 RUN python -m venv /gochat && /gochat/bin/pip install --no-cache-dir .
 

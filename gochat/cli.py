@@ -19,6 +19,7 @@ from gochat.commands import (
     key,
     metrics,
     migrate,
+    proto,
     serve,
     token,
     top,
@@ -44,6 +45,7 @@ COMMANDS = (
     check,
     backup,
     copy,
+    proto,
     version,
 )
 """In the order of the help."""

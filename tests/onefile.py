@@ -22,6 +22,7 @@ def build() -> None:
                 f"--workpath={folder}",
                 f"--specpath={folder}",
                 f"--add-data={ROOT / 'sql'}:gochat/sql",
+                f"--add-data={ROOT / 'proto/gochat/api'}:gochat/proto/gochat/api",
                 "--collect-submodules=gochat",  # some are run by name
                 "--collect-data=gochat.monitoring",
                 "--collect-data=gochat.web",

@@ -56,6 +56,7 @@ def pasted(text: str, app: Deployment, folder: Path, env: dict[str, str]) -> str
         env=env,
         capture_output=True,
         text=True,
+        timeout=300,
     )
     assert run.returncode == 0, run.stderr
     return run.stdout

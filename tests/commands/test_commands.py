@@ -37,6 +37,7 @@ def test_version_prints_that_of_the_package() -> None:
         ["import"],
         ["top"],
         ["metrics"],
+        ["proto"],
     ],
 )
 def test_every_command_explains_itself(command: list[str]) -> None:

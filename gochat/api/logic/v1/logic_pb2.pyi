@@ -192,7 +192,7 @@ class UpdateUserProfileRequest(_message.Message):
     AVATAR_FIELD_NUMBER: _builtins.int
     BIO_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
-    """The actor."""
+    """the actor"""
     nickname: _builtins.str
     """At most 64 characters. Empty: unchanged, as for the next two."""
     avatar: _builtins.str
@@ -450,7 +450,7 @@ class MarkMessageReadRequest(_message.Message):
     CONVERSATION_ID_FIELD_NUMBER: _builtins.int
     MESSAGE_ID_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
-    """The actor."""
+    """the actor"""
     conversation_id: _builtins.str
     message_id: _builtins.str
     """The latest message that was read."""
@@ -498,7 +498,7 @@ class GetUnreadMessagesRequest(_message.Message):
 
     USER_ID_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
-    """The actor."""
+    """the actor"""
     def __init__(
         self,
         *,
@@ -608,7 +608,7 @@ class GetConversationsRequest(_message.Message):
     USER_ID_FIELD_NUMBER: _builtins.int
     PAGINATION_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
-    """The actor."""
+    """the actor"""
     @_builtins.property
     def pagination(self) -> _common_pb2.PaginationRequest: ...
     def __init__(
@@ -714,7 +714,7 @@ class DeleteConversationRequest(_message.Message):
     USER_ID_FIELD_NUMBER: _builtins.int
     conversation_id: _builtins.str
     user_id: _builtins.str
-    """The actor."""
+    """the actor"""
     def __init__(
         self,
         *,
@@ -767,7 +767,7 @@ class CreateGroupRequest(_message.Message):
     description: _builtins.str
     avatar: _builtins.str
     owner_id: _builtins.str
-    """The actor."""
+    """the actor"""
     max_members: _builtins.int
     """1 to 100000; 0: 500."""
     @_builtins.property
@@ -930,7 +930,7 @@ class JoinGroupRequest(_message.Message):
     USER_ID_FIELD_NUMBER: _builtins.int
     group_id: _builtins.str
     user_id: _builtins.str
-    """The actor."""
+    """the actor"""
     def __init__(
         self,
         *,
@@ -976,7 +976,7 @@ class LeaveGroupRequest(_message.Message):
     USER_ID_FIELD_NUMBER: _builtins.int
     group_id: _builtins.str
     user_id: _builtins.str
-    """The actor."""
+    """the actor"""
     def __init__(
         self,
         *,
@@ -1076,7 +1076,7 @@ class AddGroupMemberRequest(_message.Message):
     OPERATOR_ID_FIELD_NUMBER: _builtins.int
     group_id: _builtins.str
     operator_id: _builtins.str
-    """The actor."""
+    """the actor"""
     @_builtins.property
     def user_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """At most 1000."""
@@ -1136,7 +1136,7 @@ class RemoveGroupMemberRequest(_message.Message):
     user_id: _builtins.str
     """The member to remove; required."""
     operator_id: _builtins.str
-    """The actor."""
+    """the actor"""
     def __init__(
         self,
         *,
