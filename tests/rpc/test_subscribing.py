@@ -84,7 +84,8 @@ class Served(InProcess):
         return Raw(self.address, opening, acks=True)
 
     def reading(self) -> RpcReading:
-        return read(self.metrics.rpcs()[-WIDTH:])
+        end = len(self.metrics.paths) * WIDTH  # of gRPC's; those of HTTP follow
+        return read(self.metrics.rpcs()[end - WIDTH : end])
 
     def is_empty(self) -> bool:
         state = self.state
