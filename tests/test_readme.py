@@ -74,8 +74,9 @@ def test_the_guides_work_when_pasted(own: Own, tmp_path: Path) -> None:
     env = newcomer(app, tmp_path)
     users = BLOCK.search(read("README.md").partition("<!-- tour -->\n")[2])
     assert users
-    printed = pasted(users[2] + blocks("sending", "proto/README.md"), app, tmp_path, env)
-    assert printed == blocks("sending output", "proto/README.md")
+    sending = blocks("sending", "proto/README.md") + blocks("gateway", "proto/README.md")
+    printed = pasted(users[2] + sending, app, tmp_path, env)
+    assert printed == blocks("sending output", "proto/README.md") + blocks("gateway output", "proto/README.md")
     printed = pasted(blocks("events", "proto/README.md"), app, tmp_path, env)
     assert printed == blocks("events output", "proto/README.md")
     by_curl = blocks("curl", "proto/README.md") + blocks("curl stream", "proto/README.md")
