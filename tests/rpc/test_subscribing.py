@@ -284,6 +284,7 @@ def test_a_client_that_does_not_read_costs_one_message_and_is_ended_alone(
     client.send(no_window)
     served.prepared.append(Source(b"x" * 50_000, *[b"more"] * 1000))
     client.send(called([1], SUBSCRIBE, metadata=served.metadata))
+    eventually(lambda: len(served.sources) == 2)
     client.send(called([3], SUBSCRIBE, metadata=served.metadata))
     eventually(lambda: len(served.sources) == 3 and served.sources[2].taken)
     slow, other = served.sources[1], served.sources[2]
@@ -322,21 +323,18 @@ def test_unary_calls_are_served_while_thousands_of_streams_are_pumped(served: Se
             list(client.frames(0.05))
     eventually(lambda: served.state.connections.subscribed == 3000)
     assert served.validate()
-    longest, busy = 0.0, 0.0
-    for _ in range(3):
-        began = time.monotonic()
+    bursts, calls = 3, 0
+    for _ in range(bursts):
         for source in served.sources:
             source.messages.append(b"x" * 200)
         for source in served.sources:
             source.wake()
         while any(source.messages for source in served.sources):
-            started = time.monotonic()
             assert served.validate()
-            longest = max(longest, time.monotonic() - started)
-        busy = max(busy, time.monotonic() - began)
+            calls += 1
         for client in clients:
             list(client.frames(0.05))
-    assert longest < max(0.05, busy / 2), f"{longest * 1000:.0f} of {busy * 1000:.0f} ms"
+    assert calls > bursts + 1, "a call that waits for the end is the only one of its burst"
     for client in clients:
         client.close()
 
