@@ -9,6 +9,8 @@ const ann = new Client({ url });
 await ann.register(account("ann"));
 
 let change = (json) => [json]; // what becomes of each response of the stream
+const texts = (json) => (json.batch?.events ?? []).map(({ messageSent }) => messageSent?.message.content);
+const came = new Set(); // texts that the stream brought, whatever became of them
 let token = ""; // of the latest call
 let refused = "no token";
 let refreshes = 0;
@@ -25,6 +27,7 @@ function rewrite(chunk, controller) {
   for (let at = 0; at < chunk.length; ) {
     const size = new DataView(chunk.buffer, chunk.byteOffset + at).getUint32(1);
     const json = JSON.parse(new TextDecoder().decode(chunk.subarray(at + 5, at + 5 + size)));
+    texts(json).forEach((text) => came.add(text));
     for (const each of change(json)) {
       const data = new TextEncoder().encode(JSON.stringify(each));
       const header = new Uint8Array(5);
@@ -48,12 +51,17 @@ const until = async (count) => {
   return [...heard];
 };
 const say = (content) => ann.send({ toUserId: ben.userId, content });
-const texts = (json) => (json.batch?.events ?? []).map(({ messageSent }) => messageSent?.message.content);
+
+const arrived = async (text) => { // or else the next one might come in the same response
+  while (!came.has(text)) await new Promise((resolve) => setTimeout(resolve, 5));
+};
 
 await say("1");
 await until(1);
 change = (json) => (texts(json).some((text) => ["2", "3", "4"].includes(text)) ? [] : [json, json, json]);
-for (const text of ["2", "3", "4", "5"]) await say(text);
+for (const text of ["2", "3", "4"]) await say(text);
+await arrived("4");
+await say("5");
 const gap = await until(5);
 const typing = new Promise((resolve) => ben.on("event", ({ type }) => type === "typing" && resolve()));
 await ann.setTyping(ann.conversations[0].conversationId);
@@ -66,6 +74,7 @@ change = (json) => {
   return [{ resync: { reason: "REASON_TOO_OLD" }, cursor: json.cursor }];
 };
 await say("6");
+await arrived("6");
 await say("7");
 const resync = await until(7);
 
