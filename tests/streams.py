@@ -72,7 +72,7 @@ class Listener:
 
     @property
     def contents(self) -> list[str]:
-        """Of the messages that it was told were sent."""
+        """Of the messages that were sent."""
         return [sent.message.content for sent in self.of_kind("message_sent")]
 
     def until(self, holds: Callable[["Listener"], object], seconds: float = TIMEOUT) -> "Listener":
@@ -108,8 +108,8 @@ class Listener:
         return self.cursor
 
     def __repr__(self) -> str:
-        told = [str(r.WhichOneof("payload")) for r in self.responses if not r.HasField("batch")]
-        return f"{told} {self.kinds} {self.error}"
+        others = [str(r.WhichOneof("payload")) for r in self.responses if not r.HasField("batch")]
+        return f"{others} {self.kinds} {self.error}"
 
 
 def _reason(message: Any, kind: Any) -> str:

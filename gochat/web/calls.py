@@ -121,7 +121,7 @@ class UnaryCall:
         self._connection.abort()
 
     def _on_deadline(self) -> None:
-        """The client is told, whatever becomes of the call."""
+        """The client gets an answer, whatever becomes of the call."""
         self._timer, self._left = None, True
         self._connection.current = PLAIN
         error = deadline_exceeded()

@@ -9,7 +9,7 @@ from gochat.serving.call import PROTOBUF, Codec
 from gochat.web.decoding import from_json
 from gochat.web.encoding import to_json
 
-MAX_SHARED = 64  # messages whose JSON is kept: what is told to many streams is written once
+MAX_SHARED = 64  # messages whose JSON is kept: what goes to many streams is written once
 
 
 class WebCodec(Codec, Protocol):

@@ -165,8 +165,8 @@ class HttpConnection(asyncio.Protocol):
         self._finish(self._chunk(data) + (_END if self._chunked else b""))
 
     def _write(self, data: bytes) -> None:
-        """A transport with TLS may pause and resume within `write`. So only what is still unsent after it is told of by
-        `resume_writing`."""
+        """A transport with TLS may pause and resume within `write`. So only what is still unsent after it is
+        reported by `resume_writing`."""
         self._transport.write(data)
         self.is_sending = self._is_paused
 

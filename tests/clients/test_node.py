@@ -1,7 +1,6 @@
 """A client in another language, made from the .proto files alone: what it sees is what the contract promises."""
 
 import json
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -12,7 +11,8 @@ import pytest
 from tests.conftest import Own
 from tests.conversations import group
 from tests.harness import PASSWORD, Deployment
-from tests.processes import free_address, missing
+from tests.npm import installed
+from tests.processes import free_address
 
 HERE = Path(__file__).parent
 PROTO = HERE.parents[1] / "proto"
@@ -21,16 +21,8 @@ PROTO = HERE.parents[1] / "proto"
 @pytest.fixture(scope="session")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """client.mjs with what it needs installed beside it, outside of the project."""
-    absent = [program for program in ("node", "npm") if not shutil.which(program)]
-    if absent:
-        missing(f"no {' and no '.join(absent)} to run a client in another language with")
     folder = tmp_path_factory.mktemp("clients") / "node"
-    shutil.copytree(HERE / "node", folder, ignore=shutil.ignore_patterns("node_modules"))
-    # No package runs a script of its own.
-    npm = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-    install = subprocess.run(npm, cwd=folder, capture_output=True, text=True, timeout=300)
-    assert install.returncode == 0, install.stderr
-    return folder / "client.mjs"
+    return installed(HERE / "node", folder, "run a client in another language") / "client.mjs"
 
 
 def test_a_client_in_another_language_sees_what_the_contract_promises(app: Deployment, client: Path) -> None:

@@ -1,4 +1,4 @@
-"""Who is told who is online."""
+"""Who sees who is online."""
 
 import time
 from contextlib import ExitStack
@@ -72,7 +72,7 @@ def test_what_is_remembered_at_the_end(presence: Presence) -> None:
     assert presence.last_seen(9) == [("ann", 9), ("ben", 5)]
 
 
-def told(listener: Listener) -> list[tuple[str, bool]]:
+def presence_of(listener: Listener) -> list[tuple[str, bool]]:
     return [(presence.user_id, presence.online) for presence in listener.of_kind("presence")]
 
 
@@ -89,39 +89,39 @@ def test_presence_is_told_as_it_is_and_then_each_change(app: Deployment) -> None
         listening(app, stranger.metadata),
         watching(app, ann, ben, cem, stranger, ann) as listener,
     ):
-        listener.until(lambda each: len(told(each)) == 3)
-        assert sorted(told(listener)) == sorted([(ann.id, ON), (ben.id, OFF), (cem.id, ON)])
+        listener.until(lambda each: len(presence_of(each)) == 3)
+        assert sorted(presence_of(listener)) == sorted([(ann.id, ON), (ben.id, OFF), (cem.id, ON)])
         (seen,) = [each.last_active_at for each in listener.of_kind("presence") if each.user_id == ben.id]
         assert before - 60_000 < seen < before, "he has signed in"
         with listening(app, ben.metadata), listening(app, ben.metadata):
-            listener.until(lambda each: told(each)[3:] == [(ben.id, ON)])
+            listener.until(lambda each: presence_of(each)[3:] == [(ben.id, ON)])
         with listening(app, ben.metadata):
             pass
         ben.send(ann.id, "marker")
         listener.until(lambda each: "marker" in each.contents)
-        assert told(listener)[3:] == [(ben.id, ON)], "neither a second device nor a new connection is a change"
+        assert presence_of(listener)[3:] == [(ben.id, ON)], "neither a second device nor a new connection is a change"
 
 
 def test_who_shares_no_conversation_any_more_is_watched_no_more(app: Deployment) -> None:
     ann, ben = app.people(2)
     room = group(ann, ben)
     with watching(app, ben, ann) as listener:
-        listener.until(lambda each: told(each) == [(ann.id, OFF)])
+        listener.until(lambda each: presence_of(each) == [(ann.id, OFF)])
         ben.LeaveGroup(group_id=room)
         listener.until(lambda each: "member_left" in each.kinds)
-        time.sleep(0.5)  # the change is told a moment before those who are watched are looked at
+        time.sleep(0.5)  # the change is delivered a moment before those who are watched are looked at
         with listening(app, ann.metadata):
             app.person().send(ben.id, "marker")
             listener.until(lambda each: "marker" in each.contents)
-        assert told(listener) == [(ann.id, OFF)]
+        assert presence_of(listener) == [(ann.id, OFF)]
 
 
 def test_a_service_watches_whom_it_likes(app: Deployment) -> None:
     ann, ben = app.people(2)
     with watching(app, ann, ben), listening(app, app.service, presence_user_ids=[ann.id, ben.id]) as listener:
-        listener.until(lambda each: sorted(told(each)) == sorted([(ann.id, ON), (ben.id, OFF)]))
+        listener.until(lambda each: sorted(presence_of(each)) == sorted([(ann.id, ON), (ben.id, OFF)]))
     with listening(app, app.service, user_id=ben.id), watching(app, ben, ben):
-        pass  # a service that looks at what ben is told is not ben
+        pass  # a service that looks at what ben sees is not ben
 
 
 def test_at_most_200_are_watched(app: Deployment) -> None:
@@ -136,13 +136,13 @@ def test_presence_crosses_workers_and_ends_with_the_one_that_had_the_stream(own:
     ann, ben = app.people(2)
     group(ann, ben)
     with two_workers(app) as (one, other), watching(app, ann, ben, channel=other) as listener:
-        listener.until(lambda each: told(each) == [(ben.id, OFF)])
+        listener.until(lambda each: presence_of(each) == [(ben.id, OFF)])
         with listening(app, ben.metadata, channel=one):
-            listener.until(lambda each: told(each)[1:] == [(ben.id, ON)])
+            listener.until(lambda each: presence_of(each)[1:] == [(ben.id, ON)])
             with watching(app, ann, ben, channel=other) as later:
-                later.until(lambda each: told(each) == [(ben.id, ON)])
+                later.until(lambda each: presence_of(each) == [(ben.id, ON)])
         left_at = time.time() * 1000
-        listener.until(lambda each: told(each)[2:] == [(ben.id, OFF)], seconds=OFFLINE_DELAY + 10)
+        listener.until(lambda each: presence_of(each)[2:] == [(ben.id, OFF)], seconds=OFFLINE_DELAY + 10)
         assert abs(listener.of_kind("presence")[-1].last_active_at - left_at) < 5000
         assert time.time() * 1000 - left_at >= OFFLINE_DELAY * 1000 - 500
 
@@ -161,7 +161,7 @@ def test_a_flood_of_comings_and_goings_is_one_change_of_each(own: Own) -> None:
         listener.until(lambda each: len(each.contents) == FLOOD)
         assert listener.contents == [f"{number}" for number in range(FLOOD)]
         for each in others:
-            assert [online for user_id, online in told(listener) if user_id == each.id] == [OFF, ON]
+            assert [online for user_id, online in presence_of(listener) if user_id == each.id] == [OFF, ON]
 
 
 def test_when_somebody_was_last_seen_survives_a_restart(own: Own, mode: str) -> None:
@@ -174,5 +174,5 @@ def test_when_somebody_was_last_seen_survives_a_restart(own: Own, mode: str) -> 
         assert set(app.stop()) == {0}
     app.start()
     with listening(app, ann.metadata, presence_user_ids=[ben.id]) as listener:
-        listener.until(lambda each: told(each) == [(ben.id, OFF)])
+        listener.until(lambda each: presence_of(each) == [(ben.id, OFF)])
         assert abs(listener.of_kind("presence")[0].last_active_at - stopped_at) < 1000

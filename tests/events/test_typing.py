@@ -1,4 +1,4 @@
-"""Who is told that somebody types."""
+"""Who sees that somebody types."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -143,9 +143,9 @@ def test_in_a_large_conversation_nobody_sees_it(database: Database, monkeypatch:
         for others in ([ben], [ben, cem])
     )
     monkeypatch.setattr(activity, "MAX_TYPING_MEMBERS", 2)
-    for room, told in ((small, True), (large, False)):
+    for room, shown in ((small, True), (large, False)):
         request = signal_pb2.CheckTypingRequest(conversation_id=room, user_id=ann)
-        assert handlers.CheckTyping(request).is_shown == told
+        assert handlers.CheckTyping(request).is_shown == shown
 
 
 def test_a_flood_of_it_is_limited_and_leaves_sends_alone(own: Own) -> None:

@@ -182,7 +182,7 @@ export type ChatEvent =
   | (EventBase<"sessionEnded"> & { sessionId: string })
   | (EventBase<"typing"> & { userId: string; typing: boolean })
   | Presence
-  /** The conversations have been read anew, the first time and after a gap. Messages that were missed follow. */
+  /** The conversations have been read, the first time and after a gap. Messages that were missed follow. */
   | EventBase<"resync">;
 
 export type Presence = EventBase<"presence"> & { userId: string; online: boolean; lastActiveAt: number };
@@ -301,7 +301,7 @@ export class Client {
   /** Without an id one's own. */
   getProfile(userId?: string): Promise<Profile>;
   updateProfile(changes: { nickname?: string; avatar?: string; bio?: string }): Promise<Profile>;
-  /** Also tell of these; of whom one has one-to-one conversations with, the latest 200 are told of anyway. */
+  /** Watch these too; those one has one-to-one conversations with, the latest 200, are watched anyway. */
   watchPresence(userIds: string[]): void;
 
   /** Any call: "gochat.api.<noun>.v1.<Service>/<Rpc>", request and answer in the JSON of the contract. */

@@ -1,7 +1,6 @@
 """The web client in Debian's Chromium, by Playwright, and gochat.js in Node.js."""
 
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import pytest
 
 from tests.conftest import Own
 from tests.harness import Deployment
+from tests.npm import installed
 from tests.processes import free_address, missing
 from tests.web.page.pages import Visitor
 
@@ -34,16 +34,8 @@ def chromium() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def npm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder node_modules with what npm/package.json names."""
-    absent = [program for program in ("node", "npm") if not shutil.which(program)]
-    if absent:
-        missing(f"no {' and no '.join(absent)} to check the web client with")
     folder = tmp_path_factory.mktemp("page") / "npm"
-    shutil.copytree(HERE / "npm", folder, ignore=shutil.ignore_patterns("node_modules"))
-    # No package runs a script of its own.
-    command = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-    install = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
-    assert install.returncode == 0, install.stderr
-    return folder / "node_modules"
+    return installed(HERE / "npm", folder, "check the web client") / "node_modules"
 
 
 def web(own: Own, **env: str) -> Deployment:
