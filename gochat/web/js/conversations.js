@@ -40,9 +40,11 @@ class Conversations {
   }
 
   /** conversation: one that has just been made with the user of this profile. */
-  meet(conversation, { userId, nickname, username, avatar }) {
+  async meet(conversation, { userId, nickname, username, avatar }) {
     const info = { ...conversation, name: conversation.name || nickname || username, avatar, lastMessage: null };
-    this.set({ ...(this.get(conversation.conversationId) ?? toConversation({ info })), peerUserId: userId });
+    const met = { ...(this.get(conversation.conversationId) ?? toConversation({ info })), peerUserId: userId };
+    this.set(met);
+    await this.#store.write({ [`conversation/${met.conversationId}`]: met });
   }
 
   /** Begins again with this list, after a gap. missed: as events. Returns the changes to the store. */
@@ -94,6 +96,10 @@ class Conversations {
     return changes;
   }
 
+  async isRecalled(messageId) {
+    return (await this.#store.get(`message/${messageId}`))?.status === RECALLED;
+  }
+
   async #forget(conversationId, changes) {
     for (const { messageId } of await this.#store.list(`message/${conversationId}-`)) {
       changes[`message/${messageId}`] = undefined;
@@ -134,9 +140,12 @@ const CHANGES = {
       ...(message.status === RECALLED && isUnread && { unreadCount: Math.max(0, conversation.unreadCount - 1) }),
     };
   },
-  messageDeleted(conversation, { messageId, previous = null }) {
-    if (conversation.lastMessage?.messageId !== messageId) return {};
-    return { lastMessage: previous, unreadCount: Math.max(0, conversation.unreadCount - 1) };
+  messageDeleted(conversation, { messageId, previous = null, wasRecalled }) {
+    const isUnread = messageId > conversation.readMessageId && !wasRecalled; // one's own are before that
+    return {
+      ...(conversation.lastMessage?.messageId === messageId && { lastMessage: previous }),
+      ...(isUnread && { unreadCount: Math.max(0, conversation.unreadCount - 1) }),
+    };
   },
   read(conversation, { userId: readerId, messageId, unreadCount }, userId) {
     if (readerId !== userId) return { peerReadMessageId: later(conversation.peerReadMessageId, messageId) };

@@ -5,6 +5,7 @@ const HEARTBEATS_MISSED = 2.5;
 const MAX_WATCHED = 200; // users of one stream
 const ACKNOWLEDGE_AFTER_MS = 200;
 const MAX_ACKNOWLEDGED = 100;
+const LIST_PAGE_SIZE = 100;
 
 /** The one stream of a user on this device: keeps it open, fills gaps, and has the events in order and once. */
 class Stream {
@@ -18,6 +19,7 @@ class Stream {
   #pause = new Pause();
   #received = new Map(); // by conversation, the newest message that is not acknowledged
   #acknowledging = false;
+  #listed = new Map(); // the user's list as far as it was read for the batch in hand, by conversation
   /** Called with "connecting", "online" and "offline". */
   onconnection = () => {};
   /** Called with events, and the cursor after them. */
@@ -39,6 +41,7 @@ class Stream {
       let wait = 0;
       try {
         this.onconnection("connecting");
+        await this.#session.token(); // says whose the cursor is
         if (!this.#conversations.cursor) await this.#readState();
         wait = await this.#listen(() => (attempt = 0));
       } catch (error) {
@@ -136,6 +139,7 @@ class Stream {
 
   async #take({ batch, cursor }) {
     const events = [];
+    this.#listed.clear();
     for (const json of batch?.events ?? []) {
       const event = toEvent(json);
       if (event) await this.#collect(event, events);
@@ -162,8 +166,10 @@ class Stream {
         events.push(...(await this.#missed(conversationId, newest, messageId)));
       }
     }
-    if (type === "messageDeleted" && conversation?.lastMessage?.messageId === event.messageId) {
-      event.previous = await this.#newestMessage(conversationId);
+    if (type === "messageDeleted" && conversation) {
+      const isLast = conversation.lastMessage?.messageId === event.messageId;
+      if (isLast) event.previous = await this.#newestMessage(conversationId);
+      event.wasRecalled = await this.#conversations.isRecalled(event.messageId);
     }
     events.push(event);
   }
@@ -193,8 +199,13 @@ class Stream {
 
   /** A conversation that one has come into; null if it is gone again. */
   async #read(conversationId) {
-    const { conversations = [] } = await this.#session.call(`${LOGIC}/GetConversations`, { pagination: { limit: 100 } });
-    const info = conversations.find((each) => each.conversationId === conversationId);
+    for (let page = 1; !this.#listed.has(conversationId); page++) {
+      const request = { pagination: { page, limit: LIST_PAGE_SIZE } };
+      const { conversations = [] } = await this.#session.call(`${LOGIC}/GetConversations`, request);
+      for (const each of conversations) this.#listed.set(each.conversationId, each);
+      if (conversations.length < LIST_PAGE_SIZE) break;
+    }
+    const info = this.#listed.get(conversationId);
     if (!info) return null;
     const conversation = toConversation({ info });
     const userId = this.#session.userId;

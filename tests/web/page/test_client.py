@@ -107,6 +107,28 @@ def test_the_bot_of_the_guide_answers(own: Own, npm: Path, tmp_path: Path) -> No
         bot.wait()
 
 
+def test_a_token_provider_says_whose_the_store_is(own: Own, node: Node) -> None:
+    """What another has left there is neither shown nor sent, and one that fails is asked again."""
+    app = web(own)
+    saw = node("provider.mjs", CLIENT, url_of(app))
+    profile = saw["first"].pop("profile")
+    assert profile.startswith("ann")
+    assert saw == {
+        "first": {"texts": ["for ann"], "asked": 1, "isAnn": True},
+        "unnamed": {"texts": [], "userId": "", "stored": []},
+        "waiting": {"texts": [], "states": ["queued"]},
+        "other": {"texts": ["by ben"], "isBen": True},
+        "named": {"isCem": True, "owner": True},
+        "renewed": {"asked": 1, "isAnn": True},
+        "changed": {"error": "OTHER_USER", "connection": "signedOut"},
+    }
+
+
+def test_more_new_conversations_than_a_page_of_the_list(own: Own, node: Node) -> None:
+    app = web(own)
+    assert node("away.mjs", CLIENT, url_of(app), 130) == {"groups": 130, "unread": 130}
+
+
 def test_what_is_missing_of_a_stream_is_fetched(own: Own, node: Node) -> None:
     app = web(own)
     assert node("gaps.mjs", CLIENT, url_of(app)) == {
@@ -115,4 +137,6 @@ def test_what_is_missing_of_a_stream_is_fetched(own: Own, node: Node) -> None:
         "resync": ["1", "2", "3", "4", "5", "6", "7"],
         "refreshes": 1,
         "answers": 10,
+        "unread": [5, 4, 3, 3, 2],
+        "kept": "without its event",
     }
