@@ -83,6 +83,7 @@ def test_offline_and_back(site: Deployment, visit: Visit) -> None:
     ann.say("written offline")
     eventually(lambda: "Waiting to be sent" in ann.states())
     ben.say("said meanwhile")
+    eventually(lambda: ben.states() == ["Sent"])  # else the other might be before it
     ann.context.set_offline(False)
     ann.page.get_by_text("No connection.").wait_for(state="detached")
     ann.sees("online", "said meanwhile", "written offline")

@@ -69,6 +69,10 @@ def test_a_group_from_its_beginning_to_its_end(site: Deployment, visit: Visit) -
     page.get_by_role("textbox", name="Group name").fill("Walkers")
     page.get_by_role("searchbox", name="Search people").fill(ben_name)
     page.get_by_role("button", name=f"Add {ben_name}").click()
+    assert page.get_by_role("button", name=f"Remove {ben_name}").is_visible()
+    search = page.get_by_role("searchbox", name="Search people")
+    assert search.input_value() == ""
+    assert search.evaluate("(box) => box === document.activeElement")
     page.get_by_role("button", name="Create group").click()
     ann.message_box().wait_for()
     ann.say("welcome")
@@ -144,6 +148,10 @@ def test_a_changed_password_keeps_this_device_signed_in(site: Deployment, visit:
     ann, ben, ann_name, ben_name = pair(site, visit)
     page = ann.page
     page.get_by_role("button", name="Settings").click()
+    page.get_by_label("Current password").fill("not this one")
+    page.get_by_label("New password").fill("no matter which")
+    page.get_by_role("button", name="Change password").click()
+    page.get_by_text("The current password is wrong.").wait_for()
     page.get_by_label("Current password").fill(PASSWORD)
     page.get_by_label("New password").fill(other := PASSWORD[::-1])
     page.get_by_role("button", name="Change password").click()
@@ -195,6 +203,29 @@ def test_a_name_is_text_too(site: Deployment, visit: Visit) -> None:
     ann.start_chat(nasty)
     assert ann.page.get_by_role("heading", name=nasty).is_visible()
     assert ann.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_what_one_says_of_oneself_can_be_emptied(site: Deployment, visit: Visit) -> None:
+    ann, ben, ann_name, ben_name = pair(site, visit)
+    page = ann.page
+
+    def save(nickname: str, bio: str) -> tuple[str, str]:
+        """Returns what is there when one looks again."""
+        page.get_by_role("button", name="Settings").click()
+        page.get_by_label("Display name", exact=True).fill(nickname)
+        page.get_by_label("About you").fill(bio)
+        page.get_by_role("button", name="Save").click()
+        page.get_by_text("Saved").wait_for()
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="Settings").click()
+        shown = page.get_by_label("Display name", exact=True).input_value(), page.get_by_label("About you").input_value()
+        page.keyboard.press("Escape")
+        return shown
+
+    assert save("Ann of the hills", "I like hills.") == ("Ann of the hills", "I like hills.")
+    ben.start_chat("Ann of the hills")
+    assert save("", "") == (ann_name, "")
+    ben.page.get_by_role("heading", name=ann_name).wait_for()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -59,7 +59,7 @@ function initials(name) {
 /** A modal dialog: Escape and the button close it, and the focus stays in it. */
 export function Dialog({ title, onclose, children }) {
   const dialog = useRef();
-  useEffect(() => dialog.current.showModal(), []);
+  useLayoutEffect(() => dialog.current.showModal(), []); // at once: until then it does not hear Escape
   const onclick = (event) => event.target === dialog.current && onclose(); // on what is behind it
   return html`<dialog ref=${dialog} aria-label=${title} onClose=${onclose} onMouseDown=${onclick}>
     <header>

@@ -86,7 +86,7 @@ export function Person({ userId, name, note, avatar, children }) {
   </div>`;
 }
 
-/** A search for people. action(user): the button of one that is found. */
+/** A search for people. action(user, begin): the button of one that is found; begin() makes ready for the next search. */
 export function PeopleSearch({ action, without = [], autofocus = true }) {
   const [query, setQuery] = useState("");
   const [{ users, error, of }, setFound] = useState({ users: [], error: null, of: "" });
@@ -108,6 +108,10 @@ export function PeopleSearch({ action, without = [], autofocus = true }) {
     const timer = setTimeout(search, SEARCH_AFTER_MS);
     return () => clearTimeout(timer);
   }, [query, client.connection]);
+  const begin = () => {
+    setQuery("");
+    input.current.focus(); // the button that had it goes
+  };
   const shown = users.filter(({ userId }) => userId !== client.userId && !without.includes(userId));
   return html`<div class="search">
     <${Field} label=${t("searchPeople")} type="search" input=${input} autocomplete="off" maxlength="64"
@@ -116,7 +120,7 @@ export function PeopleSearch({ action, without = [], autofocus = true }) {
     <ul role="list" class="people" aria-label=${t("people")}>
       ${shown.map((user) => html`<li key=${user.userId}>
         <${Person} userId=${user.userId} name=${user.nickname || user.username} note=${`@${user.username}`}
-          avatar=${user.avatar}>${action(user)}<//>
+          avatar=${user.avatar}>${action(user, begin)}<//>
       </li>`)}
     </ul>
     <p class="quiet" role="status">${of && !shown.length && !error ? t("nothingFound") : ""}</p>
