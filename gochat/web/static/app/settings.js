@@ -2,7 +2,7 @@
 
 import { client, emptied, html, useEffect, useForm, useState, useUpdates } from "./ui.js";
 import { LANGUAGE_NAMES, currentLanguage, dateTime, setLanguage, t } from "./text.js";
-import { Dialog, ErrorNote, Field } from "./parts.js";
+import { Choice, Dialog, ErrorNote, Field } from "./parts.js";
 
 export function Settings({ onclose }) {
   return html`<${Dialog} title=${t("settings")} onclose=${onclose}>
@@ -52,12 +52,6 @@ function Appearance() {
         onChange=${({ target }) => setLanguage(target.value)} />
     </div>
   </section>`;
-}
-
-function Choice({ label, options, value, onChange }) {
-  return html`<div class="field"><label><span>${label}</span><select value=${value} onChange=${onChange}>
-    ${Object.entries(options).map(([key, text]) => html`<option key=${key} value=${key} selected=${key === value}>${text}</option>`)}
-  </select></label></div>`;
 }
 
 function Sessions() {
