@@ -331,7 +331,7 @@ class Hub:
                 return
             stream.goal, user_id = self._position, stream.user_id
             wanted = [change for change in missed if not user_id or follow(stream.known, change, user_id)]
-            stream.backlog = pieces_of(wanted, stream.position, stream.goal)
+            stream.backlog = pieces_of(wanted, stream.goal)
             if stream.backlog:
                 self._feeder.submit(stream, self._feeder.feed)
                 return

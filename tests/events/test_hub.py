@@ -249,7 +249,7 @@ def test_a_hub_that_waits_for_the_log_still_says_goodbye(hub: Hub, log: Log) -> 
     began = time.monotonic()
     hub.stop()
     hub.close()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 10, "and not for ever"
     taker.take()
     assert taker.payloads[-1] == "goodbye"
     assert taker.stream.over
