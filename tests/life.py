@@ -13,7 +13,8 @@ class Life:
     """The people and conversations that a test may name.
 
     bob wrote once in `group`, as message 2, and `zoe` never signed in. `quiet` is a group of ann and bob, `pair` a
-    conversation of both, `talk` one of ann and cem, where ann wrote 1 and 3.
+    conversation of both, `talk` one of ann and cem, where ann wrote 1 and 3; `club` a group that ann governs, of her
+    and bob.
     """
 
     ann: Person
@@ -24,6 +25,26 @@ class Life:
     quiet: str
     pair: str
     talk: str
+    club: str
+
+
+def _governed(app: Deployment, ann: Person, bob: Person, group_id: str) -> None:
+    """What the owner of a group does with it, and those who would come in."""
+    eve, fay = app.people(2)
+    ann.UpdateGroupSettings(group_id=group_id, joining=2, searchable=True, slow_mode_seconds=1)
+    ann.CreateInvitation(group_id=group_id, max_uses=2)
+    eve.RequestToJoin(group_id=group_id, note="please")
+    ann.BanMember(group_id=group_id, user_id=fay.id, reason="spam")
+    ann.SetMemberTitle(group_id=group_id, user_id=bob.id, title="Poet")
+    bob.SetMemberNickname(group_id=group_id, nickname="Bobby")
+    ann.MuteMember(group_id=group_id, user_id=bob.id, until=2**62)
+    ended = ann.CreateGroup(name="Ended", member_ids=[bob.id, fay.id]).group_id
+    ann.SetMemberRole(group_id=ended, user_id=bob.id, role="admin")
+    ann.TransferOwnership(group_id=ended, user_id=bob.id)
+    bob.CreateInvitation(group_id=ended)
+    bob.BanMember(group_id=ended, user_id=fay.id)
+    bob.send(ended, "the end")
+    bob.DissolveGroup(group_id=ended)
 
 
 def lived(app: Deployment) -> Life:
@@ -65,6 +86,9 @@ def lived(app: Deployment) -> Life:
     dora.send(over, "alone")
     dora.LeaveGroup(group_id=over)
 
+    club = ann.CreateGroup(name="Club", member_ids=[bob.id]).group_id
+    _governed(app, ann, bob, club)
+
     cem.UpdateUserProfile(nickname="Cem 大明", bio="there")
     bob.RefreshToken(refresh_token=bob.refresh_token)
     app.signed_in(ann.id, ann.username, device_id="phone").Logout()
@@ -75,4 +99,4 @@ def lived(app: Deployment) -> Life:
         user = app.person()
         user.send(ann.id, "farewell")
         calls.repo.UpdateUser(user_id=user.id, status=status)
-    return Life(ann, bob, cem, zoe, group, quiet, pair, talk)
+    return Life(ann, bob, cem, zoe, group, quiet, pair, talk, club)

@@ -39,6 +39,21 @@ def decode_page(token: str) -> tuple[Position, str]:
     return Position(epoch=found[1], at=int(found[2])), conversation_id
 
 
+def encode_row(at: int, key: str) -> str:
+    """The token of the page after this row, of a list that is ordered by a number and a key."""
+    return _encode(f"{at}/{key}")
+
+
+def decode_row(token: str) -> tuple[int, str]:
+    """(number, key) of the last row of the page before; before all rows for an empty token. Raises INVALID_PARAMS."""
+    if not token:
+        return -1, ""
+    at, _, key = _decode(token).partition("/")
+    if not re.fullmatch(r"[0-9]{1,18}", at) or "\0" in key:
+        raise invalid("page_token", "must be the next_page_token of the page before, or empty", "BAD_CURSOR")
+    return int(at), key
+
+
 def _encode(text: str) -> str:
     return urlsafe_b64encode(text.encode()).decode().rstrip("=")
 

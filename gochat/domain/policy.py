@@ -13,6 +13,7 @@ DELETED = "deleted"  # in a one-to-one conversation, of a user who is deleted: n
 ROTATE, REPEAT, END = "rotate", "repeat", "end"
 REPEAT_WINDOW = 30_000  # milliseconds
 _MANAGERS = {OWNER, ADMIN}
+EVERYONE, MANAGERS = "everyone", "managers"  # of a group, by its settings
 
 
 def actor(caller: Caller, named: str, field: str) -> str:
@@ -65,13 +66,20 @@ def send(caller: Caller, message_type: str) -> None:
         raise denied("only services send messages of type system", "SYSTEM_MESSAGE")
 
 
+def is_unrestricted(caller: Caller) -> bool:
+    """Do mutes and the like of a group not bind their sends? Across the seam a request says so, since there every
+    caller is a service."""
+    return caller.role == "service"
+
+
 def not_participant() -> ChatError:
     return denied("you are not in this conversation", "NOT_A_PARTICIPANT")
 
 
-def manage(conversation_type: str, role: str) -> None:
-    """Renaming, adding: both sides of a one-to-one conversation, the owner and the admins of a group."""
-    if conversation_type == "group" and role not in _MANAGERS:
+def manage(conversation_type: str, role: str, who: str = MANAGERS) -> None:
+    """Renaming, adding: both sides of a one-to-one conversation; of a group the owner and the admins, or by its
+    settings everyone. who: MANAGERS or EVERYONE."""
+    if conversation_type == "group" and who != EVERYONE and role not in _MANAGERS:
         raise denied("only the owner and the admins of a group may do this", "NOT_A_MANAGER")
 
 

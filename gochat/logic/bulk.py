@@ -5,7 +5,7 @@ from gochat.api.message.v1 import message_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.context import current
 from gochat.domain import policy
-from gochat.errors import ChatError
+from gochat.errors import RETRY_AFTER, ChatError
 from gochat.internal.change.v1 import change_pb2
 from gochat.internal.change.v1.change_pb2_grpc import ChangeServiceStub
 from gochat.internal.store.v1 import store_pb2
@@ -41,7 +41,10 @@ class Bulk:
             except ChatError as error:
                 result.error.CopyFrom(error.body())
         if allowed:
-            stored = self._store.StoreMessages(store_pb2.StoreMessagesRequest(messages=allowed))
+            unrestricted = range(len(allowed)) if policy.is_unrestricted(caller) else ()
+            stored = self._store.StoreMessages(
+                store_pb2.StoreMessagesRequest(messages=allowed, unrestricted=unrestricted)
+            )
             for result, outcome in zip(results, stored.results, strict=True):
                 result.CopyFrom(outcome)
         for index, result in enumerate(response.results):
@@ -52,7 +55,7 @@ class Bulk:
 
 def _prefix_fields(error: common_pb2.Error, prefix: str) -> None:
     """The fields of one message become fields of the request."""
-    for name in set(error.details) - {"reason"}:
+    for name in set(error.details) - {"reason", RETRY_AFTER, "muted_until"}:
         error.details[prefix + name] = error.details.pop(name)
         if error.message.startswith(f"{name} "):
             error.message = prefix + error.message

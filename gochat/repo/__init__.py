@@ -1,4 +1,5 @@
-"""Persistence: RepoService, StoreService, AccountService, ChangeService and AuditService over SQLite or PostgreSQL."""
+"""Persistence: RepoService, StoreService, GroupStoreService, AccountService, ChangeService and AuditService over SQLite
+or PostgreSQL."""
 
 from gochat.repo.accounts import Accounts
 from gochat.repo.activity import Activity
@@ -6,9 +7,15 @@ from gochat.repo.audit import Audit
 from gochat.repo.conversations import Conversations, StoreConversations
 from gochat.repo.deletion import Deletion
 from gochat.repo.feed import Feed
+from gochat.repo.group_settings import GroupSettings
 from gochat.repo.groups import Groups, StoreGroups
+from gochat.repo.invitations import Invitations
+from gochat.repo.member_details import MemberDetails
 from gochat.repo.members import Members
 from gochat.repo.messages import Messages
+from gochat.repo.moderation import Moderation
+from gochat.repo.requests import Requests
+from gochat.repo.roles import Roles
 from gochat.repo.search import Search
 from gochat.repo.sending import Sending
 from gochat.repo.sessions import Sessions
@@ -35,6 +42,10 @@ def handlers(database: Database) -> Handlers:
         "StoreService": (
             *(users, Search(database), messages, sending),
             *(StoreConversations(database), StoreGroups(database), members),
+        ),
+        "GroupStoreService": (
+            *(Roles(database), Moderation(database), GroupSettings(database)),
+            *(Invitations(database), Requests(database), MemberDetails(database)),
         ),
         "AccountService": (Accounts(database), Sessions(database)),
         "ChangeService": (Feed(database), States(database)),

@@ -238,7 +238,7 @@ def _update(tx: Tx, conversation_id: str, user_id: str, name: str, avatar: str) 
     conversation = locked_conversation(tx, conversation_id)
     member = membership(tx, conversation_id, user_id)
     if user_id:
-        policy.manage(member.type, member.role)
+        policy.manage(member.type, member.role, conversation.editing)
     given = {"name": name, "avatar": avatar}
     changes = {key: value for key, value in given.items() if value not in ("", getattr(conversation, key))}
     if changes:

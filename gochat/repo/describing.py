@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 from gochat.api.common.v1 import common_pb2
 from gochat.api.event.v1 import event_pb2
 from gochat.domain import ids
-from gochat.domain.changes import FOUNDING, REMOVED, Kind
+from gochat.domain.changes import DISSOLVED, FOUNDING, REMOVED, Kind
 from gochat.errors import ChatError
 from gochat.internal.change.v1 import change_pb2 as pb
 from gochat.repo.conversations import UNREAD, conversation_of
+from gochat.repo.group_settings import settings_of
 from gochat.repo.groups import as_group
+from gochat.repo.member_details import detail_of
 from gochat.repo.membership import SHOWN, group
 from gochat.repo.messages import COLUMNS, DELETED, RECIPIENT_REACHED, message
 from gochat.repo.users import get_user, profile
@@ -50,6 +52,7 @@ SELECT member.user_id, member.hidden_seq
 FROM conversations AS conversation
 JOIN members AS member ON member.conversation_id = conversation.conversation_id
 WHERE conversation.conversation_id = ? AND conversation.type = 'single' AND conversation.last_seq = 0"""
+_MANAGERS = "SELECT user_id FROM members WHERE conversation_id = ? AND role IN ('owner', 'admin')"
 _JOINED_AT = "SELECT joined_at FROM members WHERE conversation_id = ? AND user_id = ?"
 
 _Event = event_pb2.Event
@@ -155,6 +158,8 @@ def _joined(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
 
 
 def _left(_: Tx, change: pb.Change, __: _Messages) -> Iterable[pb.Delivery]:
+    if change.detail == DISSOLVED:
+        return
     reasons = event_pb2.MemberLeft
     reason = reasons.REASON_REMOVED if change.detail == REMOVED else reasons.REASON_LEFT
     yield _delivery(change, member_left=event_pb2.MemberLeft(user_id=change.user_id, reason=reason))
@@ -172,6 +177,23 @@ def _group(tx: Tx, change: pb.Change, messages: _Messages) -> Iterable[pb.Delive
 
 def _dissolved(_: Tx, change: pb.Change, __: _Messages) -> Iterable[pb.Delivery]:
     yield _delivery(change, group_dissolved=event_pb2.GroupDissolved())
+
+
+def _settings(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
+    settings = settings_of(group(tx, change.conversation_id))
+    yield _delivery(change, group_settings_updated=event_pb2.GroupSettingsUpdated(settings=settings))
+
+
+def _member_detail(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
+    detail = detail_of(tx, change.conversation_id, change.user_id)
+    yield _delivery(change, member_detail_updated=event_pb2.MemberDetailUpdated(member=detail))
+
+
+def _request(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
+    state = event_pb2.JoinRequestChanged.State.Value(f"STATE_{change.detail.upper()}")
+    managers = [user_id for (user_id,) in tx.fetch_all(_MANAGERS, change.conversation_id)]
+    changed = event_pb2.JoinRequestChanged(user_id=change.user_id, state=state)
+    yield _delivery(change, list({change.user_id: None} | dict.fromkeys(managers)), join_request_changed=changed)
 
 
 def _profile(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
@@ -215,4 +237,7 @@ _EVENTS: dict[Kind, Callable[[Tx, pb.Change, _Messages], Iterable[pb.Delivery]]]
     Kind.GROUP_DISSOLVED: _dissolved,
     Kind.PROFILE_UPDATED: _profile,
     Kind.SESSION_ENDED: _session,
+    Kind.GROUP_SETTINGS_UPDATED: _settings,
+    Kind.MEMBER_DETAIL_UPDATED: _member_detail,
+    Kind.JOIN_REQUEST_CHANGED: _request,
 }

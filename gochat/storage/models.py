@@ -83,6 +83,13 @@ class Conversation(Model):
     updated_at = BigIntegerField()
     dissolved_at = BigIntegerField()
     recalled_seq = BigIntegerField(default=0)
+    # Of a group: what it lets people do.
+    posting = TextField(default="everyone")
+    adding = TextField(default="managers")
+    editing = TextField(default="managers")
+    slow_mode_seconds = IntegerField(default=0)
+    joining = TextField(default="open")
+    search_key = TextField(default="")
 
     class Meta:
         table_name = "conversations"
@@ -99,6 +106,12 @@ class Member(Model):
     last_seq = BigIntegerField(default=LOOKED_UP)
     active_at = BigIntegerField(default=LOOKED_UP)
     delivered_seq = BigIntegerField(default=0)
+    # In a group.
+    title = TextField(default="")
+    group_nickname = TextField(default="")
+    group_nickname_key = TextField(default="")
+    muted_until = BigIntegerField(default=0)
+    last_sent_at = BigIntegerField(default=0)
 
     class Meta:
         table_name = "members"
@@ -119,9 +132,49 @@ class FormerMember(Model):
     conversation_id = TextField()
     user_id = TextField()
     hidden_seq = BigIntegerField()
+    muted_until = BigIntegerField(default=0)
+    last_sent_at = BigIntegerField(default=0)
 
     class Meta:
         table_name = "former_members"
+        primary_key = CompositeKey("conversation_id", "user_id")
+
+
+class Ban(Model):
+    conversation_id = TextField()
+    user_id = TextField()
+    until = BigIntegerField()
+    reason = TextField()
+    banned_by = TextField()
+    banned_at = BigIntegerField()
+
+    class Meta:
+        table_name = "bans"
+        primary_key = CompositeKey("conversation_id", "user_id")
+
+
+class Invitation(Model):
+    conversation_id = TextField()
+    token = TextField()
+    created_by = TextField()
+    created_at = BigIntegerField()
+    expires_at = BigIntegerField()
+    max_uses = IntegerField()
+    uses = IntegerField()
+
+    class Meta:
+        table_name = "invitations"
+        primary_key = CompositeKey("conversation_id", "token")
+
+
+class JoinRequest(Model):
+    conversation_id = TextField()
+    user_id = TextField()
+    note = TextField()
+    requested_at = BigIntegerField()
+
+    class Meta:
+        table_name = "join_requests"
         primary_key = CompositeKey("conversation_id", "user_id")
 
 
@@ -181,5 +234,6 @@ class AuditEvent(Model):
 # Tables come after those that they refer to.
 ALL = (
     *(User, Activity, Session, Device, EndedSession, Conversation, Member, RemovedMember, FormerMember),
+    *(Ban, Invitation, JoinRequest),
     *(Send, Message, Secret, AuditEvent),
 )

@@ -12,6 +12,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from gochat.domain.access import RULES, Access, Condition, Rule
 from gochat.errors import STATUS_OF
 from gochat.services import SERVICES, Audience, rpcs
+from tests.attacks import group_requests
 from tests.attacks.world import CALLERS, INSIDE, NOBODY, PEOPLE, PLATFORM_ADMIN, PRIVILEGED, SERVICE, Place, World, soon
 from tests.harness import PASSWORD, Deployment, fresh
 
@@ -23,6 +24,7 @@ STATUSES = {
     "INVALID_FIELD": "INVALID_ARGUMENT",
     "ALREADY_A_MEMBER": "ALREADY_EXISTS",
     "SESSION_NOT_FOUND": "NOT_FOUND",
+    "REQUEST_NOT_FOUND": "NOT_FOUND",
 }
 """The status of a reason; PERMISSION_DENIED of those that are not here."""
 
@@ -32,6 +34,7 @@ ACTORS = ("from_user_id", "owner_id", "operator_id", "user_id")
 REGISTER, REVOKE, REFRESH = (
     f"/gochat.api.session.v1.SessionService/{rpc}" for rpc in ("Register", "RevokeSession", "RefreshToken")
 )
+GROUPS = "/gochat.api.group.v1.GroupService/"
 SUBSCRIBE = "/gochat.api.event.v1.EventService/Subscribe"
 ENDS_THE_SESSION = ("/Logout", "SessionService/ChangePassword")
 
@@ -104,6 +107,8 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "SendMessages": lambda p: in_it(p, content="hello"),
         "ListMessages": in_it,
     },
+    "api.group.v1.GroupService": group_requests.REQUESTS,
+    "internal.group.v1.GroupStoreService": group_requests.STORED,
     "api.repo.v1.RepoService": {
         "CreateUser": lambda _: {"username": fresh(), "password": PASSWORD},
         "GetUser": of_other,
@@ -131,6 +136,7 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "GetProfile": of_other,
         "UpdateProfile": lambda p: of_other(p, bio=fresh("bio")),
         "FindUsers": lambda p: {"query": p.world.other.username},
+        "StoreMessage": lambda p: by(p, "owner", "from_user_id", **in_it(p, content="hello")),
         "StoreMessages": lambda p: by(p, "owner", "from_user_id", **in_it(p, content="hello")),
         "GetHistory": lambda p: by(p, "member", **in_it(p)),
         "MarkRead": lambda p: by(p, "member", **in_it(p, message_id=p.message_id)),
@@ -204,6 +210,8 @@ def fields_of(path: str) -> set[str]:
 def actor_field(path: str) -> str:
     if path == REVOKE:
         return "session_id"
+    if path.startswith(GROUPS) and not path.endswith(group_requests.PERSONAL):
+        return ""  # user_id is whom the act is about
     names = fields_of(path)
     return next((name for name in ACTORS if name in names), "")
 
@@ -227,12 +235,14 @@ def verdict(rule: Rule, caller: str, named: str, place: Place, *, may_be_nobody:
     role = place.roles.get(named or caller, "")
     manages = place.kind == "single" or role in ("owner", "admin")
     if (
-        rule.on & (Condition.PARTICIPANT | Condition.MEMBER | Condition.MANAGER | Condition.OUTRANKS)
+        rule.on & (Condition.PARTICIPANT | Condition.MEMBER | Condition.MANAGER | Condition.OUTRANKS | Condition.OWNER)
         and role not in INSIDE
     ):
         return "NOT_A_PARTICIPANT"
     if rule.on & (Condition.MANAGER | Condition.OUTRANKS) and not manages:
         return "NOT_A_MANAGER"
+    if Condition.OWNER in rule.on and role != "owner":
+        return "NOT_THE_OWNER"
     if Condition.MAY_JOIN in rule.on and role:
         return "REMOVED" if role == "removed" else "ALREADY_A_MEMBER"
     return "OWNER" if Condition.MAY_LEAVE in rule.on and role == "owner" else ""
@@ -244,6 +254,10 @@ def expected(path: str, caller: str, named: str, place: Place) -> str:
         reason = "REGISTRATION_CLOSED"  # by the setting of the server that the tests share, to everybody
     elif path == REVOKE and reason == "NOT_YOURSELF":
         reason = "SESSION_NOT_FOUND"  # an answer does not reveal that there is such a session
+    elif path.startswith(GROUPS) and reason == "REMOVED":
+        reason = ""  # who was removed may be invited, and may ask
+    elif path == f"{GROUPS}CancelRequest" and not reason and place.roles.get(named or caller) in INSIDE:
+        reason = "REQUEST_NOT_FOUND"
     return f"{STATUSES.get(reason, 'PERMISSION_DENIED')} {reason}" if reason else "OK"
 
 
@@ -322,7 +336,7 @@ def test_the_actor_named_in_the_request_of_an_app_is_the_caller() -> None:
 @pytest.mark.parametrize("path", RPCS)
 def test_each_rpc_admits_and_refuses_callers_by_its_rule(world: World, path: str) -> None:
     fields = fields_of(path)
-    spoils = writes(path) and not {"group_id", "conversation_id", "message_id"}.isdisjoint(fields)
+    spoils = writes(path) and not {"group_id", "conversation_id", "message_id", "token", "request"}.isdisjoint(fields)
     for kind in ("group", "single") if path in APPS and "conversation_id" in fields else ("group",):
         right = {trial: expected(path, *trial, world.place(kind)) for trial in trials(path)}
         refused = {trial: answer for trial, answer in right.items() if answer != "OK"}

@@ -133,7 +133,7 @@ GROWING = {"users", "sessions", "conversations", "members", "messages", "sends"}
         (messages._AT, ("c", 1)),
         (sending._CONVERSATION, ("c",)),
         (sending._PAIR, ("c",)),
-        (sending._IS_MEMBER, ("c", "u")),
+        (sending._SENDER, ("c", "u")),
         (sending._EARLIER, ("c", "u", "k")),
         (members._PAGE, ("u", 50, 0, "g")),
     ],
