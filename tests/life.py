@@ -65,6 +65,9 @@ def lived(app: Deployment) -> Life:
     dora.send(over, "alone")
     dora.LeaveGroup(group_id=over)
 
+    ann.UpdateSettings(conversation_id=group, muted_until=2**63 - 1, pinned=True, archived=True, marked_unread=True)
+    ann.Acknowledge(message_ids=[f"{group}-000000000012"])
+    cem.OpenDirect(peer_user_id=dora.id)
     cem.UpdateUserProfile(nickname="Cem 大明", bio="there")
     bob.RefreshToken(refresh_token=bob.refresh_token)
     app.signed_in(ann.id, ann.username, device_id="phone").Logout()

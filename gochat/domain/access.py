@@ -102,6 +102,13 @@ _EVENT = {
     "Acknowledge": Rule(_USER, Condition.SELF | Condition.PARTICIPANT, cost=Cost.WRITE),
     "SetTyping": Rule(_USER, Condition.SELF | Condition.PARTICIPANT, Rate.TYPING, cost=Cost.PAGE),
 }
+_CONVERSATION = {
+    "OpenDirect": Rule(_USER, Condition.SELF, cost=Cost.WRITE),
+    "GetConversation": Rule(_USER, Condition.SELF | Condition.PARTICIPANT, cost=Cost.PAGE),
+    "UpdateSettings": Rule(_USER, Condition.SELF | Condition.PARTICIPANT, cost=Cost.WRITE),
+    "ListConversations": Rule(_USER, Condition.SELF, cost=Cost.PAGE),
+    "GetReceipts": Rule(_USER, Condition.SELF | Condition.PARTICIPANT),
+}
 _REPO = {
     "CreateUser": Rule(_SERVICE, cost=Cost.HASH),
     "GetUser": Rule(_SERVICE, cost=Cost.PAGE),
@@ -175,6 +182,14 @@ _AUDIT = {
     "RecordEvent": Rule(_SERVICE),
 }
 
+_CONVERSATION_STORE = {
+    "OpenDirect": Rule(_SERVICE, cost=Cost.WRITE),
+    "GetConversation": Rule(_SERVICE, cost=Cost.PAGE),
+    "UpdateSettings": Rule(_SERVICE, cost=Cost.WRITE),
+    "ListConversations": Rule(_SERVICE, cost=Cost.PAGE),
+    "GetReceipts": Rule(_SERVICE),
+}
+
 RULES: dict[str, Rule] = {
     f"/gochat.{service}/{rpc}": rule
     for service, rules in {
@@ -188,6 +203,8 @@ RULES: dict[str, Rule] = {
         "internal.change.v1.ChangeService": _CHANGE,
         "internal.signal.v1.SignalService": _SIGNAL,
         "api.audit.v1.AuditService": _AUDIT,
+        "api.conversation.v1.ConversationService": _CONVERSATION,
+        "internal.conversation.v1.ConversationStoreService": _CONVERSATION_STORE,
     }.items()
     for rpc, rule in rules.items()
 }

@@ -1,15 +1,17 @@
-"""Business rules: LogicService, SessionService and MessageService, over the repo's services as generated stubs."""
+"""Business rules: the services that apps call, but for EventService, over the repo's services as generated stubs."""
 
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.config import Auth as AuthSettings
 from gochat.domain.tokens import Tokens
 from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.internal.change.v1.change_pb2_grpc import ChangeServiceStub
+from gochat.internal.conversation.v1.conversation_pb2_grpc import ConversationStoreServiceStub
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.logic.auth import Auth
 from gochat.logic.bulk import Bulk
 from gochat.logic.conversations import Conversations
 from gochat.logic.groups import Groups
+from gochat.logic.inbox import Inbox
 from gochat.logic.messages import Messages
 from gochat.logic.sessions import Sessions
 from gochat.logic.users import Users
@@ -21,6 +23,7 @@ def handlers(
     store: StoreServiceStub,
     accounts: AccountServiceStub,
     changes: ChangeServiceStub,
+    conversations: ConversationStoreServiceStub,
     tokens: Tokens,
     settings: AuthSettings,
 ) -> Handlers:
@@ -30,4 +33,5 @@ def handlers(
         "LogicService": (auth, Users(store), Messages(repo, store), Conversations(repo, store), Groups(repo, store)),
         "SessionService": (auth, Sessions(accounts)),
         "MessageService": (Bulk(store, changes),),
+        "ConversationService": (Inbox(conversations),),
     }

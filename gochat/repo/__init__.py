@@ -1,4 +1,4 @@
-"""Persistence: RepoService, StoreService, AccountService, ChangeService and AuditService over SQLite or PostgreSQL."""
+"""Persistence: the services of the repo half, over SQLite or PostgreSQL."""
 
 from gochat.repo.accounts import Accounts
 from gochat.repo.activity import Activity
@@ -7,11 +7,14 @@ from gochat.repo.conversations import Conversations, StoreConversations
 from gochat.repo.deletion import Deletion
 from gochat.repo.feed import Feed
 from gochat.repo.groups import Groups, StoreGroups
+from gochat.repo.inbox import Inbox
 from gochat.repo.members import Members
 from gochat.repo.messages import Messages
+from gochat.repo.receipts import Receipts
 from gochat.repo.search import Search
 from gochat.repo.sending import Sending
 from gochat.repo.sessions import Sessions
+from gochat.repo.settings import Settings
 from gochat.repo.states import States
 from gochat.repo.users import Users
 from gochat.serving.binding import Handlers
@@ -40,4 +43,5 @@ def handlers(database: Database) -> Handlers:
         "ChangeService": (Feed(database), States(database)),
         "SignalService": (Activity(database),),
         "AuditService": (Audit(database),),
+        "ConversationStoreService": (Inbox(database), Settings(database), Receipts(database)),
     }

@@ -15,6 +15,7 @@ from gochat.repo.conversations import UNREAD, conversation_of
 from gochat.repo.groups import as_group
 from gochat.repo.membership import SHOWN, group
 from gochat.repo.messages import COLUMNS, DELETED, RECIPIENT_REACHED, message
+from gochat.repo.settings import settings_of
 from gochat.repo.users import get_user, profile
 from gochat.storage.database import Tx
 
@@ -145,6 +146,12 @@ def _hidden(_: Tx, change: pb.Change, __: _Messages) -> Iterable[pb.Delivery]:
     yield _delivery(change, [change.user_id], conversation_hidden=event_pb2.ConversationHidden())
 
 
+def _settings(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
+    if settings := settings_of(tx, change.conversation_id, change.user_id):
+        updated = event_pb2.ConversationSettingsUpdated(settings=settings)
+        yield _delivery(change, [change.user_id], conversation_settings_updated=updated)
+
+
 def _joined(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
     shown = conversation_of(tx, change.conversation_id, change.user_id)
     if shown.type == "group":  # a one-to-one conversation is not shown before there is something in it
@@ -215,4 +222,5 @@ _EVENTS: dict[Kind, Callable[[Tx, pb.Change, _Messages], Iterable[pb.Delivery]]]
     Kind.GROUP_DISSOLVED: _dissolved,
     Kind.PROFILE_UPDATED: _profile,
     Kind.SESSION_ENDED: _session,
+    Kind.SETTINGS_UPDATED: _settings,
 }

@@ -99,6 +99,12 @@ class Member(Model):
     last_seq = BigIntegerField(default=LOOKED_UP)
     active_at = BigIntegerField(default=LOOKED_UP)
     delivered_seq = BigIntegerField(default=0)
+    # The user's own settings.
+    quiet_until = BigIntegerField(default=0)
+    pinned_at = BigIntegerField(default=0)
+    archived = IntegerField(default=0)
+    marked_unread = IntegerField(default=0)
+    joined_seq = BigIntegerField(default=-1)
 
     class Meta:
         table_name = "members"

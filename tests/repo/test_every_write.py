@@ -58,6 +58,7 @@ SENT, UPDATED, DELETED = Kind.MESSAGES_SENT, Kind.MESSAGE_UPDATED, Kind.MESSAGE_
 JOINED, LEFT, ROLE, ENDED = Kind.MEMBER_JOINED, Kind.MEMBER_LEFT, Kind.MEMBER_UPDATED, Kind.SESSION_ENDED
 CONVERSATION, HIDDEN = Kind.CONVERSATION_UPDATED, Kind.CONVERSATION_HIDDEN
 GROUP, PROFILE, READ, RECEIVED = Kind.GROUP_UPDATED, Kind.PROFILE_UPDATED, Kind.READ, Kind.DELIVERED
+SETTINGS = Kind.SETTINGS_UPDATED
 LATER = 10**15  # milliseconds
 _ids = count()
 
@@ -107,6 +108,8 @@ LOGIC: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
         [SENT, SENT],
     ),
     "Acknowledge": (lambda w: (w.ben, {"message_ids": [w.direct]}), [RECEIVED]),
+    "OpenDirect": (lambda w: (w.ann, {"peer_user_id": w.cem.id}), [JOINED, JOINED, CONVERSATION]),
+    "UpdateSettings": (lambda w: (w.ann, {"conversation_id": w.group, "archived": True}), [SETTINGS]),
 }
 INTERNAL: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
     "UpdateUser": (lambda w: (None, {"user_id": w.cem.id, "status": 2}), [PROFILE, ENDED]),
@@ -160,6 +163,14 @@ INTERNAL: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
     "SetUserRole": (lambda w: (None, {"user_id": w.cem.id, "role": "admin"}), [ENDED]),
     "EndSession": (lambda w: (None, {"session_id": w.session(w.cem), "user_id": w.cem.id}), [ENDED]),
     "ChangeService/Acknowledge": (lambda w: (None, {"user_id": w.ben.id, "message_ids": [w.direct]}), [RECEIVED]),
+    "ConversationStoreService/OpenDirect": (
+        lambda w: (None, {"user_id": w.ben.id, "request": {"peer_user_id": w.cem.id}}),
+        [JOINED, JOINED, CONVERSATION],
+    ),
+    "ConversationStoreService/UpdateSettings": (
+        lambda w: (None, {"user_id": w.ben.id, "request": {"conversation_id": w.pair, "pinned": True}}),
+        [SETTINGS],
+    ),
 }
 NONE: dict[str, Callable[[World], Call]] = {
     "CreateUser": lambda _: (None, {"username": fresh(), "password": PASSWORD}),

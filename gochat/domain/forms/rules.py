@@ -156,6 +156,13 @@ def metadata(name: str, value: Any) -> None:
         text(size=128)("metadata[client_msg_id]", value["client_msg_id"])
 
 
+def nested(name: str, value: Any) -> None:  # noqa: ARG001 - errors name the fields of the message itself
+    """A message that has a form of its own."""
+    from gochat.domain import forms  # which imports this file
+
+    forms.check(value)
+
+
 identifier = text(size=128)
 
 FIELDS: dict[str, Rule] = {
