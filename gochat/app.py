@@ -25,6 +25,7 @@ from gochat.events.links import Link, SeamLink
 from gochat.events.relay import Relay
 from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.internal.change.v1.change_pb2_grpc import ChangeServiceStub
+from gochat.internal.conversation.v1.conversation_pb2_grpc import ConversationStoreServiceStub
 from gochat.internal.group.v1.group_pb2_grpc import GroupStoreServiceStub
 from gochat.internal.signal.v1.signal_pb2_grpc import SignalServiceStub
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
@@ -205,7 +206,8 @@ def repo_handlers(database: Database, relay: Relay) -> Handlers:
 def _logic_methods(config: Config, channel: UnaryChannel, tokens: Tokens, hub: Hub) -> dict[str, Method]:
     stubs = RepoServiceStub(channel), StoreServiceStub(channel), AccountServiceStub(channel), ChangeServiceStub(channel)
     pushed = events.handlers(stubs[-1], SignalServiceStub(channel), hub)
-    handlers = {**logic.handlers(*stubs, GroupStoreServiceStub(channel), tokens, config.auth), **pushed}
+    talk = ConversationStoreServiceStub(channel), GroupStoreServiceStub(channel)
+    handlers = {**logic.handlers(*stubs, *talk, tokens, config.auth), **pushed}
     return bind(served_by(LOGIC), handlers)
 
 

@@ -156,7 +156,9 @@ BEGIN
             UPDATE members AS member
             SET last_seq = newest, active_at = sent_at, read_seq = COALESCE((
                 SELECT max(own.seq) FROM unnest(senders, seqs) AS own (sender, seq) WHERE own.sender = member.user_id
-            ), member.read_seq)
+            ), member.read_seq), marked_unread = CASE
+                WHEN member.user_id = ANY (senders) THEN 0 ELSE member.marked_unread
+            END
             WHERE member.conversation_id = to_conversation;
 
             -- The first message is seen by the user who did not open the conversation, too.
@@ -173,7 +175,7 @@ BEGIN
             UPDATE members AS member
             SET read_seq = (
                 SELECT max(own.seq) FROM unnest(senders, seqs) AS own (sender, seq) WHERE own.sender = member.user_id
-            )
+            ), marked_unread = 0
             WHERE member.conversation_id = to_conversation AND member.user_id = ANY (senders);
         END IF;
 

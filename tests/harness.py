@@ -18,6 +18,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from gochat.api.audit.v1 import audit_pb2, audit_pb2_grpc
 from gochat.api.common.v1 import common_pb2
+from gochat.api.conversation.v1 import conversation_pb2, conversation_pb2_grpc
 from gochat.api.event.v1 import event_pb2, event_pb2_grpc
 from gochat.api.group.v1 import group_pb2, group_pb2_grpc
 from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
@@ -101,6 +102,7 @@ class Deployment:
         self.message = message_pb2_grpc.MessageServiceStub(self.channel)
         self.group = group_pb2_grpc.GroupServiceStub(self.channel)
         self.event = event_pb2_grpc.EventServiceStub(self.channel)
+        self.conversation = conversation_pb2_grpc.ConversationServiceStub(self.channel)
         self.repo = repo_pb2_grpc.RepoServiceStub(self.repo_channel)
         self.store = store_pb2_grpc.StoreServiceStub(self.repo_channel)
         self.account = account_pb2_grpc.AccountServiceStub(self.repo_channel)
@@ -196,8 +198,8 @@ def bearer(token: str) -> tuple[tuple[str, str], ...]:
 
 
 class Person:
-    """A signed-in user. `person.SendMessage(content=...)` calls the RPC of LogicService, SessionService,
-    MessageService or GroupService with the user's token; keywords are the fields of its request."""
+    """A signed-in user. `person.SendMessage(content=...)` calls the RPC of the service for apps that has one of this
+    name with the user's token; keywords are the fields of its request."""
 
     def __init__(self, app: Deployment, user_id: str, username: str, access_token: str, refresh_token: str) -> None:
         self.app, self.id, self.username = app, user_id, username
@@ -213,6 +215,8 @@ class Person:
             return caller(self.app.group, group_pb2, "GroupService", rpc, self.metadata)
         if rpc in event_pb2.DESCRIPTOR.services_by_name["EventService"].methods_by_name:
             return caller(self.app.event, event_pb2, "EventService", rpc, self.metadata)
+        if rpc in conversation_pb2.DESCRIPTOR.services_by_name["ConversationService"].methods_by_name:
+            return caller(self.app.conversation, conversation_pb2, "ConversationService", rpc, self.metadata)
         return caller(self.app.logic, logic_pb2, "LogicService", rpc, self.metadata)
 
     def send(self, to: str, content: str = CONTENT, **fields: Any) -> Any:
@@ -253,6 +257,7 @@ def as_service(app: Deployment) -> SimpleNamespace:
         logic=Calls(app.logic, logic_pb2, "LogicService"),
         message=Calls(app.message, message_pb2, "MessageService"),
         group=Calls(app.group, group_pb2, "GroupService"),
+        conversation=Calls(app.conversation, conversation_pb2, "ConversationService"),
     )
 
 

@@ -89,6 +89,9 @@ def lived(app: Deployment) -> Life:
     club = ann.CreateGroup(name="Club", member_ids=[bob.id]).group_id
     _governed(app, ann, bob, club)
 
+    ann.UpdateSettings(conversation_id=group, muted_until=2**63 - 1, pinned=True, archived=True, marked_unread=True)
+    ann.Acknowledge(message_ids=[f"{group}-000000000012"])
+    cem.OpenDirect(peer_user_id=dora.id)
     cem.UpdateUserProfile(nickname="Cem 大明", bio="there")
     bob.RefreshToken(refresh_token=bob.refresh_token)
     app.signed_in(ann.id, ann.username, device_id="phone").Logout()

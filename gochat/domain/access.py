@@ -134,6 +134,13 @@ _GROUP = {
     "ListMembers": Rule(_USER, Condition.MEMBER),
     "GetMember": Rule(_USER, Condition.MEMBER, cost=Cost.PAGE),
 }
+_CONVERSATION = {
+    "OpenDirect": Rule(_USER, Condition.SELF, cost=Cost.WRITE),
+    "GetConversation": Rule(_USER, Condition.SELF | Condition.PARTICIPANT, cost=Cost.PAGE),
+    "UpdateSettings": Rule(_USER, Condition.SELF | Condition.PARTICIPANT, cost=Cost.WRITE),
+    "ListConversations": Rule(_USER, Condition.SELF, cost=Cost.PAGE),
+    "GetReceipts": Rule(_USER, Condition.SELF | Condition.PARTICIPANT),
+}
 _REPO = {
     "CreateUser": Rule(_SERVICE, cost=Cost.HASH),
     "GetUser": Rule(_SERVICE, cost=Cost.PAGE),
@@ -233,6 +240,14 @@ _AUDIT = {
     "RecordEvent": Rule(_SERVICE),
 }
 
+_CONVERSATION_STORE = {
+    "OpenDirect": Rule(_SERVICE, cost=Cost.WRITE),
+    "GetConversation": Rule(_SERVICE, cost=Cost.PAGE),
+    "UpdateSettings": Rule(_SERVICE, cost=Cost.WRITE),
+    "ListConversations": Rule(_SERVICE, cost=Cost.PAGE),
+    "GetReceipts": Rule(_SERVICE),
+}
+
 RULES: dict[str, Rule] = {
     f"/gochat.{service}/{rpc}": rule
     for service, rules in {
@@ -248,6 +263,8 @@ RULES: dict[str, Rule] = {
         "internal.change.v1.ChangeService": _CHANGE,
         "internal.signal.v1.SignalService": _SIGNAL,
         "api.audit.v1.AuditService": _AUDIT,
+        "api.conversation.v1.ConversationService": _CONVERSATION,
+        "internal.conversation.v1.ConversationStoreService": _CONVERSATION_STORE,
     }.items()
     for rpc, rule in rules.items()
 }

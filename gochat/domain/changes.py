@@ -22,6 +22,7 @@ class Kind(IntEnum):
     GROUP_DISSOLVED = 12  # conversation_id
     PROFILE_UPDATED = 13  # user_id
     SESSION_ENDED = 14  # user_id; detail: the session
+    SETTINGS_UPDATED = 18  # conversation_id, user_id
     GROUP_SETTINGS_UPDATED = 19  # conversation_id
     MEMBER_DETAIL_UPDATED = 20  # conversation_id, user_id
     JOIN_REQUEST_CHANGED = 21  # conversation_id, user_id; detail: REQUESTED, ACCEPTED, DECLINED or WITHDRAWN

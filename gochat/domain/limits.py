@@ -15,6 +15,9 @@ MAX_ACKNOWLEDGED = 100  # messages of one Acknowledge
 MAX_TYPING_MEMBERS = 100  # of a conversation that shows who types
 MAX_WATCHED = 200  # users whose presence a stream shows
 
+MAX_PINNED = 100  # conversations of a user
+MAX_RECEIPTS = 1_000  # members of a group in which it is known who has received and read what
+
 
 def page_of(pagination: PaginationRequest, default: int = DEFAULT_PAGE) -> tuple[int, int]:
     """(page, limit) as applied, from a checked request."""

@@ -6,6 +6,7 @@ Which caller may call which RPC is in access.py, with the names of the condition
 from typing import Any
 
 from gochat.context import Caller
+from gochat.domain.limits import MAX_PINNED
 from gochat.errors import ChatError, denied, invalid
 
 OWNER, ADMIN, MEMBER = "owner", "admin", "member"
@@ -118,3 +119,9 @@ def withdraw(user_id: str, sender_id: str, conversation_type: str, role: str) ->
     """Recall and deletion: the sender, the owner and the admins of the group."""
     if user_id != sender_id and not (conversation_type == "group" and role in _MANAGERS):
         raise denied("only the sender or a manager of the group may withdraw a message", "NOT_THE_SENDER")
+
+
+def pin_conversation(pinned: int) -> None:
+    """pinned: how many conversations the user has pinned."""
+    if pinned >= MAX_PINNED:
+        raise denied(f"at most {MAX_PINNED} conversations of a user are pinned", "TOO_MANY_PINNED")

@@ -1,11 +1,11 @@
-"""Business rules: LogicService, SessionService, MessageService and GroupService, over the repo's services as generated
-stubs."""
+"""Business rules: the services that apps call, but for EventService, over the repo's services as generated stubs."""
 
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.config import Auth as AuthSettings
 from gochat.domain.tokens import Tokens
 from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.internal.change.v1.change_pb2_grpc import ChangeServiceStub
+from gochat.internal.conversation.v1.conversation_pb2_grpc import ConversationStoreServiceStub
 from gochat.internal.group.v1.group_pb2_grpc import GroupStoreServiceStub
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.logic.auth import Auth
@@ -13,6 +13,7 @@ from gochat.logic.bulk import Bulk
 from gochat.logic.conversations import Conversations
 from gochat.logic.group_settings import GroupSettings
 from gochat.logic.groups import Groups
+from gochat.logic.inbox import Inbox
 from gochat.logic.invitations import Invitations
 from gochat.logic.member_details import MemberDetails
 from gochat.logic.messages import Messages
@@ -29,6 +30,7 @@ def handlers(
     store: StoreServiceStub,
     accounts: AccountServiceStub,
     changes: ChangeServiceStub,
+    conversations: ConversationStoreServiceStub,
     groups: GroupStoreServiceStub,
     tokens: Tokens,
     settings: AuthSettings,
@@ -43,4 +45,5 @@ def handlers(
             *(Roles(groups), Moderation(groups), GroupSettings(groups)),
             *(Invitations(groups), Requests(groups), MemberDetails(groups)),
         ),
+        "ConversationService": (Inbox(conversations),),
     }

@@ -1,5 +1,4 @@
-"""Persistence: RepoService, StoreService, GroupStoreService, AccountService, ChangeService and AuditService over SQLite
-or PostgreSQL."""
+"""Persistence: the services of the repo half, over SQLite or PostgreSQL."""
 
 from gochat.repo.accounts import Accounts
 from gochat.repo.activity import Activity
@@ -9,16 +8,19 @@ from gochat.repo.deletion import Deletion
 from gochat.repo.feed import Feed
 from gochat.repo.group_settings import GroupSettings
 from gochat.repo.groups import Groups, StoreGroups
+from gochat.repo.inbox import Inbox
 from gochat.repo.invitations import Invitations
 from gochat.repo.member_details import MemberDetails
 from gochat.repo.members import Members
 from gochat.repo.messages import Messages
 from gochat.repo.moderation import Moderation
+from gochat.repo.receipts import Receipts
 from gochat.repo.requests import Requests
 from gochat.repo.roles import Roles
 from gochat.repo.search import Search
 from gochat.repo.sending import Sending
 from gochat.repo.sessions import Sessions
+from gochat.repo.settings import Settings
 from gochat.repo.states import States
 from gochat.repo.users import Users
 from gochat.serving.binding import Handlers
@@ -51,4 +53,5 @@ def handlers(database: Database) -> Handlers:
         "ChangeService": (Feed(database), States(database)),
         "SignalService": (Activity(database),),
         "AuditService": (Audit(database),),
+        "ConversationStoreService": (Inbox(database), Settings(database), Receipts(database)),
     }

@@ -13,6 +13,7 @@ from gochat.domain import ids, limits
 from gochat.domain.text import casefold_key, skeleton
 from gochat.repo.check_groups import group_rules, wrong_search_keys
 from gochat.repo.check_log import log_rules
+from gochat.repo.check_settings import SETTINGS_RULES
 from gochat.storage.database import Row, Tx
 from gochat.storage.failures import driver_error
 from gochat.storage.migrate import Migration, is_migrated, migrations, objects, routines
@@ -243,7 +244,8 @@ def _findings(tx: Tx, step: Callable[[str], None]) -> Iterator[str]:
         yield from found
         if found:
             return
-    for rule in (*RULES, *(Rule(*rule) for rule in (*group_rules(), *log_rules(postgres=tx.postgres)))):
+    rules = (*SETTINGS_RULES, *group_rules(), *log_rules(postgres=tx.postgres))
+    for rule in (*RULES, *(Rule(*rule) for rule in rules)):
         step(f"checking {rule.table}")
         yield from _listed(rule.table, rule.sentence, tx.fetch_all(f"{rule.offenders} LIMIT {MAX_FINDINGS + 1}"))
     step("checking conversation ids")

@@ -181,7 +181,7 @@ class Conversations:
 
         total, infos = self._database.read(work, one_statement=True)
         if not total:
-            _must_be_user(self._database, request.user_id)
+            must_be_user(self._database, request.user_id)
         answer = repo_pb2.GetConversationsByUserResponse(
             pagination=common_pb2.PaginationResponse(total=total, page=page, limit=limit)
         )
@@ -206,7 +206,7 @@ class StoreConversations:
                 lambda tx: tx.fetch_all(_UNREAD_TOTAL, request.user_id), one_statement=True
             )
         if not total:
-            _must_be_user(self._database, request.user_id)
+            must_be_user(self._database, request.user_id)
         answer.total_count = min(int(total), _INT32)
         return answer
 
@@ -220,7 +220,7 @@ class StoreConversations:
         def work(tx: Tx) -> None:
             lock_conversation(tx, request.conversation_id)  # or a deletion of messages could be missed
             member = membership(tx, request.conversation_id, request.user_id)
-            mark_read(tx, request.conversation_id, request.user_id, member.last_seq)
+            mark_read(tx, request.conversation_id, request.user_id, member.last_seq, member)
             if member.hidden_seq != member.last_seq:
                 tx.sql(_HIDE, member.last_seq, request.conversation_id, request.user_id)
                 add_change(tx, Kind.CONVERSATION_HIDDEN, request.conversation_id, request.user_id)
@@ -229,7 +229,7 @@ class StoreConversations:
         return store_pb2.HideConversationResponse()
 
 
-def _must_be_user(database: Database, user_id: str) -> None:
+def must_be_user(database: Database, user_id: str) -> None:
     """Raises NOT_FOUND. Asked only where a list is empty."""
     database.read(lambda tx: get_user(tx, user_id), one_statement=True)
 

@@ -11,12 +11,13 @@ from gochat.domain import ids
 from gochat.domain.changes import DISSOLVED, FOUNDING, REMOVED, Kind
 from gochat.errors import ChatError
 from gochat.internal.change.v1 import change_pb2 as pb
+from gochat.repo import group_settings
 from gochat.repo.conversations import UNREAD, conversation_of
-from gochat.repo.group_settings import settings_of
 from gochat.repo.groups import as_group
 from gochat.repo.member_details import detail_of
 from gochat.repo.membership import SHOWN, group
 from gochat.repo.messages import COLUMNS, DELETED, RECIPIENT_REACHED, message
+from gochat.repo.settings import settings_of
 from gochat.repo.users import get_user, profile
 from gochat.storage.database import Tx
 
@@ -148,6 +149,12 @@ def _hidden(_: Tx, change: pb.Change, __: _Messages) -> Iterable[pb.Delivery]:
     yield _delivery(change, [change.user_id], conversation_hidden=event_pb2.ConversationHidden())
 
 
+def _settings(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
+    if settings := settings_of(tx, change.conversation_id, change.user_id):
+        updated = event_pb2.ConversationSettingsUpdated(settings=settings)
+        yield _delivery(change, [change.user_id], conversation_settings_updated=updated)
+
+
 def _joined(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
     shown = conversation_of(tx, change.conversation_id, change.user_id)
     if shown.type == "group":  # a one-to-one conversation is not shown before there is something in it
@@ -179,8 +186,8 @@ def _dissolved(_: Tx, change: pb.Change, __: _Messages) -> Iterable[pb.Delivery]
     yield _delivery(change, group_dissolved=event_pb2.GroupDissolved())
 
 
-def _settings(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
-    settings = settings_of(group(tx, change.conversation_id))
+def _group_settings(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
+    settings = group_settings.settings_of(group(tx, change.conversation_id))
     yield _delivery(change, group_settings_updated=event_pb2.GroupSettingsUpdated(settings=settings))
 
 
@@ -237,7 +244,8 @@ _EVENTS: dict[Kind, Callable[[Tx, pb.Change, _Messages], Iterable[pb.Delivery]]]
     Kind.GROUP_DISSOLVED: _dissolved,
     Kind.PROFILE_UPDATED: _profile,
     Kind.SESSION_ENDED: _session,
-    Kind.GROUP_SETTINGS_UPDATED: _settings,
+    Kind.SETTINGS_UPDATED: _settings,
+    Kind.GROUP_SETTINGS_UPDATED: _group_settings,
     Kind.MEMBER_DETAIL_UPDATED: _member_detail,
     Kind.JOIN_REQUEST_CHANGED: _request,
 }

@@ -7,8 +7,7 @@ send), then reads members: so acts on one conversation happen one after the othe
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gochat.domain import ids, policy
 from gochat.domain.changes import DECLINED, DISSOLVED, FOUNDING, LEFT, REMOVED, Kind
@@ -21,7 +20,8 @@ from gochat.storage.database import Tx, placeholders
 from gochat.storage.models import LOOKED_UP, MAX_INBOX_MEMBERS, Conversation, Member
 
 _MEMBERSHIP = """
-SELECT conversation.type, conversation.last_seq, member.role, member.hidden_seq
+SELECT conversation.type, conversation.last_seq, conversation.member_count, member.role, member.hidden_seq,
+    member.marked_unread
 FROM conversations AS conversation
 LEFT JOIN members AS member ON member.conversation_id = conversation.conversation_id AND member.user_id = ?
     AND member.role <> ?
@@ -55,16 +55,21 @@ UPDATE members SET hidden_seq = ?, read_seq = ?
 WHERE conversation_id = ? AND hidden_seq >= ? AND hidden_seq < ?
 RETURNING user_id"""
 
+_UNMARK = """
+UPDATE members SET marked_unread = 0
+WHERE conversation_id = ? AND user_id = ? AND marked_unread = 1"""
 
-@dataclass(frozen=True, slots=True)
-class Membership:
-    """type, last_seq: of the conversation. role: "" for the service itself, which is in no conversation and may see all
-    of it."""
+
+class Membership(NamedTuple):
+    """type, last_seq, member_count: of the conversation. role: "" for the service itself, which is in no conversation
+    and may see all of it."""
 
     type: str
     last_seq: int
+    member_count: int
     role: str
     hidden_seq: int
+    marked_unread: bool
 
 
 def membership(tx: Tx, conversation_id: str, user_id: str) -> Membership:
@@ -73,10 +78,11 @@ def membership(tx: Tx, conversation_id: str, user_id: str) -> Membership:
     row = tx.fetch_one(_MEMBERSHIP, user_id, policy.DELETED, conversation_id)
     if row is None:
         raise not_found("conversation", "conversation_id")
-    kind, last_seq, role, hidden_seq = row
+    kind, last_seq, member_count, role, hidden_seq, marked_unread = row
     if role is None and user_id:
         raise policy.not_participant()
-    return Membership(kind, last_seq, role or "", SHOWN if hidden_seq is None else hidden_seq)
+    hidden_seq = SHOWN if hidden_seq is None else hidden_seq
+    return Membership(kind, last_seq, member_count, role or "", hidden_seq, bool(marked_unread))
 
 
 def locked_conversation(tx: Tx, conversation_id: str) -> Conversation:
@@ -190,6 +196,7 @@ def insert_members(
             "read_seq": read_seq,
             "hidden_seq": hidden_seq,
             "joined_at": now,
+            "joined_seq": conversation.last_seq,
             "last_seq": last_seq,
             "active_at": active_at,
         }
@@ -267,16 +274,19 @@ def hand_over(tx: Tx, left: Conversation) -> None:
 
 
 def move_read(tx: Tx, conversation_id: str, user_id: str, seq: int) -> bool:
-    """Forward only. Has it moved?"""
+    """Forward only; where it moves, nothing is marked as unread any more. Has it moved?"""
     moved = tx.sql(
-        "UPDATE members SET read_seq = ? WHERE conversation_id = ? AND user_id = ? AND read_seq < ?",
+        "UPDATE members SET read_seq = ?, marked_unread = 0 WHERE conversation_id = ? AND user_id = ? AND read_seq < ?",
         *(seq, conversation_id, user_id, seq),
     )
     return bool(moved.rowcount)
 
 
-def mark_read(tx: Tx, conversation_id: str, user_id: str, seq: int) -> None:
-    """As move_read(), with a change for others. (Of one's own messages all know that they are read.)"""
+def mark_read(tx: Tx, conversation_id: str, user_id: str, seq: int, member: Membership) -> None:
+    """As move_read(), with a change for others. (Of one's own messages all know that they are read.) What the user has
+    marked as unread is not marked any more, also where the position stays. member: of the user."""
+    if member.marked_unread and tx.sql(_UNMARK, conversation_id, user_id).rowcount:
+        add_change(tx, Kind.SETTINGS_UPDATED, conversation_id, user_id)
     if move_read(tx, conversation_id, user_id, seq):
         add_change(tx, Kind.READ, conversation_id, user_id, seq=seq)
 

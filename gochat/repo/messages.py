@@ -127,7 +127,7 @@ class Messages:
             seq = seq_in(request.conversation_id, request.message_id)
             if not 1 <= seq <= reader.last_seq:
                 raise _no_message()
-            mark_read(tx, request.conversation_id, request.user_id, seq)
+            mark_read(tx, request.conversation_id, request.user_id, seq, reader)
 
         self._database.write(work)
         return store_pb2.MarkReadResponse()
@@ -206,7 +206,7 @@ def _set_status(tx: Tx, message_id: str, user_id: str, status: int) -> None:
         policy.withdraw(user_id, sender, member.type, member.role)
         changes += ", content = '', metadata = ''"
     elif status == READ:
-        mark_read(tx, conversation_id, user_id, seq)
+        mark_read(tx, conversation_id, user_id, seq, member)
     update = f"UPDATE messages SET {changes} WHERE conversation_id = ? AND seq = ? AND status < ?"
     if not tx.sql(update, *values, conversation_id, seq, status).rowcount:
         return

@@ -112,6 +112,12 @@ class Member(Model):
     group_nickname_key = TextField(default="")
     muted_until = BigIntegerField(default=0)
     last_sent_at = BigIntegerField(default=0)
+    # The user's own settings.
+    quiet_until = BigIntegerField(default=0)
+    pinned_at = BigIntegerField(default=0)
+    archived = IntegerField(default=0)
+    marked_unread = IntegerField(default=0)
+    joined_seq = BigIntegerField(default=-1)
 
     class Meta:
         table_name = "members"

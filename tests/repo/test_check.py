@@ -207,6 +207,29 @@ HARMS = [
         )
         for seq in (-1, 4)
     ),
+    *(
+        (
+            f"UPDATE members SET {column} = {wrong} WHERE {OF_QUIET} AND user_id = '{{bob}}'",
+            f"members {{quiet}} {{bob}}: {what}",
+        )
+        for column, wrong, what in (
+            ("quiet_until", -1, "a setting is none"),
+            ("pinned_at", -1, "a setting is none"),
+            ("archived", 2, "a setting is none"),
+            ("marked_unread", -1, "a setting is none"),
+            ("joined_seq", -2, "joined_seq is below -1 or beyond last_seq"),
+            ("joined_seq", 99, "joined_seq is below -1 or beyond last_seq"),
+        )
+    ),
+    (
+        "INSERT INTO conversations (conversation_id, type, name, description, avatar, owner_id, max_members,"
+        " member_count, last_seq, created_at, updated_at, dissolved_at)"
+        " WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 101)"
+        " SELECT 'gpinned' || n, 'group', 'pinned', '', '', '{zoe}', 5, 1, 0, 1, 1, 0 FROM number;"
+        "INSERT INTO members (conversation_id, user_id, role, read_seq, joined_at, last_seq, active_at, pinned_at)"
+        " SELECT conversation_id, owner_id, 'owner', 0, 1, 0, 1, 1 FROM conversations WHERE name = 'pinned'",
+        "users {zoe}: has pinned more than 100 conversations",
+    ),
     ("DROP INDEX members_hiding", "members_hiding: this index is missing"),
     ("DROP TABLE secrets", "secrets: this table is missing"),
     ("DROP TABLE schema_migrations", "schema_migrations: is missing: this is no database of GoChat"),

@@ -61,13 +61,14 @@ class World:
 SENT, UPDATED, DELETED = Kind.MESSAGES_SENT, Kind.MESSAGE_UPDATED, Kind.MESSAGE_DELETED
 JOINED, LEFT, ROLE, ENDED = Kind.MEMBER_JOINED, Kind.MEMBER_LEFT, Kind.MEMBER_UPDATED, Kind.SESSION_ENDED
 CONVERSATION, HIDDEN = Kind.CONVERSATION_UPDATED, Kind.CONVERSATION_HIDDEN
-DISSOLVED, SETTINGS, DETAIL, REQUEST = (
+DISSOLVED, GROUP_SETTINGS, DETAIL, REQUEST = (
     Kind.GROUP_DISSOLVED,
     Kind.GROUP_SETTINGS_UPDATED,
     Kind.MEMBER_DETAIL_UPDATED,
     Kind.JOIN_REQUEST_CHANGED,
 )
 GROUP, PROFILE, READ, RECEIVED = Kind.GROUP_UPDATED, Kind.PROFILE_UPDATED, Kind.READ, Kind.DELIVERED
+SETTINGS = Kind.SETTINGS_UPDATED
 LATER = 10**15  # milliseconds
 _ids = count()
 
@@ -120,7 +121,7 @@ GROUPS: dict[str, tuple[str, Callable[[World], dict[str, Any]], list[Kind]]] = {
     "DissolveGroup": ("ann", lambda _: {}, [DISSOLVED, LEFT, LEFT]),
     "BanMember": ("ann", _ben(reason="r"), [LEFT]),
     "MuteMember": ("ann", _ben(until=LATER), [DETAIL]),
-    "UpdateGroupSettings": ("ann", lambda _: {"slow_mode_seconds": 1}, [SETTINGS]),
+    "UpdateGroupSettings": ("ann", lambda _: {"slow_mode_seconds": 1}, [GROUP_SETTINGS]),
     "JoinByInvitation": ("cem", _token, [JOINED]),
     "RequestToJoin": ("cem", _by_approval, [REQUEST]),
     "CancelRequest": ("cem", _asked, [REQUEST]),
@@ -175,6 +176,8 @@ LOGIC: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
     ),
     "Acknowledge": (lambda w: (w.ben, {"message_ids": [w.direct]}), [RECEIVED]),
     **{rpc: (partial(_by_people, *call), kinds) for rpc, (*call, kinds) in GROUPS.items()},
+    "OpenDirect": (lambda w: (w.ann, {"peer_user_id": w.cem.id}), [JOINED, JOINED, CONVERSATION]),
+    "UpdateSettings": (lambda w: (w.ann, {"conversation_id": w.group, "archived": True}), [SETTINGS]),
 }
 INTERNAL: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
     "UpdateUser": (lambda w: (None, {"user_id": w.cem.id, "status": 2}), [PROFILE, ENDED]),
@@ -230,6 +233,14 @@ INTERNAL: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
     "EndSession": (lambda w: (None, {"session_id": w.session(w.cem), "user_id": w.cem.id}), [ENDED]),
     **{f"GroupStoreService/{rpc}": (partial(_by_store, *call), kinds) for rpc, (*call, kinds) in GROUPS.items()},
     "ChangeService/Acknowledge": (lambda w: (None, {"user_id": w.ben.id, "message_ids": [w.direct]}), [RECEIVED]),
+    "ConversationStoreService/OpenDirect": (
+        lambda w: (None, {"user_id": w.ben.id, "request": {"peer_user_id": w.cem.id}}),
+        [JOINED, JOINED, CONVERSATION],
+    ),
+    "ConversationStoreService/UpdateSettings": (
+        lambda w: (None, {"user_id": w.ben.id, "request": {"conversation_id": w.pair, "pinned": True}}),
+        [SETTINGS],
+    ),
 }
 NONE: dict[str, Callable[[World], Call]] = {
     "CreateUser": lambda _: (None, {"username": fresh(), "password": PASSWORD}),

@@ -9,6 +9,7 @@ from gochat.api.common.v1.common_pb2 import PaginationRequest
 from gochat.api.repo.v1 import repo_pb2
 from gochat.app import repo_handlers
 from gochat.events.relay import Relay
+from gochat.internal.conversation.v1 import conversation_pb2
 from gochat.internal.store.v1 import store_pb2
 from gochat.services import REPO, served_by
 from gochat.serving.binding import bind
@@ -84,6 +85,14 @@ LISTS: dict[str, Callable[[Handlers, World], Any]] = {
     ),
     "ListMembers": lambda h, w: (
         h.ListMembers(store_pb2.ListMembersRequest(group_id=w.group, user_id=w.reader, pagination=PAGE)).members
+    ),
+    "ListConversations": lambda h, w: (
+        h.ListConversations(conversation_pb2.ListConversationsRequest(user_id=w.reader)).conversations
+    ),
+    "GetReceipts": lambda h, w: (
+        h.GetReceipts(
+            conversation_pb2.GetReceiptsRequest(user_id=w.reader, request={"message_id": w.messages[0]})
+        ).receipts
     ),
     "StoreMessages": lambda h, w: (
         h.StoreMessages(

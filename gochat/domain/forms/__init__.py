@@ -13,6 +13,7 @@ from gochat.domain.forms import (
     account,
     audit,
     change,
+    conversation,
     event,
     group,
     group_store,
@@ -28,7 +29,10 @@ from gochat.errors import invalid
 
 FORMS: dict[str, Form] = {
     request.DESCRIPTOR.full_name: form
-    for service in (logic, session, message, group, event, repo, store, group_store, account, change, signal, audit)
+    for service in (
+        *(logic, session, message, conversation, group, event),
+        *(repo, store, group_store, account, change, signal, audit),
+    )
     for request, form in service.FORMS.items()
 }
 """By the full name of the request type."""

@@ -273,6 +273,7 @@ class Event(_message.Message):
     SESSION_ENDED_FIELD_NUMBER: _builtins.int
     TYPING_FIELD_NUMBER: _builtins.int
     PRESENCE_FIELD_NUMBER: _builtins.int
+    CONVERSATION_SETTINGS_UPDATED_FIELD_NUMBER: _builtins.int
     GROUP_SETTINGS_UPDATED_FIELD_NUMBER: _builtins.int
     MEMBER_DETAIL_UPDATED_FIELD_NUMBER: _builtins.int
     JOIN_REQUEST_CHANGED_FIELD_NUMBER: _builtins.int
@@ -327,6 +328,10 @@ class Event(_message.Message):
     @_builtins.property
     def presence(self) -> Global___Presence: ...
     @_builtins.property
+    def conversation_settings_updated(self) -> Global___ConversationSettingsUpdated:
+        """To the devices of whose settings they are."""
+
+    @_builtins.property
     def group_settings_updated(self) -> Global___GroupSettingsUpdated: ...
     @_builtins.property
     def member_detail_updated(self) -> Global___MemberDetailUpdated:
@@ -358,15 +363,16 @@ class Event(_message.Message):
         session_ended: Global___SessionEnded | None = ...,
         typing: Global___Typing | None = ...,
         presence: Global___Presence | None = ...,
+        conversation_settings_updated: Global___ConversationSettingsUpdated | None = ...,
         group_settings_updated: Global___GroupSettingsUpdated | None = ...,
         member_detail_updated: Global___MemberDetailUpdated | None = ...,
         join_request_changed: Global___JoinRequestChanged | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["conversation_hidden", b"conversation_hidden", "conversation_updated", b"conversation_updated", "delivered", b"delivered", "event", b"event", "group_dissolved", b"group_dissolved", "group_settings_updated", b"group_settings_updated", "group_updated", b"group_updated", "join_request_changed", b"join_request_changed", "member_detail_updated", b"member_detail_updated", "member_joined", b"member_joined", "member_left", b"member_left", "member_updated", b"member_updated", "message_deleted", b"message_deleted", "message_sent", b"message_sent", "message_updated", b"message_updated", "presence", b"presence", "profile_updated", b"profile_updated", "read", b"read", "session_ended", b"session_ended", "typing", b"typing"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["conversation_hidden", b"conversation_hidden", "conversation_settings_updated", b"conversation_settings_updated", "conversation_updated", b"conversation_updated", "delivered", b"delivered", "event", b"event", "group_dissolved", b"group_dissolved", "group_settings_updated", b"group_settings_updated", "group_updated", b"group_updated", "join_request_changed", b"join_request_changed", "member_detail_updated", b"member_detail_updated", "member_joined", b"member_joined", "member_left", b"member_left", "member_updated", b"member_updated", "message_deleted", b"message_deleted", "message_sent", b"message_sent", "message_updated", b"message_updated", "presence", b"presence", "profile_updated", b"profile_updated", "read", b"read", "session_ended", b"session_ended", "typing", b"typing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_id", b"actor_id", "at", b"at", "conversation_hidden", b"conversation_hidden", "conversation_id", b"conversation_id", "conversation_updated", b"conversation_updated", "delivered", b"delivered", "event", b"event", "group_dissolved", b"group_dissolved", "group_settings_updated", b"group_settings_updated", "group_updated", b"group_updated", "join_request_changed", b"join_request_changed", "member_detail_updated", b"member_detail_updated", "member_joined", b"member_joined", "member_left", b"member_left", "member_updated", b"member_updated", "message_deleted", b"message_deleted", "message_sent", b"message_sent", "message_updated", b"message_updated", "presence", b"presence", "profile_updated", b"profile_updated", "read", b"read", "session_ended", b"session_ended", "typing", b"typing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_id", b"actor_id", "at", b"at", "conversation_hidden", b"conversation_hidden", "conversation_id", b"conversation_id", "conversation_settings_updated", b"conversation_settings_updated", "conversation_updated", b"conversation_updated", "delivered", b"delivered", "event", b"event", "group_dissolved", b"group_dissolved", "group_settings_updated", b"group_settings_updated", "group_updated", b"group_updated", "join_request_changed", b"join_request_changed", "member_detail_updated", b"member_detail_updated", "member_joined", b"member_joined", "member_left", b"member_left", "member_updated", b"member_updated", "message_deleted", b"message_deleted", "message_sent", b"message_sent", "message_updated", b"message_updated", "presence", b"presence", "profile_updated", b"profile_updated", "read", b"read", "session_ended", b"session_ended", "typing", b"typing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["message_sent", "message_updated", "message_deleted", "read", "delivered", "conversation_updated", "conversation_hidden", "member_joined", "member_left", "member_updated", "group_updated", "group_dissolved", "profile_updated", "session_ended", "typing", "presence", "group_settings_updated", "member_detail_updated", "join_request_changed"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["message_sent", "message_updated", "message_deleted", "read", "delivered", "conversation_updated", "conversation_hidden", "member_joined", "member_left", "member_updated", "group_updated", "group_dissolved", "profile_updated", "session_ended", "typing", "presence", "conversation_settings_updated", "group_settings_updated", "member_detail_updated", "join_request_changed"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -774,6 +780,59 @@ class JoinRequestChanged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___JoinRequestChanged: _TypeAlias = JoinRequestChanged  # noqa: Y015
+
+@_typing.final
+class ConversationSettingsUpdated(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def settings(self) -> Global___ConversationSettings: ...
+    def __init__(
+        self,
+        *,
+        settings: Global___ConversationSettings | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConversationSettingsUpdated: _TypeAlias = ConversationSettingsUpdated  # noqa: Y015
+
+@_typing.final
+class ConversationSettings(_message.Message):
+    """A user's own settings of a conversation: see UpdateSettings of ConversationService."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MUTED_UNTIL_FIELD_NUMBER: _builtins.int
+    PINNED_AT_FIELD_NUMBER: _builtins.int
+    ARCHIVED_FIELD_NUMBER: _builtins.int
+    MARKED_UNREAD_FIELD_NUMBER: _builtins.int
+    muted_until: _builtins.int
+    """Unix milliseconds, as the next. 0: not muted; 9223372036854775807: for good."""
+    pinned_at: _builtins.int
+    """0: not pinned."""
+    archived: _builtins.bool
+    marked_unread: _builtins.bool
+    """One's own MessageSent in the conversation clears it, without an event of its own."""
+    def __init__(
+        self,
+        *,
+        muted_until: _builtins.int = ...,
+        pinned_at: _builtins.int = ...,
+        archived: _builtins.bool = ...,
+        marked_unread: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["archived", b"archived", "marked_unread", b"marked_unread", "muted_until", b"muted_until", "pinned_at", b"pinned_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConversationSettings: _TypeAlias = ConversationSettings  # noqa: Y015
 
 @_typing.final
 class GetStateRequest(_message.Message):
