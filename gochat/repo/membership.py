@@ -66,10 +66,10 @@ class Membership(NamedTuple):
 
     type: str
     last_seq: int
-    member_count: int
     role: str
     hidden_seq: int
-    marked_unread: bool
+    member_count: int = 0
+    marked_unread: bool = False
 
 
 def membership(tx: Tx, conversation_id: str, user_id: str) -> Membership:
@@ -82,7 +82,7 @@ def membership(tx: Tx, conversation_id: str, user_id: str) -> Membership:
     if role is None and user_id:
         raise policy.not_participant()
     hidden_seq = SHOWN if hidden_seq is None else hidden_seq
-    return Membership(kind, last_seq, member_count, role or "", hidden_seq, bool(marked_unread))
+    return Membership(kind, last_seq, role or "", hidden_seq, member_count, bool(marked_unread))
 
 
 def locked_conversation(tx: Tx, conversation_id: str) -> Conversation:
