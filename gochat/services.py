@@ -18,6 +18,7 @@ from gochat.api.repo.v1 import repo_pb2
 from gochat.api.session.v1 import session_pb2
 from gochat.internal.account.v1 import account_pb2
 from gochat.internal.change.v1 import change_pb2
+from gochat.internal.message.v1 import message_pb2 as message_store_pb2
 from gochat.internal.signal.v1 import signal_pb2
 from gochat.internal.store.v1 import store_pb2
 
@@ -46,6 +47,7 @@ SERVICES = tuple(
         (event_pb2, "EventService", LOGIC, Audience.APPS),
         (repo_pb2, "RepoService", REPO, Audience.SERVICES),
         (store_pb2, "StoreService", REPO, Audience.SERVICES),
+        (message_store_pb2, "MessageStoreService", REPO, Audience.SERVICES),
         (account_pb2, "AccountService", REPO, Audience.SERVICES),
         (change_pb2, "ChangeService", REPO, Audience.SERVICES),
         (signal_pb2, "SignalService", REPO, Audience.SERVICES),

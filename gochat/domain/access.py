@@ -25,6 +25,9 @@ class Condition(Flag):
     OUTRANKS = auto()  # the owner any member, an admin plain members and an owner who is disabled
     MAY_JOIN = auto()  # is not in the group and was not removed from it, and the group is not full
     MAY_LEAVE = auto()  # is not the owner while others remain
+    SEES = auto()  # is in the conversation of the message, and sees it; else it is NOT_FOUND
+    SENDER = auto()  # has sent the message
+    SENDER_OR_MANAGER = auto()  # has sent the message, or is the owner or an admin of its group
 
 
 class Rate(Enum):
@@ -95,6 +98,17 @@ _SESSION = {
 _MESSAGE = {
     "SendMessages": Rule(_USER, Condition.SELF | Condition.PARTICIPANT, Rate.SENDS),
     "ListMessages": Rule(_USER, Condition.PARTICIPANT, cost=Cost.PAGE),
+    "GetMessage": Rule(_USER, Condition.SEES, cost=Cost.PAGE),
+    "EditMessage": Rule(_USER, Condition.SEES | Condition.SENDER, Rate.SEND, cost=Cost.WRITE),
+    "ListVersions": Rule(_USER, Condition.SEES | Condition.SENDER_OR_MANAGER, cost=Cost.PAGE),
+    "RecallMessage": Rule(_USER, Condition.SEES | Condition.SENDER_OR_MANAGER, cost=Cost.WRITE),
+    "DeleteMessage": Rule(_USER, Condition.SELF | Condition.SEES, cost=Cost.WRITE),
+    "AddReaction": Rule(_USER, Condition.SELF | Condition.SEES, cost=Cost.WRITE),
+    "RemoveReaction": Rule(_USER, Condition.SELF | Condition.SEES, cost=Cost.WRITE),
+    "ListReactions": Rule(_USER, Condition.SEES, cost=Cost.PAGE),
+    "PinMessage": Rule(_USER, Condition.SEES | Condition.MANAGER, cost=Cost.WRITE),
+    "UnpinMessage": Rule(_USER, Condition.SEES | Condition.MANAGER, cost=Cost.WRITE),
+    "ListPinnedMessages": Rule(_USER, Condition.PARTICIPANT, cost=Cost.PAGE),
 }
 _EVENT = {
     "Subscribe": Rule(_USER, Condition.SELF),
@@ -161,7 +175,6 @@ _CHANGE = {
     "OpenFeed": Rule(_SERVICE),
     "ListStates": Rule(_SERVICE),
     "Acknowledge": Rule(_SERVICE, cost=Cost.WRITE),
-    "ListMessages": Rule(_SERVICE, cost=Cost.PAGE),
 }
 _SIGNAL = {
     "Watch": Rule(_SERVICE, cost=Cost.NOTHING),
@@ -175,6 +188,21 @@ _AUDIT = {
     "RecordEvent": Rule(_SERVICE),
 }
 
+_MESSAGE_STORE = {
+    "ListMessages": Rule(_SERVICE, cost=Cost.PAGE),
+    "GetMessage": Rule(_SERVICE, cost=Cost.PAGE),
+    "EditMessage": Rule(_SERVICE, cost=Cost.WRITE),
+    "ListVersions": Rule(_SERVICE, cost=Cost.PAGE),
+    "RecallMessage": Rule(_SERVICE, cost=Cost.WRITE),
+    "DeleteMessage": Rule(_SERVICE, cost=Cost.WRITE),
+    "AddReaction": Rule(_SERVICE, cost=Cost.WRITE),
+    "RemoveReaction": Rule(_SERVICE, cost=Cost.WRITE),
+    "ListReactions": Rule(_SERVICE, cost=Cost.PAGE),
+    "PinMessage": Rule(_SERVICE, cost=Cost.WRITE),
+    "UnpinMessage": Rule(_SERVICE, cost=Cost.WRITE),
+    "ListPinnedMessages": Rule(_SERVICE, cost=Cost.PAGE),
+}
+
 RULES: dict[str, Rule] = {
     f"/gochat.{service}/{rpc}": rule
     for service, rules in {
@@ -184,6 +212,7 @@ RULES: dict[str, Rule] = {
         "api.event.v1.EventService": _EVENT,
         "api.repo.v1.RepoService": _REPO,
         "internal.store.v1.StoreService": _STORE,
+        "internal.message.v1.MessageStoreService": _MESSAGE_STORE,
         "internal.account.v1.AccountService": _ACCOUNT,
         "internal.change.v1.ChangeService": _CHANGE,
         "internal.signal.v1.SignalService": _SIGNAL,

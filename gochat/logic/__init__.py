@@ -4,12 +4,13 @@ from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.config import Auth as AuthSettings
 from gochat.domain.tokens import Tokens
 from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
-from gochat.internal.change.v1.change_pb2_grpc import ChangeServiceStub
+from gochat.internal.message.v1.message_pb2_grpc import MessageStoreServiceStub
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.logic.auth import Auth
 from gochat.logic.bulk import Bulk
 from gochat.logic.conversations import Conversations
 from gochat.logic.groups import Groups
+from gochat.logic.message_acts import MessageActs
 from gochat.logic.messages import Messages
 from gochat.logic.sessions import Sessions
 from gochat.logic.users import Users
@@ -20,7 +21,7 @@ def handlers(
     repo: RepoServiceStub,
     store: StoreServiceStub,
     accounts: AccountServiceStub,
-    changes: ChangeServiceStub,
+    messages: MessageStoreServiceStub,
     tokens: Tokens,
     settings: AuthSettings,
 ) -> Handlers:
@@ -29,5 +30,5 @@ def handlers(
     return {
         "LogicService": (auth, Users(store), Messages(repo, store), Conversations(repo, store), Groups(repo, store)),
         "SessionService": (auth, Sessions(accounts)),
-        "MessageService": (Bulk(store, changes),),
+        "MessageService": (Bulk(store), MessageActs(messages)),
     }

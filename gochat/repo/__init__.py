@@ -1,14 +1,20 @@
-"""Persistence: RepoService, StoreService, AccountService, ChangeService and AuditService over SQLite or PostgreSQL."""
+"""Persistence: RepoService, StoreService, MessageStoreService, AccountService, ChangeService and AuditService over
+SQLite or PostgreSQL."""
 
+from gochat.config import Messages as MessageSettings
 from gochat.repo.accounts import Accounts
 from gochat.repo.activity import Activity
 from gochat.repo.audit import Audit
 from gochat.repo.conversations import Conversations, StoreConversations
 from gochat.repo.deletion import Deletion
+from gochat.repo.editing import Editing
 from gochat.repo.feed import Feed
 from gochat.repo.groups import Groups, StoreGroups
 from gochat.repo.members import Members
+from gochat.repo.message_details import MessageDetails
 from gochat.repo.messages import Messages
+from gochat.repo.pins import Pins
+from gochat.repo.reactions import Reactions
 from gochat.repo.search import Search
 from gochat.repo.sending import Sending
 from gochat.repo.sessions import Sessions
@@ -18,7 +24,7 @@ from gochat.serving.binding import Handlers
 from gochat.storage.database import Database
 
 
-def handlers(database: Database) -> Handlers:
+def handlers(database: Database, settings: MessageSettings) -> Handlers:
     """The objects that serve every RPC of these services, one a noun; two where the services share names of RPCs."""
     users, messages, sending = Users(database), Messages(database), Sending(database)
     members = Members(database)
@@ -35,6 +41,10 @@ def handlers(database: Database) -> Handlers:
         "StoreService": (
             *(users, Search(database), messages, sending),
             *(StoreConversations(database), StoreGroups(database), members),
+        ),
+        "MessageStoreService": (
+            *(MessageDetails(database), Editing(database, settings.edit_within)),
+            *(Reactions(database), Pins(database)),
         ),
         "AccountService": (Accounts(database), Sessions(database)),
         "ChangeService": (Feed(database), States(database)),

@@ -12,6 +12,7 @@ import peewee
 from gochat.domain import ids, limits
 from gochat.domain.text import casefold_key, skeleton
 from gochat.repo.check_log import log_rules
+from gochat.repo.check_messages import MESSAGE_RULES, wrong_sums
 from gochat.storage.database import Row, Tx
 from gochat.storage.failures import driver_error
 from gochat.storage.migrate import Migration, is_migrated, migrations, objects, routines
@@ -242,9 +243,11 @@ def _findings(tx: Tx, step: Callable[[str], None]) -> Iterator[str]:
         yield from found
         if found:
             return
-    for rule in (*RULES, *(Rule(*rule) for rule in log_rules(postgres=tx.postgres))):
+    for rule in (*RULES, *(Rule(*rule) for rule in (*MESSAGE_RULES, *log_rules(postgres=tx.postgres)))):
         step(f"checking {rule.table}")
         yield from _listed(rule.table, rule.sentence, tx.fetch_all(f"{rule.offenders} LIMIT {MAX_FINDINGS + 1}"))
+    step("checking sums of reactions")
+    yield from _listed("messages", "reactions is not the sum of its rows in table reactions", wrong_sums(tx))
     step("checking conversation ids")
     yield from _of_pairs(tx)
     step("checking names")

@@ -8,6 +8,7 @@ from gochat.domain import ids, limits, policy
 from gochat.domain.changes import Kind
 from gochat.errors import duplicate, not_found
 from gochat.internal.store.v1 import store_pb2
+from gochat.repo import own_deletions
 from gochat.repo.audit import record_each
 from gochat.repo.changes import add_changes_of
 from gochat.repo.membership import (
@@ -196,6 +197,7 @@ def _add_members(tx: Tx, entered: Conversation, user_ids: Sequence[str], role: s
     )
     record_each(tx, action, entered.conversation_id, user_ids)
     add_changes_of(tx, Kind.MEMBER_JOINED, entered.conversation_id, user_ids, role)
+    own_deletions.restore(tx, entered.conversation_id, user_ids)
     hide_again(tx, entered, user_ids)
 
 

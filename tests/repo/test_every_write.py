@@ -79,6 +79,20 @@ def _signed_in_twice(w: World) -> dict[str, Any]:
     return {"username": w.ann.username, "password": PASSWORD, "device_id": "phone"}
 
 
+def _reaction(w: World) -> dict[str, Any]:
+    w.ann.AddReaction(message_id=w.news, reaction="👍")
+    return {"message_id": w.news, "reaction": "👍"}
+
+
+def _pinned(w: World) -> dict[str, Any]:
+    w.ann.PinMessage(message_id=w.news)
+    return {"message_id": w.news}
+
+
+def _by_ann(w: World, **request: Any) -> dict[str, Any]:
+    return {"user_id": w.ann.id, "request": request}
+
+
 LOGIC: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
     "Authenticate": (lambda w: (w.ann, _signed_in_twice(w)), [ENDED]),
     "UpdateUserProfile": (lambda w: (w.ann, {"bio": "new"}), [PROFILE]),
@@ -107,6 +121,13 @@ LOGIC: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
         [SENT, SENT],
     ),
     "Acknowledge": (lambda w: (w.ben, {"message_ids": [w.direct]}), [RECEIVED]),
+    "EditMessage": (lambda w: (w.ann, {"message_id": w.first, "content": "new"}), [UPDATED]),
+    "RecallMessage": (lambda w: (w.ann, {"message_id": w.news}), [UPDATED]),
+    "MessageService/DeleteMessage": (lambda w: (w.ann, {"message_id": w.news}), [Kind.MESSAGE_HIDDEN]),
+    "AddReaction": (lambda w: (w.ann, {"message_id": w.news, "reaction": "👍"}), [Kind.REACTION_CHANGED]),
+    "RemoveReaction": (lambda w: (w.ann, _reaction(w)), [Kind.REACTION_CHANGED]),
+    "PinMessage": (lambda w: (w.ann, {"message_id": w.news}), [Kind.PIN_CHANGED]),
+    "UnpinMessage": (lambda w: (w.ann, _pinned(w)), [Kind.PIN_CHANGED]),
 }
 INTERNAL: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
     "UpdateUser": (lambda w: (None, {"user_id": w.cem.id, "status": 2}), [PROFILE, ENDED]),
@@ -160,6 +181,13 @@ INTERNAL: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
     "SetUserRole": (lambda w: (None, {"user_id": w.cem.id, "role": "admin"}), [ENDED]),
     "EndSession": (lambda w: (None, {"session_id": w.session(w.cem), "user_id": w.cem.id}), [ENDED]),
     "ChangeService/Acknowledge": (lambda w: (None, {"user_id": w.ben.id, "message_ids": [w.direct]}), [RECEIVED]),
+    "EditMessage": (lambda w: (None, _by_ann(w, message_id=w.first, content="new")), [UPDATED]),
+    "RecallMessage": (lambda w: (None, _by_ann(w, message_id=w.news)), [UPDATED]),
+    "MessageStoreService/DeleteMessage": (lambda w: (None, _by_ann(w, message_id=w.news)), [Kind.MESSAGE_HIDDEN]),
+    "AddReaction": (lambda w: (None, _by_ann(w, message_id=w.news, reaction=":x:")), [Kind.REACTION_CHANGED]),
+    "RemoveReaction": (lambda w: (None, _by_ann(w, **_reaction(w))), [Kind.REACTION_CHANGED]),
+    "PinMessage": (lambda w: (None, _by_ann(w, message_id=w.news)), [Kind.PIN_CHANGED]),
+    "UnpinMessage": (lambda w: (None, _by_ann(w, **_pinned(w))), [Kind.PIN_CHANGED]),
 }
 NONE: dict[str, Callable[[World], Call]] = {
     "CreateUser": lambda _: (None, {"username": fresh(), "password": PASSWORD}),

@@ -33,7 +33,7 @@ def form_of(request: Descriptor) -> tuple[tuple[str, Rule, bool], ...]:
 
 @cache
 def _choices(request: Descriptor) -> tuple[str, ...]:
-    return tuple(request.oneofs_by_name)
+    return tuple(name for name in request.oneofs_by_name if not name.startswith("_"))  # those are optional fields
 
 
 def check(request: Message) -> None:
