@@ -22,6 +22,7 @@ from gochat.internal.account.v1 import account_pb2
 from gochat.internal.change.v1 import change_pb2
 from gochat.internal.conversation.v1 import conversation_pb2 as conversation_store_pb2
 from gochat.internal.group.v1 import group_pb2 as group_store_pb2
+from gochat.internal.message.v1 import message_pb2 as message_store_pb2
 from gochat.internal.signal.v1 import signal_pb2
 from gochat.internal.store.v1 import store_pb2
 
@@ -53,6 +54,7 @@ SERVICES = tuple(
         (repo_pb2, "RepoService", REPO, Audience.SERVICES),
         (store_pb2, "StoreService", REPO, Audience.SERVICES),
         (group_store_pb2, "GroupStoreService", REPO, Audience.SERVICES),
+        (message_store_pb2, "MessageStoreService", REPO, Audience.SERVICES),
         (account_pb2, "AccountService", REPO, Audience.SERVICES),
         (change_pb2, "ChangeService", REPO, Audience.SERVICES),
         (signal_pb2, "SignalService", REPO, Audience.SERVICES),

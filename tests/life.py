@@ -14,7 +14,8 @@ class Life:
 
     bob wrote once in `group`, as message 2, and `zoe` never signed in. `quiet` is a group of ann and bob, `pair` a
     conversation of both, `talk` one of ann and cem, where ann wrote 1 and 3; `club` a group that ann governs, of her
-    and bob.
+    and bob. In `busy` 1 is edited, pinned, reacted to by bob and cem, 2 answers it and mentions ann, 3 mentions all and
+    is deleted by bob for himself.
     """
 
     ann: Person
@@ -26,6 +27,7 @@ class Life:
     pair: str
     talk: str
     club: str
+    busy: str
 
 
 def _governed(app: Deployment, ann: Person, bob: Person, group_id: str) -> None:
@@ -102,4 +104,13 @@ def lived(app: Deployment) -> Life:
         user = app.person()
         user.send(ann.id, "farewell")
         calls.repo.UpdateUser(user_id=user.id, status=status)
-    return Life(ann, bob, cem, zoe, group, quiet, pair, talk, club)
+    busy = ann.CreateGroup(name="Busy", member_ids=[bob.id, cem.id]).group_id
+    first = ann.send(busy, "1").message_id
+    bob.send(busy, "2", metadata={"reply_to": first, "mentions": ann.id})
+    third = ann.send(busy, "3", metadata={"mentions": "all", "forwarded_from": first}).message_id
+    ann.EditMessage(message_id=first, content="one")
+    bob.AddReaction(message_id=first, reaction="👍")
+    cem.AddReaction(message_id=first, reaction=":ok:")
+    ann.PinMessage(message_id=first)
+    bob.DeleteMessage(message_id=third)
+    return Life(ann, bob, cem, zoe, group, quiet, pair, talk, club, busy)

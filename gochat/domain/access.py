@@ -32,6 +32,9 @@ class Condition(Flag):
     # its settings allow; and the group is not full.
     MAY_JOIN = auto()
     MAY_LEAVE = auto()  # is not the owner while others remain
+    SEES = auto()  # is in the conversation of the message, and sees it; else it is NOT_FOUND
+    SENDER = auto()  # has sent the message
+    SENDER_OR_MANAGER = auto()  # has sent the message, or is the owner or an admin of its group
 
 
 class Rate(Enum):
@@ -102,6 +105,17 @@ _SESSION = {
 _MESSAGE = {
     "SendMessages": Rule(_USER, Condition.SELF | Condition.PARTICIPANT, Rate.SENDS),
     "ListMessages": Rule(_USER, Condition.PARTICIPANT, cost=Cost.PAGE),
+    "GetMessage": Rule(_USER, Condition.SEES, cost=Cost.PAGE),
+    "EditMessage": Rule(_USER, Condition.SEES | Condition.SENDER, Rate.SEND, cost=Cost.WRITE),
+    "ListVersions": Rule(_USER, Condition.SEES | Condition.SENDER_OR_MANAGER, cost=Cost.PAGE),
+    "RecallMessage": Rule(_USER, Condition.SEES | Condition.SENDER_OR_MANAGER, cost=Cost.WRITE),
+    "DeleteMessage": Rule(_USER, Condition.SELF | Condition.SEES, cost=Cost.WRITE),
+    "AddReaction": Rule(_USER, Condition.SELF | Condition.SEES, cost=Cost.WRITE),
+    "RemoveReaction": Rule(_USER, Condition.SELF | Condition.SEES, cost=Cost.WRITE),
+    "ListReactions": Rule(_USER, Condition.SEES, cost=Cost.PAGE),
+    "PinMessage": Rule(_USER, Condition.SEES | Condition.MANAGER, cost=Cost.WRITE),
+    "UnpinMessage": Rule(_USER, Condition.SEES | Condition.MANAGER, cost=Cost.WRITE),
+    "ListPinnedMessages": Rule(_USER, Condition.PARTICIPANT, cost=Cost.PAGE),
 }
 _EVENT = {
     "Subscribe": Rule(_USER, Condition.SELF),
@@ -226,7 +240,6 @@ _CHANGE = {
     "OpenFeed": Rule(_SERVICE),
     "ListStates": Rule(_SERVICE),
     "Acknowledge": Rule(_SERVICE, cost=Cost.WRITE),
-    "ListMessages": Rule(_SERVICE, cost=Cost.PAGE),
 }
 _SIGNAL = {
     "Watch": Rule(_SERVICE, cost=Cost.NOTHING),
@@ -247,6 +260,20 @@ _CONVERSATION_STORE = {
     "ListConversations": Rule(_SERVICE, cost=Cost.PAGE),
     "GetReceipts": Rule(_SERVICE),
 }
+_MESSAGE_STORE = {
+    "ListMessages": Rule(_SERVICE, cost=Cost.PAGE),
+    "GetMessage": Rule(_SERVICE, cost=Cost.PAGE),
+    "EditMessage": Rule(_SERVICE, cost=Cost.WRITE),
+    "ListVersions": Rule(_SERVICE, cost=Cost.PAGE),
+    "RecallMessage": Rule(_SERVICE, cost=Cost.WRITE),
+    "DeleteMessage": Rule(_SERVICE, cost=Cost.WRITE),
+    "AddReaction": Rule(_SERVICE, cost=Cost.WRITE),
+    "RemoveReaction": Rule(_SERVICE, cost=Cost.WRITE),
+    "ListReactions": Rule(_SERVICE, cost=Cost.PAGE),
+    "PinMessage": Rule(_SERVICE, cost=Cost.WRITE),
+    "UnpinMessage": Rule(_SERVICE, cost=Cost.WRITE),
+    "ListPinnedMessages": Rule(_SERVICE, cost=Cost.PAGE),
+}
 
 RULES: dict[str, Rule] = {
     f"/gochat.{service}/{rpc}": rule
@@ -259,6 +286,7 @@ RULES: dict[str, Rule] = {
         "api.repo.v1.RepoService": _REPO,
         "internal.store.v1.StoreService": _STORE,
         "internal.group.v1.GroupStoreService": _GROUP_STORE,
+        "internal.message.v1.MessageStoreService": _MESSAGE_STORE,
         "internal.account.v1.AccountService": _ACCOUNT,
         "internal.change.v1.ChangeService": _CHANGE,
         "internal.signal.v1.SignalService": _SIGNAL,

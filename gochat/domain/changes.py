@@ -22,6 +22,9 @@ class Kind(IntEnum):
     GROUP_DISSOLVED = 12  # conversation_id
     PROFILE_UPDATED = 13  # user_id
     SESSION_ENDED = 14  # user_id; detail: the session
+    REACTION_CHANGED = 15  # conversation_id, user_id, seq; detail: the reaction
+    PIN_CHANGED = 16  # conversation_id, seq
+    MESSAGE_HIDDEN = 17  # conversation_id, user_id, seq: deleted by the user for themselves alone
     SETTINGS_UPDATED = 18  # conversation_id, user_id
     GROUP_SETTINGS_UPDATED = 19  # conversation_id
     MEMBER_DETAIL_UPDATED = 20  # conversation_id, user_id

@@ -85,6 +85,19 @@ def _no_page() -> ChatError:
     return invalid("page_token", "must be the next_page_token of the page before, or empty", "BAD_CURSOR")
 
 
+def encode_item(message_id: str, number: int) -> str:
+    """The token of the page after this item of a list that belongs to a message."""
+    return _encode(f"{message_id}/{number}")
+
+
+def decode_item(token: str, message_id: str) -> int:
+    """0 for an empty one. Raises INVALID_PARAMS."""
+    owner, _, number = _decode(token).rpartition("/")
+    if token and (owner != message_id or not re.fullmatch(r"[0-9]{1,18}", number)):
+        raise invalid("page_token", "must be the next_page_token of the page before, or empty", "BAD_CURSOR")
+    return int(number or 0)
+
+
 def _encode(text: str) -> str:
     return urlsafe_b64encode(text.encode()).decode().rstrip("=")
 

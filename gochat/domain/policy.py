@@ -6,11 +6,12 @@ Which caller may call which RPC is in access.py, with the names of the condition
 from typing import Any
 
 from gochat.context import Caller
-from gochat.domain.limits import MAX_PINNED
+from gochat.domain.limits import MAX_PINNED, MAX_PINS
 from gochat.errors import ChatError, denied, invalid
 
 OWNER, ADMIN, MEMBER = "owner", "admin", "member"
 DELETED = "deleted"  # in a one-to-one conversation, of a user who is deleted: neither sends nor is sent to
+ALL = "all"  # in metadata mentions
 ROTATE, REPEAT, END = "rotate", "repeat", "end"
 REPEAT_WINDOW = 30_000  # milliseconds
 _MANAGERS = {OWNER, ADMIN}
@@ -115,10 +116,29 @@ def change_role(target: str, role: str) -> None:
         raise denied("the owner keeps that role until another member is made owner", "OWNER")
 
 
+def edit(user_id: str, sender_id: str, age: int, within: int) -> None:
+    """age: of the message, in milliseconds. within: seconds; 0: at any time."""
+    if user_id != sender_id:
+        raise denied("only the sender may edit a message", "NOT_THE_SENDER")
+    if within and age > within * 1000:
+        raise denied("this message was sent too long ago to be edited", "TOO_LATE")
+
+
+def pins(number: int) -> None:
+    """number: of the messages that are pinned already."""
+    if number >= MAX_PINS:
+        raise denied(f"a conversation has at most {MAX_PINS} pinned messages", "TOO_MANY_PINS")
+
+
 def withdraw(user_id: str, sender_id: str, conversation_type: str, role: str) -> None:
     """Recall and deletion: the sender, the owner and the admins of the group."""
+    sender_or_manager(user_id, sender_id, conversation_type, role, "withdraw a message")
+
+
+def sender_or_manager(user_id: str, sender_id: str, conversation_type: str, role: str, act: str) -> None:
+    """The sender of a message, the owner and the admins of its group."""
     if user_id != sender_id and not (conversation_type == "group" and role in _MANAGERS):
-        raise denied("only the sender or a manager of the group may withdraw a message", "NOT_THE_SENDER")
+        raise denied(f"only the sender or a manager of the group may {act}", "NOT_THE_SENDER")
 
 
 def pin_conversation(pinned: int) -> None:

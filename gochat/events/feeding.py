@@ -166,4 +166,6 @@ def frames_of(events: Sequence[Event], position: pb.Position | None) -> Iterator
 def _is_for(user_id: str, number: int, delivery: pb.Delivery) -> bool:
     """Is a delivery, of this number among those of a change that concerns the user, for them? "": of a stream of
     everything, which gets each change once."""
-    return not delivery.user_ids or (user_id in delivery.user_ids if user_id else number == 0)
+    if not delivery.user_ids:
+        return user_id not in delivery.except_user_ids
+    return user_id in delivery.user_ids if user_id else number == 0

@@ -4,9 +4,9 @@ from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.config import Auth as AuthSettings
 from gochat.domain.tokens import Tokens
 from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
-from gochat.internal.change.v1.change_pb2_grpc import ChangeServiceStub
 from gochat.internal.conversation.v1.conversation_pb2_grpc import ConversationStoreServiceStub
 from gochat.internal.group.v1.group_pb2_grpc import GroupStoreServiceStub
+from gochat.internal.message.v1.message_pb2_grpc import MessageStoreServiceStub
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.logic.auth import Auth
 from gochat.logic.bulk import Bulk
@@ -16,6 +16,7 @@ from gochat.logic.groups import Groups
 from gochat.logic.inbox import Inbox
 from gochat.logic.invitations import Invitations
 from gochat.logic.member_details import MemberDetails
+from gochat.logic.message_acts import MessageActs
 from gochat.logic.messages import Messages
 from gochat.logic.moderation import Moderation
 from gochat.logic.requests import Requests
@@ -29,7 +30,7 @@ def handlers(
     repo: RepoServiceStub,
     store: StoreServiceStub,
     accounts: AccountServiceStub,
-    changes: ChangeServiceStub,
+    messages: MessageStoreServiceStub,
     conversations: ConversationStoreServiceStub,
     groups: GroupStoreServiceStub,
     tokens: Tokens,
@@ -40,10 +41,10 @@ def handlers(
     return {
         "LogicService": (auth, Users(store), Messages(repo, store), Conversations(repo, store), Groups(repo, store)),
         "SessionService": (auth, Sessions(accounts)),
-        "MessageService": (Bulk(store, changes),),
         "GroupService": (
             *(Roles(groups), Moderation(groups), GroupSettings(groups)),
             *(Invitations(groups), Requests(groups), MemberDetails(groups)),
         ),
         "ConversationService": (Inbox(conversations),),
+        "MessageService": (Bulk(store), MessageActs(messages)),
     }

@@ -1,4 +1,4 @@
-"""Sending in bulk, and reading in order what was missed."""
+"""Sending in bulk."""
 
 from gochat.api.common.v1 import common_pb2
 from gochat.api.message.v1 import message_pb2
@@ -6,27 +6,14 @@ from gochat.api.repo.v1 import repo_pb2
 from gochat.context import current
 from gochat.domain import policy
 from gochat.errors import RETRY_AFTER, ChatError
-from gochat.internal.change.v1 import change_pb2
-from gochat.internal.change.v1.change_pb2_grpc import ChangeServiceStub
 from gochat.internal.store.v1 import store_pb2
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.logic.messages import to_store
 
 
 class Bulk:
-    def __init__(self, store: StoreServiceStub, changes: ChangeServiceStub) -> None:
-        self._store, self._changes = store, changes
-
-    def ListMessages(self, request: message_pb2.ListMessagesRequest) -> change_pb2.ListMessagesResponse:
-        """As it is; see Conversations.GetConversations."""
-        return self._changes.ListMessages(
-            change_pb2.ListMessagesRequest(
-                conversation_id=request.conversation_id,
-                **policy.acting(current().caller),
-                after_message_id=request.after_message_id,
-                limit=request.limit,
-            )
-        )
+    def __init__(self, store: StoreServiceStub) -> None:
+        self._store = store
 
     def SendMessages(self, request: message_pb2.SendMessagesRequest) -> message_pb2.SendMessagesResponse:
         caller = current().caller

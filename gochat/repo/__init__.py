@@ -1,10 +1,12 @@
 """Persistence: the services of the repo half, over SQLite or PostgreSQL."""
 
+from gochat.config import Messages as MessageSettings
 from gochat.repo.accounts import Accounts
 from gochat.repo.activity import Activity
 from gochat.repo.audit import Audit
 from gochat.repo.conversations import Conversations, StoreConversations
 from gochat.repo.deletion import Deletion
+from gochat.repo.editing import Editing
 from gochat.repo.feed import Feed
 from gochat.repo.group_settings import GroupSettings
 from gochat.repo.groups import Groups, StoreGroups
@@ -12,8 +14,11 @@ from gochat.repo.inbox import Inbox
 from gochat.repo.invitations import Invitations
 from gochat.repo.member_details import MemberDetails
 from gochat.repo.members import Members
+from gochat.repo.message_details import MessageDetails
 from gochat.repo.messages import Messages
 from gochat.repo.moderation import Moderation
+from gochat.repo.pins import Pins
+from gochat.repo.reactions import Reactions
 from gochat.repo.receipts import Receipts
 from gochat.repo.requests import Requests
 from gochat.repo.roles import Roles
@@ -27,7 +32,7 @@ from gochat.serving.binding import Handlers
 from gochat.storage.database import Database
 
 
-def handlers(database: Database) -> Handlers:
+def handlers(database: Database, settings: MessageSettings) -> Handlers:
     """The objects that serve every RPC of these services, one a noun; two where the services share names of RPCs."""
     users, messages, sending = Users(database), Messages(database), Sending(database)
     members = Members(database)
@@ -48,6 +53,10 @@ def handlers(database: Database) -> Handlers:
         "GroupStoreService": (
             *(Roles(database), Moderation(database), GroupSettings(database)),
             *(Invitations(database), Requests(database), MemberDetails(database)),
+        ),
+        "MessageStoreService": (
+            *(MessageDetails(database), Editing(database, settings.edit_within)),
+            *(Reactions(database), Pins(database)),
         ),
         "AccountService": (Accounts(database), Sessions(database)),
         "ChangeService": (Feed(database), States(database)),

@@ -22,6 +22,7 @@ from gochat.domain import forms, group_policy, ids, policy
 from gochat.domain.changes import Kind
 from gochat.errors import ChatError, duplicate, invalid, not_found
 from gochat.internal.store.v1 import store_pb2
+from gochat.repo import references
 from gochat.repo.membership import move_read, open_single, show_empty, update_inbox
 from gochat.repo.messages import SENT, message, message_at
 from gochat.storage.database import Database, Row, Tx
@@ -30,6 +31,7 @@ from gochat.storage.models import MAX_INBOX_MEMBERS
 # What comes of a message, as send_messages() of sql/routines.postgres.sql has it too. Only STORED has changed anything.
 STORED, REPEATED, KEY_REUSED, NO_CONVERSATION = "sent", "repeated", "key_reused", "no_conversation"
 NOT_PARTICIPANT, NO_RECIPIENT, OTHER_RECIPIENT = "not_participant", "no_recipient", "other_recipient"
+BAD_REFERENCE = "bad_reference"  # of metadata: not of the function, which does not see these messages
 _MAY_REPEAT = (NO_CONVERSATION, NOT_PARTICIPANT, NO_RECIPIENT, *group_policy.SEND_ERRORS)
 """What may have come true after the message was sent: then its sender, who repeats it, gets the first answer."""
 _ERRORS: dict[str, Callable[[], ChatError]] = {
@@ -88,11 +90,16 @@ class Outgoing(NamedTuple):
     names_conversation: bool
     restricted: bool
 
+    @property
+    def refers(self) -> bool:
+        """To other messages, or to members: see references.py."""
+        return references.refers(self.metadata)
+
 
 class Outcome(NamedTuple):
     """What came of a message. seq, created_at: of the message that is STORED, or of the earlier one that it repeats;
     of one that a group does not let its sender send, created_at is until when.
-    unopened: why two users have no conversation and cannot be given one."""
+    unopened: why two users have no conversation and cannot be given one. bad_reference: what is wrong with one."""
 
     number: int
     conversation_id: str
@@ -101,6 +108,7 @@ class Outcome(NamedTuple):
     recipient: str = ""
     created_at: int = 0
     unopened: ChatError | None = None
+    bad_reference: ChatError | None = None
 
 
 class Sending:
@@ -117,7 +125,7 @@ class Sending:
         policy.send(current().caller, request.message_type)
         sent = as_stored(0, request, self._database.pair_key, restricted=restricted)
         now = ids.now_ms()
-        (stored,) = self._database.write(lambda tx: store(tx, [sent], now), one_statement=True)
+        (stored,) = self._database.write(lambda tx: store(tx, [sent], now), one_statement=not sent.refers)
         if stored.outcome == NO_CONVERSATION and not sent.names_conversation:
             (stored,) = self._database.write(partial(_open_and_store, self._database.pair_key, [sent]))
         if error := send_error(stored):
@@ -145,7 +153,8 @@ class Sending:
                 if not request.skip_locked:
                     answer.results[number].error.CopyFrom(refused.body())
             else:
-                conversations.setdefault(one.conversation_id, []).append(one)
+                if not (request.skip_locked and one.refers):  # which waits for the lock
+                    conversations.setdefault(one.conversation_id, []).append(one)
         if not conversations:
             return answer
         if request.skip_locked:
@@ -211,12 +220,40 @@ def send_error(stored: Outcome) -> ChatError | None:
         return stored.unopened
     if by_group := group_policy.SEND_ERRORS.get(stored.outcome):
         return by_group(stored.created_at, ids.now_ms())
+    if stored.outcome == BAD_REFERENCE:
+        return stored.bad_reference
     error = _ERRORS.get(stored.outcome)
     return error() if error else None
 
 
 def store(tx: Tx, messages: Sequence[Outgoing], now: int) -> list[Outcome]:
-    """Stores messages to one conversation, in their order. One statement on PostgreSQL."""
+    """Stores messages to one conversation, in their order. One statement on PostgreSQL, if none of them refers to
+    anything."""
+    if any(one.refers for one in messages):
+        return _store_referring(tx, messages, now)
+    return _store(tx, messages, now)
+
+
+def _store_referring(tx: Tx, messages: Sequence[Outgoing], now: int) -> list[Outcome]:
+    """As store(), with what the messages refer to. One whose reference is wrong is not stored, unless it repeats one
+    that was stored when it was right. What a message refers to was there before all of these."""
+    kept, refused = dict[int, references.References](), dict[int, Outcome]()
+    for one in messages:
+        try:
+            if one.refers and (found := references.checked(tx, one)):
+                kept[one.number] = found
+        except ChatError as error:
+            bad = Outcome(one.number, one.conversation_id, BAD_REFERENCE, bad_reference=error)
+            refused[one.number] = _or_repeat(tx, one, bad)
+    sendable = [one for one in messages if one.number not in refused]
+    stored = {outcome.number: outcome for outcome in (_store(tx, sendable, now) if sendable else [])}
+    for number, found in kept.items():
+        if stored[number].outcome == STORED:
+            references.keep(tx, stored[number].conversation_id, stored[number].seq, found)
+    return [refused.get(one.number) or stored[one.number] for one in messages]
+
+
+def _store(tx: Tx, messages: Sequence[Outgoing], now: int) -> list[Outcome]:
     if not tx.postgres:
         return _store_sqlite(tx, messages[0].conversation_id, messages, now)
     return [Outcome(*row) for row in tx.fetch_all(_SEND_MESSAGES, messages[0].conversation_id, _json(messages), now)]

@@ -1,4 +1,4 @@
-"""What a client that begins, or has missed too much, reads: all conversations as one state, and messages in order."""
+"""What a client that begins, or has missed too much, reads first: all conversations as one state."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,13 +6,12 @@ from typing import Any
 from gochat.api.event.v1 import event_pb2
 from gochat.domain import ids, limits
 from gochat.domain.changes import Kind
-from gochat.errors import ChatError, invalid, not_found
+from gochat.errors import ChatError, not_found
 from gochat.internal.change.v1 import change_pb2 as pb
 from gochat.repo.changes import add_change
 from gochat.repo.conversations import FROM_PAGE, INFO_COLUMNS, UNREAD, fill_info
 from gochat.repo.feed import read_log
 from gochat.repo.membership import Membership, lock_conversation, membership
-from gochat.repo.messages import BY_SEQ, fill, seq_in
 from gochat.repo.users import get_user
 from gochat.storage.database import Database, Row, Tx
 
@@ -25,7 +24,7 @@ FROM_STATES = f"""{FROM_PAGE}
 _STATES = f"""
 WITH page AS (
     SELECT member.user_id, member.conversation_id, member.role, member.read_seq, member.delivered_seq,
-        member.hidden_seq, conversation.last_seq, conversation.updated_at, {UNREAD} AS unread
+        member.hidden_seq, member.deleted_seq, conversation.last_seq, conversation.updated_at, {UNREAD} AS unread
     FROM members AS member
     JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
     WHERE member.user_id = ? AND member.conversation_id > ? AND conversation.last_seq > member.hidden_seq
@@ -34,7 +33,6 @@ WITH page AS (
 SELECT {STATE_COLUMNS}
 {FROM_STATES}
 ORDER BY page.conversation_id"""
-_AFTER = f"{BY_SEQ} AND message.seq > ? ORDER BY message.seq LIMIT ?"
 
 # What is read counts as delivered.
 _MOVE_DELIVERED = """
@@ -87,23 +85,6 @@ class States:
 
         self._database.write(work)
         return pb.AcknowledgeResponse()
-
-    def ListMessages(self, request: pb.ListMessagesRequest) -> pb.ListMessagesResponse:
-        limit = request.limit or limits.DEFAULT_LONG_PAGE
-        conversation_id, cursor = request.conversation_id, request.after_message_id
-        after = seq_in(conversation_id, cursor) if cursor else 0
-
-        def work(tx: Tx) -> list[Row]:
-            reader = membership(tx, conversation_id, request.user_id)
-            if cursor and not 1 <= after <= reader.last_seq:
-                raise invalid("after_message_id", "must be the id of a message of this conversation")
-            return tx.fetch_all(_AFTER, conversation_id, max(after, reader.hidden_seq), limit + 1)
-
-        rows = self._database.read(work)
-        answer = pb.ListMessagesResponse(has_more=len(rows) > limit)
-        for row in rows[:limit]:
-            fill(answer.messages.add().message, conversation_id, row)
-        return answer
 
 
 def fill_state(state: event_pb2.ConversationState, row: Sequence[Any]) -> None:

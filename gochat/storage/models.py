@@ -118,6 +118,7 @@ class Member(Model):
     archived = IntegerField(default=0)
     marked_unread = IntegerField(default=0)
     joined_seq = BigIntegerField(default=-1)
+    deleted_seq = BigIntegerField(default=0)
 
     class Meta:
         table_name = "members"
@@ -207,10 +208,64 @@ class Message(Model):
     metadata = TextField()
     created_at = BigIntegerField()
     updated_at = BigIntegerField()
+    edited_at = BigIntegerField(default=0)
+    reply_seq = BigIntegerField(default=0)
+    forwarded_user_id = TextField(default="")
+    forwarded_at = BigIntegerField(default=0)
+    pinned_by = TextField(default="")
+    pinned_at = BigIntegerField(default=0)
+    reactions = TextField(default="")
 
     class Meta:
         table_name = "messages"
         primary_key = CompositeKey("conversation_id", "seq")
+
+
+class MessageVersion(Model):
+    conversation_id = TextField()
+    seq = BigIntegerField()
+    version = BigIntegerField()
+    content = TextField()
+    created_at = BigIntegerField()
+    replaced_at = BigIntegerField()
+    replaced_by = TextField()
+
+    class Meta:
+        table_name = "message_versions"
+        primary_key = CompositeKey("conversation_id", "seq", "version")
+
+
+class Reaction(Model):
+    conversation_id = TextField()
+    seq = BigIntegerField()
+    user_id = TextField()
+    reaction = TextField()
+    number = BigIntegerField()
+    created_at = BigIntegerField()
+
+    class Meta:
+        table_name = "reactions"
+        primary_key = CompositeKey("conversation_id", "seq", "user_id", "reaction")
+
+
+class Mention(Model):
+    conversation_id = TextField()
+    user_id = TextField()
+    seq = BigIntegerField()
+
+    class Meta:
+        table_name = "mentions"
+        primary_key = CompositeKey("conversation_id", "user_id", "seq")
+
+
+class OwnDeletion(Model):
+    conversation_id = TextField()
+    user_id = TextField()
+    seq = BigIntegerField()
+
+    class Meta:
+        table_name = "own_deletions"
+        primary_key = CompositeKey("conversation_id", "user_id", "seq")
 
 
 class Secret(Model):
@@ -242,4 +297,5 @@ ALL = (
     *(User, Activity, Session, Device, EndedSession, Conversation, Member, RemovedMember, FormerMember),
     *(Ban, Invitation, JoinRequest),
     *(Send, Message, Secret, AuditEvent),
+    *(MessageVersion, Reaction, Mention, OwnDeletion),
 )

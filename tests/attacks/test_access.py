@@ -25,6 +25,7 @@ STATUSES = {
     "ALREADY_A_MEMBER": "ALREADY_EXISTS",
     "SESSION_NOT_FOUND": "NOT_FOUND",
     "REQUEST_NOT_FOUND": "NOT_FOUND",
+    "MESSAGE_NOT_FOUND": "NOT_FOUND",
 }
 """The status of a reason; PERMISSION_DENIED of those that are not here."""
 
@@ -47,6 +48,10 @@ def session(place: Place) -> dict[str, Any]:
 
 def in_it(place: Place, **more: Any) -> dict[str, Any]:
     return {"conversation_id": place.id} | more
+
+
+def of_message(place: Place, **more: Any) -> dict[str, Any]:
+    return {"message_id": place.message_id} | more
 
 
 def of_group(place: Place, **more: Any) -> dict[str, Any]:
@@ -106,6 +111,31 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
     "api.message.v1.MessageService": {
         "SendMessages": lambda p: in_it(p, content="hello"),
         "ListMessages": in_it,
+        "GetMessage": of_message,
+        "EditMessage": lambda p: of_message(p, content=fresh("content")),
+        "ListVersions": of_message,
+        "RecallMessage": of_message,
+        "DeleteMessage": of_message,
+        "AddReaction": lambda p: of_message(p, reaction="👍"),
+        "RemoveReaction": lambda p: of_message(p, reaction="👍"),
+        "ListReactions": of_message,
+        "PinMessage": of_message,
+        "UnpinMessage": of_message,
+        "ListPinnedMessages": in_it,
+    },
+    "internal.message.v1.MessageStoreService": {
+        "ListMessages": lambda p: {"service": True, "request": in_it(p)},
+        "GetMessage": lambda p: {"service": True, "request": of_message(p)},
+        "EditMessage": lambda p: by(p, "owner", request=of_message(p, content=fresh("content"))),
+        "ListVersions": lambda p: by(p, "owner", request=of_message(p)),
+        "RecallMessage": lambda p: by(p, "owner", request=of_message(p)),
+        "DeleteMessage": lambda p: by(p, "member", request=of_message(p)),
+        "AddReaction": lambda p: by(p, "member", request=of_message(p, reaction="👍")),
+        "RemoveReaction": lambda p: by(p, "member", request=of_message(p, reaction="👍")),
+        "ListReactions": lambda p: by(p, "member", request=of_message(p)),
+        "PinMessage": lambda p: by(p, "owner", request=of_message(p)),
+        "UnpinMessage": lambda p: by(p, "owner", request=of_message(p)),
+        "ListPinnedMessages": lambda p: by(p, "member", request=in_it(p)),
     },
     "api.group.v1.GroupService": group_requests.REQUESTS,
     "internal.group.v1.GroupStoreService": group_requests.STORED,
@@ -180,7 +210,6 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "OpenFeed": of_other,
         "ListStates": of_other,
         "Acknowledge": lambda p: by(p, "owner", message_ids=[p.message_id]),
-        "ListMessages": lambda p: in_it(p, service=True),
     },
     "internal.signal.v1.SignalService": {
         "Watch": nothing,
@@ -248,6 +277,13 @@ def verdict(rule: Rule, caller: str, named: str, place: Place, *, may_be_nobody:
         return ""
     role = place.roles.get(named or caller, "")
     manages = place.kind == "single" or role in ("owner", "admin")
+    is_sender = (named or caller) == "owner"  # of the message of a place
+    if Condition.SEES in rule.on and role not in INSIDE:
+        return "MESSAGE_NOT_FOUND"
+    if Condition.SENDER in rule.on and not is_sender:
+        return "NOT_THE_SENDER"
+    if Condition.SENDER_OR_MANAGER in rule.on and not (is_sender or (manages and place.kind == "group")):
+        return "NOT_THE_SENDER"
     if (
         rule.on & (Condition.PARTICIPANT | Condition.MEMBER | Condition.MANAGER | Condition.OUTRANKS | Condition.OWNER)
         and role not in INSIDE
@@ -351,7 +387,10 @@ def test_the_actor_named_in_the_request_of_an_app_is_the_caller() -> None:
 def test_each_rpc_admits_and_refuses_callers_by_its_rule(world: World, path: str) -> None:
     fields = fields_of(path)
     spoils = writes(path) and not {"group_id", "conversation_id", "message_id", "token", "request"}.isdisjoint(fields)
-    for kind in ("group", "single") if path in APPS and "conversation_id" in fields else ("group",):
+    is_of_conversation = not {"conversation_id", "message_id"}.isdisjoint(fields)
+    for kind in ("group", "single") if path in APPS and is_of_conversation else ("group",):
+        if "message_id" in fields:
+            world.places.pop(kind, None)  # its message may be hidden or recalled by now
         right = {trial: expected(path, *trial, world.place(kind)) for trial in trials(path)}
         refused = {trial: answer for trial, answer in right.items() if answer != "OK"}
         if refused:
@@ -360,7 +399,7 @@ def test_each_rpc_admits_and_refuses_callers_by_its_rule(world: World, path: str
             place = world.place(kind)
             data = request(path, named, place, BUILDERS[path](place))
             assert (caller, named, outcome(path, caller, data, world)) == (caller, named, "OK")
-            if spoils and kind == "group":
+            if spoils and (kind == "group" or "message_id" in fields):
                 del world.places[kind]
             if path == REVOKE:
                 del world.sessions[named]

@@ -147,6 +147,20 @@ def _by_store(who: str, prepare: Callable[[World], dict[str, Any]], w: World) ->
     return None, {"user_id": person.id, "request": request}
 
 
+def _reaction(w: World) -> dict[str, Any]:
+    w.ann.AddReaction(message_id=w.news, reaction="👍")
+    return {"message_id": w.news, "reaction": "👍"}
+
+
+def _pinned(w: World) -> dict[str, Any]:
+    w.ann.PinMessage(message_id=w.news)
+    return {"message_id": w.news}
+
+
+def _by_ann(w: World, **request: Any) -> dict[str, Any]:
+    return {"user_id": w.ann.id, "request": request}
+
+
 LOGIC: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
     "Authenticate": (lambda w: (w.ann, _signed_in_twice(w)), [ENDED]),
     "UpdateUserProfile": (lambda w: (w.ann, {"bio": "new"}), [PROFILE]),
@@ -178,6 +192,13 @@ LOGIC: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
     **{rpc: (partial(_by_people, *call), kinds) for rpc, (*call, kinds) in GROUPS.items()},
     "OpenDirect": (lambda w: (w.ann, {"peer_user_id": w.cem.id}), [JOINED, JOINED, CONVERSATION]),
     "UpdateSettings": (lambda w: (w.ann, {"conversation_id": w.group, "archived": True}), [SETTINGS]),
+    "EditMessage": (lambda w: (w.ann, {"message_id": w.first, "content": "new"}), [UPDATED]),
+    "RecallMessage": (lambda w: (w.ann, {"message_id": w.news}), [UPDATED]),
+    "MessageService/DeleteMessage": (lambda w: (w.ann, {"message_id": w.news}), [Kind.MESSAGE_HIDDEN]),
+    "AddReaction": (lambda w: (w.ann, {"message_id": w.news, "reaction": "👍"}), [Kind.REACTION_CHANGED]),
+    "RemoveReaction": (lambda w: (w.ann, _reaction(w)), [Kind.REACTION_CHANGED]),
+    "PinMessage": (lambda w: (w.ann, {"message_id": w.news}), [Kind.PIN_CHANGED]),
+    "UnpinMessage": (lambda w: (w.ann, _pinned(w)), [Kind.PIN_CHANGED]),
 }
 INTERNAL: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
     "UpdateUser": (lambda w: (None, {"user_id": w.cem.id, "status": 2}), [PROFILE, ENDED]),
@@ -241,6 +262,13 @@ INTERNAL: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
         lambda w: (None, {"user_id": w.ben.id, "request": {"conversation_id": w.pair, "pinned": True}}),
         [SETTINGS],
     ),
+    "EditMessage": (lambda w: (None, _by_ann(w, message_id=w.first, content="new")), [UPDATED]),
+    "RecallMessage": (lambda w: (None, _by_ann(w, message_id=w.news)), [UPDATED]),
+    "MessageStoreService/DeleteMessage": (lambda w: (None, _by_ann(w, message_id=w.news)), [Kind.MESSAGE_HIDDEN]),
+    "AddReaction": (lambda w: (None, _by_ann(w, message_id=w.news, reaction=":x:")), [Kind.REACTION_CHANGED]),
+    "RemoveReaction": (lambda w: (None, _by_ann(w, **_reaction(w))), [Kind.REACTION_CHANGED]),
+    "PinMessage": (lambda w: (None, _by_ann(w, message_id=w.news)), [Kind.PIN_CHANGED]),
+    "UnpinMessage": (lambda w: (None, _by_ann(w, **_pinned(w))), [Kind.PIN_CHANGED]),
 }
 NONE: dict[str, Callable[[World], Call]] = {
     "CreateUser": lambda _: (None, {"username": fresh(), "password": PASSWORD}),

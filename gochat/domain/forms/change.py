@@ -30,5 +30,4 @@ FORMS: dict[type[Message], Form] = {
     pb.OpenFeedRequest: form(start=anything),
     pb.ListStatesRequest: form("user_id", after_conversation_id=identifier, limit=number(0, MAX_STATES)),
     pb.AcknowledgeRequest: form("user_id", "message_ids", message_ids=each(identifier, MAX_ACKNOWLEDGED)),
-    pb.ListMessagesRequest: form("conversation_id", after_message_id=identifier),
 }
