@@ -12,7 +12,7 @@ from time import monotonic
 from gochat import events, lifecycle, logic, repo, startup
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
-from gochat.config import Config, ConfigError
+from gochat.config import Config, ConfigError, Messages
 from gochat.context import Lane
 from gochat.domain import policy
 from gochat.domain.clock import clock
@@ -25,6 +25,9 @@ from gochat.events.links import Link, SeamLink
 from gochat.events.relay import Relay
 from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.internal.change.v1.change_pb2_grpc import ChangeServiceStub
+from gochat.internal.conversation.v1.conversation_pb2_grpc import ConversationStoreServiceStub
+from gochat.internal.group.v1.group_pb2_grpc import GroupStoreServiceStub
+from gochat.internal.message.v1.message_pb2_grpc import MessageStoreServiceStub
 from gochat.internal.signal.v1.signal_pb2_grpc import SignalServiceStub
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.keys import KeyFile
@@ -84,7 +87,7 @@ def serve(
     with ExitStack() as resources:
         database = resources.enter_context(closing(open_database(config))) if target != LOGIC else None
         relay = Relay(_links(config, database))
-        repo_methods = bind(served_by(REPO), repo_handlers(database, relay)) if database else {}
+        repo_methods = bind(served_by(REPO), repo_handlers(database, relay, config.messages)) if database else {}
         if database:
             resources.enter_context(lifecycle.probing(database))
             resources.enter_context(trimming(database, config.events.keep))
@@ -193,18 +196,19 @@ def _links(config: Config, database: Database | None) -> list[Link]:
     return []
 
 
-def repo_handlers(database: Database, relay: Relay) -> Handlers:
+def repo_handlers(database: Database, relay: Relay, settings: Messages) -> Handlers:
     """The objects that serve every RPC of the repo half."""
-    handlers = dict(repo.handlers(database))
+    handlers = dict(repo.handlers(database, settings))
     for name, served in events.relay_handlers(relay).items():
         handlers[name] = (*handlers[name], *served)
     return handlers
 
 
 def _logic_methods(config: Config, channel: UnaryChannel, tokens: Tokens, hub: Hub) -> dict[str, Method]:
-    stubs = RepoServiceStub(channel), StoreServiceStub(channel), AccountServiceStub(channel), ChangeServiceStub(channel)
-    pushed = events.handlers(stubs[-1], SignalServiceStub(channel), hub)
-    handlers = {**logic.handlers(*stubs, tokens, config.auth), **pushed}
+    stubs = RepoServiceStub(channel), StoreServiceStub(channel), AccountServiceStub(channel)
+    talk = MessageStoreServiceStub(channel), ConversationStoreServiceStub(channel), GroupStoreServiceStub(channel)
+    pushed = events.handlers(ChangeServiceStub(channel), SignalServiceStub(channel), hub)
+    handlers = {**logic.handlers(*stubs, *talk, tokens, config.auth), **pushed}
     return bind(served_by(LOGIC), handlers)
 
 

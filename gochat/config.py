@@ -116,6 +116,11 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Messages:
+    edit_within: int = _setting(24 * 3600, minimum=0, maximum=MAX_TTL, is_duration=True)
+
+
+@dataclass(frozen=True)
 class Events:
     notify: bool = True
     broker: str = field(default="", repr=False)
@@ -152,6 +157,7 @@ class Config:
     tls: Tls = field(default_factory=Tls)
     auth: Auth = field(default_factory=Auth)
     limits: Limits = field(default_factory=Limits)
+    messages: Messages = field(default_factory=Messages)
     events: Events = field(default_factory=Events)
     http: Http = field(default_factory=Http)
     metrics: Metrics = field(default_factory=Metrics)

@@ -32,7 +32,7 @@ class ChatError(Exception):
     """An error as its caller sees it.
 
     code: the business code. message: one sentence for people, with nothing internal in it.
-    reason: UPPER_SNAKE_CASE, stable, for programs. fields: request field -> the rule it broke.
+    reason: UPPER_SNAKE_CASE, stable, for programs. fields: request field -> the rule it broke; or facts of denied().
     status: the gRPC status if it is not that of the table: UNAVAILABLE, DEADLINE_EXCEEDED or ABORTED.
     retry_after: seconds after which a call that met a rate limit may be tried again.
     """
@@ -56,7 +56,7 @@ class ChatError(Exception):
     def details(self) -> dict[str, str]:
         """The `details` of Error and ErrorResponse in common.proto."""
         retry = {RETRY_AFTER: str(self.retry_ms)} if self.retry_after else {}
-        return {"reason": self.reason, **self.fields, **retry}
+        return {**self.fields, "reason": self.reason, **retry}  # also where a field has that name
 
     def body(self) -> common_pb2.Error:
         return common_pb2.Error(code=self.code, message=self.message, details=self.details)
@@ -76,8 +76,9 @@ def unauthorized(message: str, reason: str) -> ChatError:
     return ChatError(common_pb2.ERROR_CODE_UNAUTHORIZED, message, reason)
 
 
-def denied(message: str, reason: str) -> ChatError:
-    return ChatError(common_pb2.ERROR_CODE_PERMISSION_DENIED, message, reason)
+def denied(message: str, reason: str, **facts: str) -> ChatError:
+    """facts: what there is to know beside the reason, by their names in `details`."""
+    return ChatError(common_pb2.ERROR_CODE_PERMISSION_DENIED, message, reason, facts)
 
 
 def not_found(what: str, name: str = "") -> ChatError:

@@ -11,13 +11,18 @@ from enum import Enum
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 from gochat.api.audit.v1 import audit_pb2
+from gochat.api.conversation.v1 import conversation_pb2
 from gochat.api.event.v1 import event_pb2
+from gochat.api.group.v1 import group_pb2
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.message.v1 import message_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.session.v1 import session_pb2
 from gochat.internal.account.v1 import account_pb2
 from gochat.internal.change.v1 import change_pb2
+from gochat.internal.conversation.v1 import conversation_pb2 as conversation_store_pb2
+from gochat.internal.group.v1 import group_pb2 as group_store_pb2
+from gochat.internal.message.v1 import message_pb2 as message_store_pb2
 from gochat.internal.signal.v1 import signal_pb2
 from gochat.internal.store.v1 import store_pb2
 
@@ -43,13 +48,18 @@ SERVICES = tuple(
         (logic_pb2, "LogicService", LOGIC, Audience.APPS),
         (session_pb2, "SessionService", LOGIC, Audience.APPS),
         (message_pb2, "MessageService", LOGIC, Audience.APPS),
+        (group_pb2, "GroupService", LOGIC, Audience.APPS),
         (event_pb2, "EventService", LOGIC, Audience.APPS),
+        (conversation_pb2, "ConversationService", LOGIC, Audience.APPS),
         (repo_pb2, "RepoService", REPO, Audience.SERVICES),
         (store_pb2, "StoreService", REPO, Audience.SERVICES),
+        (group_store_pb2, "GroupStoreService", REPO, Audience.SERVICES),
+        (message_store_pb2, "MessageStoreService", REPO, Audience.SERVICES),
         (account_pb2, "AccountService", REPO, Audience.SERVICES),
         (change_pb2, "ChangeService", REPO, Audience.SERVICES),
         (signal_pb2, "SignalService", REPO, Audience.SERVICES),
         (audit_pb2, "AuditService", REPO, Audience.SERVICES),
+        (conversation_store_pb2, "ConversationStoreService", REPO, Audience.SERVICES),
     )
 )
 

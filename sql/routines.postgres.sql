@@ -9,6 +9,8 @@
 --     key_reused       it was used for other content
 --     no_conversation, not_participant, other_recipient
 --     no_recipient     the other user of a one-to-one conversation is deleted
+--     posting, muted, slow_mode   the group does not let them; created_at is until when (0: as long as its settings say).
+--                      Only of messages that are `restricted`, which is absent in those of programs that do not know it
 -- On SQLite _store_sqlite in gochat/repo/sending.py takes the same steps.
 --
 -- The first statement locks the conversation, so that sequence numbers have no gap and follow the order of commits; each
@@ -26,11 +28,13 @@ DECLARE
     message      RECORD;
     first        RECORD;
     is_member    BOOLEAN;
+    membership   RECORD;    -- the sender's, of a group
+    last_sent    BIGINT;
     newest       BIGINT;
     senders      TEXT[];    -- of the messages that are stored, and
     seqs         BIGINT[];  -- their numbers
 BEGIN
-    SELECT found.type, found.last_seq, found.member_count INTO conversation
+    SELECT found.type, found.last_seq, found.member_count, found.posting, found.slow_mode_seconds INTO conversation
     FROM conversations AS found
     WHERE found.conversation_id = to_conversation AND found.dissolved_at = 0
     FOR NO KEY UPDATE;
@@ -59,7 +63,7 @@ BEGIN
     FOR message IN
         SELECT * FROM json_to_recordset(outgoing) AS wanted (
             number INTEGER, from_user_id TEXT, to_user_id TEXT, content TEXT, message_type TEXT, metadata TEXT,
-            client_msg_id TEXT, digest TEXT
+            client_msg_id TEXT, digest TEXT, restricted BOOLEAN
         )
     LOOP
         number := message.number;
@@ -72,7 +76,8 @@ BEGIN
             is_member := message.from_user_id = ANY (pair);
             recipient := COALESCE((array_remove(pair, message.from_user_id))[1], '');
         ELSE
-            PERFORM 1 FROM members AS member
+            SELECT member.role, member.muted_until, member.last_sent_at INTO membership
+            FROM members AS member
             WHERE member.conversation_id = to_conversation AND member.user_id = message.from_user_id;
             is_member := FOUND;
         END IF;
@@ -82,6 +87,22 @@ BEGIN
             WHEN message.to_user_id NOT IN ('', recipient) THEN 'other_recipient'
             ELSE 'sent'
         END;
+
+        -- As send_refusal() in gochat/domain/group_policy.py.
+        IF outcome = 'sent' AND message.restricted AND conversation.type = 'group' THEN
+            last_sent := CASE WHEN message.from_user_id = ANY (senders) THEN sent_at ELSE membership.last_sent_at END;
+            IF conversation.posting = 'managers' AND membership.role = 'member' THEN
+                outcome := 'posting';
+                created_at := 0;
+            ELSIF membership.muted_until > sent_at THEN
+                outcome := 'muted';
+                created_at := membership.muted_until;
+            ELSIF conversation.slow_mode_seconds > 0 AND membership.role = 'member'
+                AND last_sent + 1000 * conversation.slow_mode_seconds > sent_at THEN
+                outcome := 'slow_mode';
+                created_at := last_sent + 1000 * conversation.slow_mode_seconds;
+            END IF;
+        END IF;
 
         IF outcome = 'sent' AND message.client_msg_id <> '' THEN
             INSERT INTO sends (conversation_id, from_user_id, client_msg_id, seq, digest)
@@ -96,7 +117,7 @@ BEGIN
                 WHERE used.conversation_id = to_conversation AND used.from_user_id = message.from_user_id
                     AND used.client_msg_id = message.client_msg_id;
             END IF;
-        ELSIF outcome IN ('not_participant', 'no_recipient') AND message.client_msg_id <> '' THEN
+        ELSIF outcome IN ('not_participant', 'no_recipient', 'posting', 'muted', 'slow_mode') AND message.client_msg_id <> '' THEN
             -- It may have been sent when it could be: then its sender, who repeats it, gets the first answer.
             SELECT used.seq, earlier.created_at INTO first
             FROM sends AS used
@@ -135,7 +156,9 @@ BEGIN
             UPDATE members AS member
             SET last_seq = newest, active_at = sent_at, read_seq = COALESCE((
                 SELECT max(own.seq) FROM unnest(senders, seqs) AS own (sender, seq) WHERE own.sender = member.user_id
-            ), member.read_seq)
+            ), member.read_seq), marked_unread = CASE
+                WHEN member.user_id = ANY (senders) THEN 0 ELSE member.marked_unread
+            END
             WHERE member.conversation_id = to_conversation;
 
             -- The first message is seen by the user who did not open the conversation, too.
@@ -152,7 +175,12 @@ BEGIN
             UPDATE members AS member
             SET read_seq = (
                 SELECT max(own.seq) FROM unnest(senders, seqs) AS own (sender, seq) WHERE own.sender = member.user_id
-            )
+            ), marked_unread = 0
+            WHERE member.conversation_id = to_conversation AND member.user_id = ANY (senders);
+        END IF;
+
+        IF conversation.slow_mode_seconds > 0 THEN
+            UPDATE members AS member SET last_sent_at = sent_at
             WHERE member.conversation_id = to_conversation AND member.user_id = ANY (senders);
         END IF;
 

@@ -18,7 +18,9 @@ from google.rpc import error_details_pb2, status_pb2
 
 from gochat.api.audit.v1 import audit_pb2, audit_pb2_grpc
 from gochat.api.common.v1 import common_pb2
+from gochat.api.conversation.v1 import conversation_pb2, conversation_pb2_grpc
 from gochat.api.event.v1 import event_pb2, event_pb2_grpc
+from gochat.api.group.v1 import group_pb2, group_pb2_grpc
 from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
 from gochat.api.message.v1 import message_pb2, message_pb2_grpc
 from gochat.api.repo.v1 import repo_pb2, repo_pb2_grpc
@@ -57,8 +59,8 @@ class Deployment:
     """A running GoChat: one process, or two that share the work.
 
     url: of the database; "" for SQLite in the data folder. listen: where apps are served. open_channel: how channels
-    are made. within: as of Process. `logic`, `repo`, `session`, `message`, `event`, `store`, `account`, `audit` are
-    generated stubs; `service` is the metadata of a service token.
+    are made. within: as of Process. `logic`, `repo`, `session`, `message`, `group`, `event`, `store`, `account` and
+    `audit` are generated stubs; `service` is the metadata of a service token.
     """
 
     def __init__(
@@ -98,7 +100,9 @@ class Deployment:
         self.logic = logic_pb2_grpc.LogicServiceStub(self.channel)
         self.session = session_pb2_grpc.SessionServiceStub(self.channel)
         self.message = message_pb2_grpc.MessageServiceStub(self.channel)
+        self.group = group_pb2_grpc.GroupServiceStub(self.channel)
         self.event = event_pb2_grpc.EventServiceStub(self.channel)
+        self.conversation = conversation_pb2_grpc.ConversationServiceStub(self.channel)
         self.repo = repo_pb2_grpc.RepoServiceStub(self.repo_channel)
         self.store = store_pb2_grpc.StoreServiceStub(self.repo_channel)
         self.account = account_pb2_grpc.AccountServiceStub(self.repo_channel)
@@ -194,8 +198,8 @@ def bearer(token: str) -> tuple[tuple[str, str], ...]:
 
 
 class Person:
-    """A signed-in user. `person.SendMessage(content=...)` calls the RPC of LogicService, SessionService or
-    MessageService with the user's token; keywords are the fields of its request."""
+    """A signed-in user. `person.SendMessage(content=...)` calls the RPC of the service for apps that has one of this
+    name with the user's token; keywords are the fields of its request."""
 
     def __init__(self, app: Deployment, user_id: str, username: str, access_token: str, refresh_token: str) -> None:
         self.app, self.id, self.username = app, user_id, username
@@ -207,8 +211,12 @@ class Person:
             return caller(self.app.session, session_pb2, "SessionService", rpc, self.metadata)
         if rpc in message_pb2.DESCRIPTOR.services_by_name["MessageService"].methods_by_name:
             return caller(self.app.message, message_pb2, "MessageService", rpc, self.metadata)
+        if rpc in group_pb2.DESCRIPTOR.services_by_name["GroupService"].methods_by_name:
+            return caller(self.app.group, group_pb2, "GroupService", rpc, self.metadata)
         if rpc in event_pb2.DESCRIPTOR.services_by_name["EventService"].methods_by_name:
             return caller(self.app.event, event_pb2, "EventService", rpc, self.metadata)
+        if rpc in conversation_pb2.DESCRIPTOR.services_by_name["ConversationService"].methods_by_name:
+            return caller(self.app.conversation, conversation_pb2, "ConversationService", rpc, self.metadata)
         return caller(self.app.logic, logic_pb2, "LogicService", rpc, self.metadata)
 
     def send(self, to: str, content: str = CONTENT, **fields: Any) -> Any:
@@ -235,7 +243,7 @@ def caller(stub: Any, module: Any, service: str, rpc: str, metadata: Any) -> Cal
 
 
 def as_service(app: Deployment) -> SimpleNamespace:
-    """`as_service(app).repo.GetUser(user_id=...)`, and logic, message: calls with a service token."""
+    """`as_service(app).repo.GetUser(user_id=...)`, and logic, message, group: calls with a service token."""
 
     class Calls:
         def __init__(self, stub: Any, module: Any, service: str) -> None:
@@ -248,6 +256,8 @@ def as_service(app: Deployment) -> SimpleNamespace:
         repo=Calls(app.repo, repo_pb2, "RepoService"),
         logic=Calls(app.logic, logic_pb2, "LogicService"),
         message=Calls(app.message, message_pb2, "MessageService"),
+        group=Calls(app.group, group_pb2, "GroupService"),
+        conversation=Calls(app.conversation, conversation_pb2, "ConversationService"),
     )
 
 

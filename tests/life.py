@@ -13,7 +13,9 @@ class Life:
     """The people and conversations that a test may name.
 
     bob wrote once in `group`, as message 2, and `zoe` never signed in. `quiet` is a group of ann and bob, `pair` a
-    conversation of both, `talk` one of ann and cem, where ann wrote 1 and 3.
+    conversation of both, `talk` one of ann and cem, where ann wrote 1 and 3; `club` a group that ann governs, of her
+    and bob. In `busy` 1 is edited, pinned, reacted to by bob and cem, 2 answers it and mentions ann, 3 mentions all and
+    is deleted by bob for himself.
     """
 
     ann: Person
@@ -24,6 +26,27 @@ class Life:
     quiet: str
     pair: str
     talk: str
+    club: str
+    busy: str
+
+
+def _governed(app: Deployment, ann: Person, bob: Person, group_id: str) -> None:
+    """What the owner of a group does with it, and those who would come in."""
+    eve, fay = app.people(2)
+    ann.UpdateGroupSettings(group_id=group_id, joining=2, searchable=True, slow_mode_seconds=1)
+    ann.CreateInvitation(group_id=group_id, max_uses=2)
+    eve.RequestToJoin(group_id=group_id, note="please")
+    ann.BanMember(group_id=group_id, user_id=fay.id, reason="spam")
+    ann.SetMemberTitle(group_id=group_id, user_id=bob.id, title="Poet")
+    bob.SetMemberNickname(group_id=group_id, nickname="Bobby")
+    ann.MuteMember(group_id=group_id, user_id=bob.id, until=2**62)
+    ended = ann.CreateGroup(name="Ended", member_ids=[bob.id, fay.id]).group_id
+    ann.SetMemberRole(group_id=ended, user_id=bob.id, role="admin")
+    ann.TransferOwnership(group_id=ended, user_id=bob.id)
+    bob.CreateInvitation(group_id=ended)
+    bob.BanMember(group_id=ended, user_id=fay.id)
+    bob.send(ended, "the end")
+    bob.DissolveGroup(group_id=ended)
 
 
 def lived(app: Deployment) -> Life:
@@ -65,6 +88,12 @@ def lived(app: Deployment) -> Life:
     dora.send(over, "alone")
     dora.LeaveGroup(group_id=over)
 
+    club = ann.CreateGroup(name="Club", member_ids=[bob.id]).group_id
+    _governed(app, ann, bob, club)
+
+    ann.UpdateSettings(conversation_id=group, muted_until=2**63 - 1, pinned=True, archived=True, marked_unread=True)
+    ann.Acknowledge(message_ids=[f"{group}-000000000012"])
+    cem.OpenDirect(peer_user_id=dora.id)
     cem.UpdateUserProfile(nickname="Cem 大明", bio="there")
     bob.RefreshToken(refresh_token=bob.refresh_token)
     app.signed_in(ann.id, ann.username, device_id="phone").Logout()
@@ -75,4 +104,13 @@ def lived(app: Deployment) -> Life:
         user = app.person()
         user.send(ann.id, "farewell")
         calls.repo.UpdateUser(user_id=user.id, status=status)
-    return Life(ann, bob, cem, zoe, group, quiet, pair, talk)
+    busy = ann.CreateGroup(name="Busy", member_ids=[bob.id, cem.id]).group_id
+    first = ann.send(busy, "1").message_id
+    bob.send(busy, "2", metadata={"reply_to": first, "mentions": ann.id})
+    third = ann.send(busy, "3", metadata={"mentions": "all", "forwarded_from": first}).message_id
+    ann.EditMessage(message_id=first, content="one")
+    bob.AddReaction(message_id=first, reaction="👍")
+    cem.AddReaction(message_id=first, reaction=":ok:")
+    ann.PinMessage(message_id=first)
+    bob.DeleteMessage(message_id=third)
+    return Life(ann, bob, cem, zoe, group, quiet, pair, talk, club, busy)

@@ -21,10 +21,20 @@ class Condition(Flag):
     SELF = auto()  # acts for themselves: user_id and the like are empty or their own
     PARTICIPANT = auto()  # is in the conversation
     MEMBER = auto()  # is in the group
-    MANAGER = auto()  # is its owner or an admin of it; both participants of a one-to-one conversation
-    OUTRANKS = auto()  # the owner any member, an admin plain members and an owner who is disabled
-    MAY_JOIN = auto()  # is not in the group and was not removed from it, and the group is not full
+    # Is its owner or an admin of it; both participants of a one-to-one conversation. Also any member, where the
+    # settings of a group say so (who adds, who edits), and for what is their own (an invitation that they made).
+    MANAGER = auto()
+    OWNER = auto()  # is its owner; an admin for themselves, to step down
+    # The owner any member, an admin plain members; who removes or bans also an owner who is disabled. Whoever is named
+    # beside others may act for themselves where it is their own name or, of managers, title.
+    OUTRANKS = auto()
+    # Is not in the group, was not removed from it (unless they are invited, or ask) nor banned, and joins in a way that
+    # its settings allow; and the group is not full.
+    MAY_JOIN = auto()
     MAY_LEAVE = auto()  # is not the owner while others remain
+    SEES = auto()  # is in the conversation of the message, and sees it; else it is NOT_FOUND
+    SENDER = auto()  # has sent the message
+    SENDER_OR_MANAGER = auto()  # has sent the message, or is the owner or an admin of its group
 
 
 class Rate(Enum):
@@ -95,12 +105,55 @@ _SESSION = {
 _MESSAGE = {
     "SendMessages": Rule(_USER, Condition.SELF | Condition.PARTICIPANT, Rate.SENDS),
     "ListMessages": Rule(_USER, Condition.PARTICIPANT, cost=Cost.PAGE),
+    "GetMessage": Rule(_USER, Condition.SEES, cost=Cost.PAGE),
+    "EditMessage": Rule(_USER, Condition.SEES | Condition.SENDER, Rate.SEND, cost=Cost.WRITE),
+    "ListVersions": Rule(_USER, Condition.SEES | Condition.SENDER_OR_MANAGER, cost=Cost.PAGE),
+    "RecallMessage": Rule(_USER, Condition.SEES | Condition.SENDER_OR_MANAGER, cost=Cost.WRITE),
+    "DeleteMessage": Rule(_USER, Condition.SELF | Condition.SEES, cost=Cost.WRITE),
+    "AddReaction": Rule(_USER, Condition.SELF | Condition.SEES, cost=Cost.WRITE),
+    "RemoveReaction": Rule(_USER, Condition.SELF | Condition.SEES, cost=Cost.WRITE),
+    "ListReactions": Rule(_USER, Condition.SEES, cost=Cost.PAGE),
+    "PinMessage": Rule(_USER, Condition.SEES | Condition.MANAGER, cost=Cost.WRITE),
+    "UnpinMessage": Rule(_USER, Condition.SEES | Condition.MANAGER, cost=Cost.WRITE),
+    "ListPinnedMessages": Rule(_USER, Condition.PARTICIPANT, cost=Cost.PAGE),
 }
 _EVENT = {
     "Subscribe": Rule(_USER, Condition.SELF),
     "GetState": Rule(_USER, Condition.SELF),
     "Acknowledge": Rule(_USER, Condition.SELF | Condition.PARTICIPANT, cost=Cost.WRITE),
     "SetTyping": Rule(_USER, Condition.SELF | Condition.PARTICIPANT, Rate.TYPING, cost=Cost.PAGE),
+}
+_GROUP = {
+    "SetMemberRole": Rule(_USER, Condition.OWNER, cost=Cost.WRITE),
+    "TransferOwnership": Rule(_USER, Condition.OWNER, cost=Cost.WRITE),
+    "DissolveGroup": Rule(_USER, Condition.OWNER, cost=Cost.WRITE),
+    "BanMember": Rule(_USER, Condition.OUTRANKS, cost=Cost.WRITE),
+    "UnbanMember": Rule(_USER, Condition.MANAGER, cost=Cost.WRITE),
+    "ListBannedMembers": Rule(_USER, Condition.MANAGER, cost=Cost.PAGE),
+    "MuteMember": Rule(_USER, Condition.OUTRANKS, cost=Cost.WRITE),
+    "GetGroupSettings": Rule(_USER, Condition.MEMBER, cost=Cost.PAGE),
+    "UpdateGroupSettings": Rule(_USER, Condition.MANAGER, cost=Cost.WRITE),
+    "SearchGroups": Rule(_USER, cost=Cost.SEARCH),
+    "CreateInvitation": Rule(_USER, Condition.MANAGER, cost=Cost.WRITE),
+    "ListInvitations": Rule(_USER, Condition.MANAGER, cost=Cost.PAGE),
+    "RevokeInvitation": Rule(_USER, Condition.MANAGER, cost=Cost.WRITE),
+    "GetInvitation": Rule(_USER, cost=Cost.PAGE),
+    "JoinByInvitation": Rule(_USER, Condition.SELF | Condition.MAY_JOIN, cost=Cost.WRITE),
+    "RequestToJoin": Rule(_USER, Condition.SELF | Condition.MAY_JOIN, cost=Cost.WRITE),
+    "CancelRequest": Rule(_USER, Condition.SELF, cost=Cost.WRITE),
+    "ListJoinRequests": Rule(_USER, Condition.MANAGER, cost=Cost.PAGE),
+    "DecideJoinRequest": Rule(_USER, Condition.MANAGER, cost=Cost.WRITE),
+    "SetMemberTitle": Rule(_USER, Condition.OUTRANKS, cost=Cost.WRITE),
+    "SetMemberNickname": Rule(_USER, Condition.OUTRANKS, cost=Cost.WRITE),
+    "ListMembers": Rule(_USER, Condition.MEMBER),
+    "GetMember": Rule(_USER, Condition.MEMBER, cost=Cost.PAGE),
+}
+_CONVERSATION = {
+    "OpenDirect": Rule(_USER, Condition.SELF, cost=Cost.WRITE),
+    "GetConversation": Rule(_USER, Condition.SELF | Condition.PARTICIPANT, cost=Cost.PAGE),
+    "UpdateSettings": Rule(_USER, Condition.SELF | Condition.PARTICIPANT, cost=Cost.WRITE),
+    "ListConversations": Rule(_USER, Condition.SELF, cost=Cost.PAGE),
+    "GetReceipts": Rule(_USER, Condition.SELF | Condition.PARTICIPANT),
 }
 _REPO = {
     "CreateUser": Rule(_SERVICE, cost=Cost.HASH),
@@ -129,6 +182,7 @@ _STORE = {
     "GetProfile": Rule(_SERVICE, cost=Cost.PAGE),
     "UpdateProfile": Rule(_SERVICE, cost=Cost.WRITE),
     "FindUsers": Rule(_SERVICE, cost=Cost.SEARCH),
+    "StoreMessage": Rule(_SERVICE, cost=Cost.WRITE),
     "StoreMessages": Rule(_SERVICE, cost=Cost.WRITE),
     "GetHistory": Rule(_SERVICE, cost=Cost.PAGE),
     "MarkRead": Rule(_SERVICE, cost=Cost.WRITE),
@@ -142,6 +196,31 @@ _STORE = {
     "AddMembers": Rule(_SERVICE, cost=Cost.WRITE),
     "RemoveMember": Rule(_SERVICE, cost=Cost.WRITE),
     "ListMembers": Rule(_SERVICE, cost=Cost.PAGE),
+}
+_GROUP_STORE = {
+    "SetMemberRole": Rule(_SERVICE, cost=Cost.WRITE),
+    "TransferOwnership": Rule(_SERVICE, cost=Cost.WRITE),
+    "DissolveGroup": Rule(_SERVICE, cost=Cost.WRITE),
+    "BanMember": Rule(_SERVICE, cost=Cost.WRITE),
+    "UnbanMember": Rule(_SERVICE, cost=Cost.WRITE),
+    "ListBannedMembers": Rule(_SERVICE, cost=Cost.PAGE),
+    "MuteMember": Rule(_SERVICE, cost=Cost.WRITE),
+    "GetGroupSettings": Rule(_SERVICE, cost=Cost.PAGE),
+    "UpdateGroupSettings": Rule(_SERVICE, cost=Cost.WRITE),
+    "SearchGroups": Rule(_SERVICE, cost=Cost.SEARCH),
+    "CreateInvitation": Rule(_SERVICE, cost=Cost.WRITE),
+    "ListInvitations": Rule(_SERVICE, cost=Cost.PAGE),
+    "RevokeInvitation": Rule(_SERVICE, cost=Cost.WRITE),
+    "GetInvitation": Rule(_SERVICE, cost=Cost.PAGE),
+    "JoinByInvitation": Rule(_SERVICE, cost=Cost.WRITE),
+    "RequestToJoin": Rule(_SERVICE, cost=Cost.WRITE),
+    "CancelRequest": Rule(_SERVICE, cost=Cost.WRITE),
+    "ListJoinRequests": Rule(_SERVICE, cost=Cost.PAGE),
+    "DecideJoinRequest": Rule(_SERVICE, cost=Cost.WRITE),
+    "SetMemberTitle": Rule(_SERVICE, cost=Cost.WRITE),
+    "SetMemberNickname": Rule(_SERVICE, cost=Cost.WRITE),
+    "ListMembers": Rule(_SERVICE),
+    "GetMember": Rule(_SERVICE, cost=Cost.PAGE),
 }
 _ACCOUNT = {
     "Register": Rule(_SERVICE, cost=Cost.HASH),
@@ -161,7 +240,6 @@ _CHANGE = {
     "OpenFeed": Rule(_SERVICE),
     "ListStates": Rule(_SERVICE),
     "Acknowledge": Rule(_SERVICE, cost=Cost.WRITE),
-    "ListMessages": Rule(_SERVICE, cost=Cost.PAGE),
 }
 _SIGNAL = {
     "Watch": Rule(_SERVICE, cost=Cost.NOTHING),
@@ -175,19 +253,46 @@ _AUDIT = {
     "RecordEvent": Rule(_SERVICE),
 }
 
+_CONVERSATION_STORE = {
+    "OpenDirect": Rule(_SERVICE, cost=Cost.WRITE),
+    "GetConversation": Rule(_SERVICE, cost=Cost.PAGE),
+    "UpdateSettings": Rule(_SERVICE, cost=Cost.WRITE),
+    "ListConversations": Rule(_SERVICE, cost=Cost.PAGE),
+    "GetReceipts": Rule(_SERVICE),
+}
+_MESSAGE_STORE = {
+    "ListMessages": Rule(_SERVICE, cost=Cost.PAGE),
+    "GetMessage": Rule(_SERVICE, cost=Cost.PAGE),
+    "EditMessage": Rule(_SERVICE, cost=Cost.WRITE),
+    "ListVersions": Rule(_SERVICE, cost=Cost.PAGE),
+    "RecallMessage": Rule(_SERVICE, cost=Cost.WRITE),
+    "DeleteMessage": Rule(_SERVICE, cost=Cost.WRITE),
+    "AddReaction": Rule(_SERVICE, cost=Cost.WRITE),
+    "RemoveReaction": Rule(_SERVICE, cost=Cost.WRITE),
+    "ListReactions": Rule(_SERVICE, cost=Cost.PAGE),
+    "PinMessage": Rule(_SERVICE, cost=Cost.WRITE),
+    "UnpinMessage": Rule(_SERVICE, cost=Cost.WRITE),
+    "ListPinnedMessages": Rule(_SERVICE, cost=Cost.PAGE),
+}
+
 RULES: dict[str, Rule] = {
     f"/gochat.{service}/{rpc}": rule
     for service, rules in {
         "api.logic.v1.LogicService": _LOGIC,
         "api.session.v1.SessionService": _SESSION,
         "api.message.v1.MessageService": _MESSAGE,
+        "api.group.v1.GroupService": _GROUP,
         "api.event.v1.EventService": _EVENT,
         "api.repo.v1.RepoService": _REPO,
         "internal.store.v1.StoreService": _STORE,
+        "internal.group.v1.GroupStoreService": _GROUP_STORE,
+        "internal.message.v1.MessageStoreService": _MESSAGE_STORE,
         "internal.account.v1.AccountService": _ACCOUNT,
         "internal.change.v1.ChangeService": _CHANGE,
         "internal.signal.v1.SignalService": _SIGNAL,
         "api.audit.v1.AuditService": _AUDIT,
+        "api.conversation.v1.ConversationService": _CONVERSATION,
+        "internal.conversation.v1.ConversationStoreService": _CONVERSATION_STORE,
     }.items()
     for rpc, rule in rules.items()
 }

@@ -16,15 +16,23 @@ class Kind(IntEnum):
     CONVERSATION_UPDATED = 6  # conversation_id; user_id: if it is news for them alone
     CONVERSATION_HIDDEN = 7  # conversation_id, user_id
     MEMBER_JOINED = 8  # conversation_id, user_id; detail: the role, or FOUNDING of those with whom it was made
-    MEMBER_LEFT = 9  # conversation_id, user_id; detail: LEFT or REMOVED
+    MEMBER_LEFT = 9  # conversation_id, user_id; detail: LEFT or REMOVED, or DISSOLVED, of which nobody is told
     MEMBER_UPDATED = 10  # conversation_id, user_id; detail: the role
     GROUP_UPDATED = 11  # conversation_id
     GROUP_DISSOLVED = 12  # conversation_id
     PROFILE_UPDATED = 13  # user_id
     SESSION_ENDED = 14  # user_id; detail: the session
+    REACTION_CHANGED = 15  # conversation_id, user_id, seq; detail: the reaction
+    PIN_CHANGED = 16  # conversation_id, seq
+    MESSAGE_HIDDEN = 17  # conversation_id, user_id, seq: deleted by the user for themselves alone
+    SETTINGS_UPDATED = 18  # conversation_id, user_id
+    GROUP_SETTINGS_UPDATED = 19  # conversation_id
+    MEMBER_DETAIL_UPDATED = 20  # conversation_id, user_id
+    JOIN_REQUEST_CHANGED = 21  # conversation_id, user_id; detail: REQUESTED, ACCEPTED, DECLINED or WITHDRAWN
 
 
-FOUNDING, LEFT, REMOVED = "founding", "left", "removed"  # details
+FOUNDING, LEFT, REMOVED, DISSOLVED = "founding", "left", "removed", "dissolved"  # details
+REQUESTED, ACCEPTED, DECLINED, WITHDRAWN = "requested", "accepted", "declined", "withdrawn"
 
 
 class Change(Protocol):

@@ -1,12 +1,18 @@
-"""Cursors of streams, as clients hold them: opaque text of a version, the epoch of the log and a position in it."""
+"""Cursors as clients hold them, opaque text: of streams a version, the epoch of the log and a position in it; of lists
+the place after which they go on."""
 
+import hashlib
+import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from typing import Any
 
-from gochat.errors import invalid
+from gochat.errors import ChatError, invalid
 from gochat.internal.change.v1.change_pb2 import Position
 
 _FORM = re.compile(r"1\.([0-9a-f]{12})\.(\d{1,18})")
+_SEAL = 32  # hexadecimal digits
 
 
 def encode(position: Position) -> str:
@@ -35,8 +41,61 @@ def decode_page(token: str) -> tuple[Position, str]:
     position, _, conversation_id = _decode(token).partition("/")
     found = _FORM.fullmatch(position)
     if not found or not conversation_id:
-        raise invalid("page_token", "must be the next_page_token of the page before, or empty", "BAD_CURSOR")
+        raise _no_page()
     return Position(epoch=found[1], at=int(found[2])), conversation_id
+
+
+def encode_row(at: int, key: str) -> str:
+    """The token of the page after this row, of a list that is ordered by a number and a key."""
+    return _encode(f"{at}/{key}")
+
+
+def decode_row(token: str) -> tuple[int, str]:
+    """(number, key) of the last row of the page before; before all rows for an empty token. Raises INVALID_PARAMS."""
+    if not token:
+        return -1, ""
+    at, _, key = _decode(token).partition("/")
+    if not re.fullmatch(r"[0-9]{1,18}", at) or "\0" in key:
+        raise invalid("page_token", "must be the next_page_token of the page before, or empty", "BAD_CURSOR")
+    return int(at), key
+
+
+def encode_place(place: Sequence[int | str], scope: Sequence[object], key: bytes) -> str:
+    """The token of the page of a list after this place. scope: whose list it is, and of what: with the token of another
+    one a page is none. key: of the database; without it nobody makes a token."""
+    text = json.dumps(place)
+    return _encode(f"{_seal(text, scope, key)}{text}")
+
+
+def decode_place(token: str, scope: Sequence[object], key: bytes) -> list[Any]:
+    """Raises INVALID_PARAMS."""
+    seal, text = (decoded := _decode(token))[:_SEAL], decoded[_SEAL:]
+    if seal != _seal(text, scope, key) or token != _encode(decoded):
+        raise _no_page()
+    place: list[Any] = json.loads(text)
+    return place
+
+
+def _seal(text: str, scope: Sequence[object], key: bytes) -> str:
+    sealed = json.dumps([text, *scope])
+    return hashlib.blake2b(sealed.encode(), key=key, digest_size=_SEAL // 2, person=b"page").hexdigest()
+
+
+def _no_page() -> ChatError:
+    return invalid("page_token", "must be the next_page_token of the page before, or empty", "BAD_CURSOR")
+
+
+def encode_item(message_id: str, number: int) -> str:
+    """The token of the page after this item of a list that belongs to a message."""
+    return _encode(f"{message_id}/{number}")
+
+
+def decode_item(token: str, message_id: str) -> int:
+    """0 for an empty one. Raises INVALID_PARAMS."""
+    owner, _, number = _decode(token).rpartition("/")
+    if token and (owner != message_id or not re.fullmatch(r"[0-9]{1,18}", number)):
+        raise invalid("page_token", "must be the next_page_token of the page before, or empty", "BAD_CURSOR")
+    return int(number or 0)
 
 
 def _encode(text: str) -> str:

@@ -12,8 +12,14 @@ DEFAULT_PAGE, MAX_PAGE = 20, 100
 DEFAULT_LONG_PAGE, MAX_LONG_PAGE = 50, 200
 DEFAULT_STATES, MAX_STATES = 100, 500  # conversations of a page of GetState
 MAX_ACKNOWLEDGED = 100  # messages of one Acknowledge
+MAX_MENTIONS = 100  # users of one message
+MAX_REACTIONS = 50  # kinds on a message
+MAX_PINS = 100  # messages of a conversation
 MAX_TYPING_MEMBERS = 100  # of a conversation that shows who types
 MAX_WATCHED = 200  # users whose presence a stream shows
+
+MAX_PINNED = 100  # conversations of a user
+MAX_RECEIPTS = 1_000  # members of a group in which it is known who has received and read what
 
 
 def page_of(pagination: PaginationRequest, default: int = DEFAULT_PAGE) -> tuple[int, int]:

@@ -6,13 +6,16 @@ Which caller may call which RPC is in access.py, with the names of the condition
 from typing import Any
 
 from gochat.context import Caller
+from gochat.domain.limits import MAX_PINNED, MAX_PINS
 from gochat.errors import ChatError, denied, invalid
 
 OWNER, ADMIN, MEMBER = "owner", "admin", "member"
 DELETED = "deleted"  # in a one-to-one conversation, of a user who is deleted: neither sends nor is sent to
+ALL = "all"  # in metadata mentions
 ROTATE, REPEAT, END = "rotate", "repeat", "end"
 REPEAT_WINDOW = 30_000  # milliseconds
 _MANAGERS = {OWNER, ADMIN}
+EVERYONE, MANAGERS = "everyone", "managers"  # of a group, by its settings
 
 
 def actor(caller: Caller, named: str, field: str) -> str:
@@ -65,13 +68,20 @@ def send(caller: Caller, message_type: str) -> None:
         raise denied("only services send messages of type system", "SYSTEM_MESSAGE")
 
 
+def is_unrestricted(caller: Caller) -> bool:
+    """Do mutes and the like of a group not bind their sends? Across the seam a request says so, since there every
+    caller is a service."""
+    return caller.role == "service"
+
+
 def not_participant() -> ChatError:
     return denied("you are not in this conversation", "NOT_A_PARTICIPANT")
 
 
-def manage(conversation_type: str, role: str) -> None:
-    """Renaming, adding: both sides of a one-to-one conversation, the owner and the admins of a group."""
-    if conversation_type == "group" and role not in _MANAGERS:
+def manage(conversation_type: str, role: str, who: str = MANAGERS) -> None:
+    """Renaming, adding: both sides of a one-to-one conversation; of a group the owner and the admins, or by its
+    settings everyone. who: MANAGERS or EVERYONE."""
+    if conversation_type == "group" and who != EVERYONE and role not in _MANAGERS:
         raise denied("only the owner and the admins of a group may do this", "NOT_A_MANAGER")
 
 
@@ -106,7 +116,32 @@ def change_role(target: str, role: str) -> None:
         raise denied("the owner keeps that role until another member is made owner", "OWNER")
 
 
+def edit(user_id: str, sender_id: str, age: int, within: int) -> None:
+    """age: of the message, in milliseconds. within: seconds; 0: at any time."""
+    if user_id != sender_id:
+        raise denied("only the sender may edit a message", "NOT_THE_SENDER")
+    if within and age > within * 1000:
+        raise denied("this message was sent too long ago to be edited", "TOO_LATE")
+
+
+def pins(number: int) -> None:
+    """number: of the messages that are pinned already."""
+    if number >= MAX_PINS:
+        raise denied(f"a conversation has at most {MAX_PINS} pinned messages", "TOO_MANY_PINS")
+
+
 def withdraw(user_id: str, sender_id: str, conversation_type: str, role: str) -> None:
     """Recall and deletion: the sender, the owner and the admins of the group."""
+    sender_or_manager(user_id, sender_id, conversation_type, role, "withdraw a message")
+
+
+def sender_or_manager(user_id: str, sender_id: str, conversation_type: str, role: str, act: str) -> None:
+    """The sender of a message, the owner and the admins of its group."""
     if user_id != sender_id and not (conversation_type == "group" and role in _MANAGERS):
-        raise denied("only the sender or a manager of the group may withdraw a message", "NOT_THE_SENDER")
+        raise denied(f"only the sender or a manager of the group may {act}", "NOT_THE_SENDER")
+
+
+def pin_conversation(pinned: int) -> None:
+    """pinned: how many conversations the user has pinned."""
+    if pinned >= MAX_PINNED:
+        raise denied(f"at most {MAX_PINNED} conversations of a user are pinned", "TOO_MANY_PINNED")

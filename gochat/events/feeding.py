@@ -68,7 +68,7 @@ class Feeder:
         if opened.gap:
             stream.counters.resync(opened.gap)
             stream.say(opened.position, resync=Resync(reason=_GAPS[opened.gap]))
-        stream.backlog = pieces_of(opened.changes, stream.position, stream.goal)
+        stream.backlog = pieces_of(opened.changes, stream.goal)
         if len(stream.backlog) > 1:
             self.submit(stream, self.feed)  # the thread may have others to open
         else:
@@ -86,7 +86,7 @@ class Feeder:
                     each.event for number, each in enumerate(deliveries) if _is_for(stream.user_id, number, each)
                 ]
             stream.backlog.popleft()
-            for frame, moved, number, _ in frames_of(events, stream.position if has_ended else position):
+            for frame, moved, number, _ in frames_of(events, None if has_ended else position):
                 stream.add(frame, moved, number)
             if has_ended:
                 stream.end(Goodbye.REASON_SESSION_ENDED)
@@ -132,22 +132,24 @@ def ends(change: pb.Change, stream: Stream) -> bool:
     return change.kind == Kind.SESSION_ENDED and change.detail == stream.caller.session_id
 
 
-def pieces_of(changes: Sequence[pb.Change], start: pb.Position, goal: pb.Position) -> deque[Piece]:
-    """The changes from start to goal, CHUNK at a time. A piece moves the cursor if all that follows it has higher
-    positions: on PostgreSQL that is not so everywhere, since changes are in the order of their ids."""
+def pieces_of(changes: Sequence[pb.Change], goal: pb.Position) -> deque[Piece]:
+    """The changes up to goal, CHUNK at a time. A piece moves the cursor if all that follows it has higher positions: on
+    PostgreSQL that is not so everywhere, since changes are in the order of their ids."""
     lowest = list(accumulate((change.position for change in reversed(changes)), min))[::-1]  # from each one on
-    pieces, highest, at = deque[Piece](), 0, start.at
+    pieces, highest = deque[Piece](), 0
     for first in range(0, len(changes), CHUNK):
         piece, after = changes[first : first + CHUNK], first + CHUNK
         highest = max(highest, *(change.position for change in piece))
-        if after < len(changes) and highest < lowest[after]:
-            at = lowest[after]
-        is_last = after >= len(changes)
-        pieces.append((piece, goal if is_last else pb.Position(epoch=goal.epoch, at=at)))
+        moved = None
+        if after >= len(changes):
+            moved = goal
+        elif highest < lowest[after]:
+            moved = pb.Position(epoch=goal.epoch, at=lowest[after])
+        pieces.append((piece, moved))
     return pieces
 
 
-def frames_of(events: Sequence[Event], position: pb.Position) -> Iterator[Frame]:
+def frames_of(events: Sequence[Event], position: pb.Position | None) -> Iterator[Frame]:
     """Of at most MAX_FRAME bytes, if they have more than one event. The last one alone moves the cursor, so that who
     has not got all reads all again."""
     batch, size = list[Event](), 0
@@ -164,4 +166,6 @@ def frames_of(events: Sequence[Event], position: pb.Position) -> Iterator[Frame]
 def _is_for(user_id: str, number: int, delivery: pb.Delivery) -> bool:
     """Is a delivery, of this number among those of a change that concerns the user, for them? "": of a stream of
     everything, which gets each change once."""
-    return not delivery.user_ids or (user_id in delivery.user_ids if user_id else number == 0)
+    if not delivery.user_ids:
+        return user_id not in delivery.except_user_ids
+    return user_id in delivery.user_ids if user_id else number == 0

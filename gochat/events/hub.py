@@ -269,7 +269,9 @@ class Hub:
     def _recipients(self, number: int, delivery: pb.Delivery) -> Iterable[Stream]:
         """The registered streams that the delivery, of this number among those of its change, is for."""
         if not delivery.user_ids:
-            return chain(self._in_conversation.get(delivery.event.conversation_id, ()), self._of_user.get("", ()))
+            streams = chain(self._in_conversation.get(delivery.event.conversation_id, ()), self._of_user.get("", ()))
+            but = delivery.except_user_ids
+            return (stream for stream in streams if stream.user_id not in but) if but else streams
         user_ids = ["", *delivery.user_ids] if number == 0 else delivery.user_ids
         return chain.from_iterable(self._of_user.get(user_id, ()) for user_id in user_ids)
 
@@ -331,7 +333,7 @@ class Hub:
                 return
             stream.goal, user_id = self._position, stream.user_id
             wanted = [change for change in missed if not user_id or follow(stream.known, change, user_id)]
-            stream.backlog = pieces_of(wanted, stream.position, stream.goal)
+            stream.backlog = pieces_of(wanted, stream.goal)
             if stream.backlog:
                 self._feeder.submit(stream, self._feeder.feed)
                 return

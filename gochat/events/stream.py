@@ -25,8 +25,8 @@ MAX_QUEUED, MAX_QUEUED_BYTES = 256, 1024 * 1024  # of frames; a stream with more
 
 Frame = tuple[bytes, Position | None, int, int]
 """What Stream.add takes."""
-Piece = tuple[Sequence[Change], Position]
-"""Changes, and the position after them."""
+Piece = tuple[Sequence[Change], Position | None]
+"""Changes, and the position after them; None where a reader has to begin before them."""
 _ENDED = Status(code_pb2.UNAVAILABLE, "the stream has ended, as its goodbye said")
 
 

@@ -1,16 +1,26 @@
-"""Business rules: LogicService, SessionService and MessageService, over the repo's services as generated stubs."""
+"""Business rules: the services that apps call, but for EventService, over the repo's services as generated stubs."""
 
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.config import Auth as AuthSettings
 from gochat.domain.tokens import Tokens
 from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
-from gochat.internal.change.v1.change_pb2_grpc import ChangeServiceStub
+from gochat.internal.conversation.v1.conversation_pb2_grpc import ConversationStoreServiceStub
+from gochat.internal.group.v1.group_pb2_grpc import GroupStoreServiceStub
+from gochat.internal.message.v1.message_pb2_grpc import MessageStoreServiceStub
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.logic.auth import Auth
 from gochat.logic.bulk import Bulk
 from gochat.logic.conversations import Conversations
+from gochat.logic.group_settings import GroupSettings
 from gochat.logic.groups import Groups
+from gochat.logic.inbox import Inbox
+from gochat.logic.invitations import Invitations
+from gochat.logic.member_details import MemberDetails
+from gochat.logic.message_acts import MessageActs
 from gochat.logic.messages import Messages
+from gochat.logic.moderation import Moderation
+from gochat.logic.requests import Requests
+from gochat.logic.roles import Roles
 from gochat.logic.sessions import Sessions
 from gochat.logic.users import Users
 from gochat.serving.binding import Handlers
@@ -20,7 +30,9 @@ def handlers(
     repo: RepoServiceStub,
     store: StoreServiceStub,
     accounts: AccountServiceStub,
-    changes: ChangeServiceStub,
+    messages: MessageStoreServiceStub,
+    conversations: ConversationStoreServiceStub,
+    groups: GroupStoreServiceStub,
     tokens: Tokens,
     settings: AuthSettings,
 ) -> Handlers:
@@ -29,5 +41,10 @@ def handlers(
     return {
         "LogicService": (auth, Users(store), Messages(repo, store), Conversations(repo, store), Groups(repo, store)),
         "SessionService": (auth, Sessions(accounts)),
-        "MessageService": (Bulk(store, changes),),
+        "GroupService": (
+            *(Roles(groups), Moderation(groups), GroupSettings(groups)),
+            *(Invitations(groups), Requests(groups), MemberDetails(groups)),
+        ),
+        "ConversationService": (Inbox(conversations),),
+        "MessageService": (Bulk(store), MessageActs(messages)),
     }

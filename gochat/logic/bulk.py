@@ -1,32 +1,19 @@
-"""Sending in bulk, and reading in order what was missed."""
+"""Sending in bulk."""
 
 from gochat.api.common.v1 import common_pb2
 from gochat.api.message.v1 import message_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.context import current
 from gochat.domain import policy
-from gochat.errors import ChatError
-from gochat.internal.change.v1 import change_pb2
-from gochat.internal.change.v1.change_pb2_grpc import ChangeServiceStub
+from gochat.errors import RETRY_AFTER, ChatError
 from gochat.internal.store.v1 import store_pb2
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.logic.messages import to_store
 
 
 class Bulk:
-    def __init__(self, store: StoreServiceStub, changes: ChangeServiceStub) -> None:
-        self._store, self._changes = store, changes
-
-    def ListMessages(self, request: message_pb2.ListMessagesRequest) -> change_pb2.ListMessagesResponse:
-        """As it is; see Conversations.GetConversations."""
-        return self._changes.ListMessages(
-            change_pb2.ListMessagesRequest(
-                conversation_id=request.conversation_id,
-                **policy.acting(current().caller),
-                after_message_id=request.after_message_id,
-                limit=request.limit,
-            )
-        )
+    def __init__(self, store: StoreServiceStub) -> None:
+        self._store = store
 
     def SendMessages(self, request: message_pb2.SendMessagesRequest) -> message_pb2.SendMessagesResponse:
         caller = current().caller
@@ -41,7 +28,10 @@ class Bulk:
             except ChatError as error:
                 result.error.CopyFrom(error.body())
         if allowed:
-            stored = self._store.StoreMessages(store_pb2.StoreMessagesRequest(messages=allowed))
+            unrestricted = range(len(allowed)) if policy.is_unrestricted(caller) else ()
+            stored = self._store.StoreMessages(
+                store_pb2.StoreMessagesRequest(messages=allowed, unrestricted=unrestricted)
+            )
             for result, outcome in zip(results, stored.results, strict=True):
                 result.CopyFrom(outcome)
         for index, result in enumerate(response.results):
@@ -52,7 +42,7 @@ class Bulk:
 
 def _prefix_fields(error: common_pb2.Error, prefix: str) -> None:
     """The fields of one message become fields of the request."""
-    for name in set(error.details) - {"reason"}:
+    for name in set(error.details) - {"reason", RETRY_AFTER, "muted_until"}:
         error.details[prefix + name] = error.details.pop(name)
         if error.message.startswith(f"{name} "):
             error.message = prefix + error.message

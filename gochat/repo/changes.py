@@ -19,7 +19,7 @@ from gochat.storage.database import Tx, placeholders
 COLUMNS = ("kind", "conversation_id", "user_id", "actor_id", "first_seq", "seq", "detail", "at")
 
 
-_INSERT = f"INSERT INTO changes ({', '.join(COLUMNS)}) VALUES "
+_INSERT = f"INSERT INTO changes ({', '.join(COLUMNS)}) "
 _ROW = f"({placeholders(COLUMNS)})"
 
 
@@ -34,7 +34,7 @@ def add_change(
     detail: str = "",
 ) -> None:
     row = (conversation_id, user_id, current().actor.user_id, first_seq, seq, detail, ids.now_ms())
-    tx.sql(_INSERT + _ROW, int(kind), *row)
+    tx.sql(f"{_INSERT} VALUES {_ROW}", int(kind), *row)
 
 
 def add_changes_of(tx: Tx, kind: Kind, conversation_id: str, user_ids: Sequence[str], detail: str = "") -> None:
@@ -44,4 +44,12 @@ def add_changes_of(tx: Tx, kind: Kind, conversation_id: str, user_ids: Sequence[
         value for user_id in user_ids for value in (int(kind), conversation_id, user_id, actor, 0, 0, detail, now)
     ]
     if values:
-        tx.sql(_INSERT + ", ".join([_ROW] * len(user_ids)), *values)
+        tx.sql(f"{_INSERT} VALUES {', '.join([_ROW] * len(user_ids))}", *values)
+
+
+def add_changes_of_members(tx: Tx, kind: Kind, conversation_id: str, detail: str) -> None:
+    """The same change of each member."""
+    values = (int(kind), current().actor.user_id, detail, ids.now_ms(), conversation_id)
+    tx.sql(
+        _INSERT + "SELECT ?, conversation_id, user_id, ?, 0, 0, ?, ? FROM members WHERE conversation_id = ?", *values
+    )

@@ -11,7 +11,10 @@ import peewee
 
 from gochat.domain import ids, limits
 from gochat.domain.text import casefold_key, skeleton
+from gochat.repo.check_groups import group_rules, wrong_search_keys
 from gochat.repo.check_log import log_rules
+from gochat.repo.check_messages import MESSAGE_RULES, wrong_sums
+from gochat.repo.check_settings import SETTINGS_RULES
 from gochat.storage.database import Row, Tx
 from gochat.storage.failures import driver_error
 from gochat.storage.migrate import Migration, is_migrated, migrations, objects, routines
@@ -242,13 +245,17 @@ def _findings(tx: Tx, step: Callable[[str], None]) -> Iterator[str]:
         yield from found
         if found:
             return
-    for rule in (*RULES, *(Rule(*rule) for rule in log_rules(postgres=tx.postgres))):
+    rules = (*MESSAGE_RULES, *SETTINGS_RULES, *group_rules(), *log_rules(postgres=tx.postgres))
+    for rule in (*RULES, *(Rule(*rule) for rule in rules)):
         step(f"checking {rule.table}")
         yield from _listed(rule.table, rule.sentence, tx.fetch_all(f"{rule.offenders} LIMIT {MAX_FINDINGS + 1}"))
+    step("checking sums of reactions")
+    yield from _listed("messages", "reactions is not the sum of its rows in table reactions", wrong_sums(tx))
     step("checking conversation ids")
     yield from _of_pairs(tx)
     step("checking names")
     yield from _of_names(tx)
+    yield from _listed("conversations", "search_key is not that of its name", wrong_search_keys(tx))
 
 
 def _damage(error: peewee.DatabaseError | sqlite3.DatabaseError) -> str:

@@ -1,6 +1,7 @@
 """Conversations as their participants see them: lists, unread counts, names, hiding."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -22,33 +23,48 @@ from gochat.repo.membership import (
     update_conversation,
 )
 from gochat.repo.messages import COLUMNS, DELETED, RECALLED, RECIPIENT_REACHED, fill, reached
+from gochat.repo.own_deletions import kept, unread_deleted
 from gochat.repo.users import get_user
-from gochat.storage.database import Database, Row, Tx
+from gochat.storage.database import Database, Tx
 from gochat.storage.models import LOOKED_UP
 
 MAX_UNREAD = 100  # conversations in one answer: of the largest messages, as much as gRPC clients take by default
 _INT32 = 2**31 - 1
 
+
 # Sequence numbers count messages, so the number after a read position is a subtraction; only those that were recalled
-# or deleted since are counted. One's own messages are never after one's read position. read_seq: of the membership.
-UNREAD = f"""conversation.last_seq - read_seq - CASE WHEN conversation.recalled_seq <= read_seq THEN 0 ELSE (
-        SELECT COUNT(*) FROM messages AS recalled INDEXED BY messages_withdrawn
-        WHERE recalled.conversation_id = conversation.conversation_id AND recalled.status >= {RECALLED}
-            AND recalled.seq > read_seq
-    ) END"""
+# or deleted since, for all or by the user, are counted. One's own messages are never after one's read position.
+def _unread(member: str, *, own: bool = True) -> str:
+    """own: without what the user has deleted for themselves alone."""
+    return f"""conversation.last_seq - {member}.read_seq - CASE
+        WHEN conversation.recalled_seq <= {member}.read_seq THEN 0
+        ELSE (
+            SELECT COUNT(*) FROM messages AS recalled INDEXED BY messages_withdrawn
+            WHERE recalled.conversation_id = conversation.conversation_id AND recalled.status >= {RECALLED}
+                AND recalled.seq > {member}.read_seq
+        )
+    END{f" - {unread_deleted(member)}" if own else ""}"""
+
+
+UNREAD = _unread("member")
+
 
 # What a list shows of each conversation of a page: `message`, the newest that is visible, which is the last unless that
-# was recalled or deleted; and `other`, the other user of a one-to-one conversation without a name or an avatar. The
-# newest message names them; where there is none they are looked up.
-FROM_PAGE = f"""
+# was recalled or deleted, for all or by the user; and `other`, the other user of a one-to-one conversation without a
+# name or an avatar. The newest message names them; where there is none they are looked up.
+def _from_page(*, own: bool) -> str:
+    kept_by_user, newest_is_kept = "", ""
+    if own:
+        kept_by_user, newest_is_kept = f"AND {kept('visible', 'page')}", "AND page.deleted_seq < page.last_seq"
+    return f"""
     FROM page
     JOIN conversations AS conversation ON conversation.conversation_id = page.conversation_id
     LEFT JOIN messages AS message ON message.conversation_id = page.conversation_id AND message.seq = CASE
-        WHEN conversation.recalled_seq < page.last_seq THEN page.last_seq
+        WHEN conversation.recalled_seq < page.last_seq {newest_is_kept} THEN page.last_seq
         ELSE (
             SELECT visible.seq FROM messages AS visible
             WHERE visible.conversation_id = page.conversation_id AND visible.seq > page.hidden_seq
-                AND visible.status < {DELETED}
+                AND visible.status < {DELETED} {kept_by_user}
             ORDER BY visible.seq DESC LIMIT 1
         )
     END
@@ -61,27 +77,34 @@ FROM_PAGE = f"""
             WHERE member.conversation_id = page.conversation_id AND member.user_id <> page.user_id
         )
     END"""
+
+
+FROM_PAGE = _from_page(own=True)
 INFO_COLUMNS = f"""page.conversation_id, conversation.type, COALESCE(NULLIF(conversation.name, ''), other.nickname, ''),
         COALESCE(NULLIF(conversation.avatar, ''), other.avatar, ''), page.updated_at, {COLUMNS},
         CASE message.to_user_id
             WHEN '' THEN NULL WHEN page.user_id THEN {reached("page")} ELSE {RECIPIENT_REACHED}
         END"""
 
+
 # The page is cut first, then all else is looked up. It is cut by the inbox columns of members, which an index has in
 # order, merged with the large conversations, which are looked up. Of the former SQLite reads as many as the page takes;
 # PostgreSQL reads and sorts them all unless it is given a limit, for which SQLite would sort once more.
-_PAGE = f"""
+def _page(*, postgres: bool, own: bool) -> str:
+    """own: without what the user has deleted for themselves alone. To plan for that takes PostgreSQL a tenth of the
+    time, so it is left out until a row has a deleted_seq, its last column."""
+    return f"""
 WITH looked_up AS (
     SELECT member.user_id, member.conversation_id, conversation.updated_at, conversation.last_seq, member.read_seq,
-        member.delivered_seq, member.hidden_seq
+        member.delivered_seq, member.hidden_seq, member.deleted_seq
     FROM members AS member
     JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
     WHERE member.user_id = ? AND member.active_at = {LOOKED_UP} AND conversation.last_seq > member.hidden_seq
 ), carried AS (
-    SELECT user_id, conversation_id, active_at AS updated_at, last_seq, read_seq, delivered_seq, hidden_seq
+    SELECT user_id, conversation_id, active_at AS updated_at, last_seq, read_seq, delivered_seq, hidden_seq, deleted_seq
     FROM members
     WHERE user_id = ? AND active_at < {LOOKED_UP} AND last_seq > hidden_seq
-    ORDER BY active_at DESC, conversation_id DESC %s
+    ORDER BY active_at DESC, conversation_id DESC {"LIMIT ?" if postgres else ""}
 ), page AS (
     SELECT * FROM (SELECT * FROM looked_up UNION ALL SELECT * FROM carried) AS latest
     ORDER BY updated_at DESC, conversation_id DESC LIMIT ? OFFSET ?
@@ -91,15 +114,18 @@ SELECT (SELECT COUNT(*) FROM members WHERE user_id = ?) - (
     JOIN conversations AS conversation ON conversation.conversation_id = hiding.conversation_id
     WHERE hiding.user_id = ? AND hiding.hidden_seq >= 0 AND conversation.last_seq <= hiding.hidden_seq
 ), (
-    SELECT json_group_array(json_array({UNREAD}, {INFO_COLUMNS}))
-    {FROM_PAGE}
+    SELECT json_group_array(json_array({_unread("page", own=own)}, {INFO_COLUMNS}, page.deleted_seq))
+    {_from_page(own=own)}
 )"""
-_PAGES = {False: _PAGE % "", True: _PAGE % "LIMIT ?"}  # is it PostgreSQL?
+
+
+_PAGES = {(postgres, own): _page(postgres=postgres, own=own) for postgres in (False, True) for own in (False, True)}
+_deleted_column = itemgetter(-1)
 
 _UNREAD_CONVERSATIONS = f"""
 WITH unread AS (
     SELECT member.user_id, member.conversation_id, conversation.updated_at, conversation.last_seq, member.read_seq,
-        member.delivered_seq, member.hidden_seq, {UNREAD} AS number
+        member.delivered_seq, member.hidden_seq, member.deleted_seq, {UNREAD} AS number
     FROM members AS member INDEXED BY members_unread
     JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
     WHERE member.user_id = ? AND member.last_seq > member.read_seq AND conversation.last_seq > member.read_seq
@@ -116,7 +142,7 @@ _CONVERSATION = f"""
 SELECT conversation.type, conversation.name, conversation.avatar, conversation.created_at, conversation.updated_at, (
     SELECT visible.content FROM messages AS visible
     WHERE visible.conversation_id = conversation.conversation_id AND visible.seq > COALESCE(viewer.hidden_seq, -1)
-        AND visible.status < {DELETED}
+        AND visible.status < {DELETED} AND {kept("visible", "viewer")}
     ORDER BY visible.seq DESC LIMIT 1
 )
 FROM conversations AS conversation
@@ -173,19 +199,22 @@ class Conversations:
     ) -> repo_pb2.GetConversationsByUserResponse:
         page, limit = limits.page_of(request.pagination)
 
-        def work(tx: Tx) -> Row:
+        def work(own: bool, tx: Tx) -> tuple[int, list[Any]]:
             up_to_the_page = (page * limit,) if tx.postgres else ()
             of_user = request.user_id, request.user_id
             page_of = *up_to_the_page, limit, (page - 1) * limit
-            return tx.fetch_all(_PAGES[tx.postgres], *of_user, *page_of, *of_user)[0]
+            ((total, rows),) = tx.fetch_all(_PAGES[tx.postgres, own], *of_user, *page_of, *of_user)
+            return total, Tx.decode_rows(rows)
 
-        total, infos = self._database.read(work, one_statement=True)
+        total, infos = self._database.read(partial(work, False), one_statement=True)
+        if any(map(_deleted_column, infos)):
+            total, infos = self._database.read(partial(work, True), one_statement=True)
         if not total:
-            _must_be_user(self._database, request.user_id)
+            must_be_user(self._database, request.user_id)
         answer = repo_pb2.GetConversationsByUserResponse(
             pagination=common_pb2.PaginationResponse(total=total, page=page, limit=limit)
         )
-        _fill(answer.conversations, infos)
+        _fill(answer.conversations, (row[:-1] for row in infos))
         return answer
 
 
@@ -200,13 +229,13 @@ class StoreConversations:
             lambda tx: tx.fetch_all(_UNREAD_PAGE, request.user_id, MAX_UNREAD), one_statement=True
         )
         answer = store_pb2.GetUnreadResponse()
-        total = _fill(answer.conversations, page)
+        total = _fill(answer.conversations, Tx.decode_rows(page))
         if len(answer.conversations) == MAX_UNREAD:  # there may be more; by a statement of its own, since few have
             ((total,),) = self._database.read(
                 lambda tx: tx.fetch_all(_UNREAD_TOTAL, request.user_id), one_statement=True
             )
         if not total:
-            _must_be_user(self._database, request.user_id)
+            must_be_user(self._database, request.user_id)
         answer.total_count = min(int(total), _INT32)
         return answer
 
@@ -220,7 +249,7 @@ class StoreConversations:
         def work(tx: Tx) -> None:
             lock_conversation(tx, request.conversation_id)  # or a deletion of messages could be missed
             member = membership(tx, request.conversation_id, request.user_id)
-            mark_read(tx, request.conversation_id, request.user_id, member.last_seq)
+            mark_read(tx, request.conversation_id, request.user_id, member.last_seq, member)
             if member.hidden_seq != member.last_seq:
                 tx.sql(_HIDE, member.last_seq, request.conversation_id, request.user_id)
                 add_change(tx, Kind.CONVERSATION_HIDDEN, request.conversation_id, request.user_id)
@@ -229,7 +258,7 @@ class StoreConversations:
         return store_pb2.HideConversationResponse()
 
 
-def _must_be_user(database: Database, user_id: str) -> None:
+def must_be_user(database: Database, user_id: str) -> None:
     """Raises NOT_FOUND. Asked only where a list is empty."""
     database.read(lambda tx: get_user(tx, user_id), one_statement=True)
 
@@ -238,7 +267,7 @@ def _update(tx: Tx, conversation_id: str, user_id: str, name: str, avatar: str) 
     conversation = locked_conversation(tx, conversation_id)
     member = membership(tx, conversation_id, user_id)
     if user_id:
-        policy.manage(member.type, member.role)
+        policy.manage(member.type, member.role, conversation.editing)
     given = {"name": name, "avatar": avatar}
     changes = {key: value for key, value in given.items() if value not in ("", getattr(conversation, key))}
     if changes:
@@ -266,11 +295,11 @@ def conversation_of(tx: Tx, conversation_id: str, viewer_id: str) -> common_pb2.
     )
 
 
-def _fill(infos: Any, table: Any) -> int:
-    """How many messages are unread. infos: the list of an answer. table: the rows of a page. Field by field: see
+def _fill(infos: Any, rows: Iterable[Sequence[Any]]) -> int:
+    """How many messages are unread. infos: the list of an answer. rows: of a page. Field by field: see
     messages.fill."""
     total = 0
-    for row in sorted(Tx.decode_rows(table), key=_latest, reverse=True):
+    for row in sorted(rows, key=_latest, reverse=True):
         total += fill_info(infos.add(), row)
     return total
 

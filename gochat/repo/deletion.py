@@ -4,9 +4,10 @@ recipient in a one-to-one conversation: their memberships change with the status
 
 from gochat.api.repo.v1 import repo_pb2
 from gochat.domain import policy
+from gochat.domain.changes import WITHDRAWN
 from gochat.repo.audit import record
 from gochat.repo.endings import end_all
-from gochat.repo.membership import delete_member, group, hand_over, role_of
+from gochat.repo.membership import delete_member, end_requests, group, hand_over, role_of
 from gochat.repo.users import DELETED, STATUSES, as_user, changed, get_user
 from gochat.storage.database import Database, Tx
 from gochat.storage.models import User
@@ -15,7 +16,11 @@ from gochat.storage.models import User
 _LOCK_ALL = """
 SELECT conversation_id, type, dissolved_at
 FROM conversations
-WHERE conversation_id IN (SELECT conversation_id FROM members WHERE user_id = ?)
+WHERE conversation_id IN (
+    SELECT conversation_id FROM members WHERE user_id = ?
+    UNION ALL
+    SELECT conversation_id FROM join_requests WHERE user_id = ?
+)
 ORDER BY conversation_id"""
 _SET_ROLE_IN_SINGLES = """
 UPDATE members SET role = ?
@@ -54,12 +59,13 @@ def _leave_all(tx: Tx, user_id: str) -> None:
     """Of a user whose row is locked, so that nobody makes them a member meanwhile. A group of theirs is handed over."""
     groups = [
         conversation_id
-        for conversation_id, kind, dissolved_at in tx.fetch_all(_LOCK_ALL + tx.lock, user_id)
+        for conversation_id, kind, dissolved_at in tx.fetch_all(_LOCK_ALL + tx.lock, user_id, user_id)
         if kind == "group" and not dissolved_at
     ]
     for group_id in groups:
+        end_requests(tx, group_id, [user_id], WITHDRAWN)
         role = role_of(tx, group_id, user_id)
-        if role is None:  # removed, before the group was locked
+        if role is None:  # not one of theirs, or removed before the group was locked
             continue
         left = group(tx, group_id)
         if role == policy.OWNER:

@@ -3,18 +3,23 @@
 Content is read here and not when the change is written, so that what was recalled or deleted since is never delivered.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from gochat.api.common.v1 import common_pb2
 from gochat.api.event.v1 import event_pb2
-from gochat.domain import ids
-from gochat.domain.changes import FOUNDING, REMOVED, Kind
+from gochat.domain import ids, reactions
+from gochat.domain.changes import DISSOLVED, FOUNDING, REMOVED, Kind
 from gochat.errors import ChatError
 from gochat.internal.change.v1 import change_pb2 as pb
+from gochat.repo import group_settings
 from gochat.repo.conversations import UNREAD, conversation_of
 from gochat.repo.groups import as_group
+from gochat.repo.member_details import detail_of
 from gochat.repo.membership import SHOWN, group
-from gochat.repo.messages import COLUMNS, DELETED, RECIPIENT_REACHED, message
+from gochat.repo.messages import COLUMNS, DELETED, RECALLED, RECIPIENT_REACHED, message
+from gochat.repo.settings import settings_of
 from gochat.repo.users import get_user, profile
 from gochat.storage.database import Tx
 
@@ -22,7 +27,8 @@ from gochat.storage.database import Tx
 _MESSAGES = f"""
 WITH wanted (conversation_id, first_seq, last_seq) AS (VALUES %s)
 SELECT wanted.conversation_id, (
-    SELECT json_group_array(json_array({COLUMNS}, CASE WHEN message.to_user_id <> '' THEN {RECIPIENT_REACHED} END))
+    SELECT json_group_array(json_array({COLUMNS}, CASE WHEN message.to_user_id <> '' THEN {RECIPIENT_REACHED} END,
+        message.edited_at, message.pinned_by, message.pinned_at, message.reactions))
     FROM messages AS message
     WHERE message.conversation_id = wanted.conversation_id
         AND message.seq BETWEEN wanted.first_seq AND wanted.last_seq AND message.status < {DELETED}
@@ -50,10 +56,30 @@ SELECT member.user_id, member.hidden_seq
 FROM conversations AS conversation
 JOIN members AS member ON member.conversation_id = conversation.conversation_id
 WHERE conversation.conversation_id = ? AND conversation.type = 'single' AND conversation.last_seq = 0"""
+_MANAGERS = "SELECT user_id FROM members WHERE conversation_id = ? AND role IN ('owner', 'admin')"
 _JOINED_AT = "SELECT joined_at FROM members WHERE conversation_id = ? AND user_id = ?"
 
+_DELETED_BY = "SELECT conversation_id, seq, user_id FROM own_deletions WHERE (conversation_id, seq) IN (VALUES %s)"
+_HAS_REACTION = """
+SELECT 1 FROM reactions
+WHERE conversation_id = ? AND seq = ? AND user_id = ? AND reaction = ?"""
+
 _Event = event_pb2.Event
-_Messages = dict[tuple[str, int], common_pb2.Message]
+_ABOUT_MESSAGES = (Kind.MESSAGES_SENT, Kind.MESSAGE_UPDATED, Kind.REACTION_CHANGED, Kind.PIN_CHANGED)
+
+
+class _Described(NamedTuple):
+    """deleted_by: users who have deleted it for themselves alone, not told of one that is sent."""
+
+    message: common_pb2.Message
+    edited_at: int
+    pinned_by: str
+    pinned_at: int
+    reactions: str
+    deleted_by: Sequence[str]
+
+
+_Messages = dict[tuple[str, int], _Described]
 
 
 def describe(tx: Tx, changes: Sequence[pb.Change]) -> list[list[pb.Delivery]]:
@@ -73,41 +99,92 @@ def _messages(tx: Tx, changes: Sequence[pb.Change]) -> _Messages:
     wanted = [
         value
         for change in changes
-        if change.kind in (Kind.MESSAGES_SENT, Kind.MESSAGE_UPDATED)
+        if change.kind in _ABOUT_MESSAGES
         for value in (change.conversation_id, change.first_seq or change.seq, change.seq)
     ]
     if not wanted:
         return {}
     text = _MESSAGES % ", ".join(["(?, ?, ?)"] * (len(wanted) // 3))
-    return {
-        (conversation_id, row[0]): message(conversation_id, row)
-        for conversation_id, table in tx.fetch_all(text, *wanted)
-        for row in Tx.decode_rows(table)
-    }
+    deleted_by = _deleted_by(tx, changes)
+    found = _Messages()
+    for conversation_id, table in tx.fetch_all(text, *wanted):
+        for row in Tx.decode_rows(table):
+            edited_at, pinned_by, pinned_at, summed = row[10:]
+            but = deleted_by.get((conversation_id, row[0]), ())
+            shown = message(conversation_id, row[:10])
+            found[conversation_id, row[0]] = _Described(shown, edited_at, pinned_by, pinned_at, summed, but)
+    return found
 
 
-def _delivery(change: pb.Change, user_ids: Sequence[str] | None = None, **event: object) -> pb.Delivery:
-    """event: the one field of the oneof. user_ids: None for all who are in the conversation."""
+def _deleted_by(tx: Tx, changes: Sequence[pb.Change]) -> dict[tuple[str, int], list[str]]:
+    """By message: who has deleted it for themselves alone, and is told no more of it. Of messages that are sent nobody
+    is looked for: who has deleted one since is told so later in the log."""
+    kinds = _ABOUT_MESSAGES[1:]
+    wanted = [value for change in changes if change.kind in kinds for value in (change.conversation_id, change.seq)]
+    deleted_by = defaultdict[tuple[str, int], list[str]](list)
+    if wanted:
+        text = _DELETED_BY % ", ".join(["(?, ?)"] * (len(wanted) // 2))
+        for conversation_id, seq, user_id in tx.fetch_all(text, *wanted):
+            deleted_by[conversation_id, seq].append(user_id)
+    return deleted_by
+
+
+def _delivery(
+    change: pb.Change, user_ids: Sequence[str] | None = None, but: Sequence[str] = (), **event: object
+) -> pb.Delivery:
+    """event: the one field of the oneof. user_ids: None for all who are in the conversation, but for these."""
     made = _Event(at=change.at, conversation_id=change.conversation_id, actor_id=change.actor_id, **event)  # type: ignore[arg-type]
-    return pb.Delivery(event=made, user_ids=user_ids or ())
+    return pb.Delivery(event=made, user_ids=user_ids or (), except_user_ids=but)
 
 
 def _sent(_: Tx, change: pb.Change, messages: _Messages) -> Iterable[pb.Delivery]:
     for seq in range(change.first_seq, change.seq + 1):
         if sent := messages.get((change.conversation_id, seq)):
-            delivery = _delivery(change, message_sent=event_pb2.MessageSent(message=sent))
-            delivery.event.actor_id = sent.from_user_id
+            delivery = _delivery(change, message_sent=event_pb2.MessageSent(message=sent.message))
+            delivery.event.actor_id = sent.message.from_user_id
             yield delivery
 
 
 def _updated(_: Tx, change: pb.Change, messages: _Messages) -> Iterable[pb.Delivery]:
-    if updated := messages.get((change.conversation_id, change.seq)):
-        yield _delivery(change, message_updated=event_pb2.MessageUpdated(message=updated))
+    if found := messages.get((change.conversation_id, change.seq)):
+        updated = event_pb2.MessageUpdated(message=found.message, edited_at=found.edited_at)
+        yield _delivery(change, but=found.deleted_by, message_updated=updated)
 
 
 def _deleted(_: Tx, change: pb.Change, __: _Messages) -> Iterable[pb.Delivery]:
     message_id = ids.message(change.conversation_id, change.seq)
     yield _delivery(change, message_deleted=event_pb2.MessageDeleted(message_id=message_id))
+
+
+def _message_hidden(_: Tx, change: pb.Change, __: _Messages) -> Iterable[pb.Delivery]:
+    message_id = ids.message(change.conversation_id, change.seq)
+    yield _delivery(change, [change.user_id], message_deleted=event_pb2.MessageDeleted(message_id=message_id))
+
+
+def _reaction(tx: Tx, change: pb.Change, messages: _Messages) -> Iterable[pb.Delivery]:
+    found = messages.get((change.conversation_id, change.seq))
+    if found is None or found.message.status == RECALLED:
+        return
+    counts = {one.reaction: one.count for one in reactions.loads(found.reactions).reactions}
+    has_it = tx.fetch_one(_HAS_REACTION, change.conversation_id, change.seq, change.user_id, change.detail)
+    changed = event_pb2.ReactionChanged(
+        message_id=found.message.message_id,
+        user_id=change.user_id,
+        reaction=change.detail,
+        added=has_it is not None,
+        count=counts.get(change.detail, 0),
+    )
+    yield _delivery(change, but=found.deleted_by, reaction_changed=changed)
+
+
+def _pin(_: Tx, change: pb.Change, messages: _Messages) -> Iterable[pb.Delivery]:
+    found = messages.get((change.conversation_id, change.seq))
+    if found is None or found.message.status == RECALLED:
+        return
+    changed = event_pb2.PinChanged(message_id=found.message.message_id)
+    if found.pinned_at:
+        changed.pin.user_id, changed.pin.pinned_at = found.pinned_by, found.pinned_at
+    yield _delivery(change, but=found.deleted_by, pin_changed=changed)
 
 
 def _read(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
@@ -145,6 +222,12 @@ def _hidden(_: Tx, change: pb.Change, __: _Messages) -> Iterable[pb.Delivery]:
     yield _delivery(change, [change.user_id], conversation_hidden=event_pb2.ConversationHidden())
 
 
+def _settings(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
+    if settings := settings_of(tx, change.conversation_id, change.user_id):
+        updated = event_pb2.ConversationSettingsUpdated(settings=settings)
+        yield _delivery(change, [change.user_id], conversation_settings_updated=updated)
+
+
 def _joined(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
     shown = conversation_of(tx, change.conversation_id, change.user_id)
     if shown.type == "group":  # a one-to-one conversation is not shown before there is something in it
@@ -155,6 +238,8 @@ def _joined(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
 
 
 def _left(_: Tx, change: pb.Change, __: _Messages) -> Iterable[pb.Delivery]:
+    if change.detail == DISSOLVED:
+        return
     reasons = event_pb2.MemberLeft
     reason = reasons.REASON_REMOVED if change.detail == REMOVED else reasons.REASON_LEFT
     yield _delivery(change, member_left=event_pb2.MemberLeft(user_id=change.user_id, reason=reason))
@@ -172,6 +257,23 @@ def _group(tx: Tx, change: pb.Change, messages: _Messages) -> Iterable[pb.Delive
 
 def _dissolved(_: Tx, change: pb.Change, __: _Messages) -> Iterable[pb.Delivery]:
     yield _delivery(change, group_dissolved=event_pb2.GroupDissolved())
+
+
+def _group_settings(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
+    settings = group_settings.settings_of(group(tx, change.conversation_id))
+    yield _delivery(change, group_settings_updated=event_pb2.GroupSettingsUpdated(settings=settings))
+
+
+def _member_detail(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
+    detail = detail_of(tx, change.conversation_id, change.user_id)
+    yield _delivery(change, member_detail_updated=event_pb2.MemberDetailUpdated(member=detail))
+
+
+def _request(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
+    state = event_pb2.JoinRequestChanged.State.Value(f"STATE_{change.detail.upper()}")
+    managers = [user_id for (user_id,) in tx.fetch_all(_MANAGERS, change.conversation_id)]
+    changed = event_pb2.JoinRequestChanged(user_id=change.user_id, state=state)
+    yield _delivery(change, list({change.user_id: None} | dict.fromkeys(managers)), join_request_changed=changed)
 
 
 def _profile(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
@@ -215,4 +317,11 @@ _EVENTS: dict[Kind, Callable[[Tx, pb.Change, _Messages], Iterable[pb.Delivery]]]
     Kind.GROUP_DISSOLVED: _dissolved,
     Kind.PROFILE_UPDATED: _profile,
     Kind.SESSION_ENDED: _session,
+    Kind.REACTION_CHANGED: _reaction,
+    Kind.PIN_CHANGED: _pin,
+    Kind.MESSAGE_HIDDEN: _message_hidden,
+    Kind.SETTINGS_UPDATED: _settings,
+    Kind.GROUP_SETTINGS_UPDATED: _group_settings,
+    Kind.MEMBER_DETAIL_UPDATED: _member_detail,
+    Kind.JOIN_REQUEST_CHANGED: _request,
 }

@@ -12,7 +12,7 @@ from gochat.errors import invalid
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo.audit import record, record_each
 from gochat.repo.changes import add_change, add_changes_of
-from gochat.repo.membership import group, insert_members, locked_group, role_of, update_conversation
+from gochat.repo.membership import group, insert_members, locked_group, must_be_member, update_conversation
 from gochat.repo.users import get_user, lock_existing, must_be_among
 from gochat.storage.database import Database, Tx
 from gochat.storage.models import Conversation, Member
@@ -139,10 +139,8 @@ def _update(tx: Tx, request: repo_pb2.UpdateGroupRequest | store_pb2.UpdateGroup
     """user_id: who acts; "" for the service itself."""
     group = locked_group(tx, request.group_id)
     if user_id:
-        role = role_of(tx, request.group_id, user_id)
-        if role is None:
-            raise policy.not_participant()
-        policy.manage("group", role)
+        role = must_be_member(tx, request.group_id, user_id)
+        policy.manage("group", role, policy.MANAGERS if request.max_members else group.editing)
     if request.max_members and request.max_members < group.member_count:
         raise invalid("max_members", f"must not be below the {group.member_count} members that there are")
     fields = ("name", "description", "avatar", "max_members")

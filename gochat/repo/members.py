@@ -4,25 +4,30 @@ from collections.abc import Collection, Sequence
 
 from gochat.api.common.v1 import common_pb2
 from gochat.api.repo.v1 import repo_pb2
-from gochat.domain import ids, limits, policy
-from gochat.domain.changes import Kind
+from gochat.domain import group_policy, ids, limits, policy
+from gochat.domain.changes import ACCEPTED, Kind
 from gochat.errors import duplicate, not_found
 from gochat.internal.store.v1 import store_pb2
+from gochat.repo import own_deletions
 from gochat.repo.audit import record_each
 from gochat.repo.changes import add_changes_of
 from gochat.repo.membership import (
+    acting_role,
     delete_member,
+    end_requests,
     hand_over,
     hide_again,
     insert_members,
     locked_group,
     membership,
+    must_be_member,
     role_of,
     set_role,
+    target_role,
     update_conversation,
 )
 from gochat.repo.users import ACTIVE, get_user, lock_existing, must_be_among
-from gochat.storage.database import Database, Row, Tx
+from gochat.storage.database import Database, Row, Tx, placeholders
 from gochat.storage.models import Conversation, Member, RemovedMember
 
 # The page is cut by index, then its rows are looked up.
@@ -52,13 +57,15 @@ class Members:
         def work(tx: Tx) -> None:
             existing = lock_existing(tx, [request.user_id])
             joined = locked_group(tx, request.group_id)
+            must_be_new(tx, joined, existing, request.user_id)
             removed = tx.fetch_one(
                 "SELECT 1 FROM removed_members WHERE conversation_id = ? AND user_id = ?",
                 request.group_id,
                 request.user_id,
             )
             policy.join(removed is not None)
-            _add_member(tx, joined, existing, request.user_id, policy.MEMBER, "group.join")
+            group_policy.join(joined.joining, group_policy.OPEN)
+            add_members(tx, joined, [request.user_id], policy.MEMBER, "group.join")
 
         self._database.write(work)
         return store_pb2.JoinGroupResponse()
@@ -66,7 +73,7 @@ class Members:
     def LeaveGroup(self, request: store_pb2.LeaveGroupRequest) -> store_pb2.LeaveGroupResponse:
         def work(tx: Tx) -> None:
             left = locked_group(tx, request.group_id)
-            policy.leave(_role_within(tx, request.group_id, request.user_id), left.member_count)
+            policy.leave(must_be_member(tx, request.group_id, request.user_id), left.member_count)
             delete_member(tx, left, request.user_id, "group.leave")
 
         self._database.write(work)
@@ -78,14 +85,14 @@ class Members:
         def work(tx: Tx) -> list[str]:
             existing = lock_existing(tx, wanted)
             entered = locked_group(tx, request.group_id)
-            policy.manage("group", _role_within(tx, request.group_id, request.operator_id))
+            policy.manage("group", must_be_member(tx, request.group_id, request.operator_id), entered.adding)
             must_be_among(existing, wanted, "user_ids")
             here = Member.select(Member.user_id).where(
                 Member.conversation_id == request.group_id, Member.user_id.in_(wanted)
             )
             members = {user_id for (user_id,) in tx.model_all(here.tuples())}
             added = [user_id for user_id in wanted if user_id not in members]
-            _add_members(tx, entered, added, policy.MEMBER, "group.add")
+            add_members(tx, entered, added, policy.MEMBER, "group.add")
             return added
 
         return store_pb2.AddMembersResponse(added_user_ids=self._database.write(work))
@@ -94,7 +101,8 @@ class Members:
         def work(tx: Tx) -> None:
             existing = lock_existing(tx, [request.user_id])
             entered = locked_group(tx, request.group_id)
-            _add_member(tx, entered, existing, request.user_id, request.role or policy.MEMBER, "group.add")
+            must_be_new(tx, entered, existing, request.user_id)
+            add_members(tx, entered, [request.user_id], request.role or policy.MEMBER, "group.add")
 
         self._database.write(work)
         return repo_pb2.AddGroupMemberResponse(success=True)
@@ -112,7 +120,7 @@ class Members:
     ) -> repo_pb2.UpdateGroupMemberRoleResponse:
         def work(tx: Tx) -> None:
             changed = locked_group(tx, request.group_id)
-            role = _role_of_target(tx, request.group_id, request.user_id)
+            role = target_role(tx, request.group_id, request.user_id)
             policy.change_role(role, request.role)
             if role == request.role:
                 return
@@ -166,26 +174,12 @@ class Members:
         return members, common_pb2.PaginationResponse(total=total, page=page, limit=limit)
 
 
-def _role_within(tx: Tx, group_id: str, user_id: str) -> str:
-    """The role of one who acts. Raises PERMISSION_DENIED for who is not a member."""
-    role = role_of(tx, group_id, user_id)
-    if role is None:
-        raise policy.not_participant()
-    return role
-
-
-def _role_of_target(tx: Tx, group_id: str, user_id: str) -> str:
-    """The role of one who is acted on. Raises NOT_FOUND for who is not a member."""
-    role = role_of(tx, group_id, user_id)
-    if role is None:
-        raise not_found("member", "user_id")
-    return role
-
-
-def _add_members(tx: Tx, entered: Conversation, user_ids: Sequence[str], role: str, action: str) -> None:
-    """Makes users who are no members members of a locked group. What was said before them counts as read.
+def add_members(tx: Tx, entered: Conversation, user_ids: Sequence[str], role: str, action: str) -> None:
+    """Makes users who are no members members of a locked group. What was said before them counts as read. If they had
+    asked to join, they are accepted. Raises PERMISSION_DENIED where one is banned, or there are too few places.
 
     action: what the audit log calls it."""
+    must_not_be_banned(tx, entered, user_ids)
     policy.room_for(len(user_ids), entered.member_count, entered.max_members)
     update_conversation(tx, entered, member_count=entered.member_count + len(user_ids))
     insert_members(tx, entered, user_ids, role, read_seq=entered.last_seq)
@@ -196,22 +190,37 @@ def _add_members(tx: Tx, entered: Conversation, user_ids: Sequence[str], role: s
     )
     record_each(tx, action, entered.conversation_id, user_ids)
     add_changes_of(tx, Kind.MEMBER_JOINED, entered.conversation_id, user_ids, role)
+    if user_ids:
+        end_requests(tx, entered.conversation_id, user_ids, ACCEPTED)
+    own_deletions.restore(tx, entered.conversation_id, user_ids)
     hide_again(tx, entered, user_ids)
 
 
-def _add_member(tx: Tx, entered: Conversation, existing: Collection[str], user_id: str, role: str, action: str) -> None:
-    """existing: of lock_existing()."""
+def must_not_be_banned(tx: Tx, entered: Conversation, user_ids: Sequence[str]) -> None:
+    """Raises PERMISSION_DENIED. Bans of theirs that have ended go."""
+    if not user_ids:
+        return
+    of_these = f"FROM bans WHERE conversation_id = ? AND user_id IN ({placeholders(user_ids)})"
+    bans = tx.fetch_all(f"SELECT until {of_these}", entered.conversation_id, *user_ids)
+    for (until,) in bans:
+        if group_policy.is_banned(until, ids.now_ms()):
+            raise group_policy.banned(until)
+    if bans:
+        tx.sql(f"DELETE {of_these}", entered.conversation_id, *user_ids)
+
+
+def must_be_new(tx: Tx, entered: Conversation, existing: Collection[str], user_id: str) -> None:
+    """Raises NOT_FOUND for no user, DUPLICATE_OPERATION for a member. existing: of lock_existing()."""
     must_be_among(existing, [user_id], "user_id")
     if role_of(tx, entered.conversation_id, user_id) is not None:
         raise duplicate("the user is a member of the group", "ALREADY_A_MEMBER", "user_id")
-    _add_members(tx, entered, [user_id], role, action)
 
 
 def _remove(tx: Tx, group_id: str, user_id: str, operator_id: str) -> None:
     """operator_id: "" for the service itself."""
     left = locked_group(tx, group_id)
-    role = _role_within(tx, group_id, operator_id) if operator_id else None
-    target = _role_of_target(tx, group_id, user_id)
+    role = acting_role(tx, group_id, operator_id)
+    target = target_role(tx, group_id, user_id)
     is_active = target != policy.OWNER or get_user(tx, user_id).status == ACTIVE
     policy.remove(role, target, target_is_active=is_active)
     if target == policy.OWNER:

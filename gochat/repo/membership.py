@@ -7,20 +7,21 @@ send), then reads members: so acts on one conversation happen one after the othe
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gochat.domain import ids, policy
-from gochat.domain.changes import FOUNDING, LEFT, REMOVED, Kind
+from gochat.domain.changes import DECLINED, DISSOLVED, FOUNDING, LEFT, REMOVED, Kind
+from gochat.domain.text import casefold_key
 from gochat.errors import not_found
 from gochat.repo.audit import record
-from gochat.repo.changes import add_change, add_changes_of
+from gochat.repo.changes import add_change, add_changes_of, add_changes_of_members
 from gochat.repo.users import ACTIVE, must_exist
 from gochat.storage.database import Tx, placeholders
 from gochat.storage.models import LOOKED_UP, MAX_INBOX_MEMBERS, Conversation, Member
 
 _MEMBERSHIP = """
-SELECT conversation.type, conversation.last_seq, member.role, member.hidden_seq
+SELECT conversation.type, conversation.last_seq, conversation.member_count, member.role, member.hidden_seq,
+    member.marked_unread
 FROM conversations AS conversation
 LEFT JOIN members AS member ON member.conversation_id = conversation.conversation_id AND member.user_id = ?
     AND member.role <> ?
@@ -37,27 +38,38 @@ ORDER BY CASE users.status WHEN ? THEN 0 ELSE 1 END, CASE member.role WHEN ? THE
 LIMIT 1"""
 
 
-_KEEP_HIDDEN = """
-INSERT INTO former_members (conversation_id, user_id, hidden_seq)
-SELECT conversation_id, user_id, hidden_seq FROM members
-WHERE conversation_id = ? AND user_id = ? AND hidden_seq > 0
-ON CONFLICT (conversation_id, user_id) DO UPDATE SET hidden_seq = excluded.hidden_seq"""
+_KEEP = """
+INSERT INTO former_members (conversation_id, user_id, hidden_seq, muted_until, last_sent_at)
+SELECT conversation_id, user_id, hidden_seq, muted_until, last_sent_at FROM members
+WHERE conversation_id = ? AND user_id = ? AND (hidden_seq > 0 OR muted_until > 0 OR last_sent_at > 0)
+ON CONFLICT (conversation_id, user_id) DO UPDATE
+SET hidden_seq = excluded.hidden_seq, muted_until = excluded.muted_until, last_sent_at = excluded.last_sent_at"""
+_RESTORE = (
+    "UPDATE members SET hidden_seq = ?, muted_until = ?, last_sent_at = ? WHERE conversation_id = ? AND user_id = ?"
+)
+_END_INVITATIONS = "DELETE FROM invitations WHERE conversation_id = ? AND created_by = ?"
+_UNMUTE = "UPDATE members SET muted_until = 0 WHERE conversation_id = ? AND user_id = ?"
 _NEWEST_VISIBLE = "SELECT seq FROM messages WHERE conversation_id = ? AND status < 5 ORDER BY seq DESC LIMIT 1"
 _HIDE_EMPTIED = """
 UPDATE members SET hidden_seq = ?, read_seq = ?
 WHERE conversation_id = ? AND hidden_seq >= ? AND hidden_seq < ?
 RETURNING user_id"""
 
+_UNMARK = """
+UPDATE members SET marked_unread = 0
+WHERE conversation_id = ? AND user_id = ? AND marked_unread = 1"""
 
-@dataclass(frozen=True, slots=True)
-class Membership:
-    """type, last_seq: of the conversation. role: "" for the service itself, which is in no conversation and may see all
-    of it."""
+
+class Membership(NamedTuple):
+    """type, last_seq, member_count: of the conversation. role: "" for the service itself, which is in no conversation
+    and may see all of it."""
 
     type: str
     last_seq: int
     role: str
     hidden_seq: int
+    member_count: int = 0
+    marked_unread: bool = False
 
 
 def membership(tx: Tx, conversation_id: str, user_id: str) -> Membership:
@@ -66,10 +78,11 @@ def membership(tx: Tx, conversation_id: str, user_id: str) -> Membership:
     row = tx.fetch_one(_MEMBERSHIP, user_id, policy.DELETED, conversation_id)
     if row is None:
         raise not_found("conversation", "conversation_id")
-    kind, last_seq, role, hidden_seq = row
+    kind, last_seq, member_count, role, hidden_seq, marked_unread = row
     if role is None and user_id:
         raise policy.not_participant()
-    return Membership(kind, last_seq, role or "", SHOWN if hidden_seq is None else hidden_seq)
+    hidden_seq = SHOWN if hidden_seq is None else hidden_seq
+    return Membership(kind, last_seq, role or "", hidden_seq, member_count, bool(marked_unread))
 
 
 def locked_conversation(tx: Tx, conversation_id: str) -> Conversation:
@@ -111,6 +124,33 @@ def role_of(tx: Tx, conversation_id: str, user_id: str) -> str | None:
     return row[0] if row else None
 
 
+def acting_role(tx: Tx, group_id: str, user_id: str) -> str | None:
+    """The role of one who acts; None for the service itself (user_id ""). Raises PERMISSION_DENIED for who is not a
+    member."""
+    return must_be_member(tx, group_id, user_id) if user_id else None
+
+
+def must_be_member(tx: Tx, group_id: str, user_id: str) -> str:
+    """The role of one who acts. Raises PERMISSION_DENIED for who is not a member."""
+    role = role_of(tx, group_id, user_id)
+    if role is None:
+        raise policy.not_participant()
+    return role
+
+
+def viewed_group(tx: Tx, group_id: str, user_id: str) -> tuple[Conversation, str | None]:
+    """The group and acting_role(), for one who reads. Raises NOT_FOUND, PERMISSION_DENIED."""
+    return group(tx, group_id), acting_role(tx, group_id, user_id)
+
+
+def target_role(tx: Tx, group_id: str, user_id: str) -> str:
+    """The role of one who is acted on. Raises NOT_FOUND for who is not a member."""
+    role = role_of(tx, group_id, user_id)
+    if role is None:
+        raise not_found("member", "user_id")
+    return role
+
+
 def inbox_columns(member_count: int, last_seq: int, updated_at: int) -> tuple[int, int]:
     """last_seq and active_at of the members of a conversation with these: see sql/README.md."""
     return (last_seq, updated_at) if member_count <= MAX_INBOX_MEMBERS else (LOOKED_UP, LOOKED_UP)
@@ -123,12 +163,19 @@ def update_inbox(tx: Tx, conversation_id: str, columns: tuple[int, int]) -> None
 
 def update_conversation(tx: Tx, conversation: Conversation, **changes: Any) -> None:
     """Changes a locked conversation, its row and this object, and what its members repeat of it."""
+    if "name" in changes and conversation.search_key:
+        changes["search_key"] = search_key(changes["name"])
     fewest = min(conversation.member_count, changes.get("member_count", conversation.member_count))
     for name, value in changes.items():
         setattr(conversation, name, value)
     tx.run(Conversation.update(changes).where(Conversation.conversation_id == conversation.conversation_id))
     if fewest <= MAX_INBOX_MEMBERS:  # else the members repeat nothing, neither before nor after
         update_inbox(tx, conversation.conversation_id, _inbox_columns_of(conversation))
+
+
+def search_key(name: str) -> str:
+    """By which a searchable group is found; never empty."""
+    return casefold_key(name) or name
 
 
 def _inbox_columns_of(conversation: Conversation) -> tuple[int, int]:
@@ -149,6 +196,7 @@ def insert_members(
             "read_seq": read_seq,
             "hidden_seq": hidden_seq,
             "joined_at": now,
+            "joined_seq": conversation.last_seq,
             "last_seq": last_seq,
             "active_at": active_at,
         }
@@ -159,10 +207,11 @@ def insert_members(
 
 
 def delete_member(tx: Tx, left: Conversation, user_id: str, action: str) -> None:
-    """Of a locked group, which is dissolved without members. What the member had hidden stays so if they come back.
-    action: group.leave or group.remove."""
-    tx.sql(_KEEP_HIDDEN, left.conversation_id, user_id)
+    """Of a locked group, which is dissolved without members. What the member had hidden stays so if they come back, and
+    so does a mute. Their invitations end. action: group.leave, group.remove or group.ban."""
+    tx.sql(_KEEP, left.conversation_id, user_id)
     tx.run(Member.delete().where(Member.conversation_id == left.conversation_id, Member.user_id == user_id))
+    tx.sql(_END_INVITATIONS, left.conversation_id, user_id)
     count = left.member_count - 1
     update_conversation(tx, left, member_count=count, dissolved_at=0 if count else ids.now_ms())
     record(tx, action, left.conversation_id, user_id)
@@ -170,6 +219,38 @@ def delete_member(tx: Tx, left: Conversation, user_id: str, action: str) -> None
     add_change(tx, Kind.MEMBER_LEFT, left.conversation_id, user_id, detail=how)
     if not count:
         add_change(tx, Kind.GROUP_DISSOLVED, left.conversation_id)
+        clear_dissolved(tx, left)
+
+
+def dissolve(tx: Tx, ended: Conversation) -> None:
+    """Ends a locked group with all its members. They are told that it is dissolved, and not of each other's leaving."""
+    group_id = ended.conversation_id
+    add_change(tx, Kind.GROUP_DISSOLVED, group_id)
+    add_changes_of_members(tx, Kind.MEMBER_LEFT, group_id, DISSOLVED)
+    tx.sql("DELETE FROM members WHERE conversation_id = ?", group_id)
+    update_conversation(tx, ended, member_count=0, dissolved_at=ids.now_ms())
+    record(tx, "group.dissolve", group_id)
+    clear_dissolved(tx, ended)
+
+
+def clear_dissolved(tx: Tx, ended: Conversation) -> None:
+    """What belongs to a group that has ended: who had asked to join is told."""
+    group_id = ended.conversation_id
+    end_requests(tx, group_id, None, DECLINED)
+    for table in ("bans", "invitations", "former_members"):
+        tx.sql(f"DELETE FROM {table} WHERE conversation_id = ?", group_id)
+    if ended.search_key:
+        update_conversation(tx, ended, search_key="")
+
+
+def end_requests(tx: Tx, group_id: str, user_ids: Sequence[str] | None, state: str) -> None:
+    """Of these users, or of all, those who had asked to join a locked group: the request ends so."""
+    of_these = "" if user_ids is None else f" AND user_id IN ({placeholders(user_ids)})"
+    ended = tx.fetch_all(
+        f"DELETE FROM join_requests WHERE conversation_id = ?{of_these} RETURNING user_id", group_id, *(user_ids or ())
+    )
+    asked = [user_id for (user_id,) in ended]
+    add_changes_of(tx, Kind.JOIN_REQUEST_CHANGED, group_id, asked, state)
 
 
 def set_role(tx: Tx, changed: Conversation, user_id: str, role: str) -> None:
@@ -179,6 +260,7 @@ def set_role(tx: Tx, changed: Conversation, user_id: str, role: str) -> None:
     record(tx, f"group.role.{role}", group_id, user_id)
     add_change(tx, Kind.MEMBER_UPDATED, group_id, user_id, detail=role)
     if role == policy.OWNER:
+        tx.sql(_UNMUTE, group_id, user_id)  # nobody could
         update_conversation(tx, changed, owner_id=user_id)
         add_change(tx, Kind.GROUP_UPDATED, group_id)
 
@@ -192,16 +274,19 @@ def hand_over(tx: Tx, left: Conversation) -> None:
 
 
 def move_read(tx: Tx, conversation_id: str, user_id: str, seq: int) -> bool:
-    """Forward only. Has it moved?"""
+    """Forward only; where it moves, nothing is marked as unread any more. Has it moved?"""
     moved = tx.sql(
-        "UPDATE members SET read_seq = ? WHERE conversation_id = ? AND user_id = ? AND read_seq < ?",
+        "UPDATE members SET read_seq = ?, marked_unread = 0 WHERE conversation_id = ? AND user_id = ? AND read_seq < ?",
         *(seq, conversation_id, user_id, seq),
     )
     return bool(moved.rowcount)
 
 
-def mark_read(tx: Tx, conversation_id: str, user_id: str, seq: int) -> None:
-    """As move_read(), with a change for others. (Of one's own messages all know that they are read.)"""
+def mark_read(tx: Tx, conversation_id: str, user_id: str, seq: int, member: Membership) -> None:
+    """As move_read(), with a change for others. (Of one's own messages all know that they are read.) What the user has
+    marked as unread is not marked any more, also where the position stays. member: of the user."""
+    if member.marked_unread and tx.sql(_UNMARK, conversation_id, user_id).rowcount:
+        add_change(tx, Kind.SETTINGS_UPDATED, conversation_id, user_id)
     if move_read(tx, conversation_id, user_id, seq):
         add_change(tx, Kind.READ, conversation_id, user_id, seq=seq)
 
@@ -252,19 +337,22 @@ def hide_emptied(tx: Tx, conversation_id: str, deleted_seq: int, last_seq: int) 
 
 
 def hide_again(tx: Tx, joined: Conversation, user_ids: Sequence[str]) -> None:
-    """Of new members of a locked group those who were in it before: hides what they had hidden then."""
+    """Of new members of a locked group those who were in it before: hides what they had hidden then, and mutes them as
+    they were."""
     if not user_ids:
         return
     of_these = f"FROM former_members WHERE conversation_id = ? AND user_id IN ({placeholders(user_ids)})"
-    hidden = tx.fetch_all(f"SELECT user_id, hidden_seq {of_these}", joined.conversation_id, *user_ids)
-    if not hidden:
+    kept = tx.fetch_all(
+        f"SELECT user_id, hidden_seq, muted_until, last_sent_at {of_these}", joined.conversation_id, *user_ids
+    )
+    if not kept:
         return
     visible_seq = _newest_visible(tx, joined.conversation_id)
-    for user_id, seq in hidden:
-        hidden_seq = seq if seq < visible_seq else joined.last_seq
+    for user_id, seq, *limits in kept:
+        hidden_seq = SHOWN if seq <= 0 else seq if seq < visible_seq else joined.last_seq
         this = (joined.conversation_id, user_id)
-        tx.sql("UPDATE members SET hidden_seq = ? WHERE conversation_id = ? AND user_id = ?", hidden_seq, *this)
-        if hidden_seq == joined.last_seq:
+        tx.sql(_RESTORE, hidden_seq, *limits, *this)
+        if seq > 0 and hidden_seq == joined.last_seq:
             add_change(tx, Kind.CONVERSATION_HIDDEN, *this)
     tx.sql(f"DELETE {of_these}", joined.conversation_id, *user_ids)
 

@@ -1,6 +1,7 @@
 """Messages: reading, read positions, status, recalling, deleting. Sending is in sending.py."""
 
 import json
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -10,9 +11,11 @@ from gochat.domain import ids, limits, policy
 from gochat.domain.changes import Kind
 from gochat.errors import ChatError, invalid, not_found
 from gochat.internal.store.v1 import store_pb2
+from gochat.repo import own_deletions
 from gochat.repo.audit import record
 from gochat.repo.changes import add_change
 from gochat.repo.membership import hide_emptied, lock_conversation, mark_read, membership
+from gochat.repo.own_deletions import kept
 from gochat.storage.database import Database, Row, Tx, placeholders
 
 SENT, DELIVERED, READ, RECALLED, DELETED = 1, 2, 3, 4, 5
@@ -42,11 +45,17 @@ BY_SEQ = f"{_OF_CONVERSATION} AND message.status < {DELETED}"
 _PAGE = f"{BY_SEQ} ORDER BY message.seq DESC LIMIT ? OFFSET ?"
 _AT = f"{_OF_CONVERSATION} AND message.seq = ?"
 
+_LISTED = "listed.conversation_id, " + COLUMNS.replace("message.", "listed.")  # SQLite copies what is selected
 _NEWEST = 2**62  # greater than any seq
+
+
 # The positions of the other participant are looked up once for the page; for a service, which is not one of the two,
 # for each message.
-_HISTORY = f"""
-SELECT conversation.last_seq, reader.role, (
+def _history(*, own: bool) -> str:
+    """own: without what the reader has deleted for themselves alone. To plan for that takes PostgreSQL a twentieth of
+    the time, so it is left out where nothing on the page can be such."""
+    return f"""
+SELECT conversation.last_seq, reader.role, reader.deleted_seq, (
     SELECT json_group_array(json_array({COLUMNS}, CASE message.to_user_id
         WHEN '' THEN NULL
         WHEN reader.user_id THEN {reached("reader")}
@@ -54,9 +63,10 @@ SELECT conversation.last_seq, reader.role, (
         ELSE {RECIPIENT_REACHED}
     END))
     FROM (
-        SELECT listed.* FROM messages AS listed
+        SELECT {_LISTED} FROM messages AS listed
         WHERE listed.conversation_id = conversation.conversation_id AND listed.status < {DELETED}
             AND listed.seq < ? AND listed.seq > COALESCE(reader.hidden_seq, -1)
+            {f"AND {kept('listed', 'reader')}" if own else ""}
         ORDER BY listed.seq DESC LIMIT ?
     ) AS message
 )
@@ -65,6 +75,13 @@ LEFT JOIN members AS reader ON reader.conversation_id = conversation.conversatio
 LEFT JOIN members AS other ON conversation.type = 'single'
     AND other.conversation_id = conversation.conversation_id AND other.user_id <> reader.user_id
 WHERE conversation.conversation_id = ? AND conversation.dissolved_at = 0"""
+
+
+_HISTORY, _HISTORY_OF_OWN = _history(own=False), _history(own=True)
+# What recall and deletion leave of a message, here and in the tables below.
+_ERASED = """content = '', metadata = '', edited_at = 0, reply_seq = 0, forwarded_user_id = '', forwarded_at = 0,
+    pinned_by = '', pinned_at = 0, reactions = ''"""
+_ERASED_TABLES = ("message_versions", "reactions", "mentions")
 _seq_column = itemgetter(0)  # of COLUMNS
 
 
@@ -90,11 +107,11 @@ class Messages:
         return self._database.read(work)
 
     def UpdateMessageStatus(self, request: repo_pb2.UpdateMessageStatusRequest) -> repo_pb2.UpdateMessageStatusResponse:
-        self._database.write(lambda tx: _set_status(tx, request.message_id, request.user_id, request.status))
+        self._database.write(lambda tx: set_status(tx, request.message_id, request.user_id, request.status))
         return repo_pb2.UpdateMessageStatusResponse(success=True)
 
     def DeleteMessage(self, request: repo_pb2.DeleteMessageRequest) -> repo_pb2.DeleteMessageResponse:
-        self._database.write(lambda tx: _set_status(tx, request.message_id, request.user_id, DELETED))
+        self._database.write(lambda tx: set_status(tx, request.message_id, request.user_id, DELETED))
         return repo_pb2.DeleteMessageResponse(success=True)
 
     def GetHistory(self, request: store_pb2.GetHistoryRequest) -> store_pb2.GetHistoryResponse:
@@ -102,18 +119,22 @@ class Messages:
         cursor = request.before_message_id
         before = seq_in(request.conversation_id, cursor) if cursor else _NEWEST
 
-        def work(tx: Tx) -> Row | None:
-            return tx.fetch_one(_HISTORY, before, limit + 1, request.user_id, request.conversation_id)
+        def work(statement: str, tx: Tx) -> Row | None:
+            return tx.fetch_one(statement, before, limit + 1, request.user_id, request.conversation_id)
 
-        found = self._database.read(work, one_statement=True)
+        found = self._database.read(partial(work, _HISTORY), one_statement=True)
         if found is None:
             raise not_found("conversation", "conversation_id")
-        last_seq, role, page = found
+        last_seq, role, deleted_seq, page = found
         if role is None and request.user_id:
             raise policy.not_participant()
         if cursor and not 1 <= before <= last_seq:
             raise invalid("before_message_id", "must be the id of a message of this conversation")
         rows = sorted(Tx.decode_rows(page), key=_seq_column)
+        if deleted_seq and rows and rows[0][0] <= deleted_seq:
+            found = self._database.read(partial(work, _HISTORY_OF_OWN), one_statement=True)
+            page = found[-1] if found else []
+            rows = sorted(Tx.decode_rows(page), key=_seq_column)
         del found, page  # a page may have megabytes, so it is not kept twice
         answer = store_pb2.GetHistoryResponse(has_more=len(rows) > limit)
         del rows[: max(0, len(rows) - limit)]
@@ -127,7 +148,7 @@ class Messages:
             seq = seq_in(request.conversation_id, request.message_id)
             if not 1 <= seq <= reader.last_seq:
                 raise _no_message()
-            mark_read(tx, request.conversation_id, request.user_id, seq)
+            mark_read(tx, request.conversation_id, request.user_id, seq, reader)
 
         self._database.write(work)
         return store_pb2.MarkReadResponse()
@@ -186,7 +207,8 @@ def _no_message() -> ChatError:
     return not_found("message", "message_id")
 
 
-def _set_status(tx: Tx, message_id: str, user_id: str, status: int) -> None:
+def set_status(tx: Tx, message_id: str, user_id: str, status: int) -> None:
+    """user_id: "" for the service itself, which may recall and delete what it likes."""
     conversation_id, seq = ids.parse_message(message_id) or ("", 0)
     lock_conversation(tx, conversation_id)
     row = tx.fetch_one(
@@ -203,19 +225,23 @@ def _set_status(tx: Tx, message_id: str, user_id: str, status: int) -> None:
         return  # that a message reached its own sender is no news
     changes, values = "status = ?, updated_at = ?", [status, ids.now_ms()]
     if status >= RECALLED:
-        policy.withdraw(user_id, sender, member.type, member.role)
-        changes += ", content = '', metadata = ''"
+        if user_id:
+            policy.withdraw(user_id, sender, member.type, member.role)
+        changes += f", {_ERASED}"
     elif status == READ:
-        mark_read(tx, conversation_id, user_id, seq)
+        mark_read(tx, conversation_id, user_id, seq, member)
     update = f"UPDATE messages SET {changes} WHERE conversation_id = ? AND seq = ? AND status < ?"
     if not tx.sql(update, *values, conversation_id, seq, status).rowcount:
         return
     add_change(tx, Kind.MESSAGE_DELETED if status == DELETED else Kind.MESSAGE_UPDATED, conversation_id, seq=seq)
     if status >= RECALLED:
+        for table in _ERASED_TABLES:
+            tx.sql(f"DELETE FROM {table} WHERE conversation_id = ? AND seq = ?", conversation_id, seq)
         tx.sql(
             "UPDATE conversations SET recalled_seq = ? WHERE conversation_id = ? AND recalled_seq < ?",
             *(seq, conversation_id, seq),
         )
         if status == DELETED:
             hide_emptied(tx, conversation_id, seq, member.last_seq)
+            own_deletions.hide_emptied(tx, conversation_id, member.last_seq)
         record(tx, "message.recall" if status == RECALLED else "message.delete", message_id, user_id)

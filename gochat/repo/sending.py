@@ -18,19 +18,21 @@ import peewee
 from gochat.api.message.v1 import message_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.context import current
-from gochat.domain import forms, ids, policy
+from gochat.domain import forms, group_policy, ids, policy
 from gochat.domain.changes import Kind
 from gochat.errors import ChatError, duplicate, invalid, not_found
 from gochat.internal.store.v1 import store_pb2
+from gochat.repo import references
 from gochat.repo.membership import move_read, open_single, show_empty, update_inbox
 from gochat.repo.messages import SENT, message, message_at
-from gochat.storage.database import Database, Tx
+from gochat.storage.database import Database, Row, Tx
 from gochat.storage.models import MAX_INBOX_MEMBERS
 
 # What comes of a message, as send_messages() of sql/routines.postgres.sql has it too. Only STORED has changed anything.
 STORED, REPEATED, KEY_REUSED, NO_CONVERSATION = "sent", "repeated", "key_reused", "no_conversation"
 NOT_PARTICIPANT, NO_RECIPIENT, OTHER_RECIPIENT = "not_participant", "no_recipient", "other_recipient"
-_MAY_REPEAT = (NO_CONVERSATION, NOT_PARTICIPANT, NO_RECIPIENT)
+BAD_REFERENCE = "bad_reference"  # of metadata: not of the function, which does not see these messages
+_MAY_REPEAT = (NO_CONVERSATION, NOT_PARTICIPANT, NO_RECIPIENT, *group_policy.SEND_ERRORS)
 """What may have come true after the message was sent: then its sender, who repeats it, gets the first answer."""
 _ERRORS: dict[str, Callable[[], ChatError]] = {
     NO_CONVERSATION: lambda: not_found("conversation", "conversation_id"),
@@ -42,9 +44,12 @@ _ERRORS: dict[str, Callable[[], ChatError]] = {
     ),
 }
 
-_CONVERSATION = "SELECT type, last_seq, member_count FROM conversations WHERE conversation_id = ? AND dissolved_at = 0"
+_CONVERSATION = """
+SELECT type, last_seq, member_count, posting, slow_mode_seconds FROM conversations
+WHERE conversation_id = ? AND dissolved_at = 0"""
 _PAIR = f"SELECT user_id FROM members WHERE conversation_id = ? AND role <> '{policy.DELETED}'"
-_IS_MEMBER = "SELECT 1 FROM members WHERE conversation_id = ? AND user_id = ?"
+_SENDER = "SELECT role, muted_until, last_sent_at FROM members WHERE conversation_id = ? AND user_id = ?"
+_SET_SENT_AT = "UPDATE members SET last_sent_at = ? WHERE conversation_id = ? AND user_id = ?"
 _INSERT_KEY = """
 INSERT INTO sends (conversation_id, from_user_id, client_msg_id, seq, digest)
 VALUES (?, ?, ?, ?, ?)
@@ -71,7 +76,7 @@ _SEND_UNLOCKED = "SELECT number, conversation_id, outcome, seq, recipient, creat
 class Outgoing(NamedTuple):
     """A message in the form that it is stored in. number: its index in the request. to_user_id: as the request names
     it; may be empty. digest: of what is sent with this client_msg_id. names_conversation: else it may be the first of
-    two users."""
+    two users. restricted: by what a group lets its members do."""
 
     number: int
     conversation_id: str
@@ -83,11 +88,18 @@ class Outgoing(NamedTuple):
     client_msg_id: str
     digest: str
     names_conversation: bool
+    restricted: bool
+
+    @property
+    def refers(self) -> bool:
+        """To other messages, or to members: see references.py."""
+        return references.refers(self.metadata)
 
 
 class Outcome(NamedTuple):
-    """What came of a message. seq, created_at: of the message that is STORED, or of the earlier one that it repeats.
-    unopened: why two users have no conversation and cannot be given one."""
+    """What came of a message. seq, created_at: of the message that is STORED, or of the earlier one that it repeats;
+    of one that a group does not let its sender send, created_at is until when.
+    unopened: why two users have no conversation and cannot be given one. bad_reference: what is wrong with one."""
 
     number: int
     conversation_id: str
@@ -96,6 +108,7 @@ class Outcome(NamedTuple):
     recipient: str = ""
     created_at: int = 0
     unopened: ChatError | None = None
+    bad_reference: ChatError | None = None
 
 
 class Sending:
@@ -103,10 +116,16 @@ class Sending:
         self._database = database
 
     def CreateMessage(self, request: repo_pb2.CreateMessageRequest) -> repo_pb2.CreateMessageResponse:
+        return self._create(request, restricted=False)
+
+    def StoreMessage(self, request: repo_pb2.CreateMessageRequest) -> repo_pb2.CreateMessageResponse:
+        return self._create(request, restricted=True)
+
+    def _create(self, request: repo_pb2.CreateMessageRequest, *, restricted: bool) -> repo_pb2.CreateMessageResponse:
         policy.send(current().caller, request.message_type)
-        sent = as_stored(0, request, self._database.pair_key)
+        sent = as_stored(0, request, self._database.pair_key, restricted=restricted)
         now = ids.now_ms()
-        (stored,) = self._database.write(lambda tx: store(tx, [sent], now), one_statement=True)
+        (stored,) = self._database.write(lambda tx: store(tx, [sent], now), one_statement=not sent.refers)
         if stored.outcome == NO_CONVERSATION and not sent.names_conversation:
             (stored,) = self._database.write(partial(_open_and_store, self._database.pair_key, [sent]))
         if error := send_error(stored):
@@ -122,19 +141,20 @@ class Sending:
 
     def StoreMessages(self, request: store_pb2.StoreMessagesRequest) -> store_pb2.StoreMessagesResponse:
         """What goes into one conversation is one transaction."""
-        caller, pair_key = current().caller, self._database.pair_key
+        caller, pair_key, unrestricted = current().caller, self._database.pair_key, set(request.unrestricted)
         answer = store_pb2.StoreMessagesResponse(results=[message_pb2.SendResult()] * len(request.messages))
         conversations: dict[str, list[Outgoing]] = {}
         for number, asked in enumerate(request.messages):
             try:
                 forms.check(asked)
                 policy.send(caller, asked.message_type)
-                one = as_stored(number, asked, pair_key)
+                one = as_stored(number, asked, pair_key, restricted=number not in unrestricted)
             except ChatError as refused:
                 if not request.skip_locked:
                     answer.results[number].error.CopyFrom(refused.body())
             else:
-                conversations.setdefault(one.conversation_id, []).append(one)
+                if not (request.skip_locked and one.refers):  # which waits for the lock
+                    conversations.setdefault(one.conversation_id, []).append(one)
         if not conversations:
             return answer
         if request.skip_locked:
@@ -162,7 +182,9 @@ class Sending:
             return []
 
 
-def as_stored(number: int, request: repo_pb2.CreateMessageRequest, pair_key: bytes) -> Outgoing:
+def as_stored(
+    number: int, request: repo_pb2.CreateMessageRequest, pair_key: bytes, *, restricted: bool = True
+) -> Outgoing:
     """conversation_id: of two users also where they have none yet. Raises INVALID_PARAMS."""
     conversation_id, sender, kind = request.conversation_id, request.from_user_id, request.message_type or "text"
     if not conversation_id:
@@ -178,7 +200,7 @@ def as_stored(number: int, request: repo_pb2.CreateMessageRequest, pair_key: byt
             digest = hashlib.sha256(f"{kind}\0{request.content}".encode()).hexdigest()[:32]
     names_conversation = bool(request.conversation_id)
     text = (request.content, kind, metadata, key, digest)
-    return Outgoing(number, conversation_id, sender, request.to_user_id, *text, names_conversation)
+    return Outgoing(number, conversation_id, sender, request.to_user_id, *text, names_conversation, restricted)
 
 
 def send_verdict(kind: str, members: Collection[str], sender: str, named: str) -> tuple[str, str]:
@@ -196,12 +218,42 @@ def send_error(stored: Outcome) -> ChatError | None:
     """None where the message is stored, now or earlier."""
     if stored.outcome == NO_CONVERSATION and stored.unopened:
         return stored.unopened
+    if by_group := group_policy.SEND_ERRORS.get(stored.outcome):
+        return by_group(stored.created_at, ids.now_ms())
+    if stored.outcome == BAD_REFERENCE:
+        return stored.bad_reference
     error = _ERRORS.get(stored.outcome)
     return error() if error else None
 
 
 def store(tx: Tx, messages: Sequence[Outgoing], now: int) -> list[Outcome]:
-    """Stores messages to one conversation, in their order. One statement on PostgreSQL."""
+    """Stores messages to one conversation, in their order. One statement on PostgreSQL, if none of them refers to
+    anything."""
+    if any(one.refers for one in messages):
+        return _store_referring(tx, messages, now)
+    return _store(tx, messages, now)
+
+
+def _store_referring(tx: Tx, messages: Sequence[Outgoing], now: int) -> list[Outcome]:
+    """As store(), with what the messages refer to. One whose reference is wrong is not stored, unless it repeats one
+    that was stored when it was right. What a message refers to was there before all of these."""
+    kept, refused = dict[int, references.References](), dict[int, Outcome]()
+    for one in messages:
+        try:
+            if one.refers and (found := references.checked(tx, one)):
+                kept[one.number] = found
+        except ChatError as error:
+            bad = Outcome(one.number, one.conversation_id, BAD_REFERENCE, bad_reference=error)
+            refused[one.number] = _or_repeat(tx, one, bad)
+    sendable = [one for one in messages if one.number not in refused]
+    stored = {outcome.number: outcome for outcome in (_store(tx, sendable, now) if sendable else [])}
+    for number, found in kept.items():
+        if stored[number].outcome == STORED:
+            references.keep(tx, stored[number].conversation_id, stored[number].seq, found)
+    return [refused.get(one.number) or stored[one.number] for one in messages]
+
+
+def _store(tx: Tx, messages: Sequence[Outgoing], now: int) -> list[Outcome]:
     if not tx.postgres:
         return _store_sqlite(tx, messages[0].conversation_id, messages, now)
     return [Outcome(*row) for row in tx.fetch_all(_SEND_MESSAGES, messages[0].conversation_id, _json(messages), now)]
@@ -212,13 +264,18 @@ def _store_sqlite(tx: Tx, conversation_id: str, messages: Sequence[Outgoing], no
     conversation = tx.fetch_one(_CONVERSATION, conversation_id)
     if conversation is None:
         return [_or_repeat(tx, one, Outcome(one.number, conversation_id, NO_CONVERSATION)) for one in messages]
-    kind, newest, member_count = conversation
+    kind, newest, member_count, posting, slow_mode = conversation
     is_first, first_seq = newest == 0, newest + 1
     members = _members(tx, conversation_id, kind, {one.from_user_id for one in messages})
     outcomes, read = [], dict[str, int]()
     for one in messages:
         outcome, recipient = send_verdict(kind, members, one.from_user_id, one.to_user_id)
         stored = Outcome(one.number, conversation_id, outcome, newest + 1, recipient, now)
+        if outcome == STORED and one.restricted and kind == "group":
+            facts = members[one.from_user_id]
+            if refusal := group_policy.send_refusal(posting, slow_mode, facts, now):
+                outcome, until = refusal
+                stored = stored._replace(outcome=outcome, created_at=until)
         if outcome == STORED and one.client_msg_id:
             stored = _insert_key(tx, one, stored)
         elif outcome in _MAY_REPEAT:
@@ -227,11 +284,15 @@ def _store_sqlite(tx: Tx, conversation_id: str, messages: Sequence[Outgoing], no
             newest = read[one.from_user_id] = stored.seq
             row = (conversation_id, newest, one.from_user_id, recipient, one.content, one.message_type, one.metadata)
             tx.sql(_INSERT_MESSAGE, *row, now, now)
+            if slow_mode:
+                members[one.from_user_id] = (*members[one.from_user_id][:2], now)
         outcomes.append(stored)
     if read:
         # One's own message is read, and everything before it; first, so that it is at no moment unread.
         for sender, seq in read.items():
             move_read(tx, conversation_id, sender, seq)
+            if slow_mode:
+                tx.sql(_SET_SENT_AT, now, conversation_id, sender)
         update = "UPDATE conversations SET last_seq = ?, updated_at = ? WHERE conversation_id = ?"
         tx.sql(update, newest, now, conversation_id)
         if member_count <= MAX_INBOX_MEMBERS:
@@ -244,11 +305,13 @@ def _store_sqlite(tx: Tx, conversation_id: str, messages: Sequence[Outgoing], no
     return outcomes
 
 
-def _members(tx: Tx, conversation_id: str, kind: str, senders: set[str]) -> set[str]:
-    """Of a one-to-one conversation both, but for one who is deleted; of a group those of the senders who are in it."""
+def _members(tx: Tx, conversation_id: str, kind: str, senders: set[str]) -> dict[str, Row]:
+    """Of a one-to-one conversation both, but for one who is deleted; of a group those of the senders who are in it,
+    with the facts that group_policy.send_refusal() takes."""
     if kind == "single":
-        return {user_id for (user_id,) in tx.fetch_all(_PAIR, conversation_id)}
-    return {user_id for user_id in senders if tx.fetch_one(_IS_MEMBER, conversation_id, user_id)}
+        return {user_id: () for (user_id,) in tx.fetch_all(_PAIR, conversation_id)}
+    found = ((user_id, tx.fetch_one(_SENDER, conversation_id, user_id)) for user_id in senders)
+    return {user_id: row for user_id, row in found if row}
 
 
 def _or_repeat(tx: Tx, sent: Outgoing, refused: Outcome) -> Outcome:

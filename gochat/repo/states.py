@@ -1,32 +1,38 @@
-"""What a client that begins, or has missed too much, reads: all conversations as one state, and messages in order."""
+"""What a client that begins, or has missed too much, reads first: all conversations as one state."""
 
+from collections.abc import Sequence
+from typing import Any
+
+from gochat.api.event.v1 import event_pb2
 from gochat.domain import ids, limits
 from gochat.domain.changes import Kind
-from gochat.errors import ChatError, invalid, not_found
+from gochat.errors import ChatError, not_found
 from gochat.internal.change.v1 import change_pb2 as pb
 from gochat.repo.changes import add_change
 from gochat.repo.conversations import FROM_PAGE, INFO_COLUMNS, UNREAD, fill_info
 from gochat.repo.feed import read_log
-from gochat.repo.membership import lock_conversation, membership
-from gochat.repo.messages import BY_SEQ, fill, seq_in
+from gochat.repo.membership import Membership, lock_conversation, membership
 from gochat.repo.users import get_user
 from gochat.storage.database import Database, Row, Tx
 
+# What fill_state takes of a page, which FROM_PAGE is of: of each row also role and unread.
+STATE_COLUMNS = f"""page.role, page.read_seq, peer.user_id, peer.read_seq, peer.delivered_seq, page.unread,
+        {INFO_COLUMNS}"""
+FROM_STATES = f"""{FROM_PAGE}
+    LEFT JOIN members AS peer ON conversation.type = 'single' AND peer.conversation_id = page.conversation_id
+        AND peer.user_id <> page.user_id"""
 _STATES = f"""
 WITH page AS (
     SELECT member.user_id, member.conversation_id, member.role, member.read_seq, member.delivered_seq,
-        member.hidden_seq, conversation.last_seq, conversation.updated_at, {UNREAD} AS unread
+        member.hidden_seq, member.deleted_seq, conversation.last_seq, conversation.updated_at, {UNREAD} AS unread
     FROM members AS member
     JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
     WHERE member.user_id = ? AND member.conversation_id > ? AND conversation.last_seq > member.hidden_seq
     ORDER BY member.conversation_id LIMIT ?
 )
-SELECT page.role, page.read_seq, peer.user_id, peer.read_seq, peer.delivered_seq, page.unread, {INFO_COLUMNS}
-{FROM_PAGE}
-LEFT JOIN members AS peer ON conversation.type = 'single' AND peer.conversation_id = page.conversation_id
-    AND peer.user_id <> page.user_id
+SELECT {STATE_COLUMNS}
+{FROM_STATES}
 ORDER BY page.conversation_id"""
-_AFTER = f"{BY_SEQ} AND message.seq > ? ORDER BY message.seq LIMIT ?"
 
 # What is read counts as delivered.
 _MOVE_DELIVERED = """
@@ -50,62 +56,65 @@ class States:
 
         now, rows = self._database.read(work)
         answer = pb.ListStatesResponse(has_more=len(rows) > limit, position=now)
-        for role, read_seq, peer_id, peer_read_seq, peer_delivered_seq, *info in rows[:limit]:
-            state = answer.conversations.add()
-            fill_info(state.info, info)
-            conversation_id = state.info.conversation_id
-            if state.info.type == "group":
-                state.role = role
-            if read_seq:
-                state.read_message_id = ids.message(conversation_id, read_seq)
-            if peer_id:
-                state.peer_user_id = peer_id
-            if peer_read_seq:
-                state.peer_read_message_id = ids.message(conversation_id, peer_read_seq)
-            if delivered := max(peer_read_seq or 0, peer_delivered_seq or 0):
-                state.peer_delivered_message_id = ids.message(conversation_id, delivered)
+        for row in rows[:limit]:
+            fill_state(answer.conversations.add(), row)
         return answer
 
     def Acknowledge(self, request: pb.AcknowledgeRequest) -> pb.AcknowledgeResponse:
         """Of each conversation the newest counts."""
+        user_id = request.user_id
         newest = dict[str, int]()
         for message_id in request.message_ids:
             conversation_id, seq = ids.parse_message(message_id) or ("", 0)
             newest[conversation_id] = max(seq, newest.get(conversation_id, 0))
 
         def work(tx: Tx) -> None:
+            of_groups = []
             for conversation_id, seq in sorted(newest.items()):  # in which they are locked
-                _acknowledge(tx, conversation_id, request.user_id, seq)
+                member = _acknowledging(tx, conversation_id, user_id, seq)
+                if member.type == "group":
+                    of_groups.append((member, conversation_id, seq))
+                    continue
+                lock_conversation(tx, conversation_id)
+                if _move_delivered(tx, conversation_id, user_id, seq):
+                    add_change(tx, Kind.DELIVERED, conversation_id, user_id, seq=seq)
+            # Nobody is shown it live, so there is no change, and no lock but that of the row; after all other locks.
+            for member, conversation_id, seq in of_groups:
+                if member.member_count <= limits.MAX_RECEIPTS:
+                    _move_delivered(tx, conversation_id, user_id, seq)
 
         self._database.write(work)
         return pb.AcknowledgeResponse()
 
-    def ListMessages(self, request: pb.ListMessagesRequest) -> pb.ListMessagesResponse:
-        limit = request.limit or limits.DEFAULT_LONG_PAGE
-        conversation_id, cursor = request.conversation_id, request.after_message_id
-        after = seq_in(conversation_id, cursor) if cursor else 0
 
-        def work(tx: Tx) -> list[Row]:
-            reader = membership(tx, conversation_id, request.user_id)
-            if cursor and not 1 <= after <= reader.last_seq:
-                raise invalid("after_message_id", "must be the id of a message of this conversation")
-            return tx.fetch_all(_AFTER, conversation_id, max(after, reader.hidden_seq), limit + 1)
+def fill_state(state: event_pb2.ConversationState, row: Sequence[Any]) -> None:
+    """row: STATE_COLUMNS."""
+    role, read_seq, peer_id, peer_read_seq, peer_delivered_seq, *info = row
+    fill_info(state.info, info)
+    conversation_id = state.info.conversation_id
+    if state.info.type == "group":
+        state.role = role
+    if read_seq:
+        state.read_message_id = ids.message(conversation_id, read_seq)
+    if peer_id:
+        state.peer_user_id = peer_id
+    if peer_read_seq:
+        state.peer_read_message_id = ids.message(conversation_id, peer_read_seq)
+    if delivered := max(peer_read_seq or 0, peer_delivered_seq or 0):
+        state.peer_delivered_message_id = ids.message(conversation_id, delivered)
 
-        rows = self._database.read(work)
-        answer = pb.ListMessagesResponse(has_more=len(rows) > limit)
-        for row in rows[:limit]:
-            fill(answer.messages.add().message, conversation_id, row)
-        return answer
 
-
-def _acknowledge(tx: Tx, conversation_id: str, user_id: str, seq: int) -> None:
+def _acknowledging(tx: Tx, conversation_id: str, user_id: str, seq: int) -> Membership:
+    """Raises NOT_FOUND, PERMISSION_DENIED."""
     try:
         member = membership(tx, conversation_id, user_id)
     except ChatError as error:
         raise error.renamed("conversation_id", "message_ids") from None
     if not 1 <= seq <= member.last_seq:
         raise not_found("message", "message_ids")
-    if member.type == "single":  # in a group nobody is shown it
-        lock_conversation(tx, conversation_id)
-        if tx.sql(_MOVE_DELIVERED, seq, conversation_id, user_id, seq, seq).rowcount:
-            add_change(tx, Kind.DELIVERED, conversation_id, user_id, seq=seq)
+    return member
+
+
+def _move_delivered(tx: Tx, conversation_id: str, user_id: str, seq: int) -> bool:
+    """Forward only. Has it moved?"""
+    return bool(tx.sql(_MOVE_DELIVERED, seq, conversation_id, user_id, seq, seq).rowcount)

@@ -24,15 +24,15 @@ STATUSES = {ACTIVE: "active", DISABLED: "disabled", DELETED: "deleted"}
 # By hand, since looking a user up is what is done most: Peewee takes ten times as long to say the same.
 COLUMNS = User._meta.sorted_field_names
 _BY_ID = f"SELECT {', '.join(COLUMNS)} FROM users WHERE user_id = ?"
-_PROFILE_COLUMNS = ("user_id", "username", "nickname", "avatar", "bio", "status", "created_at", "updated_at")
-_PROFILE = f"SELECT {', '.join(_PROFILE_COLUMNS)} FROM users WHERE user_id = ? AND status < ?"
+PROFILE_COLUMNS = ("user_id", "username", "nickname", "avatar", "bio", "status", "created_at", "updated_at")
+_PROFILE = f"SELECT {', '.join(PROFILE_COLUMNS)} FROM users WHERE user_id = ? AND status < ?"
 
 # The search index of SQLite keeps no text of its own, so it has to be given the old names to forget them.
 _NAMES = "number, text FROM user_names WHERE number = (SELECT rowid FROM users WHERE user_id = ?)"
 _INDEX = f"INSERT INTO user_search (rowid, text) SELECT {_NAMES}"
 _UNINDEX = f"INSERT INTO user_search (user_search, rowid, text) SELECT 'delete', {_NAMES}"
 
-_profile_of = attrgetter(*_PROFILE_COLUMNS)
+_profile_of = attrgetter(*PROFILE_COLUMNS)
 
 _SEEN = {"nickname", "avatar", "bio", "status"}  # fields of a profile that change
 
@@ -66,7 +66,7 @@ class Users:
         if row is None:
             raise not_found("user", "user_id")
         answer = store_pb2.GetProfileResponse()
-        _fill(answer.profile, row)
+        fill_profile(answer.profile, row)
         return answer
 
     def UpdateProfile(self, request: store_pb2.UpdateProfileRequest) -> store_pb2.UpdateProfileResponse:
@@ -210,11 +210,11 @@ def as_user(user: User) -> common_pb2.User:
 
 def profile(user: User) -> common_pb2.UserProfile:
     made = common_pb2.UserProfile()
-    _fill(made, _profile_of(user))
+    fill_profile(made, _profile_of(user))
     return made
 
 
-def _fill(profile: common_pb2.UserProfile, row: Row) -> None:
-    """row: _PROFILE_COLUMNS."""
+def fill_profile(profile: common_pb2.UserProfile, row: Sequence[Any]) -> None:
+    """row: PROFILE_COLUMNS."""
     profile.user_id, profile.username, profile.nickname, profile.avatar, profile.bio, *rest = row
     profile.status, profile.created_at, profile.updated_at = rest

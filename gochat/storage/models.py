@@ -83,6 +83,13 @@ class Conversation(Model):
     updated_at = BigIntegerField()
     dissolved_at = BigIntegerField()
     recalled_seq = BigIntegerField(default=0)
+    # Of a group: what it lets people do.
+    posting = TextField(default="everyone")
+    adding = TextField(default="managers")
+    editing = TextField(default="managers")
+    slow_mode_seconds = IntegerField(default=0)
+    joining = TextField(default="open")
+    search_key = TextField(default="")
 
     class Meta:
         table_name = "conversations"
@@ -99,6 +106,19 @@ class Member(Model):
     last_seq = BigIntegerField(default=LOOKED_UP)
     active_at = BigIntegerField(default=LOOKED_UP)
     delivered_seq = BigIntegerField(default=0)
+    # In a group.
+    title = TextField(default="")
+    group_nickname = TextField(default="")
+    group_nickname_key = TextField(default="")
+    muted_until = BigIntegerField(default=0)
+    last_sent_at = BigIntegerField(default=0)
+    # The user's own settings.
+    quiet_until = BigIntegerField(default=0)
+    pinned_at = BigIntegerField(default=0)
+    archived = IntegerField(default=0)
+    marked_unread = IntegerField(default=0)
+    joined_seq = BigIntegerField(default=-1)
+    deleted_seq = BigIntegerField(default=0)
 
     class Meta:
         table_name = "members"
@@ -119,9 +139,49 @@ class FormerMember(Model):
     conversation_id = TextField()
     user_id = TextField()
     hidden_seq = BigIntegerField()
+    muted_until = BigIntegerField(default=0)
+    last_sent_at = BigIntegerField(default=0)
 
     class Meta:
         table_name = "former_members"
+        primary_key = CompositeKey("conversation_id", "user_id")
+
+
+class Ban(Model):
+    conversation_id = TextField()
+    user_id = TextField()
+    until = BigIntegerField()
+    reason = TextField()
+    banned_by = TextField()
+    banned_at = BigIntegerField()
+
+    class Meta:
+        table_name = "bans"
+        primary_key = CompositeKey("conversation_id", "user_id")
+
+
+class Invitation(Model):
+    conversation_id = TextField()
+    token = TextField()
+    created_by = TextField()
+    created_at = BigIntegerField()
+    expires_at = BigIntegerField()
+    max_uses = IntegerField()
+    uses = IntegerField()
+
+    class Meta:
+        table_name = "invitations"
+        primary_key = CompositeKey("conversation_id", "token")
+
+
+class JoinRequest(Model):
+    conversation_id = TextField()
+    user_id = TextField()
+    note = TextField()
+    requested_at = BigIntegerField()
+
+    class Meta:
+        table_name = "join_requests"
         primary_key = CompositeKey("conversation_id", "user_id")
 
 
@@ -148,10 +208,64 @@ class Message(Model):
     metadata = TextField()
     created_at = BigIntegerField()
     updated_at = BigIntegerField()
+    edited_at = BigIntegerField(default=0)
+    reply_seq = BigIntegerField(default=0)
+    forwarded_user_id = TextField(default="")
+    forwarded_at = BigIntegerField(default=0)
+    pinned_by = TextField(default="")
+    pinned_at = BigIntegerField(default=0)
+    reactions = TextField(default="")
 
     class Meta:
         table_name = "messages"
         primary_key = CompositeKey("conversation_id", "seq")
+
+
+class MessageVersion(Model):
+    conversation_id = TextField()
+    seq = BigIntegerField()
+    version = BigIntegerField()
+    content = TextField()
+    created_at = BigIntegerField()
+    replaced_at = BigIntegerField()
+    replaced_by = TextField()
+
+    class Meta:
+        table_name = "message_versions"
+        primary_key = CompositeKey("conversation_id", "seq", "version")
+
+
+class Reaction(Model):
+    conversation_id = TextField()
+    seq = BigIntegerField()
+    user_id = TextField()
+    reaction = TextField()
+    number = BigIntegerField()
+    created_at = BigIntegerField()
+
+    class Meta:
+        table_name = "reactions"
+        primary_key = CompositeKey("conversation_id", "seq", "user_id", "reaction")
+
+
+class Mention(Model):
+    conversation_id = TextField()
+    user_id = TextField()
+    seq = BigIntegerField()
+
+    class Meta:
+        table_name = "mentions"
+        primary_key = CompositeKey("conversation_id", "user_id", "seq")
+
+
+class OwnDeletion(Model):
+    conversation_id = TextField()
+    user_id = TextField()
+    seq = BigIntegerField()
+
+    class Meta:
+        table_name = "own_deletions"
+        primary_key = CompositeKey("conversation_id", "user_id", "seq")
 
 
 class Secret(Model):
@@ -181,5 +295,7 @@ class AuditEvent(Model):
 # Tables come after those that they refer to.
 ALL = (
     *(User, Activity, Session, Device, EndedSession, Conversation, Member, RemovedMember, FormerMember),
+    *(Ban, Invitation, JoinRequest),
     *(Send, Message, Secret, AuditEvent),
+    *(MessageVersion, Reaction, Mention, OwnDeletion),
 )

@@ -19,6 +19,7 @@ USER, PLACE, MESSAGE, SESSION, EVENT = "u", "gs", "-", "d", "a"
 KINDS = {
     USER: (
         *("user_id", "user_ids", "from_user_id", "to_user_id", "operator_id", "owner_id", "target_id"),
+        "peer_user_id",
         *("member_ids", "participant_ids"),
     ),
     PLACE: ("group_id", "conversation_id"),

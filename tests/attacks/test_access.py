@@ -12,6 +12,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from gochat.domain.access import RULES, Access, Condition, Rule
 from gochat.errors import STATUS_OF
 from gochat.services import SERVICES, Audience, rpcs
+from tests.attacks import group_requests
 from tests.attacks.world import CALLERS, INSIDE, NOBODY, PEOPLE, PLATFORM_ADMIN, PRIVILEGED, SERVICE, Place, World, soon
 from tests.harness import PASSWORD, Deployment, fresh
 
@@ -23,6 +24,8 @@ STATUSES = {
     "INVALID_FIELD": "INVALID_ARGUMENT",
     "ALREADY_A_MEMBER": "ALREADY_EXISTS",
     "SESSION_NOT_FOUND": "NOT_FOUND",
+    "REQUEST_NOT_FOUND": "NOT_FOUND",
+    "MESSAGE_NOT_FOUND": "NOT_FOUND",
 }
 """The status of a reason; PERMISSION_DENIED of those that are not here."""
 
@@ -32,6 +35,7 @@ ACTORS = ("from_user_id", "owner_id", "operator_id", "user_id")
 REGISTER, REVOKE, REFRESH = (
     f"/gochat.api.session.v1.SessionService/{rpc}" for rpc in ("Register", "RevokeSession", "RefreshToken")
 )
+GROUPS = "/gochat.api.group.v1.GroupService/"
 SUBSCRIBE = "/gochat.api.event.v1.EventService/Subscribe"
 ENDS_THE_SESSION = ("/Logout", "SessionService/ChangePassword")
 
@@ -44,6 +48,10 @@ def session(place: Place) -> dict[str, Any]:
 
 def in_it(place: Place, **more: Any) -> dict[str, Any]:
     return {"conversation_id": place.id} | more
+
+
+def of_message(place: Place, **more: Any) -> dict[str, Any]:
+    return {"message_id": place.message_id} | more
 
 
 def of_group(place: Place, **more: Any) -> dict[str, Any]:
@@ -103,7 +111,34 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
     "api.message.v1.MessageService": {
         "SendMessages": lambda p: in_it(p, content="hello"),
         "ListMessages": in_it,
+        "GetMessage": of_message,
+        "EditMessage": lambda p: of_message(p, content=fresh("content")),
+        "ListVersions": of_message,
+        "RecallMessage": of_message,
+        "DeleteMessage": of_message,
+        "AddReaction": lambda p: of_message(p, reaction="👍"),
+        "RemoveReaction": lambda p: of_message(p, reaction="👍"),
+        "ListReactions": of_message,
+        "PinMessage": of_message,
+        "UnpinMessage": of_message,
+        "ListPinnedMessages": in_it,
     },
+    "internal.message.v1.MessageStoreService": {
+        "ListMessages": lambda p: {"service": True, "request": in_it(p)},
+        "GetMessage": lambda p: {"service": True, "request": of_message(p)},
+        "EditMessage": lambda p: by(p, "owner", request=of_message(p, content=fresh("content"))),
+        "ListVersions": lambda p: by(p, "owner", request=of_message(p)),
+        "RecallMessage": lambda p: by(p, "owner", request=of_message(p)),
+        "DeleteMessage": lambda p: by(p, "member", request=of_message(p)),
+        "AddReaction": lambda p: by(p, "member", request=of_message(p, reaction="👍")),
+        "RemoveReaction": lambda p: by(p, "member", request=of_message(p, reaction="👍")),
+        "ListReactions": lambda p: by(p, "member", request=of_message(p)),
+        "PinMessage": lambda p: by(p, "owner", request=of_message(p)),
+        "UnpinMessage": lambda p: by(p, "owner", request=of_message(p)),
+        "ListPinnedMessages": lambda p: by(p, "member", request=in_it(p)),
+    },
+    "api.group.v1.GroupService": group_requests.REQUESTS,
+    "internal.group.v1.GroupStoreService": group_requests.STORED,
     "api.repo.v1.RepoService": {
         "CreateUser": lambda _: {"username": fresh(), "password": PASSWORD},
         "GetUser": of_other,
@@ -131,6 +166,7 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "GetProfile": of_other,
         "UpdateProfile": lambda p: of_other(p, bio=fresh("bio")),
         "FindUsers": lambda p: {"query": p.world.other.username},
+        "StoreMessage": lambda p: by(p, "owner", "from_user_id", **in_it(p, content="hello")),
         "StoreMessages": lambda p: by(p, "owner", "from_user_id", **in_it(p, content="hello")),
         "GetHistory": lambda p: by(p, "member", **in_it(p)),
         "MarkRead": lambda p: by(p, "member", **in_it(p, message_id=p.message_id)),
@@ -174,7 +210,6 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "OpenFeed": of_other,
         "ListStates": of_other,
         "Acknowledge": lambda p: by(p, "owner", message_ids=[p.message_id]),
-        "ListMessages": lambda p: in_it(p, service=True),
     },
     "internal.signal.v1.SignalService": {
         "Watch": nothing,
@@ -182,6 +217,20 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "CheckTyping": lambda p: by(p, "owner", **in_it(p)),
         "ListActivity": of_other,
         "RecordActivity": nothing,
+    },
+    "api.conversation.v1.ConversationService": {
+        "OpenDirect": lambda p: {"peer_user_id": p.world.other.id},
+        "GetConversation": in_it,
+        "UpdateSettings": lambda p: in_it(p, archived=True, marked_unread=True),
+        "ListConversations": nothing,
+        "GetReceipts": lambda p: {"message_id": p.message_id},
+    },
+    "internal.conversation.v1.ConversationStoreService": {
+        "OpenDirect": lambda p: by(p, "owner", request={"peer_user_id": p.world.other.id}),
+        "GetConversation": lambda p: by(p, "owner", request=in_it(p)),
+        "UpdateSettings": lambda p: by(p, "owner", request=in_it(p, archived=True)),
+        "ListConversations": lambda p: by(p, "owner"),
+        "GetReceipts": lambda p: by(p, "owner", request={"message_id": p.message_id}),
     },
     "api.audit.v1.AuditService": {
         "ListEvents": nothing,
@@ -204,6 +253,8 @@ def fields_of(path: str) -> set[str]:
 def actor_field(path: str) -> str:
     if path == REVOKE:
         return "session_id"
+    if path.startswith(GROUPS) and not path.endswith(group_requests.PERSONAL):
+        return ""  # user_id is whom the act is about
     names = fields_of(path)
     return next((name for name in ACTORS if name in names), "")
 
@@ -226,13 +277,22 @@ def verdict(rule: Rule, caller: str, named: str, place: Place, *, may_be_nobody:
         return ""
     role = place.roles.get(named or caller, "")
     manages = place.kind == "single" or role in ("owner", "admin")
+    is_sender = (named or caller) == "owner"  # of the message of a place
+    if Condition.SEES in rule.on and role not in INSIDE:
+        return "MESSAGE_NOT_FOUND"
+    if Condition.SENDER in rule.on and not is_sender:
+        return "NOT_THE_SENDER"
+    if Condition.SENDER_OR_MANAGER in rule.on and not (is_sender or (manages and place.kind == "group")):
+        return "NOT_THE_SENDER"
     if (
-        rule.on & (Condition.PARTICIPANT | Condition.MEMBER | Condition.MANAGER | Condition.OUTRANKS)
+        rule.on & (Condition.PARTICIPANT | Condition.MEMBER | Condition.MANAGER | Condition.OUTRANKS | Condition.OWNER)
         and role not in INSIDE
     ):
         return "NOT_A_PARTICIPANT"
     if rule.on & (Condition.MANAGER | Condition.OUTRANKS) and not manages:
         return "NOT_A_MANAGER"
+    if Condition.OWNER in rule.on and role != "owner":
+        return "NOT_THE_OWNER"
     if Condition.MAY_JOIN in rule.on and role:
         return "REMOVED" if role == "removed" else "ALREADY_A_MEMBER"
     return "OWNER" if Condition.MAY_LEAVE in rule.on and role == "owner" else ""
@@ -244,6 +304,10 @@ def expected(path: str, caller: str, named: str, place: Place) -> str:
         reason = "REGISTRATION_CLOSED"  # by the setting of the server that the tests share, to everybody
     elif path == REVOKE and reason == "NOT_YOURSELF":
         reason = "SESSION_NOT_FOUND"  # an answer does not reveal that there is such a session
+    elif path.startswith(GROUPS) and reason == "REMOVED":
+        reason = ""  # who was removed may be invited, and may ask
+    elif path == f"{GROUPS}CancelRequest" and not reason and place.roles.get(named or caller) in INSIDE:
+        reason = "REQUEST_NOT_FOUND"
     return f"{STATUSES.get(reason, 'PERMISSION_DENIED')} {reason}" if reason else "OK"
 
 
@@ -322,8 +386,11 @@ def test_the_actor_named_in_the_request_of_an_app_is_the_caller() -> None:
 @pytest.mark.parametrize("path", RPCS)
 def test_each_rpc_admits_and_refuses_callers_by_its_rule(world: World, path: str) -> None:
     fields = fields_of(path)
-    spoils = writes(path) and not {"group_id", "conversation_id", "message_id"}.isdisjoint(fields)
-    for kind in ("group", "single") if path in APPS and "conversation_id" in fields else ("group",):
+    spoils = writes(path) and not {"group_id", "conversation_id", "message_id", "token", "request"}.isdisjoint(fields)
+    is_of_conversation = not {"conversation_id", "message_id"}.isdisjoint(fields)
+    for kind in ("group", "single") if path in APPS and is_of_conversation else ("group",):
+        if "message_id" in fields:
+            world.places.pop(kind, None)  # its message may be hidden or recalled by now
         right = {trial: expected(path, *trial, world.place(kind)) for trial in trials(path)}
         refused = {trial: answer for trial, answer in right.items() if answer != "OK"}
         if refused:
@@ -332,7 +399,7 @@ def test_each_rpc_admits_and_refuses_callers_by_its_rule(world: World, path: str
             place = world.place(kind)
             data = request(path, named, place, BUILDERS[path](place))
             assert (caller, named, outcome(path, caller, data, world)) == (caller, named, "OK")
-            if spoils and kind == "group":
+            if spoils and (kind == "group" or "message_id" in fields):
                 del world.places[kind]
             if path == REVOKE:
                 del world.sessions[named]

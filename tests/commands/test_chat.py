@@ -98,7 +98,8 @@ class Terminal:
 
 
 def at_prompt(text: str) -> bool:
-    return text.rstrip().endswith(">")
+    """Below it may be what was said before the stream was open."""
+    return bool(re.search(r">\s*(no connection, trying again\s*)?$", text))
 
 
 @contextmanager

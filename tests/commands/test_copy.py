@@ -78,6 +78,10 @@ class World:
         repo.DeleteMessage(message_id=history[2].message_id, user_id=ben.id)
         cem.DeleteConversation(conversation_id=self.group)
         ann.RemoveGroupMember(group_id=self.group, user_id=cem.id)
+        ann.UpdateGroupSettings(group_id=self.group, joining=2, searchable=True)
+        cem.RequestToJoin(group_id=self.group, note="please")
+        ann.BanMember(group_id=self.group, user_id=self.gone.id, reason="spam")
+        ann.CreateInvitation(group_id=self.group)
         cem.send(ann.id, "to be hidden")
         ann.DeleteConversation(
             conversation_id=next(

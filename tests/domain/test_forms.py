@@ -11,6 +11,7 @@ from gochat.domain import forms
 from gochat.domain.forms.rules import FIELDS
 from gochat.errors import ChatError
 from gochat.internal.account.v1 import account_pb2
+from gochat.internal.change.v1 import change_pb2
 from gochat.internal.store.v1 import store_pb2
 from gochat.services import rpcs
 
@@ -29,6 +30,9 @@ def test_forms_and_fields_are_those_of_the_contract() -> None:
     ("request_", "field"),
     [
         (logic_pb2.SendMessageRequest(conversation_id="c"), "content"),
+        (change_pb2.DescribeChangesRequest(changes=[{"kind": 2442}]), "changes[0].kind"),
+        (change_pb2.DescribeChangesRequest(changes=[{"kind": 1, "first_seq": 1, "seq": 2**62}]), "changes[0].seq"),
+        (change_pb2.DescribeChangesRequest(changes=[{"kind": 3}, {"kind": 8, "user_id": "\0"}]), "changes[1].user_id"),
         (logic_pb2.SendMessageRequest(**SEND | {"content": "a\0b"}), "content"),
         (logic_pb2.SendMessageRequest(**SEND | {"content": "x" * 16385}), "content"),
         (logic_pb2.SendMessageRequest(**SEND | {"content": "é" * 8193}), "content"),

@@ -67,7 +67,7 @@ def test_a_client_that_is_always_cut_off_gets_on_with_its_backlog(own: Own, mode
     room = group(ann, ben)
     with listening(app, ben.metadata) as listener:
         cursor = listener.until(lambda each: each.responses).cursor
-    for number in range(2 * CHUNK + 50):
+    for number in range(3 * CHUNK):
         ann.send(room, f"{number}")
     contents = list[str]()
     for _ in range(3):
@@ -75,7 +75,7 @@ def test_a_client_that_is_always_cut_off_gets_on_with_its_backlog(own: Own, mode
             batch = next(each for each in listener.until(received(1)).responses if each.HasField("batch"))
             contents += [event.message_sent.message.content for event in batch.batch.events]
             cursor = batch.cursor
-    assert contents == [f"{number}" for number in range(2 * CHUNK + 50)]
+    assert contents == [f"{number}" for number in range(3 * CHUNK)]
 
 
 def test_a_stream_goes_on_at_another_worker(own: Own) -> None:

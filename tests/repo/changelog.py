@@ -6,6 +6,7 @@ from typing import Any
 
 from gochat.api.repo.v1 import repo_pb2
 from gochat.app import repo_handlers
+from gochat.config import Messages
 from gochat.domain.changes import Kind
 from gochat.events.relay import Relay
 from gochat.internal.account.v1 import account_pb2
@@ -27,7 +28,7 @@ class Repo:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._methods = bind(served_by(REPO), repo_handlers(database, Relay()))
+        self._methods = bind(served_by(REPO), repo_handlers(database, Relay(), Messages()))
 
     def __getattr__(self, noun: str) -> Any:
         (module,) = (module for module in _MODULES if module.__name__.endswith(f".{noun}_pb2"))

@@ -15,7 +15,7 @@ from tests.life import Life, lived
 LATEST = len(migrations("sqlite"))
 NOBODY, NOWHERE = "unobody", "gnowhere"
 OF_GROUP = "conversation_id = '{group}'"
-OF_QUIET, OF_PAIR, OF_TALK = (OF_GROUP.replace("group", name) for name in ("quiet", "pair", "talk"))
+OF_QUIET, OF_PAIR, OF_TALK, OF_BUSY = (OF_GROUP.replace("group", name) for name in ("quiet", "pair", "talk", "busy"))
 LOG_END = "the newest message in the log of changes is not that of last_seq"
 GAP = "messages are not numbered from 1 to last_seq without a gap"
 OWNER = "a living group whose owner_id is not its one owner"
@@ -26,7 +26,57 @@ EVENT = (
 SENDS = "INSERT INTO sends (conversation_id, from_user_id, client_msg_id, seq, digest) VALUES"
 LATER = "a" + "z" * 26
 
+SUM = "messages {busy} 1: reactions is not the sum of its rows in table reactions"
+WITHDRAWN = "seq is not of a message, or of one that is withdrawn"
+OF_MESSAGES = [
+    (f"UPDATE messages SET reactions = '' WHERE {OF_BUSY} AND seq = 1", SUM),
+    (f"DELETE FROM reactions WHERE {OF_BUSY} AND user_id = '{{bob}}'", SUM),
+    (
+        f"UPDATE messages SET reply_seq = 2 WHERE {OF_BUSY} AND seq = 2",
+        "messages {busy} 2: reply_seq is not of an earlier message",
+    ),
+    (
+        f"UPDATE messages SET pinned_at = 0 WHERE {OF_BUSY} AND seq = 1",
+        "messages {busy} 1: is pinned by somebody at no time, or forwarded from there",
+    ),
+    (
+        f"UPDATE messages SET edited_at = 0 WHERE {OF_BUSY} AND seq = 1",
+        "messages {busy} 1: was edited, by its versions, and has no edited_at",
+    ),
+    (
+        f"UPDATE messages SET reply_seq = 0, edited_at = 1 WHERE {OF_GROUP} AND seq = 1",
+        "messages {group} 1: is withdrawn, and something of it is still there",
+    ),
+    (
+        f"UPDATE members SET deleted_seq = 0 WHERE {OF_BUSY} AND user_id = '{{bob}}'",
+        "members {busy} {bob}: deleted_seq is not that of the newest of their own_deletions",
+    ),
+    (
+        "INSERT INTO own_deletions (conversation_id, user_id, seq) VALUES ('{busy}', '{ann}', 99);"
+        f"UPDATE members SET deleted_seq = 99 WHERE {OF_BUSY} AND user_id = '{{ann}}'",
+        "own_deletions {busy} {ann} 99: seq is not of a message",
+    ),
+    (
+        "INSERT INTO mentions (conversation_id, user_id, seq) VALUES ('{busy}', '{ann}', 3)",
+        "mentions {busy}  3: mentions all, and some of them once more",
+    ),
+    (
+        "INSERT INTO mentions (conversation_id, user_id, seq) VALUES ('{group}', '{ann}', 1)",
+        f"mentions {{group}} {{ann}} 1: {WITHDRAWN}",
+    ),
+    (
+        "INSERT INTO reactions (conversation_id, seq, user_id, reaction, number, created_at)"
+        " VALUES ('{group}', 99, '{ann}', 'x', 1, 0)",
+        f"reactions {{group}} 99 {{ann}} x: {WITHDRAWN}",
+    ),
+    (
+        "INSERT INTO message_versions (conversation_id, seq, version, content, created_at, replaced_at, replaced_by)"
+        " VALUES ('{group}', 99, 1, 'x', 0, 0, '')",
+        f"message_versions {{group}} 99 1: {WITHDRAWN}",
+    ),
+]
 HARMS = [
+    *OF_MESSAGES,
     ("UPDATE users SET status = 9 WHERE user_id = '{zoe}'", "users {zoe}: status is not 1, 2 or 3"),
     ("UPDATE users SET role = 'king' WHERE user_id = '{zoe}'", "users {zoe}: role is not user or admin"),
     ("UPDATE users SET password_hash = 'x' WHERE user_id = '{zoe}'", "users {zoe}: password_hash is not of argon2id"),
@@ -206,6 +256,29 @@ HARMS = [
             "members {talk} {cem}: delivered_seq is below 0 or beyond last_seq",
         )
         for seq in (-1, 4)
+    ),
+    *(
+        (
+            f"UPDATE members SET {column} = {wrong} WHERE {OF_QUIET} AND user_id = '{{bob}}'",
+            f"members {{quiet}} {{bob}}: {what}",
+        )
+        for column, wrong, what in (
+            ("quiet_until", -1, "a setting is none"),
+            ("pinned_at", -1, "a setting is none"),
+            ("archived", 2, "a setting is none"),
+            ("marked_unread", -1, "a setting is none"),
+            ("joined_seq", -2, "joined_seq is below -1 or beyond last_seq"),
+            ("joined_seq", 99, "joined_seq is below -1 or beyond last_seq"),
+        )
+    ),
+    (
+        "INSERT INTO conversations (conversation_id, type, name, description, avatar, owner_id, max_members,"
+        " member_count, last_seq, created_at, updated_at, dissolved_at)"
+        " WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 101)"
+        " SELECT 'gpinned' || n, 'group', 'pinned', '', '', '{zoe}', 5, 1, 0, 1, 1, 0 FROM number;"
+        "INSERT INTO members (conversation_id, user_id, role, read_seq, joined_at, last_seq, active_at, pinned_at)"
+        " SELECT conversation_id, owner_id, 'owner', 0, 1, 0, 1, 1 FROM conversations WHERE name = 'pinned'",
+        "users {zoe}: has pinned more than 100 conversations",
     ),
     ("DROP INDEX members_hiding", "members_hiding: this index is missing"),
     ("DROP TABLE secrets", "secrets: this table is missing"),

@@ -2,6 +2,7 @@
 none, each with its reason."""
 
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -31,6 +32,9 @@ NEED_NONE = {
     "Subscribe": "it reads",
     "SetTyping": "who types is not kept",
     "Publish": "as SetTyping: hints and what is not kept",
+    "UnbanMember": "nobody is told of bans: managers list them",
+    "CreateInvitation": "nobody is told of invitations: those who may invite list them",
+    "RevokeInvitation": "as CreateInvitation",
     "RecordActivity": "when somebody was last there is told as presence, which is not kept",
 }
 
@@ -57,7 +61,14 @@ class World:
 SENT, UPDATED, DELETED = Kind.MESSAGES_SENT, Kind.MESSAGE_UPDATED, Kind.MESSAGE_DELETED
 JOINED, LEFT, ROLE, ENDED = Kind.MEMBER_JOINED, Kind.MEMBER_LEFT, Kind.MEMBER_UPDATED, Kind.SESSION_ENDED
 CONVERSATION, HIDDEN = Kind.CONVERSATION_UPDATED, Kind.CONVERSATION_HIDDEN
+DISSOLVED, GROUP_SETTINGS, DETAIL, REQUEST = (
+    Kind.GROUP_DISSOLVED,
+    Kind.GROUP_SETTINGS_UPDATED,
+    Kind.MEMBER_DETAIL_UPDATED,
+    Kind.JOIN_REQUEST_CHANGED,
+)
 GROUP, PROFILE, READ, RECEIVED = Kind.GROUP_UPDATED, Kind.PROFILE_UPDATED, Kind.READ, Kind.DELIVERED
+SETTINGS = Kind.SETTINGS_UPDATED
 LATER = 10**15  # milliseconds
 _ids = count()
 
@@ -77,6 +88,77 @@ def _refresh(**fields: Any) -> dict[str, Any]:
 def _signed_in_twice(w: World) -> dict[str, Any]:
     w.on_phone()
     return {"username": w.ann.username, "password": PASSWORD, "device_id": "phone"}
+
+
+def _asked(w: World) -> dict[str, Any]:
+    w.ann.UpdateGroupSettings(group_id=w.group, joining=2)
+    w.cem.RequestToJoin(group_id=w.group)
+    return {"user_id": w.cem.id}
+
+
+def _by_approval(w: World) -> dict[str, Any]:
+    w.ann.UpdateGroupSettings(group_id=w.group, joining=2)
+    return {"user_id": w.cem.id}
+
+
+def _banned(w: World) -> dict[str, Any]:
+    w.ann.BanMember(group_id=w.group, user_id=w.cem.id)
+    return {"user_id": w.cem.id}
+
+
+def _token(w: World) -> dict[str, Any]:
+    return {"token": w.ann.CreateInvitation(group_id=w.group).invitation.token}
+
+
+def _ben(**fields: Any) -> Callable[[World], dict[str, Any]]:
+    return lambda w: {"user_id": w.ben.id} | fields
+
+
+# Of GroupService: who acts, and the request but for the group.
+GROUPS: dict[str, tuple[str, Callable[[World], dict[str, Any]], list[Kind]]] = {
+    "SetMemberRole": ("ann", _ben(role="admin"), [ROLE]),
+    "TransferOwnership": ("ann", _ben(), [ROLE, ROLE, GROUP]),
+    "DissolveGroup": ("ann", lambda _: {}, [DISSOLVED, LEFT, LEFT]),
+    "BanMember": ("ann", _ben(reason="r"), [LEFT]),
+    "MuteMember": ("ann", _ben(until=LATER), [DETAIL]),
+    "UpdateGroupSettings": ("ann", lambda _: {"slow_mode_seconds": 1}, [GROUP_SETTINGS]),
+    "JoinByInvitation": ("cem", _token, [JOINED]),
+    "RequestToJoin": ("cem", _by_approval, [REQUEST]),
+    "CancelRequest": ("cem", _asked, [REQUEST]),
+    "DecideJoinRequest": ("ann", lambda w: _asked(w) | {"accept": True}, [JOINED, REQUEST]),
+    "SetMemberTitle": ("ann", _ben(title="t"), [DETAIL]),
+    "SetMemberNickname": ("ben", _ben(nickname="n"), [DETAIL]),
+}
+UNSEEN: dict[str, tuple[str, Callable[[World], dict[str, Any]]]] = {
+    "UnbanMember": ("ann", _banned),
+    "CreateInvitation": ("ann", lambda _: {"max_uses": 1}),
+    "RevokeInvitation": ("ann", _token),
+}
+
+
+def _by_people(who: str, prepare: Callable[[World], dict[str, Any]], w: World) -> Call:
+    fields = prepare(w)
+    return getattr(w, who), fields if "token" in fields and who == "cem" else fields | {"group_id": w.group}
+
+
+def _by_store(who: str, prepare: Callable[[World], dict[str, Any]], w: World) -> Call:
+    person, request = _by_people(who, prepare, w)
+    assert person
+    return None, {"user_id": person.id, "request": request}
+
+
+def _reaction(w: World) -> dict[str, Any]:
+    w.ann.AddReaction(message_id=w.news, reaction="👍")
+    return {"message_id": w.news, "reaction": "👍"}
+
+
+def _pinned(w: World) -> dict[str, Any]:
+    w.ann.PinMessage(message_id=w.news)
+    return {"message_id": w.news}
+
+
+def _by_ann(w: World, **request: Any) -> dict[str, Any]:
+    return {"user_id": w.ann.id, "request": request}
 
 
 LOGIC: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
@@ -107,6 +189,16 @@ LOGIC: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
         [SENT, SENT],
     ),
     "Acknowledge": (lambda w: (w.ben, {"message_ids": [w.direct]}), [RECEIVED]),
+    **{rpc: (partial(_by_people, *call), kinds) for rpc, (*call, kinds) in GROUPS.items()},
+    "OpenDirect": (lambda w: (w.ann, {"peer_user_id": w.cem.id}), [JOINED, JOINED, CONVERSATION]),
+    "UpdateSettings": (lambda w: (w.ann, {"conversation_id": w.group, "archived": True}), [SETTINGS]),
+    "EditMessage": (lambda w: (w.ann, {"message_id": w.first, "content": "new"}), [UPDATED]),
+    "RecallMessage": (lambda w: (w.ann, {"message_id": w.news}), [UPDATED]),
+    "MessageService/DeleteMessage": (lambda w: (w.ann, {"message_id": w.news}), [Kind.MESSAGE_HIDDEN]),
+    "AddReaction": (lambda w: (w.ann, {"message_id": w.news, "reaction": "👍"}), [Kind.REACTION_CHANGED]),
+    "RemoveReaction": (lambda w: (w.ann, _reaction(w)), [Kind.REACTION_CHANGED]),
+    "PinMessage": (lambda w: (w.ann, {"message_id": w.news}), [Kind.PIN_CHANGED]),
+    "UnpinMessage": (lambda w: (w.ann, _pinned(w)), [Kind.PIN_CHANGED]),
 }
 INTERNAL: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
     "UpdateUser": (lambda w: (None, {"user_id": w.cem.id, "status": 2}), [PROFILE, ENDED]),
@@ -130,6 +222,7 @@ INTERNAL: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
         [ROLE, ROLE, GROUP],
     ),
     "UpdateProfile": (lambda w: (None, {"user_id": w.ann.id, "nickname": "n"}), [PROFILE]),
+    "StoreMessage": (lambda w: (None, _message(w)), [SENT]),
     "StoreMessages": (lambda w: (None, {"messages": [_message(w), _message(w)]}), [SENT]),
     "MarkRead": (lambda w: (None, {"conversation_id": w.pair, "user_id": w.ben.id, "message_id": w.direct}), [READ]),
     "HideConversation": (lambda w: (None, {"conversation_id": w.group, "user_id": w.ben.id}), [HIDDEN]),
@@ -159,7 +252,23 @@ INTERNAL: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
     "SetPassword": (lambda w: (None, {"user_id": w.cem.id, "password": "battery staple"}), [ENDED]),
     "SetUserRole": (lambda w: (None, {"user_id": w.cem.id, "role": "admin"}), [ENDED]),
     "EndSession": (lambda w: (None, {"session_id": w.session(w.cem), "user_id": w.cem.id}), [ENDED]),
+    **{f"GroupStoreService/{rpc}": (partial(_by_store, *call), kinds) for rpc, (*call, kinds) in GROUPS.items()},
     "ChangeService/Acknowledge": (lambda w: (None, {"user_id": w.ben.id, "message_ids": [w.direct]}), [RECEIVED]),
+    "ConversationStoreService/OpenDirect": (
+        lambda w: (None, {"user_id": w.ben.id, "request": {"peer_user_id": w.cem.id}}),
+        [JOINED, JOINED, CONVERSATION],
+    ),
+    "ConversationStoreService/UpdateSettings": (
+        lambda w: (None, {"user_id": w.ben.id, "request": {"conversation_id": w.pair, "pinned": True}}),
+        [SETTINGS],
+    ),
+    "EditMessage": (lambda w: (None, _by_ann(w, message_id=w.first, content="new")), [UPDATED]),
+    "RecallMessage": (lambda w: (None, _by_ann(w, message_id=w.news)), [UPDATED]),
+    "MessageStoreService/DeleteMessage": (lambda w: (None, _by_ann(w, message_id=w.news)), [Kind.MESSAGE_HIDDEN]),
+    "AddReaction": (lambda w: (None, _by_ann(w, message_id=w.news, reaction=":x:")), [Kind.REACTION_CHANGED]),
+    "RemoveReaction": (lambda w: (None, _by_ann(w, **_reaction(w))), [Kind.REACTION_CHANGED]),
+    "PinMessage": (lambda w: (None, _by_ann(w, message_id=w.news)), [Kind.PIN_CHANGED]),
+    "UnpinMessage": (lambda w: (None, _by_ann(w, **_pinned(w))), [Kind.PIN_CHANGED]),
 }
 NONE: dict[str, Callable[[World], Call]] = {
     "CreateUser": lambda _: (None, {"username": fresh(), "password": PASSWORD}),
@@ -167,6 +276,8 @@ NONE: dict[str, Callable[[World], Call]] = {
     "AccountService/Register": lambda _: (None, _refresh(username=fresh(), password=PASSWORD)),
     "RefreshToken": lambda w: (w.ann, {"refresh_token": w.ann.refresh_token}),
     "RecordEvent": lambda _: (None, {"action": "key.rotate", "target_id": "k1"}),
+    **{rpc: partial(_by_people, *call) for rpc, call in UNSEEN.items()},
+    **{f"GroupStoreService/{rpc}": partial(_by_store, *call) for rpc, call in UNSEEN.items()},
 }
 
 

@@ -9,7 +9,17 @@ from gochat.api.common.v1.common_pb2 import PaginationRequest
 from gochat.api.repo.v1 import repo_pb2
 from gochat.errors import ChatError
 from gochat.internal.store.v1 import store_pb2
-from gochat.repo import conversations, members, messages, sending
+from gochat.repo import (
+    conversations,
+    editing,
+    members,
+    message_details,
+    messages,
+    pins,
+    reactions,
+    seen,
+    sending,
+)
 from gochat.storage.database import Database
 from gochat.storage.models import LOOKED_UP
 from gochat.storage.models import MAX_INBOX_MEMBERS as SMALL
@@ -121,7 +131,7 @@ def test_lists_equal_those_of_a_full_scan(database: Database, seed: int) -> None
             assert unread.total_count == sum(number for _, number in expected)
 
 
-GROWING = {"users", "sessions", "conversations", "members", "messages", "sends"}
+GROWING = {"users", "sessions", "conversations", "members", "messages", "sends", "reactions", "own_deletions"}
 
 
 @pytest.mark.parametrize(
@@ -129,11 +139,20 @@ GROWING = {"users", "sessions", "conversations", "members", "messages", "sends"}
     [
         (conversations._UNREAD_PAGE, ("u", 100)),
         (messages._HISTORY, (5, 20, "u", "c")),
+        (messages._HISTORY_OF_OWN, (5, 20, "u", "c")),
+        (message_details._AFTER[True], (5, 20, "u", "c")),
+        (message_details._ONE[False], (5, "u", "c")),
+        (message_details._PINNED[False], ("u", "c")),
+        (seen._SEEN, ("u", "c", 1, "u")),
+        (reactions._LIST, ("c", 1, 0, 20)),
+        (reactions._FIRST, ("c", 1, "r")),
+        (pins._COUNT, ("c",)),
+        (editing._VERSIONS, ("c", 1, 0, 20)),
         (messages._PAGE, ("c", 20, 0)),
         (messages._AT, ("c", 1)),
         (sending._CONVERSATION, ("c",)),
         (sending._PAIR, ("c",)),
-        (sending._IS_MEMBER, ("c", "u")),
+        (sending._SENDER, ("c", "u")),
         (sending._EARLIER, ("c", "u", "k")),
         (members._PAGE, ("u", 50, 0, "g")),
     ],
@@ -144,14 +163,17 @@ def test_no_hot_query_reads_all_of_a_growing_table(
     plan_by_index(database, dialect, statement, parameters)
 
 
-def test_a_page_of_conversations_sorts_only_those_that_are_looked_up(database: Database, dialect: str) -> None:
+@pytest.mark.parametrize("own", [False, True])
+def test_a_page_of_conversations_sorts_only_those_that_are_looked_up(
+    database: Database, dialect: str, own: bool
+) -> None:
     if dialect == "sqlite":
-        plan = plan_by_index(database, dialect, conversations._PAGES[False], ("u", "u", 20, 0, "u", "u"))
+        plan = plan_by_index(database, dialect, conversations._PAGES[False, own], ("u", "u", 20, 0, "u", "u"))
         merged = plan[plan.index("LEFT") : plan.index("SCAN page")]
         assert "USE TEMP B-TREE FOR ORDER BY" in merged[: merged.index("RIGHT")]
         assert "USE TEMP B-TREE FOR ORDER BY" not in merged[merged.index("RIGHT") :]
     else:
-        plan = plan_by_index(database, dialect, conversations._PAGES[True], ("u", "u", 20, 20, 0, "u", "u"))
+        plan = plan_by_index(database, dialect, conversations._PAGES[True, own], ("u", "u", 20, 20, 0, "u", "u"))
         assert any("Merge Append" in line for line in plan), plan
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from gochat.api.logic.v1 import logic_pb2
 from gochat.app import repo_handlers
-from gochat.config import Config
+from gochat.config import Config, Messages
 from gochat.context import SERVICE, Call, Lane, entered
 from gochat.domain import ids
 from gochat.domain.revocation import Revocations
@@ -62,7 +62,7 @@ def config(config: Config) -> Config:
 
 def test_the_servers_own_queries_wait_for_no_reader(config: Config, database: Database) -> None:
     revocations = Revocations(config.auth.access_ttl)
-    channel = LocalChannel(bind(served_by(REPO), repo_handlers(database, Relay())))
+    channel = LocalChannel(bind(served_by(REPO), repo_handlers(database, Relay(), Messages())))
     watch = SessionWatch(AccountServiceStub(channel), revocations)
     watch.poll()
     database.write(lambda tx: end_new(tx, "s"))

@@ -6,9 +6,13 @@ from typing import Any
 import pytest
 
 from gochat.api.common.v1.common_pb2 import PaginationRequest
+from gochat.api.message.v1 import message_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.app import repo_handlers
+from gochat.config import Messages
 from gochat.events.relay import Relay
+from gochat.internal.conversation.v1 import conversation_pb2
+from gochat.internal.message.v1 import message_pb2 as message_store_pb2
 from gochat.internal.store.v1 import store_pb2
 from gochat.services import REPO, served_by
 from gochat.serving.binding import bind
@@ -21,7 +25,7 @@ class Handlers:
     """Every RPC of the repo half by its name."""
 
     def __init__(self, database: Database) -> None:
-        methods = bind(served_by(REPO), repo_handlers(database, Relay())).items()
+        methods = bind(served_by(REPO), repo_handlers(database, Relay(), Messages())).items()
         self._methods = {(path.rpartition("/")[2], method.request_class): method for path, method in methods}
 
     def __getattr__(self, rpc: str) -> Callable[[Any], Any]:
@@ -47,6 +51,13 @@ class World:
             for _ in range(size):
                 send = repo_pb2.CreateMessageRequest(conversation_id=group, from_user_id=others[0], content="x")
                 self.messages.append(handlers.CreateMessage(send).message_id)
+            for message_id in self.messages[-size:]:  # but the last one is recalled, with all of it
+                act = {"message_id": message_id}
+                pin = message_store_pb2.PinMessageRequest(service=True, request=message_pb2.PinMessageRequest(**act))
+                handlers.PinMessage(pin)
+                for user in self.users:
+                    reaction = message_pb2.AddReactionRequest(**act, reaction="👍")
+                    handlers.AddReaction(message_store_pb2.AddReactionRequest(user_id=user, request=reaction))
             recall = repo_pb2.UpdateMessageStatusRequest(message_id=self.messages[-1], status=4, user_id=self.reader)
             handlers.UpdateMessageStatus(recall)
         self.messages = self.messages[:size]
@@ -64,6 +75,20 @@ LISTS: dict[str, Callable[[Handlers, World], Any]] = {
     "GetMessages by page": lambda h, w: h.GetMessages(repo_pb2.GetMessagesRequest(conversation_id=w.group)).messages,
     "GetHistory": lambda h, w: (
         h.GetHistory(store_pb2.GetHistoryRequest(conversation_id=w.group, user_id=w.reader)).messages
+    ),
+    "ListMessages": lambda h, w: (
+        h.ListMessages(
+            message_store_pb2.ListMessagesRequest(
+                user_id=w.reader, request=message_pb2.ListMessagesRequest(conversation_id=w.group)
+            )
+        ).messages
+    ),
+    "ListPinnedMessages": lambda h, w: (
+        h.ListPinnedMessages(
+            message_store_pb2.ListPinnedMessagesRequest(
+                user_id=w.reader, request=message_pb2.ListPinnedMessagesRequest(conversation_id=w.group)
+            )
+        ).messages
     ),
     "GetUnread": lambda h, w: h.GetUnread(store_pb2.GetUnreadRequest(user_id=w.reader)).conversations,
     "GetConversationsByUser": lambda h, w: (
@@ -84,6 +109,14 @@ LISTS: dict[str, Callable[[Handlers, World], Any]] = {
     ),
     "ListMembers": lambda h, w: (
         h.ListMembers(store_pb2.ListMembersRequest(group_id=w.group, user_id=w.reader, pagination=PAGE)).members
+    ),
+    "ListConversations": lambda h, w: (
+        h.ListConversations(conversation_pb2.ListConversationsRequest(user_id=w.reader)).conversations
+    ),
+    "GetReceipts": lambda h, w: (
+        h.GetReceipts(
+            conversation_pb2.GetReceiptsRequest(user_id=w.reader, request={"message_id": w.messages[0]})
+        ).receipts
     ),
     "StoreMessages": lambda h, w: (
         h.StoreMessages(

@@ -7,6 +7,7 @@ import pytest
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.app import repo_handlers
+from gochat.config import Messages
 from gochat.domain import forms
 from gochat.domain.access import RULES
 from gochat.domain.forms import rules
@@ -60,7 +61,7 @@ def test_every_rpc_has_one_handler_and_every_handler_an_rpc(handlers: Handlers, 
 
 
 def test_services_may_have_rpcs_of_the_same_name(database: Database) -> None:
-    methods = bind(served_by(REPO), repo_handlers(database, Relay()))
+    methods = bind(served_by(REPO), repo_handlers(database, Relay(), Messages()))
     repo_group, store_group = (methods[f"/{path}/CreateGroup"] for path in (REPO_SERVICE, STORE_SERVICE))
     assert repo_group.request_class is repo_pb2.CreateGroupRequest
     assert store_group.request_class is store_pb2.CreateGroupRequest

@@ -9,13 +9,30 @@ from functools import cache
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
-from gochat.domain.forms import account, audit, change, event, logic, message, repo, session, signal, store
+from gochat.domain.forms import (
+    account,
+    audit,
+    change,
+    conversation,
+    event,
+    group,
+    group_store,
+    logic,
+    message,
+    repo,
+    session,
+    signal,
+    store,
+)
 from gochat.domain.forms.rules import FIELDS, Form, Rule
 from gochat.errors import invalid
 
 FORMS: dict[str, Form] = {
     request.DESCRIPTOR.full_name: form
-    for service in (logic, session, message, event, repo, store, account, change, signal, audit)
+    for service in (
+        *(logic, session, message, conversation, group, event),
+        *(repo, store, group_store, account, change, signal, audit),
+    )
     for request, form in service.FORMS.items()
 }
 """By the full name of the request type."""
@@ -33,7 +50,7 @@ def form_of(request: Descriptor) -> tuple[tuple[str, Rule, bool], ...]:
 
 @cache
 def _choices(request: Descriptor) -> tuple[str, ...]:
-    return tuple(request.oneofs_by_name)
+    return tuple(name for name in request.oneofs_by_name if not name.startswith("_"))  # those are optional fields
 
 
 def check(request: Message) -> None:

@@ -6,7 +6,16 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from gochat.api.common.v1.common_pb2 import PaginationRequest
-from gochat.domain.limits import MAX_BATCH, MAX_LONG_PAGE, MAX_MEMBERS, MAX_PAGE, MESSAGE_TYPES, MIN_PASSWORD
+from gochat.domain.limits import (
+    MAX_BATCH,
+    MAX_LONG_PAGE,
+    MAX_MEMBERS,
+    MAX_MENTIONS,
+    MAX_PAGE,
+    MESSAGE_TYPES,
+    MIN_PASSWORD,
+)
+from gochat.domain.reactions import is_reaction
 from gochat.domain.text import (
     DIRECTION_CONTROLS,
     excessive_marks,
@@ -154,9 +163,33 @@ def metadata(name: str, value: Any) -> None:
         if not value["client_msg_id"]:
             raise invalid("metadata[client_msg_id]", "must not be empty")
         text(size=128)("metadata[client_msg_id]", value["client_msg_id"])
+    for key, rule in _REFERENCES.items():
+        if key in value:
+            if not value[key]:
+                raise invalid(f"metadata[{key}]", "must not be empty")
+            rule(f"metadata[{key}]", value[key])
+
+
+def mentions(name: str, value: str) -> None:
+    user_ids = value.split(",") if value else []
+    each(identifier, MAX_MENTIONS)(name, user_ids)
+
+
+def reaction(name: str, value: str) -> None:
+    if value and not is_reaction(value):
+        raise invalid(name, "must be one emoji, or 1 to 32 of a-z 0-9 _ + - between colons")
+
+
+def nested(name: str, value: Any) -> None:  # noqa: ARG001 - errors name the fields of the message itself
+    """A message that has a form of its own."""
+    from gochat.domain import forms  # which imports this file
+
+    forms.check(value)
 
 
 identifier = text(size=128)
+_REFERENCES: dict[str, Rule] = {"reply_to": identifier, "mentions": mentions, "forwarded_from": identifier}
+"""Keys of metadata that refer to what there is."""
 
 FIELDS: dict[str, Rule] = {
     "avatar": text(size=2048),

@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while Playwright runs, its thread counts as one that runs an asyncio loop
 def chromium() -> Iterator[Any]:
     program = shutil.which("chromium")
     if not program:

@@ -5,6 +5,8 @@ What happens, pushed to clients as it happens. gochat/events/README.md says how.
 
 from collections import abc as _abc
 from gochat.api.common.v1 import common_pb2 as _common_pb2
+from gochat.api.group.v1 import group_types_pb2 as _group_types_pb2
+from gochat.api.message.v1 import message_pb2 as _message_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -272,6 +274,12 @@ class Event(_message.Message):
     SESSION_ENDED_FIELD_NUMBER: _builtins.int
     TYPING_FIELD_NUMBER: _builtins.int
     PRESENCE_FIELD_NUMBER: _builtins.int
+    REACTION_CHANGED_FIELD_NUMBER: _builtins.int
+    PIN_CHANGED_FIELD_NUMBER: _builtins.int
+    CONVERSATION_SETTINGS_UPDATED_FIELD_NUMBER: _builtins.int
+    GROUP_SETTINGS_UPDATED_FIELD_NUMBER: _builtins.int
+    MEMBER_DETAIL_UPDATED_FIELD_NUMBER: _builtins.int
+    JOIN_REQUEST_CHANGED_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     """Unix milliseconds."""
     conversation_id: _builtins.str
@@ -282,10 +290,12 @@ class Event(_message.Message):
     def message_sent(self) -> Global___MessageSent: ...
     @_builtins.property
     def message_updated(self) -> Global___MessageUpdated:
-        """Recalled, status changed, later also edited: the message as it is now."""
+        """Recalled, edited, status changed: the message as it is now. Of a recalled one the reactions and the pin are gone too."""
 
     @_builtins.property
-    def message_deleted(self) -> Global___MessageDeleted: ...
+    def message_deleted(self) -> Global___MessageDeleted:
+        """For all; or by the caller for themselves, then to their own devices."""
+
     @_builtins.property
     def read(self) -> Global___PositionMoved:
         """To the reader's own devices; in a one-to-one conversation also to the other participant."""
@@ -322,6 +332,28 @@ class Event(_message.Message):
     def typing(self) -> Global___Typing: ...
     @_builtins.property
     def presence(self) -> Global___Presence: ...
+    @_builtins.property
+    def reaction_changed(self) -> Global___ReactionChanged:
+        """As it is when it is delivered: of a reaction that was added and removed meanwhile, both events say that it is not there."""
+
+    @_builtins.property
+    def pin_changed(self) -> Global___PinChanged:
+        """As it is when it is delivered, too."""
+
+    @_builtins.property
+    def conversation_settings_updated(self) -> Global___ConversationSettingsUpdated:
+        """To the devices of whose settings they are."""
+
+    @_builtins.property
+    def group_settings_updated(self) -> Global___GroupSettingsUpdated: ...
+    @_builtins.property
+    def member_detail_updated(self) -> Global___MemberDetailUpdated:
+        """Title, nickname or mute."""
+
+    @_builtins.property
+    def join_request_changed(self) -> Global___JoinRequestChanged:
+        """To the managers of the group and to who asked."""
+
     def __init__(
         self,
         *,
@@ -344,12 +376,18 @@ class Event(_message.Message):
         session_ended: Global___SessionEnded | None = ...,
         typing: Global___Typing | None = ...,
         presence: Global___Presence | None = ...,
+        reaction_changed: Global___ReactionChanged | None = ...,
+        pin_changed: Global___PinChanged | None = ...,
+        conversation_settings_updated: Global___ConversationSettingsUpdated | None = ...,
+        group_settings_updated: Global___GroupSettingsUpdated | None = ...,
+        member_detail_updated: Global___MemberDetailUpdated | None = ...,
+        join_request_changed: Global___JoinRequestChanged | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["conversation_hidden", b"conversation_hidden", "conversation_updated", b"conversation_updated", "delivered", b"delivered", "event", b"event", "group_dissolved", b"group_dissolved", "group_updated", b"group_updated", "member_joined", b"member_joined", "member_left", b"member_left", "member_updated", b"member_updated", "message_deleted", b"message_deleted", "message_sent", b"message_sent", "message_updated", b"message_updated", "presence", b"presence", "profile_updated", b"profile_updated", "read", b"read", "session_ended", b"session_ended", "typing", b"typing"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["conversation_hidden", b"conversation_hidden", "conversation_settings_updated", b"conversation_settings_updated", "conversation_updated", b"conversation_updated", "delivered", b"delivered", "event", b"event", "group_dissolved", b"group_dissolved", "group_settings_updated", b"group_settings_updated", "group_updated", b"group_updated", "join_request_changed", b"join_request_changed", "member_detail_updated", b"member_detail_updated", "member_joined", b"member_joined", "member_left", b"member_left", "member_updated", b"member_updated", "message_deleted", b"message_deleted", "message_sent", b"message_sent", "message_updated", b"message_updated", "pin_changed", b"pin_changed", "presence", b"presence", "profile_updated", b"profile_updated", "reaction_changed", b"reaction_changed", "read", b"read", "session_ended", b"session_ended", "typing", b"typing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_id", b"actor_id", "at", b"at", "conversation_hidden", b"conversation_hidden", "conversation_id", b"conversation_id", "conversation_updated", b"conversation_updated", "delivered", b"delivered", "event", b"event", "group_dissolved", b"group_dissolved", "group_updated", b"group_updated", "member_joined", b"member_joined", "member_left", b"member_left", "member_updated", b"member_updated", "message_deleted", b"message_deleted", "message_sent", b"message_sent", "message_updated", b"message_updated", "presence", b"presence", "profile_updated", b"profile_updated", "read", b"read", "session_ended", b"session_ended", "typing", b"typing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_id", b"actor_id", "at", b"at", "conversation_hidden", b"conversation_hidden", "conversation_id", b"conversation_id", "conversation_settings_updated", b"conversation_settings_updated", "conversation_updated", b"conversation_updated", "delivered", b"delivered", "event", b"event", "group_dissolved", b"group_dissolved", "group_settings_updated", b"group_settings_updated", "group_updated", b"group_updated", "join_request_changed", b"join_request_changed", "member_detail_updated", b"member_detail_updated", "member_joined", b"member_joined", "member_left", b"member_left", "member_updated", b"member_updated", "message_deleted", b"message_deleted", "message_sent", b"message_sent", "message_updated", b"message_updated", "pin_changed", b"pin_changed", "presence", b"presence", "profile_updated", b"profile_updated", "reaction_changed", b"reaction_changed", "read", b"read", "session_ended", b"session_ended", "typing", b"typing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["message_sent", "message_updated", "message_deleted", "read", "delivered", "conversation_updated", "conversation_hidden", "member_joined", "member_left", "member_updated", "group_updated", "group_dissolved", "profile_updated", "session_ended", "typing", "presence"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["message_sent", "message_updated", "message_deleted", "read", "delivered", "conversation_updated", "conversation_hidden", "member_joined", "member_left", "member_updated", "group_updated", "group_dissolved", "profile_updated", "session_ended", "typing", "presence", "reaction_changed", "pin_changed", "conversation_settings_updated", "group_settings_updated", "member_detail_updated", "join_request_changed"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -380,16 +418,20 @@ class MessageUpdated(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MESSAGE_FIELD_NUMBER: _builtins.int
+    EDITED_AT_FIELD_NUMBER: _builtins.int
+    edited_at: _builtins.int
+    """When it was last edited, in Unix milliseconds; 0: never."""
     @_builtins.property
     def message(self) -> _common_pb2.Message: ...
     def __init__(
         self,
         *,
         message: _common_pb2.Message | None = ...,
+        edited_at: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["edited_at", b"edited_at", "message", b"message"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -676,6 +718,142 @@ class Presence(_message.Message):
 Global___Presence: _TypeAlias = Presence  # noqa: Y015
 
 @_typing.final
+class GroupSettingsUpdated(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def settings(self) -> _group_types_pb2.GroupSettings: ...
+    def __init__(
+        self,
+        *,
+        settings: _group_types_pb2.GroupSettings | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroupSettingsUpdated: _TypeAlias = GroupSettingsUpdated  # noqa: Y015
+
+@_typing.final
+class MemberDetailUpdated(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def member(self) -> _group_types_pb2.MemberDetail: ...
+    def __init__(
+        self,
+        *,
+        member: _group_types_pb2.MemberDetail | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["member", b"member"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member", b"member"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemberDetailUpdated: _TypeAlias = MemberDetailUpdated  # noqa: Y015
+
+@_typing.final
+class JoinRequestChanged(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _State:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[JoinRequestChanged._State.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STATE_UNSPECIFIED: JoinRequestChanged._State.ValueType  # 0
+        STATE_REQUESTED: JoinRequestChanged._State.ValueType  # 1
+        STATE_ACCEPTED: JoinRequestChanged._State.ValueType  # 2
+        """They are in the group: a manager accepted, or they were added or invited."""
+        STATE_DECLINED: JoinRequestChanged._State.ValueType  # 3
+        STATE_WITHDRAWN: JoinRequestChanged._State.ValueType  # 4
+
+    class State(_State, metaclass=_StateEnumTypeWrapper): ...
+    STATE_UNSPECIFIED: JoinRequestChanged.State.ValueType  # 0
+    STATE_REQUESTED: JoinRequestChanged.State.ValueType  # 1
+    STATE_ACCEPTED: JoinRequestChanged.State.ValueType  # 2
+    """They are in the group: a manager accepted, or they were added or invited."""
+    STATE_DECLINED: JoinRequestChanged.State.ValueType  # 3
+    STATE_WITHDRAWN: JoinRequestChanged.State.ValueType  # 4
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    state: Global___JoinRequestChanged.State.ValueType
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        state: Global___JoinRequestChanged.State.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JoinRequestChanged: _TypeAlias = JoinRequestChanged  # noqa: Y015
+
+@_typing.final
+class ConversationSettingsUpdated(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def settings(self) -> Global___ConversationSettings: ...
+    def __init__(
+        self,
+        *,
+        settings: Global___ConversationSettings | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConversationSettingsUpdated: _TypeAlias = ConversationSettingsUpdated  # noqa: Y015
+
+@_typing.final
+class ConversationSettings(_message.Message):
+    """A user's own settings of a conversation: see UpdateSettings of ConversationService."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MUTED_UNTIL_FIELD_NUMBER: _builtins.int
+    PINNED_AT_FIELD_NUMBER: _builtins.int
+    ARCHIVED_FIELD_NUMBER: _builtins.int
+    MARKED_UNREAD_FIELD_NUMBER: _builtins.int
+    muted_until: _builtins.int
+    """Unix milliseconds, as the next. 0: not muted; 9223372036854775807: for good."""
+    pinned_at: _builtins.int
+    """0: not pinned."""
+    archived: _builtins.bool
+    marked_unread: _builtins.bool
+    """One's own MessageSent in the conversation clears it, without an event of its own."""
+    def __init__(
+        self,
+        *,
+        muted_until: _builtins.int = ...,
+        pinned_at: _builtins.int = ...,
+        archived: _builtins.bool = ...,
+        marked_unread: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["archived", b"archived", "marked_unread", b"marked_unread", "muted_until", b"muted_until", "pinned_at", b"pinned_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConversationSettings: _TypeAlias = ConversationSettings  # noqa: Y015
+
+@_typing.final
 class GetStateRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -874,3 +1052,61 @@ class SetTypingResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SetTypingResponse: _TypeAlias = SetTypingResponse  # noqa: Y015
+
+@_typing.final
+class ReactionChanged(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    REACTION_FIELD_NUMBER: _builtins.int
+    ADDED_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    message_id: _builtins.str
+    user_id: _builtins.str
+    reaction: _builtins.str
+    added: _builtins.bool
+    """The user reacts with it; if not, they have removed it."""
+    count: _builtins.int
+    """How many users react to the message with it."""
+    def __init__(
+        self,
+        *,
+        message_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        reaction: _builtins.str = ...,
+        added: _builtins.bool = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "count", b"count", "message_id", b"message_id", "reaction", b"reaction", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReactionChanged: _TypeAlias = ReactionChanged  # noqa: Y015
+
+@_typing.final
+class PinChanged(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    PIN_FIELD_NUMBER: _builtins.int
+    message_id: _builtins.str
+    @_builtins.property
+    def pin(self) -> _message_pb2.Pin:
+        """Not set: it is not pinned any more."""
+
+    def __init__(
+        self,
+        *,
+        message_id: _builtins.str = ...,
+        pin: _message_pb2.Pin | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["pin", b"pin"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message_id", b"message_id", "pin", b"pin"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PinChanged: _TypeAlias = PinChanged  # noqa: Y015

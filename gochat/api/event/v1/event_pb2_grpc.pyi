@@ -49,7 +49,8 @@ class EventServiceStub:
     """The conversations of a user as one state, page by page, with the cursor from which events continue that state."""
     Acknowledge: _grpc.UnaryUnaryMultiCallable[_event_pb2.AcknowledgeRequest, _event_pb2.AcknowledgeResponse]
     """Says that the caller's device has received the messages of conversations up to these. Positions only move forward.
-    In a one-to-one conversation they show as Message.status 2 (delivered).
+    In a one-to-one conversation they show as Message.status 2 (delivered), in groups of up to 1,000 members in
+    GetReceipts of ConversationService alone, of which no stream is told.
     """
     SetTyping: _grpc.UnaryUnaryMultiCallable[_event_pb2.SetTypingRequest, _event_pb2.SetTypingResponse]
     """Says that the caller is typing, to those who are looking. Repeat it every 3 seconds; it expires after 6."""
@@ -75,7 +76,8 @@ class EventServiceAsyncStub(EventServiceStub):
     """The conversations of a user as one state, page by page, with the cursor from which events continue that state."""
     Acknowledge: _aio.UnaryUnaryMultiCallable[_event_pb2.AcknowledgeRequest, _event_pb2.AcknowledgeResponse]  # type: ignore[assignment]
     """Says that the caller's device has received the messages of conversations up to these. Positions only move forward.
-    In a one-to-one conversation they show as Message.status 2 (delivered).
+    In a one-to-one conversation they show as Message.status 2 (delivered), in groups of up to 1,000 members in
+    GetReceipts of ConversationService alone, of which no stream is told.
     """
     SetTyping: _aio.UnaryUnaryMultiCallable[_event_pb2.SetTypingRequest, _event_pb2.SetTypingResponse]  # type: ignore[assignment]
     """Says that the caller is typing, to those who are looking. Repeat it every 3 seconds; it expires after 6."""
@@ -116,7 +118,8 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_event_pb2.AcknowledgeResponse, _abc.Awaitable[_event_pb2.AcknowledgeResponse]]:
         """Says that the caller's device has received the messages of conversations up to these. Positions only move forward.
-        In a one-to-one conversation they show as Message.status 2 (delivered).
+        In a one-to-one conversation they show as Message.status 2 (delivered), in groups of up to 1,000 members in
+        GetReceipts of ConversationService alone, of which no stream is told.
         """
 
     @_abc_1.abstractmethod

@@ -26,8 +26,24 @@ if _version_not_supported:
 
 
 class MessageServiceStub:
-    """MessageService sends in bulk what LogicService.SendMessage sends one by one, by the same rules, and lists messages
-    with what the frozen Message has no field for.
+    """MessageService sends in bulk what LogicService.SendMessage sends one by one, by the same rules; lists messages with what
+    the frozen Message has no field for; and is how people edit, recall, delete, react to and pin messages.
+
+    A message that the caller does not see is NOT_FOUND to them in every RPC that names it, as if there were none: it is
+    deleted, for all or by themselves, they have hidden it (DeleteConversation), or are not in its conversation (any more).
+    Admins and services see all but what is deleted for all, and act for themselves where a request has no user_id.
+
+    None of these acts moves unread counts (but RecallMessage, and DeleteMessage the caller's own), read positions, the order
+    of conversations or their updated_at, nor brings a hidden conversation back. Each that changes something has a change in
+    the log in the same transaction, so that streams are told of it, live and after a resume.
+
+    Three keys in the metadata of any send are checked as fields are, and errors name them as metadata[reply_to]:
+    reply_to        the id of a message of the same conversation that the sender sees, not recalled (NOT_FOUND)
+    mentions        user ids, separated by commas, at most 100, of members of the conversation (INVALID_PARAMS); or all,
+    which in a group its owner and admins may say (PERMISSION_DENIED). Counted as unread mentions
+    forwarded_from  the id of a message that the sender sees, in any conversation, not recalled (NOT_FOUND). The content is
+    the sender's own; the server does not compare it
+    A send that is repeated with its client_msg_id gets its first answer, whatever has become of what it refers to.
     """
 
     def __init__(self, channel):
@@ -46,11 +62,82 @@ class MessageServiceStub:
                 request_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListMessagesRequest.SerializeToString,
                 response_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListMessagesResponse.FromString,
                 _registered_method=True)
+        self.GetMessage = channel.unary_unary(
+                '/gochat.api.message.v1.MessageService/GetMessage',
+                request_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.GetMessageRequest.SerializeToString,
+                response_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.GetMessageResponse.FromString,
+                _registered_method=True)
+        self.EditMessage = channel.unary_unary(
+                '/gochat.api.message.v1.MessageService/EditMessage',
+                request_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.EditMessageRequest.SerializeToString,
+                response_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.EditMessageResponse.FromString,
+                _registered_method=True)
+        self.ListVersions = channel.unary_unary(
+                '/gochat.api.message.v1.MessageService/ListVersions',
+                request_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListVersionsRequest.SerializeToString,
+                response_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListVersionsResponse.FromString,
+                _registered_method=True)
+        self.RecallMessage = channel.unary_unary(
+                '/gochat.api.message.v1.MessageService/RecallMessage',
+                request_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.RecallMessageRequest.SerializeToString,
+                response_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.RecallMessageResponse.FromString,
+                _registered_method=True)
+        self.DeleteMessage = channel.unary_unary(
+                '/gochat.api.message.v1.MessageService/DeleteMessage',
+                request_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.DeleteMessageRequest.SerializeToString,
+                response_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.DeleteMessageResponse.FromString,
+                _registered_method=True)
+        self.AddReaction = channel.unary_unary(
+                '/gochat.api.message.v1.MessageService/AddReaction',
+                request_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.AddReactionRequest.SerializeToString,
+                response_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.AddReactionResponse.FromString,
+                _registered_method=True)
+        self.RemoveReaction = channel.unary_unary(
+                '/gochat.api.message.v1.MessageService/RemoveReaction',
+                request_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.RemoveReactionRequest.SerializeToString,
+                response_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.RemoveReactionResponse.FromString,
+                _registered_method=True)
+        self.ListReactions = channel.unary_unary(
+                '/gochat.api.message.v1.MessageService/ListReactions',
+                request_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListReactionsRequest.SerializeToString,
+                response_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListReactionsResponse.FromString,
+                _registered_method=True)
+        self.PinMessage = channel.unary_unary(
+                '/gochat.api.message.v1.MessageService/PinMessage',
+                request_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.PinMessageRequest.SerializeToString,
+                response_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.PinMessageResponse.FromString,
+                _registered_method=True)
+        self.UnpinMessage = channel.unary_unary(
+                '/gochat.api.message.v1.MessageService/UnpinMessage',
+                request_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.UnpinMessageRequest.SerializeToString,
+                response_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.UnpinMessageResponse.FromString,
+                _registered_method=True)
+        self.ListPinnedMessages = channel.unary_unary(
+                '/gochat.api.message.v1.MessageService/ListPinnedMessages',
+                request_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListPinnedMessagesRequest.SerializeToString,
+                response_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListPinnedMessagesResponse.FromString,
+                _registered_method=True)
 
 
 class MessageServiceServicer:
-    """MessageService sends in bulk what LogicService.SendMessage sends one by one, by the same rules, and lists messages
-    with what the frozen Message has no field for.
+    """MessageService sends in bulk what LogicService.SendMessage sends one by one, by the same rules; lists messages with what
+    the frozen Message has no field for; and is how people edit, recall, delete, react to and pin messages.
+
+    A message that the caller does not see is NOT_FOUND to them in every RPC that names it, as if there were none: it is
+    deleted, for all or by themselves, they have hidden it (DeleteConversation), or are not in its conversation (any more).
+    Admins and services see all but what is deleted for all, and act for themselves where a request has no user_id.
+
+    None of these acts moves unread counts (but RecallMessage, and DeleteMessage the caller's own), read positions, the order
+    of conversations or their updated_at, nor brings a hidden conversation back. Each that changes something has a change in
+    the log in the same transaction, so that streams are told of it, live and after a resume.
+
+    Three keys in the metadata of any send are checked as fields are, and errors name them as metadata[reply_to]:
+    reply_to        the id of a message of the same conversation that the sender sees, not recalled (NOT_FOUND)
+    mentions        user ids, separated by commas, at most 100, of members of the conversation (INVALID_PARAMS); or all,
+    which in a group its owner and admins may say (PERMISSION_DENIED). Counted as unread mentions
+    forwarded_from  the id of a message that the sender sees, in any conversation, not recalled (NOT_FOUND). The content is
+    the sender's own; the server does not compare it
+    A send that is repeated with its client_msg_id gets its first answer, whatever has become of what it refers to.
     """
 
     def SendMessages(self, request, context):
@@ -74,8 +161,113 @@ class MessageServiceServicer:
 
     def ListMessages(self, request, context):
         """The messages after one, oldest first: what a client that was away has missed, however long ago. Without those that
-        are deleted or that the caller has hidden. Who may call: participants; admins and services.
+        are deleted, for all or by the caller, or that they have hidden. Fewer than limit where they would not fit into an
+        answer of 4 MiB; has_more says so. Who may call: participants; admins and services.
         Errors: NOT_FOUND; PERMISSION_DENIED for who is not in the conversation; INVALID_PARAMS for an id of another one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMessage(self, request, context):
+        """One message with what belongs to it. Who may call: participants who see it; admins and services.
+        Errors: NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EditMessage(self, request, context):
+        """Replaces the text of a message of type text; what it was is kept for ListVersions. Its metadata stays, but for
+        mentions, which may be given anew: who is mentioned only now finds an unread mention if they have not read that far.
+        The same text and mentions: nothing happens, success. Counts as a send to the rate limit.
+        Change: MessageUpdated with edited_at. Audit: message.edit, where it is another's.
+
+        Who may call: the sender, within [messages] edit_within (24 hours) of sending it; admins and services anybody's, at any
+        time. Errors: NOT_FOUND; PERMISSION_DENIED with NOT_THE_SENDER, TOO_LATE; INVALID_PARAMS for one that is no text or is
+        recalled; those of metadata[mentions] of a send.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListVersions(self, request, context):
+        """What the text of a message was before it was edited, oldest first, without the present one. Who may call: the sender;
+        the owner and the admins of the group; admins and services. Errors: NOT_FOUND; PERMISSION_DENIED with NOT_THE_SENDER;
+        INVALID_PARAMS for a page_token of another list.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecallMessage(self, request, context):
+        """Erases a message for all: content, metadata, earlier versions, reactions, mentions, pin. It stays in its place with
+        status 4, and is not counted as unread. For good, at any time; one that is recalled already: nothing happens, success.
+        Change: MessageUpdated; none of its own for the reactions and the pin. Audit: message.recall.
+
+        Who may call: the sender; the owner and the admins of the group; admins and services. Errors: NOT_FOUND;
+        PERMISSION_DENIED with NOT_THE_SENDER.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteMessage(self, request, context):
+        """Takes a message away from the caller alone, for good and on all their devices, also when they leave a group and come
+        back; others see it as before. It is not counted as unread by them any more, nor shown as last message, as what another
+        one answers, or as pinned. Change: MessageDeleted, to the caller's own streams. Who may call: participants, for
+        themselves. Errors: NOT_FOUND, also for one that they have deleted already.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddReaction(self, request, context):
+        """Adds a reaction of the caller to a message. It is there already: nothing happens, success. One emoji with and without
+        its variation selector (U+FE0F) is the same; the first one who adds it says how it is written.
+        Change: ReactionChanged. Who may call: participants, for themselves.
+        Errors: NOT_FOUND; INVALID_PARAMS for what is no reaction, and for a message that is recalled; PERMISSION_DENIED with
+        TOO_MANY_REACTIONS for a 51st kind on a message.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveReaction(self, request, context):
+        """Removes a reaction of the caller. It is not there: nothing happens, success. Change, callers, errors as AddReaction.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReactions(self, request, context):
+        """Who reacted with what, oldest first. Reactions stay when their users leave. Who may call: participants who see the
+        message; admins and services. Errors: NOT_FOUND; INVALID_PARAMS for a page_token of another list.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PinMessage(self, request, context):
+        """Pins a message for all in its conversation. It is pinned already: nothing happens, success. Change: PinChanged. Audit:
+        message.pin, in a group. Who may call: the owner and the admins of a group, both participants of a one-to-one
+        conversation; admins and services. Errors: NOT_FOUND; INVALID_PARAMS for one that is recalled; PERMISSION_DENIED with
+        NOT_A_MANAGER, and with TOO_MANY_PINS for a 101st in a conversation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnpinMessage(self, request, context):
+        """It is not pinned: nothing happens, success. Change, audit (message.unpin), callers, errors as PinMessage.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPinnedMessages(self, request, context):
+        """The pinned messages of a conversation that the caller sees, all of them, the latest pin first.
+        Who may call: participants; admins and services. Errors: NOT_FOUND; PERMISSION_DENIED for who is not in it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -94,6 +286,61 @@ def add_MessageServiceServicer_to_server(servicer, server):
                     request_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListMessagesRequest.FromString,
                     response_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListMessagesResponse.SerializeToString,
             ),
+            'GetMessage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMessage,
+                    request_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.GetMessageRequest.FromString,
+                    response_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.GetMessageResponse.SerializeToString,
+            ),
+            'EditMessage': grpc.unary_unary_rpc_method_handler(
+                    servicer.EditMessage,
+                    request_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.EditMessageRequest.FromString,
+                    response_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.EditMessageResponse.SerializeToString,
+            ),
+            'ListVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListVersions,
+                    request_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListVersionsRequest.FromString,
+                    response_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListVersionsResponse.SerializeToString,
+            ),
+            'RecallMessage': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecallMessage,
+                    request_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.RecallMessageRequest.FromString,
+                    response_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.RecallMessageResponse.SerializeToString,
+            ),
+            'DeleteMessage': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteMessage,
+                    request_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.DeleteMessageRequest.FromString,
+                    response_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.DeleteMessageResponse.SerializeToString,
+            ),
+            'AddReaction': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddReaction,
+                    request_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.AddReactionRequest.FromString,
+                    response_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.AddReactionResponse.SerializeToString,
+            ),
+            'RemoveReaction': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveReaction,
+                    request_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.RemoveReactionRequest.FromString,
+                    response_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.RemoveReactionResponse.SerializeToString,
+            ),
+            'ListReactions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReactions,
+                    request_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListReactionsRequest.FromString,
+                    response_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListReactionsResponse.SerializeToString,
+            ),
+            'PinMessage': grpc.unary_unary_rpc_method_handler(
+                    servicer.PinMessage,
+                    request_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.PinMessageRequest.FromString,
+                    response_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.PinMessageResponse.SerializeToString,
+            ),
+            'UnpinMessage': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnpinMessage,
+                    request_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.UnpinMessageRequest.FromString,
+                    response_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.UnpinMessageResponse.SerializeToString,
+            ),
+            'ListPinnedMessages': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPinnedMessages,
+                    request_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListPinnedMessagesRequest.FromString,
+                    response_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListPinnedMessagesResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'gochat.api.message.v1.MessageService', rpc_method_handlers)
@@ -103,8 +350,24 @@ def add_MessageServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MessageService:
-    """MessageService sends in bulk what LogicService.SendMessage sends one by one, by the same rules, and lists messages
-    with what the frozen Message has no field for.
+    """MessageService sends in bulk what LogicService.SendMessage sends one by one, by the same rules; lists messages with what
+    the frozen Message has no field for; and is how people edit, recall, delete, react to and pin messages.
+
+    A message that the caller does not see is NOT_FOUND to them in every RPC that names it, as if there were none: it is
+    deleted, for all or by themselves, they have hidden it (DeleteConversation), or are not in its conversation (any more).
+    Admins and services see all but what is deleted for all, and act for themselves where a request has no user_id.
+
+    None of these acts moves unread counts (but RecallMessage, and DeleteMessage the caller's own), read positions, the order
+    of conversations or their updated_at, nor brings a hidden conversation back. Each that changes something has a change in
+    the log in the same transaction, so that streams are told of it, live and after a resume.
+
+    Three keys in the metadata of any send are checked as fields are, and errors name them as metadata[reply_to]:
+    reply_to        the id of a message of the same conversation that the sender sees, not recalled (NOT_FOUND)
+    mentions        user ids, separated by commas, at most 100, of members of the conversation (INVALID_PARAMS); or all,
+    which in a group its owner and admins may say (PERMISSION_DENIED). Counted as unread mentions
+    forwarded_from  the id of a message that the sender sees, in any conversation, not recalled (NOT_FOUND). The content is
+    the sender's own; the server does not compare it
+    A send that is repeated with its client_msg_id gets its first answer, whatever has become of what it refers to.
     """
 
     @staticmethod
@@ -151,6 +414,303 @@ class MessageService:
             '/gochat.api.message.v1.MessageService/ListMessages',
             gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListMessagesRequest.SerializeToString,
             gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListMessagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMessage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.api.message.v1.MessageService/GetMessage',
+            gochat_dot_api_dot_message_dot_v1_dot_message__pb2.GetMessageRequest.SerializeToString,
+            gochat_dot_api_dot_message_dot_v1_dot_message__pb2.GetMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EditMessage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.api.message.v1.MessageService/EditMessage',
+            gochat_dot_api_dot_message_dot_v1_dot_message__pb2.EditMessageRequest.SerializeToString,
+            gochat_dot_api_dot_message_dot_v1_dot_message__pb2.EditMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.api.message.v1.MessageService/ListVersions',
+            gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListVersionsRequest.SerializeToString,
+            gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecallMessage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.api.message.v1.MessageService/RecallMessage',
+            gochat_dot_api_dot_message_dot_v1_dot_message__pb2.RecallMessageRequest.SerializeToString,
+            gochat_dot_api_dot_message_dot_v1_dot_message__pb2.RecallMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteMessage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.api.message.v1.MessageService/DeleteMessage',
+            gochat_dot_api_dot_message_dot_v1_dot_message__pb2.DeleteMessageRequest.SerializeToString,
+            gochat_dot_api_dot_message_dot_v1_dot_message__pb2.DeleteMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddReaction(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.api.message.v1.MessageService/AddReaction',
+            gochat_dot_api_dot_message_dot_v1_dot_message__pb2.AddReactionRequest.SerializeToString,
+            gochat_dot_api_dot_message_dot_v1_dot_message__pb2.AddReactionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveReaction(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.api.message.v1.MessageService/RemoveReaction',
+            gochat_dot_api_dot_message_dot_v1_dot_message__pb2.RemoveReactionRequest.SerializeToString,
+            gochat_dot_api_dot_message_dot_v1_dot_message__pb2.RemoveReactionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReactions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.api.message.v1.MessageService/ListReactions',
+            gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListReactionsRequest.SerializeToString,
+            gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListReactionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PinMessage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.api.message.v1.MessageService/PinMessage',
+            gochat_dot_api_dot_message_dot_v1_dot_message__pb2.PinMessageRequest.SerializeToString,
+            gochat_dot_api_dot_message_dot_v1_dot_message__pb2.PinMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnpinMessage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.api.message.v1.MessageService/UnpinMessage',
+            gochat_dot_api_dot_message_dot_v1_dot_message__pb2.UnpinMessageRequest.SerializeToString,
+            gochat_dot_api_dot_message_dot_v1_dot_message__pb2.UnpinMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPinnedMessages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.api.message.v1.MessageService/ListPinnedMessages',
+            gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListPinnedMessagesRequest.SerializeToString,
+            gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListPinnedMessagesResponse.FromString,
             options,
             channel_credentials,
             insecure,

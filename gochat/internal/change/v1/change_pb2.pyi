@@ -5,7 +5,6 @@ The change log: what the logic half, which has the streams, reads of the repo ha
 
 from collections import abc as _abc
 from gochat.api.event.v1 import event_pb2 as _event_pb2
-from gochat.api.message.v1 import message_pb2 as _message_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -245,21 +244,25 @@ class Delivery(_message.Message):
 
     EVENT_FIELD_NUMBER: _builtins.int
     USER_IDS_FIELD_NUMBER: _builtins.int
+    EXCEPT_USER_IDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def event(self) -> _event_pb2.Event: ...
     @_builtins.property
     def user_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Who it is for. None: all who are in its conversation."""
+        """Who it is for. None: all who are in its conversation, but for these."""
 
+    @_builtins.property
+    def except_user_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
         event: _event_pb2.Event | None = ...,
         user_ids: _abc.Iterable[_builtins.str] | None = ...,
+        except_user_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "user_ids", b"user_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "except_user_ids", b"except_user_ids", "user_ids", b"user_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -426,63 +429,3 @@ class AcknowledgeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AcknowledgeResponse: _TypeAlias = AcknowledgeResponse  # noqa: Y015
-
-@_typing.final
-class ListMessagesRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CONVERSATION_ID_FIELD_NUMBER: _builtins.int
-    AFTER_MESSAGE_ID_FIELD_NUMBER: _builtins.int
-    LIMIT_FIELD_NUMBER: _builtins.int
-    USER_ID_FIELD_NUMBER: _builtins.int
-    SERVICE_FIELD_NUMBER: _builtins.int
-    conversation_id: _builtins.str
-    after_message_id: _builtins.str
-    """Empty: from the first one that the viewer sees."""
-    limit: _builtins.int
-    """0: 50; at most 200."""
-    user_id: _builtins.str
-    """Who reads."""
-    service: _builtins.bool
-    """The service itself, which sees all of it."""
-    def __init__(
-        self,
-        *,
-        conversation_id: _builtins.str = ...,
-        after_message_id: _builtins.str = ...,
-        limit: _builtins.int = ...,
-        user_id: _builtins.str = ...,
-        service: _builtins.bool = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acting", b"acting", "service", b"service", "user_id", b"user_id"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acting", b"acting", "after_message_id", b"after_message_id", "conversation_id", b"conversation_id", "limit", b"limit", "service", b"service", "user_id", b"user_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_acting: _TypeAlias = _typing.Literal["user_id", "service"]  # noqa: Y015
-    _WhichOneofArgType_acting: _TypeAlias = _typing.Literal["acting", b"acting"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_acting) -> _WhichOneofReturnType_acting | None: ...
-
-Global___ListMessagesRequest: _TypeAlias = ListMessagesRequest  # noqa: Y015
-
-@_typing.final
-class ListMessagesResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    MESSAGES_FIELD_NUMBER: _builtins.int
-    HAS_MORE_FIELD_NUMBER: _builtins.int
-    has_more: _builtins.bool
-    @_builtins.property
-    def messages(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.MessageDetail]: ...
-    def __init__(
-        self,
-        *,
-        messages: _abc.Iterable[_message_pb2.MessageDetail] | None = ...,
-        has_more: _builtins.bool = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["has_more", b"has_more", "messages", b"messages"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ListMessagesResponse: _TypeAlias = ListMessagesResponse  # noqa: Y015

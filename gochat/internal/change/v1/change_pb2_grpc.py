@@ -62,11 +62,6 @@ class ChangeServiceStub:
                 request_serializer=gochat_dot_internal_dot_change_dot_v1_dot_change__pb2.AcknowledgeRequest.SerializeToString,
                 response_deserializer=gochat_dot_internal_dot_change_dot_v1_dot_change__pb2.AcknowledgeResponse.FromString,
                 _registered_method=True)
-        self.ListMessages = channel.unary_unary(
-                '/gochat.internal.change.v1.ChangeService/ListMessages',
-                request_serializer=gochat_dot_internal_dot_change_dot_v1_dot_change__pb2.ListMessagesRequest.SerializeToString,
-                response_deserializer=gochat_dot_internal_dot_change_dot_v1_dot_change__pb2.ListMessagesResponse.FromString,
-                _registered_method=True)
 
 
 class ChangeServiceServicer:
@@ -112,13 +107,6 @@ class ChangeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def ListMessages(self, request, context):
-        """MessageService.ListMessages. Errors: NOT_FOUND; PERMISSION_DENIED for a user who is not in the conversation.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
 
 def add_ChangeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -146,11 +134,6 @@ def add_ChangeServiceServicer_to_server(servicer, server):
                     servicer.Acknowledge,
                     request_deserializer=gochat_dot_internal_dot_change_dot_v1_dot_change__pb2.AcknowledgeRequest.FromString,
                     response_serializer=gochat_dot_internal_dot_change_dot_v1_dot_change__pb2.AcknowledgeResponse.SerializeToString,
-            ),
-            'ListMessages': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListMessages,
-                    request_deserializer=gochat_dot_internal_dot_change_dot_v1_dot_change__pb2.ListMessagesRequest.FromString,
-                    response_serializer=gochat_dot_internal_dot_change_dot_v1_dot_change__pb2.ListMessagesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -291,33 +274,6 @@ class ChangeService:
             '/gochat.internal.change.v1.ChangeService/Acknowledge',
             gochat_dot_internal_dot_change_dot_v1_dot_change__pb2.AcknowledgeRequest.SerializeToString,
             gochat_dot_internal_dot_change_dot_v1_dot_change__pb2.AcknowledgeResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ListMessages(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/gochat.internal.change.v1.ChangeService/ListMessages',
-            gochat_dot_internal_dot_change_dot_v1_dot_change__pb2.ListMessagesRequest.SerializeToString,
-            gochat_dot_internal_dot_change_dot_v1_dot_change__pb2.ListMessagesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -50,8 +50,6 @@ class ChangeServiceStub:
     """The conversations of a user as one state, by conversation id. Errors: NOT_FOUND."""
     Acknowledge: _grpc.UnaryUnaryMultiCallable[_change_pb2.AcknowledgeRequest, _change_pb2.AcknowledgeResponse]
     """EventService.Acknowledge. Errors: NOT_FOUND; PERMISSION_DENIED for a user who is not in a conversation."""
-    ListMessages: _grpc.UnaryUnaryMultiCallable[_change_pb2.ListMessagesRequest, _change_pb2.ListMessagesResponse]
-    """MessageService.ListMessages. Errors: NOT_FOUND; PERMISSION_DENIED for a user who is not in the conversation."""
 
 @_typing.type_check_only
 class ChangeServiceAsyncStub(ChangeServiceStub):
@@ -75,8 +73,6 @@ class ChangeServiceAsyncStub(ChangeServiceStub):
     """The conversations of a user as one state, by conversation id. Errors: NOT_FOUND."""
     Acknowledge: _aio.UnaryUnaryMultiCallable[_change_pb2.AcknowledgeRequest, _change_pb2.AcknowledgeResponse]  # type: ignore[assignment]
     """EventService.Acknowledge. Errors: NOT_FOUND; PERMISSION_DENIED for a user who is not in a conversation."""
-    ListMessages: _aio.UnaryUnaryMultiCallable[_change_pb2.ListMessagesRequest, _change_pb2.ListMessagesResponse]  # type: ignore[assignment]
-    """MessageService.ListMessages. Errors: NOT_FOUND; PERMISSION_DENIED for a user who is not in the conversation."""
 
 class ChangeServiceServicer(metaclass=_abc_1.ABCMeta):
     """ChangeService reads the log of changes and what belongs to it. A position is a place in the log: everything before it
@@ -127,13 +123,5 @@ class ChangeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_change_pb2.AcknowledgeResponse, _abc.Awaitable[_change_pb2.AcknowledgeResponse]]:
         """EventService.Acknowledge. Errors: NOT_FOUND; PERMISSION_DENIED for a user who is not in a conversation."""
-
-    @_abc_1.abstractmethod
-    def ListMessages(
-        self,
-        request: _change_pb2.ListMessagesRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_change_pb2.ListMessagesResponse, _abc.Awaitable[_change_pb2.ListMessagesResponse]]:
-        """MessageService.ListMessages. Errors: NOT_FOUND; PERMISSION_DENIED for a user who is not in the conversation."""
 
 def add_ChangeServiceServicer_to_server(servicer: ChangeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

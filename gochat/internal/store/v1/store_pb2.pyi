@@ -181,6 +181,7 @@ class StoreMessagesRequest(_message.Message):
 
     MESSAGES_FIELD_NUMBER: _builtins.int
     SKIP_LOCKED_FIELD_NUMBER: _builtins.int
+    UNRESTRICTED_FIELD_NUMBER: _builtins.int
     skip_locked: _builtins.bool
     """Only what is stored without a wait for anybody and in the usual way, all in one transaction. Of any other message
     (the first of two users, one sent before, one that breaks a rule) the result is empty, and nothing has happened.
@@ -189,15 +190,20 @@ class StoreMessagesRequest(_message.Message):
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_repo_pb2.CreateMessageRequest]:
         """1 to 1000."""
 
+    @_builtins.property
+    def unrestricted(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The indexes of those messages that a group's rules do not bind: what a service sends in a member's name."""
+
     def __init__(
         self,
         *,
         messages: _abc.Iterable[_repo_pb2.CreateMessageRequest] | None = ...,
         skip_locked: _builtins.bool = ...,
+        unrestricted: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "skip_locked", b"skip_locked"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "skip_locked", b"skip_locked", "unrestricted", b"unrestricted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from gochat.api.repo.v1 import repo_pb2 as gochat_dot_api_dot_repo_dot_v1_dot_repo__pb2
 from gochat.internal.store.v1 import store_pb2 as gochat_dot_internal_dot_store_dot_v1_dot_store__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -53,6 +54,11 @@ class StoreServiceStub:
                 '/gochat.internal.store.v1.StoreService/FindUsers',
                 request_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.FindUsersRequest.SerializeToString,
                 response_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.FindUsersResponse.FromString,
+                _registered_method=True)
+        self.StoreMessage = channel.unary_unary(
+                '/gochat.internal.store.v1.StoreService/StoreMessage',
+                request_serializer=gochat_dot_api_dot_repo_dot_v1_dot_repo__pb2.CreateMessageRequest.SerializeToString,
+                response_deserializer=gochat_dot_api_dot_repo_dot_v1_dot_repo__pb2.CreateMessageResponse.FromString,
                 _registered_method=True)
         self.StoreMessages = channel.unary_unary(
                 '/gochat.internal.store.v1.StoreService/StoreMessages',
@@ -150,8 +156,15 @@ class StoreServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StoreMessage(self, request, context):
+        """RepoService.CreateMessage for a user who sends: bound by what a group lets its members do.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def StoreMessages(self, request, context):
-        """RepoService.CreateMessage for up to 1000 messages: one transaction for each conversation. A message that breaks a
+        """StoreMessage for up to 1000 messages: one transaction for each conversation. A message that breaks a
         rule is not stored, all others are. Errors: INVALID_PARAMS for no messages or more than 1000.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -270,6 +283,11 @@ def add_StoreServiceServicer_to_server(servicer, server):
                     servicer.FindUsers,
                     request_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.FindUsersRequest.FromString,
                     response_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.FindUsersResponse.SerializeToString,
+            ),
+            'StoreMessage': grpc.unary_unary_rpc_method_handler(
+                    servicer.StoreMessage,
+                    request_deserializer=gochat_dot_api_dot_repo_dot_v1_dot_repo__pb2.CreateMessageRequest.FromString,
+                    response_serializer=gochat_dot_api_dot_repo_dot_v1_dot_repo__pb2.CreateMessageResponse.SerializeToString,
             ),
             'StoreMessages': grpc.unary_unary_rpc_method_handler(
                     servicer.StoreMessages,
@@ -423,6 +441,33 @@ class StoreService:
             '/gochat.internal.store.v1.StoreService/FindUsers',
             gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.FindUsersRequest.SerializeToString,
             gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.FindUsersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StoreMessage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.internal.store.v1.StoreService/StoreMessage',
+            gochat_dot_api_dot_repo_dot_v1_dot_repo__pb2.CreateMessageRequest.SerializeToString,
+            gochat_dot_api_dot_repo_dot_v1_dot_repo__pb2.CreateMessageResponse.FromString,
             options,
             channel_credentials,
             insecure,

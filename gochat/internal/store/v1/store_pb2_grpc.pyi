@@ -4,6 +4,7 @@ isort:skip_file
 What LogicService needs from persistence and RepoService does not offer."""
 
 from collections import abc as _abc
+from gochat.api.repo.v1 import repo_pb2 as _repo_pb2
 from gochat.internal.store.v1 import store_pb2 as _store_pb2
 from grpc import aio as _aio
 import abc as _abc_1
@@ -44,8 +45,10 @@ class StoreServiceStub:
     """Changes the fields that are not empty. Errors: NOT_FOUND."""
     FindUsers: _grpc.UnaryUnaryMultiCallable[_store_pb2.FindUsersRequest, _store_pb2.FindUsersResponse]
     """Users by name or nickname: exact matches first, then prefixes, then substrings, each by name."""
+    StoreMessage: _grpc.UnaryUnaryMultiCallable[_repo_pb2.CreateMessageRequest, _repo_pb2.CreateMessageResponse]
+    """RepoService.CreateMessage for a user who sends: bound by what a group lets its members do."""
     StoreMessages: _grpc.UnaryUnaryMultiCallable[_store_pb2.StoreMessagesRequest, _store_pb2.StoreMessagesResponse]
-    """RepoService.CreateMessage for up to 1000 messages: one transaction for each conversation. A message that breaks a
+    """StoreMessage for up to 1000 messages: one transaction for each conversation. A message that breaks a
     rule is not stored, all others are. Errors: INVALID_PARAMS for no messages or more than 1000.
     """
     GetHistory: _grpc.UnaryUnaryMultiCallable[_store_pb2.GetHistoryRequest, _store_pb2.GetHistoryResponse]
@@ -108,8 +111,10 @@ class StoreServiceAsyncStub(StoreServiceStub):
     """Changes the fields that are not empty. Errors: NOT_FOUND."""
     FindUsers: _aio.UnaryUnaryMultiCallable[_store_pb2.FindUsersRequest, _store_pb2.FindUsersResponse]  # type: ignore[assignment]
     """Users by name or nickname: exact matches first, then prefixes, then substrings, each by name."""
+    StoreMessage: _aio.UnaryUnaryMultiCallable[_repo_pb2.CreateMessageRequest, _repo_pb2.CreateMessageResponse]  # type: ignore[assignment]
+    """RepoService.CreateMessage for a user who sends: bound by what a group lets its members do."""
     StoreMessages: _aio.UnaryUnaryMultiCallable[_store_pb2.StoreMessagesRequest, _store_pb2.StoreMessagesResponse]  # type: ignore[assignment]
-    """RepoService.CreateMessage for up to 1000 messages: one transaction for each conversation. A message that breaks a
+    """StoreMessage for up to 1000 messages: one transaction for each conversation. A message that breaks a
     rule is not stored, all others are. Errors: INVALID_PARAMS for no messages or more than 1000.
     """
     GetHistory: _aio.UnaryUnaryMultiCallable[_store_pb2.GetHistoryRequest, _store_pb2.GetHistoryResponse]  # type: ignore[assignment]
@@ -189,12 +194,20 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         """Users by name or nickname: exact matches first, then prefixes, then substrings, each by name."""
 
     @_abc_1.abstractmethod
+    def StoreMessage(
+        self,
+        request: _repo_pb2.CreateMessageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_repo_pb2.CreateMessageResponse, _abc.Awaitable[_repo_pb2.CreateMessageResponse]]:
+        """RepoService.CreateMessage for a user who sends: bound by what a group lets its members do."""
+
+    @_abc_1.abstractmethod
     def StoreMessages(
         self,
         request: _store_pb2.StoreMessagesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_store_pb2.StoreMessagesResponse, _abc.Awaitable[_store_pb2.StoreMessagesResponse]]:
-        """RepoService.CreateMessage for up to 1000 messages: one transaction for each conversation. A message that breaks a
+        """StoreMessage for up to 1000 messages: one transaction for each conversation. A message that breaks a
         rule is not stored, all others are. Errors: INVALID_PARAMS for no messages or more than 1000.
         """
 

@@ -1,0 +1,123 @@
+"""What groups let people do, and the search for groups."""
+
+from typing import Any
+
+from gochat.api.group.v1 import group_pb2 as api
+from gochat.api.group.v1 import group_types_pb2 as types
+from gochat.domain import group_policy, ids, limits
+from gochat.domain.changes import Kind
+from gochat.domain.text import casefold_key
+from gochat.errors import invalid
+from gochat.internal.group.v1 import group_pb2 as pb
+from gochat.repo.audit import record
+from gochat.repo.changes import add_change
+from gochat.repo.membership import acting_role, locked_group, search_key, update_conversation, viewed_group
+from gochat.storage.database import Database, Row, Tx
+from gochat.storage.models import Conversation
+
+_SEARCH = """
+WITH ranked AS (
+    SELECT conversation_id, search_key, CASE
+        WHEN search_key = ? THEN 0 WHEN substr(search_key, 1, length(?)) = ? THEN 1 ELSE 2
+    END AS rank
+    FROM conversations
+    WHERE search_key <> '' AND (? = '' OR replace(search_key, ?, '') <> search_key)
+)
+SELECT found.conversation_id, found.name, found.description, found.avatar, found.member_count, found.joining
+FROM ranked
+JOIN conversations AS found ON found.conversation_id = ranked.conversation_id
+ORDER BY ranked.rank, ranked.search_key, ranked.conversation_id LIMIT ? OFFSET ?"""
+
+
+class GroupSettings:
+    """Of GroupStoreService."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def GetGroupSettings(self, request: pb.GetGroupSettingsRequest) -> api.GetGroupSettingsResponse:
+        found, _ = self._database.read(lambda tx: viewed_group(tx, request.request.group_id, request.user_id))
+        return api.GetGroupSettingsResponse(settings=settings_of(found))
+
+    def UpdateGroupSettings(self, request: pb.UpdateGroupSettingsRequest) -> api.UpdateGroupSettingsResponse:
+        def work(tx: Tx) -> Conversation:
+            changed = locked_group(tx, request.request.group_id)
+            group_policy.manage(acting_role(tx, changed.conversation_id, request.user_id))
+            if changes := _changes(changed, request.request):
+                update_conversation(tx, changed, updated_at=ids.now_ms(), **changes)
+                record(tx, "group.settings", changed.conversation_id, " ".join(sorted(changes)))
+                add_change(tx, Kind.GROUP_SETTINGS_UPDATED, changed.conversation_id)
+            return changed
+
+        return api.UpdateGroupSettingsResponse(settings=settings_of(self._database.write(work)))
+
+    def SearchGroups(self, request: pb.SearchGroupsRequest) -> api.SearchGroupsResponse:
+        asked = request.request
+        limit, key = asked.limit or limits.DEFAULT_PAGE, casefold_key(asked.query)
+        start = _start(asked.page_token)
+        if asked.query and not key:  # of characters that show nothing
+            return api.SearchGroupsResponse()
+
+        def work(tx: Tx) -> list[Row]:
+            return tx.fetch_all(_SEARCH, key, key, key, key, key, limit + 1, start)
+
+        rows = self._database.read(work, one_statement=True)
+        answer = api.SearchGroupsResponse(groups=[preview(*row) for row in rows[:limit]])
+        if len(rows) > limit:
+            answer.next_page_token = str(start + limit)
+        return answer
+
+
+def _start(token: str) -> int:
+    if token and not (token.isascii() and token.isdigit() and len(token) <= 9):
+        raise invalid("page_token", "must be the next_page_token of the page before, or empty", "BAD_CURSOR")
+    return int(token or 0)
+
+
+def _changes(group: Conversation, asked: api.UpdateGroupSettingsRequest) -> dict[str, Any]:
+    """The columns that are to be others."""
+    wanted: dict[str, Any] = {
+        name: types.Who.Name(who).removeprefix("WHO_").lower()
+        for name in ("posting", "adding", "editing")
+        if (who := getattr(asked, name))
+    }
+    if asked.joining:
+        wanted["joining"] = types.Joining.Name(asked.joining).removeprefix("JOINING_").lower()
+    if asked.HasField("slow_mode_seconds"):
+        wanted["slow_mode_seconds"] = asked.slow_mode_seconds
+    if asked.HasField("searchable"):
+        wanted["search_key"] = search_key(group.name) if asked.searchable else ""
+    return {name: value for name, value in wanted.items() if value != getattr(group, name)}
+
+
+def settings_of(group: Conversation) -> types.GroupSettings:
+    return types.GroupSettings(
+        group_id=group.conversation_id,
+        posting=_who(group.posting),
+        adding=_who(group.adding),
+        editing=_who(group.editing),
+        slow_mode_seconds=group.slow_mode_seconds,
+        joining=_joining(group.joining),
+        searchable=bool(group.search_key),
+    )
+
+
+def preview(
+    group_id: str, name: str, description: str, avatar: str, member_count: int, joining: str
+) -> types.GroupPreview:
+    return types.GroupPreview(
+        group_id=group_id,
+        name=name,
+        description=description,
+        avatar=avatar,
+        member_count=member_count,
+        joining=_joining(joining),
+    )
+
+
+def _who(word: str) -> "types.Who.ValueType":
+    return types.Who.Value(f"WHO_{word.upper()}")
+
+
+def _joining(word: str) -> "types.Joining.ValueType":
+    return types.Joining.Value(f"JOINING_{word.upper()}")

@@ -1,0 +1,130 @@
+"""A user's conversations: lists by cursor, a single one, the one with another user."""
+
+from typing import Any
+
+from gochat.api.conversation.v1 import conversation_pb2 as pb
+from gochat.domain import cursors, limits
+from gochat.errors import invalid
+from gochat.internal.conversation.v1 import conversation_pb2 as store_pb
+from gochat.repo.conversations import UNREAD, must_be_user
+from gochat.repo.details import DETAIL_COLUMNS, FROM_DETAILS, MEMBER_COLUMNS, UNREAD_MENTIONS, detail_of, fill_detail
+from gochat.repo.membership import open_single
+from gochat.storage.database import Database, Row, Tx
+from gochat.storage.models import LOOKED_UP
+
+MAX_ANSWER = 7 * 2**19  # bytes: gRPC clients take 4 MiB by default
+_EITHER = -1  # of a filter that is not set
+_FIRST = LOOKED_UP, ""  # before all places: (time, conversation id)
+_NONE = -1, ""  # after all places
+
+# Of those of the user's conversations that they have not hidden the ones for which all filters hold. The last two hold
+# only where the two before do, which need no conversation to be read.
+_PART = f"""
+    SELECT {MEMBER_COLUMNS}, conversation.last_seq, conversation.updated_at
+    FROM members AS member
+    JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
+    WHERE member.user_id = ? AND conversation.last_seq > member.hidden_seq
+        AND ? IN ('', conversation.type) AND ? IN ({_EITHER}, member.archived)
+        AND (? = 0 OR member.marked_unread = 1 OR member.last_seq > member.read_seq)
+        AND (? = 0 OR member.last_seq > member.read_seq)
+        AND (? = 0 OR member.marked_unread = 1 OR {UNREAD} > 0)
+        AND (? = 0 OR {UNREAD_MENTIONS} > 0)"""
+# The page is cut from three parts, then all else is looked up. Those that are pinned are few. Of others an index has
+# most in order, as far as the page takes them; large conversations are looked up: see sql/README.md.
+_PAGE = f"""
+WITH pinned AS ({_PART}
+        AND member.pinned_at > 0 AND (member.pinned_at, member.conversation_id) < (?, ?)
+), looked_up AS ({_PART}
+        AND member.pinned_at = 0 AND member.active_at = {LOOKED_UP}
+        AND (conversation.updated_at, member.conversation_id) < (?, ?)
+), carried AS ({_PART}
+        AND member.pinned_at = 0 AND member.active_at < {LOOKED_UP}
+        AND (member.active_at, member.conversation_id) < (?, ?)
+    ORDER BY member.active_at DESC, member.conversation_id DESC LIMIT ?
+), member AS (
+    SELECT * FROM (
+        SELECT 0 AS moved_at, pinned.* FROM pinned
+        UNION ALL SELECT updated_at, looked_up.* FROM looked_up
+        UNION ALL SELECT updated_at, carried.* FROM carried
+    ) AS listed
+    ORDER BY pinned_at DESC, moved_at DESC, conversation_id DESC LIMIT ?
+), page AS (
+    SELECT member.*, {UNREAD} AS unread, {UNREAD_MENTIONS} AS unread_mentions
+    FROM member
+    JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
+)
+SELECT json_group_array(json_array(page.pinned_at, page.moved_at, page.conversation_id, {DETAIL_COLUMNS}))
+{FROM_DETAILS}"""
+
+
+class Inbox:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def OpenDirect(self, request: store_pb.OpenDirectRequest) -> pb.OpenDirectResponse:
+        user_id, peer_id = request.user_id, request.request.peer_user_id
+        if peer_id == user_id:
+            raise invalid("peer_user_id", "must be another user")
+
+        def work(tx: Tx) -> pb.ConversationDetail:
+            pair = (user_id, "user_id"), (peer_id, "peer_user_id")
+            return detail_of(tx, open_single(tx, self._database.pair_key, *pair), user_id)
+
+        return pb.OpenDirectResponse(conversation=self._database.write(work))
+
+    def GetConversation(self, request: store_pb.GetConversationRequest) -> pb.GetConversationResponse:
+        found = self._database.read(lambda tx: detail_of(tx, request.request.conversation_id, request.user_id))
+        return pb.GetConversationResponse(conversation=found)
+
+    def ListConversations(self, request: store_pb.ListConversationsRequest) -> pb.ListConversationsResponse:
+        user_id, wanted, key = request.user_id, request.request, self._database.pair_key
+        limit = wanted.limit or limits.DEFAULT_LONG_PAGE
+        archived = int(wanted.archived) if wanted.HasField("archived") else _EITHER
+        pinned = int(wanted.pinned) if wanted.HasField("pinned") else _EITHER
+        news = int(wanted.unread), int(wanted.mentioned)
+        filters = (user_id, wanted.type, archived, *news, *news)
+        scope = (*filters, pinned)
+        place = cursors.decode_place(wanted.page_token, scope, key) if wanted.page_token else []
+        of_pinned, of_others = _after(place, pinned)
+
+        def work(tx: Tx) -> Row:
+            parts = (*filters, *of_pinned, *filters, *of_others, *filters, *of_others)
+            return tx.fetch_all(_PAGE, *parts, limit + 1, limit + 1)[0]
+
+        (table,) = self._database.read(work, one_statement=True)
+        rows = sorted(Tx.decode_rows(table), key=_place, reverse=True)
+        if not (rows or place):
+            must_be_user(self._database, user_id)
+        answer = pb.ListConversationsResponse()
+        number = _fill(answer, rows[:limit])
+        if number < len(rows):
+            answer.next_page_token = cursors.encode_place(_place(rows[number - 1]), scope, key)
+        return answer
+
+
+def _place(row: Row) -> Any:
+    """In the list: when it was pinned, when it moved last, its id."""
+    return row[:3]
+
+
+def _after(place: list[Any], pinned: int) -> tuple[tuple[int, str], tuple[int, str]]:
+    """Which of the pinned ones come after the place, and which of the others."""
+    of_pinned = of_others = _FIRST
+    if place:
+        pinned_at, moved_at, conversation_id = place
+        of_pinned = (pinned_at, conversation_id) if pinned_at else _NONE
+        of_others = _FIRST if pinned_at else (moved_at, conversation_id)
+    return (of_pinned if pinned else _NONE), (_NONE if pinned == 1 else of_others)
+
+
+def _fill(answer: pb.ListConversationsResponse, rows: list[Row]) -> int:
+    """How many of the rows the answer has room for."""
+    size = 0
+    for number, row in enumerate(rows):
+        detail = answer.conversations.add()
+        fill_detail(detail, row[3:])
+        size += detail.ByteSize()
+        if size > MAX_ANSWER:
+            del answer.conversations[number:]
+            return number
+    return len(rows)

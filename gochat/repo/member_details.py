@@ -1,0 +1,113 @@
+"""What belongs to a member in a group: their title, their name there, a mute."""
+
+from gochat.api.common.v1 import common_pb2
+from gochat.api.group.v1 import group_pb2 as api
+from gochat.api.group.v1 import group_types_pb2 as types
+from gochat.domain import cursors, group_policy, limits
+from gochat.domain.changes import Kind
+from gochat.domain.text import casefold_key
+from gochat.errors import not_found
+from gochat.internal.group.v1 import group_pb2 as pb
+from gochat.repo.audit import record
+from gochat.repo.changes import add_change
+from gochat.repo.membership import acting_role, locked_group, target_role, viewed_group
+from gochat.storage.database import Database, Row, Tx
+
+_DETAILS = """
+SELECT member.joined_at, member.user_id, named.nickname, named.avatar, member.role, member.title,
+    member.group_nickname, member.muted_until
+FROM members AS member
+JOIN users AS named ON named.user_id = member.user_id
+WHERE member.conversation_id = ?"""
+_DETAIL = f"{_DETAILS} AND member.user_id = ?"
+_PAGE = f"""{_DETAILS} AND (member.joined_at, member.user_id) > (?, ?)%s
+ORDER BY member.joined_at, member.user_id LIMIT ?"""
+# Whatever is replaced in a name stands in it.
+_NAMED = """ AND (replace(named.username_key, ?, '') <> named.username_key
+    OR replace(named.nickname_key, ?, '') <> named.nickname_key
+    OR replace(member.group_nickname_key, ?, '') <> member.group_nickname_key)"""
+_SET_TITLE = "UPDATE members SET title = ? WHERE conversation_id = ? AND user_id = ? AND title <> ?"
+_SET_NICKNAME = """
+UPDATE members SET group_nickname = ?, group_nickname_key = ?
+WHERE conversation_id = ? AND user_id = ? AND group_nickname <> ?"""
+
+
+class MemberDetails:
+    """Of GroupStoreService."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def SetMemberTitle(self, request: pb.SetMemberTitleRequest) -> api.SetMemberTitleResponse:
+        asked, this = request.request, (request.request.group_id, request.request.user_id)
+
+        def work(tx: Tx) -> None:
+            locked_group(tx, asked.group_id)
+            role, target = acting_role(tx, asked.group_id, request.user_id), target_role(tx, *this)
+            if request.user_id == asked.user_id:
+                group_policy.manage(target)
+            else:
+                group_policy.outrank(role, target)
+            if tx.sql(_SET_TITLE, asked.title, *this, asked.title).rowcount:
+                record(tx, "group.title", *this)
+                add_change(tx, Kind.MEMBER_DETAIL_UPDATED, *this)
+
+        self._database.write(work)
+        return api.SetMemberTitleResponse(success=True)
+
+    def SetMemberNickname(self, request: pb.SetMemberNicknameRequest) -> api.SetMemberNicknameResponse:
+        asked, this = request.request, (request.request.group_id, request.request.user_id)
+
+        def work(tx: Tx) -> None:
+            locked_group(tx, asked.group_id)
+            role, target = acting_role(tx, asked.group_id, request.user_id), target_role(tx, *this)
+            if is_others := request.user_id != asked.user_id:
+                group_policy.outrank(role, target)
+            if tx.sql(_SET_NICKNAME, asked.nickname, casefold_key(asked.nickname), *this, asked.nickname).rowcount:
+                if is_others:
+                    record(tx, "group.nickname", *this)
+                add_change(tx, Kind.MEMBER_DETAIL_UPDATED, *this)
+
+        self._database.write(work)
+        return api.SetMemberNicknameResponse(success=True)
+
+    def ListMembers(self, request: pb.ListMembersRequest) -> api.ListMembersResponse:
+        asked = request.request
+        limit, after = asked.limit or limits.DEFAULT_LONG_PAGE, cursors.decode_row(asked.page_token)
+        key = casefold_key(asked.query)
+        text, named = (_PAGE % _NAMED, (key, key, key)) if key else (_PAGE % "", ())
+
+        def work(tx: Tx) -> list[Row]:
+            viewed_group(tx, asked.group_id, request.user_id)
+            if asked.query and not key:  # of characters that show nothing
+                return []
+            return tx.fetch_all(text, asked.group_id, *after, *named, limit + 1)
+
+        rows = self._database.read(work)
+        answer = api.ListMembersResponse(members=map(_detail, rows[:limit]))
+        if len(rows) > limit:
+            answer.next_page_token = cursors.encode_row(*rows[limit - 1][:2])
+        return answer
+
+    def GetMember(self, request: pb.GetMemberRequest) -> api.GetMemberResponse:
+        asked = request.request
+
+        def work(tx: Tx) -> types.MemberDetail:
+            viewed_group(tx, asked.group_id, request.user_id)
+            return detail_of(tx, asked.group_id, asked.user_id)
+
+        return api.GetMemberResponse(member=self._database.read(work))
+
+
+def detail_of(tx: Tx, group_id: str, user_id: str) -> types.MemberDetail:
+    """Raises NOT_FOUND for who is not a member."""
+    row = tx.fetch_one(_DETAIL, group_id, user_id)
+    if row is None:
+        raise not_found("member", "user_id")
+    return _detail(row)
+
+
+def _detail(row: Row) -> types.MemberDetail:
+    joined_at, user_id, nickname, avatar, role, title, group_nickname, muted_until = row
+    member = common_pb2.GroupMember(user_id=user_id, nickname=nickname, avatar=avatar, role=role, joined_at=joined_at)
+    return types.MemberDetail(member=member, title=title, group_nickname=group_nickname, muted_until=muted_until)

@@ -1,0 +1,120 @@
+"""Bans and mutes."""
+
+from gochat.api.group.v1 import group_pb2 as api
+from gochat.domain import cursors, group_policy, ids, limits, policy
+from gochat.domain.changes import DECLINED, Kind
+from gochat.errors import not_found
+from gochat.internal.group.v1 import group_pb2 as pb
+from gochat.repo.audit import record
+from gochat.repo.changes import add_change
+from gochat.repo.membership import (
+    acting_role,
+    delete_member,
+    end_requests,
+    hand_over,
+    locked_group,
+    role_of,
+    target_role,
+    viewed_group,
+)
+from gochat.repo.users import ACTIVE, get_user, must_exist
+from gochat.storage.database import Database, Row, Tx
+
+_BAN = """
+INSERT INTO bans (conversation_id, user_id, until, reason, banned_by, banned_at) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (conversation_id, user_id) DO UPDATE
+SET until = excluded.until, reason = excluded.reason, banned_by = excluded.banned_by, banned_at = excluded.banned_at"""
+_UNBAN = "DELETE FROM bans WHERE conversation_id = ? AND user_id = ? RETURNING until"
+_BANS = """
+SELECT ban.banned_at, ban.user_id, named.nickname, ban.until, ban.reason, ban.banned_by
+FROM bans AS ban
+JOIN users AS named ON named.user_id = ban.user_id
+WHERE ban.conversation_id = ? AND (ban.banned_at, ban.user_id) > (?, ?) AND (ban.until = 0 OR ban.until > ?)
+ORDER BY ban.banned_at, ban.user_id LIMIT ?"""
+_MUTE = "UPDATE members SET muted_until = ? WHERE conversation_id = ? AND user_id = ? AND muted_until <> ?"
+
+
+class Moderation:
+    """Of GroupStoreService."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def BanMember(self, request: pb.BanMemberRequest) -> api.BanMemberResponse:
+        asked = request.request
+        group_id, user_id, now = asked.group_id, asked.user_id, ids.now_ms()
+        group_policy.in_future("until", asked.until, now)
+
+        def work(tx: Tx) -> None:
+            must_exist(tx, [user_id], "user_id")
+            left = locked_group(tx, group_id)
+            role, target = acting_role(tx, group_id, request.user_id), role_of(tx, group_id, user_id)
+            if target is None:
+                group_policy.manage(role)
+                end_requests(tx, group_id, [user_id], DECLINED)
+                record(tx, "group.ban", group_id, user_id)
+            else:
+                is_active = target != policy.OWNER or get_user(tx, user_id).status == ACTIVE
+                policy.remove(role, target, target_is_active=is_active)
+                if target == policy.OWNER:
+                    hand_over(tx, left)
+                delete_member(tx, left, user_id, "group.ban")
+            if not left.dissolved_at:
+                tx.sql(_BAN, group_id, user_id, asked.until, asked.reason, request.user_id, now)
+
+        self._database.write(work)
+        return api.BanMemberResponse(success=True)
+
+    def UnbanMember(self, request: pb.UnbanMemberRequest) -> api.UnbanMemberResponse:
+        asked = request.request
+
+        def work(tx: Tx) -> None:
+            locked_group(tx, asked.group_id)
+            group_policy.manage(acting_role(tx, asked.group_id, request.user_id))
+            lifted = tx.fetch_one(_UNBAN, asked.group_id, asked.user_id)
+            if lifted is None or not group_policy.is_banned(lifted[0], ids.now_ms()):
+                raise not_found("ban", "user_id")
+            record(tx, "group.unban", asked.group_id, asked.user_id)
+
+        self._database.write(work)
+        return api.UnbanMemberResponse(success=True)
+
+    def ListBannedMembers(self, request: pb.ListBannedMembersRequest) -> api.ListBannedMembersResponse:
+        asked = request.request
+        limit, after = asked.limit or limits.DEFAULT_LONG_PAGE, cursors.decode_row(asked.page_token)
+
+        def work(tx: Tx) -> list[Row]:
+            _, role = viewed_group(tx, asked.group_id, request.user_id)
+            group_policy.manage(role)
+            return tx.fetch_all(_BANS, asked.group_id, *after, ids.now_ms(), limit + 1)
+
+        rows = self._database.read(work)
+        answer = api.ListBannedMembersResponse()
+        for banned_at, user_id, nickname, until, reason, banned_by in rows[:limit]:
+            answer.bans.add(
+                user_id=user_id,
+                nickname=nickname,
+                until=until,
+                reason=reason,
+                banned_by=banned_by,
+                banned_at=banned_at,
+            )
+        if len(rows) > limit:
+            answer.next_page_token = cursors.encode_row(*rows[limit - 1][:2])
+        return answer
+
+    def MuteMember(self, request: pb.MuteMemberRequest) -> api.MuteMemberResponse:
+        asked = request.request
+        group_policy.in_future("until", asked.until, ids.now_ms())
+
+        def work(tx: Tx) -> None:
+            locked_group(tx, asked.group_id)
+            role = acting_role(tx, asked.group_id, request.user_id)
+            group_policy.outrank(role, target_role(tx, asked.group_id, asked.user_id))
+            this = (asked.group_id, asked.user_id)
+            if tx.sql(_MUTE, asked.until, *this, asked.until).rowcount:
+                record(tx, "group.mute" if asked.until else "group.unmute", *this)
+                add_change(tx, Kind.MEMBER_DETAIL_UPDATED, *this)
+
+        self._database.write(work)
+        return api.MuteMemberResponse(success=True)
