@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -10,7 +9,7 @@ from tests.conftest import Own
 from tests.harness import PASSWORD, Deployment, fresh
 from tests.waiting import eventually, polled
 from tests.web.page.conftest import web
-from tests.web.page.pages import Visitor
+from tests.web.page.pages import Visitor, pair
 
 Visit = Callable[..., Visitor]
 KIB = 1024
@@ -23,16 +22,6 @@ HOSTILE = {
     "100 combining marks": "Z" + "\u0335\u0348\u0353" * 34,
     "a link that is none": "javascript:document.title='owned' data:text/html,<script>1</script>",
 }
-
-
-def pair(site: Deployment, visit: Visit, **options: Any) -> tuple[Visitor, Visitor, str, str]:
-    """Two people who are signed in, and their names."""
-    names = fresh("ann"), fresh("ben")
-    visitors = visit(site, **options), visit(site, **options)
-    for name, visitor in zip(names, visitors, strict=True):
-        site.create_user(name)
-        visitor.sign_in(name)
-    return *visitors, *names
 
 
 def test_two_people_talk_live(site: Deployment, visit: Visit) -> None:
@@ -206,7 +195,7 @@ def test_a_name_is_text_too(site: Deployment, visit: Visit) -> None:
 
 
 def test_what_one_says_of_oneself_can_be_emptied(site: Deployment, visit: Visit) -> None:
-    ann, ben, ann_name, ben_name = pair(site, visit)
+    ann, ben, ann_name, _ = pair(site, visit)
     page = ann.page
 
     def save(nickname: str, bio: str) -> tuple[str, str]:
@@ -218,7 +207,8 @@ def test_what_one_says_of_oneself_can_be_emptied(site: Deployment, visit: Visit)
         page.get_by_text("Saved").wait_for()
         page.keyboard.press("Escape")
         page.get_by_role("button", name="Settings").click()
-        shown = page.get_by_label("Display name", exact=True).input_value(), page.get_by_label("About you").input_value()
+        fields = page.get_by_label("Display name", exact=True), page.get_by_label("About you")
+        shown = fields[0].input_value(), fields[1].input_value()
         page.keyboard.press("Escape")
         return shown
 

@@ -21,10 +21,14 @@ const TEXTS = {
 };
 
 export function lineText(event) {
-  const { conversationId, actorId } = event;
-  const named = (userId) => (userId === client.userId ? t("you") : nameOf(userId, conversationId));
-  const who = named(event.member?.userId ?? event.userId ?? actorId);
-  return t(TEXTS[event.type](event), { who, actor: actorId ? named(actorId) : t("service") });
+  const { type, conversationId, actorId } = event;
+  const name = TEXTS[type](event);
+  const subject = event.member?.userId ?? event.userId ?? actorId;
+  const named = (userId, you) => (userId === client.userId ? t(you) : nameOf(userId, conversationId));
+  const isObject = name === "lineAdded" || name === "lineRemoved";
+  const isMine = type === "memberUpdated" && subject === client.userId;
+  const who = named(subject, isObject ? "youObject" : "you");
+  return t(isMine ? `${name}You` : name, { who, actor: actorId ? named(actorId, "you") : t("service") });
 }
 
 client.on("event", (event) => {
