@@ -155,8 +155,9 @@ class Stream {
     let conversation = this.#conversations.get(conversationId);
     const isNew = !conversation && ["messageSent", "conversationUpdated"].includes(type);
     if (isNew && (conversation = await this.#read(conversationId))) {
-      // What is in it already comes as events, if it is news.
-      this.#conversations.set({ ...conversation, newest: "", unreadCount: 0 });
+      // What is in it already comes as events, if it is news. If one has made it oneself, it may be known by now.
+      const known = this.#conversations.get(conversationId);
+      this.#conversations.set(known ?? { ...conversation, newest: "", unreadCount: 0 });
     }
     if (type === "messageSent") {
       const { messageId } = event.message;

@@ -1,5 +1,6 @@
 """What people do with the web client, in browsers of their own."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -206,10 +207,10 @@ def test_a_name_is_text_too(site: Deployment, visit: Visit) -> None:
 
 
 def test_what_one_says_of_oneself_can_be_emptied(site: Deployment, visit: Visit) -> None:
-    ann, ben, ann_name, ben_name = pair(site, visit)
+    ann, ben, ann_name, _ = pair(site, visit)
     page = ann.page
 
-    def save(nickname: str, bio: str) -> tuple[str, str]:
+    def save(nickname: str, bio: str) -> list[str]:
         """Returns what is there when one looks again."""
         page.get_by_role("button", name="Settings").click()
         page.get_by_label("Display name", exact=True).fill(nickname)
@@ -218,13 +219,15 @@ def test_what_one_says_of_oneself_can_be_emptied(site: Deployment, visit: Visit)
         page.get_by_text("Saved").wait_for()
         page.keyboard.press("Escape")
         page.get_by_role("button", name="Settings").click()
-        shown = page.get_by_label("Display name", exact=True).input_value(), page.get_by_label("About you").input_value()
+        shown = [page.get_by_label(label, exact=True).input_value() for label in ("Display name", "About you")]
         page.keyboard.press("Escape")
         return shown
 
-    assert save("Ann of the hills", "I like hills.") == ("Ann of the hills", "I like hills.")
+    assert save("Ann of the hills", "I like hills.") == ["Ann of the hills", "I like hills."]
+    # What ben has made is not made again of the list, which comes later.
+    ben.page.route("**/GetConversations", lambda route: (time.sleep(0.5), route.continue_()))
     ben.start_chat("Ann of the hills")
-    assert save("", "") == (ann_name, "")
+    assert save("", "") == [ann_name, ""]
     ben.page.get_by_role("heading", name=ann_name).wait_for()
 
 

@@ -1,6 +1,6 @@
 // One's own account: profile, sessions, password; and how the page looks.
 
-import { client, emptied, html, useEffect, useForm, useState, useUpdates } from "./ui.js";
+import { client, emptied, html, useEffect, useForm, useId, useState, useUpdates } from "./ui.js";
 import { LANGUAGE_NAMES, currentLanguage, dateTime, setLanguage, t } from "./text.js";
 import { Dialog, ErrorNote, Field } from "./parts.js";
 
@@ -55,9 +55,10 @@ function Appearance() {
 }
 
 function Choice({ label, options, value, onChange }) {
-  return html`<div class="field"><label><span>${label}</span><select value=${value} onChange=${onChange}>
+  const id = useId();
+  return html`<div class="field"><label for=${id}>${label}</label><select id=${id} value=${value} onChange=${onChange}>
     ${Object.entries(options).map(([key, text]) => html`<option key=${key} value=${key} selected=${key === value}>${text}</option>`)}
-  </select></label></div>`;
+  </select></div>`;
 }
 
 function Sessions() {
