@@ -44,11 +44,30 @@ def test_two_people_talk_live(site: Deployment, visit: Visit) -> None:
     ben.sees("hello")
     eventually(lambda: ann.states() == ["Read"])
     ben.message_box().press_sequentially("hm")
-    ann.page.get_by_text("typing…").first.wait_for()
+    typing = ann.page.get_by_role("status").filter(has_text="typing…")
+    typing.wait_for()
+    heading = ann.page.get_by_role("heading", name=ben_name)
+    assert typing.bounding_box()["x"] == heading.bounding_box()["x"], "it is below the name"
     ben.say("hello to you")
     ann.sees("hello", "hello to you")
     ann.page.get_by_text("Online").first.wait_for()
     assert ann.page.title() == "GoChat"
+
+
+def test_what_is_not_sent_yet_is_kept_for_who_wrote_it(site: Deployment, visit: Visit) -> None:
+    ann, _, ann_name, ben_name = pair(site, visit)
+    ann.start_chat(ben_name)
+    ann.say("hello")
+    ann.message_box().fill("not sent yet")
+    ann.page.reload()
+    ann.message_box().wait_for()
+    assert ann.message_box().input_value() == "not sent yet"
+    ann.page.get_by_role("button", name="Settings").click()
+    ann.page.get_by_role("button", name="Sign out").click()
+    ann.sign_in(ben_name)
+    ann.open(ann_name)
+    assert ann.message_box().input_value() == ""
+    assert ann.page.evaluate("sessionStorage.length") == 0
 
 
 def test_unread_messages_are_counted_until_they_are_seen(site: Deployment, visit: Visit) -> None:
