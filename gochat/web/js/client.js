@@ -359,6 +359,7 @@ export class Client extends Calls {
   #settle({ entry, message, error }) {
     const outcome = { clientMsgId: entry.clientMsgId, message, error: error && plain(error) };
     this.#tabs.post({ kind: "settled", ...outcome });
+    if (message) this.#stream?.noteAnswer();
     this.#settled(outcome);
   }
 

@@ -17,6 +17,7 @@ class Stream {
   #stopping = new AbortController();
   #connection = new AbortController();
   #pause = new Pause();
+  #isGuessing = false; // how long to wait, as nobody has said it
   #received = new Map(); // by conversation, the newest message that is not acknowledged
   #acknowledging = false;
   #listed = new Map(); // the user's list as far as it was read for the batch in hand, by conversation
@@ -49,6 +50,7 @@ class Stream {
         if (error.code === "unauthenticated") return;
         if (error.code === "invalid_argument") this.#conversations.cursor = "";
         if (!(error instanceof ChatError)) console.error(error);
+        this.#isGuessing = !error.retryAfterMs;
         wait = error.retryAfterMs || backoff(attempt++);
       }
       if (signal.aborted) return;
@@ -56,6 +58,7 @@ class Stream {
         this.onconnection("offline");
         await this.#pause.wait(wait);
       }
+      this.#isGuessing = false;
     }
   }
 
@@ -73,6 +76,11 @@ class Stream {
   /** Ends a wait, and leaves a stream that is open as it is. */
   hurry() {
     this.#pause.wake();
+  }
+
+  /** A call was answered: the server is back. */
+  noteAnswer() {
+    if (this.#isGuessing) this.#pause.wake();
   }
 
   /** Has the stream tell of the presence of these too, the first of them if they are too many. */

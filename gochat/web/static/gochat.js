@@ -882,6 +882,7 @@ class Stream {
   #stopping = new AbortController();
   #connection = new AbortController();
   #pause = new Pause();
+  #isGuessing = false; // how long to wait, as nobody has said it
   #received = new Map(); // by conversation, the newest message that is not acknowledged
   #acknowledging = false;
   #listed = new Map(); // the user's list as far as it was read for the batch in hand, by conversation
@@ -914,6 +915,7 @@ class Stream {
         if (error.code === "unauthenticated") return;
         if (error.code === "invalid_argument") this.#conversations.cursor = "";
         if (!(error instanceof ChatError)) console.error(error);
+        this.#isGuessing = !error.retryAfterMs;
         wait = error.retryAfterMs || backoff(attempt++);
       }
       if (signal.aborted) return;
@@ -921,6 +923,7 @@ class Stream {
         this.onconnection("offline");
         await this.#pause.wait(wait);
       }
+      this.#isGuessing = false;
     }
   }
 
@@ -938,6 +941,11 @@ class Stream {
   /** Ends a wait, and leaves a stream that is open as it is. */
   hurry() {
     this.#pause.wake();
+  }
+
+  /** A call was answered: the server is back. */
+  noteAnswer() {
+    if (this.#isGuessing) this.#pause.wake();
   }
 
   /** Has the stream tell of the presence of these too, the first of them if they are too many. */
@@ -1724,6 +1732,7 @@ export class Client extends Calls {
   #settle({ entry, message, error }) {
     const outcome = { clientMsgId: entry.clientMsgId, message, error: error && plain(error) };
     this.#tabs.post({ kind: "settled", ...outcome });
+    if (message) this.#stream?.noteAnswer();
     this.#settled(outcome);
   }
 
