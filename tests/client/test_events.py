@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from itertools import repeat
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,20 @@ def test_a_server_that_says_nothing_is_left(server: Deployment, monkeypatch: pyt
         ann.send(room, "after")
         running.until(lambda each: each.contents == ["before", "after"])
         assert started(process, "Subscribe") > before
+
+
+def test_a_call_that_is_answered_ends_the_wait(own: Own, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "full_jitter", lambda *_: repeat(1000.0))
+    app = own(listen=free_address())
+    ann = app.person()
+    with client_of(app, ann) as client, program(client) as running:
+        eventually(lambda: running.iterator.is_connected)
+        app.kill()
+        eventually(lambda: not running.iterator.is_connected)
+        app.start()
+        room = app.signed_in(ann.id, ann.username).CreateGroup(name="x").group_id
+        client.send("hello", conversation_id=room).result(TIMEOUT)
+        running.until(lambda each: each.contents == ["hello"])
 
 
 def test_it_begins_when_it_is_called(server: Deployment) -> None:

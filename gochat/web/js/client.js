@@ -344,6 +344,7 @@ export class Client extends GroupCalls {
   #settle({ entry, message, error }) {
     const outcome = { clientMsgId: entry.clientMsgId, message, error: error && plain(error) };
     this.#tabs.post({ kind: "settled", ...outcome });
+    if (message) this.#stream?.noteAnswer();
     this.#settled(outcome);
   }
 

@@ -18,6 +18,7 @@ class Stream {
   #stopping = new AbortController();
   #connection = new AbortController();
   #pause = new Pause();
+  #isGuessing = false; // how long to wait, as nobody has said it
   #received = new Map(); // by conversation, the newest message that is not acknowledged
   #acknowledging = false;
   #listed = new Map(); // the user's list as far as it was read for the batch in hand, by conversation
@@ -50,6 +51,7 @@ class Stream {
         if (error.code === "unauthenticated") return;
         if (error.code === "invalid_argument") this.#conversations.cursor = "";
         if (!(error instanceof ChatError)) console.error(error);
+        this.#isGuessing = !error.retryAfterMs;
         wait = error.retryAfterMs || backoff(attempt++);
       }
       if (signal.aborted) return;
@@ -57,6 +59,7 @@ class Stream {
         this.onconnection("offline");
         await this.#pause.wait(wait);
       }
+      this.#isGuessing = false;
     }
   }
 
@@ -74,6 +77,11 @@ class Stream {
   /** Ends a wait, and leaves a stream that is open as it is. */
   hurry() {
     this.#pause.wake();
+  }
+
+  /** A call was answered: the server is back. */
+  noteAnswer() {
+    if (this.#isGuessing) this.#pause.wake();
   }
 
   /** Has the stream tell of the presence of these too, the first of them if they are too many. */
@@ -156,8 +164,10 @@ class Stream {
     let conversation = this.#conversations.get(conversationId);
     const isNew = !conversation && ["messageSent", "conversationUpdated"].includes(type);
     if (isNew && (conversation = await this.#read(conversationId))) {
-      // What is in it already comes as events, if it is news.
-      this.#conversations.set({ ...conversation, newest: "", unreadCount: 0, unreadMentions: 0, counted: "" });
+      // What is in it already comes as events, if it is news. If one has made it oneself, it may be known by now.
+      const known = this.#conversations.get(conversationId);
+      const news = { newest: "", unreadCount: 0, unreadMentions: 0, counted: "" };
+      this.#conversations.set(known ?? { ...conversation, ...news });
     }
     if (type === "messageSent") {
       const { messageId } = event.message;

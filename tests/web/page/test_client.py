@@ -124,9 +124,10 @@ def test_a_token_provider_says_whose_the_store_is(own: Own, node: Node) -> None:
     }
 
 
-def test_more_new_conversations_than_a_page_of_the_list(own: Own, node: Node) -> None:
+def test_who_comes_back_after_a_while(own: Own, node: Node) -> None:
+    """To more new conversations than a page of the list has; and by a send before the stream's next try."""
     app = web(own)
-    assert node("away.mjs", CLIENT, url_of(app), 130) == {"groups": 130, "unread": 130}
+    assert node("away.mjs", CLIENT, url_of(app), 130) == {"groups": 130, "unread": 130, "waited": 0}
 
 
 def test_what_is_missing_of_a_stream_is_fetched(own: Own, node: Node) -> None:

@@ -8,12 +8,16 @@ import { contentText } from "./timeline.js";
 import { mentionsIn, useCompletion } from "./mentions.js";
 
 const MAX_BYTES = 16 * 1024;
-const drafts = new Map(); // by conversation: what is written and not sent
+
+// What is written and not sent is this tab's, and its user's: it survives a reload.
+const draftKey = (conversationId) => `draft/${client.userId}/${conversationId}`;
+const draftOf = (conversationId) => sessionStorage.getItem(draftKey(conversationId)) ?? "";
+client.on("signedOut", (error) => error || sessionStorage.clear());
 
 /** draft: { kind: "reply" | "edit", detail } or null. ondone(): that is over. oneditlast(): edit one's latest message. */
 export function Composer({ conversation, draft, ondone, oneditlast, onsend }) {
   const { conversationId } = conversation;
-  const [text, setText] = useState(drafts.get(conversationId) ?? "");
+  const [text, setText] = useState(draftOf(conversationId));
   const [caret, setCaret] = useState(0);
   const [error, setError] = useState(null);
   const [choice, setChoice] = useState(0); // among who could be mentioned
@@ -36,7 +40,7 @@ export function Composer({ conversation, draft, ondone, oneditlast, onsend }) {
     if (!draft) return;
     if (isEditing) setText(draft.detail.message.content);
     area.current?.focus();
-    return () => isEditing && setText(drafts.get(conversationId) ?? "");
+    return () => isEditing && setText(draftOf(conversationId));
   }, [draft]);
   useLayoutEffect(() => {
     if (!area.current) return;
@@ -50,7 +54,7 @@ export function Composer({ conversation, draft, ondone, oneditlast, onsend }) {
     setChoice(0);
     setDismissed(false);
     if (isEditing) return;
-    drafts.set(conversationId, written);
+    sessionStorage.setItem(draftKey(conversationId), written);
     client.setTyping(conversationId, Boolean(written.trim())).catch(() => {}); // nobody needs to know
   };
   const complete = ({ name }) => {
@@ -76,7 +80,7 @@ export function Composer({ conversation, draft, ondone, oneditlast, onsend }) {
     const replyTo = draft?.detail.message.messageId;
     client.enqueue({ conversationId, content, replyTo, mentions: mentionsIn(content, conversation) });
     setText("");
-    drafts.delete(conversationId);
+    sessionStorage.removeItem(draftKey(conversationId));
     if (draft) ondone();
     onsend();
     area.current.focus();

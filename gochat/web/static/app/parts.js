@@ -56,13 +56,11 @@ export function Dialog({ title, onclose, children }) {
 
 export function Field({ label, hint, input: ref, multiline = false, ...others }) {
   const id = useId();
-  const described = hint ? { "aria-describedby": id, ...others } : others;
-  const input = multiline
-    ? html`<textarea rows="3" ref=${ref} ...${described} />`
-    : html`<input ref=${ref} ...${described} />`;
+  const attributes = { id, ...(hint && { "aria-describedby": `${id}-hint` }), ...others };
   return html`<div class="field">
-    <label><span>${label}</span>${input}</label>
-    ${hint && html`<small id=${id}>${hint}</small>`}
+    <label for=${id}>${label}</label>
+    ${multiline ? html`<textarea rows="3" ref=${ref} ...${attributes} />` : html`<input ref=${ref} ...${attributes} />`}
+    ${hint && html`<small id=${`${id}-hint`}>${hint}</small>`}
   </div>`;
 }
 
@@ -72,9 +70,10 @@ export function ErrorNote({ error }) {
 
 /** options: texts by value. */
 export function Choice({ label, options, value, onChange }) {
-  return html`<div class="field"><label><span>${label}</span><select value=${value} onChange=${onChange}>
+  const id = useId();
+  return html`<div class="field"><label for=${id}>${label}</label><select id=${id} value=${value} onChange=${onChange}>
     ${Object.entries(options).map(([key, text]) => html`<option key=${key} value=${key} selected=${key === value}>${text}</option>`)}
-  </select></label></div>`;
+  </select></div>`;
 }
 
 /** A button that asks once more before it acts. */

@@ -4,6 +4,7 @@ import { client } from "./ui.js";
 import { t } from "./text.js";
 
 const PAGE_SIZE = 50;
+const RETRY_MS = 2000;
 const SEARCH_PAGE_SIZE = 190;
 const MAX_SEARCHED = 20; // pages that are read to find a message
 const RECALLED = 4;
@@ -16,6 +17,7 @@ export class Timeline {
   #sorted = [];
   #fetching = null;
   #heard = []; // while it is fetching: the answer may be from before
+  #isResting = false;
   #stop = [];
   hasMore = false;
   isLoaded = false;
@@ -47,7 +49,7 @@ export class Timeline {
   }
 
   older() {
-    if (this.hasMore) this.#fetch(this.#sorted[0].message.messageId);
+    if (this.hasMore && !this.#isResting) this.#fetch(this.#sorted[0].message.messageId);
   }
 
   /** Reads back as far as this message. Returns whether it is there. */
@@ -89,9 +91,19 @@ export class Timeline {
       this.#add(messages.reverse().filter(({ message }) => !gone.has(message.messageId)).map(follow));
     } catch (error) {
       this.error = error;
+      this.#rest();
       this.#fetching = null;
       this.#onchange();
     }
+  }
+
+  /** What failed would fail again at once: with each change the view asks for what is older. */
+  #rest() {
+    this.#isResting = true;
+    setTimeout(() => {
+      this.#isResting = false;
+      this.#onchange();
+    }, RETRY_MS);
   }
 
   #hear(event) {

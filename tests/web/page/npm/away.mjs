@@ -22,11 +22,29 @@ for (let number = 0; number < Number(count); number++) {
   await ann.send({ conversationId: groupId, content: "hello" });
 }
 await ann.send({ toUserId: benId, content: "that is all" });
-ben = new Client({ url, store });
+let isAway = false;
+let tries = 0;
+const fetching = (resource, options) => {
+  tries += resource.endsWith("/Subscribe");
+  return isAway ? Promise.reject(new TypeError("fetch failed")) : fetch(resource, options);
+};
+ben = new Client({ url, store, fetch: fetching });
 await ben.start();
 await until(() => ben.conversations[0]?.lastMessage?.content === "that is all");
 const groups = ben.conversations.filter(({ type }) => type === "group");
 const unread = groups.filter(({ unreadCount }) => unreadCount === 1);
-console.log(JSON.stringify({ groups: groups.length, unread: unread.length }));
+
+// The server is away for long, and back: who hears of it by a send does not wait for the stream's next try.
+Math.random = () => 0.999;
+isAway = true;
+ben.reconnect();
+tries = 0;
+await until(() => tries === 4); // the next one is 4 seconds later
+isAway = false;
+await ben.send({ toUserId: ann.userId, content: "are you back?" });
+const began = Date.now();
+await until(() => ben.connection === "online");
+const waited = Math.floor((Date.now() - began) / 1000);
+console.log(JSON.stringify({ groups: groups.length, unread: unread.length, waited }));
 ann.close();
 ben.close();
