@@ -1579,6 +1579,8 @@ class Calls {
   }
 }
 
+const MAX_DETAILS = 199; // of a page: history() lists one more
+
 /** What one does with messages, and how one sees conversations. */
 class MessageCalls extends Calls {
   async message(messageId) {
@@ -1592,7 +1594,8 @@ class MessageCalls extends Calls {
   }
 
   /** Newest first, as history(). The contract lists details from the oldest on alone: history() says from where. */
-  async details(conversationId, { beforeMessageId = "", limit = 50 } = {}) {
+  async details(conversationId, { beforeMessageId = "", limit: wantedLimit = 50 } = {}) {
+    const limit = Math.min(wantedLimit, MAX_DETAILS);
     const page = await Calls.prototype.history.call(this, conversationId, { beforeMessageId, limit: limit + 1 });
     const wanted = new Set(page.messages.slice(0, limit).map(({ messageId }) => messageId));
     const found = [];

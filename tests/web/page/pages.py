@@ -85,7 +85,7 @@ class Visitor:
 
     def message(self, text: str) -> Any:
         """The article of the message that says this."""
-        content = self.page.locator(".content").get_by_text(text, exact=True)
+        content = self.page.locator(".content", has_text=re.compile(f"^{re.escape(text)}$"))
         return self.page.get_by_role("log").get_by_role("article").filter(has=content)
 
     def act(self, text: str, action: str) -> None:

@@ -8,6 +8,7 @@ import { contentText } from "./timeline.js";
 import { mentionsIn, useCompletion } from "./mentions.js";
 
 const MAX_BYTES = 16 * 1024;
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
 // What is written and not sent is this tab's, and its user's: it survives a reload.
 const draftKey = (conversationId) => `draft/${client.userId}/${conversationId}`;
@@ -29,7 +30,7 @@ export function Composer({ conversation, draft, ondone, oneditlast, onsend }) {
   const completion = useCompletion(conversation, text, caret);
   const options = isDismissed ? [] : (completion?.options ?? []);
   const isEditing = draft?.kind === "edit";
-  const refusal = whyNot(conversation);
+  const refusal = useRefusal(conversation);
 
   useEffect(() => {
     if (hasKeyboard) area.current?.focus();
@@ -57,6 +58,7 @@ export function Composer({ conversation, draft, ondone, oneditlast, onsend }) {
     sessionStorage.setItem(draftKey(conversationId), written);
     client.setTyping(conversationId, Boolean(written.trim())).catch(() => {}); // nobody needs to know
   };
+  const look = ({ target }) => setCaret(target.selectionStart);
   const complete = ({ name }) => {
     const before = `${text.slice(0, completion.start)}@${name} `;
     write(before + text.slice(caret), before.length);
@@ -123,7 +125,7 @@ export function Composer({ conversation, draft, ondone, oneditlast, onsend }) {
     <textarea ref=${area} rows="1" dir="auto" aria-label=${t("message")} placeholder=${t("message")} value=${text}
       aria-invalid=${isTooLong} aria-autocomplete=${conversation.type === "group" ? "list" : undefined} ...${active}
       onInput=${({ target }) => write(target.value, target.selectionStart)} onKeyDown=${onkeydown}
-      onSelect=${({ target }) => setCaret(target.selectionStart)} onBlur=${() => setDismissed(true)} />
+      onKeyUp=${look} onClick=${look} onBlur=${() => setDismissed(true)} />
     <${IconButton} icon=${isEditing ? "check" : "send"} label=${t(isEditing ? "save" : "send")} class="icon-button send"
       disabled=${!content || isTooLong} onClick=${send} />
     <${SlowMode} conversation=${conversation} />
@@ -148,10 +150,16 @@ function SlowMode({ conversation }) {
 }
 
 /** Why one may not write here; "" if one may. */
-function whyNot(conversation) {
-  if (conversation.type !== "group") return "";
+function useRefusal(conversation) {
+  const [, update] = useState(0);
   const { settings, members } = groupOf(conversation.conversationId);
   const { mutedUntil = 0 } = members.get(client.userId) ?? {};
+  useEffect(() => {
+    const wait = mutedUntil - Date.now();
+    const timer = wait > 0 && wait < MAX_TIMER_MS && setTimeout(() => update((count) => count + 1), wait + 1);
+    return () => clearTimeout(timer);
+  }, [mutedUntil]);
+  if (conversation.type !== "group") return "";
   if (mutedUntil > Date.now()) return mutedUntil === Infinity ? t("youAreMuted") : t("youAreMutedUntil", { when: dateTime(mutedUntil) });
   return settings && !may(conversation, "posting") ? t("onlyManagersPost") : "";
 }

@@ -26,7 +26,7 @@ export function Group({ conversation }) {
   return html`
     ${manages && known.requests.length > 0 && html`<${Requests} groupId=${conversationId} requests=${known.requests} />`}
     ${group && (may(conversation, "editing")
-      ? html`<${Rename} key=${`${group.name} ${group.description}`} group=${group} />`
+      ? html`<${Rename} group=${group} />`
       : html`<p class="prose" dir="auto">${group.description}</p>`)}
     <${Members} conversation=${conversation} known=${known} total=${group?.currentMembers ?? known.members.size} />
     ${may(conversation, "adding") && html`<${Invitations} groupId=${conversationId} />`}

@@ -4,17 +4,33 @@ import { client } from "./ui.js";
 import { t } from "./text.js";
 import { nameOf } from "./groups.js";
 
-const MAX_LINES = 100; // of a conversation
-const lines = new Map(); // by conversation
+const MAX_LINES = 50; // of a conversation
+let lines = new Map(); // by conversation
+let owner = ""; // the user whose they are
 
-/** Oldest first: { key, at, event }. */
+/** Oldest first: { key, at, event }. This tab has them, across reloads. */
 export function linesOf(conversationId) {
-  return lines.get(conversationId) ?? [];
+  if (owner !== client.userId) {
+    owner = client.userId;
+    lines = new Map(JSON.parse(sessionStorage.getItem(keyOf(owner)) ?? "[]"));
+  }
+  return lines.get(conversationId) ?? NONE;
+}
+
+const NONE = [];
+
+function keyOf(userId) {
+  return `lines/${userId}`;
+}
+
+function keep(conversationId, line) {
+  lines.set(conversationId, [...linesOf(conversationId), line].slice(-MAX_LINES));
+  sessionStorage.setItem(keyOf(owner), JSON.stringify([...lines]));
 }
 
 /** By type of event: the name of its text, "" for none. */
 const TEXTS = {
-  memberJoined: ({ member, actorId }) => (!actorId || actorId === member.userId ? "lineJoined" : "lineAdded"),
+  memberJoined: ({ actorId, userId }) => (!actorId || actorId === userId ? "lineJoined" : "lineAdded"),
   memberLeft: ({ reason }) => (reason === "REASON_REMOVED" ? "lineRemoved" : "lineLeft"),
   memberUpdated: ({ member }) => ({ owner: "lineOwner", admin: "lineAdmin", member: "lineMember" })[member.role] ?? "",
   pinChanged: ({ pin }) => (pin ? "linePinned" : "lineUnpinned"),
@@ -23,7 +39,7 @@ const TEXTS = {
 export function lineText(event) {
   const { type, conversationId, actorId } = event;
   const name = TEXTS[type](event);
-  const subject = event.member?.userId ?? event.userId ?? actorId;
+  const subject = event.userId ?? actorId;
   const named = (userId, you) => (userId === client.userId ? t(you) : nameOf(userId, conversationId));
   const isObject = name === "lineAdded" || name === "lineRemoved";
   const isMine = type === "memberUpdated" && subject === client.userId;
@@ -32,12 +48,16 @@ export function lineText(event) {
 }
 
 client.on("event", (event) => {
-  if (!TEXTS[event.type]?.(event)) return;
-  if (event.type !== "pinChanged" && client.conversation(event.conversationId)?.type !== "group") return;
-  const about = event.member?.userId ?? event.userId ?? event.messageId;
-  const key = `line ${event.at} ${event.type} ${about}`;
-  const known = linesOf(event.conversationId);
-  if (known.some((line) => line.key === key)) return; // said twice
-  lines.set(event.conversationId, [...known, { key, at: event.at, event }].slice(-MAX_LINES));
+  const { type, at, conversationId, actorId, reason, messageId, pin } = event;
+  const userId = event.member?.userId ?? event.userId;
+  if (!TEXTS[type]?.({ ...event, userId })) return;
+  if (type !== "pinChanged" && client.conversation(conversationId)?.type !== "group") return;
+  const key = `line ${at} ${type} ${userId ?? messageId}`;
+  if (linesOf(conversationId).some((line) => line.key === key)) return; // said twice
+  const member = event.member && { role: event.member.role };
+  keep(conversationId, { key, at, event: { type, conversationId, actorId, userId, member, reason, pin } });
 });
-client.on("signedOut", () => lines.clear());
+client.on("signedOut", () => {
+  owner = "";
+  lines = new Map();
+});

@@ -46,7 +46,7 @@ export function FrequentReactions({ detail, acts, onclose }) {
     acts.react(detail, emoji);
   };
   const isMine = (emoji) => detail.reactions.some((each) => each.mine && each.reaction === emoji);
-  return html`<div role="group" aria-label=${t("react")} class="frequent">
+  return html`<div role="group" aria-label=${t("react")} class="frequent" data-columns="7">
     ${frequentEmoji().map((emoji) => html`<button type="button" key=${emoji} role="menuitem" tabindex="-1" class=${isMine(emoji) ? "mine" : ""}
       aria-label=${t("reactWith", { reaction: emoji })} onClick=${() => choose(emoji)}>${emoji}</button>`)}
     <button type="button" role="menuitem" tabindex="-1" aria-label=${t("moreReactions")} title=${t("moreReactions")} onClick=${(event) => {
@@ -62,7 +62,7 @@ export function EmojiPicker({ anchor, onclose, onpick }) {
   const [chosen, setChosen] = useState("smileys");
   const { emoji } = EMOJI.find(({ name }) => name === chosen);
   return html`<${Popover} anchor=${anchor} onclose=${onclose} role="dialog" aria-label=${t("addReaction")} class="picker">
-    <div role="tablist" aria-label=${t("categories")} class="categories">
+    <div role="tablist" aria-label=${t("categories")} class="categories" data-columns=${EMOJI.length}>
       ${EMOJI.map(({ name, emoji: [first] }) => html`<button type="button" key=${name} role="tab" aria-selected=${name === chosen}
         aria-label=${t(`emoji_${name}`)} title=${t(`emoji_${name}`)} aria-controls="emoji-panel" onClick=${() => setChosen(name)}>${first}</button>`)}
     </div>
