@@ -17,7 +17,7 @@ from gochat.storage.database import Tx
 
 _INT32 = 2**31 - 1
 
-# Of a row `member` of members, and its `conversation`. Recalled and deleted messages have no mentions.
+# Of a row `member` of members, and its `conversation`. Messages that are recalled or deleted have no mentions.
 UNREAD_MENTIONS = f"""CASE WHEN conversation.last_seq <= member.read_seq THEN 0 ELSE (
         SELECT COUNT(*) FROM mentions AS mention
         WHERE mention.conversation_id = member.conversation_id AND mention.user_id IN (member.user_id, '')

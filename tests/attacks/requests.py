@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from tests.attacks import group_requests
+from tests.attacks import conversation_requests, group_requests
 from tests.attacks.world import Place, soon
 from tests.harness import PASSWORD, fresh
 
@@ -186,20 +186,8 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "ListActivity": of_other,
         "RecordActivity": nothing,
     },
-    "api.conversation.v1.ConversationService": {
-        "OpenDirect": lambda p: {"peer_user_id": p.world.other.id},
-        "GetConversation": in_it,
-        "UpdateSettings": lambda p: in_it(p, archived=True, marked_unread=True),
-        "ListConversations": nothing,
-        "GetReceipts": lambda p: {"message_id": p.message_id},
-    },
-    "internal.conversation.v1.ConversationStoreService": {
-        "OpenDirect": lambda p: by(p, "owner", request={"peer_user_id": p.world.other.id}),
-        "GetConversation": lambda p: by(p, "owner", request=in_it(p)),
-        "UpdateSettings": lambda p: by(p, "owner", request=in_it(p, archived=True)),
-        "ListConversations": lambda p: by(p, "owner"),
-        "GetReceipts": lambda p: by(p, "owner", request={"message_id": p.message_id}),
-    },
+    "api.conversation.v1.ConversationService": conversation_requests.REQUESTS,
+    "internal.conversation.v1.ConversationStoreService": conversation_requests.STORED,
     "api.audit.v1.AuditService": {
         "ListEvents": nothing,
         "RecordEvent": lambda _: {"action": "key.rotate", "target_id": fresh("key")},
