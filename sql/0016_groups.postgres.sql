@@ -5,20 +5,24 @@ ALTER TABLE conversations ADD COLUMN adding TEXT NOT NULL DEFAULT 'managers';
 ALTER TABLE conversations ADD COLUMN editing TEXT NOT NULL DEFAULT 'managers';
 ALTER TABLE conversations ADD COLUMN slow_mode_seconds INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE conversations ADD COLUMN joining TEXT NOT NULL DEFAULT 'open';      -- open, approval, invitation, closed
+-- Nobody is muted beyond this: so sends need not read whether their sender is.
+ALTER TABLE conversations ADD COLUMN muted_until BIGINT NOT NULL DEFAULT 0;
 -- The name of a searchable group, case-folded; '' where it is not searchable.
 ALTER TABLE conversations ADD COLUMN search_key TEXT COLLATE "C" NOT NULL DEFAULT '';
 CREATE INDEX conversations_searchable ON conversations (search_key, conversation_id) WHERE search_key <> '';
 
-ALTER TABLE members ADD COLUMN title TEXT NOT NULL DEFAULT '';
-ALTER TABLE members ADD COLUMN group_nickname TEXT NOT NULL DEFAULT '';
-ALTER TABLE members ADD COLUMN group_nickname_key TEXT NOT NULL DEFAULT '';  -- case-folded
-ALTER TABLE members ADD COLUMN muted_until BIGINT NOT NULL DEFAULT 0;
--- Of the newest message that was sent in slow mode, written only then.
-ALTER TABLE members ADD COLUMN last_sent_at BIGINT NOT NULL DEFAULT 0;
-
--- Neither a mute nor slow mode ends by leaving and coming back.
-ALTER TABLE former_members ADD COLUMN muted_until BIGINT NOT NULL DEFAULT 0;
-ALTER TABLE former_members ADD COLUMN last_sent_at BIGINT NOT NULL DEFAULT 0;
+-- What belongs to a user in a group, apart from members, which every send rewrites. Absent: all of it is the default.
+-- muted_until and last_sent_at stay when the user leaves: neither a mute nor slow mode ends by coming back.
+CREATE TABLE member_details (
+    conversation_id    TEXT   NOT NULL REFERENCES conversations,
+    user_id            TEXT   NOT NULL,
+    title              TEXT   NOT NULL DEFAULT '',
+    group_nickname     TEXT   NOT NULL DEFAULT '',
+    group_nickname_key TEXT   NOT NULL DEFAULT '',  -- case-folded
+    muted_until        BIGINT NOT NULL DEFAULT 0,
+    last_sent_at       BIGINT NOT NULL DEFAULT 0,   -- of the newest message that was sent in slow mode, written only then
+    PRIMARY KEY (conversation_id, user_id)
+);
 
 -- Who may not join, nor be added. Never members; a row of a ban that has ended may be there until they join.
 CREATE TABLE bans (

@@ -28,13 +28,16 @@ DECLARE
     message      RECORD;
     first        RECORD;
     is_member    BOOLEAN;
-    membership   RECORD;    -- the sender's, of a group
+    sender_role  TEXT;      -- of a group
+    limits       RECORD;    -- of the sender
+    is_free      BOOLEAN;   -- every member may send
     last_sent    BIGINT;
     newest       BIGINT;
     senders      TEXT[];    -- of the messages that are stored, and
     seqs         BIGINT[];  -- their numbers
 BEGIN
-    SELECT found.type, found.last_seq, found.member_count, found.posting, found.slow_mode_seconds INTO conversation
+    SELECT found.type, found.last_seq, found.member_count, found.posting, found.slow_mode_seconds, found.muted_until
+    INTO conversation
     FROM conversations AS found
     WHERE found.conversation_id = to_conversation AND found.dissolved_at = 0
     FOR NO KEY UPDATE;
@@ -53,6 +56,8 @@ BEGIN
         RETURN;
     END IF;
     newest := conversation.last_seq;
+    is_free := conversation.posting = 'everyone' AND conversation.slow_mode_seconds = 0
+        AND conversation.muted_until <= sent_at;
     IF conversation.type = 'single' THEN
         pair := ARRAY(
             SELECT member.user_id FROM members AS member
@@ -76,8 +81,7 @@ BEGIN
             is_member := message.from_user_id = ANY (pair);
             recipient := COALESCE((array_remove(pair, message.from_user_id))[1], '');
         ELSE
-            SELECT member.role, member.muted_until, member.last_sent_at INTO membership
-            FROM members AS member
+            SELECT member.role INTO sender_role FROM members AS member
             WHERE member.conversation_id = to_conversation AND member.user_id = message.from_user_id;
             is_member := FOUND;
         END IF;
@@ -89,15 +93,17 @@ BEGIN
         END;
 
         -- As send_refusal() in gochat/domain/group_policy.py.
-        IF outcome = 'sent' AND message.restricted AND conversation.type = 'group' THEN
-            last_sent := CASE WHEN message.from_user_id = ANY (senders) THEN sent_at ELSE membership.last_sent_at END;
-            IF conversation.posting = 'managers' AND membership.role = 'member' THEN
+        IF NOT is_free AND outcome = 'sent' AND message.restricted THEN
+            SELECT detail.muted_until, detail.last_sent_at INTO limits FROM member_details AS detail
+            WHERE detail.conversation_id = to_conversation AND detail.user_id = message.from_user_id;
+            last_sent := CASE WHEN message.from_user_id = ANY (senders) THEN sent_at ELSE limits.last_sent_at END;
+            IF conversation.posting = 'managers' AND sender_role = 'member' THEN
                 outcome := 'posting';
                 created_at := 0;
-            ELSIF membership.muted_until > sent_at THEN
+            ELSIF limits.muted_until > sent_at THEN
                 outcome := 'muted';
-                created_at := membership.muted_until;
-            ELSIF conversation.slow_mode_seconds > 0 AND membership.role = 'member'
+                created_at := limits.muted_until;
+            ELSIF conversation.slow_mode_seconds > 0 AND sender_role = 'member'
                 AND last_sent + 1000 * conversation.slow_mode_seconds > sent_at THEN
                 outcome := 'slow_mode';
                 created_at := last_sent + 1000 * conversation.slow_mode_seconds;
@@ -180,8 +186,9 @@ BEGIN
         END IF;
 
         IF conversation.slow_mode_seconds > 0 THEN
-            UPDATE members AS member SET last_sent_at = sent_at
-            WHERE member.conversation_id = to_conversation AND member.user_id = ANY (senders);
+            INSERT INTO member_details AS detail (conversation_id, user_id, last_sent_at)
+            SELECT DISTINCT to_conversation, own.sender, sent_at FROM unnest(senders) AS own (sender)
+            ON CONFLICT ON CONSTRAINT member_details_pkey DO UPDATE SET last_sent_at = excluded.last_sent_at;
         END IF;
 
         -- As gochat/repo/changes.py writes them: 1 is MESSAGES_SENT, 6 above CONVERSATION_UPDATED.

@@ -153,7 +153,7 @@ _CONVERSATION = {
     "GetConversation": Rule(_USER, Condition.SELF | Condition.PARTICIPANT, cost=Cost.PAGE),
     "UpdateSettings": Rule(_USER, Condition.SELF | Condition.PARTICIPANT, cost=Cost.WRITE),
     "ListConversations": Rule(_USER, Condition.SELF, cost=Cost.PAGE),
-    "GetReceipts": Rule(_USER, Condition.SELF | Condition.PARTICIPANT),
+    "GetReceipts": Rule(_USER, Condition.SELF | Condition.SEES),
 }
 _REPO = {
     "CreateUser": Rule(_SERVICE, cost=Cost.HASH),

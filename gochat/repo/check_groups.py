@@ -6,10 +6,12 @@ from gochat.repo.membership import search_key
 from gochat.storage.database import Tx
 
 _PAGE = 10_000  # rows in memory
-_KEYS = {"bans": ("conversation_id", "user_id"), "join_requests": ("conversation_id", "user_id")} | {
+_KEYS = {
+    "bans": ("conversation_id", "user_id"),
+    "join_requests": ("conversation_id", "user_id"),
+    "member_details": ("conversation_id", "user_id"),
     "invitations": ("conversation_id", "token"),
     "conversations": ("conversation_id",),
-    "members": ("conversation_id", "user_id"),
 }
 _IS_MEMBER = "EXISTS (SELECT 1 FROM members m WHERE m.conversation_id = t.conversation_id AND m.user_id = t.{})"
 _HAS_GROUP = (
@@ -28,13 +30,19 @@ _RULES = (
         " OR t.slow_mode_seconds NOT BETWEEN 0 AND 86400",
     ),
     ("conversations", "is searchable and no living group", f"t.search_key <> '' AND NOT {_HAS_GROUP}"),
+    ("member_details", "muted_until or last_sent_at is below 0", "t.muted_until < 0 OR t.last_sent_at < 0"),
     (
-        "members",
-        "has what only members of groups have",
-        f"(t.title <> '' OR t.group_nickname <> '' OR t.muted_until <> 0 OR t.last_sent_at <> 0) AND NOT {_HAS_GROUP}",
+        "member_details",
+        "is muted beyond muted_until of the conversation",
+        "EXISTS (SELECT 1 FROM conversations c WHERE c.conversation_id = t.conversation_id"
+        " AND c.muted_until < t.muted_until)",
     ),
-    ("members", "muted_until or last_sent_at is below 0", "t.muted_until < 0 OR t.last_sent_at < 0"),
-    *((table, "conversation_id is not a living group", f"NOT {_HAS_GROUP}") for table in (*_KEYS,)[:3]),
+    (
+        "member_details",
+        "has a title or a name and is no member",
+        f"(t.title <> '' OR t.group_nickname <> '') AND NOT {_IS_MEMBER.format('user_id')}",
+    ),
+    *((table, "conversation_id is not a living group", f"NOT {_HAS_GROUP}") for table in (*_KEYS,)[:4]),
     ("bans", "user_id is not in users", f"NOT {_IS_USER.format(9)}"),
     ("bans", "is a member nevertheless", _IS_MEMBER.format("user_id")),
     ("join_requests", "user_id is not in users, or deleted", f"NOT {_IS_USER.format(3)}"),

@@ -1,6 +1,6 @@
 """Conversations as their participants see them: lists, unread counts, names, hiding."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from operator import itemgetter
 from typing import Any
@@ -92,7 +92,7 @@ INFO_COLUMNS = f"""page.conversation_id, conversation.type, COALESCE(NULLIF(conv
 # PostgreSQL reads and sorts them all unless it is given a limit, for which SQLite would sort once more.
 def _page(*, postgres: bool, own: bool) -> str:
     """own: without what the user has deleted for themselves alone. To plan for that takes PostgreSQL a tenth of the
-    time, so it is left out until a row has a deleted_seq, its last column."""
+    time, so it is left out until the page has a deleted_seq, which comes with the rows."""
     return f"""
 WITH looked_up AS (
     SELECT member.user_id, member.conversation_id, conversation.updated_at, conversation.last_seq, member.read_seq,
@@ -114,13 +114,12 @@ SELECT (SELECT COUNT(*) FROM members WHERE user_id = ?) - (
     JOIN conversations AS conversation ON conversation.conversation_id = hiding.conversation_id
     WHERE hiding.user_id = ? AND hiding.hidden_seq >= 0 AND conversation.last_seq <= hiding.hidden_seq
 ), (
-    SELECT json_group_array(json_array({_unread("page", own=own)}, {INFO_COLUMNS}, page.deleted_seq))
+    SELECT json_array(MAX(page.deleted_seq), json_group_array(json_array({_unread("page", own=own)}, {INFO_COLUMNS})))
     {_from_page(own=own)}
 )"""
 
 
 _PAGES = {(postgres, own): _page(postgres=postgres, own=own) for postgres in (False, True) for own in (False, True)}
-_deleted_column = itemgetter(-1)
 
 _UNREAD_CONVERSATIONS = f"""
 WITH unread AS (
@@ -199,22 +198,23 @@ class Conversations:
     ) -> repo_pb2.GetConversationsByUserResponse:
         page, limit = limits.page_of(request.pagination)
 
-        def work(own: bool, tx: Tx) -> tuple[int, list[Any]]:
+        def work(own: bool, tx: Tx) -> tuple[int, int | None, list[Any]]:
             up_to_the_page = (page * limit,) if tx.postgres else ()
             of_user = request.user_id, request.user_id
             page_of = *up_to_the_page, limit, (page - 1) * limit
-            ((total, rows),) = tx.fetch_all(_PAGES[tx.postgres, own], *of_user, *page_of, *of_user)
-            return total, Tx.decode_rows(rows)
+            ((total, found),) = tx.fetch_all(_PAGES[tx.postgres, own], *of_user, *page_of, *of_user)
+            deleted_seq, rows = Tx.decode_rows(found)
+            return total, deleted_seq, rows or []  # PostgreSQL has NULL for none
 
-        total, infos = self._database.read(partial(work, False), one_statement=True)
-        if any(map(_deleted_column, infos)):
-            total, infos = self._database.read(partial(work, True), one_statement=True)
+        total, deleted_seq, infos = self._database.read(partial(work, False), one_statement=True)
+        if deleted_seq:
+            total, _, infos = self._database.read(partial(work, True), one_statement=True)
         if not total:
             must_be_user(self._database, request.user_id)
         answer = repo_pb2.GetConversationsByUserResponse(
             pagination=common_pb2.PaginationResponse(total=total, page=page, limit=limit)
         )
-        _fill(answer.conversations, (row[:-1] for row in infos))
+        _fill(answer.conversations, infos)
         return answer
 
 
@@ -295,7 +295,7 @@ def conversation_of(tx: Tx, conversation_id: str, viewer_id: str) -> common_pb2.
     )
 
 
-def _fill(infos: Any, rows: Iterable[Sequence[Any]]) -> int:
+def _fill(infos: Any, rows: Sequence[Sequence[Any]]) -> int:
     """How many messages are unread. infos: the list of an answer. rows: of a page. Field by field: see
     messages.fill."""
     total = 0

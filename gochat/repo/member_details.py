@@ -14,10 +14,12 @@ from gochat.repo.membership import acting_role, locked_group, target_role, viewe
 from gochat.storage.database import Database, Row, Tx
 
 _DETAILS = """
-SELECT member.joined_at, member.user_id, named.nickname, named.avatar, member.role, member.title,
-    member.group_nickname, member.muted_until
+SELECT member.joined_at, member.user_id, named.nickname, named.avatar, member.role, COALESCE(detail.title, ''),
+    COALESCE(detail.group_nickname, ''), COALESCE(detail.muted_until, 0)
 FROM members AS member
 JOIN users AS named ON named.user_id = member.user_id
+LEFT JOIN member_details AS detail ON detail.conversation_id = member.conversation_id
+    AND detail.user_id = member.user_id
 WHERE member.conversation_id = ?"""
 _DETAIL = f"{_DETAILS} AND member.user_id = ?"
 _PAGE = f"""{_DETAILS} AND (member.joined_at, member.user_id) > (?, ?)%s
@@ -25,11 +27,14 @@ ORDER BY member.joined_at, member.user_id LIMIT ?"""
 # Whatever is replaced in a name stands in it.
 _NAMED = """ AND (replace(named.username_key, ?, '') <> named.username_key
     OR replace(named.nickname_key, ?, '') <> named.nickname_key
-    OR replace(member.group_nickname_key, ?, '') <> member.group_nickname_key)"""
-_SET_TITLE = "UPDATE members SET title = ? WHERE conversation_id = ? AND user_id = ? AND title <> ?"
+    OR replace(detail.group_nickname_key, ?, '') <> detail.group_nickname_key)"""
+_SET_TITLE = """
+INSERT INTO member_details (conversation_id, user_id, title) VALUES (?, ?, ?)
+ON CONFLICT (conversation_id, user_id) DO UPDATE SET title = excluded.title"""
 _SET_NICKNAME = """
-UPDATE members SET group_nickname = ?, group_nickname_key = ?
-WHERE conversation_id = ? AND user_id = ? AND group_nickname <> ?"""
+INSERT INTO member_details (conversation_id, user_id, group_nickname, group_nickname_key) VALUES (?, ?, ?, ?)
+ON CONFLICT (conversation_id, user_id) DO UPDATE
+SET group_nickname = excluded.group_nickname, group_nickname_key = excluded.group_nickname_key"""
 
 
 class MemberDetails:
@@ -48,7 +53,8 @@ class MemberDetails:
                 group_policy.manage(target)
             else:
                 group_policy.outrank(role, target)
-            if tx.sql(_SET_TITLE, asked.title, *this, asked.title).rowcount:
+            if asked.title != detail_of(tx, *this).title:
+                tx.sql(_SET_TITLE, *this, asked.title)
                 record(tx, "group.title", *this)
                 add_change(tx, Kind.MEMBER_DETAIL_UPDATED, *this)
 
@@ -63,7 +69,8 @@ class MemberDetails:
             role, target = acting_role(tx, asked.group_id, request.user_id), target_role(tx, *this)
             if is_others := request.user_id != asked.user_id:
                 group_policy.outrank(role, target)
-            if tx.sql(_SET_NICKNAME, asked.nickname, casefold_key(asked.nickname), *this, asked.nickname).rowcount:
+            if asked.nickname != detail_of(tx, *this).group_nickname:
+                tx.sql(_SET_NICKNAME, *this, asked.nickname, casefold_key(asked.nickname))
                 if is_others:
                     record(tx, "group.nickname", *this)
                 add_change(tx, Kind.MEMBER_DETAIL_UPDATED, *this)

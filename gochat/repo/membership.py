@@ -38,17 +38,16 @@ ORDER BY CASE users.status WHEN ? THEN 0 ELSE 1 END, CASE member.role WHEN ? THE
 LIMIT 1"""
 
 
-_KEEP = """
-INSERT INTO former_members (conversation_id, user_id, hidden_seq, muted_until, last_sent_at)
-SELECT conversation_id, user_id, hidden_seq, muted_until, last_sent_at FROM members
-WHERE conversation_id = ? AND user_id = ? AND (hidden_seq > 0 OR muted_until > 0 OR last_sent_at > 0)
-ON CONFLICT (conversation_id, user_id) DO UPDATE
-SET hidden_seq = excluded.hidden_seq, muted_until = excluded.muted_until, last_sent_at = excluded.last_sent_at"""
-_RESTORE = (
-    "UPDATE members SET hidden_seq = ?, muted_until = ?, last_sent_at = ? WHERE conversation_id = ? AND user_id = ?"
-)
+_KEEP_HIDDEN = """
+INSERT INTO former_members (conversation_id, user_id, hidden_seq)
+SELECT conversation_id, user_id, hidden_seq FROM members
+WHERE conversation_id = ? AND user_id = ? AND hidden_seq > 0
+ON CONFLICT (conversation_id, user_id) DO UPDATE SET hidden_seq = excluded.hidden_seq"""
+_FORGET_NAMES = """
+UPDATE member_details SET title = '', group_nickname = '', group_nickname_key = ''
+WHERE conversation_id = ? AND user_id = ?"""
 _END_INVITATIONS = "DELETE FROM invitations WHERE conversation_id = ? AND created_by = ?"
-_UNMUTE = "UPDATE members SET muted_until = 0 WHERE conversation_id = ? AND user_id = ?"
+_UNMUTE = "UPDATE member_details SET muted_until = 0 WHERE conversation_id = ? AND user_id = ?"
 _NEWEST_VISIBLE = "SELECT seq FROM messages WHERE conversation_id = ? AND status < 5 ORDER BY seq DESC LIMIT 1"
 _HIDE_EMPTIED = """
 UPDATE members SET hidden_seq = ?, read_seq = ?
@@ -209,8 +208,9 @@ def insert_members(
 def delete_member(tx: Tx, left: Conversation, user_id: str, action: str) -> None:
     """Of a locked group, which is dissolved without members. What the member had hidden stays so if they come back, and
     so does a mute. Their invitations end. action: group.leave, group.remove or group.ban."""
-    tx.sql(_KEEP, left.conversation_id, user_id)
+    tx.sql(_KEEP_HIDDEN, left.conversation_id, user_id)
     tx.run(Member.delete().where(Member.conversation_id == left.conversation_id, Member.user_id == user_id))
+    tx.sql(_FORGET_NAMES, left.conversation_id, user_id)
     tx.sql(_END_INVITATIONS, left.conversation_id, user_id)
     count = left.member_count - 1
     update_conversation(tx, left, member_count=count, dissolved_at=0 if count else ids.now_ms())
@@ -237,7 +237,7 @@ def clear_dissolved(tx: Tx, ended: Conversation) -> None:
     """What belongs to a group that has ended: who had asked to join is told."""
     group_id = ended.conversation_id
     end_requests(tx, group_id, None, DECLINED)
-    for table in ("bans", "invitations", "former_members"):
+    for table in ("bans", "invitations", "member_details", "former_members"):
         tx.sql(f"DELETE FROM {table} WHERE conversation_id = ?", group_id)
     if ended.search_key:
         update_conversation(tx, ended, search_key="")
@@ -337,22 +337,19 @@ def hide_emptied(tx: Tx, conversation_id: str, deleted_seq: int, last_seq: int) 
 
 
 def hide_again(tx: Tx, joined: Conversation, user_ids: Sequence[str]) -> None:
-    """Of new members of a locked group those who were in it before: hides what they had hidden then, and mutes them as
-    they were."""
+    """Of new members of a locked group those who were in it before: hides what they had hidden then."""
     if not user_ids:
         return
     of_these = f"FROM former_members WHERE conversation_id = ? AND user_id IN ({placeholders(user_ids)})"
-    kept = tx.fetch_all(
-        f"SELECT user_id, hidden_seq, muted_until, last_sent_at {of_these}", joined.conversation_id, *user_ids
-    )
-    if not kept:
+    hidden = tx.fetch_all(f"SELECT user_id, hidden_seq {of_these}", joined.conversation_id, *user_ids)
+    if not hidden:
         return
     visible_seq = _newest_visible(tx, joined.conversation_id)
-    for user_id, seq, *limits in kept:
-        hidden_seq = SHOWN if seq <= 0 else seq if seq < visible_seq else joined.last_seq
+    for user_id, seq in hidden:
+        hidden_seq = seq if seq < visible_seq else joined.last_seq
         this = (joined.conversation_id, user_id)
-        tx.sql(_RESTORE, hidden_seq, *limits, *this)
-        if seq > 0 and hidden_seq == joined.last_seq:
+        tx.sql("UPDATE members SET hidden_seq = ? WHERE conversation_id = ? AND user_id = ?", hidden_seq, *this)
+        if hidden_seq == joined.last_seq:
             add_change(tx, Kind.CONVERSATION_HIDDEN, *this)
     tx.sql(f"DELETE {of_these}", joined.conversation_id, *user_ids)
 

@@ -15,6 +15,7 @@ from gochat.repo.membership import (
     locked_group,
     role_of,
     target_role,
+    update_conversation,
     viewed_group,
 )
 from gochat.repo.users import ACTIVE, get_user, must_exist
@@ -31,7 +32,11 @@ FROM bans AS ban
 JOIN users AS named ON named.user_id = ban.user_id
 WHERE ban.conversation_id = ? AND (ban.banned_at, ban.user_id) > (?, ?) AND (ban.until = 0 OR ban.until > ?)
 ORDER BY ban.banned_at, ban.user_id LIMIT ?"""
-_MUTE = "UPDATE members SET muted_until = ? WHERE conversation_id = ? AND user_id = ? AND muted_until <> ?"
+_MUTED_UNTIL = "SELECT muted_until FROM member_details WHERE conversation_id = ? AND user_id = ?"
+_MUTE = """
+INSERT INTO member_details (conversation_id, user_id, muted_until) VALUES (?, ?, ?)
+ON CONFLICT (conversation_id, user_id) DO UPDATE SET muted_until = excluded.muted_until"""
+_LATEST_MUTE = "SELECT MAX(muted_until) FROM member_details WHERE conversation_id = ?"
 
 
 class Moderation:
@@ -108,11 +113,15 @@ class Moderation:
         group_policy.in_future("until", asked.until, ids.now_ms())
 
         def work(tx: Tx) -> None:
-            locked_group(tx, asked.group_id)
+            muting = locked_group(tx, asked.group_id)
             role = acting_role(tx, asked.group_id, request.user_id)
             group_policy.outrank(role, target_role(tx, asked.group_id, asked.user_id))
             this = (asked.group_id, asked.user_id)
-            if tx.sql(_MUTE, asked.until, *this, asked.until).rowcount:
+            muted = tx.fetch_one(_MUTED_UNTIL, *this)
+            if asked.until != (muted[0] if muted else 0):
+                tx.sql(_MUTE, *this, asked.until)
+                ((latest,),) = tx.fetch_all(_LATEST_MUTE, asked.group_id)
+                update_conversation(tx, muting, muted_until=latest)
                 record(tx, "group.mute" if asked.until else "group.unmute", *this)
                 add_change(tx, Kind.MEMBER_DETAIL_UPDATED, *this)
 

@@ -1,15 +1,13 @@
 """Receipts: who has received and who has read a message, by the positions of members."""
 
 from gochat.api.conversation.v1 import conversation_pb2 as pb
-from gochat.domain import ids
 from gochat.domain.limits import MAX_RECEIPTS
-from gochat.errors import ChatError, not_found
 from gochat.internal.conversation.v1 import conversation_pb2 as store_pb
-from gochat.repo.membership import membership
-from gochat.repo.messages import DELETED, DELIVERED, READ, SENT
+from gochat.repo.messages import DELIVERED, READ, SENT
+from gochat.repo.seen import Seen, seen
 from gochat.storage.database import Database, Row, Tx
 
-_MESSAGE = "SELECT from_user_id, created_at, status FROM messages WHERE conversation_id = ? AND seq = ?"
+_MEMBER_COUNT = "SELECT member_count FROM conversations WHERE conversation_id = ?"
 
 # Who was there when the message was sent, which is judged by order; of those whose joined_seq is not known by time.
 _RECIPIENTS = """
@@ -30,21 +28,15 @@ class Receipts:
         self._database = database
 
     def GetReceipts(self, request: store_pb.GetReceiptsRequest) -> pb.GetReceiptsResponse:
-        conversation_id, seq = ids.parse_message(request.request.message_id) or ("", 0)
-        return self._database.read(lambda tx: _receipts(tx, conversation_id, seq, request.user_id))
+        return self._database.read(lambda tx: _receipts(tx, seen(tx, request.request.message_id, request.user_id)))
 
 
-def _receipts(tx: Tx, conversation_id: str, seq: int, user_id: str) -> pb.GetReceiptsResponse:
-    try:
-        reader = membership(tx, conversation_id, user_id)
-    except ChatError as error:
-        raise error.renamed("conversation_id", "message_id") from None
-    sender, created_at = _visible(tx, conversation_id, seq, reader.hidden_seq)
-    recipients = (conversation_id, sender, created_at, seq)
-    if reader.member_count > MAX_RECEIPTS:
-        number, read = tx.fetch_all(_COUNTED, seq, *recipients)[0]
+def _receipts(tx: Tx, message: Seen) -> pb.GetReceiptsResponse:
+    recipients = (message.conversation_id, message.from_user_id, message.created_at, message.seq)
+    if tx.fetch_all(_MEMBER_COUNT, message.conversation_id)[0][0] > MAX_RECEIPTS:
+        number, read = tx.fetch_all(_COUNTED, message.seq, *recipients)[0]
         return pb.GetReceiptsResponse(read_count=read, delivered_count=read, recipient_count=number)
-    ((table,),) = tx.fetch_all(_LISTED, seq, seq, *recipients)
+    ((table,),) = tx.fetch_all(_LISTED, message.seq, message.seq, *recipients)
     rows: list[Row] = sorted(Tx.decode_rows(table), key=lambda row: (-row[0], row[1]))
     statuses = [status for status, _ in rows]
     return pb.GetReceiptsResponse(
@@ -53,11 +45,3 @@ def _receipts(tx: Tx, conversation_id: str, seq: int, user_id: str) -> pb.GetRec
         recipient_count=len(rows),
         receipts=[pb.Receipt(user_id=recipient, status=status) for status, recipient in rows],
     )
-
-
-def _visible(tx: Tx, conversation_id: str, seq: int, hidden_seq: int) -> tuple[str, int]:
-    """(sender, created_at) of a message that the reader sees. Raises NOT_FOUND."""
-    row = tx.fetch_one(_MESSAGE, conversation_id, seq) if seq > hidden_seq else None
-    if row is None or row[2] == DELETED:
-        raise not_found("message", "message_id")
-    return row[0], row[1]

@@ -25,7 +25,8 @@ from gochat.internal.store.v1 import store_pb2
 from gochat.repo import references
 from gochat.repo.membership import move_read, open_single, show_empty, update_inbox
 from gochat.repo.messages import SENT, message, message_at
-from gochat.storage.database import Database, Row, Tx
+from gochat.repo.send_limits import SendLimits
+from gochat.storage.database import Database, Tx
 from gochat.storage.models import MAX_INBOX_MEMBERS
 
 # What comes of a message, as send_messages() of sql/routines.postgres.sql has it too. Only STORED has changed anything.
@@ -44,12 +45,13 @@ _ERRORS: dict[str, Callable[[], ChatError]] = {
     ),
 }
 
+# The last column: may every member send?
 _CONVERSATION = """
-SELECT type, last_seq, member_count, posting, slow_mode_seconds FROM conversations
+SELECT type, last_seq, member_count, posting = 'everyone' AND slow_mode_seconds = 0 AND muted_until <= ?
+FROM conversations
 WHERE conversation_id = ? AND dissolved_at = 0"""
 _PAIR = f"SELECT user_id FROM members WHERE conversation_id = ? AND role <> '{policy.DELETED}'"
-_SENDER = "SELECT role, muted_until, last_sent_at FROM members WHERE conversation_id = ? AND user_id = ?"
-_SET_SENT_AT = "UPDATE members SET last_sent_at = ? WHERE conversation_id = ? AND user_id = ?"
+_IS_MEMBER = "SELECT 1 FROM members WHERE conversation_id = ? AND user_id = ?"
 _INSERT_KEY = """
 INSERT INTO sends (conversation_id, from_user_id, client_msg_id, seq, digest)
 VALUES (?, ?, ?, ?, ?)
@@ -261,21 +263,20 @@ def _store(tx: Tx, messages: Sequence[Outgoing], now: int) -> list[Outcome]:
 
 def _store_sqlite(tx: Tx, conversation_id: str, messages: Sequence[Outgoing], now: int) -> list[Outcome]:
     """The same steps as send_messages() of sql/routines.postgres.sql."""
-    conversation = tx.fetch_one(_CONVERSATION, conversation_id)
+    conversation = tx.fetch_one(_CONVERSATION, now, conversation_id)
     if conversation is None:
         return [_or_repeat(tx, one, Outcome(one.number, conversation_id, NO_CONVERSATION)) for one in messages]
-    kind, newest, member_count, posting, slow_mode = conversation
+    kind, newest, member_count, is_free = conversation
     is_first, first_seq = newest == 0, newest + 1
     members = _members(tx, conversation_id, kind, {one.from_user_id for one in messages})
+    limits = None if is_free else SendLimits(tx, conversation_id, members, now)
     outcomes, read = [], dict[str, int]()
     for one in messages:
         outcome, recipient = send_verdict(kind, members, one.from_user_id, one.to_user_id)
         stored = Outcome(one.number, conversation_id, outcome, newest + 1, recipient, now)
-        if outcome == STORED and one.restricted and kind == "group":
-            facts = members[one.from_user_id]
-            if refusal := group_policy.send_refusal(posting, slow_mode, facts, now):
-                outcome, until = refusal
-                stored = stored._replace(outcome=outcome, created_at=until)
+        if limits and outcome == STORED and one.restricted and (refusal := limits.refusal(one.from_user_id)):
+            outcome, until = refusal
+            stored = stored._replace(outcome=outcome, created_at=until)
         if outcome == STORED and one.client_msg_id:
             stored = _insert_key(tx, one, stored)
         elif outcome in _MAY_REPEAT:
@@ -284,15 +285,13 @@ def _store_sqlite(tx: Tx, conversation_id: str, messages: Sequence[Outgoing], no
             newest = read[one.from_user_id] = stored.seq
             row = (conversation_id, newest, one.from_user_id, recipient, one.content, one.message_type, one.metadata)
             tx.sql(_INSERT_MESSAGE, *row, now, now)
-            if slow_mode:
-                members[one.from_user_id] = (*members[one.from_user_id][:2], now)
+            if limits:
+                limits.add(one.from_user_id)
         outcomes.append(stored)
     if read:
         # One's own message is read, and everything before it; first, so that it is at no moment unread.
         for sender, seq in read.items():
             move_read(tx, conversation_id, sender, seq)
-            if slow_mode:
-                tx.sql(_SET_SENT_AT, now, conversation_id, sender)
         update = "UPDATE conversations SET last_seq = ?, updated_at = ? WHERE conversation_id = ?"
         tx.sql(update, newest, now, conversation_id)
         if member_count <= MAX_INBOX_MEMBERS:
@@ -301,17 +300,17 @@ def _store_sqlite(tx: Tx, conversation_id: str, messages: Sequence[Outgoing], no
                 show_empty(tx, conversation_id)
                 if kind == "single":
                     tx.sql(_INSERT_CHANGE, int(Kind.CONVERSATION_UPDATED), conversation_id, 0, 0, now)
+        if limits:
+            limits.write(tx)
         tx.sql(_INSERT_CHANGE, int(Kind.MESSAGES_SENT), conversation_id, first_seq, newest, now)
     return outcomes
 
 
-def _members(tx: Tx, conversation_id: str, kind: str, senders: set[str]) -> dict[str, Row]:
-    """Of a one-to-one conversation both, but for one who is deleted; of a group those of the senders who are in it,
-    with the facts that group_policy.send_refusal() takes."""
+def _members(tx: Tx, conversation_id: str, kind: str, senders: set[str]) -> set[str]:
+    """Of a one-to-one conversation both, but for one who is deleted; of a group those of the senders who are in it."""
     if kind == "single":
-        return {user_id: () for (user_id,) in tx.fetch_all(_PAIR, conversation_id)}
-    found = ((user_id, tx.fetch_one(_SENDER, conversation_id, user_id)) for user_id in senders)
-    return {user_id: row for user_id, row in found if row}
+        return {user_id for (user_id,) in tx.fetch_all(_PAIR, conversation_id)}
+    return {user_id for user_id in senders if tx.fetch_one(_IS_MEMBER, conversation_id, user_id)}
 
 
 def _or_repeat(tx: Tx, sent: Outgoing, refused: Outcome) -> Outcome:

@@ -89,6 +89,7 @@ class Conversation(Model):
     editing = TextField(default="managers")
     slow_mode_seconds = IntegerField(default=0)
     joining = TextField(default="open")
+    muted_until = BigIntegerField(default=0)
     search_key = TextField(default="")
 
     class Meta:
@@ -106,12 +107,6 @@ class Member(Model):
     last_seq = BigIntegerField(default=LOOKED_UP)
     active_at = BigIntegerField(default=LOOKED_UP)
     delivered_seq = BigIntegerField(default=0)
-    # In a group.
-    title = TextField(default="")
-    group_nickname = TextField(default="")
-    group_nickname_key = TextField(default="")
-    muted_until = BigIntegerField(default=0)
-    last_sent_at = BigIntegerField(default=0)
     # The user's own settings.
     quiet_until = BigIntegerField(default=0)
     pinned_at = BigIntegerField(default=0)
@@ -139,11 +134,23 @@ class FormerMember(Model):
     conversation_id = TextField()
     user_id = TextField()
     hidden_seq = BigIntegerField()
+
+    class Meta:
+        table_name = "former_members"
+        primary_key = CompositeKey("conversation_id", "user_id")
+
+
+class MemberDetail(Model):
+    conversation_id = TextField()
+    user_id = TextField()
+    title = TextField(default="")
+    group_nickname = TextField(default="")
+    group_nickname_key = TextField(default="")
     muted_until = BigIntegerField(default=0)
     last_sent_at = BigIntegerField(default=0)
 
     class Meta:
-        table_name = "former_members"
+        table_name = "member_details"
         primary_key = CompositeKey("conversation_id", "user_id")
 
 
@@ -295,7 +302,7 @@ class AuditEvent(Model):
 # Tables come after those that they refer to.
 ALL = (
     *(User, Activity, Session, Device, EndedSession, Conversation, Member, RemovedMember, FormerMember),
-    *(Ban, Invitation, JoinRequest),
+    *(MemberDetail, Ban, Invitation, JoinRequest),
     *(Send, Message, Secret, AuditEvent),
     *(MessageVersion, Reaction, Mention, OwnDeletion),
 )

@@ -23,6 +23,7 @@ TABLES = {
     "members",
     "removed_members",
     "former_members",
+    "member_details",
     "bans",
     "invitations",
     "join_requests",

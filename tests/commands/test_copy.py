@@ -82,6 +82,7 @@ class World:
         cem.RequestToJoin(group_id=self.group, note="please")
         ann.BanMember(group_id=self.group, user_id=self.gone.id, reason="spam")
         ann.CreateInvitation(group_id=self.group)
+        ann.SetMemberTitle(group_id=self.group, user_id=ben.id, title="Poet")
         cem.send(ann.id, "to be hidden")
         ann.DeleteConversation(
             conversation_id=next(

@@ -77,6 +77,33 @@ def test_a_detail_has_the_state_of_get_state(app: Deployment) -> None:
     assert details[pair].peer == ann.GetUserProfile(user_id=ben.id).profile
 
 
+def test_unread_mentions_go_when_they_are_read_recalled_or_deleted(app: Deployment) -> None:
+    ann, ben, *others = app.people(12)
+    for room in (group(ann, ben), group(ann, ben, *others), conversation_of(ann.send(ben.id))):
+        mentions = [
+            ann.send(room, metadata={"mentions": mentioned}).message_id for mentioned in (ben.id, "all", ben.id, "all")
+        ]
+        ann.send(room, "no mention")
+
+        def shown(room: str = room) -> int:
+            found = {one.state.info.conversation_id: one for one in ben.ListConversations(mentioned=True).conversations}
+            detail = ben.GetConversation(conversation_id=room).conversation
+            assert found.get(room, detail) == detail
+            assert (room in found) == (detail.unread_mentions > 0)
+            return int(detail.unread_mentions)
+
+        assert shown() == 4
+        assert ann.GetConversation(conversation_id=room).conversation.unread_mentions == 0
+        ben.DeleteMessage(message_id=mentions[3])
+        assert shown() == 3
+        ann.RecallMessage(message_id=mentions[2])
+        assert shown() == 2
+        ben.MarkMessageRead(conversation_id=room, message_id=mentions[0])
+        assert shown() == 1
+        ben.send(room)
+        assert shown() == 0
+
+
 def test_hidden_left_and_unseen_ones_are_not_listed(app: Deployment) -> None:
     ann, ben = app.people(2)
     hidden, left, kept = (group(ann, ben) for _ in range(3))

@@ -32,17 +32,22 @@ HARMS = [
     ),
     *(
         (
-            f"UPDATE members SET {change} WHERE {IN_PAIR} AND user_id = '{{bob}}'",
-            "members {pair} {bob}: has what only members of groups have",
-        )
-        for change in ("title = 'x'", "group_nickname = 'x'", "muted_until = 1", "last_sent_at = 1")
-    ),
-    *(
-        (
-            f"UPDATE members SET {column} = -1 WHERE {IN_CLUB} AND user_id = '{{bob}}'",
-            "members {club} {bob}: muted_until or last_sent_at is below 0",
+            f"UPDATE member_details SET {column} = -1 WHERE {IN_CLUB} AND user_id = '{{bob}}'",
+            "member_details {club} {bob}: muted_until or last_sent_at is below 0",
         )
         for column in ("muted_until", "last_sent_at")
+    ),
+    (
+        f"UPDATE member_details SET user_id = '{{zoe}}' WHERE {IN_CLUB}",
+        "member_details {club} {zoe}: has a title or a name and is no member",
+    ),
+    (
+        f"INSERT INTO member_details (conversation_id, user_id) VALUES ('{NOWHERE}', '{{ann}}')",
+        f"member_details {NOWHERE} {{ann}}: conversation_id is not a living group",
+    ),
+    (
+        f"UPDATE conversations SET muted_until = 5 WHERE {IN_CLUB}",
+        "member_details {club} {bob}: is muted beyond muted_until of the conversation",
     ),
     (f"{BAN} ('{NOWHERE}', '{{ann}}', 0, '', '', 0)", f"bans {NOWHERE} {{ann}}: conversation_id is not a living group"),
     (f"{BAN} ('{{club}}', '{NOBODY}', 0, '', '', 0)", f"bans {{club}} {NOBODY}: user_id is not in users"),

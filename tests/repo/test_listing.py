@@ -13,8 +13,9 @@ from gochat.api.repo.v1 import repo_pb2
 from gochat.errors import ChatError
 from gochat.internal.change.v1 import change_pb2
 from gochat.internal.conversation.v1 import conversation_pb2 as store_pb
+from gochat.internal.message.v1 import message_pb2 as message_store_pb
 from gochat.repo import details, inbox, receipts
-from gochat.storage.database import Database
+from gochat.storage.database import Database, Tx
 from tests.repo.test_inbox import Chats, plan_by_index
 
 FILTERS: list[dict[str, Any]] = [
@@ -27,6 +28,10 @@ FILTERS: list[dict[str, Any]] = [
         ({}, {"pinned": True}, {"pinned": False}),
     )
 ]
+
+
+ODDS = {"NOT_A_PARTICIPANT", "ALREADY_A_MEMBER", "MEMBER_NOT_FOUND", "MESSAGE_NOT_FOUND"}
+"""Why people who act at random are refused: who has left does not send, what is hidden is not deleted."""
 
 
 class Known(NamedTuple):
@@ -51,11 +56,11 @@ class Known(NamedTuple):
 
 
 class Talk(Chats):
-    """Ten people who also mention each other, and a reader with settings, of which the test keeps its own account."""
+    """Ten people who also mention each other, and a reader with settings, who deletes messages for themselves."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
-        self.settings: dict[str, dict[str, Any]] = {}
+        self.mentioning: list[tuple[str, str]] = []  # messages and their senders
 
     @property
     def conversations(self) -> list[str]:
@@ -69,24 +74,45 @@ class Talk(Chats):
             self.act(dice)
             return
         where = dice.choice(self.conversations)
-        match dice.randrange(3):
-            case 0:
+        match dice.randrange(6):
+            case 0 | 1:
                 self.mention(dice, where)
+            case 2:
+                self.withdraw(dice)
             case _:
                 self.set(where, **self._some_settings(dice))
 
     def mention(self, dice: random.Random, where: str) -> None:
         others = self.database.read(
             lambda tx: tx.fetch_all(
-                "SELECT user_id FROM members WHERE conversation_id = ? AND user_id <> ? ORDER BY user_id",
+                "SELECT m.user_id, c.type FROM members m JOIN conversations c ON c.conversation_id = m.conversation_id"
+                " WHERE m.conversation_id = ? AND m.user_id <> ? ORDER BY m.user_id",
                 *(where, self.reader),
             )
         )
-        if others:
-            sent = self.send(dice.choice(others)[0], conversation_id=where).message
-            seq = int(sent.message_id.rpartition("-")[2])
-            mentioned = dice.choice((self.reader, "", others[0][0]))
-            self.database.write(lambda tx: tx.sql("INSERT INTO mentions VALUES (?, ?, ?)", where, mentioned, seq))
+        if not others:
+            return
+        (sender, kind), *_ = dice.sample(others, 1)
+        mentioned = dice.choice((self.reader, "all" if kind == "single" else sender, others[0][0]))
+        send = {"conversation_id": where, "from_user_id": sender, "metadata": {"mentions": mentioned}}
+        message_id = self.do.CreateMessage(repo_pb2.CreateMessageRequest(content="x", **send)).message_id
+        self.mentioning.append((message_id, sender))
+        if kind == "group" and dice.random() < 0.3:  # as a manager mentions all
+            seq = int(message_id.rpartition("-")[2])
+
+            def mention_all(tx: Tx) -> None:
+                tx.sql("DELETE FROM mentions WHERE conversation_id = ? AND seq = ?", where, seq)
+                tx.sql("INSERT INTO mentions VALUES (?, '', ?)", where, seq)
+
+            self.database.write(mention_all)
+
+    def withdraw(self, dice: random.Random) -> None:
+        """Recalled by the sender, or deleted by the reader for themselves."""
+        if self.mentioning:
+            message_id, sender = self.mentioning.pop(dice.randrange(len(self.mentioning)))
+            recall = repo_pb2.UpdateMessageStatusRequest(message_id=message_id, user_id=sender, status=4)
+            delete = message_store_pb.DeleteMessageRequest(user_id=self.reader, request={"message_id": message_id})
+            dice.choice((lambda: self.do.UpdateMessageStatus(recall), lambda: self.do.DeleteMessage(delete)))()
 
     @staticmethod
     def _some_settings(dice: random.Random) -> dict[str, Any]:
@@ -114,9 +140,12 @@ class Talk(Chats):
             lambda tx: tx.fetch_all(
                 "SELECT c.conversation_id, c.type, c.updated_at, c.member_count, m.quiet_until, m.pinned_at,"
                 " m.archived, m.marked_unread, (SELECT COUNT(*) FROM messages l"
-                "  WHERE l.conversation_id = c.conversation_id AND l.seq > m.read_seq AND l.status < 4),"
+                "  WHERE l.conversation_id = c.conversation_id AND l.seq > m.read_seq AND l.status < 4 AND"
+                "  NOT EXISTS (SELECT 1 FROM own_deletions o WHERE (o.conversation_id, o.seq, o.user_id) ="
+                "   (l.conversation_id, l.seq, m.user_id))),"
                 " (SELECT COUNT(*) FROM mentions n WHERE n.conversation_id = c.conversation_id AND n.seq > m.read_seq"
-                "  AND (n.user_id = m.user_id OR n.user_id = ''))"
+                "  AND (n.user_id = m.user_id OR n.user_id = '') AND n.seq NOT IN (SELECT o.seq FROM own_deletions o"
+                "   WHERE o.conversation_id = n.conversation_id AND o.user_id = m.user_id))"
                 " FROM members m JOIN conversations c ON c.conversation_id = m.conversation_id"
                 " WHERE m.user_id = ? AND c.last_seq > m.hidden_seq",
                 self.reader,
@@ -162,7 +191,7 @@ def act(talk: Talk, dice: random.Random) -> None:
     try:
         talk.talk(dice)
     except ChatError as refused:
-        assert refused.reason in {"NOT_A_PARTICIPANT", "ALREADY_A_MEMBER", "MEMBER_NOT_FOUND"}, refused
+        assert refused.reason in ODDS, refused
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -292,7 +321,7 @@ ASKED = ("u", "", -1, 0, 0, 0, 0)
     ("statement", "parameters"),
     [
         (details._DETAIL, ("c", "u")),
-        (receipts._MESSAGE, ("c", 1)),
+        (receipts._MEMBER_COUNT, ("c",)),
         (receipts._LISTED, (1, 1, "c", "u", 5, 1)),
         (receipts._COUNTED, (1, "c", "u", 5, 1)),
         *(

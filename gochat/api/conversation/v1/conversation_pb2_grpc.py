@@ -112,8 +112,7 @@ class ConversationServiceServicer:
         """Who has received and who has read a message: those who are in the conversation now and were when it was sent, but
         for its sender. In groups of more than 1,000 members numbers alone, and there nobody's devices say what they have
         received: delivered_count is read_count.
-        Errors: NOT_FOUND, also for a message that is deleted or that the caller has hidden; PERMISSION_DENIED for who is not
-        in the conversation.
+        Errors: NOT_FOUND, also for a message that the caller does not see, as in GetMessage of MessageService.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

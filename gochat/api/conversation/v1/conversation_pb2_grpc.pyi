@@ -63,8 +63,7 @@ class ConversationServiceStub:
     """Who has received and who has read a message: those who are in the conversation now and were when it was sent, but
     for its sender. In groups of more than 1,000 members numbers alone, and there nobody's devices say what they have
     received: delivered_count is read_count.
-    Errors: NOT_FOUND, also for a message that is deleted or that the caller has hidden; PERMISSION_DENIED for who is not
-    in the conversation.
+    Errors: NOT_FOUND, also for a message that the caller does not see, as in GetMessage of MessageService.
     """
 
 @_typing.type_check_only
@@ -102,8 +101,7 @@ class ConversationServiceAsyncStub(ConversationServiceStub):
     """Who has received and who has read a message: those who are in the conversation now and were when it was sent, but
     for its sender. In groups of more than 1,000 members numbers alone, and there nobody's devices say what they have
     received: delivered_count is read_count.
-    Errors: NOT_FOUND, also for a message that is deleted or that the caller has hidden; PERMISSION_DENIED for who is not
-    in the conversation.
+    Errors: NOT_FOUND, also for a message that the caller does not see, as in GetMessage of MessageService.
     """
 
 class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -168,8 +166,7 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
         """Who has received and who has read a message: those who are in the conversation now and were when it was sent, but
         for its sender. In groups of more than 1,000 members numbers alone, and there nobody's devices say what they have
         received: delivered_count is read_count.
-        Errors: NOT_FOUND, also for a message that is deleted or that the caller has hidden; PERMISSION_DENIED for who is not
-        in the conversation.
+        Errors: NOT_FOUND, also for a message that the caller does not see, as in GetMessage of MessageService.
         """
 
 def add_ConversationServiceServicer_to_server(servicer: ConversationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
