@@ -3,7 +3,7 @@
 import json
 
 from gochat.api.message.v1 import message_pb2 as pb
-from gochat.domain import cursors, ids, limits, policy
+from gochat.domain import cursors, group_policy, ids, limits, policy
 from gochat.domain.changes import Kind
 from gochat.domain.forms.rules import metadata as check_metadata
 from gochat.errors import invalid
@@ -15,6 +15,7 @@ from gochat.repo.message_details import detail
 from gochat.repo.messages import RECALLED, set_status
 from gochat.repo.references import MENTIONS, checked_mentions, replace_mentions
 from gochat.repo.seen import Seen, lock_seen, seen
+from gochat.repo.send_limits import SendLimits
 from gochat.storage.database import Database, Tx
 
 _KEEP_VERSION = """
@@ -89,6 +90,7 @@ class Editing:
         message, now = lock_seen(tx, asked.message_id, user_id), ids.now_ms()
         if user_id:
             policy.edit(user_id, message.from_user_id, now - message.created_at, self._edit_within)
+            _must_be_let(tx, message, user_id, now)
         if message.must_not_be_recalled().message_type != "text":
             raise invalid("message_id", "must be of a message of type text")
         metadata = _with_mentions(tx, message, asked)
@@ -102,6 +104,14 @@ class Editing:
         add_change(tx, Kind.MESSAGE_UPDATED, message.conversation_id, seq=message.seq)
         if user_id != message.from_user_id:
             record(tx, "message.edit", message.message_id)
+
+
+def _must_be_let(tx: Tx, message: Seen, user_id: str, now: int) -> None:
+    """Who may not send to a group does not say by an edit what they may not send; slow mode is for messages alone."""
+    if message.type == "group":
+        why, until = SendLimits(tx, message.conversation_id, [user_id], now).refusal(user_id) or ("", 0)
+        if why and why != group_policy.SLOW_MODE:
+            raise group_policy.SEND_ERRORS[why](until, now)
 
 
 def _with_mentions(tx: Tx, message: Seen, asked: pb.EditMessageRequest) -> str:

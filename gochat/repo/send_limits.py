@@ -1,5 +1,5 @@
-"""Whom a group lets send, on SQLite: read for those groups alone that do not let every member. On PostgreSQL it is in
-send_messages() of sql/routines.postgres.sql."""
+"""Whom a group lets send, or edit. Sends on SQLite read it for those groups alone that do not let every member; on
+PostgreSQL it is in send_messages() of sql/routines.postgres.sql."""
 
 from collections.abc import Iterable
 

@@ -76,6 +76,12 @@ class World:
         ann.MarkMessageRead(conversation_id=self.group, message_id=history[3].message_id)
         repo = as_service(app).repo
         repo.DeleteMessage(message_id=history[2].message_id, user_id=ben.id)
+        talk = ben.send(self.group, "talk", metadata={"mentions": self.wang.id, "reply_to": self.last}).message_id
+        ben.EditMessage(message_id=talk, content="talk of it")
+        self.wang.AddReaction(message_id=talk, reaction="👨‍👩‍👧")
+        ann.PinMessage(message_id=talk)
+        self.wang.DeleteMessage(message_id=self.last)
+        self.last = talk
         cem.DeleteConversation(conversation_id=self.group)
         ann.RemoveGroupMember(group_id=self.group, user_id=cem.id)
         ann.UpdateGroupSettings(group_id=self.group, joining=2, searchable=True)
@@ -111,6 +117,7 @@ class World:
             seen[f"{name} unread"] = person.GetUnreadMessages()
             seen[f"{name} profile"] = person.GetUserProfile(user_id=person.id)
             for one in conversations.conversations:
+                seen[f"{name} details {one.conversation_id}"] = person.ListMessages(conversation_id=one.conversation_id)
                 messages = history(person, one.conversation_id)
                 seen[f"{name} history {one.conversation_id}"] = messages
                 assert len(messages) > 0 or person is self.ann

@@ -76,6 +76,8 @@ def test_only_managers_send_where_posting_is_theirs(app: Deployment) -> None:
     club.set(posting=MANAGERS)
     with refused("PERMISSION_DENIED", reason="POSTING"):
         club.member.send(club.id)
+    with refused("PERMISSION_DENIED", reason="POSTING"):
+        club.member.EditMessage(message_id=said.message_id, content="instead")
     answer = club.member.SendMessages(messages=[{"conversation_id": club.id, "content": "x"}] * 2)
     assert {result.error.details["reason"] for result in answer.results} == {"POSTING"}
     assert club.member.send(club.id, "before", metadata=key).message_id == said.message_id
@@ -94,6 +96,7 @@ def test_slow_mode_spaces_the_messages_of_plain_members(app: Deployment) -> None
         club.member.send(club.id)
     assert 0 < int(refusal.response.details["retry_after_ms"]) <= 1000
     assert club.member.send(club.id, metadata=key).message_id == first.message_id
+    club.member.EditMessage(message_id=first.message_id, content="better")
     club.stranger.send(club.id)
     for who in (club.admin, club.owner):
         for _ in range(2):

@@ -178,6 +178,8 @@ def test_who_is_muted_reads_and_does_not_send(club: Club) -> None:
     with refused("PERMISSION_DENIED", reason="MUTED") as refusal:
         club.member.send(club.id)
     assert refusal.response.details["muted_until"] == str(until)
+    with refused("PERMISSION_DENIED", reason="MUTED"):
+        club.member.EditMessage(message_id=said.message_id, content="instead")
     answer = club.member.SendMessages(messages=[{"conversation_id": club.id, "content": "x"}])
     assert answer.results[0].error.details["reason"] == "MUTED"
     assert answer.results[0].error.details["muted_until"] == str(until)

@@ -6,12 +6,15 @@ from typing import Any
 import pytest
 
 from gochat.api.common.v1.common_pb2 import PaginationRequest
+from gochat.api.group.v1 import group_pb2 as api
+from gochat.api.group.v1 import group_types_pb2 as types
 from gochat.api.message.v1 import message_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.app import repo_handlers
 from gochat.config import Messages
 from gochat.events.relay import Relay
 from gochat.internal.conversation.v1 import conversation_pb2
+from gochat.internal.group.v1 import group_pb2
 from gochat.internal.message.v1 import message_pb2 as message_store_pb2
 from gochat.internal.store.v1 import store_pb2
 from gochat.services import REPO, served_by
@@ -61,9 +64,38 @@ class World:
             recall = repo_pb2.UpdateMessageStatusRequest(message_id=self.messages[-1], status=4, user_id=self.reader)
             handlers.UpdateMessageStatus(recall)
         self.messages = self.messages[:size]
+        self._besiege(handlers, size)
+
+    def _besiege(self, handlers: Handlers, size: int) -> None:
+        """So many are banned from the first group, and so many ask to join the second; the first has as many
+        invitations, and its members have titles."""
+
+        def ask(rpc: str, **fields: Any) -> None:
+            request, acting = getattr(api, f"{rpc}Request"), {"service": True}
+            if rpc == "RequestToJoin":
+                acting = {"user_id": fields["user_id"]}
+            getattr(handlers, rpc)(getattr(group_pb2, f"{rpc}Request")(request=request(**fields), **acting))
+
+        ask("UpdateGroupSettings", group_id=self.groups[1], joining=types.JOINING_APPROVAL)
+        for number, member in enumerate(self.users):
+            new = repo_pb2.CreateUserRequest(username=f"stranger{size}x{number}", password="x")
+            stranger = handlers.CreateUser(new).user_id
+            ask("BanMember", group_id=self.group, user_id=stranger)
+            ask("RequestToJoin", group_id=self.groups[1], user_id=stranger)
+            ask("CreateInvitation", group_id=self.group)
+            ask("SetMemberTitle", group_id=self.group, user_id=member, title="Poet")
 
 
 PAGE = PaginationRequest(limit=100)
+
+
+def _of_group(handlers: Handlers, world: World, rpc: str, group_id: str) -> Any:
+    request = getattr(api, f"{rpc}Request")(group_id=group_id)
+    answer = getattr(handlers, rpc)(getattr(group_pb2, f"{rpc}Request")(user_id=world.reader, request=request))
+    ((_, listed),) = answer.ListFields()
+    return listed
+
+
 LISTS: dict[str, Callable[[Handlers, World], Any]] = {
     "GetUsers": lambda h, w: h.GetUsers(repo_pb2.GetUsersRequest(user_ids=w.users)).users,
     "FindUsers": lambda h, w: (
@@ -118,6 +150,10 @@ LISTS: dict[str, Callable[[Handlers, World], Any]] = {
             conversation_pb2.GetReceiptsRequest(user_id=w.reader, request={"message_id": w.messages[0]})
         ).receipts
     ),
+    "ListMembers with details": lambda h, w: _of_group(h, w, "ListMembers", w.group),
+    "ListBannedMembers": lambda h, w: _of_group(h, w, "ListBannedMembers", w.group),
+    "ListJoinRequests": lambda h, w: _of_group(h, w, "ListJoinRequests", w.groups[1]),
+    "ListInvitations": lambda h, w: _of_group(h, w, "ListInvitations", w.group),
     "StoreMessages": lambda h, w: (
         h.StoreMessages(
             store_pb2.StoreMessagesRequest(

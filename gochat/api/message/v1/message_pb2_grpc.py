@@ -184,8 +184,8 @@ class MessageServiceServicer:
         Change: MessageUpdated with edited_at. Audit: message.edit, where it is another's.
 
         Who may call: the sender, within [messages] edit_within (24 hours) of sending it; admins and services anybody's, at any
-        time. Errors: NOT_FOUND; PERMISSION_DENIED with NOT_THE_SENDER, TOO_LATE; INVALID_PARAMS for one that is no text or is
-        recalled; those of metadata[mentions] of a send.
+        time. Errors: NOT_FOUND; PERMISSION_DENIED with NOT_THE_SENDER, TOO_LATE, and as of a send with POSTING, MUTED;
+        INVALID_PARAMS for one that is no text or is recalled; those of metadata[mentions] of a send.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

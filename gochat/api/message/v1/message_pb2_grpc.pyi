@@ -85,8 +85,8 @@ class MessageServiceStub:
     Change: MessageUpdated with edited_at. Audit: message.edit, where it is another's.
 
     Who may call: the sender, within [messages] edit_within (24 hours) of sending it; admins and services anybody's, at any
-    time. Errors: NOT_FOUND; PERMISSION_DENIED with NOT_THE_SENDER, TOO_LATE; INVALID_PARAMS for one that is no text or is
-    recalled; those of metadata[mentions] of a send.
+    time. Errors: NOT_FOUND; PERMISSION_DENIED with NOT_THE_SENDER, TOO_LATE, and as of a send with POSTING, MUTED;
+    INVALID_PARAMS for one that is no text or is recalled; those of metadata[mentions] of a send.
     """
     ListVersions: _grpc.UnaryUnaryMultiCallable[_message_pb2.ListVersionsRequest, _message_pb2.ListVersionsResponse]
     """What the text of a message was before it was edited, oldest first, without the present one. Who may call: the sender;
@@ -188,8 +188,8 @@ class MessageServiceAsyncStub(MessageServiceStub):
     Change: MessageUpdated with edited_at. Audit: message.edit, where it is another's.
 
     Who may call: the sender, within [messages] edit_within (24 hours) of sending it; admins and services anybody's, at any
-    time. Errors: NOT_FOUND; PERMISSION_DENIED with NOT_THE_SENDER, TOO_LATE; INVALID_PARAMS for one that is no text or is
-    recalled; those of metadata[mentions] of a send.
+    time. Errors: NOT_FOUND; PERMISSION_DENIED with NOT_THE_SENDER, TOO_LATE, and as of a send with POSTING, MUTED;
+    INVALID_PARAMS for one that is no text or is recalled; those of metadata[mentions] of a send.
     """
     ListVersions: _aio.UnaryUnaryMultiCallable[_message_pb2.ListVersionsRequest, _message_pb2.ListVersionsResponse]  # type: ignore[assignment]
     """What the text of a message was before it was edited, oldest first, without the present one. Who may call: the sender;
@@ -312,8 +312,8 @@ class MessageServiceServicer(metaclass=_abc_1.ABCMeta):
         Change: MessageUpdated with edited_at. Audit: message.edit, where it is another's.
 
         Who may call: the sender, within [messages] edit_within (24 hours) of sending it; admins and services anybody's, at any
-        time. Errors: NOT_FOUND; PERMISSION_DENIED with NOT_THE_SENDER, TOO_LATE; INVALID_PARAMS for one that is no text or is
-        recalled; those of metadata[mentions] of a send.
+        time. Errors: NOT_FOUND; PERMISSION_DENIED with NOT_THE_SENDER, TOO_LATE, and as of a send with POSTING, MUTED;
+        INVALID_PARAMS for one that is no text or is recalled; those of metadata[mentions] of a send.
         """
 
     @_abc_1.abstractmethod
