@@ -28,7 +28,7 @@ def test_pinned_conversations_come_first_in_all_tabs(site: Deployment, visit: Vi
     tab = ann.new_page()
     tab.get_by_role("list", name="Conversations").get_by_role("link", name=third.username).wait_for()
     ann.row(third.username).hover()
-    ann.row(third.username).get_by_role("button", name=f"Actions for {third.username}").click()
+    ann.row(third.username).get_by_role("button", name=f"Options for {third.username}").click()
     ann.page.get_by_role("menuitem", name="Pin chat").click()
     wanted = [third.username, first.username, second.username]
     eventually(lambda: ann.listed() == wanted)

@@ -111,7 +111,7 @@ export function Chat({ conversationId }) {
     ${conversation && html`<${PinnedBar} pins=${pins} jump=${acts.jump} onlist=${() => setOpened({ kind: "pins" })} />`}
     ${rows.length
       ? html`<${Rows} rows=${rows} show=${show} label=${t("history")} sends=${sends} target=${target} onkeys=${moveInLog}
-          onstart=${() => timeline.older()} onend=${onend} />`
+          onstart=${() => timeline?.older()} onend=${onend} />`
       : html`<p class="quiet blank">${t(timeline?.isLoaded ? "noMessages" : "loading")}</p>`}
     <${Announcer} messages=${details} />
     ${notice && html`<p class=${`toast ${notice.isError ? "error" : ""}`} role=${notice.isError ? "alert" : "status"}>${notice.text}</p>`}

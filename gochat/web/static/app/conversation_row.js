@@ -26,7 +26,7 @@ export function ConversationRow({ conversation, isSelected, isFirst, onmenu }) {
       ? html`<span class="typing">${typing}</span>`
       : html`<span class="snippet" dir="auto">${snippet(conversation)}</span>`}
     <${Badges} conversation=${conversation} />
-    <${IconButton} icon="more" label=${t("actionsFor", { name })} class="icon-button row-menu" aria-haspopup="menu"
+    <${IconButton} icon="more" label=${t("optionsFor", { name })} class="icon-button row-menu" aria-haspopup="menu"
       tabindex=${isSelected || isFirst ? 0 : -1} onClick=${({ currentTarget }) => onmenu(currentTarget)} />
   </div>`;
 }

@@ -284,6 +284,7 @@ export const ENGLISH = {
   lineAdminYou: "You are now an admin",
   lineMemberYou: "You are now a member",
   youObject: "you",
+  optionsFor: "Options for {name}",
   BAD_CREDENTIALS: "The username or the password is wrong.",
   REGISTRATION_CLOSED: "This server does not take registrations. Ask whoever runs it for an account.",
   USERNAME_TAKEN: "This username is taken.",

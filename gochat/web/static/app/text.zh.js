@@ -284,6 +284,7 @@ export const CHINESE = {
   lineAdminYou: "你已成为管理员",
   lineMemberYou: "你已成为普通成员",
   youObject: "我",
+  optionsFor: "{name} 的选项",
   BAD_CREDENTIALS: "用户名或密码错误。",
   REGISTRATION_CLOSED: "此服务器不开放注册，请联系管理员开通账号。",
   USERNAME_TAKEN: "此用户名已被使用。",
