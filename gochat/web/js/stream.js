@@ -165,7 +165,7 @@ class Stream {
     if (isNew && (conversation = await this.#read(conversationId))) {
       // What is in it already comes as events, if it is news. If one has made it oneself, it may be known by now.
       const known = this.#conversations.get(conversationId);
-      this.#conversations.set(known ?? { ...conversation, newest: "", unreadCount: 0 });
+      this.#conversations.set(known ?? { ...conversation, newest: "", counted: "", unreadCount: 0 });
     }
     if (type === "messageSent") {
       const { messageId } = event.message;
@@ -175,10 +175,11 @@ class Stream {
         events.push(...(await this.#missed(conversationId, newest, messageId)));
       }
     }
-    if (type === "messageDeleted" && conversation) {
-      const isLast = conversation.lastMessage?.messageId === event.messageId;
-      if (isLast) event.previous = await this.#newestMessage(conversationId);
-      event.wasRecalled = await this.#conversations.isRecalled(event.messageId);
+    if (type === "messageDeleted" && conversation?.lastMessage?.messageId === event.messageId) {
+      event.previous = await this.#newestMessage(conversationId);
+    }
+    if (conversation && ["messageUpdated", "messageDeleted"].includes(type)) {
+      event.wasCounted = await this.#wasCounted(event.messageId ?? event.message.messageId, conversation, events);
     }
     events.push(event);
   }
@@ -198,6 +199,13 @@ class Stream {
       }
       if (!hasMore) return events;
     }
+  }
+
+  /** Was it among the unread, unless it was read? Not if it was recalled, nor if it has never come. */
+  async #wasCounted(messageId, { counted }, events) {
+    const inHand = events.findLast(({ message }) => message?.messageId === messageId)?.message;
+    const known = inHand ?? (await this.#conversations.message(messageId));
+    return known ? known.status !== RECALLED : messageId <= counted;
   }
 
   async #newestMessage(conversationId) {

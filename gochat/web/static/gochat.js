@@ -652,8 +652,9 @@ class Conversations {
     return changes;
   }
 
-  async isRecalled(messageId) {
-    return (await this.#store.get(`message/${messageId}`))?.status === RECALLED;
+  /** As it is stored. */
+  async message(messageId) {
+    return this.#store.get(`message/${messageId}`);
   }
 
   async #forget(conversationId, changes) {
@@ -684,20 +685,20 @@ const CHANGES = {
       lastMessage: message,
       newest: later(conversation.newest, message.messageId),
       updatedAt: Math.max(conversation.updatedAt, message.createdAt),
-      unreadCount: isMine ? 0 : conversation.unreadCount + 1,
+      unreadCount: isMine ? 0 : conversation.unreadCount + (message.status === RECALLED ? 0 : 1),
       readMessageId: isMine ? message.messageId : conversation.readMessageId,
       peerUserId: conversation.peerUserId || (isMine ? message.toUserId : message.toUserId && message.fromUserId),
     };
   },
-  messageUpdated(conversation, { message }, userId) {
+  messageUpdated(conversation, { message, wasCounted }, userId) {
     const isUnread = message.fromUserId !== userId && message.messageId > conversation.readMessageId;
     return {
       ...(conversation.lastMessage?.messageId === message.messageId && { lastMessage: message }),
-      ...(message.status === RECALLED && isUnread && { unreadCount: Math.max(0, conversation.unreadCount - 1) }),
+      ...(message.status === RECALLED && isUnread && wasCounted && { unreadCount: Math.max(0, conversation.unreadCount - 1) }),
     };
   },
-  messageDeleted(conversation, { messageId, previous = null, wasRecalled }) {
-    const isUnread = messageId > conversation.readMessageId && !wasRecalled; // one's own are before that
+  messageDeleted(conversation, { messageId, previous = null, wasCounted }) {
+    const isUnread = messageId > conversation.readMessageId && wasCounted; // one's own are before that
     return {
       ...(conversation.lastMessage?.messageId === messageId && { lastMessage: previous }),
       ...(isUnread && { unreadCount: Math.max(0, conversation.unreadCount - 1) }),
@@ -730,10 +731,14 @@ function seqOf(messageId) {
   return Number(messageId.slice(messageId.lastIndexOf("-") + 1));
 }
 
-/** json: a ConversationState of the contract. newest: of the messages that are known without a gap. */
+/**
+ * json: a ConversationState of the contract. newest: of the messages that are known without a gap; counted: of those
+ * that are in the unread count of json.
+ */
 function toConversation(json) {
   const { info, ...positions } = fill(STATE, json);
-  return { ...info, ...positions, newest: info.lastMessage?.messageId ?? "", stored: 0 };
+  const newest = info.lastMessage?.messageId ?? "";
+  return { ...info, ...positions, newest, counted: newest, stored: 0 };
 }
 
 /** Messages that are not sent yet, in the order in which they were written. They survive a reload where the store does. */
@@ -1030,7 +1035,7 @@ class Stream {
     if (isNew && (conversation = await this.#read(conversationId))) {
       // What is in it already comes as events, if it is news. If one has made it oneself, it may be known by now.
       const known = this.#conversations.get(conversationId);
-      this.#conversations.set(known ?? { ...conversation, newest: "", unreadCount: 0 });
+      this.#conversations.set(known ?? { ...conversation, newest: "", counted: "", unreadCount: 0 });
     }
     if (type === "messageSent") {
       const { messageId } = event.message;
@@ -1040,10 +1045,11 @@ class Stream {
         events.push(...(await this.#missed(conversationId, newest, messageId)));
       }
     }
-    if (type === "messageDeleted" && conversation) {
-      const isLast = conversation.lastMessage?.messageId === event.messageId;
-      if (isLast) event.previous = await this.#newestMessage(conversationId);
-      event.wasRecalled = await this.#conversations.isRecalled(event.messageId);
+    if (type === "messageDeleted" && conversation?.lastMessage?.messageId === event.messageId) {
+      event.previous = await this.#newestMessage(conversationId);
+    }
+    if (conversation && ["messageUpdated", "messageDeleted"].includes(type)) {
+      event.wasCounted = await this.#wasCounted(event.messageId ?? event.message.messageId, conversation, events);
     }
     events.push(event);
   }
@@ -1063,6 +1069,13 @@ class Stream {
       }
       if (!hasMore) return events;
     }
+  }
+
+  /** Was it among the unread, unless it was read? Not if it was recalled, nor if it has never come. */
+  async #wasCounted(messageId, { counted }, events) {
+    const inHand = events.findLast(({ message }) => message?.messageId === messageId)?.message;
+    const known = inHand ?? (await this.#conversations.message(messageId));
+    return known ? known.status !== RECALLED : messageId <= counted;
   }
 
   async #newestMessage(conversationId) {
