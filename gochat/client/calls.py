@@ -33,11 +33,15 @@ class Calls:
         if user_id := self._acting_for or self._store.get("user_id"):
             return user_id
         if self._known_user_id is None:
-            request = ValidateTokenRequest(token=self._token())
-            found = self._connection.call(self._connection.logic.ValidateToken, request, self._token).user_id
+            found = self._user_of(self._token())
             self._learn(found)
             self._known_user_id = found
         return self._known_user_id
+
+    def _user_of(self, token: str) -> str:
+        """Empty for a service. Raises ChatError."""
+        request = ValidateTokenRequest(token=token)
+        return self._connection.call(self._connection.logic.ValidateToken, request, lambda _: token).user_id
 
     def _token(self, rejected: str = "") -> str:
         return self._session.token(rejected)

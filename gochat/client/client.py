@@ -160,11 +160,12 @@ class Client(People, Conversations, Groups):
     def _new_tokens(self) -> Tokens:
         if self._token_provider:
             try:
-                return Tokens(self._token_provider())
+                token = self._token_provider()
             except ChatError:
                 raise
             except Exception as error:
                 raise ChatError("UNAVAILABLE", f"no token: {error}", "TOKEN_PROVIDER_FAILED") from error
+            return Tokens(token, user_id=self._acting_for or self._user_of(token))
         if not self._username:
             raise ChatError("UNAUTHENTICATED", "sign in with a username and a password", "NO_CREDENTIALS")
         request = AuthRequest(username=self._username, password=self._password, device_id=self._device_id)

@@ -44,13 +44,15 @@ _Response = TypeVar("_Response")
 class Connection:
     """Thread-safe. timeout: of calls, in seconds. backoff: of reconnecting, the first and the most, in seconds.
 
-    on_closed is set when the client closes: who waits before they try again wait for that instead.
+    on_closed is set when the client closes: who waits before they try again wait for that instead. answered_at: when a
+    call was last answered, by time.monotonic().
     """
 
     def __init__(self, address: str, tls: Tls, timeout: float, backoff: tuple[float, float]) -> None:
         self._channel = _open_channel(address, tls, backoff)
         self.timeout, self.backoff = timeout, backoff
         self.on_closed = threading.Event()
+        self.answered_at = 0.0
         self.logic = LogicServiceStub(self._channel)
         self.session = SessionServiceStub(self._channel)
         self.message = MessageServiceStub(self._channel)
@@ -76,7 +78,9 @@ class Connection:
         while True:
             token = token_of(rejected)
             try:
-                return rpc(request, timeout=max(0.0, until - monotonic()), metadata=bearer(token))
+                answer = rpc(request, timeout=max(0.0, until - monotonic()), metadata=bearer(token))
+                self.answered_at = monotonic()
+                return answer
             except grpc.RpcError as failed:
                 error = from_rpc_error(failed)
             except ValueError:  # of a closed channel

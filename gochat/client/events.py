@@ -126,8 +126,18 @@ class Events:
                 if not error.is_transient:
                     self._watchdog.stop()
                     raise
-                wait = error.retry_after or next(self._waits)
+                if not error.retry_after:
+                    self._back_off(next(self._waits))
+                    continue
+                wait = error.retry_after
             self._watchdog.on_stop.wait(wait)
+
+    def _back_off(self, seconds: float) -> None:
+        """At most: once another call is answered, the server is back."""
+        began = monotonic()
+        while (left := began + seconds - monotonic()) > 0 and self._connection.answered_at < began:
+            if self._watchdog.on_stop.wait(min(left, CHECK_INTERVAL)):
+                return
 
     def _stream(self) -> Generator[Event, None, float]:
         """One stream, to its end; returns the seconds to wait before the next. Raises ChatError."""

@@ -123,5 +123,9 @@ class Session:
             self._tokens = tokens
             self._renew_at = monotonic() + tokens.lasts - min(MAX_MARGIN, tokens.lasts / 10)
             self.number += is_new or not self.number
-        self._on_tokens(tokens)
+        try:
+            self._on_tokens(tokens)
+        except ChatError as error:  # nothing may be done with them
+            self.end(error)
+            raise
         return tokens

@@ -32,10 +32,9 @@ from gochat.web.cors import Cors
 from gochat.web.files import Files
 from gochat.web.router import Read, Router, reader
 from gochat.web.state import CHECK_INTERVAL, State
-from gochat.web.tls import Certificate
+from gochat.web.tls import Certificate, TlsServer
 
 KEY = "http.listen"
-HANDSHAKE_TIMEOUT = 10.0  # seconds
 START_TIMEOUT = 10.0  # seconds
 KILL_TIMEOUT = 2.0  # seconds within which connections must end that were cut off after the grace period
 RENEW_INTERVAL = 10  # checks of the timers between two looks at the certificate
@@ -68,7 +67,7 @@ class WebListener:
     ) -> None:
         """Raises ListenError, ConfigError."""
         self._certificate = Certificate(config.tls) if config.tls.cert else None
-        self._sockets, self._servers = _bound(config), list[asyncio.Server]()
+        self._sockets, self._servers = _bound(config), list[asyncio.Server | TlsServer]()
         host, _ = parse_address(KEY, config.http.listen)
         self.url = url(config.with_settings("http", listen=f"{host}:{self._sockets[0].getsockname()[1]}"))
         self._state = State(admission, executors, config.limits.connections)
@@ -139,13 +138,12 @@ class WebListener:
 
     async def _listen(self) -> None:
         for each in self._sockets:
-            context = self._certificate.context if self._certificate else None
-            timeout = HANDSHAKE_TIMEOUT if context else None
-            self._servers.append(
-                await self._loop.create_server(
-                    self._connection, sock=each, backlog=BACKLOG, ssl=context, ssl_handshake_timeout=timeout
-                )
-            )
+            server: asyncio.Server | TlsServer
+            if self._certificate:
+                server = TlsServer(self._loop, each, self._certificate.context, self._state, self._connection)
+            else:
+                server = await self._loop.create_server(self._connection, sock=each, backlog=BACKLOG)
+            self._servers.append(server)
 
     def _check(self) -> None:
         """Checks the timers, again and again."""

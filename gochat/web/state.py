@@ -23,6 +23,7 @@ from gochat.serving.executors import Executors
 KEEP_ALIVE_TIMEOUT = 75.0  # seconds without a request after which a connection is closed
 CHECK_INTERVAL = 0.1  # seconds between two checks of the timers
 MAX_ENDED = 100  # connections that are ended for one reason at one check
+MAX_HANDSHAKING = 0.25  # of all connections that may be open: as many as take the place of others
 LINGER_TIMEOUT = 1.0  # seconds in which a client that was refused may read why, while what it sends is dropped
 
 log = logging.getLogger(__name__)
@@ -53,11 +54,12 @@ class OpenConnection(Protocol):
 
 
 class State:
-    """connections: all that are open. half_open: those of which a request is arriving -> the time by which it must
-    have. idle: those without a request -> the time at which they are closed. sending: those that have not taken all of
-    what was sent -> (the time at which that is looked at again, how much it was). All three are in the order of these
-    times. waiting: calls that have no answer yet. streams: open ones. dropped: calls and connections that were ended
-    because their clients did not send or take something in time. draining: no new requests are taken. date: a header.
+    """connections: all that are open. handshakes: of TLS, of those that are not open yet, the oldest first. half_open:
+    those of which a request is arriving -> the time by which it must have. idle: those without a request -> the time at
+    which they are closed. sending: those that have not taken all of what was sent -> (the time at which that is looked
+    at again, how much it was). All three are in the order of these times. waiting: calls that have no answer yet.
+    streams: open ones. dropped: calls and connections that were ended because their clients did not send or take
+    something in time. draining: no new requests are taken. date: a header.
 
     lock: another thread holds it while it hands a call over; the loop holds it while it closes. So nobody wakes a loop
     that is closed.
@@ -66,6 +68,7 @@ class State:
     def __init__(self, admission: Admission, executors: Executors, max_connections: int) -> None:
         self.admission, self.executors, self._max_connections = admission, executors, max_connections
         self.connections: dict[OpenConnection, None] = {}
+        self.handshakes: dict[asyncio.Task[None], None] = {}
         self.half_open: dict[OpenConnection, float] = {}
         self.idle: dict[OpenConnection, float] = {}
         self.sending: dict[OpenConnection, tuple[float, int]] = {}
@@ -127,6 +130,19 @@ class State:
         self.rests(connection)
         if len(self.connections) > self._max_connections:
             next(iter(self.idle)).close_if_idle()
+
+    def shakes_hands(self, handshake: "asyncio.Task[None]") -> None:
+        """A connection that is not open yet. Where there are too many with it, the one that was idle for longest is
+        closed; if none is idle, or many shake hands, the oldest of those, as nobody needs long for that."""
+        self.handshakes[handshake] = None
+        if len(self.connections) + len(self.handshakes) <= self._max_connections:
+            return
+        if self.idle and len(self.handshakes) <= self._max_connections * MAX_HANDSHAKING:
+            next(iter(self.idle)).close_if_idle()
+        else:
+            oldest = next(iter(self.handshakes))
+            del self.handshakes[oldest]  # or the next one would find it again
+            oldest.cancel()
 
     def closed(self, connection: OpenConnection) -> None:
         self.connections.pop(connection, None)

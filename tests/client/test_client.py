@@ -122,8 +122,21 @@ def test_a_store_is_one_clients_and_one_users(app: Deployment, tmp_path: Path) -
         client.sign_in()
         with pytest.raises(ChatError, match="STORE_IN_USE"):
             client_of(app, ann, store=store)
-    with client_of(app, ben, store=store) as client, pytest.raises(ChatError, match="STORE_OF_ANOTHER_USER"):
-        client.sign_in()
+    with client_of(app, ann, store=store, address=free_address(), timeout=0.2) as offline:
+        offline.send("by ann", to=ben.id)
+        offline.close(0)
+    other: dict[str, Any]
+    for other in ({}, {"username": "", "password": "", "token_provider": lambda: ben.access_token}):
+        with client_of(app, ben, store=store, **other) as client:
+            for _ in range(2):
+                with pytest.raises(ChatError, match="STORE_OF_ANOTHER_USER"):
+                    client.profile()
+            assert not client.flush(0.5)
+            assert [outgoing.status for outgoing in client.outgoing()] == ["queued"]
+    with client_of(app, ann, store=store) as client:
+        assert client.flush(TIMEOUT)
+    (conversation,) = ben.GetConversations().conversations
+    assert conversation.last_message.from_user_id == ann.id
     (tmp_path / "other").write_text("this is no database, and long enough to be seen as none" * 20)
     with pytest.raises(ChatError, match="STORE_FAILED"):
         client_of(app, ann, store=tmp_path / "other")

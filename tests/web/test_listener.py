@@ -8,6 +8,7 @@ import socket
 import ssl
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from gochat.config import Http
 from tests.attacks.certificates import Authority, opener, settings
 from tests.conftest import Own
 from tests.harness import locked
-from tests.processes import Process, free_address, frozen, refused_start
+from tests.processes import Process, free_address, frozen, memory, refused_start
 from tests.rpc.workers import workers
 from tests.waiting import eventually, in_flight
 from tests.web.client import ON, Web, web_of
@@ -123,6 +124,54 @@ def test_tls_and_a_certificate_that_is_replaced(own: Own, tmp_path: Path) -> Non
         old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
     with pytest.raises(OSError):  # noqa: PT011 - an alert, or the end of the connection
         Web(web.url, old).request("GET", "/healthz")
+
+
+def test_those_who_shake_hands_count_as_connections(own: Own, tmp_path: Path) -> None:
+    """Beyond the limit the oldest goes; whoever has something to say is served all the same."""
+    authority = Authority(tmp_path, "authority")
+    limits = {"GOCHAT_LIMITS_CONNECTIONS": "20"}
+    app = own(env=ON | limits | settings(authority.issue(), authority), open_channel=opener(authority))
+    context = ssl.create_default_context(cafile=str(authority.cert))
+    context.check_hostname = False
+    web = web_of(app, context)
+    with ExitStack() as silent:
+        connections = [silent.enter_context(web.connect()) for _ in range(100)]
+        assert web.request("GET", "/healthz").status == 200
+        eventually(lambda: 0 < sum(map(_is_open, connections)) < 20)
+        assert not _is_open(connections[0])
+    with silent:
+        opened = [silent.enter_context(context.wrap_socket(silent.enter_context(web.connect()))) for _ in range(30)]
+        eventually(lambda: sum(map(_is_open, opened)) <= 20)
+        assert web.request("GET", "/healthz").status == 200
+
+
+def test_a_connection_over_tls_costs_little_more_than_another(own: Own, tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "authority")
+    app = own(env=ON | settings(authority.issue(), authority), open_channel=opener(authority))
+    context = ssl.create_default_context(cafile=str(authority.cert))
+    context.check_hostname = False
+    web = web_of(app, context)
+    with ExitStack() as opened:
+
+        def open_some(count: int) -> int:
+            for _ in range(count):
+                opened.enter_context(context.wrap_socket(opened.enter_context(web.connect())))
+            assert web.request("GET", "/healthz").status == 200
+            return memory(app.processes[0].pid)
+
+        before = open_some(50)
+        assert (open_some(400) - before) / 400 < 100  # KiB
+
+
+def _is_open(connection: socket.socket) -> bool:
+    """Has the server, which sends nothing, not ended it?"""
+    connection.settimeout(0.0)
+    try:
+        return bool(connection.recv(1))
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return True
+    except OSError:
+        return False
 
 
 def _serial(web: Web, context: ssl.SSLContext) -> object:

@@ -44,13 +44,14 @@ export class Client extends Calls {
     const identity = { tokenProvider, username, password, deviceId };
     this.#session = new Session(this.#transport, this.#store, identity, name);
     this.#session.onended = (error) => this.#leave(error);
+    this.#session.onnamed = () => this.#meet(this.outbox); // which is in memory alone until then
     this.#conversations = new Conversations(this.#store);
     this.#outbox = new Outbox(this.#store, this.#session);
     this.#outbox.onchange = () => {
       this.#tabs.post({ kind: "outbox" });
       this.#emit("outbox", this.outbox);
     };
-    this.#outbox.onsettled = (entry, sent, error) => this.#settle({ entry, sent, error });
+    this.#outbox.onsettled = (entry, message, error) => this.#settle({ entry, message, error });
     this.#tabs = new Tabs(name, this.#store instanceof IndexedDbStore);
     this.#tabs.onmessage = (message) => {
       this.#hearing = this.#hearing.then(() => this.#hear(message)).catch(console.error);
@@ -63,6 +64,7 @@ export class Client extends Calls {
   }
 
   async #load() {
+    if (!this.#session.isNamed) return; // it may be another's
     await this.#conversations.load();
     await this.#outbox.load();
     this.#emit("conversations", this.conversations);
@@ -140,6 +142,7 @@ export class Client extends Calls {
     this.#connection = connection;
     if (this.#outbox?.isSending) this.#tabs.post({ kind: "connection", connection });
     if (connection === "online") this.#outbox.pump();
+    if (connection === "online" && !this.userId) this.#session.token().catch(() => {}); // it says whose the store is
     this.#emit("connection", connection);
   }
 
@@ -209,8 +212,8 @@ export class Client extends Calls {
     } else if (kind === "connection" && !this.#stream) {
       for (const each of message.presence ?? []) this.#presence.set(each.userId, each);
       this.#setConnection(message.connection);
-    } else if (kind === "events" && !this.#stream) await this.#follow(message);
-    else if (kind === "state" && !this.#stream) {
+    } else if (kind === "events" && !this.#stream && this.userId) await this.#follow(message);
+    else if (kind === "state" && !this.#stream && this.userId) {
       await this.#load();
       await this.#deliver([resynced(), ...message.missed]);
     } else if (kind === "outbox") {
@@ -274,10 +277,14 @@ export class Client extends Calls {
   async #enter(act) {
     this.#disconnect();
     await act();
-    if ((await this.#store.get("owner")) !== this.userId) await this.#forget([]);
+    await this.#meet([]);
+    this.#connect();
+  }
+
+  async #meet(outbox) {
+    await this.#session.own(outbox);
     await this.#load();
     this.#tabs.post({ kind: "session" });
-    this.#connect();
   }
 
   async signOut() {
@@ -289,20 +296,13 @@ export class Client extends Calls {
   /** error: why, where the server has ended the session. What is not sent yet then waits for the same user. */
   async #leave(error) {
     this.#disconnect();
-    await this.#forget(error ? this.outbox : []);
+    if (this.#session.isNamed) await this.#session.forget(error ? this.outbox : []);
     await this.#load();
     this.#tabs.post({ kind: "session" });
     this.#setConnection("signedOut");
     this.#emit("signedOut", error);
     for (const feed of this.#feeds) feed.end(error);
     this.#feeds.clear();
-  }
-
-  async #forget(outbox) {
-    const owner = this.userId || (await this.#store.get("owner"));
-    await this.#store.clear();
-    await this.#session.save();
-    await this.#store.write({ owner, ...Object.fromEntries(outbox.map((entry) => [entry.key, entry])) });
   }
 
   async changePassword(oldPassword, newPassword) {
@@ -356,10 +356,10 @@ export class Client extends Calls {
     await this.#outbox.discard(clientMsgId);
   }
 
-  #settle({ entry, sent, error }) {
-    const message = sent && toMessage(entry, sent, this.userId);
+  #settle({ entry, message, error }) {
     const outcome = { clientMsgId: entry.clientMsgId, message, error: error && plain(error) };
     this.#tabs.post({ kind: "settled", ...outcome });
+    if (message) this.#stream?.noteAnswer();
     this.#settled(outcome);
   }
 
@@ -383,7 +383,7 @@ export class Client extends Calls {
 
   async createConversation(userId) {
     const conversation = await super.createConversation(userId);
-    this.#conversations.meet(conversation, await this.getProfile(userId));
+    await this.#conversations.meet(conversation, await this.getProfile(userId));
     this.#emit("conversations", this.conversations);
     return conversation;
   }

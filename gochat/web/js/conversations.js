@@ -40,9 +40,11 @@ class Conversations {
   }
 
   /** conversation: one that has just been made with the user of this profile. */
-  meet(conversation, { userId, nickname, username, avatar }) {
+  async meet(conversation, { userId, nickname, username, avatar }) {
     const info = { ...conversation, name: conversation.name || nickname || username, avatar, lastMessage: null };
-    this.set({ ...(this.get(conversation.conversationId) ?? toConversation({ info })), peerUserId: userId });
+    const met = { ...(this.get(conversation.conversationId) ?? toConversation({ info })), peerUserId: userId };
+    this.set(met);
+    await this.#store.write({ [`conversation/${met.conversationId}`]: met });
   }
 
   /** Begins again with this list, after a gap. missed: as events. Returns the changes to the store. */
@@ -94,6 +96,11 @@ class Conversations {
     return changes;
   }
 
+  /** As it is stored. */
+  async message(messageId) {
+    return this.#store.get(`message/${messageId}`);
+  }
+
   async #forget(conversationId, changes) {
     for (const { messageId } of await this.#store.list(`message/${conversationId}-`)) {
       changes[`message/${messageId}`] = undefined;
@@ -122,21 +129,24 @@ const CHANGES = {
       lastMessage: message,
       newest: later(conversation.newest, message.messageId),
       updatedAt: Math.max(conversation.updatedAt, message.createdAt),
-      unreadCount: isMine ? 0 : conversation.unreadCount + 1,
+      unreadCount: isMine ? 0 : conversation.unreadCount + (message.status === RECALLED ? 0 : 1),
       readMessageId: isMine ? message.messageId : conversation.readMessageId,
       peerUserId: conversation.peerUserId || (isMine ? message.toUserId : message.toUserId && message.fromUserId),
     };
   },
-  messageUpdated(conversation, { message }, userId) {
+  messageUpdated(conversation, { message, wasCounted }, userId) {
     const isUnread = message.fromUserId !== userId && message.messageId > conversation.readMessageId;
     return {
       ...(conversation.lastMessage?.messageId === message.messageId && { lastMessage: message }),
-      ...(message.status === RECALLED && isUnread && { unreadCount: Math.max(0, conversation.unreadCount - 1) }),
+      ...(message.status === RECALLED && isUnread && wasCounted && { unreadCount: Math.max(0, conversation.unreadCount - 1) }),
     };
   },
-  messageDeleted(conversation, { messageId, previous = null }) {
-    if (conversation.lastMessage?.messageId !== messageId) return {};
-    return { lastMessage: previous, unreadCount: Math.max(0, conversation.unreadCount - 1) };
+  messageDeleted(conversation, { messageId, previous = null, wasCounted }) {
+    const isUnread = messageId > conversation.readMessageId && wasCounted; // one's own are before that
+    return {
+      ...(conversation.lastMessage?.messageId === messageId && { lastMessage: previous }),
+      ...(isUnread && { unreadCount: Math.max(0, conversation.unreadCount - 1) }),
+    };
   },
   read(conversation, { userId: readerId, messageId, unreadCount }, userId) {
     if (readerId !== userId) return { peerReadMessageId: later(conversation.peerReadMessageId, messageId) };
@@ -165,8 +175,12 @@ function seqOf(messageId) {
   return Number(messageId.slice(messageId.lastIndexOf("-") + 1));
 }
 
-/** json: a ConversationState of the contract. newest: of the messages that are known without a gap. */
+/**
+ * json: a ConversationState of the contract. newest: of the messages that are known without a gap; counted: of those
+ * that are in the unread count of json.
+ */
 function toConversation(json) {
   const { info, ...positions } = fill(STATE, json);
-  return { ...info, ...positions, newest: info.lastMessage?.messageId ?? "", stored: 0 };
+  const newest = info.lastMessage?.messageId ?? "";
+  return { ...info, ...positions, newest, counted: newest, stored: 0 };
 }

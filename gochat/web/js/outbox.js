@@ -86,7 +86,9 @@ class Outbox {
     const to = conversationId ? { conversationId } : { toUserId };
     const request = { ...to, content, messageType, metadata };
     const sent = fill({ messageId: "", createdAt: 0 }, await this.#session.call(`${LOGIC}/SendMessage`, request));
-    await this.#remove(entry, () => this.onsettled(entry, sent, null));
+    const message = toMessage(entry, sent, this.#session.userId);
+    // As a message it is there until its event comes, which a server that dies may keep for long.
+    await this.#remove(entry, { [`message/${message.messageId}`]: message }, () => this.onsettled(entry, message, null));
   }
 
   #find(wanted) {
@@ -94,14 +96,15 @@ class Outbox {
   }
 
   async #put(entry) {
-    await this.#store.write({ [entry.key]: entry }).catch(console.warn); // a full disk: until the page is closed
+    // Not into a store that may be another's: they would send it. Nor on a full disk: until the page is closed.
+    if (this.#session.isNamed) await this.#store.write({ [entry.key]: entry }).catch(console.warn);
     const others = this.#entries.filter(({ key }) => key !== entry.key);
     this.#entries = [...others, entry].sort((a, b) => (a.key < b.key ? -1 : 1));
     this.onchange();
   }
 
-  async #remove({ key }, then = () => {}) {
-    await this.#store.write({ [key]: undefined });
+  async #remove({ key }, changes = {}, then = () => {}) {
+    await this.#store.write({ [key]: undefined, ...changes });
     this.#entries = this.#entries.filter((entry) => entry.key !== key);
     then();
     this.onchange();

@@ -1,4 +1,4 @@
-const RENEW_BEFORE_MS = 60_000;
+const MAX_MARGIN_MS = 60_000; // before its end, at which a token is renewed
 
 /** Who is signed in: tokens that are renewed in time, once for all who wait, and for all tabs. */
 class Session {
@@ -6,12 +6,15 @@ class Session {
   #store;
   #options;
   #lockName;
-  #stored = null; // { userId, accessToken, refreshToken, expiresAt }
+  #stored = null; // { userId, accessToken, refreshToken, renewAt }
   #profile = null;
   #renewing = null;
+  #isNamed = false;
   deviceId = "";
   /** Called when it has ended and cannot be renewed. */
   onended = () => {};
+  /** Called when the options have named somebody, before anything is done for them. */
+  onnamed = async () => {};
 
   /** options: tokenProvider, or username and password, or neither: then signIn() is called. */
   constructor(transport, store, options, lockName) {
@@ -22,11 +25,16 @@ class Session {
   }
 
   get userId() {
-    return this.#stored?.userId ?? "";
+    return (this.#isNamed && this.#stored?.userId) || "";
   }
 
   get profile() {
-    return this.#profile;
+    return this.#isNamed ? this.#profile : null;
+  }
+
+  /** It is known whose the session is. What is stored may be another's than that of a username or a token provider. */
+  get isNamed() {
+    return this.#isNamed;
   }
 
   /** Somebody is signed in, or will be without being asked. */
@@ -37,14 +45,24 @@ class Session {
   async load() {
     this.#stored = (await this.#store.get("session")) ?? null;
     this.#profile = (await this.#store.get("profile")) ?? null;
+    const { tokenProvider, username } = this.#options;
+    this.#isNamed ||= !tokenProvider && (!username || username === this.#profile?.username);
     this.deviceId = this.#options.deviceId ?? (await this.#store.get("deviceId")) ?? randomId();
     await this.#store.write({ deviceId: this.deviceId });
   }
 
-  /** Into a store that has been cleared. */
-  async save() {
-    const session = this.#stored ?? undefined;
-    await this.#store.write({ deviceId: this.deviceId, session, profile: this.#profile ?? undefined });
+  /** Makes the store this user's: what another has left in it goes. outbox: what they have to send beside it. */
+  async own(outbox) {
+    if ((await this.#store.get("owner")) === this.userId) await this.#store.write(byKey(outbox));
+    else await this.forget(outbox);
+  }
+
+  /** Clears the store but for who is signed in, and what they have to send. */
+  async forget(outbox) {
+    const owner = this.userId || (await this.#store.get("owner"));
+    const kept = { owner, deviceId: this.deviceId, session: this.#stored ?? undefined, profile: this.profile ?? undefined };
+    await this.#store.clear();
+    await this.#store.write({ ...kept, ...byKey(outbox) });
   }
 
   async signIn(username, password) {
@@ -63,12 +81,12 @@ class Session {
   /** json: an answer with tokens. */
   async adopt(json, userId = this.userId) {
     const { accessToken, refreshToken, expiresIn } = fill(TOKENS, json);
-    await this.keep({ userId, accessToken, refreshToken, expiresAt: Date.now() + expiresIn * 1000 });
+    await this.keep({ userId, accessToken, refreshToken, renewAt: renewAt(expiresIn * 1000) });
   }
 
   /** stored: null when nobody is signed in any more. */
   async keep(stored) {
-    if (stored?.userId !== this.userId) this.#profile = null;
+    if (stored?.userId !== this.#stored?.userId) this.#profile = null;
     this.#stored = stored;
     await this.#store.write({ session: stored ?? undefined });
   }
@@ -101,8 +119,8 @@ class Session {
   }
 
   #isFresh(refused) {
-    const { accessToken, expiresAt } = this.#stored ?? {};
-    return Boolean(accessToken) && accessToken !== refused && Date.now() < expiresAt - RENEW_BEFORE_MS;
+    const { accessToken, renewAt } = this.#stored ?? {};
+    return this.#isNamed && Boolean(accessToken) && accessToken !== refused && Date.now() < renewAt;
   }
 
   async #renew(refused) {
@@ -110,8 +128,8 @@ class Session {
     if (this.#isFresh(refused)) return; // another tab was quicker
     const { tokenProvider, username, password } = this.#options;
     try {
-      if (tokenProvider) await this.#provide(await tokenProvider());
-      else if (this.#stored?.refreshToken) await this.#refresh();
+      if (tokenProvider) await this.#provide(await provided(tokenProvider));
+      else if (this.#isNamed && this.#stored?.refreshToken) await this.#refresh();
       else if (username) await this.signIn(username, password);
       else throw new ChatError("unauthenticated", "nobody is signed in", { reason: "NO_TOKEN" });
     } catch (error) {
@@ -121,6 +139,9 @@ class Session {
       }
       throw error;
     }
+    if (this.#isNamed) return;
+    this.#isNamed = true;
+    await this.onnamed();
   }
 
   async #refresh() {
@@ -137,9 +158,30 @@ class Session {
   async #provide(accessToken) {
     const json = await this.#transport.unary(`${LOGIC}/ValidateToken`, { token: accessToken }, { token: accessToken });
     if (!json.valid) throw new ChatError("unauthenticated", "the provided token is not valid", { reason: "BAD_TOKEN" });
-    const expiresAt = Number(json.expiresAt);
-    await this.keep({ userId: json.userId, accessToken, refreshToken: "", expiresAt });
+    const { userId, expiresAt } = json;
+    if (this.userId && userId !== this.userId) {
+      throw new ChatError("unauthenticated", "the provided token is another user's", { reason: "OTHER_USER" });
+    }
+    await this.keep({ userId, accessToken, refreshToken: "", renewAt: renewAt(Number(expiresAt) - Date.now()) });
   }
+}
+
+/** What fails here is the network of the app or its backend: that may pass. */
+async function provided(tokenProvider) {
+  try {
+    return await tokenProvider();
+  } catch (cause) {
+    if (cause instanceof ChatError) throw cause;
+    throw new ChatError("unavailable", `no token: ${cause?.message ?? cause}`, { reason: "TOKEN_PROVIDER_FAILED", cause });
+  }
+}
+
+function renewAt(lastsMs) {
+  return Date.now() + lastsMs - Math.min(MAX_MARGIN_MS, lastsMs / 10);
+}
+
+function byKey(entries) {
+  return Object.fromEntries(entries.map((entry) => [entry.key, entry]));
 }
 
 /** Runs act while no other tab does. Browsers have locks on secure pages alone; the server bears two at once. */

@@ -5,6 +5,7 @@ const HEARTBEATS_MISSED = 2.5;
 const MAX_WATCHED = 200; // users of one stream
 const ACKNOWLEDGE_AFTER_MS = 200;
 const MAX_ACKNOWLEDGED = 100;
+const LIST_PAGE_SIZE = 100;
 
 /** The one stream of a user on this device: keeps it open, fills gaps, and has the events in order and once. */
 class Stream {
@@ -16,8 +17,10 @@ class Stream {
   #stopping = new AbortController();
   #connection = new AbortController();
   #pause = new Pause();
+  #isGuessing = false; // how long to wait, as nobody has said it
   #received = new Map(); // by conversation, the newest message that is not acknowledged
   #acknowledging = false;
+  #listed = new Map(); // the user's list as far as it was read for the batch in hand, by conversation
   /** Called with "connecting", "online" and "offline". */
   onconnection = () => {};
   /** Called with events, and the cursor after them. */
@@ -39,6 +42,7 @@ class Stream {
       let wait = 0;
       try {
         this.onconnection("connecting");
+        await this.#session.token(); // says whose the cursor is
         if (!this.#conversations.cursor) await this.#readState();
         wait = await this.#listen(() => (attempt = 0));
       } catch (error) {
@@ -46,6 +50,7 @@ class Stream {
         if (error.code === "unauthenticated") return;
         if (error.code === "invalid_argument") this.#conversations.cursor = "";
         if (!(error instanceof ChatError)) console.error(error);
+        this.#isGuessing = !error.retryAfterMs;
         wait = error.retryAfterMs || backoff(attempt++);
       }
       if (signal.aborted) return;
@@ -53,6 +58,7 @@ class Stream {
         this.onconnection("offline");
         await this.#pause.wait(wait);
       }
+      this.#isGuessing = false;
     }
   }
 
@@ -70,6 +76,11 @@ class Stream {
   /** Ends a wait, and leaves a stream that is open as it is. */
   hurry() {
     this.#pause.wake();
+  }
+
+  /** A call was answered: the server is back. */
+  noteAnswer() {
+    if (this.#isGuessing) this.#pause.wake();
   }
 
   /** Has the stream tell of the presence of these too, the first of them if they are too many. */
@@ -136,6 +147,7 @@ class Stream {
 
   async #take({ batch, cursor }) {
     const events = [];
+    this.#listed.clear();
     for (const json of batch?.events ?? []) {
       const event = toEvent(json);
       if (event) await this.#collect(event, events);
@@ -151,8 +163,9 @@ class Stream {
     let conversation = this.#conversations.get(conversationId);
     const isNew = !conversation && ["messageSent", "conversationUpdated"].includes(type);
     if (isNew && (conversation = await this.#read(conversationId))) {
-      // What is in it already comes as events, if it is news.
-      this.#conversations.set({ ...conversation, newest: "", unreadCount: 0 });
+      // What is in it already comes as events, if it is news. If one has made it oneself, it may be known by now.
+      const known = this.#conversations.get(conversationId);
+      this.#conversations.set(known ?? { ...conversation, newest: "", counted: "", unreadCount: 0 });
     }
     if (type === "messageSent") {
       const { messageId } = event.message;
@@ -164,6 +177,9 @@ class Stream {
     }
     if (type === "messageDeleted" && conversation?.lastMessage?.messageId === event.messageId) {
       event.previous = await this.#newestMessage(conversationId);
+    }
+    if (conversation && ["messageUpdated", "messageDeleted"].includes(type)) {
+      event.wasCounted = await this.#wasCounted(event.messageId ?? event.message.messageId, conversation, events);
     }
     events.push(event);
   }
@@ -185,6 +201,13 @@ class Stream {
     }
   }
 
+  /** Was it among the unread, unless it was read? Not if it was recalled, nor if it has never come. */
+  async #wasCounted(messageId, { counted }, events) {
+    const inHand = events.findLast(({ message }) => message?.messageId === messageId)?.message;
+    const known = inHand ?? (await this.#conversations.message(messageId));
+    return known ? known.status !== RECALLED : messageId <= counted;
+  }
+
   async #newestMessage(conversationId) {
     const request = { conversationId, limit: 1 };
     const { messages } = await this.#session.call(`${LOGIC}/GetMessageHistory`, request).catch(ifGone({}));
@@ -193,8 +216,13 @@ class Stream {
 
   /** A conversation that one has come into; null if it is gone again. */
   async #read(conversationId) {
-    const { conversations = [] } = await this.#session.call(`${LOGIC}/GetConversations`, { pagination: { limit: 100 } });
-    const info = conversations.find((each) => each.conversationId === conversationId);
+    for (let page = 1; !this.#listed.has(conversationId); page++) {
+      const request = { pagination: { page, limit: LIST_PAGE_SIZE } };
+      const { conversations = [] } = await this.#session.call(`${LOGIC}/GetConversations`, request);
+      for (const each of conversations) this.#listed.set(each.conversationId, each);
+      if (conversations.length < LIST_PAGE_SIZE) break;
+    }
+    const info = this.#listed.get(conversationId);
     if (!info) return null;
     const conversation = toConversation({ info });
     const userId = this.#session.userId;

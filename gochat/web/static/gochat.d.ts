@@ -7,7 +7,11 @@ export interface ClientOptions {
   /** Signs in when it is needed, again too. For bots; people call signIn(). */
   username?: string;
   password?: string;
-  /** An access token from your own backend. Called again when that one has ended. */
+  /**
+   * An access token of one user, from your own backend: asked for at the start and when one has ended. It says whose the
+   * store is: until then nothing that is stored is shown, and what another user has left there goes. A token of another
+   * user later ends the session (OTHER_USER). What it throws, unless that is a ChatError, counts as "unavailable".
+   */
   tokenProvider?: () => string | Promise<string>;
   /** Names this installation. By default random, and kept in the store. */
   deviceId?: string;

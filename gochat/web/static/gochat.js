@@ -358,7 +358,7 @@ function backoff(attempt) {
   return Math.random() * Math.min(MAX_BACKOFF_MS, MIN_BACKOFF_MS * 2 ** attempt);
 }
 
-const RENEW_BEFORE_MS = 60_000;
+const MAX_MARGIN_MS = 60_000; // before its end, at which a token is renewed
 
 /** Who is signed in: tokens that are renewed in time, once for all who wait, and for all tabs. */
 class Session {
@@ -366,12 +366,15 @@ class Session {
   #store;
   #options;
   #lockName;
-  #stored = null; // { userId, accessToken, refreshToken, expiresAt }
+  #stored = null; // { userId, accessToken, refreshToken, renewAt }
   #profile = null;
   #renewing = null;
+  #isNamed = false;
   deviceId = "";
   /** Called when it has ended and cannot be renewed. */
   onended = () => {};
+  /** Called when the options have named somebody, before anything is done for them. */
+  onnamed = async () => {};
 
   /** options: tokenProvider, or username and password, or neither: then signIn() is called. */
   constructor(transport, store, options, lockName) {
@@ -382,11 +385,16 @@ class Session {
   }
 
   get userId() {
-    return this.#stored?.userId ?? "";
+    return (this.#isNamed && this.#stored?.userId) || "";
   }
 
   get profile() {
-    return this.#profile;
+    return this.#isNamed ? this.#profile : null;
+  }
+
+  /** It is known whose the session is. What is stored may be another's than that of a username or a token provider. */
+  get isNamed() {
+    return this.#isNamed;
   }
 
   /** Somebody is signed in, or will be without being asked. */
@@ -397,14 +405,24 @@ class Session {
   async load() {
     this.#stored = (await this.#store.get("session")) ?? null;
     this.#profile = (await this.#store.get("profile")) ?? null;
+    const { tokenProvider, username } = this.#options;
+    this.#isNamed ||= !tokenProvider && (!username || username === this.#profile?.username);
     this.deviceId = this.#options.deviceId ?? (await this.#store.get("deviceId")) ?? randomId();
     await this.#store.write({ deviceId: this.deviceId });
   }
 
-  /** Into a store that has been cleared. */
-  async save() {
-    const session = this.#stored ?? undefined;
-    await this.#store.write({ deviceId: this.deviceId, session, profile: this.#profile ?? undefined });
+  /** Makes the store this user's: what another has left in it goes. outbox: what they have to send beside it. */
+  async own(outbox) {
+    if ((await this.#store.get("owner")) === this.userId) await this.#store.write(byKey(outbox));
+    else await this.forget(outbox);
+  }
+
+  /** Clears the store but for who is signed in, and what they have to send. */
+  async forget(outbox) {
+    const owner = this.userId || (await this.#store.get("owner"));
+    const kept = { owner, deviceId: this.deviceId, session: this.#stored ?? undefined, profile: this.profile ?? undefined };
+    await this.#store.clear();
+    await this.#store.write({ ...kept, ...byKey(outbox) });
   }
 
   async signIn(username, password) {
@@ -423,12 +441,12 @@ class Session {
   /** json: an answer with tokens. */
   async adopt(json, userId = this.userId) {
     const { accessToken, refreshToken, expiresIn } = fill(TOKENS, json);
-    await this.keep({ userId, accessToken, refreshToken, expiresAt: Date.now() + expiresIn * 1000 });
+    await this.keep({ userId, accessToken, refreshToken, renewAt: renewAt(expiresIn * 1000) });
   }
 
   /** stored: null when nobody is signed in any more. */
   async keep(stored) {
-    if (stored?.userId !== this.userId) this.#profile = null;
+    if (stored?.userId !== this.#stored?.userId) this.#profile = null;
     this.#stored = stored;
     await this.#store.write({ session: stored ?? undefined });
   }
@@ -461,8 +479,8 @@ class Session {
   }
 
   #isFresh(refused) {
-    const { accessToken, expiresAt } = this.#stored ?? {};
-    return Boolean(accessToken) && accessToken !== refused && Date.now() < expiresAt - RENEW_BEFORE_MS;
+    const { accessToken, renewAt } = this.#stored ?? {};
+    return this.#isNamed && Boolean(accessToken) && accessToken !== refused && Date.now() < renewAt;
   }
 
   async #renew(refused) {
@@ -470,8 +488,8 @@ class Session {
     if (this.#isFresh(refused)) return; // another tab was quicker
     const { tokenProvider, username, password } = this.#options;
     try {
-      if (tokenProvider) await this.#provide(await tokenProvider());
-      else if (this.#stored?.refreshToken) await this.#refresh();
+      if (tokenProvider) await this.#provide(await provided(tokenProvider));
+      else if (this.#isNamed && this.#stored?.refreshToken) await this.#refresh();
       else if (username) await this.signIn(username, password);
       else throw new ChatError("unauthenticated", "nobody is signed in", { reason: "NO_TOKEN" });
     } catch (error) {
@@ -481,6 +499,9 @@ class Session {
       }
       throw error;
     }
+    if (this.#isNamed) return;
+    this.#isNamed = true;
+    await this.onnamed();
   }
 
   async #refresh() {
@@ -497,9 +518,30 @@ class Session {
   async #provide(accessToken) {
     const json = await this.#transport.unary(`${LOGIC}/ValidateToken`, { token: accessToken }, { token: accessToken });
     if (!json.valid) throw new ChatError("unauthenticated", "the provided token is not valid", { reason: "BAD_TOKEN" });
-    const expiresAt = Number(json.expiresAt);
-    await this.keep({ userId: json.userId, accessToken, refreshToken: "", expiresAt });
+    const { userId, expiresAt } = json;
+    if (this.userId && userId !== this.userId) {
+      throw new ChatError("unauthenticated", "the provided token is another user's", { reason: "OTHER_USER" });
+    }
+    await this.keep({ userId, accessToken, refreshToken: "", renewAt: renewAt(Number(expiresAt) - Date.now()) });
   }
+}
+
+/** What fails here is the network of the app or its backend: that may pass. */
+async function provided(tokenProvider) {
+  try {
+    return await tokenProvider();
+  } catch (cause) {
+    if (cause instanceof ChatError) throw cause;
+    throw new ChatError("unavailable", `no token: ${cause?.message ?? cause}`, { reason: "TOKEN_PROVIDER_FAILED", cause });
+  }
+}
+
+function renewAt(lastsMs) {
+  return Date.now() + lastsMs - Math.min(MAX_MARGIN_MS, lastsMs / 10);
+}
+
+function byKey(entries) {
+  return Object.fromEntries(entries.map((entry) => [entry.key, entry]));
 }
 
 /** Runs act while no other tab does. Browsers have locks on secure pages alone; the server bears two at once. */
@@ -554,9 +596,11 @@ class Conversations {
   }
 
   /** conversation: one that has just been made with the user of this profile. */
-  meet(conversation, { userId, nickname, username, avatar }) {
+  async meet(conversation, { userId, nickname, username, avatar }) {
     const info = { ...conversation, name: conversation.name || nickname || username, avatar, lastMessage: null };
-    this.set({ ...(this.get(conversation.conversationId) ?? toConversation({ info })), peerUserId: userId });
+    const met = { ...(this.get(conversation.conversationId) ?? toConversation({ info })), peerUserId: userId };
+    this.set(met);
+    await this.#store.write({ [`conversation/${met.conversationId}`]: met });
   }
 
   /** Begins again with this list, after a gap. missed: as events. Returns the changes to the store. */
@@ -608,6 +652,11 @@ class Conversations {
     return changes;
   }
 
+  /** As it is stored. */
+  async message(messageId) {
+    return this.#store.get(`message/${messageId}`);
+  }
+
   async #forget(conversationId, changes) {
     for (const { messageId } of await this.#store.list(`message/${conversationId}-`)) {
       changes[`message/${messageId}`] = undefined;
@@ -636,21 +685,24 @@ const CHANGES = {
       lastMessage: message,
       newest: later(conversation.newest, message.messageId),
       updatedAt: Math.max(conversation.updatedAt, message.createdAt),
-      unreadCount: isMine ? 0 : conversation.unreadCount + 1,
+      unreadCount: isMine ? 0 : conversation.unreadCount + (message.status === RECALLED ? 0 : 1),
       readMessageId: isMine ? message.messageId : conversation.readMessageId,
       peerUserId: conversation.peerUserId || (isMine ? message.toUserId : message.toUserId && message.fromUserId),
     };
   },
-  messageUpdated(conversation, { message }, userId) {
+  messageUpdated(conversation, { message, wasCounted }, userId) {
     const isUnread = message.fromUserId !== userId && message.messageId > conversation.readMessageId;
     return {
       ...(conversation.lastMessage?.messageId === message.messageId && { lastMessage: message }),
-      ...(message.status === RECALLED && isUnread && { unreadCount: Math.max(0, conversation.unreadCount - 1) }),
+      ...(message.status === RECALLED && isUnread && wasCounted && { unreadCount: Math.max(0, conversation.unreadCount - 1) }),
     };
   },
-  messageDeleted(conversation, { messageId, previous = null }) {
-    if (conversation.lastMessage?.messageId !== messageId) return {};
-    return { lastMessage: previous, unreadCount: Math.max(0, conversation.unreadCount - 1) };
+  messageDeleted(conversation, { messageId, previous = null, wasCounted }) {
+    const isUnread = messageId > conversation.readMessageId && wasCounted; // one's own are before that
+    return {
+      ...(conversation.lastMessage?.messageId === messageId && { lastMessage: previous }),
+      ...(isUnread && { unreadCount: Math.max(0, conversation.unreadCount - 1) }),
+    };
   },
   read(conversation, { userId: readerId, messageId, unreadCount }, userId) {
     if (readerId !== userId) return { peerReadMessageId: later(conversation.peerReadMessageId, messageId) };
@@ -679,10 +731,14 @@ function seqOf(messageId) {
   return Number(messageId.slice(messageId.lastIndexOf("-") + 1));
 }
 
-/** json: a ConversationState of the contract. newest: of the messages that are known without a gap. */
+/**
+ * json: a ConversationState of the contract. newest: of the messages that are known without a gap; counted: of those
+ * that are in the unread count of json.
+ */
 function toConversation(json) {
   const { info, ...positions } = fill(STATE, json);
-  return { ...info, ...positions, newest: info.lastMessage?.messageId ?? "", stored: 0 };
+  const newest = info.lastMessage?.messageId ?? "";
+  return { ...info, ...positions, newest, counted: newest, stored: 0 };
 }
 
 /** Messages that are not sent yet, in the order in which they were written. They survive a reload where the store does. */
@@ -773,7 +829,9 @@ class Outbox {
     const to = conversationId ? { conversationId } : { toUserId };
     const request = { ...to, content, messageType, metadata };
     const sent = fill({ messageId: "", createdAt: 0 }, await this.#session.call(`${LOGIC}/SendMessage`, request));
-    await this.#remove(entry, () => this.onsettled(entry, sent, null));
+    const message = toMessage(entry, sent, this.#session.userId);
+    // As a message it is there until its event comes, which a server that dies may keep for long.
+    await this.#remove(entry, { [`message/${message.messageId}`]: message }, () => this.onsettled(entry, message, null));
   }
 
   #find(wanted) {
@@ -781,14 +839,15 @@ class Outbox {
   }
 
   async #put(entry) {
-    await this.#store.write({ [entry.key]: entry }).catch(console.warn); // a full disk: until the page is closed
+    // Not into a store that may be another's: they would send it. Nor on a full disk: until the page is closed.
+    if (this.#session.isNamed) await this.#store.write({ [entry.key]: entry }).catch(console.warn);
     const others = this.#entries.filter(({ key }) => key !== entry.key);
     this.#entries = [...others, entry].sort((a, b) => (a.key < b.key ? -1 : 1));
     this.onchange();
   }
 
-  async #remove({ key }, then = () => {}) {
-    await this.#store.write({ [key]: undefined });
+  async #remove({ key }, changes = {}, then = () => {}) {
+    await this.#store.write({ [key]: undefined, ...changes });
     this.#entries = this.#entries.filter((entry) => entry.key !== key);
     then();
     this.onchange();
@@ -816,6 +875,7 @@ const HEARTBEATS_MISSED = 2.5;
 const MAX_WATCHED = 200; // users of one stream
 const ACKNOWLEDGE_AFTER_MS = 200;
 const MAX_ACKNOWLEDGED = 100;
+const LIST_PAGE_SIZE = 100;
 
 /** The one stream of a user on this device: keeps it open, fills gaps, and has the events in order and once. */
 class Stream {
@@ -827,8 +887,10 @@ class Stream {
   #stopping = new AbortController();
   #connection = new AbortController();
   #pause = new Pause();
+  #isGuessing = false; // how long to wait, as nobody has said it
   #received = new Map(); // by conversation, the newest message that is not acknowledged
   #acknowledging = false;
+  #listed = new Map(); // the user's list as far as it was read for the batch in hand, by conversation
   /** Called with "connecting", "online" and "offline". */
   onconnection = () => {};
   /** Called with events, and the cursor after them. */
@@ -850,6 +912,7 @@ class Stream {
       let wait = 0;
       try {
         this.onconnection("connecting");
+        await this.#session.token(); // says whose the cursor is
         if (!this.#conversations.cursor) await this.#readState();
         wait = await this.#listen(() => (attempt = 0));
       } catch (error) {
@@ -857,6 +920,7 @@ class Stream {
         if (error.code === "unauthenticated") return;
         if (error.code === "invalid_argument") this.#conversations.cursor = "";
         if (!(error instanceof ChatError)) console.error(error);
+        this.#isGuessing = !error.retryAfterMs;
         wait = error.retryAfterMs || backoff(attempt++);
       }
       if (signal.aborted) return;
@@ -864,6 +928,7 @@ class Stream {
         this.onconnection("offline");
         await this.#pause.wait(wait);
       }
+      this.#isGuessing = false;
     }
   }
 
@@ -881,6 +946,11 @@ class Stream {
   /** Ends a wait, and leaves a stream that is open as it is. */
   hurry() {
     this.#pause.wake();
+  }
+
+  /** A call was answered: the server is back. */
+  noteAnswer() {
+    if (this.#isGuessing) this.#pause.wake();
   }
 
   /** Has the stream tell of the presence of these too, the first of them if they are too many. */
@@ -947,6 +1017,7 @@ class Stream {
 
   async #take({ batch, cursor }) {
     const events = [];
+    this.#listed.clear();
     for (const json of batch?.events ?? []) {
       const event = toEvent(json);
       if (event) await this.#collect(event, events);
@@ -962,8 +1033,9 @@ class Stream {
     let conversation = this.#conversations.get(conversationId);
     const isNew = !conversation && ["messageSent", "conversationUpdated"].includes(type);
     if (isNew && (conversation = await this.#read(conversationId))) {
-      // What is in it already comes as events, if it is news.
-      this.#conversations.set({ ...conversation, newest: "", unreadCount: 0 });
+      // What is in it already comes as events, if it is news. If one has made it oneself, it may be known by now.
+      const known = this.#conversations.get(conversationId);
+      this.#conversations.set(known ?? { ...conversation, newest: "", counted: "", unreadCount: 0 });
     }
     if (type === "messageSent") {
       const { messageId } = event.message;
@@ -975,6 +1047,9 @@ class Stream {
     }
     if (type === "messageDeleted" && conversation?.lastMessage?.messageId === event.messageId) {
       event.previous = await this.#newestMessage(conversationId);
+    }
+    if (conversation && ["messageUpdated", "messageDeleted"].includes(type)) {
+      event.wasCounted = await this.#wasCounted(event.messageId ?? event.message.messageId, conversation, events);
     }
     events.push(event);
   }
@@ -996,6 +1071,13 @@ class Stream {
     }
   }
 
+  /** Was it among the unread, unless it was read? Not if it was recalled, nor if it has never come. */
+  async #wasCounted(messageId, { counted }, events) {
+    const inHand = events.findLast(({ message }) => message?.messageId === messageId)?.message;
+    const known = inHand ?? (await this.#conversations.message(messageId));
+    return known ? known.status !== RECALLED : messageId <= counted;
+  }
+
   async #newestMessage(conversationId) {
     const request = { conversationId, limit: 1 };
     const { messages } = await this.#session.call(`${LOGIC}/GetMessageHistory`, request).catch(ifGone({}));
@@ -1004,8 +1086,13 @@ class Stream {
 
   /** A conversation that one has come into; null if it is gone again. */
   async #read(conversationId) {
-    const { conversations = [] } = await this.#session.call(`${LOGIC}/GetConversations`, { pagination: { limit: 100 } });
-    const info = conversations.find((each) => each.conversationId === conversationId);
+    for (let page = 1; !this.#listed.has(conversationId); page++) {
+      const request = { pagination: { page, limit: LIST_PAGE_SIZE } };
+      const { conversations = [] } = await this.#session.call(`${LOGIC}/GetConversations`, request);
+      for (const each of conversations) this.#listed.set(each.conversationId, each);
+      if (conversations.length < LIST_PAGE_SIZE) break;
+    }
+    const info = this.#listed.get(conversationId);
     if (!info) return null;
     const conversation = toConversation({ info });
     const userId = this.#session.userId;
@@ -1343,13 +1430,14 @@ export class Client extends Calls {
     const identity = { tokenProvider, username, password, deviceId };
     this.#session = new Session(this.#transport, this.#store, identity, name);
     this.#session.onended = (error) => this.#leave(error);
+    this.#session.onnamed = () => this.#meet(this.outbox); // which is in memory alone until then
     this.#conversations = new Conversations(this.#store);
     this.#outbox = new Outbox(this.#store, this.#session);
     this.#outbox.onchange = () => {
       this.#tabs.post({ kind: "outbox" });
       this.#emit("outbox", this.outbox);
     };
-    this.#outbox.onsettled = (entry, sent, error) => this.#settle({ entry, sent, error });
+    this.#outbox.onsettled = (entry, message, error) => this.#settle({ entry, message, error });
     this.#tabs = new Tabs(name, this.#store instanceof IndexedDbStore);
     this.#tabs.onmessage = (message) => {
       this.#hearing = this.#hearing.then(() => this.#hear(message)).catch(console.error);
@@ -1362,6 +1450,7 @@ export class Client extends Calls {
   }
 
   async #load() {
+    if (!this.#session.isNamed) return; // it may be another's
     await this.#conversations.load();
     await this.#outbox.load();
     this.#emit("conversations", this.conversations);
@@ -1439,6 +1528,7 @@ export class Client extends Calls {
     this.#connection = connection;
     if (this.#outbox?.isSending) this.#tabs.post({ kind: "connection", connection });
     if (connection === "online") this.#outbox.pump();
+    if (connection === "online" && !this.userId) this.#session.token().catch(() => {}); // it says whose the store is
     this.#emit("connection", connection);
   }
 
@@ -1508,8 +1598,8 @@ export class Client extends Calls {
     } else if (kind === "connection" && !this.#stream) {
       for (const each of message.presence ?? []) this.#presence.set(each.userId, each);
       this.#setConnection(message.connection);
-    } else if (kind === "events" && !this.#stream) await this.#follow(message);
-    else if (kind === "state" && !this.#stream) {
+    } else if (kind === "events" && !this.#stream && this.userId) await this.#follow(message);
+    else if (kind === "state" && !this.#stream && this.userId) {
       await this.#load();
       await this.#deliver([resynced(), ...message.missed]);
     } else if (kind === "outbox") {
@@ -1573,10 +1663,14 @@ export class Client extends Calls {
   async #enter(act) {
     this.#disconnect();
     await act();
-    if ((await this.#store.get("owner")) !== this.userId) await this.#forget([]);
+    await this.#meet([]);
+    this.#connect();
+  }
+
+  async #meet(outbox) {
+    await this.#session.own(outbox);
     await this.#load();
     this.#tabs.post({ kind: "session" });
-    this.#connect();
   }
 
   async signOut() {
@@ -1588,20 +1682,13 @@ export class Client extends Calls {
   /** error: why, where the server has ended the session. What is not sent yet then waits for the same user. */
   async #leave(error) {
     this.#disconnect();
-    await this.#forget(error ? this.outbox : []);
+    if (this.#session.isNamed) await this.#session.forget(error ? this.outbox : []);
     await this.#load();
     this.#tabs.post({ kind: "session" });
     this.#setConnection("signedOut");
     this.#emit("signedOut", error);
     for (const feed of this.#feeds) feed.end(error);
     this.#feeds.clear();
-  }
-
-  async #forget(outbox) {
-    const owner = this.userId || (await this.#store.get("owner"));
-    await this.#store.clear();
-    await this.#session.save();
-    await this.#store.write({ owner, ...Object.fromEntries(outbox.map((entry) => [entry.key, entry])) });
   }
 
   async changePassword(oldPassword, newPassword) {
@@ -1655,10 +1742,10 @@ export class Client extends Calls {
     await this.#outbox.discard(clientMsgId);
   }
 
-  #settle({ entry, sent, error }) {
-    const message = sent && toMessage(entry, sent, this.userId);
+  #settle({ entry, message, error }) {
     const outcome = { clientMsgId: entry.clientMsgId, message, error: error && plain(error) };
     this.#tabs.post({ kind: "settled", ...outcome });
+    if (message) this.#stream?.noteAnswer();
     this.#settled(outcome);
   }
 
@@ -1682,7 +1769,7 @@ export class Client extends Calls {
 
   async createConversation(userId) {
     const conversation = await super.createConversation(userId);
-    this.#conversations.meet(conversation, await this.getProfile(userId));
+    await this.#conversations.meet(conversation, await this.getProfile(userId));
     this.#emit("conversations", this.conversations);
     return conversation;
   }

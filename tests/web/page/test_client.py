@@ -107,6 +107,29 @@ def test_the_bot_of_the_guide_answers(own: Own, npm: Path, tmp_path: Path) -> No
         bot.wait()
 
 
+def test_a_token_provider_says_whose_the_store_is(own: Own, node: Node) -> None:
+    """What another has left there is neither shown nor sent, and one that fails is asked again."""
+    app = web(own)
+    saw = node("provider.mjs", CLIENT, url_of(app))
+    profile = saw["first"].pop("profile")
+    assert profile.startswith("ann")
+    assert saw == {
+        "first": {"texts": ["for ann"], "asked": 1, "isAnn": True},
+        "unnamed": {"texts": [], "userId": "", "stored": []},
+        "waiting": {"texts": [], "states": ["queued"]},
+        "other": {"texts": ["by ben"], "isBen": True},
+        "named": {"isCem": True, "owner": True},
+        "renewed": {"asked": 1, "isAnn": True},
+        "changed": {"error": "OTHER_USER", "connection": "signedOut"},
+    }
+
+
+def test_who_comes_back_after_a_while(own: Own, node: Node) -> None:
+    """To more new conversations than a page of the list has; and by a send before the stream's next try."""
+    app = web(own)
+    assert node("away.mjs", CLIENT, url_of(app), 130) == {"groups": 130, "unread": 130, "waited": 0}
+
+
 def test_what_is_missing_of_a_stream_is_fetched(own: Own, node: Node) -> None:
     app = web(own)
     assert node("gaps.mjs", CLIENT, url_of(app)) == {
@@ -115,4 +138,6 @@ def test_what_is_missing_of_a_stream_is_fetched(own: Own, node: Node) -> None:
         "resync": ["1", "2", "3", "4", "5", "6", "7"],
         "refreshes": 1,
         "answers": 10,
+        "unread": [5, 4, 3, 3, 2],
+        "kept": "without its event",
     }

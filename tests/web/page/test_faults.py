@@ -78,11 +78,14 @@ def test_offline_and_back(site: Deployment, visit: Visit) -> None:
     ann.start_chat(ben_name)
     ann.say("online")
     ben.open(ann_name)
+    ann.page.get_by_text("Online", exact=True).wait_for()
     ann.context.set_offline(True)
     ann.page.get_by_text("No connection.").wait_for()
+    assert ann.page.get_by_text("Online", exact=True).count() == 0, "nobody knows"
     ann.say("written offline")
     eventually(lambda: "Waiting to be sent" in ann.states())
     ben.say("said meanwhile")
+    eventually(lambda: ben.states() == ["Sent"])  # else the other might be before it
     ann.context.set_offline(False)
     ann.page.get_by_text("No connection.").wait_for(state="detached")
     ann.sees("online", "said meanwhile", "written offline")
@@ -103,6 +106,34 @@ def test_the_page_opens_without_a_server_and_recovers(fragile: Deployment, visit
     ben.open(ann_name)
     ben.say("welcome back")
     ann.sees("kept here", "welcome back")
+
+
+def test_a_page_without_a_server_asks_seldom(fragile: Deployment, visit: Visit) -> None:
+    """For names that it does not know, and for older messages: each was asked for again as soon as it had failed."""
+    visitor, name = visit(fragile), fresh("ann")
+    ann, ben = fragile.signed_in(fragile.create_user(name), name), fragile.person("ben")
+    room = ann.CreateGroup(name="The room", member_ids=[ben.id]).group_id
+    ben.SendMessages(messages=[{"conversation_id": room, "content": f"number {number}"} for number in range(80)])
+    visitor.sign_in(name)
+    visitor.open("The room")
+    eventually(lambda: visitor.said()[-1:] == ["number 79"])
+    visitor.page.evaluate("navigator.serviceWorker.ready.then(() => 0)")
+
+    def asked() -> int:
+        """In two seconds."""
+        urls: list[str] = []
+        visitor.page.on("request", lambda request: urls.append(request.url))
+        visitor.page.wait_for_timeout(2000)
+        return len(urls)
+
+    fragile.kill()
+    visitor.page.get_by_role("log").evaluate("(log) => (log.scrollTop = 0)")
+    assert asked() < 20
+    visitor.page.reload()
+    eventually(lambda: visitor.said())
+    assert asked() < 20
+    fragile.start()
+    visitor.page.get_by_role("article", name=f"{ben.username}, ").first.wait_for(timeout=35_000)
 
 
 def test_a_send_that_is_refused_is_shown_and_can_be_discarded(site: Deployment, visit: Visit) -> None:

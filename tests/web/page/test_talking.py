@@ -1,5 +1,6 @@
 """What people do with the web client, in browsers of their own."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,11 +44,30 @@ def test_two_people_talk_live(site: Deployment, visit: Visit) -> None:
     ben.sees("hello")
     eventually(lambda: ann.states() == ["Read"])
     ben.message_box().press_sequentially("hm")
-    ann.page.get_by_text("typing…").first.wait_for()
+    typing = ann.page.get_by_role("status").filter(has_text="typing…")
+    typing.wait_for()
+    heading = ann.page.get_by_role("heading", name=ben_name)
+    assert typing.bounding_box()["x"] == heading.bounding_box()["x"], "it is below the name"
     ben.say("hello to you")
     ann.sees("hello", "hello to you")
     ann.page.get_by_text("Online").first.wait_for()
     assert ann.page.title() == "GoChat"
+
+
+def test_what_is_not_sent_yet_is_kept_for_who_wrote_it(site: Deployment, visit: Visit) -> None:
+    ann, _, ann_name, ben_name = pair(site, visit)
+    ann.start_chat(ben_name)
+    ann.say("hello")
+    ann.message_box().fill("not sent yet")
+    ann.page.reload()
+    ann.message_box().wait_for()
+    assert ann.message_box().input_value() == "not sent yet"
+    ann.page.get_by_role("button", name="Settings").click()
+    ann.page.get_by_role("button", name="Sign out").click()
+    ann.sign_in(ben_name)
+    ann.open(ann_name)
+    assert ann.message_box().input_value() == ""
+    assert ann.page.evaluate("sessionStorage.length") == 0
 
 
 def test_unread_messages_are_counted_until_they_are_seen(site: Deployment, visit: Visit) -> None:
@@ -69,6 +89,10 @@ def test_a_group_from_its_beginning_to_its_end(site: Deployment, visit: Visit) -
     page.get_by_role("textbox", name="Group name").fill("Walkers")
     page.get_by_role("searchbox", name="Search people").fill(ben_name)
     page.get_by_role("button", name=f"Add {ben_name}").click()
+    assert page.get_by_role("button", name=f"Remove {ben_name}").is_visible()
+    search = page.get_by_role("searchbox", name="Search people")
+    assert search.input_value() == ""
+    assert search.evaluate("(box) => box === document.activeElement")
     page.get_by_role("button", name="Create group").click()
     ann.message_box().wait_for()
     ann.say("welcome")
@@ -144,6 +168,10 @@ def test_a_changed_password_keeps_this_device_signed_in(site: Deployment, visit:
     ann, ben, ann_name, ben_name = pair(site, visit)
     page = ann.page
     page.get_by_role("button", name="Settings").click()
+    page.get_by_label("Current password").fill("not this one")
+    page.get_by_label("New password").fill("no matter which")
+    page.get_by_role("button", name="Change password").click()
+    page.get_by_text("The current password is wrong.").wait_for()
     page.get_by_label("Current password").fill(PASSWORD)
     page.get_by_label("New password").fill(other := PASSWORD[::-1])
     page.get_by_role("button", name="Change password").click()
@@ -195,6 +223,31 @@ def test_a_name_is_text_too(site: Deployment, visit: Visit) -> None:
     ann.start_chat(nasty)
     assert ann.page.get_by_role("heading", name=nasty).is_visible()
     assert ann.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_what_one_says_of_oneself_can_be_emptied(site: Deployment, visit: Visit) -> None:
+    ann, ben, ann_name, _ = pair(site, visit)
+    page = ann.page
+
+    def save(nickname: str, bio: str) -> list[str]:
+        """Returns what is there when one looks again."""
+        page.get_by_role("button", name="Settings").click()
+        page.get_by_label("Display name", exact=True).fill(nickname)
+        page.get_by_label("About you").fill(bio)
+        page.get_by_role("button", name="Save").click()
+        page.get_by_text("Saved").wait_for()
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="Settings").click()
+        shown = [page.get_by_label(label, exact=True).input_value() for label in ("Display name", "About you")]
+        page.keyboard.press("Escape")
+        return shown
+
+    assert save("Ann of the hills", "I like hills.") == ["Ann of the hills", "I like hills."]
+    # What ben has made is not made again of the list, which comes later.
+    ben.page.route("**/GetConversations", lambda route: (time.sleep(0.5), route.continue_()))
+    ben.start_chat("Ann of the hills")
+    assert save("", "") == [ann_name, ""]
+    ben.page.get_by_role("heading", name=ann_name).wait_for()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

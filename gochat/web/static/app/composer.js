@@ -5,10 +5,13 @@ import { t } from "./text.js";
 import { IconButton } from "./parts.js";
 
 const MAX_BYTES = 16 * 1024;
-const drafts = new Map(); // by conversation: what is written and not sent
+
+// What is written and not sent is this tab's, and its user's: it survives a reload.
+const draftKey = (conversationId) => `draft/${client.userId}/${conversationId}`;
+client.on("signedOut", (error) => error || sessionStorage.clear());
 
 export function Composer({ conversationId, onsend }) {
-  const [text, setText] = useState(drafts.get(conversationId) ?? "");
+  const [text, setText] = useState(sessionStorage.getItem(draftKey(conversationId)) ?? "");
   const area = useRef();
   const content = text.trim();
   const isTooLong = new TextEncoder().encode(content).length > MAX_BYTES;
@@ -25,14 +28,14 @@ export function Composer({ conversationId, onsend }) {
 
   const write = (written) => {
     setText(written);
-    drafts.set(conversationId, written);
+    sessionStorage.setItem(draftKey(conversationId), written);
     client.setTyping(conversationId, Boolean(written.trim())).catch(() => {}); // nobody needs to know
   };
   const send = () => {
     if (!content || isTooLong) return;
     client.enqueue({ conversationId, content });
     setText("");
-    drafts.delete(conversationId);
+    sessionStorage.removeItem(draftKey(conversationId));
     onsend();
     area.current.focus();
   };

@@ -1,6 +1,6 @@
 // What there is to know and to do about a conversation: its members, if it is a group, and leaving it.
 
-import { client, html, select, useEffect, useForm, useState } from "./ui.js";
+import { client, emptied, html, select, useEffect, useForm, useState } from "./ui.js";
 import { t } from "./text.js";
 import { Avatar, Dialog, ErrorNote, Field } from "./parts.js";
 import { PeopleSearch, Person, know, personOf, presenceText } from "./people.js";
@@ -32,7 +32,7 @@ function Peer({ conversation: { peerUserId } }) {
   return html`<div class="portrait">
     ${profile && html`<p class="quiet" dir="auto">@${profile.username}</p>`}
     <p class="quiet">${presenceText(peerUserId)}</p>
-    ${profile?.bio && html`<p class="prose" dir="auto">${profile.bio}</p>`}
+    ${profile?.bio.trim() && html`<p class="prose" dir="auto">${profile.bio}</p>`}
   </div>`;
 }
 
@@ -56,14 +56,14 @@ function Group({ conversation }) {
     const isAbout = ["memberJoined", "memberLeft", "memberUpdated", "groupUpdated"];
     return client.on("event", (event) => event.conversationId === conversationId && isAbout.includes(event.type) && load());
   }, []);
-  const act = async (call) => {
+  const act = async (call, then = () => {}) => {
     setError(null);
-    await call().then(() => load(), setError);
+    await call().then(() => (then(), load()), setError);
   };
   const manages = role in MANAGED_BY;
-  const add = (user) => html`<button type="button" class="secondary"
+  const add = (user, begin) => html`<button type="button" class="secondary"
     aria-label=${t("addNamed", { name: user.nickname || user.username })}
-    onClick=${() => act(() => client.addMembers(conversationId, [user.userId]))}>${t("add")}</button>`;
+    onClick=${() => act(() => client.addMembers(conversationId, [user.userId]), begin)}>${t("add")}</button>`;
   return html`
     ${group && (manages ? html`<${Rename} group=${group} />` : html`<p class="prose" dir="auto">${group.description}</p>`)}
     <${ErrorNote} error=${error} />
@@ -100,12 +100,12 @@ function Member({ member: { userId, nickname, avatar, role }, canRemove, remove 
 function Rename({ group }) {
   const [isSaved, setSaved] = useState(false);
   const { busy, error, onSubmit } = useForm(async ({ name, description }) => {
-    await client.updateGroup(group.groupId, { name: name.trim(), description });
+    await client.updateGroup(group.groupId, { name: name.trim(), description: emptied(description, group.description) });
     setSaved(true);
   });
   return html`<form onSubmit=${onSubmit} onInput=${() => setSaved(false)}>
     <${Field} label=${t("groupName")} name="name" required maxlength="100" defaultValue=${group.name} dir="auto" />
-    <${Field} label=${t("description")} name="description" maxlength="1000" multiline defaultValue=${group.description} dir="auto" />
+    <${Field} label=${t("description")} name="description" maxlength="1000" multiline defaultValue=${group.description.trim()} dir="auto" />
     <${ErrorNote} error=${error} />
     <button class="secondary" disabled=${busy}>${t("save")}</button>
     <span class="quiet" role="status">${isSaved ? ` ${t("saved")}` : ""}</span>

@@ -35,7 +35,11 @@ export function NewGroup({ onclose }) {
     select(groupId);
   });
   const remove = (user) => setChosen(chosen.filter(({ userId }) => userId !== user.userId));
-  const add = (user) => html`<button type="button" class="secondary" onClick=${() => setChosen([...chosen, user])}
+  const choose = (user, begin) => {
+    setChosen([...chosen, user]);
+    begin();
+  };
+  const add = (user, begin) => html`<button type="button" class="secondary" onClick=${() => choose(user, begin)}
     aria-label=${t("addNamed", { name: user.nickname || user.username })}>${t("add")}</button>`;
   return html`<${Dialog} title=${t("newGroup")} onclose=${onclose}>
     <form id="new-group" onSubmit=${onSubmit}>

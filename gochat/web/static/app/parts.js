@@ -59,7 +59,7 @@ function initials(name) {
 /** A modal dialog: Escape and the button close it, and the focus stays in it. */
 export function Dialog({ title, onclose, children }) {
   const dialog = useRef();
-  useEffect(() => dialog.current.showModal(), []);
+  useLayoutEffect(() => dialog.current.showModal(), []); // at once: until then it does not hear Escape
   const onclick = (event) => event.target === dialog.current && onclose(); // on what is behind it
   return html`<dialog ref=${dialog} aria-label=${title} onClose=${onclose} onMouseDown=${onclick}>
     <header>
@@ -72,13 +72,11 @@ export function Dialog({ title, onclose, children }) {
 
 export function Field({ label, hint, input: ref, multiline = false, ...others }) {
   const id = useId();
-  const described = hint ? { "aria-describedby": id, ...others } : others;
-  const input = multiline
-    ? html`<textarea rows="3" ref=${ref} ...${described} />`
-    : html`<input ref=${ref} ...${described} />`;
+  const attributes = { id, ...(hint && { "aria-describedby": `${id}-hint` }), ...others };
   return html`<div class="field">
-    <label><span>${label}</span>${input}</label>
-    ${hint && html`<small id=${id}>${hint}</small>`}
+    <label for=${id}>${label}</label>
+    ${multiline ? html`<textarea rows="3" ref=${ref} ...${attributes} />` : html`<input ref=${ref} ...${attributes} />`}
+    ${hint && html`<small id=${`${id}-hint`}>${hint}</small>`}
   </div>`;
 }
 

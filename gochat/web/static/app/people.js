@@ -8,6 +8,7 @@ const TYPING_MS = 6000;
 const SEARCH_AFTER_MS = 200;
 
 const people = new Map(); // by user id: { name, avatar }
+const unknown = new Set(); // user ids that were asked for in vain: they are again once the server is back
 const handlers = new Set();
 const typing = new Map(); // by conversation: a map of user ids to timers
 
@@ -20,7 +21,7 @@ export function personOf(userId) {
   if (userId === client.userId && client.profile) know(client.profile);
   if (!people.has(userId) && userId) {
     people.set(userId, { name: "", avatar: "" });
-    client.getProfile(userId).then(know, () => people.delete(userId)).then(changed);
+    client.getProfile(userId).then((profile) => (know(profile), changed()), () => unknown.add(userId));
   }
   return people.get(userId) ?? { name: "", avatar: "" };
 }
@@ -47,6 +48,12 @@ client.on("event", (event) => {
   changed();
 });
 client.on("signedOut", () => people.clear());
+client.on("connection", (connection) => {
+  if (connection !== "online") return;
+  for (const userId of unknown) if (!people.get(userId)?.name) people.delete(userId);
+  unknown.clear();
+  changed();
+});
 
 function setTyping({ conversationId, userId }, isTyping) {
   const those = typing.get(conversationId) ?? new Map();
@@ -67,12 +74,17 @@ export function typingText({ conversationId, type }) {
   return those.length === 1 ? t("isTyping", { name: personOf(those[0]).name }) : t("areTyping", { n: those.length });
 }
 
+/** null while nobody says it, as without a server. */
+function presenceOf(userId) {
+  return client.connection === "online" ? client.presence(userId) : null;
+}
+
 export function isOnline(userId) {
-  return Boolean(userId && client.presence(userId)?.online);
+  return Boolean(presenceOf(userId)?.online);
 }
 
 export function presenceText(userId) {
-  const presence = client.presence(userId);
+  const presence = presenceOf(userId);
   if (!presence) return "";
   if (presence.online) return t("online");
   return presence.lastActiveAt ? t("lastSeen", { when: shortDay(presence.lastActiveAt) }) : t("offline");
@@ -86,7 +98,7 @@ export function Person({ userId, name, note, avatar, children }) {
   </div>`;
 }
 
-/** A search for people. action(user): the button of one that is found. */
+/** A search for people. action(user, begin): the button of one that is found; begin() makes ready for the next search. */
 export function PeopleSearch({ action, without = [], autofocus = true }) {
   const [query, setQuery] = useState("");
   const [{ users, error, of }, setFound] = useState({ users: [], error: null, of: "" });
@@ -108,6 +120,10 @@ export function PeopleSearch({ action, without = [], autofocus = true }) {
     const timer = setTimeout(search, SEARCH_AFTER_MS);
     return () => clearTimeout(timer);
   }, [query, client.connection]);
+  const begin = () => {
+    setQuery("");
+    input.current.focus(); // the button that had it goes
+  };
   const shown = users.filter(({ userId }) => userId !== client.userId && !without.includes(userId));
   return html`<div class="search">
     <${Field} label=${t("searchPeople")} type="search" input=${input} autocomplete="off" maxlength="64"
@@ -116,7 +132,7 @@ export function PeopleSearch({ action, without = [], autofocus = true }) {
     <ul role="list" class="people" aria-label=${t("people")}>
       ${shown.map((user) => html`<li key=${user.userId}>
         <${Person} userId=${user.userId} name=${user.nickname || user.username} note=${`@${user.username}`}
-          avatar=${user.avatar}>${action(user)}<//>
+          avatar=${user.avatar}>${action(user, begin)}<//>
       </li>`)}
     </ul>
     <p class="quiet" role="status">${of && !shown.length && !error ? t("nothingFound") : ""}</p>

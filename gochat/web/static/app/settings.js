@@ -1,6 +1,6 @@
 // One's own account: profile, sessions, password; and how the page looks.
 
-import { client, html, useEffect, useForm, useState, useUpdates } from "./ui.js";
+import { client, emptied, html, useEffect, useForm, useId, useState, useUpdates } from "./ui.js";
 import { LANGUAGE_NAMES, currentLanguage, dateTime, setLanguage, t } from "./text.js";
 import { Dialog, ErrorNote, Field } from "./parts.js";
 
@@ -19,14 +19,15 @@ function Profile() {
   useUpdates("profile");
   const { username = "", nickname = "", bio = "" } = client.profile ?? {};
   const { busy, error, onSubmit } = useForm(async (values) => {
-    await client.updateProfile(values);
+    const name = values.nickname.trim() || username; // a name cannot be emptied, and without one this is shown
+    await client.updateProfile({ nickname: name, bio: emptied(values.bio, bio) });
     setSaved(true);
   });
   return html`<section>
     <h3>${t("profile")} <span class="count" dir="auto">@${username}</span></h3>
     <form onSubmit=${onSubmit} onInput=${() => setSaved(false)} aria-label=${t("profile")}>
       <${Field} label=${t("nickname")} name="nickname" maxlength="64" defaultValue=${nickname} dir="auto" />
-      <${Field} label=${t("bio")} name="bio" maxlength="1000" multiline defaultValue=${bio} dir="auto" />
+      <${Field} label=${t("bio")} name="bio" maxlength="1000" multiline defaultValue=${bio.trim()} dir="auto" />
       <${ErrorNote} error=${error} />
       <button class="secondary" disabled=${busy}>${t("save")}</button>
       <span class="quiet" role="status">${isSaved ? ` ${t("saved")}` : ""}</span>
@@ -54,9 +55,10 @@ function Appearance() {
 }
 
 function Choice({ label, options, value, onChange }) {
-  return html`<div class="field"><label><span>${label}</span><select value=${value} onChange=${onChange}>
+  const id = useId();
+  return html`<div class="field"><label for=${id}>${label}</label><select id=${id} value=${value} onChange=${onChange}>
     ${Object.entries(options).map(([key, text]) => html`<option key=${key} value=${key} selected=${key === value}>${text}</option>`)}
-  </select></label></div>`;
+  </select></div>`;
 }
 
 function Sessions() {
@@ -100,7 +102,7 @@ function Password() {
       <${Field} label=${t("oldPassword")} name="oldPassword" type="password" required autocomplete="current-password" />
       <${Field} label=${t("newPassword")} name="newPassword" type="password" required minlength="8"
         autocomplete="new-password" hint=${t("passwordHint")} />
-      <${ErrorNote} error=${error} />
+      <${ErrorNote} error=${error?.reason === "BAD_CREDENTIALS" ? { message: t("oldPasswordWrong") } : error} />
       <button class="secondary" disabled=${busy}>${t("passwordChange")}</button>
       <p class="quiet" role="status">${isDone ? t("passwordChanged") : ""}</p>
     </form>

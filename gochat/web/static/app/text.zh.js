@@ -89,6 +89,7 @@ export const CHINESE = {
   revoke: "下线",
   passwordChange: "修改密码",
   oldPassword: "当前密码",
+  oldPasswordWrong: "当前密码不正确。",
   newPassword: "新密码",
   passwordChanged: "密码已修改，其他设备均已下线。",
   appearance: "外观",

@@ -4,6 +4,7 @@ import { client } from "./ui.js";
 import { t } from "./text.js";
 
 const PAGE_SIZE = 50;
+const RETRY_MS = 2000;
 const RECALLED = 4;
 
 /** onchange: called after each change. */
@@ -13,6 +14,7 @@ export class Timeline {
   #byId = new Map();
   #sorted = [];
   #isFetching = false;
+  #isResting = false;
   #stop = [];
   hasMore = false;
   isLoaded = false;
@@ -40,7 +42,7 @@ export class Timeline {
   }
 
   older() {
-    if (this.hasMore) this.#fetch(this.#sorted[0].messageId);
+    if (this.hasMore && !this.#isResting) this.#fetch(this.#sorted[0].messageId);
   }
 
   async #fetch(beforeMessageId = "") {
@@ -55,10 +57,20 @@ export class Timeline {
       this.#add(messages.reverse());
     } catch (error) {
       this.error = error;
+      this.#rest();
       this.#onchange();
     } finally {
       this.#isFetching = false;
     }
+  }
+
+  /** What failed would fail again at once: with each change the view asks for what is older. */
+  #rest() {
+    this.#isResting = true;
+    setTimeout(() => {
+      this.#isResting = false;
+      this.#onchange();
+    }, RETRY_MS);
   }
 
   #hear(event) {

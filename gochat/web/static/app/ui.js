@@ -30,6 +30,11 @@ export function select(conversationId) {
   else if (location.hash) history.pushState(null, "", location.pathname), dispatchEvent(new HashChangeEvent("hashchange"));
 }
 
+/** What to send for a text that may be empty: in an update "" means unchanged, but a space is one. */
+export function emptied(text, before) {
+  return text.trim() || (before && " ");
+}
+
 /** A form that calls submit(values) with what its fields hold, and shows that it works, or what went wrong. */
 export function useForm(submit) {
   const [state, setState] = useState({ busy: false, error: null });

@@ -3,7 +3,7 @@
 import { pathToFileURL } from "node:url";
 
 const [library, url] = process.argv.slice(2);
-const { Client } = await import(pathToFileURL(library));
+const { Client, MemoryStore } = await import(pathToFileURL(library));
 const account = (name) => ({ username: `${name}${process.pid}`, password: "correct horse" });
 const ann = new Client({ url });
 await ann.register(account("ann"));
@@ -40,7 +40,8 @@ function rewrite(chunk, controller) {
   }
 }
 
-const ben = new Client({ url, fetch: changed });
+const store = new MemoryStore();
+const ben = new Client({ url, store, fetch: changed });
 await ben.register(account("ben"));
 await new Promise((resolve) => ben.on("connection", (connection) => connection === "online" && resolve()));
 const heard = [];
@@ -82,6 +83,34 @@ change = (json) => [json];
 await ben.getProfile();
 refused = token;
 const answers = await Promise.all(Array.from({ length: 10 }, () => ben.getProfile()));
-console.log(JSON.stringify({ gap, again, resync, refreshes, answers: answers.length }));
+
+// Messages that go, in any order, with the next response: one that is read, one, one that was recalled, the last.
+const { conversationId } = ben.conversations[0];
+const { messages } = await ben.history(conversationId);
+const [second, third, fourth, last] = [messages[5], messages[4], messages[3], messages[0]];
+await ben.markRead(conversationId, second.messageId);
+while (ben.conversation(conversationId).unreadCount === 7) await new Promise((resolve) => setTimeout(resolve, 5));
+const unread = [];
+const after = async (event) => {
+  const happened = new Promise((resolve) => ben.on("event", ({ type }) => type === Object.keys(event)[0] && resolve()));
+  change = (json) => {
+    change = (other) => [other];
+    return [{ batch: { events: [{ at: "1", conversationId, actorId: ann.userId, ...event }] } }, json];
+  };
+  await ann.setTyping(conversationId);
+  await ann.setTyping(conversationId, false);
+  await happened;
+  unread.push(ben.conversation(conversationId).unreadCount);
+};
+await after({ messageDeleted: { messageId: second.messageId } });
+await after({ messageDeleted: { messageId: third.messageId } });
+await after({ messageUpdated: { message: { ...fourth, status: 4 } } });
+await after({ messageDeleted: { messageId: fourth.messageId } });
+await after({ messageDeleted: { messageId: last.messageId } });
+
+change = () => [];
+const { messageId } = await ben.send({ conversationId, content: "without its event" });
+const kept = (await store.get(`message/${messageId}`))?.content;
+console.log(JSON.stringify({ gap, again, resync, refreshes, answers: answers.length, unread, kept }));
 ann.close();
 ben.close();
