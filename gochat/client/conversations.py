@@ -9,8 +9,8 @@ from gochat.api.message.v1 import message_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.client import ids
 from gochat.client.calls import Calls
+from gochat.client.state import RECALLED
 
-RECALLED = 4  # of Message.status
 MAX_ACKNOWLEDGED = 100
 
 

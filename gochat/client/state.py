@@ -3,6 +3,8 @@
 from gochat.api.common.v1.common_pb2 import ConversationInfo, Message
 from gochat.api.event.v1.event_pb2 import ConversationState, Event
 
+RECALLED = 4  # of Message.status
+
 
 def applied(before: ConversationState | None, event: Event, user_id: str) -> ConversationState | None:
     """before: None where the conversation is not in the user's list, as for the result. user_id: of the user."""
@@ -38,7 +40,7 @@ def _with_message(after: ConversationState, message: Message, user_id: str) -> C
     after.info.updated_at = max(message.created_at, after.info.updated_at)
     if message.from_user_id == user_id:
         after.info.unread_count, after.read_message_id = 0, message.message_id
-    elif message.message_id > after.read_message_id:
+    elif message.message_id > after.read_message_id and message.status != RECALLED:
         after.info.unread_count += 1
     if after.info.type == "single" and not after.peer_user_id:
         after.peer_user_id = message.to_user_id if message.from_user_id == user_id else message.from_user_id
@@ -65,3 +67,10 @@ def _update(state: ConversationState, event: Event, user_id: str) -> None:
         state.role = event.member_joined.member.role
     elif kind == "member_updated" and event.member_updated.member.user_id == user_id:
         state.role = event.member_updated.member.role
+
+
+def uncount(state: ConversationState, message: Message, user_id: str) -> None:
+    """A message, as it was, has been recalled or deleted: it is not unread any more, if it was."""
+    is_counted = message.from_user_id != user_id and message.status != RECALLED
+    if is_counted and message.message_id > state.read_message_id:
+        state.info.unread_count = max(0, state.info.unread_count - 1)

@@ -18,7 +18,7 @@ from gochat.api.event.v1.event_pb2 import ConversationState, Event
 from gochat.api.logic.v1.logic_pb2 import SendMessageRequest
 from gochat.client import ids
 from gochat.client.errors import ChatError, closed
-from gochat.client.state import applied
+from gochat.client.state import RECALLED, applied, uncount
 
 MAX_IN_MEMORY = 2_000  # messages
 VERSION = 1
@@ -154,6 +154,11 @@ class Store:
         )
         return [Message.FromString(message) for (message,) in rows]
 
+    def _message(self, message_id: str) -> Message | None:
+        conversation_id, seq = ids.split(message_id)
+        found = self.messages(conversation_id, seq + 1, 1)
+        return found[0] if found and found[0].message_id == message_id else None
+
     def put_messages(self, messages: Iterable[Message]) -> None:
         with self.transaction():
             for message in messages:
@@ -186,17 +191,29 @@ class Store:
         if not conversation_id or event.HasField("typing"):
             return
         with self.transaction():
+            gone = None
             if event.HasField("message_sent"):
                 self._put_message(event.message_sent.message)
             elif event.HasField("message_updated"):
-                self._put_message(event.message_updated.message)
+                message = event.message_updated.message
+                if message.status == RECALLED:
+                    unknown = Message(message_id=message.message_id, from_user_id=message.from_user_id)
+                    gone = self._message(message.message_id) or unknown
+                self._put_message(message)
             elif event.HasField("message_deleted"):
+                gone = self._message(event.message_deleted.message_id)
                 seq = ids.split(event.message_deleted.message_id)[1]
                 self._sql("DELETE FROM messages WHERE conversation_id = ? AND seq = ?", conversation_id, seq)
             elif event.HasField("conversation_hidden"):
                 self.delete_messages(conversation_id, 0)
             before = self.state(conversation_id)
             after = applied(before, event, user_id)
+            if after is not None and gone is not None:
+                uncount(after, gone, user_id)
+                if event.HasField("message_deleted") and gone.message_id == after.info.last_message.message_id:
+                    after.info.ClearField("last_message")
+                    for newest in self.messages(conversation_id, 0, 1):
+                        after.info.last_message.CopyFrom(newest)
             if after is not None or before is not None:
                 self.put_state(conversation_id, after)
 

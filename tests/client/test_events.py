@@ -17,7 +17,7 @@ from gochat.client import ChatError, events
 from tests.client.clients import TIMEOUT, Program, client_of, cutting, program
 from tests.conftest import Own
 from tests.conversations import group, seq_of, single
-from tests.harness import PASSWORD, Deployment, Person
+from tests.harness import PASSWORD, Deployment, Person, as_service
 from tests.processes import free_address, frozen
 from tests.waiting import eventually, started
 
@@ -114,6 +114,41 @@ def test_a_call_that_is_answered_ends_the_wait(own: Own, monkeypatch: pytest.Mon
         room = app.signed_in(ann.id, ann.username).CreateGroup(name="x").group_id
         client.send("hello", conversation_id=room).result(TIMEOUT)
         running.until(lambda each: each.contents == ["hello"])
+
+
+def test_what_is_recalled_or_deleted_is_not_unread(server: Deployment, tmp_path: Path) -> None:
+    """While one looks, and while one is away."""
+    ann, ben = server.people(2)
+    repo, store = as_service(server).repo, tmp_path / "chat.db"
+
+    def recall(*message_ids: str) -> None:
+        for message_id in message_ids:
+            repo.UpdateMessageStatus(message_id=message_id, status=4, user_id=ann.id)
+
+    def delete(*message_ids: str) -> None:
+        for message_id in message_ids:
+            repo.DeleteMessage(message_id=message_id, user_id=ann.id)
+
+    def check(unread: int, newest: str) -> None:
+        for (state,) in (client.stored_conversations(), client.state()):
+            assert (state.info.unread_count, state.info.last_message.content) == (unread, newest)
+
+    with client_of(server, ben, store=store) as client, program(client) as running:
+        sent = [ann.send(ben.id, str(number)).message_id for number in range(6)]
+        ben.MarkMessageRead(conversation_id=sent[0].rpartition("-")[0], message_id=sent[0])
+        running.until(lambda each: [event for event in each.events if event.HasField("read")])
+        recall(sent[1], sent[2])
+        delete(sent[0], sent[2], sent[3], sent[5])
+        running.until(lambda each: sum(event.HasField("message_deleted") for event in each.events) == 4)
+        check(1, "4")
+    sent = [ann.send(ben.id, str(number)).message_id for number in range(10, 14)]
+    recall(sent[0])
+    delete(sent[1])
+    with client_of(server, ben, store=store) as client, program(client) as running:
+        running.until(lambda each: each.contents[-1:] == ["13"])
+        ann.send(ben.id, "14")
+        running.until(lambda each: each.contents[-1:] == ["14"])
+        check(4, "14")
 
 
 def test_it_begins_when_it_is_called(server: Deployment) -> None:

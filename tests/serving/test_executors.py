@@ -52,7 +52,7 @@ def test_rpcs_that_hash_a_password_write_or_search_do_not_run_inline() -> None:
     hashing = {path.rpartition("/")[2] for path, rule in RULES.items() if rule.cost is Cost.HASH}
     assert {"Authenticate", "Register", "CreateUser", "ChangePassword", "SignIn", "SetPassword"} == hashing
     searching = {path.rpartition("/")[2] for path, rule in RULES.items() if rule.cost is Cost.SEARCH}
-    assert searching == {"SearchUsers", "FindUsers", "ListEvents"}
+    assert searching == {"SearchUsers", "SearchGroups", "FindUsers", "ListEvents"}
 
 
 def test_a_pool_counts_what_runs_and_what_waits() -> None:

@@ -1,5 +1,5 @@
 const FORMAT = 2; // of what is stored; beside what an older version stored, all is read again
-const NOTHING_SET = { settings: fill(SETTINGS), unreadMentions: 0, counted: "" };
+const NOTHING_SET = { settings: fill(SETTINGS), unreadMentions: 0, mentionsCounted: "" };
 const MAX_STORED = 400; // messages of a conversation; beyond it the older half goes
 
 /** The conversations of a user, kept up to date by events. In each tab; the leader's are stored. */
@@ -149,33 +149,33 @@ const REMOVED = Symbol("removed");
 const CHANGES = {
   messageSent(conversation, { message }, userId) {
     const isMine = message.fromUserId === userId;
-    const { unreadCount, unreadMentions, settings, counted } = conversation;
-    const mentions = isMentioned(message, userId) && message.messageId > counted;
+    const { unreadCount, unreadMentions, settings, mentionsCounted } = conversation;
+    const mentions = isMentioned(message, userId) && message.messageId > mentionsCounted;
     return {
       lastMessage: message,
       newest: later(conversation.newest, message.messageId),
       updatedAt: Math.max(conversation.updatedAt, message.createdAt),
-      unreadCount: isMine ? 0 : unreadCount + 1,
+      unreadCount: isMine ? 0 : unreadCount + (message.status === RECALLED ? 0 : 1),
       unreadMentions: isMine ? 0 : unreadMentions + Number(mentions),
       settings: isMine && settings.markedUnread ? { ...settings, markedUnread: false } : settings,
       readMessageId: isMine ? message.messageId : conversation.readMessageId,
       peerUserId: conversation.peerUserId || (isMine ? message.toUserId : message.toUserId && message.fromUserId),
     };
   },
-  messageUpdated(conversation, { message, before }, userId) {
+  messageUpdated(conversation, { message, before, wasCounted }, userId) {
     const isUnread = message.fromUserId !== userId && message.messageId > conversation.readMessageId;
-    const isRecall = message.status === RECALLED && before?.status !== RECALLED;
+    const isRecall = message.status === RECALLED && wasCounted;
     return {
       ...(conversation.lastMessage?.messageId === message.messageId && { lastMessage: message }),
       ...(isRecall && isUnread && { unreadCount: Math.max(0, conversation.unreadCount - 1) }),
       ...(before && isUnread && { unreadMentions: mentionsAfter(conversation, before, message, userId) }),
     };
   },
-  messageDeleted(conversation, { messageId, previous = null, before }, userId) {
+  messageDeleted(conversation, { messageId, previous = null, before, wasCounted }, userId) {
     const isUnread = messageId > conversation.readMessageId; // one's own are before that
     return {
       ...(conversation.lastMessage?.messageId === messageId && { lastMessage: previous }),
-      ...(isUnread && before?.status !== RECALLED && { unreadCount: Math.max(0, conversation.unreadCount - 1) }),
+      ...(isUnread && wasCounted && { unreadCount: Math.max(0, conversation.unreadCount - 1) }),
       ...(isUnread && before && { unreadMentions: mentionsAfter(conversation, before, null, userId) }),
     };
   },
@@ -219,12 +219,12 @@ function keyOf(stored) {
 }
 
 /**
- * json: a ConversationDetail of the contract. newest: of the messages that are known without a gap. counted: up to which
- * unreadMentions counts; what comes later is added.
+ * json: a ConversationDetail of the contract. newest: of the messages that are known without a gap; counted, mentionsCounted: of
+ * those that are in the unread count and the unread mentions of json.
  */
 function toConversation(json) {
   const { state, settings, unreadMentions } = fill(CONVERSATION_DETAIL, json);
   const { info, ...positions } = state;
   const newest = info.lastMessage?.messageId ?? "";
-  return { ...info, ...positions, settings, unreadMentions, newest, counted: newest, stored: 0 };
+  return { ...info, ...positions, settings, unreadMentions, newest, counted: newest, mentionsCounted: newest, stored: 0 };
 }

@@ -166,7 +166,7 @@ class Stream {
     if (isNew && (conversation = await this.#read(conversationId))) {
       // What is in it already comes as events, if it is news. If one has made it oneself, it may be known by now.
       const known = this.#conversations.get(conversationId);
-      const news = { newest: "", unreadCount: 0, unreadMentions: 0, counted: "" };
+      const news = { newest: "", counted: "", mentionsCounted: "", unreadCount: 0, unreadMentions: 0 };
       this.#conversations.set(known ?? { ...conversation, ...news });
     }
     if (type === "messageSent") {
@@ -178,18 +178,20 @@ class Stream {
       }
       event.detail = await this.#detail(event.message);
     }
-    if (type === "messageDeleted" && conversation) {
-      const isLast = conversation.lastMessage?.messageId === event.messageId;
-      if (isLast) event.previous = await this.#newestMessage(conversationId);
+    if (type === "messageDeleted" && conversation?.lastMessage?.messageId === event.messageId) {
+      event.previous = await this.#newestMessage(conversationId);
     }
-    if (["messageUpdated", "messageDeleted"].includes(type)) {
-      const messageId = event.message?.messageId ?? event.messageId;
-      const sent = events.findLast(({ message }) => message?.messageId === messageId);
-      event.before = sent?.message ?? (await this.#conversations.message(messageId))?.message ?? null;
+    if (conversation && ["messageUpdated", "messageDeleted"].includes(type)) {
+      const messageId = event.messageId ?? event.message.messageId;
+      const inHand = events.findLast(({ message }) => message?.messageId === messageId)?.message;
+      event.before = inHand ?? (await this.#conversations.message(messageId))?.message ?? null;
+      // Was it among the unread, unless it was read? Not if it was recalled, nor if it has never come.
+      event.wasCounted = event.before ? event.before.status !== RECALLED : messageId <= conversation.counted;
     }
     if (type === "read" && event.unreadCount && conversation?.unreadMentions) {
       const json = await this.#session.call(`${CONVERSATIONS}/GetConversation`, { conversationId }).catch(ifGone({}));
       event.unreadMentions = json.conversation?.unreadMentions ?? 0;
+    }
     }
     events.push(event);
   }
@@ -303,8 +305,8 @@ class Stream {
 
 /** detail: of the same conversation, read a little later. */
 function withDetail(state, detail) {
-  const counted = detail?.state.info.lastMessage?.messageId ?? "";
-  return { ...toConversation({ ...detail, state }), counted };
+  const mentionsCounted = detail?.state.info.lastMessage?.messageId ?? "";
+  return { ...toConversation({ ...detail, state }), mentionsCounted };
 }
 
 /** For calls about a conversation that one may have left meanwhile. */

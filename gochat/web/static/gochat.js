@@ -656,7 +656,7 @@ const DETAIL_CHANGES = {
 };
 
 const FORMAT = 2; // of what is stored; beside what an older version stored, all is read again
-const NOTHING_SET = { settings: fill(SETTINGS), unreadMentions: 0, counted: "" };
+const NOTHING_SET = { settings: fill(SETTINGS), unreadMentions: 0, mentionsCounted: "" };
 const MAX_STORED = 400; // messages of a conversation; beyond it the older half goes
 
 /** The conversations of a user, kept up to date by events. In each tab; the leader's are stored. */
@@ -806,33 +806,33 @@ const REMOVED = Symbol("removed");
 const CHANGES = {
   messageSent(conversation, { message }, userId) {
     const isMine = message.fromUserId === userId;
-    const { unreadCount, unreadMentions, settings, counted } = conversation;
-    const mentions = isMentioned(message, userId) && message.messageId > counted;
+    const { unreadCount, unreadMentions, settings, mentionsCounted } = conversation;
+    const mentions = isMentioned(message, userId) && message.messageId > mentionsCounted;
     return {
       lastMessage: message,
       newest: later(conversation.newest, message.messageId),
       updatedAt: Math.max(conversation.updatedAt, message.createdAt),
-      unreadCount: isMine ? 0 : unreadCount + 1,
+      unreadCount: isMine ? 0 : unreadCount + (message.status === RECALLED ? 0 : 1),
       unreadMentions: isMine ? 0 : unreadMentions + Number(mentions),
       settings: isMine && settings.markedUnread ? { ...settings, markedUnread: false } : settings,
       readMessageId: isMine ? message.messageId : conversation.readMessageId,
       peerUserId: conversation.peerUserId || (isMine ? message.toUserId : message.toUserId && message.fromUserId),
     };
   },
-  messageUpdated(conversation, { message, before }, userId) {
+  messageUpdated(conversation, { message, before, wasCounted }, userId) {
     const isUnread = message.fromUserId !== userId && message.messageId > conversation.readMessageId;
-    const isRecall = message.status === RECALLED && before?.status !== RECALLED;
+    const isRecall = message.status === RECALLED && wasCounted;
     return {
       ...(conversation.lastMessage?.messageId === message.messageId && { lastMessage: message }),
       ...(isRecall && isUnread && { unreadCount: Math.max(0, conversation.unreadCount - 1) }),
       ...(before && isUnread && { unreadMentions: mentionsAfter(conversation, before, message, userId) }),
     };
   },
-  messageDeleted(conversation, { messageId, previous = null, before }, userId) {
+  messageDeleted(conversation, { messageId, previous = null, before, wasCounted }, userId) {
     const isUnread = messageId > conversation.readMessageId; // one's own are before that
     return {
       ...(conversation.lastMessage?.messageId === messageId && { lastMessage: previous }),
-      ...(isUnread && before?.status !== RECALLED && { unreadCount: Math.max(0, conversation.unreadCount - 1) }),
+      ...(isUnread && wasCounted && { unreadCount: Math.max(0, conversation.unreadCount - 1) }),
       ...(isUnread && before && { unreadMentions: mentionsAfter(conversation, before, null, userId) }),
     };
   },
@@ -876,14 +876,14 @@ function keyOf(stored) {
 }
 
 /**
- * json: a ConversationDetail of the contract. newest: of the messages that are known without a gap. counted: up to which
- * unreadMentions counts; what comes later is added.
+ * json: a ConversationDetail of the contract. newest: of the messages that are known without a gap; counted, mentionsCounted: of
+ * those that are in the unread count and the unread mentions of json.
  */
 function toConversation(json) {
   const { state, settings, unreadMentions } = fill(CONVERSATION_DETAIL, json);
   const { info, ...positions } = state;
   const newest = info.lastMessage?.messageId ?? "";
-  return { ...info, ...positions, settings, unreadMentions, newest, counted: newest, stored: 0 };
+  return { ...info, ...positions, settings, unreadMentions, newest, counted: newest, mentionsCounted: newest, stored: 0 };
 }
 
 /** Messages that are not sent yet, in the order in which they were written. They survive a reload where the store does. */
@@ -1191,7 +1191,7 @@ class Stream {
     if (isNew && (conversation = await this.#read(conversationId))) {
       // What is in it already comes as events, if it is news. If one has made it oneself, it may be known by now.
       const known = this.#conversations.get(conversationId);
-      const news = { newest: "", unreadCount: 0, unreadMentions: 0, counted: "" };
+      const news = { newest: "", counted: "", mentionsCounted: "", unreadCount: 0, unreadMentions: 0 };
       this.#conversations.set(known ?? { ...conversation, ...news });
     }
     if (type === "messageSent") {
@@ -1203,18 +1203,20 @@ class Stream {
       }
       event.detail = await this.#detail(event.message);
     }
-    if (type === "messageDeleted" && conversation) {
-      const isLast = conversation.lastMessage?.messageId === event.messageId;
-      if (isLast) event.previous = await this.#newestMessage(conversationId);
+    if (type === "messageDeleted" && conversation?.lastMessage?.messageId === event.messageId) {
+      event.previous = await this.#newestMessage(conversationId);
     }
-    if (["messageUpdated", "messageDeleted"].includes(type)) {
-      const messageId = event.message?.messageId ?? event.messageId;
-      const sent = events.findLast(({ message }) => message?.messageId === messageId);
-      event.before = sent?.message ?? (await this.#conversations.message(messageId))?.message ?? null;
+    if (conversation && ["messageUpdated", "messageDeleted"].includes(type)) {
+      const messageId = event.messageId ?? event.message.messageId;
+      const inHand = events.findLast(({ message }) => message?.messageId === messageId)?.message;
+      event.before = inHand ?? (await this.#conversations.message(messageId))?.message ?? null;
+      // Was it among the unread, unless it was read? Not if it was recalled, nor if it has never come.
+      event.wasCounted = event.before ? event.before.status !== RECALLED : messageId <= conversation.counted;
     }
     if (type === "read" && event.unreadCount && conversation?.unreadMentions) {
       const json = await this.#session.call(`${CONVERSATIONS}/GetConversation`, { conversationId }).catch(ifGone({}));
       event.unreadMentions = json.conversation?.unreadMentions ?? 0;
+    }
     }
     events.push(event);
   }
@@ -1328,8 +1330,8 @@ class Stream {
 
 /** detail: of the same conversation, read a little later. */
 function withDetail(state, detail) {
-  const counted = detail?.state.info.lastMessage?.messageId ?? "";
-  return { ...toConversation({ ...detail, state }), counted };
+  const mentionsCounted = detail?.state.info.lastMessage?.messageId ?? "";
+  return { ...toConversation({ ...detail, state }), mentionsCounted };
 }
 
 /** For calls about a conversation that one may have left meanwhile. */

@@ -36,7 +36,7 @@ export function Composer({ conversation, draft, ondone, oneditlast, onsend }) {
     if (hasKeyboard) area.current?.focus();
     return () => client.setTyping(conversationId, false).catch(() => {});
   }, []);
-  useEffect(() => {
+  useLayoutEffect(() => {
     setError(null);
     if (!draft) return;
     if (isEditing) setText(draft.detail.message.content);

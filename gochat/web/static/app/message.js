@@ -78,9 +78,9 @@ function isForMe({ mentionedUserIds, mentionsAll, message }) {
 function Quote({ quote, conversation, jump }) {
   const name = quote.fromUserId === client.userId ? t("you") : nameOf(quote.fromUserId, conversation?.conversationId);
   const text = contentText(quote);
-  return html`<button type="button" class="quote" onClick=${() => jump(quote.messageId)}
-    aria-label=${t("inReplyTo", { name, text: text.slice(0, 200) })}>
-    <strong dir="auto">${name}</strong><span dir="auto">${text.slice(0, 200)}</span>
+  return html`<button type="button" class="quote" onClick=${() => jump(quote.messageId)}>
+    <span class="unseen">${t("inReplyTo", { name, text: text.slice(0, 200) })}</span>
+    <strong dir="auto" aria-hidden="true">${name}</strong><span dir="auto" aria-hidden="true">${text.slice(0, 200)}</span>
   </button>`;
 }
 

@@ -95,7 +95,7 @@ function Forward({ detail: { message }, onclose }) {
         ${done.includes(conversation.conversationId)
           ? html`<span class="quiet" role="status">${t("forwarded")}</span>`
           : html`<button type="button" class="secondary" aria-label=${t("forwardTo", { name: conversation.name })}
-              onClick=${() => send(conversation)}>${t("send")}</button>`}
+              onClick=${() => send(conversation)}>${t("forward")}</button>`}
       </div></li>`)}
     </ul>
     ${!shown.length && html`<p class="quiet">${t("noMatch")}</p>`}

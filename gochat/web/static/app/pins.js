@@ -46,9 +46,10 @@ export function PinnedBar({ pins, jump, onlist }) {
     setShown((shown + 1) % pins.length); // a press more goes on to the one before
   };
   return html`<div class="pinned" role="region" aria-label=${t("pinnedMessages")}>
-    <button type="button" class="pin" onClick=${go} aria-label=${t("goToPinned", { text })}>
+    <button type="button" class="pin" onClick=${go}>
       <${Icon} name="pin" />
-      <span class="names"><strong>${t("pinnedMessage")}</strong><small dir="auto">${text}</small></span>
+      <span class="unseen">${t("goToPinned", { text })}</span>
+      <span class="names" aria-hidden="true"><strong>${t("pinnedMessage")}</strong><small dir="auto">${text}</small></span>
     </button>
     <button type="button" class="link" onClick=${onlist}>${t("allPinned", { n: pins.length })}</button>
   </div>`;
