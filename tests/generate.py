@@ -12,8 +12,8 @@ ROOT = Path(__file__).parent.parent
 PROTO = ROOT / "proto"
 CLIENT = ROOT / "gochat/web/static/gochat.js"
 PARTS = (
-    *("errors", "shapes", "transport", "store", "pause", "session", "conversations"),
-    *("outbox", "stream", "tabs", "feed", "calls", "client"),
+    *("errors", "shapes", "transport", "store", "pause", "session", "details", "conversations"),
+    *("outbox", "stream", "tabs", "feed", "calls", "calls_messages", "calls_groups", "client"),
 )
 
 

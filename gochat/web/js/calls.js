@@ -1,11 +1,13 @@
 const LOGIC = "gochat.api.logic.v1.LogicService";
 const SESSIONS = "gochat.api.session.v1.SessionService";
 const MESSAGES = "gochat.api.message.v1.MessageService";
+const CONVERSATIONS = "gochat.api.conversation.v1.ConversationService";
+const GROUPS = "gochat.api.group.v1.GroupService";
 const EVENTS_SERVICE = "gochat.api.event.v1.EventService";
 
 const TYPING_INTERVAL_MS = 3000;
 
-/** One method for each call that an app makes. */
+/** One method for each call that an app makes: here those of LogicService and of one's account. */
 class Calls {
   /** By conversation, when it was last said that one types there. */
   typing = new Map();
@@ -55,6 +57,10 @@ class Calls {
     const json = await this.call(`${MESSAGES}/ListMessages`, { conversationId, afterMessageId, limit });
     const { messages, hasMore } = fill({ messages: [{ message: MESSAGE }], hasMore: false }, json);
     return { messages: messages.map(({ message }) => message), hasMore };
+  }
+
+  async storedMessages(conversationId, limit = 200) {
+    return (await this.storedDetails(conversationId, limit)).map(({ message }) => message);
   }
 
   async markRead(conversationId, messageId) {

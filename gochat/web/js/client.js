@@ -1,11 +1,5 @@
-const EPHEMERAL = ["typing", "presence"];
-
-function resynced() {
-  return { type: "resync", at: Date.now(), conversationId: "", actorId: "" };
-}
-
 /** A user of a GoChat server. gochat.d.ts has the types and what each member does. */
-export class Client extends Calls {
+export class Client extends GroupCalls {
   #options;
   #transport;
   #store;
@@ -56,7 +50,7 @@ export class Client extends Calls {
     this.#tabs.onmessage = (message) => {
       this.#hearing = this.#hearing.then(() => this.#hear(message)).catch(console.error);
     };
-    this.#listenToBrowser();
+    listenToBrowser(() => this.reconnect(), () => this.#stream?.hurry());
     await this.#session.load();
     await this.#load();
     if (this.#session.isPossible) this.#connect();
@@ -184,7 +178,7 @@ export class Client extends Calls {
     const durable = events.filter(({ type }) => !EPHEMERAL.includes(type));
     const version = durable.length ? ++this.#conversations.version : 0;
     if (cursor) this.#conversations.cursor = cursor;
-    if (cursor || version) await this.#save(await this.#conversations.stored(durable));
+    if (cursor || version) await this.#save(await this.#conversations.stored(durable, userId));
     if (events.length) this.#tabs.post({ kind: "events", version, events });
   }
 
@@ -197,8 +191,7 @@ export class Client extends Calls {
 
   /** What could not be stored is stored with what comes next. */
   async #save(changes) {
-    const { cursor, version } = this.#conversations;
-    this.#unsaved = { ...this.#unsaved, ...changes, position: { cursor, version } };
+    this.#unsaved = { ...this.#unsaved, ...changes, position: this.#conversations.position };
     const saving = this.#unsaved;
     await this.#store.write(saving).then(() => (this.#unsaved = {}), (error) => console.warn(error));
   }
@@ -246,14 +239,6 @@ export class Client extends Calls {
     await this.#load();
     if (this.userId) this.#connect();
     else this.#setConnection("signedOut");
-  }
-
-  #listenToBrowser() {
-    globalThis.addEventListener?.("online", () => this.reconnect());
-    globalThis.addEventListener?.("offline", () => this.reconnect());
-    globalThis.document?.addEventListener("visibilitychange", () => {
-      if (document.visibilityState === "visible") this.#stream?.hurry();
-    });
   }
 
   /** At once, without waiting for the next try. */
@@ -373,24 +358,39 @@ export class Client extends Calls {
 
   // Conversations and people
 
-  async history(conversationId, options = {}) {
-    const page = await super.history(conversationId, options);
+  async details(conversationId, options = {}) {
+    const page = await super.details(conversationId, options);
     if (!options.beforeMessageId && this.conversation(conversationId)) {
-      await this.#store.write(Object.fromEntries(page.messages.map((each) => [`message/${each.messageId}`, each])));
+      await this.#store.write(Object.fromEntries(page.messages.map((detail) => [keyOf(detail), detail])));
     }
     return page;
   }
 
+  /** What became of a message by an event; the same object if nothing. */
+  detailAfter(detail, event) {
+    return detailAfter(detail, event, this.userId);
+  }
+
   async createConversation(userId) {
     const conversation = await super.createConversation(userId);
-    await this.#conversations.meet(conversation, await this.getProfile(userId));
-    this.#emit("conversations", this.conversations);
+    await this.#meetPeer(conversation, await this.getProfile(userId));
     return conversation;
   }
 
-  async storedMessages(conversationId, limit = 200) {
+  async openDirect(userId) {
+    const detail = await super.openDirect(userId);
+    await this.#meetPeer(detail.state.info, detail.peer);
+    return detail;
+  }
+
+  async #meetPeer(conversation, peer) {
+    await this.#conversations.meet(conversation, peer);
+    this.#emit("conversations", this.conversations);
+  }
+
+  async storedDetails(conversationId, limit = 200) {
     await this.start();
-    return this.#store.list(`message/${conversationId}-`, limit);
+    return (await this.#store.list(`message/${conversationId}-`, limit)).map(toDetail);
   }
 
   watchPresence(userIds) {

@@ -1,3 +1,5 @@
+const FORMAT = 2; // of what is stored; beside what an older version stored, all is read again
+const NOTHING_SET = { settings: fill(SETTINGS), unreadMentions: 0, mentionsCounted: "" };
 const MAX_STORED = 400; // messages of a conversation; beyond it the older half goes
 
 /** The conversations of a user, kept up to date by events. In each tab; the leader's are stored. */
@@ -14,9 +16,15 @@ class Conversations {
   }
 
   async load() {
-    const { cursor = "", version = 0 } = (await this.#store.get("position")) ?? {};
-    Object.assign(this, { cursor, version });
-    this.replace(await this.#store.list("conversation/"));
+    const { cursor = "", version = 0, format } = (await this.#store.get("position")) ?? {};
+    Object.assign(this, { cursor: format === FORMAT ? cursor : "", version });
+    const stored = await this.#store.list("conversation/");
+    this.replace(stored.map((conversation) => ({ ...NOTHING_SET, ...conversation })));
+  }
+
+  /** What says how far the store is. */
+  get position() {
+    return { cursor: this.cursor, version: this.version, format: FORMAT };
   }
 
   replace(list) {
@@ -28,9 +36,10 @@ class Conversations {
     return this.#byId.get(conversationId);
   }
 
-  /** The latest activity first. */
+  /** Those that are pinned, the latest pin first, then the others by their latest activity. */
   get sorted() {
-    this.#sorted ??= [...this.#byId.values()].sort((a, b) => b.updatedAt - a.updatedAt);
+    const rank = ({ settings, updatedAt }, other) => settings.pinnedAt - other.settings.pinnedAt || updatedAt - other.updatedAt;
+    this.#sorted ??= [...this.#byId.values()].sort((a, b) => rank(b, a));
     return this.#sorted;
   }
 
@@ -42,7 +51,7 @@ class Conversations {
   /** conversation: one that has just been made with the user of this profile. */
   async meet(conversation, { userId, nickname, username, avatar }) {
     const info = { ...conversation, name: conversation.name || nickname || username, avatar, lastMessage: null };
-    const met = { ...(this.get(conversation.conversationId) ?? toConversation({ info })), peerUserId: userId };
+    const met = { ...(this.get(conversation.conversationId) ?? toConversation({ state: { info } })), peerUserId: userId };
     this.set(met);
     await this.#store.write({ [`conversation/${met.conversationId}`]: met });
   }
@@ -51,9 +60,9 @@ class Conversations {
   async renew(list, missed, cursor) {
     const changes = Object.fromEntries(this.sorted.map(({ conversationId }) => [`conversation/${conversationId}`]));
     // What was recalled or deleted meanwhile is not known.
-    for (const { messageId } of await this.#store.list("message/")) changes[`message/${messageId}`] = undefined;
+    for (const stored of await this.#store.list("message/")) changes[keyOf(stored)] = undefined;
     for (const conversation of list) changes[`conversation/${conversation.conversationId}`] = conversation;
-    for (const { message } of missed) changes[`message/${message.messageId}`] = message;
+    for (const { detail } of missed) changes[keyOf(detail)] = detail;
     this.replace(list);
     this.cursor = cursor;
     this.version++;
@@ -75,18 +84,20 @@ class Conversations {
     if (theirs) this.set({ ...theirs, name: nickname || username, avatar });
   }
 
-  /** The changes to the store that bring it from before the events to after them. */
-  async stored(events) {
+  /** The changes to the store that bring it from before the events to after them. userId: whose list it is. */
+  async stored(events, userId) {
     const changes = {};
     for (const event of events) {
-      const { type, message, conversationId } = event;
+      const { type, detail, conversationId } = event;
       const conversation = this.#byId.get(conversationId);
       if (type === "messageSent" && conversation) {
-        changes[`message/${message.messageId}`] = message;
+        changes[keyOf(detail)] = detail;
         this.#byId.set(conversationId, { ...conversation, stored: (conversation.stored ?? 0) + 1 });
-      } else if (type === "messageUpdated" && conversation) changes[`message/${message.messageId}`] = message;
-      else if (type === "messageDeleted") changes[`message/${event.messageId}`] = undefined;
-      else if (conversationId && !conversation) await this.#forget(conversationId, changes);
+      } else if (type in DETAIL_CHANGES && conversation) await this.#follow(event, changes, userId);
+      else if (type === "messageDeleted") {
+        changes[`message/${event.messageId}`] = undefined;
+        await this.#follow(event, changes, userId);
+      } else if (conversationId && !conversation) await this.#forget(conversationId, changes);
       if (conversationId) changes[`conversation/${conversationId}`] = await this.#trimmed(conversationId, changes);
       if (type === "profileUpdated") {
         const theirs = [...this.#byId.values()].find(({ peerUserId }) => peerUserId === event.profile.userId);
@@ -96,22 +107,36 @@ class Conversations {
     return changes;
   }
 
-  /** As it is stored. */
+  /** What is stored of a message, null if nothing is. */
   async message(messageId) {
-    return this.#store.get(`message/${messageId}`);
+    const stored = await this.#store.get(`message/${messageId}`);
+    return stored ? toDetail(stored) : null;
+  }
+
+  /** What the event changes in messages that are stored: in the one that it is about, and in answers to it. */
+  async #follow(event, changes, userId) {
+    const now = (stored) => (keyOf(stored) in changes ? changes[keyOf(stored)] : toDetail(stored));
+    const isAboutContent = event.type === "messageUpdated" || event.type === "messageDeleted";
+    const messageId = event.message?.messageId ?? event.messageId;
+    const about = (await this.message(messageId)) ?? changes[`message/${messageId}`];
+    const touched = isAboutContent ? await this.#store.list(`message/${event.conversationId}-`) : about ? [about] : [];
+    const fresh = Object.entries(changes).filter(([key, detail]) => detail && key.startsWith("message/"));
+    for (const stored of [...touched, ...fresh.map(([, detail]) => detail)]) {
+      const detail = now(stored);
+      const after = detail && detailAfter(detail, event, userId);
+      if (after && after !== detail) changes[keyOf(after)] = after;
+    }
   }
 
   async #forget(conversationId, changes) {
-    for (const { messageId } of await this.#store.list(`message/${conversationId}-`)) {
-      changes[`message/${messageId}`] = undefined;
-    }
+    for (const stored of await this.#store.list(`message/${conversationId}-`)) changes[keyOf(stored)] = undefined;
   }
 
   async #trimmed(conversationId, changes) {
     const conversation = this.#byId.get(conversationId);
     if (!conversation || !(conversation.stored > MAX_STORED)) return conversation;
     const messages = await this.#store.list(`message/${conversationId}-`);
-    for (const { messageId } of messages.slice(0, -MAX_STORED / 2)) changes[`message/${messageId}`] = undefined;
+    for (const stored of messages.slice(0, -MAX_STORED / 2)) changes[keyOf(stored)] = undefined;
     const trimmed = { ...conversation, stored: MAX_STORED / 2 };
     this.set(trimmed);
     return trimmed;
@@ -119,39 +144,46 @@ class Conversations {
 }
 
 const REMOVED = Symbol("removed");
-const RECALLED = 4;
 
 /** By type of event: which fields of a conversation change. */
 const CHANGES = {
   messageSent(conversation, { message }, userId) {
     const isMine = message.fromUserId === userId;
+    const { unreadCount, unreadMentions, settings, mentionsCounted } = conversation;
+    const mentions = isMentioned(message, userId) && message.messageId > mentionsCounted;
     return {
       lastMessage: message,
       newest: later(conversation.newest, message.messageId),
       updatedAt: Math.max(conversation.updatedAt, message.createdAt),
-      unreadCount: isMine ? 0 : conversation.unreadCount + (message.status === RECALLED ? 0 : 1),
+      unreadCount: isMine ? 0 : unreadCount + (message.status === RECALLED ? 0 : 1),
+      unreadMentions: isMine ? 0 : unreadMentions + Number(mentions),
+      settings: isMine && settings.markedUnread ? { ...settings, markedUnread: false } : settings,
       readMessageId: isMine ? message.messageId : conversation.readMessageId,
       peerUserId: conversation.peerUserId || (isMine ? message.toUserId : message.toUserId && message.fromUserId),
     };
   },
-  messageUpdated(conversation, { message, wasCounted }, userId) {
+  messageUpdated(conversation, { message, before, wasCounted }, userId) {
     const isUnread = message.fromUserId !== userId && message.messageId > conversation.readMessageId;
+    const isRecall = message.status === RECALLED && wasCounted;
     return {
       ...(conversation.lastMessage?.messageId === message.messageId && { lastMessage: message }),
-      ...(message.status === RECALLED && isUnread && wasCounted && { unreadCount: Math.max(0, conversation.unreadCount - 1) }),
+      ...(isRecall && isUnread && { unreadCount: Math.max(0, conversation.unreadCount - 1) }),
+      ...(before && isUnread && { unreadMentions: mentionsAfter(conversation, before, message, userId) }),
     };
   },
-  messageDeleted(conversation, { messageId, previous = null, wasCounted }) {
-    const isUnread = messageId > conversation.readMessageId && wasCounted; // one's own are before that
+  messageDeleted(conversation, { messageId, previous = null, before, wasCounted }, userId) {
+    const isUnread = messageId > conversation.readMessageId; // one's own are before that
     return {
       ...(conversation.lastMessage?.messageId === messageId && { lastMessage: previous }),
-      ...(isUnread && { unreadCount: Math.max(0, conversation.unreadCount - 1) }),
+      ...(isUnread && wasCounted && { unreadCount: Math.max(0, conversation.unreadCount - 1) }),
+      ...(isUnread && before && { unreadMentions: mentionsAfter(conversation, before, null, userId) }),
     };
   },
-  read(conversation, { userId: readerId, messageId, unreadCount }, userId) {
+  read(conversation, { userId: readerId, messageId, unreadCount, unreadMentions = 0 }, userId) {
     if (readerId !== userId) return { peerReadMessageId: later(conversation.peerReadMessageId, messageId) };
-    return { unreadCount, readMessageId: later(conversation.readMessageId, messageId) };
+    return { unreadCount, unreadMentions, readMessageId: later(conversation.readMessageId, messageId) };
   },
+  conversationSettingsUpdated: (_, { settings }) => ({ settings }),
   delivered({ peerDeliveredMessageId }, { userId: receiverId, messageId }, userId) {
     return receiverId === userId ? {} : { peerDeliveredMessageId: later(peerDeliveredMessageId, messageId) };
   },
@@ -166,6 +198,12 @@ const CHANGES = {
   groupUpdated: (_, { group }) => ({ name: group.name, avatar: group.avatar }),
 };
 
+/** Unread mentions once a message was changed, or is gone. */
+function mentionsAfter({ unreadMentions }, before, after, userId) {
+  const change = Number(Boolean(after && isMentioned(after, userId))) - Number(isMentioned(before, userId));
+  return Math.max(0, unreadMentions + change);
+}
+
 function later(one, other) {
   return one > other ? one : other;
 }
@@ -175,12 +213,18 @@ function seqOf(messageId) {
   return Number(messageId.slice(messageId.lastIndexOf("-") + 1));
 }
 
+/** Of a message that is stored, in any format. */
+function keyOf(stored) {
+  return `message/${(stored.message ?? stored).messageId}`;
+}
+
 /**
- * json: a ConversationState of the contract. newest: of the messages that are known without a gap; counted: of those
- * that are in the unread count of json.
+ * json: a ConversationDetail of the contract. newest: of the messages that are known without a gap; counted, mentionsCounted: of
+ * those that are in the unread count and the unread mentions of json.
  */
 function toConversation(json) {
-  const { info, ...positions } = fill(STATE, json);
+  const { state, settings, unreadMentions } = fill(CONVERSATION_DETAIL, json);
+  const { info, ...positions } = state;
   const newest = info.lastMessage?.messageId ?? "";
-  return { ...info, ...positions, newest, counted: newest, stored: 0 };
+  return { ...info, ...positions, settings, unreadMentions, newest, counted: newest, mentionsCounted: newest, stored: 0 };
 }

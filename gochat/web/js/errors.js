@@ -1,9 +1,9 @@
 /** Every failure of a call. code: as Connect names it, such as "unavailable"; reason: a stable word for programs. */
 export class ChatError extends Error {
-  constructor(code, message, { reason = "", fields = {}, retryAfterMs = 0, requestId = "", cause } = {}) {
+  constructor(code, message, { reason = "", fields = {}, details = {}, retryAfterMs = 0, requestId = "", cause } = {}) {
     super(message, cause === undefined ? undefined : { cause });
     this.name = "ChatError";
-    Object.assign(this, { code, reason, fields, retryAfterMs, requestId });
+    Object.assign(this, { code, reason, fields, details, retryAfterMs, requestId });
   }
 
   /** The same call may succeed later. */
@@ -20,6 +20,7 @@ function toChatError(error, status) {
   return new ChatError(code, error?.message ?? `the server answered with status ${status}`, {
     reason: details["google.rpc.ErrorInfo"]?.reason,
     fields: Object.fromEntries(violations.map(({ field, description }) => [field, description])),
+    details: details["gochat.api.common.v1.ErrorResponse"]?.details,
     retryAfterMs: Math.ceil(parseFloat(details["google.rpc.RetryInfo"]?.retryDelay ?? "0") * 1000),
     requestId: details["gochat.api.common.v1.ErrorResponse"]?.requestId,
   });

@@ -1,3 +1,9 @@
+const EPHEMERAL = ["typing", "presence"];
+
+function resynced() {
+  return { type: "resync", at: Date.now(), conversationId: "", actorId: "" };
+}
+
 /** The events of a client for one who iterates over them. */
 class Feed {
   #events = [];

@@ -27,7 +27,8 @@ class Outbox {
   }
 
   async add(message) {
-    const { conversationId = "", toUserId = "", content, messageType = "text", metadata = {} } = message;
+    const { conversationId = "", toUserId = "", content, messageType = "text" } = message;
+    const metadata = { ...message.metadata, ...references(message) };
     const { clientMsgId = randomId() } = message;
     const createdAt = Math.max(Date.now(), (this.#entries.at(-1)?.createdAt ?? 0) + 1); // which is the order
     const key = `outbox/${String(createdAt).padStart(15, "0")}-${clientMsgId}`;
@@ -70,7 +71,7 @@ class Outbox {
         if (!this.isSending) return;
         if (!error) attempt = 0;
         else if (error.code === "unauthenticated") return; // goes on after signing in
-        else if (!error.transient) {
+        else if (!error.transient || error.reason === "SLOW_MODE") { // which would hold up all others for long
           await this.#put({ ...entry, state: "failed", error: plain(error) });
           this.onsettled(entry, null, error);
         } else await this.#pause.wait(error.retryAfterMs || backoff(attempt++));
@@ -88,7 +89,7 @@ class Outbox {
     const sent = fill({ messageId: "", createdAt: 0 }, await this.#session.call(`${LOGIC}/SendMessage`, request));
     const message = toMessage(entry, sent, this.#session.userId);
     // As a message it is there until its event comes, which a server that dies may keep for long.
-    await this.#remove(entry, { [`message/${message.messageId}`]: message }, () => this.onsettled(entry, message, null));
+    await this.#remove(entry, { [`message/${message.messageId}`]: toDetail(message) }, () => this.onsettled(entry, message, null));
   }
 
   #find(wanted) {
@@ -111,6 +112,15 @@ class Outbox {
   }
 }
 
+/** What a message refers to, as its metadata says it. mentions: user ids, or "all". */
+function references({ replyTo, mentions, forwardedFrom }) {
+  return {
+    ...(replyTo && { reply_to: replyTo }),
+    ...(mentions?.length && { mentions: String(mentions) }),
+    ...(forwardedFrom && { forwarded_from: forwardedFrom }),
+  };
+}
+
 /** The message that was sent, as the server will list it. */
 function toMessage({ clientMsgId, toUserId, content, messageType, metadata }, { messageId, createdAt }, fromUserId) {
   return {
@@ -121,6 +131,6 @@ function toMessage({ clientMsgId, toUserId, content, messageType, metadata }, { 
 }
 
 /** An error as it can be stored. */
-function plain({ code, reason, message, fields }) {
-  return { code, reason, message, fields };
+function plain({ code, reason, message, fields, details, retryAfterMs }) {
+  return { code, reason, message, fields, details, retryAfterMs };
 }

@@ -30,3 +30,12 @@ class Pause {
 function backoff(attempt) {
   return Math.random() * Math.min(MAX_BACKOFF_MS, MIN_BACKOFF_MS * 2 ** attempt);
 }
+
+/** In a browser: what to do when the network comes or goes, and when the page is looked at again. */
+function listenToBrowser(onnetwork, onlook) {
+  globalThis.addEventListener?.("online", onnetwork);
+  globalThis.addEventListener?.("offline", onnetwork);
+  globalThis.document?.addEventListener("visibilitychange", () => {
+    if (document.visibilityState === "visible") onlook();
+  });
+}

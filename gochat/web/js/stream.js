@@ -1,4 +1,5 @@
 const STATE_PAGE_SIZE = 500;
+const DETAILS_PAGE_SIZE = 200;
 const MISSED_PAGE_SIZE = 200;
 const READY_TIMEOUT_MS = 20_000;
 const HEARTBEATS_MISSED = 2.5;
@@ -165,7 +166,8 @@ class Stream {
     if (isNew && (conversation = await this.#read(conversationId))) {
       // What is in it already comes as events, if it is news. If one has made it oneself, it may be known by now.
       const known = this.#conversations.get(conversationId);
-      this.#conversations.set(known ?? { ...conversation, newest: "", counted: "", unreadCount: 0 });
+      const news = { newest: "", counted: "", mentionsCounted: "", unreadCount: 0, unreadMentions: 0 };
+      this.#conversations.set(known ?? { ...conversation, ...news });
     }
     if (type === "messageSent") {
       const { messageId } = event.message;
@@ -174,14 +176,33 @@ class Stream {
       if (newest && !isNew && seqOf(messageId) > seqOf(newest) + 1) {
         events.push(...(await this.#missed(conversationId, newest, messageId)));
       }
+      event.detail = await this.#detail(event.message);
     }
     if (type === "messageDeleted" && conversation?.lastMessage?.messageId === event.messageId) {
       event.previous = await this.#newestMessage(conversationId);
     }
     if (conversation && ["messageUpdated", "messageDeleted"].includes(type)) {
-      event.wasCounted = await this.#wasCounted(event.messageId ?? event.message.messageId, conversation, events);
+      const messageId = event.messageId ?? event.message.messageId;
+      const inHand = events.findLast(({ message }) => message?.messageId === messageId)?.message;
+      event.before = inHand ?? (await this.#conversations.message(messageId))?.message ?? null;
+      // Was it among the unread, unless it was read? Not if it was recalled, nor if it has never come.
+      event.wasCounted = event.before ? event.before.status !== RECALLED : messageId <= conversation.counted;
+    }
+    if (type === "read" && event.unreadCount && conversation?.unreadMentions) {
+      const json = await this.#session.call(`${CONVERSATIONS}/GetConversation`, { conversationId }).catch(ifGone({}));
+      event.unreadMentions = json.conversation?.unreadMentions ?? 0;
+    }
     }
     events.push(event);
+  }
+
+  /** What a message refers to is not in the event. */
+  async #detail(message) {
+    const { reply_to: replyTo, forwarded_from: forwardedFrom } = message.metadata;
+    if (!replyTo && !forwardedFrom) return toDetail(message);
+    const { messageId } = message;
+    const json = await this.#session.call(`${MESSAGES}/GetMessage`, { messageId }).catch(ifGone({}));
+    return json.message ? fill(DETAIL, json.message) : toDetail(message);
   }
 
   /** The messages after one, and before another if it is named, as events. */
@@ -190,22 +211,16 @@ class Stream {
     for (;;) {
       const request = { conversationId, afterMessageId, limit: MISSED_PAGE_SIZE };
       const { messages = [], hasMore } = await this.#session.call(`${MESSAGES}/ListMessages`, request).catch(ifGone({}));
-      for (const detail of messages) {
-        const message = fill(MESSAGE, detail.message);
+      for (const json of messages) {
+        const detail = fill(DETAIL, json);
+        const { message } = detail;
         if (message.messageId >= beforeMessageId) return events;
         const { createdAt: at, fromUserId: actorId } = message;
-        events.push({ type: "messageSent", at, conversationId, actorId, message });
+        events.push({ type: "messageSent", at, conversationId, actorId, message, detail });
         afterMessageId = message.messageId;
       }
       if (!hasMore) return events;
     }
-  }
-
-  /** Was it among the unread, unless it was read? Not if it was recalled, nor if it has never come. */
-  async #wasCounted(messageId, { counted }, events) {
-    const inHand = events.findLast(({ message }) => message?.messageId === messageId)?.message;
-    const known = inHand ?? (await this.#conversations.message(messageId));
-    return known ? known.status !== RECALLED : messageId <= counted;
   }
 
   async #newestMessage(conversationId) {
@@ -224,27 +239,23 @@ class Stream {
     }
     const info = this.#listed.get(conversationId);
     if (!info) return null;
-    const conversation = toConversation({ info });
-    const userId = this.#session.userId;
-    if (info.type === "group") {
-      const { group } = await this.#session.call(`${LOGIC}/GetGroupInfo`, { groupId: conversationId }).catch(ifGone({}));
-      return { ...conversation, role: group?.ownerId === userId ? "owner" : "member" };
-    }
-    const { fromUserId = "", toUserId = "" } = conversation.lastMessage ?? {};
-    return { ...conversation, peerUserId: fromUserId === userId ? toUserId : fromUserId };
+    const json = await this.#session.call(`${CONVERSATIONS}/GetConversation`, { conversationId }).catch(ifGone({}));
+    return json.conversation ? toConversation(json.conversation) : null;
   }
 
   /** All conversations as they are now, and after a gap what was missed in them. cursor: from which the stream goes on. */
   async #readState(cursor) {
-    const list = [];
+    const states = [];
     let pageToken = "";
     let stateCursor;
     do {
       const page = await this.#session.call(`${EVENTS_SERVICE}/GetState`, { pageToken, limit: STATE_PAGE_SIZE });
-      list.push(...(page.conversations ?? []).map(toConversation));
+      states.push(...(page.conversations ?? []));
       pageToken = page.nextPageToken ?? "";
       stateCursor ??= page.cursor;
     } while (pageToken);
+    const details = await this.#details(); // after the cursor, so that no change of them is missed
+    const list = states.map((state) => withDetail(state, details.get(state.info?.conversationId)));
     const missed = [];
     const isFirst = this.#conversations.version === 0;
     for (const { conversationId, type, readMessageId, newest } of isFirst ? [] : list) {
@@ -257,6 +268,19 @@ class Stream {
     this.#acknowledge(list.filter(({ unreadCount }) => unreadCount).map(({ lastMessage: message }) => ({
       type: "messageSent", message,
     })));
+  }
+
+  /** What a state lacks, by conversation. */
+  async #details() {
+    const details = new Map();
+    let pageToken = "";
+    do {
+      const request = { pageToken, limit: DETAILS_PAGE_SIZE };
+      const page = await this.#session.call(`${CONVERSATIONS}/ListConversations`, request);
+      for (const detail of page.conversations ?? []) details.set(detail.state.info.conversationId, detail);
+      pageToken = page.nextPageToken ?? "";
+    } while (pageToken);
+    return details;
   }
 
   /** Says that messages of one-to-one conversations have been received. */
@@ -277,6 +301,12 @@ class Stream {
     }
     this.#acknowledging = false;
   }
+}
+
+/** detail: of the same conversation, read a little later. */
+function withDetail(state, detail) {
+  const mentionsCounted = detail?.state.info.lastMessage?.messageId ?? "";
+  return { ...toConversation({ ...detail, state }), mentionsCounted };
 }
 
 /** For calls about a conversation that one may have left meanwhile. */

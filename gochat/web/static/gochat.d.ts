@@ -1,6 +1,15 @@
 // Types of gochat.js. Times are Unix milliseconds; ids are opaque strings, of which those of one conversation's messages
 // sort by their age. proto/README.md is the guide, the comments in the .proto files are the reference.
 
+import type {
+  Ban, ChatEvent, Conversation, ConversationDetail, ConversationFilters, ConversationInfo, ConversationRecord,
+  ConversationSettings, DetailPage, Group, GroupPreview, GroupSettings, Invitation, JoinRequest, Member,
+  MemberDetail, Message, MessageDetail, MessagePage, PageOptions, Pagination, Presence, Profile, Receipts, Session,
+  TokenPage, User, UserReaction, Version, Who,
+} from "./gochat.types.js";
+
+export type * from "./gochat.types.js";
+
 export interface ClientOptions {
   /** Of the server, such as "https://chat.example.com". In browsers by default where the page is from. */
   url?: string;
@@ -53,143 +62,14 @@ export class ChatError extends Error {
   readonly reason: string;
   /** The fields of the request that break a rule, each with the rule. */
   readonly fields: Record<string, string>;
+  /** What the reason goes with, such as "muted_until". */
+  readonly details: Record<string, string>;
   /** For rate limits: how long to wait. */
   readonly retryAfterMs: number;
   readonly requestId: string;
   /** The same call may succeed later. */
   readonly transient: boolean;
 }
-
-export interface Profile {
-  userId: string;
-  username: string;
-  nickname: string;
-  avatar: string;
-  bio: string;
-  /** 1 active, 2 disabled, 3 deleted. */
-  status: number;
-  createdAt: number;
-  updatedAt: number;
-}
-
-export type User = Omit<Profile, "bio"> & { email: string };
-
-export interface Message {
-  messageId: string;
-  conversationId: string;
-  fromUserId: string;
-  /** Empty in a group. */
-  toUserId: string;
-  content: string;
-  messageType: string;
-  /** 1 sent, 2 delivered, 3 read, 4 recalled, 5 deleted. */
-  status: number;
-  /** With "client_msg_id" of those that this library sent. */
-  metadata: Record<string, string>;
-  createdAt: number;
-  updatedAt: number;
-}
-
-/** A conversation as the signed-in user has it. */
-export interface Conversation {
-  /** Of a group also its groupId. */
-  conversationId: string;
-  type: "single" | "group";
-  name: string;
-  avatar: string;
-  lastMessage: Message | null;
-  unreadCount: number;
-  updatedAt: number;
-  /** In a group. */
-  role: "owner" | "admin" | "member" | "";
-  readMessageId: string;
-  /** Of the other one in a one-to-one conversation; empty while it is not known. */
-  peerUserId: string;
-  peerReadMessageId: string;
-  peerDeliveredMessageId: string;
-}
-
-export interface ConversationRecord {
-  conversationId: string;
-  type: "single" | "group";
-  name: string;
-  avatar: string;
-  lastMessage: string;
-  createdAt: number;
-  updatedAt: number;
-}
-
-export type ConversationInfo = Pick<
-  Conversation, "conversationId" | "type" | "name" | "avatar" | "lastMessage" | "unreadCount" | "updatedAt"
->;
-
-export interface Group {
-  groupId: string;
-  name: string;
-  description: string;
-  avatar: string;
-  ownerId: string;
-  maxMembers: number;
-  currentMembers: number;
-  createdAt: number;
-  updatedAt: number;
-}
-
-export interface Member {
-  userId: string;
-  nickname: string;
-  avatar: string;
-  role: "owner" | "admin" | "member";
-  joinedAt: number;
-}
-
-export interface Session {
-  sessionId: string;
-  deviceId: string;
-  createdAt: number;
-  refreshedAt: number;
-  expiresAt: number;
-  current: boolean;
-}
-
-export interface Pagination {
-  total: number;
-  page: number;
-  limit: number;
-}
-
-export interface PageOptions {
-  page?: number;
-  limit?: number;
-}
-
-interface EventBase<Type extends string> {
-  type: Type;
-  at: number;
-  /** Empty for events of a user. */
-  conversationId: string;
-  actorId: string;
-}
-
-type Moved = { userId: string; messageId: string; unreadCount: number };
-
-export type ChatEvent =
-  | (EventBase<"messageSent" | "messageUpdated"> & { message: Message })
-  | (EventBase<"messageDeleted"> & { messageId: string })
-  | (EventBase<"read" | "delivered"> & Moved)
-  | (EventBase<"conversationUpdated"> & { conversation: ConversationRecord })
-  | EventBase<"conversationHidden" | "groupDissolved">
-  | (EventBase<"memberJoined" | "memberUpdated"> & { member: Member })
-  | (EventBase<"memberLeft"> & { userId: string; reason: string })
-  | (EventBase<"groupUpdated"> & { group: Group })
-  | (EventBase<"profileUpdated"> & { profile: Profile })
-  | (EventBase<"sessionEnded"> & { sessionId: string })
-  | (EventBase<"typing"> & { userId: string; typing: boolean })
-  | Presence
-  /** The conversations have been read, the first time and after a gap. Messages that were missed follow. */
-  | EventBase<"resync">;
-
-export type Presence = EventBase<"presence"> & { userId: string; online: boolean; lastActiveAt: number };
 
 /** "offline": the server cannot be reached, and is tried again. "signedOut": somebody has to sign in. */
 export type Connection = "connecting" | "online" | "offline" | "signedOut";
@@ -202,14 +82,21 @@ export interface OutgoingMessage {
   /** "text" if it is not said. */
   messageType?: string;
   metadata?: Record<string, string>;
+  /** The id of a message of the same conversation. */
+  replyTo?: string;
+  /** User ids, or "all" by managers of a group. */
+  mentions?: string[] | "all";
+  /** The id of a message of any conversation. */
+  forwardedFrom?: string;
   /** Has the message sent once, however often it is tried. By default random. */
   clientMsgId?: string;
 }
 
-export interface OutboxEntry extends Required<OutgoingMessage> {
+export interface OutboxEntry
+  extends Required<Omit<OutgoingMessage, "replyTo" | "mentions" | "forwardedFrom">> {
   createdAt: number;
   state: "queued" | "failed";
-  error: Pick<ChatError, "code" | "reason" | "message" | "fields"> | null;
+  error: Pick<ChatError, "code" | "reason" | "message" | "fields" | "details" | "retryAfterMs"> | null;
 }
 
 /** What on() tells of. */
@@ -238,7 +125,7 @@ export class Client {
   readonly userId: string;
   readonly profile: Profile | null;
   readonly connection: Connection;
-  /** Kept up to date, the latest activity first. */
+  /** Kept up to date; those that are pinned first, then the latest activity first. */
   readonly conversations: readonly Conversation[];
   conversation(conversationId: string): Conversation | null;
   /** What is not sent yet, in order. */
@@ -277,11 +164,50 @@ export class Client {
   messagesAfter(conversationId: string, afterMessageId: string, options?: { limit?: number }): Promise<MessagePage>;
   /** The newest that are stored here, oldest first, without a gap up to the newest of all. Works offline. */
   storedMessages(conversationId: string, limit?: number): Promise<Message[]>;
+  /** As history(), with all that belongs to the messages. */
+  details(conversationId: string, options?: { beforeMessageId?: string; limit?: number }): Promise<DetailPage>;
+  /** As messagesAfter(). */
+  detailsAfter(conversationId: string, afterMessageId: string, options?: { limit?: number }): Promise<DetailPage>;
+  /** As storedMessages(). */
+  storedDetails(conversationId: string, limit?: number): Promise<MessageDetail[]>;
+  message(messageId: string): Promise<MessageDetail>;
+  /** The message after an event, for who keeps messages of their own; the same object if it changes nothing. */
+  detailAfter(detail: MessageDetail, event: ChatEvent): MessageDetail;
   markRead(conversationId: string, messageId: string): Promise<void>;
   unread(): Promise<{ totalCount: number; conversations: ConversationInfo[] }>;
   /** May be called with each key that is pressed. */
   setTyping(conversationId: string, typing?: boolean): Promise<void>;
 
+  /** One's own text, within a time that the server says. mentions: not given: they stay. */
+  edit(messageId: string, content: string, options?: { mentions?: string[] | "all" }): Promise<MessageDetail>;
+  /** What an edited message was before, oldest first. */
+  versions(messageId: string, page?: TokenPage): Promise<{ versions: Version[]; nextPageToken: string }>;
+  /** For all, for good. */
+  recall(messageId: string): Promise<void>;
+  deleteForMe(messageId: string): Promise<void>;
+  react(messageId: string, reaction: string): Promise<void>;
+  unreact(messageId: string, reaction: string): Promise<void>;
+  reactions(messageId: string, page?: TokenPage): Promise<{ reactions: UserReaction[]; nextPageToken: string }>;
+  pin(messageId: string): Promise<void>;
+  unpin(messageId: string): Promise<void>;
+  /** The latest pin first. */
+  pinned(conversationId: string): Promise<MessageDetail[]>;
+  /** Who has it and who has read it. */
+  receipts(messageId: string): Promise<Receipts>;
+
+  /** The conversation with a user, without a message. */
+  openDirect(userId: string): Promise<ConversationDetail>;
+  /** One conversation as the server has it; conversation() is what is known here. */
+  conversationDetail(conversationId: string): Promise<ConversationDetail>;
+  /** What the server has, page by page; `conversations` is what is known here. */
+  listConversations(
+    filters?: ConversationFilters,
+  ): Promise<{ conversations: ConversationDetail[]; nextPageToken: string }>;
+  /** mutedUntil: Infinity for good, 0 for no longer. */
+  updateSettings(
+    conversationId: string,
+    changes: { mutedUntil?: number; pinned?: boolean; archived?: boolean; markedUnread?: boolean },
+  ): Promise<ConversationSettings>;
   createConversation(userId: string): Promise<ConversationRecord>;
   updateConversation(conversationId: string, changes: { name?: string; avatar?: string }): Promise<ConversationRecord>;
   hideConversation(conversationId: string): Promise<void>;
@@ -301,6 +227,40 @@ export class Client {
   addMembers(groupId: string, userIds: string[]): Promise<string[]>;
   removeMember(groupId: string, userId: string): Promise<void>;
 
+  listMembers(
+    groupId: string,
+    options?: TokenPage & { query?: string },
+  ): Promise<{ members: MemberDetail[]; nextPageToken: string }>;
+  member(groupId: string, userId: string): Promise<MemberDetail>;
+  setRole(groupId: string, userId: string, role: "admin" | "member"): Promise<void>;
+  transferOwnership(groupId: string, userId: string): Promise<void>;
+  dissolveGroup(groupId: string): Promise<void>;
+  /** until: 0 or Infinity for good. */
+  banMember(groupId: string, userId: string, options?: { until?: number; reason?: string }): Promise<void>;
+  unbanMember(groupId: string, userId: string): Promise<void>;
+  bans(groupId: string, page?: TokenPage): Promise<{ bans: Ban[]; nextPageToken: string }>;
+  /** until: Infinity for good, 0 for no longer. */
+  muteMember(groupId: string, userId: string, until: number): Promise<void>;
+  groupSettings(groupId: string): Promise<GroupSettings>;
+  updateGroupSettings(groupId: string, changes: Partial<Omit<GroupSettings, "groupId">>): Promise<GroupSettings>;
+  /** Of those that can be found; without a query all. */
+  searchGroups(query?: string, page?: TokenPage): Promise<{ groups: GroupPreview[]; nextPageToken: string }>;
+  createInvitation(groupId: string, options?: { expiresAt?: number; maxUses?: number }): Promise<Invitation>;
+  invitations(groupId: string): Promise<Invitation[]>;
+  revokeInvitation(groupId: string, token: string): Promise<void>;
+  /** The group that one would join. */
+  invitation(token: string): Promise<GroupPreview>;
+  /** Returns the id of the group. */
+  joinByInvitation(token: string): Promise<string>;
+  requestToJoin(groupId: string, note?: string): Promise<void>;
+  cancelRequest(groupId: string): Promise<void>;
+  joinRequests(groupId: string, page?: TokenPage): Promise<{ requests: JoinRequest[]; nextPageToken: string }>;
+  decideRequest(groupId: string, userId: string, accept: boolean): Promise<void>;
+  /** Empty: none. */
+  setTitle(groupId: string, userId: string, title: string): Promise<void>;
+  /** A name in this group, one's own by default. Empty: the one of the profile. */
+  setNickname(groupId: string, nickname: string, userId?: string): Promise<void>;
+
   searchUsers(query: string, page?: PageOptions): Promise<{ users: User[]; pagination: Pagination }>;
   /** Without an id one's own. */
   getProfile(userId?: string): Promise<Profile>;
@@ -314,9 +274,4 @@ export class Client {
     request?: object,
     options?: { signal?: AbortSignal; timeoutMs?: number },
   ): Promise<Record<string, unknown>>;
-}
-
-export interface MessagePage {
-  messages: Message[];
-  hasMore: boolean;
 }

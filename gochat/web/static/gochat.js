@@ -2,10 +2,10 @@
 
 /** Every failure of a call. code: as Connect names it, such as "unavailable"; reason: a stable word for programs. */
 export class ChatError extends Error {
-  constructor(code, message, { reason = "", fields = {}, retryAfterMs = 0, requestId = "", cause } = {}) {
+  constructor(code, message, { reason = "", fields = {}, details = {}, retryAfterMs = 0, requestId = "", cause } = {}) {
     super(message, cause === undefined ? undefined : { cause });
     this.name = "ChatError";
-    Object.assign(this, { code, reason, fields, retryAfterMs, requestId });
+    Object.assign(this, { code, reason, fields, details, retryAfterMs, requestId });
   }
 
   /** The same call may succeed later. */
@@ -22,6 +22,7 @@ function toChatError(error, status) {
   return new ChatError(code, error?.message ?? `the server answered with status ${status}`, {
     reason: details["google.rpc.ErrorInfo"]?.reason,
     fields: Object.fromEntries(violations.map(({ field, description }) => [field, description])),
+    details: details["gochat.api.common.v1.ErrorResponse"]?.details,
     retryAfterMs: Math.ceil(parseFloat(details["google.rpc.RetryInfo"]?.retryDelay ?? "0") * 1000),
     requestId: details["gochat.api.common.v1.ErrorResponse"]?.requestId,
   });
@@ -58,6 +59,27 @@ const GROUP = {
   createdAt: 0, updatedAt: 0,
 };
 const MEMBER = { userId: "", nickname: "", avatar: "", role: "", joinedAt: 0 };
+const PREVIEW = { messageId: "", fromUserId: "", content: "", messageType: "", status: 0 };
+const REACTION = { reaction: "", count: 0, mine: false, userIds: [""] };
+const PIN = { userId: "", pinnedAt: 0 };
+const DETAIL = {
+  message: MESSAGE, editedAt: 0, reply: { [OPTIONAL]: true, ...PREVIEW }, reactions: [REACTION],
+  mentionedUserIds: [""], mentionsAll: false, pin: { [OPTIONAL]: true, ...PIN },
+  forwarded: { [OPTIONAL]: true, fromUserId: "", createdAt: 0 },
+};
+const VERSION = { content: "", createdAt: 0, replacedAt: 0, replacedBy: "" };
+const USER_REACTION = { userId: "", reaction: "", createdAt: 0 };
+const RECEIPTS = { readCount: 0, deliveredCount: 0, recipientCount: 0, receipts: [{ userId: "", status: 0 }] };
+const MEMBER_DETAIL = { member: MEMBER, title: "", groupNickname: "", mutedUntil: 0 };
+const GROUP_SETTINGS = {
+  groupId: "", posting: "", adding: "", editing: "", slowModeSeconds: 0, joining: "", searchable: false,
+};
+const GROUP_PREVIEW = { groupId: "", name: "", description: "", avatar: "", memberCount: 0, joining: "" };
+const BAN = { userId: "", nickname: "", until: 0, reason: "", bannedBy: "", bannedAt: 0 };
+const INVITATION = {
+  token: "", groupId: "", createdBy: "", createdAt: 0, expiresAt: 0, maxUses: 0, uses: 0,
+};
+const JOIN_REQUEST = { userId: "", nickname: "", avatar: "", note: "", requestedAt: 0 };
 const CONVERSATION = {
   conversationId: "", type: "", name: "", avatar: "", lastMessage: "", createdAt: 0, updatedAt: 0,
 };
@@ -67,6 +89,10 @@ const INFO = {
 };
 const STATE = {
   info: INFO, role: "", readMessageId: "", peerUserId: "", peerReadMessageId: "", peerDeliveredMessageId: "",
+};
+const SETTINGS = { mutedUntil: 0, pinnedAt: 0, archived: false, markedUnread: false };
+const CONVERSATION_DETAIL = {
+  state: STATE, peer: { [OPTIONAL]: true, ...PROFILE }, settings: SETTINGS, unreadMentions: 0, memberCount: 0,
 };
 const SESSION = {
   sessionId: "", deviceId: "", createdAt: 0, refreshedAt: 0, expiresAt: 0, current: false,
@@ -78,7 +104,7 @@ const MOVED = { userId: "", messageId: "", unreadCount: 0 };
 /** The events of a stream, by the field of the oneof that is set. */
 const EVENTS = {
   messageSent: { message: MESSAGE },
-  messageUpdated: { message: MESSAGE },
+  messageUpdated: { message: MESSAGE, editedAt: 0 },
   messageDeleted: { messageId: "" },
   read: MOVED,
   delivered: MOVED,
@@ -91,11 +117,24 @@ const EVENTS = {
   groupDissolved: {},
   profileUpdated: { profile: PROFILE },
   sessionEnded: { sessionId: "" },
+  reactionChanged: { messageId: "", userId: "", reaction: "", added: false, count: 0 },
+  pinChanged: { messageId: "", pin: { [OPTIONAL]: true, ...PIN } },
+  conversationSettingsUpdated: { settings: SETTINGS },
+  groupSettingsUpdated: { settings: GROUP_SETTINGS },
+  memberDetailUpdated: { member: MEMBER_DETAIL },
+  joinRequestChanged: { userId: "", state: "" },
   typing: { userId: "", typing: false },
   presence: { userId: "", online: false, lastActiveAt: 0 },
 };
 
-/** json as the shape says: every field is there, and numbers are numbers. */
+const MAX_INT64 = "9223372036854775807";
+
+/** A time in a request; Infinity: for good. */
+function toTime(at) {
+  return at === Infinity ? MAX_INT64 : at;
+}
+
+/** json as the shape says: every field is there, numbers are numbers, and a time without an end is Infinity. */
 function fill(shape, json = {}) {
   const filled = {};
   for (const [key, example] of Object.entries(shape)) {
@@ -103,7 +142,7 @@ function fill(shape, json = {}) {
     if (example === null) filled[key] = value ?? {};
     else if (Array.isArray(example)) {
       filled[key] = (value ?? []).map((item) => (typeof item === "object" ? fill(example[0], item) : item));
-    } else if (typeof example === "number") filled[key] = Number(value ?? 0);
+    } else if (typeof example === "number") filled[key] = value === MAX_INT64 ? Infinity : Number(value ?? 0);
     else if (typeof example === "object") filled[key] = value || !example[OPTIONAL] ? fill(example, value) : null;
     else filled[key] = value ?? example;
   }
@@ -358,6 +397,15 @@ function backoff(attempt) {
   return Math.random() * Math.min(MAX_BACKOFF_MS, MIN_BACKOFF_MS * 2 ** attempt);
 }
 
+/** In a browser: what to do when the network comes or goes, and when the page is looked at again. */
+function listenToBrowser(onnetwork, onlook) {
+  globalThis.addEventListener?.("online", onnetwork);
+  globalThis.addEventListener?.("offline", onnetwork);
+  globalThis.document?.addEventListener("visibilitychange", () => {
+    if (document.visibilityState === "visible") onlook();
+  });
+}
+
 const MAX_MARGIN_MS = 60_000; // before its end, at which a token is renewed
 
 /** Who is signed in: tokens that are renewed in time, once for all who wait, and for all tabs. */
@@ -554,6 +602,61 @@ function randomId() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+const RECALLED = 4;
+const MAX_NAMED = 10; // users of a reaction that a message lists
+const PREVIEW_LENGTH = 200;
+
+/** A message with what its own metadata says, and nothing of what others did with it. Takes one that is complete too. */
+function toDetail(message) {
+  if (message.message) return message;
+  const mentions = message.metadata?.mentions ?? "";
+  return {
+    message, editedAt: 0, reply: null, reactions: [], pin: null, forwarded: null, mentionsAll: mentions === "all",
+    mentionedUserIds: mentions && mentions !== "all" ? mentions.split(",").map((each) => each.trim()) : [],
+  };
+}
+
+function isMentioned(message, userId) {
+  const { mentionsAll, mentionedUserIds } = toDetail(message);
+  return mentionsAll || mentionedUserIds.includes(userId);
+}
+
+function previewOf({ messageId, fromUserId, content, messageType, status }) {
+  return { messageId, fromUserId, content: [...content].slice(0, PREVIEW_LENGTH).join(""), messageType, status };
+}
+
+/** The message after an event that may be about it or about what it answers; the same object if nothing changes. */
+function detailAfter(detail, event, userId) {
+  const { messageId } = detail.message;
+  const about = event.message?.messageId ?? event.messageId;
+  if (about === messageId) return DETAIL_CHANGES[event.type]?.(detail, event, userId) ?? detail;
+  if (!detail.reply || about !== detail.reply.messageId) return detail;
+  if (event.type === "messageUpdated") return { ...detail, reply: previewOf(event.message) };
+  return event.type === "messageDeleted" ? { ...detail, reply: null } : detail;
+}
+
+const DETAIL_CHANGES = {
+  messageSent: (_, { message, detail }) => detail ?? toDetail(message),
+  messageUpdated(detail, { message, editedAt }) {
+    if (message.status === RECALLED) return toDetail(message);
+    const { mentionsAll, mentionedUserIds } = toDetail(message);
+    return { ...detail, message, mentionsAll, mentionedUserIds, editedAt: editedAt || detail.editedAt };
+  },
+  reactionChanged(detail, { userId: reactor, reaction, added, count }, userId) {
+    const isThis = (each) => each.reaction === reaction;
+    const before = detail.reactions.find(isThis) ?? { reaction, count: 0, mine: false, userIds: [] };
+    const others = before.userIds.filter((each) => each !== reactor);
+    const userIds = added ? [...others, reactor].slice(0, MAX_NAMED) : others;
+    const after = { reaction, count, mine: reactor === userId ? added : before.mine, userIds };
+    if (!count) return { ...detail, reactions: detail.reactions.filter((each) => !isThis(each)) };
+    if (!detail.reactions.some(isThis)) return { ...detail, reactions: [...detail.reactions, after] };
+    return { ...detail, reactions: detail.reactions.map((each) => (isThis(each) ? after : each)) };
+  },
+  pinChanged: (detail, { pin }) => ({ ...detail, pin }),
+};
+
+const FORMAT = 2; // of what is stored; beside what an older version stored, all is read again
+const NOTHING_SET = { settings: fill(SETTINGS), unreadMentions: 0, mentionsCounted: "" };
 const MAX_STORED = 400; // messages of a conversation; beyond it the older half goes
 
 /** The conversations of a user, kept up to date by events. In each tab; the leader's are stored. */
@@ -570,9 +673,15 @@ class Conversations {
   }
 
   async load() {
-    const { cursor = "", version = 0 } = (await this.#store.get("position")) ?? {};
-    Object.assign(this, { cursor, version });
-    this.replace(await this.#store.list("conversation/"));
+    const { cursor = "", version = 0, format } = (await this.#store.get("position")) ?? {};
+    Object.assign(this, { cursor: format === FORMAT ? cursor : "", version });
+    const stored = await this.#store.list("conversation/");
+    this.replace(stored.map((conversation) => ({ ...NOTHING_SET, ...conversation })));
+  }
+
+  /** What says how far the store is. */
+  get position() {
+    return { cursor: this.cursor, version: this.version, format: FORMAT };
   }
 
   replace(list) {
@@ -584,9 +693,10 @@ class Conversations {
     return this.#byId.get(conversationId);
   }
 
-  /** The latest activity first. */
+  /** Those that are pinned, the latest pin first, then the others by their latest activity. */
   get sorted() {
-    this.#sorted ??= [...this.#byId.values()].sort((a, b) => b.updatedAt - a.updatedAt);
+    const rank = ({ settings, updatedAt }, other) => settings.pinnedAt - other.settings.pinnedAt || updatedAt - other.updatedAt;
+    this.#sorted ??= [...this.#byId.values()].sort((a, b) => rank(b, a));
     return this.#sorted;
   }
 
@@ -598,7 +708,7 @@ class Conversations {
   /** conversation: one that has just been made with the user of this profile. */
   async meet(conversation, { userId, nickname, username, avatar }) {
     const info = { ...conversation, name: conversation.name || nickname || username, avatar, lastMessage: null };
-    const met = { ...(this.get(conversation.conversationId) ?? toConversation({ info })), peerUserId: userId };
+    const met = { ...(this.get(conversation.conversationId) ?? toConversation({ state: { info } })), peerUserId: userId };
     this.set(met);
     await this.#store.write({ [`conversation/${met.conversationId}`]: met });
   }
@@ -607,9 +717,9 @@ class Conversations {
   async renew(list, missed, cursor) {
     const changes = Object.fromEntries(this.sorted.map(({ conversationId }) => [`conversation/${conversationId}`]));
     // What was recalled or deleted meanwhile is not known.
-    for (const { messageId } of await this.#store.list("message/")) changes[`message/${messageId}`] = undefined;
+    for (const stored of await this.#store.list("message/")) changes[keyOf(stored)] = undefined;
     for (const conversation of list) changes[`conversation/${conversation.conversationId}`] = conversation;
-    for (const { message } of missed) changes[`message/${message.messageId}`] = message;
+    for (const { detail } of missed) changes[keyOf(detail)] = detail;
     this.replace(list);
     this.cursor = cursor;
     this.version++;
@@ -631,18 +741,20 @@ class Conversations {
     if (theirs) this.set({ ...theirs, name: nickname || username, avatar });
   }
 
-  /** The changes to the store that bring it from before the events to after them. */
-  async stored(events) {
+  /** The changes to the store that bring it from before the events to after them. userId: whose list it is. */
+  async stored(events, userId) {
     const changes = {};
     for (const event of events) {
-      const { type, message, conversationId } = event;
+      const { type, detail, conversationId } = event;
       const conversation = this.#byId.get(conversationId);
       if (type === "messageSent" && conversation) {
-        changes[`message/${message.messageId}`] = message;
+        changes[keyOf(detail)] = detail;
         this.#byId.set(conversationId, { ...conversation, stored: (conversation.stored ?? 0) + 1 });
-      } else if (type === "messageUpdated" && conversation) changes[`message/${message.messageId}`] = message;
-      else if (type === "messageDeleted") changes[`message/${event.messageId}`] = undefined;
-      else if (conversationId && !conversation) await this.#forget(conversationId, changes);
+      } else if (type in DETAIL_CHANGES && conversation) await this.#follow(event, changes, userId);
+      else if (type === "messageDeleted") {
+        changes[`message/${event.messageId}`] = undefined;
+        await this.#follow(event, changes, userId);
+      } else if (conversationId && !conversation) await this.#forget(conversationId, changes);
       if (conversationId) changes[`conversation/${conversationId}`] = await this.#trimmed(conversationId, changes);
       if (type === "profileUpdated") {
         const theirs = [...this.#byId.values()].find(({ peerUserId }) => peerUserId === event.profile.userId);
@@ -652,22 +764,36 @@ class Conversations {
     return changes;
   }
 
-  /** As it is stored. */
+  /** What is stored of a message, null if nothing is. */
   async message(messageId) {
-    return this.#store.get(`message/${messageId}`);
+    const stored = await this.#store.get(`message/${messageId}`);
+    return stored ? toDetail(stored) : null;
+  }
+
+  /** What the event changes in messages that are stored: in the one that it is about, and in answers to it. */
+  async #follow(event, changes, userId) {
+    const now = (stored) => (keyOf(stored) in changes ? changes[keyOf(stored)] : toDetail(stored));
+    const isAboutContent = event.type === "messageUpdated" || event.type === "messageDeleted";
+    const messageId = event.message?.messageId ?? event.messageId;
+    const about = (await this.message(messageId)) ?? changes[`message/${messageId}`];
+    const touched = isAboutContent ? await this.#store.list(`message/${event.conversationId}-`) : about ? [about] : [];
+    const fresh = Object.entries(changes).filter(([key, detail]) => detail && key.startsWith("message/"));
+    for (const stored of [...touched, ...fresh.map(([, detail]) => detail)]) {
+      const detail = now(stored);
+      const after = detail && detailAfter(detail, event, userId);
+      if (after && after !== detail) changes[keyOf(after)] = after;
+    }
   }
 
   async #forget(conversationId, changes) {
-    for (const { messageId } of await this.#store.list(`message/${conversationId}-`)) {
-      changes[`message/${messageId}`] = undefined;
-    }
+    for (const stored of await this.#store.list(`message/${conversationId}-`)) changes[keyOf(stored)] = undefined;
   }
 
   async #trimmed(conversationId, changes) {
     const conversation = this.#byId.get(conversationId);
     if (!conversation || !(conversation.stored > MAX_STORED)) return conversation;
     const messages = await this.#store.list(`message/${conversationId}-`);
-    for (const { messageId } of messages.slice(0, -MAX_STORED / 2)) changes[`message/${messageId}`] = undefined;
+    for (const stored of messages.slice(0, -MAX_STORED / 2)) changes[keyOf(stored)] = undefined;
     const trimmed = { ...conversation, stored: MAX_STORED / 2 };
     this.set(trimmed);
     return trimmed;
@@ -675,39 +801,46 @@ class Conversations {
 }
 
 const REMOVED = Symbol("removed");
-const RECALLED = 4;
 
 /** By type of event: which fields of a conversation change. */
 const CHANGES = {
   messageSent(conversation, { message }, userId) {
     const isMine = message.fromUserId === userId;
+    const { unreadCount, unreadMentions, settings, mentionsCounted } = conversation;
+    const mentions = isMentioned(message, userId) && message.messageId > mentionsCounted;
     return {
       lastMessage: message,
       newest: later(conversation.newest, message.messageId),
       updatedAt: Math.max(conversation.updatedAt, message.createdAt),
-      unreadCount: isMine ? 0 : conversation.unreadCount + (message.status === RECALLED ? 0 : 1),
+      unreadCount: isMine ? 0 : unreadCount + (message.status === RECALLED ? 0 : 1),
+      unreadMentions: isMine ? 0 : unreadMentions + Number(mentions),
+      settings: isMine && settings.markedUnread ? { ...settings, markedUnread: false } : settings,
       readMessageId: isMine ? message.messageId : conversation.readMessageId,
       peerUserId: conversation.peerUserId || (isMine ? message.toUserId : message.toUserId && message.fromUserId),
     };
   },
-  messageUpdated(conversation, { message, wasCounted }, userId) {
+  messageUpdated(conversation, { message, before, wasCounted }, userId) {
     const isUnread = message.fromUserId !== userId && message.messageId > conversation.readMessageId;
+    const isRecall = message.status === RECALLED && wasCounted;
     return {
       ...(conversation.lastMessage?.messageId === message.messageId && { lastMessage: message }),
-      ...(message.status === RECALLED && isUnread && wasCounted && { unreadCount: Math.max(0, conversation.unreadCount - 1) }),
+      ...(isRecall && isUnread && { unreadCount: Math.max(0, conversation.unreadCount - 1) }),
+      ...(before && isUnread && { unreadMentions: mentionsAfter(conversation, before, message, userId) }),
     };
   },
-  messageDeleted(conversation, { messageId, previous = null, wasCounted }) {
-    const isUnread = messageId > conversation.readMessageId && wasCounted; // one's own are before that
+  messageDeleted(conversation, { messageId, previous = null, before, wasCounted }, userId) {
+    const isUnread = messageId > conversation.readMessageId; // one's own are before that
     return {
       ...(conversation.lastMessage?.messageId === messageId && { lastMessage: previous }),
-      ...(isUnread && { unreadCount: Math.max(0, conversation.unreadCount - 1) }),
+      ...(isUnread && wasCounted && { unreadCount: Math.max(0, conversation.unreadCount - 1) }),
+      ...(isUnread && before && { unreadMentions: mentionsAfter(conversation, before, null, userId) }),
     };
   },
-  read(conversation, { userId: readerId, messageId, unreadCount }, userId) {
+  read(conversation, { userId: readerId, messageId, unreadCount, unreadMentions = 0 }, userId) {
     if (readerId !== userId) return { peerReadMessageId: later(conversation.peerReadMessageId, messageId) };
-    return { unreadCount, readMessageId: later(conversation.readMessageId, messageId) };
+    return { unreadCount, unreadMentions, readMessageId: later(conversation.readMessageId, messageId) };
   },
+  conversationSettingsUpdated: (_, { settings }) => ({ settings }),
   delivered({ peerDeliveredMessageId }, { userId: receiverId, messageId }, userId) {
     return receiverId === userId ? {} : { peerDeliveredMessageId: later(peerDeliveredMessageId, messageId) };
   },
@@ -722,6 +855,12 @@ const CHANGES = {
   groupUpdated: (_, { group }) => ({ name: group.name, avatar: group.avatar }),
 };
 
+/** Unread mentions once a message was changed, or is gone. */
+function mentionsAfter({ unreadMentions }, before, after, userId) {
+  const change = Number(Boolean(after && isMentioned(after, userId))) - Number(isMentioned(before, userId));
+  return Math.max(0, unreadMentions + change);
+}
+
 function later(one, other) {
   return one > other ? one : other;
 }
@@ -731,14 +870,20 @@ function seqOf(messageId) {
   return Number(messageId.slice(messageId.lastIndexOf("-") + 1));
 }
 
+/** Of a message that is stored, in any format. */
+function keyOf(stored) {
+  return `message/${(stored.message ?? stored).messageId}`;
+}
+
 /**
- * json: a ConversationState of the contract. newest: of the messages that are known without a gap; counted: of those
- * that are in the unread count of json.
+ * json: a ConversationDetail of the contract. newest: of the messages that are known without a gap; counted, mentionsCounted: of
+ * those that are in the unread count and the unread mentions of json.
  */
 function toConversation(json) {
-  const { info, ...positions } = fill(STATE, json);
+  const { state, settings, unreadMentions } = fill(CONVERSATION_DETAIL, json);
+  const { info, ...positions } = state;
   const newest = info.lastMessage?.messageId ?? "";
-  return { ...info, ...positions, newest, counted: newest, stored: 0 };
+  return { ...info, ...positions, settings, unreadMentions, newest, counted: newest, mentionsCounted: newest, stored: 0 };
 }
 
 /** Messages that are not sent yet, in the order in which they were written. They survive a reload where the store does. */
@@ -770,7 +915,8 @@ class Outbox {
   }
 
   async add(message) {
-    const { conversationId = "", toUserId = "", content, messageType = "text", metadata = {} } = message;
+    const { conversationId = "", toUserId = "", content, messageType = "text" } = message;
+    const metadata = { ...message.metadata, ...references(message) };
     const { clientMsgId = randomId() } = message;
     const createdAt = Math.max(Date.now(), (this.#entries.at(-1)?.createdAt ?? 0) + 1); // which is the order
     const key = `outbox/${String(createdAt).padStart(15, "0")}-${clientMsgId}`;
@@ -813,7 +959,7 @@ class Outbox {
         if (!this.isSending) return;
         if (!error) attempt = 0;
         else if (error.code === "unauthenticated") return; // goes on after signing in
-        else if (!error.transient) {
+        else if (!error.transient || error.reason === "SLOW_MODE") { // which would hold up all others for long
           await this.#put({ ...entry, state: "failed", error: plain(error) });
           this.onsettled(entry, null, error);
         } else await this.#pause.wait(error.retryAfterMs || backoff(attempt++));
@@ -831,7 +977,7 @@ class Outbox {
     const sent = fill({ messageId: "", createdAt: 0 }, await this.#session.call(`${LOGIC}/SendMessage`, request));
     const message = toMessage(entry, sent, this.#session.userId);
     // As a message it is there until its event comes, which a server that dies may keep for long.
-    await this.#remove(entry, { [`message/${message.messageId}`]: message }, () => this.onsettled(entry, message, null));
+    await this.#remove(entry, { [`message/${message.messageId}`]: toDetail(message) }, () => this.onsettled(entry, message, null));
   }
 
   #find(wanted) {
@@ -854,6 +1000,15 @@ class Outbox {
   }
 }
 
+/** What a message refers to, as its metadata says it. mentions: user ids, or "all". */
+function references({ replyTo, mentions, forwardedFrom }) {
+  return {
+    ...(replyTo && { reply_to: replyTo }),
+    ...(mentions?.length && { mentions: String(mentions) }),
+    ...(forwardedFrom && { forwarded_from: forwardedFrom }),
+  };
+}
+
 /** The message that was sent, as the server will list it. */
 function toMessage({ clientMsgId, toUserId, content, messageType, metadata }, { messageId, createdAt }, fromUserId) {
   return {
@@ -864,11 +1019,12 @@ function toMessage({ clientMsgId, toUserId, content, messageType, metadata }, { 
 }
 
 /** An error as it can be stored. */
-function plain({ code, reason, message, fields }) {
-  return { code, reason, message, fields };
+function plain({ code, reason, message, fields, details, retryAfterMs }) {
+  return { code, reason, message, fields, details, retryAfterMs };
 }
 
 const STATE_PAGE_SIZE = 500;
+const DETAILS_PAGE_SIZE = 200;
 const MISSED_PAGE_SIZE = 200;
 const READY_TIMEOUT_MS = 20_000;
 const HEARTBEATS_MISSED = 2.5;
@@ -1035,7 +1191,8 @@ class Stream {
     if (isNew && (conversation = await this.#read(conversationId))) {
       // What is in it already comes as events, if it is news. If one has made it oneself, it may be known by now.
       const known = this.#conversations.get(conversationId);
-      this.#conversations.set(known ?? { ...conversation, newest: "", counted: "", unreadCount: 0 });
+      const news = { newest: "", counted: "", mentionsCounted: "", unreadCount: 0, unreadMentions: 0 };
+      this.#conversations.set(known ?? { ...conversation, ...news });
     }
     if (type === "messageSent") {
       const { messageId } = event.message;
@@ -1044,14 +1201,33 @@ class Stream {
       if (newest && !isNew && seqOf(messageId) > seqOf(newest) + 1) {
         events.push(...(await this.#missed(conversationId, newest, messageId)));
       }
+      event.detail = await this.#detail(event.message);
     }
     if (type === "messageDeleted" && conversation?.lastMessage?.messageId === event.messageId) {
       event.previous = await this.#newestMessage(conversationId);
     }
     if (conversation && ["messageUpdated", "messageDeleted"].includes(type)) {
-      event.wasCounted = await this.#wasCounted(event.messageId ?? event.message.messageId, conversation, events);
+      const messageId = event.messageId ?? event.message.messageId;
+      const inHand = events.findLast(({ message }) => message?.messageId === messageId)?.message;
+      event.before = inHand ?? (await this.#conversations.message(messageId))?.message ?? null;
+      // Was it among the unread, unless it was read? Not if it was recalled, nor if it has never come.
+      event.wasCounted = event.before ? event.before.status !== RECALLED : messageId <= conversation.counted;
+    }
+    if (type === "read" && event.unreadCount && conversation?.unreadMentions) {
+      const json = await this.#session.call(`${CONVERSATIONS}/GetConversation`, { conversationId }).catch(ifGone({}));
+      event.unreadMentions = json.conversation?.unreadMentions ?? 0;
+    }
     }
     events.push(event);
+  }
+
+  /** What a message refers to is not in the event. */
+  async #detail(message) {
+    const { reply_to: replyTo, forwarded_from: forwardedFrom } = message.metadata;
+    if (!replyTo && !forwardedFrom) return toDetail(message);
+    const { messageId } = message;
+    const json = await this.#session.call(`${MESSAGES}/GetMessage`, { messageId }).catch(ifGone({}));
+    return json.message ? fill(DETAIL, json.message) : toDetail(message);
   }
 
   /** The messages after one, and before another if it is named, as events. */
@@ -1060,22 +1236,16 @@ class Stream {
     for (;;) {
       const request = { conversationId, afterMessageId, limit: MISSED_PAGE_SIZE };
       const { messages = [], hasMore } = await this.#session.call(`${MESSAGES}/ListMessages`, request).catch(ifGone({}));
-      for (const detail of messages) {
-        const message = fill(MESSAGE, detail.message);
+      for (const json of messages) {
+        const detail = fill(DETAIL, json);
+        const { message } = detail;
         if (message.messageId >= beforeMessageId) return events;
         const { createdAt: at, fromUserId: actorId } = message;
-        events.push({ type: "messageSent", at, conversationId, actorId, message });
+        events.push({ type: "messageSent", at, conversationId, actorId, message, detail });
         afterMessageId = message.messageId;
       }
       if (!hasMore) return events;
     }
-  }
-
-  /** Was it among the unread, unless it was read? Not if it was recalled, nor if it has never come. */
-  async #wasCounted(messageId, { counted }, events) {
-    const inHand = events.findLast(({ message }) => message?.messageId === messageId)?.message;
-    const known = inHand ?? (await this.#conversations.message(messageId));
-    return known ? known.status !== RECALLED : messageId <= counted;
   }
 
   async #newestMessage(conversationId) {
@@ -1094,27 +1264,23 @@ class Stream {
     }
     const info = this.#listed.get(conversationId);
     if (!info) return null;
-    const conversation = toConversation({ info });
-    const userId = this.#session.userId;
-    if (info.type === "group") {
-      const { group } = await this.#session.call(`${LOGIC}/GetGroupInfo`, { groupId: conversationId }).catch(ifGone({}));
-      return { ...conversation, role: group?.ownerId === userId ? "owner" : "member" };
-    }
-    const { fromUserId = "", toUserId = "" } = conversation.lastMessage ?? {};
-    return { ...conversation, peerUserId: fromUserId === userId ? toUserId : fromUserId };
+    const json = await this.#session.call(`${CONVERSATIONS}/GetConversation`, { conversationId }).catch(ifGone({}));
+    return json.conversation ? toConversation(json.conversation) : null;
   }
 
   /** All conversations as they are now, and after a gap what was missed in them. cursor: from which the stream goes on. */
   async #readState(cursor) {
-    const list = [];
+    const states = [];
     let pageToken = "";
     let stateCursor;
     do {
       const page = await this.#session.call(`${EVENTS_SERVICE}/GetState`, { pageToken, limit: STATE_PAGE_SIZE });
-      list.push(...(page.conversations ?? []).map(toConversation));
+      states.push(...(page.conversations ?? []));
       pageToken = page.nextPageToken ?? "";
       stateCursor ??= page.cursor;
     } while (pageToken);
+    const details = await this.#details(); // after the cursor, so that no change of them is missed
+    const list = states.map((state) => withDetail(state, details.get(state.info?.conversationId)));
     const missed = [];
     const isFirst = this.#conversations.version === 0;
     for (const { conversationId, type, readMessageId, newest } of isFirst ? [] : list) {
@@ -1127,6 +1293,19 @@ class Stream {
     this.#acknowledge(list.filter(({ unreadCount }) => unreadCount).map(({ lastMessage: message }) => ({
       type: "messageSent", message,
     })));
+  }
+
+  /** What a state lacks, by conversation. */
+  async #details() {
+    const details = new Map();
+    let pageToken = "";
+    do {
+      const request = { pageToken, limit: DETAILS_PAGE_SIZE };
+      const page = await this.#session.call(`${CONVERSATIONS}/ListConversations`, request);
+      for (const detail of page.conversations ?? []) details.set(detail.state.info.conversationId, detail);
+      pageToken = page.nextPageToken ?? "";
+    } while (pageToken);
+    return details;
   }
 
   /** Says that messages of one-to-one conversations have been received. */
@@ -1147,6 +1326,12 @@ class Stream {
     }
     this.#acknowledging = false;
   }
+}
+
+/** detail: of the same conversation, read a little later. */
+function withDetail(state, detail) {
+  const mentionsCounted = detail?.state.info.lastMessage?.messageId ?? "";
+  return { ...toConversation({ ...detail, state }), mentionsCounted };
 }
 
 /** For calls about a conversation that one may have left meanwhile. */
@@ -1204,6 +1389,12 @@ class Tabs {
     this.resign();
     this.#channel?.close();
   }
+}
+
+const EPHEMERAL = ["typing", "presence"];
+
+function resynced() {
+  return { type: "resync", at: Date.now(), conversationId: "", actorId: "" };
 }
 
 /** The events of a client for one who iterates over them. */
@@ -1264,11 +1455,13 @@ class Feed {
 const LOGIC = "gochat.api.logic.v1.LogicService";
 const SESSIONS = "gochat.api.session.v1.SessionService";
 const MESSAGES = "gochat.api.message.v1.MessageService";
+const CONVERSATIONS = "gochat.api.conversation.v1.ConversationService";
+const GROUPS = "gochat.api.group.v1.GroupService";
 const EVENTS_SERVICE = "gochat.api.event.v1.EventService";
 
 const TYPING_INTERVAL_MS = 3000;
 
-/** One method for each call that an app makes. */
+/** One method for each call that an app makes: here those of LogicService and of one's account. */
 class Calls {
   /** By conversation, when it was last said that one types there. */
   typing = new Map();
@@ -1318,6 +1511,10 @@ class Calls {
     const json = await this.call(`${MESSAGES}/ListMessages`, { conversationId, afterMessageId, limit });
     const { messages, hasMore } = fill({ messages: [{ message: MESSAGE }], hasMore: false }, json);
     return { messages: messages.map(({ message }) => message), hasMore };
+  }
+
+  async storedMessages(conversationId, limit = 200) {
+    return (await this.storedDetails(conversationId, limit)).map(({ message }) => message);
   }
 
   async markRead(conversationId, messageId) {
@@ -1384,14 +1581,219 @@ class Calls {
   }
 }
 
-const EPHEMERAL = ["typing", "presence"];
+const MAX_DETAILS = 199; // of a page: history() lists one more
 
-function resynced() {
-  return { type: "resync", at: Date.now(), conversationId: "", actorId: "" };
+/** What one does with messages, and how one sees conversations. */
+class MessageCalls extends Calls {
+  async message(messageId) {
+    return fill(DETAIL, (await this.call(`${MESSAGES}/GetMessage`, { messageId })).message);
+  }
+
+  /** Oldest first. */
+  async detailsAfter(conversationId, afterMessageId, { limit = 50 } = {}) {
+    const json = await this.call(`${MESSAGES}/ListMessages`, { conversationId, afterMessageId, limit });
+    return fill({ messages: [DETAIL], hasMore: false }, json);
+  }
+
+  /** Newest first, as history(). The contract lists details from the oldest on alone: history() says from where. */
+  async details(conversationId, { beforeMessageId = "", limit: wantedLimit = 50 } = {}) {
+    const limit = Math.min(wantedLimit, MAX_DETAILS);
+    const page = await Calls.prototype.history.call(this, conversationId, { beforeMessageId, limit: limit + 1 });
+    const wanted = new Set(page.messages.slice(0, limit).map(({ messageId }) => messageId));
+    const found = [];
+    let after = page.messages[limit]?.messageId ?? "";
+    for (let hasMore = wanted.size > 0; hasMore && found.length < wanted.size; ) {
+      const next = await this.detailsAfter(conversationId, after, { limit: wanted.size });
+      found.push(...next.messages.filter(({ message }) => wanted.has(message.messageId)));
+      after = next.messages.at(-1)?.message.messageId;
+      hasMore = next.hasMore && !(after > page.messages[0].messageId);
+    }
+    return { messages: found.reverse(), hasMore: page.hasMore || page.messages.length > limit };
+  }
+
+  async edit(messageId, content, { mentions } = {}) {
+    const request = { messageId, content, ...(mentions && { mentions: String(mentions) }) };
+    return fill(DETAIL, (await this.call(`${MESSAGES}/EditMessage`, request)).message);
+  }
+
+  async versions(messageId, { pageToken = "", limit = 50 } = {}) {
+    const json = await this.call(`${MESSAGES}/ListVersions`, { messageId, pageToken, limit });
+    return fill({ versions: [VERSION], nextPageToken: "" }, json);
+  }
+
+  async recall(messageId) {
+    await this.call(`${MESSAGES}/RecallMessage`, { messageId });
+  }
+
+  async deleteForMe(messageId) {
+    await this.call(`${MESSAGES}/DeleteMessage`, { messageId });
+  }
+
+  async react(messageId, reaction) {
+    await this.call(`${MESSAGES}/AddReaction`, { messageId, reaction });
+  }
+
+  async unreact(messageId, reaction) {
+    await this.call(`${MESSAGES}/RemoveReaction`, { messageId, reaction });
+  }
+
+  async reactions(messageId, { pageToken = "", limit = 50 } = {}) {
+    const json = await this.call(`${MESSAGES}/ListReactions`, { messageId, pageToken, limit });
+    return fill({ reactions: [USER_REACTION], nextPageToken: "" }, json);
+  }
+
+  async pin(messageId) {
+    await this.call(`${MESSAGES}/PinMessage`, { messageId });
+  }
+
+  async unpin(messageId) {
+    await this.call(`${MESSAGES}/UnpinMessage`, { messageId });
+  }
+
+  /** The latest pin first. */
+  async pinned(conversationId) {
+    return fill({ messages: [DETAIL] }, await this.call(`${MESSAGES}/ListPinnedMessages`, { conversationId })).messages;
+  }
+
+  // Conversations
+
+  async openDirect(userId) {
+    const json = await this.call(`${CONVERSATIONS}/OpenDirect`, { peerUserId: userId });
+    return fill(CONVERSATION_DETAIL, json.conversation);
+  }
+
+  async conversationDetail(conversationId) {
+    const json = await this.call(`${CONVERSATIONS}/GetConversation`, { conversationId });
+    return fill(CONVERSATION_DETAIL, json.conversation);
+  }
+
+  async listConversations({ pageToken = "", limit = 50, ...filters } = {}) {
+    const json = await this.call(`${CONVERSATIONS}/ListConversations`, { pageToken, limit, ...filters });
+    return fill({ conversations: [CONVERSATION_DETAIL], nextPageToken: "" }, json);
+  }
+
+  async updateSettings(conversationId, { mutedUntil, ...others }) {
+    const muted = mutedUntil === undefined ? {} : { mutedUntil: toTime(mutedUntil) };
+    const json = await this.call(`${CONVERSATIONS}/UpdateSettings`, { conversationId, ...muted, ...others });
+    return fill(SETTINGS, json.settings);
+  }
+
+  async receipts(messageId) {
+    return fill(RECEIPTS, await this.call(`${CONVERSATIONS}/GetReceipts`, { messageId }));
+  }
+}
+
+/** What one does in a group, by one's role there. */
+class GroupCalls extends MessageCalls {
+  // Members
+
+  async listMembers(groupId, { query = "", pageToken = "", limit = 50 } = {}) {
+    const json = await this.call(`${GROUPS}/ListMembers`, { groupId, query, pageToken, limit });
+    return fill({ members: [MEMBER_DETAIL], nextPageToken: "" }, json);
+  }
+
+  async member(groupId, userId) {
+    return fill(MEMBER_DETAIL, (await this.call(`${GROUPS}/GetMember`, { groupId, userId })).member);
+  }
+
+  async setRole(groupId, userId, role) {
+    await this.call(`${GROUPS}/SetMemberRole`, { groupId, userId, role });
+  }
+
+  async transferOwnership(groupId, userId) {
+    await this.call(`${GROUPS}/TransferOwnership`, { groupId, userId });
+  }
+
+  async setTitle(groupId, userId, title) {
+    await this.call(`${GROUPS}/SetMemberTitle`, { groupId, userId, title });
+  }
+
+  async setNickname(groupId, nickname, userId = "") {
+    await this.call(`${GROUPS}/SetMemberNickname`, { groupId, nickname, userId });
+  }
+
+  async muteMember(groupId, userId, until) {
+    await this.call(`${GROUPS}/MuteMember`, { groupId, userId, until: toTime(until) });
+  }
+
+  /** until: 0 or Infinity for good. */
+  async banMember(groupId, userId, { until = 0, reason = "" } = {}) {
+    await this.call(`${GROUPS}/BanMember`, { groupId, userId, until: until === Infinity ? 0 : until, reason });
+  }
+
+  async unbanMember(groupId, userId) {
+    await this.call(`${GROUPS}/UnbanMember`, { groupId, userId });
+  }
+
+  async bans(groupId, { pageToken = "", limit = 50 } = {}) {
+    const json = await this.call(`${GROUPS}/ListBannedMembers`, { groupId, pageToken, limit });
+    return fill({ bans: [BAN], nextPageToken: "" }, json);
+  }
+
+  // The group
+
+  async groupSettings(groupId) {
+    return fill(GROUP_SETTINGS, (await this.call(`${GROUPS}/GetGroupSettings`, { groupId })).settings);
+  }
+
+  async updateGroupSettings(groupId, changes) {
+    return fill(GROUP_SETTINGS, (await this.call(`${GROUPS}/UpdateGroupSettings`, { groupId, ...changes })).settings);
+  }
+
+  async dissolveGroup(groupId) {
+    await this.call(`${GROUPS}/DissolveGroup`, { groupId });
+  }
+
+  async searchGroups(query = "", { pageToken = "", limit = 20 } = {}) {
+    const json = await this.call(`${GROUPS}/SearchGroups`, { query, pageToken, limit });
+    return fill({ groups: [GROUP_PREVIEW], nextPageToken: "" }, json);
+  }
+
+  // Coming in
+
+  async createInvitation(groupId, { expiresAt = 0, maxUses = 0 } = {}) {
+    const json = await this.call(`${GROUPS}/CreateInvitation`, { groupId, expiresAt, maxUses });
+    return fill(INVITATION, json.invitation);
+  }
+
+  async invitations(groupId) {
+    return fill({ invitations: [INVITATION] }, await this.call(`${GROUPS}/ListInvitations`, { groupId })).invitations;
+  }
+
+  async revokeInvitation(groupId, token) {
+    await this.call(`${GROUPS}/RevokeInvitation`, { groupId, token });
+  }
+
+  /** The group that it is for. */
+  async invitation(token) {
+    return fill(GROUP_PREVIEW, (await this.call(`${GROUPS}/GetInvitation`, { token })).group);
+  }
+
+  /** Returns the id of the group. */
+  async joinByInvitation(token) {
+    return (await this.call(`${GROUPS}/JoinByInvitation`, { token })).groupId;
+  }
+
+  async requestToJoin(groupId, note = "") {
+    await this.call(`${GROUPS}/RequestToJoin`, { groupId, note });
+  }
+
+  async cancelRequest(groupId) {
+    await this.call(`${GROUPS}/CancelRequest`, { groupId });
+  }
+
+  async joinRequests(groupId, { pageToken = "", limit = 50 } = {}) {
+    const json = await this.call(`${GROUPS}/ListJoinRequests`, { groupId, pageToken, limit });
+    return fill({ requests: [JOIN_REQUEST], nextPageToken: "" }, json);
+  }
+
+  async decideRequest(groupId, userId, accept) {
+    await this.call(`${GROUPS}/DecideJoinRequest`, { groupId, userId, accept });
+  }
 }
 
 /** A user of a GoChat server. gochat.d.ts has the types and what each member does. */
-export class Client extends Calls {
+export class Client extends GroupCalls {
   #options;
   #transport;
   #store;
@@ -1442,7 +1844,7 @@ export class Client extends Calls {
     this.#tabs.onmessage = (message) => {
       this.#hearing = this.#hearing.then(() => this.#hear(message)).catch(console.error);
     };
-    this.#listenToBrowser();
+    listenToBrowser(() => this.reconnect(), () => this.#stream?.hurry());
     await this.#session.load();
     await this.#load();
     if (this.#session.isPossible) this.#connect();
@@ -1570,7 +1972,7 @@ export class Client extends Calls {
     const durable = events.filter(({ type }) => !EPHEMERAL.includes(type));
     const version = durable.length ? ++this.#conversations.version : 0;
     if (cursor) this.#conversations.cursor = cursor;
-    if (cursor || version) await this.#save(await this.#conversations.stored(durable));
+    if (cursor || version) await this.#save(await this.#conversations.stored(durable, userId));
     if (events.length) this.#tabs.post({ kind: "events", version, events });
   }
 
@@ -1583,8 +1985,7 @@ export class Client extends Calls {
 
   /** What could not be stored is stored with what comes next. */
   async #save(changes) {
-    const { cursor, version } = this.#conversations;
-    this.#unsaved = { ...this.#unsaved, ...changes, position: { cursor, version } };
+    this.#unsaved = { ...this.#unsaved, ...changes, position: this.#conversations.position };
     const saving = this.#unsaved;
     await this.#store.write(saving).then(() => (this.#unsaved = {}), (error) => console.warn(error));
   }
@@ -1632,14 +2033,6 @@ export class Client extends Calls {
     await this.#load();
     if (this.userId) this.#connect();
     else this.#setConnection("signedOut");
-  }
-
-  #listenToBrowser() {
-    globalThis.addEventListener?.("online", () => this.reconnect());
-    globalThis.addEventListener?.("offline", () => this.reconnect());
-    globalThis.document?.addEventListener("visibilitychange", () => {
-      if (document.visibilityState === "visible") this.#stream?.hurry();
-    });
   }
 
   /** At once, without waiting for the next try. */
@@ -1759,24 +2152,39 @@ export class Client extends Calls {
 
   // Conversations and people
 
-  async history(conversationId, options = {}) {
-    const page = await super.history(conversationId, options);
+  async details(conversationId, options = {}) {
+    const page = await super.details(conversationId, options);
     if (!options.beforeMessageId && this.conversation(conversationId)) {
-      await this.#store.write(Object.fromEntries(page.messages.map((each) => [`message/${each.messageId}`, each])));
+      await this.#store.write(Object.fromEntries(page.messages.map((detail) => [keyOf(detail), detail])));
     }
     return page;
   }
 
+  /** What became of a message by an event; the same object if nothing. */
+  detailAfter(detail, event) {
+    return detailAfter(detail, event, this.userId);
+  }
+
   async createConversation(userId) {
     const conversation = await super.createConversation(userId);
-    await this.#conversations.meet(conversation, await this.getProfile(userId));
-    this.#emit("conversations", this.conversations);
+    await this.#meetPeer(conversation, await this.getProfile(userId));
     return conversation;
   }
 
-  async storedMessages(conversationId, limit = 200) {
+  async openDirect(userId) {
+    const detail = await super.openDirect(userId);
+    await this.#meetPeer(detail.state.info, detail.peer);
+    return detail;
+  }
+
+  async #meetPeer(conversation, peer) {
+    await this.#conversations.meet(conversation, peer);
+    this.#emit("conversations", this.conversations);
+  }
+
+  async storedDetails(conversationId, limit = 200) {
     await this.start();
-    return this.#store.list(`message/${conversationId}-`, limit);
+    return (await this.#store.list(`message/${conversationId}-`, limit)).map(toDetail);
   }
 
   watchPresence(userIds) {

@@ -1,9 +1,10 @@
 """Somebody who uses the web client, by the names and roles that a screen reader has."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
-from tests.harness import PASSWORD
+from tests.harness import PASSWORD, Deployment, Person, fresh
 from tests.waiting import eventually
 
 OFFLINE = re.compile(
@@ -82,6 +83,46 @@ class Visitor:
         """Returns once these, and no others, are in sight, in this order."""
         eventually(lambda: self.said(page) == list(texts) or _sleepless(page or self.page))
 
+    def message(self, text: str) -> Any:
+        """The article of the message that says this."""
+        content = self.page.locator(".content", has_text=re.compile(f"^{re.escape(text)}$"))
+        return self.page.get_by_role("log").get_by_role("article").filter(has=content)
+
+    def act(self, text: str, action: str) -> None:
+        """Chooses in the menu of a message."""
+        self.message(text).get_by_role("button", name="Message actions").click()
+        self.page.get_by_role("menu").get_by_role("menuitem", name=action, exact=True).click()
+
+    def chat_act(self, action: str) -> None:
+        """Chooses in the menu of the conversation that is open."""
+        self.page.get_by_role("button", name="Chat menu").click()
+        self.page.get_by_role("menu").get_by_role("menuitem", name=action, exact=True).click()
+
+    def row(self, name: str) -> Any:
+        """A conversation in the list of them."""
+        conversations = self.page.get_by_role("list", name="Conversations").get_by_role("listitem")
+        return conversations.filter(has=self.page.get_by_role("link", name=name, exact=True))
+
+    def listed(self) -> list[str]:
+        names: list[str] = self.page.get_by_role("list", name="Conversations").get_by_role("link").all_inner_texts()
+        return names
+
+    def details(self) -> Any:
+        self.page.get_by_role("button", name="Details").click()
+        return self.page.get_by_role("dialog", name="Details")
+
+    def member(self, name: str) -> Any:
+        members = self.page.get_by_role("list", name="Members").get_by_role("listitem")
+        return members.filter(has_text=name)
+
+    def member_act(self, name: str, action: str) -> None:
+        """Chooses in the menu of a member, in the details of a group."""
+        self.member(name).get_by_role("button", name="Actions for").click()
+        self.page.get_by_role("menu").get_by_role("menuitem", name=action, exact=True).click()
+
+    def close(self) -> None:
+        self.page.get_by_role("button", name="Close").last.click()
+
     def states(self) -> list[str]:
         """Of one's own messages, as a screen reader says them."""
         marks = self.page.get_by_role("log").get_by_role("img")
@@ -90,3 +131,29 @@ class Visitor:
 
 def _sleepless(page: Any) -> None:
     page.wait_for_timeout(20)  # Playwright's own events are handled while it waits
+
+
+def pair(site: Deployment, visit: "Callable[..., Visitor]", **options: Any) -> tuple[Visitor, Visitor, str, str]:
+    """Two people who are signed in, and their names."""
+    names = fresh("ann"), fresh("ben")
+    visitors = visit(site, **options), visit(site, **options)
+    for name, visitor in zip(names, visitors, strict=True):
+        site.create_user(name)
+        visitor.sign_in(name)
+    return *visitors, *names
+
+
+def grouped(
+    site: Deployment, visit: "Callable[..., Visitor]", name: str, **options: Any
+) -> tuple[Visitor, Visitor, list[Person], str]:
+    """Ann, who owns a group, and Ben in their browsers with the group open; Cem, and the id of the group."""
+    names = [fresh("ann"), fresh("ben"), fresh("cem")]
+    people = [site.signed_in(site.create_user(each), each) for each in names]
+    group = people[0].CreateGroup(name=name, member_ids=[person.id for person in people[1:]]).group.group_id
+    people[0].SendMessage(conversation_id=group, content="welcome")
+    visitors = visit(site, **options), visit(site, **options)
+    for visitor, person in zip(visitors, people, strict=False):
+        visitor.sign_in(person.username)
+        visitor.open(name)
+        visitor.sees("welcome")
+    return *visitors, people, group

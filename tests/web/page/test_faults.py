@@ -5,8 +5,7 @@ from collections.abc import Callable
 
 from tests.harness import Deployment, fresh
 from tests.waiting import eventually
-from tests.web.page.pages import Visitor
-from tests.web.page.test_talking import pair
+from tests.web.page.pages import Visitor, pair
 
 Visit = Callable[..., Visitor]
 

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,7 +10,7 @@ from tests.conftest import Own
 from tests.harness import PASSWORD, Deployment, fresh
 from tests.waiting import eventually, polled
 from tests.web.page.conftest import web
-from tests.web.page.pages import Visitor
+from tests.web.page.pages import Visitor, pair
 
 Visit = Callable[..., Visitor]
 KIB = 1024
@@ -24,16 +23,6 @@ HOSTILE = {
     "100 combining marks": "Z" + "\u0335\u0348\u0353" * 34,
     "a link that is none": "javascript:document.title='owned' data:text/html,<script>1</script>",
 }
-
-
-def pair(site: Deployment, visit: Visit, **options: Any) -> tuple[Visitor, Visitor, str, str]:
-    """Two people who are signed in, and their names."""
-    names = fresh("ann"), fresh("ben")
-    visitors = visit(site, **options), visit(site, **options)
-    for name, visitor in zip(names, visitors, strict=True):
-        site.create_user(name)
-        visitor.sign_in(name)
-    return *visitors, *names
 
 
 def test_two_people_talk_live(site: Deployment, visit: Visit) -> None:

@@ -1,46 +1,54 @@
 // One conversation: who it is with, its messages, and where one writes.
 
 import { client, html, select, useEffect, useMemo, useRef, useState, useUpdates } from "./ui.js";
-import { day, errorText, isSameDay, t, time } from "./text.js";
-import { Avatar, Icon, IconButton } from "./parts.js";
-import { isOnline, know, personOf, presenceText, typingText, usePeople } from "./people.js";
-import { Timeline, contentText, isRecalled } from "./timeline.js";
+import { errorText, t } from "./text.js";
+import { Avatar, IconButton } from "./parts.js";
+import { isOnline, personOf, presenceText, typingText, usePeople } from "./people.js";
+import { useGroup } from "./groups.js";
+import { Timeline, contentText } from "./timeline.js";
+import { linesOf } from "./lines.js";
+import { Row, moveInLog, toRows } from "./chat_rows.js";
 import { Rows } from "./rows.js";
+import { MessageMenu, copyText } from "./actions.js";
+import { EmojiPicker, toggleReaction } from "./reactions.js";
+import { MESSAGE_DIALOGS } from "./message_dialogs.js";
+import { PinnedBar, PinnedList, usePins } from "./pins.js";
+import { ConversationMenu } from "./conversation_menu.js";
 import { Composer } from "./composer.js";
 import { Details } from "./details.js";
 
-const GROUPED_MS = 5 * 60_000; // messages of one person within this time belong together
-const NAMES = 200; // of members, asked for at once
+const NOTICE_MS = 5000;
 
 export function Chat({ conversationId }) {
   const [version, update] = useState(0);
-  const [isDetailed, setDetailed] = useState(false);
   const [timeline, setTimeline] = useState(null);
   const [sends, setSends] = useState(0); // each brings the newest message into sight
-  const [membersCount, setMembersCount] = useState(0);
+  const [opened, setOpened] = useState(null); // a menu or a dialog: { kind, detail, anchor }
+  const [draft, setDraft] = useState(null); // what is answered or edited: { kind, detail }
+  const [target, setTarget] = useState(null); // the row to go to: { key }
+  const [notice, setNotice] = useState(null);
   const isAtEnd = useRef(true);
   const conversation = client.conversation(conversationId);
   useUpdates("conversations", "outbox", "connection");
   usePeople();
+  const group = useGroup(conversation);
+  const pins = usePins(conversationId);
 
   useEffect(() => {
     const opened = new Timeline(conversationId, () => update((count) => count + 1));
     setTimeline(opened);
+    if (client.conversation(conversationId)?.settings.markedUnread) {
+      client.updateSettings(conversationId, { markedUnread: false }).catch(() => {}); // it stays marked
+    }
     return () => opened.close();
   }, []);
   useEffect(() => {
     if (conversation?.type === "single" && conversation.peerUserId) client.watchPresence([conversation.peerUserId]);
   }, [conversation?.peerUserId]);
   useEffect(() => {
-    if (conversation?.type !== "group") return;
-    const load = () => client.members(conversationId, { limit: NAMES }).then(({ members, pagination }) => {
-      members.forEach(know);
-      setMembersCount(pagination.total);
-    }, () => {}); // their names come one by one
-    load();
-    const isAbout = (event) => event.conversationId === conversationId && event.type.startsWith("member");
-    return client.on("event", (event) => isAbout(event) && load());
-  }, [conversation?.type]);
+    const timer = notice && setTimeout(() => setNotice(null), NOTICE_MS);
+    return () => clearTimeout(timer);
+  }, [notice]);
 
   const read = () => {
     const { lastMessage, readMessageId, unreadCount } = client.conversation(conversationId) ?? {};
@@ -60,28 +68,68 @@ export function Chat({ conversationId }) {
   useEffect(read, [newestId, client.connection]);
 
   const firstUnread = useRef(conversation?.unreadCount ? conversation.readMessageId : null);
-  const waiting = client.outbox.filter((entry) => belongs(entry, conversation, conversationId));
-  const messages = timeline?.messages ?? [];
-  const rows = useMemo(
-    () => toRows(messages, waiting, conversation, firstUnread.current),
-    [messages, client.outbox, conversation?.type, version],
+  const details = timeline?.messages ?? [];
+  const lines = linesOf(conversationId);
+  const rows = useMemo(() => {
+    const waiting = client.outbox.filter((entry) => belongs(entry, conversation, conversationId));
+    const readMessageId = firstUnread.current;
+    return toRows({ details, lines, waiting, conversation, readMessageId, marked: target?.key });
+  }, [details, lines, client.outbox, conversation?.type, version, target]);
+
+  const run = (promise, done = "") => promise.then(
+    () => done && setNotice({ text: done }),
+    (error) => setNotice({ text: errorText(error), isError: true }),
   );
+  const close = () => setOpened(null);
+  const acts = {
+    run,
+    menu: (detail, anchor) => setOpened({ kind: "menu", detail, anchor }),
+    pick: (detail, anchor) => setOpened({ kind: "picker", detail, anchor }),
+    show: (kind, detail) => setOpened({ kind, detail }),
+    react: (detail, reaction) => run(toggleReaction(timeline.get(detail.message.messageId) ?? detail, reaction)),
+    reply: (detail) => setDraft({ kind: "reply", detail }),
+    edit: (detail) => setDraft({ kind: "edit", detail }),
+    copy: (text) => run(copyText(text), t("copied")),
+    async jump(messageId) {
+      if (await timeline.find(messageId)) setTarget({ key: messageId });
+      else setNotice({ text: t("messageGone"), isError: true });
+    },
+  };
   if (!conversation && client.connection === "online" && timeline?.error) return html`<${Gone} />`;
-  const show = (row) => html`<${Row} row=${row} conversation=${conversation} />`;
+  const show = (row) => html`<${Row} row=${row} conversation=${conversation} acts=${acts}
+    quote=${row.kind === "message" ? timeline.quoteOf(row.detail) : null} />`;
   const onend = (is) => {
     if (is && !isAtEnd.current) queueMicrotask(read);
     isAtEnd.current = is;
   };
+  const editLast = () => {
+    const mine = details.findLast(({ message }) => message.fromUserId === client.userId && message.messageType === "text" && message.status < 4);
+    if (mine) acts.edit(mine);
+  };
   return html`<section class="chat" aria-label=${conversation?.name ?? t("loading")}>
-    <${Header} conversation=${conversation} membersCount=${membersCount} ondetails=${() => setDetailed(true)} />
+    <${Header} conversation=${conversation} group=${group} onopen=${(kind, anchor) => setOpened({ kind, anchor })} />
+    ${conversation && html`<${PinnedBar} pins=${pins} jump=${acts.jump} onlist=${() => setOpened({ kind: "pins" })} />`}
     ${rows.length
-      ? html`<${Rows} rows=${rows} show=${show} label=${t("history")} sends=${sends} onstart=${() => timeline.older()}
-          onend=${onend} />`
+      ? html`<${Rows} rows=${rows} show=${show} label=${t("history")} sends=${sends} target=${target} onkeys=${moveInLog}
+          onstart=${() => timeline?.older()} onend=${onend} />`
       : html`<p class="quiet blank">${t(timeline?.isLoaded ? "noMessages" : "loading")}</p>`}
-    <${Announcer} messages=${messages} />
-    ${conversation && html`<${Composer} conversationId=${conversationId} onsend=${() => setSends(sends + 1)} />`}
-    ${isDetailed && conversation && html`<${Details} conversation=${conversation} onclose=${() => setDetailed(false)} />`}
+    <${Announcer} messages=${details} />
+    ${notice && html`<p class=${`toast ${notice.isError ? "error" : ""}`} role=${notice.isError ? "alert" : "status"}>${notice.text}</p>`}
+    ${conversation && html`<${Composer} conversation=${conversation} draft=${draft} ondone=${() => setDraft(null)} oneditlast=${editLast}
+      onsend=${() => setSends(sends + 1)} />`}
+    ${conversation && opened && html`<${Opened} ...${opened} conversation=${conversation} pins=${pins} acts=${acts} onclose=${close} />`}
   </section>`;
+}
+
+/** The menu or the dialog that is open. */
+function Opened({ kind, detail, anchor, conversation, pins, acts, onclose }) {
+  if (kind === "menu") return html`<${MessageMenu} detail=${detail} anchor=${anchor} conversation=${conversation} acts=${acts} onclose=${onclose} />`;
+  if (kind === "picker") return html`<${EmojiPicker} anchor=${anchor} onclose=${onclose} onpick=${(emoji) => acts.react(detail, emoji)} />`;
+  if (kind === "pins") return html`<${PinnedList} pins=${pins} conversation=${conversation} jump=${acts.jump} run=${acts.run} onclose=${onclose} />`;
+  if (kind === "conversation") return html`<${ConversationMenu} conversation=${conversation} anchor=${anchor} run=${acts.run} onclose=${onclose} />`;
+  if (kind === "details") return html`<${Details} conversation=${conversation} onclose=${onclose} />`;
+  const Shown = MESSAGE_DIALOGS[kind];
+  return html`<${Shown} detail=${detail} onclose=${onclose} />`;
 }
 
 function Gone() {
@@ -91,11 +139,13 @@ function Gone() {
   </section>`;
 }
 
-function Header({ conversation, membersCount, ondetails }) {
+function Header({ conversation, group, onopen }) {
   const { conversationId, name = "", avatar, type, peerUserId } = conversation ?? {};
   const typing = conversation ? typingText(conversation) : "";
-  const count = membersCount === 1 ? t("oneMember") : membersCount ? t("membersCount", { n: membersCount }) : "";
+  const size = group.members.size;
+  const count = size === 1 ? t("oneMember") : size ? t("membersCount", { n: group.nextPageToken ? `${size}+` : size }) : "";
   const state = typing || (type === "single" ? presenceText(peerUserId) : count);
+  const requests = group.requests.length;
   return html`<header>
     <${IconButton} icon="back" label=${t("back")} class="icon-button back" onClick=${() => select("")} />
     ${conversation && html`<${Avatar} id=${peerUserId || conversationId} name=${name} avatar=${avatar} size="small"
@@ -104,13 +154,16 @@ function Header({ conversation, membersCount, ondetails }) {
         <h1 dir="auto">${name}</h1>
         <small role="status" class=${typing ? "typing" : ""}>${state}</small>
       </div>
-      <${IconButton} icon="info" label=${t("details")} onClick=${ondetails} />`}
+      ${requests > 0 && html`<button type="button" class="requests" onClick=${() => onopen("details")}>
+        ${t(requests === 1 ? "oneRequest" : "requestsCount", { n: requests })}</button>`}
+      <${IconButton} icon="info" label=${t("details")} onClick=${() => onopen("details")} />
+      <${IconButton} icon="more" label=${t("chatMenu")} aria-haspopup="menu" onClick=${({ currentTarget }) => onopen("conversation", currentTarget)} />`}
   </header>`;
 }
 
 /** Reads out what comes in, to those who do not see it. */
 function Announcer({ messages }) {
-  const newest = messages.at(-1);
+  const newest = messages.at(-1)?.message;
   const start = useRef(null);
   start.current ??= newest?.messageId ?? null;
   const isNew = newest && start.current !== null && newest.messageId > start.current && newest.fromUserId !== client.userId;
@@ -122,99 +175,4 @@ function Announcer({ messages }) {
 function belongs(entry, conversation, conversationId) {
   if (entry.conversationId) return entry.conversationId === conversationId;
   return Boolean(conversation?.peerUserId) && entry.toUserId === conversation.peerUserId;
-}
-
-/** Days, messages, and what is not sent yet, as rows. */
-function toRows(messages, waiting, conversation, readMessageId) {
-  const rows = [];
-  let before = null;
-  const separate = (at) => {
-    if (!before || !isSameDay(before.at, at)) rows.push({ key: `day ${at}`, kind: "day", at, floats: true });
-  };
-  let isNewMarked = readMessageId === null;
-  const sent = new Set();
-  for (const message of messages) {
-    const { messageId: key, createdAt: at, fromUserId } = message;
-    separate(at);
-    if (!isNewMarked && key > readMessageId && fromUserId !== client.userId) {
-      isNewMarked = true;
-      rows.push({ key: "new", kind: "new", floats: true });
-      before = null;
-    }
-    const follows = before?.fromUserId === fromUserId && at - before.at < GROUPED_MS && rows.at(-1).kind === "message";
-    rows.push({ key, kind: "message", message, follows, isGroup: conversation?.type === "group" });
-    before = { at, fromUserId };
-    if (fromUserId === client.userId && message.metadata.client_msg_id) sent.add(message.metadata.client_msg_id);
-  }
-  for (const entry of waiting) {
-    if (sent.has(entry.clientMsgId)) continue; // its answer was lost, but it has come
-    separate(entry.createdAt);
-    before = { at: entry.createdAt, fromUserId: client.userId };
-    rows.push({ key: entry.clientMsgId, kind: "waiting", entry });
-  }
-  return rows;
-}
-
-function Row({ row, conversation }) {
-  if (row.kind === "day") return html`<p class="day"><span>${day(row.at)}</span></p>`;
-  if (row.kind === "new") return html`<p class="day new"><span>${t("newMessages")}</span></p>`;
-  if (row.kind === "waiting") return html`<${Waiting} entry=${row.entry} />`;
-  const { message, follows, isGroup } = row;
-  const isMine = message.fromUserId === client.userId;
-  const author = personOf(message.fromUserId);
-  const name = isMine ? t("you") : author.name;
-  const isNamed = isGroup && !isMine && !follows;
-  return html`<article class=${`message ${isMine ? "mine" : ""} ${follows ? "follows" : ""}`}
-    aria-label=${`${name}, ${time(message.createdAt)}`}>
-    ${isGroup && !isMine && html`<span class="side">
-      ${!follows && html`<${Avatar} id=${message.fromUserId} name=${author.name} avatar=${author.avatar} size="tiny" />`}
-    </span>`}
-    <div class=${`bubble ${isRecalled(message) ? "recalled" : ""}`}>
-      ${isNamed && html`<strong dir="auto">${author.name}</strong>`}
-      <${Content} text=${contentText(message)} />
-      <span class="meta">
-        <time datetime=${new Date(message.createdAt).toISOString()}>${time(message.createdAt)}</time>
-        ${isMine && !isRecalled(message) && html`<${State} message=${message} conversation=${conversation} />`}
-      </span>
-    </div>
-  </article>`;
-}
-
-function State({ message, conversation }) {
-  const { type, peerReadMessageId = "", peerDeliveredMessageId = "" } = conversation ?? {};
-  const { messageId, status } = message;
-  if (type === "single" && (messageId <= peerReadMessageId || status === 3)) {
-    return html`<span class="read"><${Icon} name="checks" label=${t("readState")} /></span>`;
-  }
-  if (type === "single" && (messageId <= peerDeliveredMessageId || status === 2)) {
-    return html`<${Icon} name="checks" label=${t("delivered")} />`;
-  }
-  return html`<${Icon} name="check" label=${t("sent")} />`;
-}
-
-function Waiting({ entry }) {
-  const { clientMsgId, content, createdAt, state, error } = entry;
-  const isFailed = state === "failed";
-  return html`<article class="message mine" aria-label=${`${t("you")}, ${t(isFailed ? "failed" : "queued")}`}>
-    <div class=${`bubble ${isFailed ? "failed" : "queued"}`}>
-      <${Content} text=${content} />
-      <span class="meta">
-        <time>${time(createdAt)}</time><${Icon} name=${isFailed ? "alert" : "clock"} label=${t(isFailed ? "failed" : "queued")} />
-      </span>
-    </div>
-    ${isFailed && html`<p class="failure" role="alert">
-      <span>${errorText(error)}</span>
-      <button type="button" class="link" onClick=${() => client.retry(clientMsgId)}>${t("retry")}</button>
-      <button type="button" class="link" onClick=${() => client.discard(clientMsgId)}>${t("discard")}</button>
-    </p>`}
-  </article>`;
-}
-
-const LINK = /(https?:\/\/[^\s<>"]+[^\s<>".,;:!?)\]}'])/g;
-
-/** Text as it is, whatever it looks like; only web addresses become links. */
-function Content({ text }) {
-  const parts = text.split(LINK);
-  return html`<div class="content" dir="auto">${parts.map((part, index) =>
-    index % 2 ? html`<a href=${part} target="_blank" rel="noopener noreferrer">${part}</a>` : part)}</div>`;
 }

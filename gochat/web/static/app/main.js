@@ -1,22 +1,27 @@
 // The page: who is not signed in sees Entry, who is the conversations and the chosen one.
 
-import { client, html, render, select, selectedId, useEffect, useState, useUpdates } from "./ui.js";
+import { client, html, invitationToken, render, select, selectedId, useEffect, useState, useUpdates } from "./ui.js";
 import { currentLanguage, t } from "./text.js";
 import { Entry } from "./entry.js";
 import { Sidebar } from "./sidebar.js";
 import { Chat } from "./chat.js";
 import { Banner } from "./banner.js";
+import { Invited } from "./find_groups.js";
 
 const theme = localStorage.getItem("theme");
 if (theme) document.documentElement.dataset.theme = theme;
 
 function App() {
   const [selected, setSelected] = useState(selectedId());
+  const [invitation, setInvitation] = useState(invitationToken());
   const [language, setLanguage] = useState(currentLanguage());
   const [notice, setNotice] = useState("");
   useUpdates("connection");
   useEffect(() => {
-    addEventListener("hashchange", () => setSelected(selectedId()));
+    addEventListener("hashchange", () => {
+      setSelected(selectedId());
+      setInvitation(invitationToken());
+    });
     addEventListener("languagechange", () => setLanguage(currentLanguage()));
     client.on("signedOut", (error) => {
       setNotice(error ? t("sessionOver") : "");
@@ -29,6 +34,7 @@ function App() {
     <${Banner} />
     <${Sidebar} selected=${selected} />
     <main>${selected ? html`<${Chat} key=${selected} conversationId=${selected} />` : html`<${Welcome} />`}</main>
+    ${invitation && html`<${Invited} key=${invitation} token=${invitation} onclose=${() => select("")} />`}
   </div>`;
 }
 

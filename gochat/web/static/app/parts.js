@@ -2,23 +2,7 @@
 
 import { html, useEffect, useId, useLayoutEffect, useRef, useState } from "./ui.js";
 import { errorText, t } from "./text.js";
-
-const ICONS = {
-  back: "M15 5l-7 7 7 7",
-  check: "M4 12.500l5 5L20 6.500",
-  checks: "M2 12.500l5 5L17 7M12 17l1 .5L23 7",
-  clock: "M12 7v5l3 2M12 21a9 9 0 100-18 9 9 0 000 18z",
-  alert: "M12 8v5M12 16.500v.01M12 21a9 9 0 100-18 9 9 0 000 18z",
-  close: "M6 6l12 12M18 6L6 18",
-  down: "M6 9l6 6 6-6",
-  edit: "M4 20l1-4L16 5l3 3L8 19l-4 1zM13.500 7.500l3 3",
-  group: "M9 11a3.500 3.500 0 100-7 3.500 3.500 0 000 7zM2.500 20c0-3.600 2.900-6 6.500-6s6.500 2.400 6.500 6M16 4.500a3.500 3.500 0 010 6.500M18 14.500c2.200.9 3.500 2.900 3.500 5.500",
-  info: "M12 11v5.500M12 7.500v.01M12 21a9 9 0 100-18 9 9 0 000 18z",
-  offline: "M3 3l18 18M8.500 16a5 5 0 017 0M5 12.500a10 10 0 014-2.500M19 12.500a10 10 0 00-5-2.900M12 19.500v.01",
-  search: "M11 18a7 7 0 100-14 7 7 0 000 14zM20.500 20.500L16 16",
-  settings: "M4 7h9M17.500 7H20M4 17h2.500M11 17h9M15.500 9a2 2 0 100-4 2 2 0 000 4zM8.500 19a2 2 0 100-4 2 2 0 000 4z",
-  send: "M4 12l16-8-6 16-2.500-6.500L4 12zM11.500 13.500L20 4",
-};
+import { ICONS } from "./icons.js";
 
 export function Icon({ name, label }) {
   const named = label ? { role: "img", "aria-label": label } : { "aria-hidden": "true" };
@@ -82,6 +66,51 @@ export function Field({ label, hint, input: ref, multiline = false, ...others })
 
 export function ErrorNote({ error }) {
   return error ? html`<p class="error" role="alert">${errorText(error)}</p>` : null;
+}
+
+/** options: texts by value. */
+export function Choice({ label, options, value, onChange }) {
+  const id = useId();
+  return html`<div class="field"><label for=${id}>${label}</label><select id=${id} value=${value} onChange=${onChange}>
+    ${Object.entries(options).map(([key, text]) => html`<option key=${key} value=${key} selected=${key === value}>${text}</option>`)}
+  </select></div>`;
+}
+
+/** A button that asks once more before it acts. */
+export function Confirmed({ label, question, act }) {
+  const [isAsking, setAsking] = useState(false);
+  const [error, setError] = useState(null);
+  if (!isAsking) {
+    return html`<p><button type="button" class="danger" onClick=${() => setAsking(true)}>${label}</button></p>`;
+  }
+  return html`<div class="confirm" role="group" aria-label=${question}>
+    <p>${question}</p>
+    <${ErrorNote} error=${error} />
+    <button type="button" class="danger full" onClick=${() => act().catch(setError)}>${label}</button>
+    <button type="button" class="secondary" onClick=${() => setAsking(false)}>${t("cancel")}</button>
+  </div>`;
+}
+
+/** Asks before something that cannot be taken back. */
+export function Ask({ title, question, label, act, onclose, children }) {
+  const [error, setError] = useState(null);
+  const [busy, setBusy] = useState(false);
+  const run = async () => {
+    setBusy(true);
+    await act().then(onclose, (failed) => {
+      setError(failed);
+      setBusy(false);
+    });
+  };
+  return html`<${Dialog} title=${title} onclose=${onclose}>
+    <p>${question}</p>
+    ${children}
+    <${ErrorNote} error=${error} />
+    <div class="choices">
+      <button type="button" class="secondary" onClick=${onclose}>${t("cancel")}</button>
+      <button type="button" class="danger full" disabled=${busy} onClick=${run}>${label}</button>
+    </div>
+  <//>`;
 }
 
 /** A list of rows of one height, of which only those in sight exist. row(item): what is in one. */

@@ -6,22 +6,29 @@ import { t } from "./text.js";
 
 const ESTIMATE = 60; // pixels of a row that was never seen
 const MARGIN = 600; // pixels beyond what is in sight
+const SETTLE_MS = 200; // until the heights around a row that is gone to are known
 const NEAR = 80; // pixels from an end that count as being there
 
 /**
- * rows: with a key each; one that floats may be elsewhere when rows are added. show(row): what is in one. onstart(): called near the first row; onend(isAtEnd): whether the
- * last row is in sight. sends: each change goes to the end.
+ * rows: with a key each; one that floats may be elsewhere when rows are added. show(row): what is in one. onstart(): called
+ * near the first row; onend(isAtEnd): whether the last row is in sight. sends: each change goes to the end. target: each
+ * other one goes to the row of that key. onkeys(event): keys that are pressed in it.
  */
-export function Rows({ rows, show, label, onstart, onend, sends }) {
+export function Rows({ rows, show, label, onstart, onend, sends, target, onkeys }) {
   const view = useRef();
   const heights = useRef(new Map()).current;
   const anchor = useRef({ isAtEnd: true, key: null, distance: 0 }).current;
   const seenSends = useRef(sends);
+  const seenTarget = useRef(target);
   const [, update] = useState(0);
   const again = () => update((count) => count + 1);
 
   if (seenSends.current !== sends) anchor.isAtEnd = true;
   seenSends.current = sends;
+  if (target && seenTarget.current !== target) {
+    Object.assign(anchor, { isAtEnd: false, key: target.key, distance: -(view.current?.clientHeight ?? 0) / 3 });
+  }
+  seenTarget.current = target;
   const offsets = new Float64Array(rows.length + 1);
   rows.forEach((row, index) => (offsets[index + 1] = offsets[index] + (heights.get(row.key) ?? ESTIMATE)));
   const indexOf = useMemo(() => new Map(rows.map((row, index) => [row.key, index])), [rows]);
@@ -34,7 +41,7 @@ export function Rows({ rows, show, label, onstart, onend, sends }) {
   function wantedTop() {
     if (anchor.isAtEnd) return Math.max(0, offsets[rows.length] - height);
     const index = indexOf.get(anchor.key);
-    return index === undefined ? (view.current?.scrollTop ?? 0) : offsets[index] + anchor.distance;
+    return index === undefined ? (view.current?.scrollTop ?? 0) : Math.max(0, offsets[index] + anchor.distance);
   }
 
   function rowAt(y) {
@@ -85,12 +92,17 @@ export function Rows({ rows, show, label, onstart, onend, sends }) {
     return () => observer.disconnect();
   }, []);
 
+  useEffect(() => {
+    const timer = target && setTimeout(look, SETTLE_MS);
+    return () => clearTimeout(timer);
+  }, [target]);
+
   const toEnd = () => {
     anchor.isAtEnd = true;
     again();
   };
   return html`<div class="rows-frame">
-    <div class="rows" ref=${view} onScroll=${look} role="log" aria-live="off" aria-label=${label} tabindex="0">
+    <div class="rows" ref=${view} onScroll=${look} onKeyDown=${onkeys} role="log" aria-live="off" aria-label=${label} tabindex="0">
       <div style=${{ height: `${offsets[rows.length]}px` }}>
         <div style=${{ transform: `translateY(${offsets[first] ?? 0}px)` }}>
           ${rows.slice(first, last).map((row) => html`<div key=${row.key} data-key=${row.key} class="row">${show(row)}</div>`)}

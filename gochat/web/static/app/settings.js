@@ -1,8 +1,8 @@
 // One's own account: profile, sessions, password; and how the page looks.
 
-import { client, emptied, html, useEffect, useForm, useId, useState, useUpdates } from "./ui.js";
+import { client, emptied, html, useEffect, useForm, useState, useUpdates } from "./ui.js";
 import { LANGUAGE_NAMES, currentLanguage, dateTime, setLanguage, t } from "./text.js";
-import { Dialog, ErrorNote, Field } from "./parts.js";
+import { Choice, Dialog, ErrorNote, Field } from "./parts.js";
 
 export function Settings({ onclose }) {
   return html`<${Dialog} title=${t("settings")} onclose=${onclose}>
@@ -52,13 +52,6 @@ function Appearance() {
         onChange=${({ target }) => setLanguage(target.value)} />
     </div>
   </section>`;
-}
-
-function Choice({ label, options, value, onChange }) {
-  const id = useId();
-  return html`<div class="field"><label for=${id}>${label}</label><select id=${id} value=${value} onChange=${onChange}>
-    ${Object.entries(options).map(([key, text]) => html`<option key=${key} value=${key} selected=${key === value}>${text}</option>`)}
-  </select></div>`;
 }
 
 function Sessions() {

@@ -1,26 +1,46 @@
-// The conversations, the latest first, and what one can do beside them.
+// The conversations: those that are pinned, then the latest first; and what one can do beside them.
 
 import { client, html, useState, useUpdates } from "./ui.js";
-import { shortDay, t } from "./text.js";
+import { errorText, t } from "./text.js";
 import { Avatar, FixedList, IconButton } from "./parts.js";
-import { isOnline, personOf, typingText, usePeople } from "./people.js";
-import { contentText } from "./timeline.js";
+import { personOf, usePeople } from "./people.js";
+import { ConversationRow } from "./conversation_row.js";
+import { ConversationMenu, isUnread } from "./conversation_menu.js";
 import { NewChat, NewGroup } from "./new.js";
+import { FindGroups } from "./find_groups.js";
 import { Settings } from "./settings.js";
 
 const ROW_HEIGHT = 72;
-const DIALOGS = { newChat: NewChat, newGroup: NewGroup, settings: Settings };
+const DIALOGS = { newChat: NewChat, newGroup: NewGroup, findGroups: FindGroups, settings: Settings };
+const FILTERS = {
+  all: ({ settings }) => !settings.archived,
+  unreadOnly: (conversation) => !conversation.settings.archived && isUnread(conversation),
+  groups: ({ settings, type }) => !settings.archived && type === "group",
+  mentions: ({ unreadMentions }) => unreadMentions > 0,
+  archived: ({ settings }) => settings.archived,
+};
 
 export function Sidebar({ selected }) {
-  const [filter, setFilter] = useState("");
+  const [query, setQuery] = useState("");
+  const [filter, setFilter] = useState("all");
   const [dialog, setDialog] = useState("");
+  const [menu, setMenu] = useState(null); // { conversationId, anchor }
+  const [error, setError] = useState(null);
   useUpdates("conversations", "profile", "outbox");
   usePeople();
-  const wanted = filter.trim().toLocaleLowerCase();
+  const wanted = query.trim().toLocaleLowerCase();
   const all = client.conversations;
-  const shown = wanted ? all.filter(({ name }) => name.toLocaleLowerCase().includes(wanted)) : all;
+  const chosen = filter === "archived" && !all.some(FILTERS.archived) ? "all" : filter; // the last one has left it
+  const shown = wanted
+    ? all.filter(({ name }) => name.toLocaleLowerCase().includes(wanted))
+    : all.filter((conversation) => FILTERS[chosen](conversation) || (chosen !== "all" && chosen !== "archived" && chosen !== "groups" && conversation.conversationId === selected));
   const Opened = DIALOGS[dialog];
   const me = personOf(client.userId);
+  const inMenu = menu && client.conversation(menu.conversationId);
+  const run = (promise) => promise.then(() => setError(null), setError);
+  const empty = wanted || chosen !== "all" || all.length
+    ? html`<p class="quiet">${t(wanted ? "noMatch" : "nothingHere")}</p>`
+    : html`<${Nobody} onstart=${() => setDialog("newChat")} />`;
   return html`<nav class="sidebar" aria-label=${t("chats")}>
     <header>
       <div class="me">
@@ -28,18 +48,33 @@ export function Sidebar({ selected }) {
         <strong dir="auto">${me.name}</strong>
       </div>
       <${IconButton} icon="settings" label=${t("settings")} onClick=${() => setDialog("settings")} />
+      <${IconButton} icon="search" label=${t("findGroups")} onClick=${() => setDialog("findGroups")} />
       <${IconButton} icon="group" label=${t("newGroup")} onClick=${() => setDialog("newGroup")} />
       <${IconButton} icon="edit" label=${t("newChat")} onClick=${() => setDialog("newChat")} />
     </header>
-    <input class="filter" type="search" aria-label=${t("filter")} placeholder=${t("filter")} value=${filter}
-      onInput=${({ target }) => setFilter(target.value)} />
+    <input class="filter" type="search" aria-label=${t("filter")} placeholder=${t("filter")} value=${query}
+      onInput=${({ target }) => setQuery(target.value)} />
+    <${Filters} all=${all} chosen=${chosen} choose=${setFilter} />
+    ${error && html`<p class="error" role="alert">${errorText(error)}</p>`}
     <${FixedList} label=${t("conversations")} items=${shown} height=${ROW_HEIGHT}
       keyOf=${({ conversationId }) => conversationId}
-      row=${(conversation, index) => html`<${Row} conversation=${conversation} isFirst=${index === 0}
-        isSelected=${conversation.conversationId === selected} />`}
-      empty=${wanted ? html`<p class="quiet">${t("noMatch")}</p>` : html`<${Nobody} onstart=${() => setDialog("newChat")} />`} />
+      row=${(conversation, index) => html`<${ConversationRow} conversation=${conversation} isFirst=${index === 0}
+        isSelected=${conversation.conversationId === selected}
+        onmenu=${(anchor) => setMenu({ conversationId: conversation.conversationId, anchor })} />`}
+      empty=${empty} />
+    ${inMenu && html`<${ConversationMenu} conversation=${inMenu} anchor=${menu.anchor} run=${run} onclose=${() => setMenu(null)} />`}
     ${Opened && html`<${Opened} onclose=${() => setDialog("")} />`}
   </nav>`;
+}
+
+/** Which conversations are listed. */
+function Filters({ all, chosen, choose }) {
+  const shown = Object.keys(FILTERS).filter((name) => name !== "archived" || all.some(FILTERS.archived));
+  return html`<div class="filters" role="group" aria-label=${t("show")}>
+    ${shown.map((name) => html`<button type="button" key=${name} aria-pressed=${name === chosen} onClick=${() => choose(name)}>
+      ${t(`filter_${name}`)}
+    </button>`)}
+  </div>`;
 }
 
 function Nobody({ onstart }) {
@@ -49,29 +84,4 @@ function Nobody({ onstart }) {
     <p class="quiet">${t("noConversationsHint")}</p>
     <button type="button" class="primary" onClick=${onstart}>${t("newChat")}</button>
   </div>`;
-}
-
-function Row({ conversation, isSelected, isFirst }) {
-  const { conversationId, name, avatar, peerUserId, unreadCount, lastMessage, updatedAt } = conversation;
-  const typing = typingText(conversation);
-  return html`<div class="conversation">
-    <${Avatar} id=${peerUserId || conversationId} name=${name} avatar=${avatar} online=${isOnline(peerUserId)} />
-    <a href=${`#/c/${conversationId}`} dir="auto" aria-current=${isSelected ? "page" : undefined}
-      tabindex=${isSelected || isFirst ? 0 : -1}>${name}</a>
-    <time>${lastMessage ? shortDay(updatedAt) : ""}</time>
-    ${typing
-      ? html`<span class="typing">${typing}</span>`
-      : html`<span class="snippet" dir="auto">${snippet(conversation)}</span>`}
-    ${unreadCount > 0 && html`<span class="unread" role="img" aria-label=${t("unread", { n: unreadCount })}>
-      ${unreadCount > 999 ? "999+" : unreadCount}
-    </span>`}
-  </div>`;
-}
-
-function snippet({ type, lastMessage }) {
-  if (!lastMessage) return "";
-  const text = contentText(lastMessage).slice(0, 200);
-  if (lastMessage.fromUserId === client.userId) return `${t("you")}: ${text}`;
-  const author = type === "group" && personOf(lastMessage.fromUserId).name;
-  return author ? `${author}: ${text}` : text;
 }

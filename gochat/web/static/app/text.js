@@ -29,7 +29,21 @@ export function t(name, values = {}) {
 export function errorText(error) {
   const texts = LANGUAGES[language];
   const fields = Object.entries(error.fields ?? {}).map(([field, rule]) => `${field} ${rule}`);
-  return texts[error.reason] ?? texts[error.code] ?? (fields.length ? fields.join("; ") : error.message);
+  const name = [error.reason, error.code].find((each) => texts[each]);
+  if (name) return t(name, valuesOf(error));
+  return fields.length ? fields.join("; ") : error.message;
+}
+
+const FOR_GOOD = ["0", "9223372036854775807"];
+
+/** What the text of an error can name: until when, and how long to wait. */
+function valuesOf({ details = {}, retryAfterMs = 0 }) {
+  const when = (at) => (!at || FOR_GOOD.includes(at) ? t("forGood") : t("until", { when: dateTime(Number(at)) }));
+  return {
+    muted_until: when(details.muted_until),
+    banned_until: when(details.banned_until),
+    retry_after_ms: t("wait", { n: Math.ceil((Number(details.retry_after_ms) || retryAfterMs) / 1000) }),
+  };
 }
 
 export function time(at) {

@@ -25,6 +25,11 @@ export function selectedId() {
   return /^#\/c\/(.+)$/.exec(location.hash)?.[1] ?? "";
 }
 
+/** Of the link by which somebody was invited to a group. */
+export function invitationToken() {
+  return /^#\/join\/([\w-]+)$/.exec(location.hash)?.[1] ?? "";
+}
+
 export function select(conversationId) {
   if (conversationId) location.hash = `/c/${conversationId}`;
   else if (location.hash) history.pushState(null, "", location.pathname), dispatchEvent(new HashChangeEvent("hashchange"));

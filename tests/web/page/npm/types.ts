@@ -16,6 +16,22 @@ export async function talk(): Promise<void> {
   stop();
 }
 
+export async function act(groupId: string, other: string): Promise<void> {
+  const sent = await chat.send({ conversationId: groupId, content: "hi", replyTo: "m1", mentions: [other] });
+  const { message, editedAt, reactions, reply } = await chat.edit(sent.messageId, "hello", { mentions: "all" });
+  console.log(message.content, editedAt.toFixed(), reactions[0]?.userIds.length, reply?.fromUserId);
+  await chat.react(sent.messageId, "👍");
+  const { readCount, receipts } = await chat.receipts(sent.messageId);
+  console.log(readCount, receipts.map(({ userId }) => userId));
+  const { mutedUntil } = await chat.updateSettings(groupId, { mutedUntil: Infinity, pinned: true });
+  const { conversations, nextPageToken } = await chat.listConversations({ unread: true, type: "group" });
+  console.log(mutedUntil, conversations[0]?.state.info.name, nextPageToken);
+  await chat.setRole(groupId, other, "admin");
+  await chat.updateGroupSettings(groupId, { joining: "JOINING_APPROVAL", slowModeSeconds: 10 });
+  const { token } = await chat.createInvitation(groupId, { maxUses: 3 });
+  console.log((await chat.invitation(token)).memberCount);
+}
+
 function describe(event: ChatEvent): string {
   switch (event.type) {
     case "messageSent":
@@ -23,6 +39,10 @@ function describe(event: ChatEvent): string {
       return event.message.content;
     case "read":
       return `${event.userId} ${event.unreadCount + 1}`;
+    case "reactionChanged":
+      return event.added ? event.reaction : String(event.count);
+    case "joinRequestChanged":
+      return event.state satisfies string;
     case "typing":
       return event.typing ? event.userId : "";
     default:
@@ -41,3 +61,5 @@ export function reasonOf(error: unknown): string {
 void chat.send({ toUserId: "u1" });
 // @ts-expect-error: there is no such notice
 chat.on("nothing", () => undefined);
+// @ts-expect-error: an owner is made by transferOwnership()
+void chat.setRole("g1", "u1", "owner");
