@@ -74,9 +74,9 @@ def test_the_guides_work_when_pasted(own: Own, tmp_path: Path) -> None:
     env = newcomer(app, tmp_path)
     users = BLOCK.search(read("README.md").partition("<!-- tour -->\n")[2])
     assert users
-    sending = blocks("sending", "proto/README.md") + blocks("gateway", "proto/README.md")
-    printed = pasted(users[2] + sending, app, tmp_path, env)
-    assert printed == blocks("sending output", "proto/README.md") + blocks("gateway output", "proto/README.md")
+    parts = ("talk", "sending", "gateway")
+    printed = pasted(users[2] + "".join(blocks(part, "proto/README.md") for part in parts), app, tmp_path, env)
+    assert printed == "".join(blocks(f"{part} output", "proto/README.md") for part in parts)
     printed = pasted(blocks("events", "proto/README.md"), app, tmp_path, env)
     assert printed == blocks("events output", "proto/README.md")
     by_curl = blocks("curl", "proto/README.md") + blocks("curl stream", "proto/README.md")

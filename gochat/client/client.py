@@ -13,6 +13,9 @@ from gochat.client.conversations import Conversations
 from gochat.client.errors import ChatError
 from gochat.client.events import Events
 from gochat.client.groups import Groups
+from gochat.client.invitations import Invitations
+from gochat.client.messages import Messages, joined
+from gochat.client.moderation import Moderation
 from gochat.client.outbox import Outbox, Outgoing
 from gochat.client.people import People
 from gochat.client.session import Session, Tokens
@@ -20,9 +23,11 @@ from gochat.client.store import Store
 
 TIMEOUT = 10.0  # seconds
 BACKOFF = (0.5, 30.0)  # seconds
+NOT_FORWARDED = {"client_msg_id", "reply_to", "mentions", "forwarded_from"}
+"""Keys of metadata that say something of the one message alone."""
 
 
-class Client(People, Conversations, Groups):
+class Client(People, Messages, Conversations, Groups, Moderation, Invitations):
     """What an app does with a GoChat server. Every method raises ChatError; calls raise it after `timeout` at the
     latest.
 
@@ -95,6 +100,9 @@ class Client(People, Conversations, Groups):
         to: str = "",
         conversation_id: str = "",
         message_type: str = "text",
+        reply_to: str = "",
+        mentions: Sequence[str] = (),
+        forwarded_from: str = "",
         metadata: Mapping[str, str] | None = None,
         client_msg_id: str = "",
     ) -> Outgoing:
@@ -102,18 +110,35 @@ class Client(People, Conversations, Groups):
         once, as soon as the server is there: `send(...).result()` waits for that.
 
         to: a user id; or conversation_id. content: 1 byte to 16 KiB of UTF-8. message_type: "text", "image", "file",
-        "audio", "video", "location" or "custom". metadata: at most 32 entries, 4 KiB in all. client_msg_id: 1 to 128
-        bytes, another one for each message; without one it is made at random.
+        "audio", "video", "location" or "custom". reply_to: the id of a message of the conversation that this one
+        answers. mentions: at most 100 user ids of members; or ALL, for managers of a group. forwarded_from: the id of
+        a message that the user sees. metadata: at most 32 entries, 4 KiB in all. client_msg_id: 1 to 128 bytes, another
+        one for each message; without one it is made at random.
         """
+        given = {"reply_to": reply_to, "mentions": joined(mentions), "forwarded_from": forwarded_from}
+        named = {name: value for name, value in given.items() if value}
         request = SendMessageRequest(
             from_user_id=self._acting_for,
             conversation_id=conversation_id,
             to_user_id=to,
             content=content,
             message_type=message_type,
-            metadata={**(metadata or {}), "client_msg_id": client_msg_id or uuid.uuid4().hex},
+            metadata={**(metadata or {}), **named, "client_msg_id": client_msg_id or uuid.uuid4().hex},
         )
         return self._outbox.put(request)
+
+    def forward(self, message_id: str, *, to: str = "", conversation_id: str = "") -> Outgoing:
+        """Reads a message, and sends what it says as a message of the user's own. to, conversation_id: as of send.
+        Errors: NOT_FOUND."""
+        message = self.message(message_id).message
+        return self.send(
+            message.content,
+            to=to,
+            conversation_id=conversation_id,
+            message_type=message.message_type,
+            forwarded_from=message_id,
+            metadata={name: value for name, value in message.metadata.items() if name not in NOT_FORWARDED},
+        )
 
     def outgoing(self) -> Sequence[Outgoing]:
         """Messages that are queued or failed, in their order, also those of an earlier program."""

@@ -9,14 +9,16 @@ from typing import TypeVar
 import grpc
 from google.protobuf.message import Message
 
+from gochat.api.conversation.v1 import conversation_pb2
+from gochat.api.conversation.v1.conversation_pb2_grpc import ConversationServiceStub
 from gochat.api.event.v1 import event_pb2
 from gochat.api.event.v1.event_pb2_grpc import EventServiceStub
+from gochat.api.group.v1 import group_pb2
+from gochat.api.group.v1.group_pb2_grpc import GroupServiceStub
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.logic.v1.logic_pb2_grpc import LogicServiceStub
 from gochat.api.message.v1 import message_pb2
 from gochat.api.message.v1.message_pb2_grpc import MessageServiceStub
-from gochat.api.repo.v1 import repo_pb2
-from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.api.session.v1 import session_pb2
 from gochat.api.session.v1.session_pb2_grpc import SessionServiceStub
 from gochat.client.backoff import full_jitter
@@ -27,7 +29,7 @@ RETRY_BACKOFF = (0.1, 2.0)  # seconds, within the deadline of a call
 MAX_RECONNECT_INTERVAL = 3.0  # seconds between two attempts of gRPC itself to connect
 REPEATABLE = frozenset(
     rpc.input_type.full_name
-    for file in (event_pb2, logic_pb2, message_pb2, repo_pb2, session_pb2)
+    for file in (conversation_pb2, event_pb2, group_pb2, logic_pb2, message_pb2, session_pb2)
     for service in file.DESCRIPTOR.services_by_name.values()
     for rpc in service.methods
     if rpc.GetOptions().idempotency_level
@@ -57,7 +59,8 @@ class Connection:
         self.session = SessionServiceStub(self._channel)
         self.message = MessageServiceStub(self._channel)
         self.event = EventServiceStub(self._channel)
-        self.repo = RepoServiceStub(self._channel)
+        self.conversation = ConversationServiceStub(self._channel)
+        self.group = GroupServiceStub(self._channel)
 
     def close(self) -> None:
         self.on_closed.set()

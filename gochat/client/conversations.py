@@ -1,74 +1,86 @@
-"""Conversations and their messages."""
+"""Conversations as the user sees them."""
 
 from collections.abc import Sequence
 
-from gochat.api.common.v1.common_pb2 import Conversation, Message, PaginationRequest
+from gochat.api.common.v1.common_pb2 import Conversation, PaginationRequest
+from gochat.api.conversation.v1 import conversation_pb2
 from gochat.api.event.v1 import event_pb2
 from gochat.api.logic.v1 import logic_pb2
-from gochat.api.message.v1 import message_pb2
-from gochat.api.repo.v1 import repo_pb2
-from gochat.client import ids
 from gochat.client.calls import Calls
-from gochat.client.state import RECALLED
 
-MAX_ACKNOWLEDGED = 100
+FOREVER = 2**63 - 1
+"""As a time until which something or somebody is muted."""
 
 
 class Conversations(Calls):
-    def history(self, conversation_id: str, before: str = "", limit: int = 50) -> logic_pb2.GetMessageHistoryResponse:
-        """Messages, newest first; has_more is exact. before: a message id, exclusive; empty: from the newest. limit: at
-        most 200. The store keeps them. Errors: NOT_FOUND, PERMISSION_DENIED for who is not in the conversation."""
-        request = logic_pb2.GetMessageHistoryRequest(
-            conversation_id=conversation_id, before_message_id=before, limit=limit
-        )
-        page = self._call(self._connection.logic.GetMessageHistory, request)
-        self._store.put_messages(page.messages)
-        return page
-
-    def messages_after(
-        self, conversation_id: str, after: str = "", limit: int = 50
-    ) -> message_pb2.ListMessagesResponse:
-        """Messages, oldest first. after: a message id, exclusive; empty: from the first. limit: at most 200. The store
-        keeps them. Errors: as of history."""
-        request = message_pb2.ListMessagesRequest(conversation_id=conversation_id, after_message_id=after, limit=limit)
-        page = self._call(self._connection.message.ListMessages, request)
-        self._store.put_messages(detail.message for detail in page.messages)
-        return page
-
-    def mark_read(self, message_id: str) -> None:
-        """Everything in its conversation up to this message is read. An older one changes nothing. Errors:
-        NOT_FOUND."""
-        request = logic_pb2.MarkMessageReadRequest(
-            user_id=self._acting_for, conversation_id=ids.split(message_id)[0], message_id=message_id
-        )
-        self._call(self._connection.logic.MarkMessageRead, request)
-
-    def acknowledge(self, message_ids: Sequence[str]) -> None:
-        """This device has received the messages of their conversations up to these: in a one-to-one conversation the
-        sender sees status 2 (delivered). Errors: NOT_FOUND."""
-        for first in range(0, len(message_ids), MAX_ACKNOWLEDGED):
-            some = message_ids[first : first + MAX_ACKNOWLEDGED]
-            request = event_pb2.AcknowledgeRequest(user_id=self._acting_for, message_ids=some)
-            self._call(self._connection.event.Acknowledge, request)
-
-    def set_typing(self, conversation_id: str, typing: bool = True) -> None:
-        """To be repeated every 3 seconds while the user types; it expires after 6."""
-        request = event_pb2.SetTypingRequest(user_id=self._acting_for, conversation_id=conversation_id, typing=typing)
-        self._call(self._connection.event.SetTyping, request)
-
-    def recall(self, message_id: str) -> None:
-        """Takes back a message of the user's own, or of a group that they manage: its content is gone for everybody.
-        With the token of a service or an admin only, which says by `user_id` of the client for whom. Errors:
-        NOT_FOUND, PERMISSION_DENIED."""
-        request = repo_pb2.UpdateMessageStatusRequest(message_id=message_id, status=RECALLED, user_id=self.user_id)
-        self._call(self._connection.repo.UpdateMessageStatus, request)
-
     def conversations(self, page: int = 1, limit: int = 20) -> logic_pb2.GetConversationsResponse:
         """The latest activity first, with unread counts. page: from 1. limit: at most 100."""
         request = logic_pb2.GetConversationsRequest(
             user_id=self._acting_for, pagination=PaginationRequest(page=page, limit=limit)
         )
         return self._call(self._connection.logic.GetConversations, request)
+
+    def list_conversations(
+        self,
+        page_token: str = "",
+        limit: int = 50,
+        *,
+        unread: bool = False,
+        mentioned: bool = False,
+        archived: bool | None = None,
+        pinned: bool | None = None,
+        type: str = "",
+    ) -> conversation_pb2.ListConversationsResponse:
+        """As ConversationDetail: those that are pinned first, then the latest activity. page_token: next_page_token of
+        the page before, with the same filters. limit: at most 200. unread: those alone that are, or are marked so.
+        mentioned: those alone with unread mentions of the user. archived, pinned: those alone that are, or are not;
+        None: both. type: "single" or "group"; empty: both."""
+        request = conversation_pb2.ListConversationsRequest(
+            user_id=self._acting_for,
+            page_token=page_token,
+            limit=limit,
+            unread=unread,
+            mentioned=mentioned,
+            archived=archived,
+            pinned=pinned,
+            type=type,
+        )
+        page = self._call(self._connection.conversation.ListConversations, request)
+        self._store.put_settings(page.conversations)
+        return page
+
+    def conversation(self, conversation_id: str) -> conversation_pb2.ConversationDetail:
+        """Also one that is hidden or empty. Errors: NOT_FOUND, PERMISSION_DENIED for who is not in it."""
+        request = conversation_pb2.GetConversationRequest(conversation_id=conversation_id, user_id=self._acting_for)
+        return self._keep_settings(self._call(self._connection.conversation.GetConversation, request).conversation)
+
+    def open_direct(self, user_id: str) -> conversation_pb2.ConversationDetail:
+        """The one-to-one conversation with a user, which is made unless it is there. Errors: NOT_FOUND."""
+        request = conversation_pb2.OpenDirectRequest(peer_user_id=user_id, user_id=self._acting_for)
+        return self._keep_settings(self._call(self._connection.conversation.OpenDirect, request).conversation)
+
+    def update_settings(
+        self,
+        conversation_id: str,
+        *,
+        muted_until: int | None = None,
+        pinned: bool | None = None,
+        archived: bool | None = None,
+        marked_unread: bool | None = None,
+    ) -> event_pb2.ConversationSettings:
+        """Changes settings of the user's own, which nobody else sees; None: stays. muted_until: Unix milliseconds;
+        0: not muted; FOREVER. Errors: PERMISSION_DENIED with TOO_MANY_PINNED beyond 100."""
+        request = conversation_pb2.UpdateSettingsRequest(
+            conversation_id=conversation_id,
+            user_id=self._acting_for,
+            muted_until=muted_until,
+            pinned=pinned,
+            archived=archived,
+            marked_unread=marked_unread,
+        )
+        settings = self._call(self._connection.conversation.UpdateSettings, request).settings
+        self._store.set_settings(conversation_id, settings)
+        return settings
 
     def unread(self) -> logic_pb2.GetUnreadMessagesResponse:
         """The number of unread messages, and the conversations that have some, at most 100."""
@@ -95,18 +107,12 @@ class Conversations(Calls):
         """From the store, without the server; None if it is not in the user's list."""
         return self._store.state(conversation_id)
 
-    def stored_messages(self, conversation_id: str, before: str = "", limit: int = 50) -> Sequence[Message]:
-        """As history(), from the store, without the server: those that events() or history() brought."""
-        return self._store.messages(conversation_id, ids.split(before)[1] if before else 0, limit)
-
-    def open_conversation(self, user_id: str) -> Conversation:
-        """The one-to-one conversation with a user, which is made unless it is there. Errors: NOT_FOUND."""
-        user_ids = [self._acting_for, user_id] if self._acting_for else [user_id]
-        request = logic_pb2.CreateConversationRequest(type="single", user_ids=user_ids)
-        return self._call(self._connection.logic.CreateConversation, request).conversation
+    def stored_settings(self, conversation_id: str) -> event_pb2.ConversationSettings:
+        """From the store, without the server; where nothing is known, nothing is set."""
+        return self._store.settings(conversation_id)
 
     def update_conversation(self, conversation_id: str, name: str = "", avatar: str = "") -> Conversation:
-        """Changes what is not empty, for all participants. Errors: PERMISSION_DENIED for who does not manage the
+        """Changes what is not empty, for all participants. Errors: PERMISSION_DENIED for who may not edit the
         group."""
         request = logic_pb2.UpdateConversationRequest(conversation_id=conversation_id, name=name, avatar=avatar)
         return self._call(self._connection.logic.UpdateConversation, request).conversation
@@ -115,3 +121,7 @@ class Conversations(Calls):
         """Hides a conversation, and what it holds, from the user alone, until a newer message."""
         request = logic_pb2.DeleteConversationRequest(conversation_id=conversation_id, user_id=self._acting_for)
         self._call(self._connection.logic.DeleteConversation, request)
+
+    def _keep_settings(self, detail: conversation_pb2.ConversationDetail) -> conversation_pb2.ConversationDetail:
+        self._store.put_settings([detail])
+        return detail

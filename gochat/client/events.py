@@ -188,6 +188,8 @@ class Events:
         self._user_id = self._user_id_of()
         if self._user_id and not self._store.get("cursor"):
             self._reader().begin()
+        elif self._user_id and not self._store.get("has_settings"):  # a store of an earlier version
+            self._reader().settings()
 
     def _reader(self) -> Reader:
         return Reader(self._connection, self._session.token, self._store, self._user_id)

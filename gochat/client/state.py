@@ -2,8 +2,7 @@
 
 from gochat.api.common.v1.common_pb2 import ConversationInfo, Message
 from gochat.api.event.v1.event_pb2 import ConversationState, Event
-
-RECALLED = 4  # of Message.status
+from gochat.client.details import RECALLED
 
 
 def applied(before: ConversationState | None, event: Event, user_id: str) -> ConversationState | None:

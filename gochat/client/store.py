@@ -1,112 +1,26 @@
-"""What a client keeps, in an SQLite file or in memory: messages to be sent, how far it has read, conversations,
-messages.
+"""What a client keeps: messages to be sent, how far it has read, conversations and their settings, messages.
 
-In memory only the newest messages are kept. A file is one client's at a time: SQLite's own lock on it sees to that.
+In memory only the newest messages are kept.
 """
 
-import os
 import sqlite3
-import threading
-import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from gochat.api.common.v1.common_pb2 import Message
-from gochat.api.event.v1.event_pb2 import ConversationState, Event
+from gochat.api.conversation.v1.conversation_pb2 import ConversationDetail
+from gochat.api.event.v1.event_pb2 import ConversationSettings, ConversationState, Event
 from gochat.api.logic.v1.logic_pb2 import SendMessageRequest
-from gochat.client import ids
-from gochat.client.errors import ChatError, closed
-from gochat.client.state import RECALLED, applied, uncount
+from gochat.api.message.v1.message_pb2 import MessageDetail
+from gochat.client import details, ids
+from gochat.client.database import Database
+from gochat.client.details import RECALLED
+from gochat.client.errors import ChatError
+from gochat.client.state import applied, uncount
 
 MAX_IN_MEMORY = 2_000  # messages
-VERSION = 1
-_SCHEMA = """
-CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE conversations (
-    conversation_id TEXT PRIMARY KEY,
-    delivered_seq INTEGER NOT NULL DEFAULT 0,  -- of the newest message that events() has handed over
-    state BLOB  -- a ConversationState; NULL: not in the user's list
-);
-CREATE TABLE messages (
-    number INTEGER PRIMARY KEY,
-    conversation_id TEXT NOT NULL,
-    seq INTEGER NOT NULL,
-    message BLOB NOT NULL,
-    UNIQUE (conversation_id, seq)
-);
-CREATE TABLE outgoing (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    client_msg_id TEXT NOT NULL UNIQUE,
-    request BLOB NOT NULL,  -- a SendMessageRequest
-    failed TEXT NOT NULL DEFAULT ''  -- the error for which it is not tried again
-);
-"""
 
 
-class Store:
-    """Thread-safe. path: of the file; None: in memory."""
-
-    def __init__(self, path: str | Path | None) -> None:
-        self._lock = threading.RLock()
-        self._in_memory = path is None
-        if path is not None:
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # what SQLite puts beside it has the same mode
-        self._database = sqlite3.connect(path or ":memory:", timeout=0, check_same_thread=False, isolation_level=None)
-        try:
-            self._open()
-        except sqlite3.DatabaseError as error:
-            self._database.close()
-            if "locked" not in str(error):
-                raise _failed(error) from None
-            message = f"{path} is in use by another client"
-            raise ChatError("FAILED_PRECONDITION", message, "STORE_IN_USE") from None
-        self.device_id = self.get("device_id") or str(uuid.uuid4())
-        self.set("device_id", self.device_id)
-
-    def _open(self) -> None:
-        for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORMAL"):
-            self._database.execute(f"PRAGMA {pragma}")
-        self._database.execute("BEGIN IMMEDIATE")
-        (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        if version > VERSION:
-            raise ChatError("FAILED_PRECONDITION", "the store is of a newer version", "STORE_TOO_NEW")
-        if version < VERSION:
-            self._database.execute("COMMIT")
-            self._database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION};")
-        self._database.execute("COMMIT")
-
-    def close(self) -> None:
-        with self._lock:
-            self._database.close()
-
-    def _sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        with self._lock:
-            try:
-                return self._database.execute(statement, values).fetchall()
-            except sqlite3.IntegrityError:
-                raise
-            except sqlite3.ProgrammingError:
-                raise closed() from None
-            except sqlite3.DatabaseError as error:
-                raise _failed(error) from None
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        with self._lock, self._database:
-            self._sql("BEGIN IMMEDIATE")
-            yield
-
-    # Settings: device_id, user_id, refresh_token, cursor.
-
-    def get(self, name: str) -> str:
-        found = self._sql("SELECT value FROM settings WHERE name = ?", name)
-        return str(found[0][0]) if found else ""
-
-    def set(self, name: str, value: str) -> None:
-        self._sql("INSERT INTO settings VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", name, value)
-
+class Store(Database):
     # Conversations and messages.
 
     def delivered_seq(self, conversation_id: str) -> int | None:
@@ -145,45 +59,124 @@ class Store:
             for state in states:
                 self.put_state(state.info.conversation_id, state)
 
-    def messages(self, conversation_id: str, before_seq: int, limit: int) -> list[Message]:
+    def settings(self, conversation_id: str) -> ConversationSettings:
+        found = self._sql("SELECT settings FROM conversation_settings WHERE conversation_id = ?", conversation_id)
+        return ConversationSettings.FromString(found[0][0]) if found else ConversationSettings()
+
+    def set_settings(self, conversation_id: str, settings: ConversationSettings) -> None:
+        if settings == ConversationSettings():
+            self._sql("DELETE FROM conversation_settings WHERE conversation_id = ?", conversation_id)
+        else:
+            self._sql(
+                """INSERT INTO conversation_settings (conversation_id, settings) VALUES (?, ?)
+                ON CONFLICT DO UPDATE SET settings = excluded.settings""",
+                *(conversation_id, settings.SerializeToString()),
+            )
+
+    def put_settings(self, conversations: Iterable[ConversationDetail]) -> None:
+        with self.transaction():
+            for detail in conversations:
+                self.set_settings(detail.state.info.conversation_id, detail.settings)
+
+    def messages(self, conversation_id: str, before_seq: int, limit: int) -> list[MessageDetail]:
         """Newest first. before_seq: exclusive; 0: from the newest."""
         rows = self._sql(
-            """SELECT message FROM messages WHERE conversation_id = ? AND seq < ?
+            """SELECT detail FROM messages WHERE conversation_id = ? AND seq < ?
             ORDER BY seq DESC LIMIT ?""",
             *(conversation_id, before_seq or 2**62, limit),
         )
-        return [Message.FromString(message) for (message,) in rows]
+        return [MessageDetail.FromString(detail) for (detail,) in rows]
 
-    def _message(self, message_id: str) -> Message | None:
-        conversation_id, seq = ids.split(message_id)
-        found = self.messages(conversation_id, seq + 1, 1)
-        return found[0] if found and found[0].message_id == message_id else None
+    def message(self, message_id: str) -> MessageDetail | None:
+        found = self._sql("SELECT detail FROM messages WHERE conversation_id = ? AND seq = ?", *ids.split(message_id))
+        return MessageDetail.FromString(found[0][0]) if found else None
 
     def put_messages(self, messages: Iterable[Message]) -> None:
         with self.transaction():
             for message in messages:
                 self._put_message(message)
 
-    def _put_message(self, message: Message) -> None:
-        conversation_id, seq = ids.split(message.message_id)
+    def _put_message(self, message: Message, edited_at: int = 0) -> None:
+        before = self.message(message.message_id)
+        after = details.with_message(before, message, edited_at)
+        if before is None:
+            self._add_references(after)
+        self._put(after, before)
+
+    def _add_references(self, detail: MessageDetail) -> None:
+        """What it answers and where it comes from, where that is stored."""
+        reply_seq, origin = _reply_seq(detail.message), detail.message.metadata.get("forwarded_from", "")
+        answered = reply_seq and self.message(ids.join(detail.message.conversation_id, reply_seq))
+        if answered:
+            detail.reply.CopyFrom(details.preview(answered.message))
+        if ids.is_one(origin) and (original := self.message(origin)):
+            detail.forwarded.CopyFrom(details.forwarded(original))
+
+    def put_details(self, found: Iterable[MessageDetail]) -> None:
+        """As the server has answered, which may be older than what an event has said since."""
+        with self.transaction():
+            for detail in found:
+                self._put(detail, self.message(detail.message.message_id))
+
+    def replace_detail(self, detail: MessageDetail) -> None:
+        """Whatever was stored before."""
+        with self.transaction():
+            self._put(detail, None)
+
+    def _put(self, detail: MessageDetail, before: MessageDetail | None) -> None:
+        """Unless it is older than that before."""
+        if before and (before.message.status == RECALLED or before.edited_at > detail.edited_at):
+            return
+        conversation_id, seq = ids.split(detail.message.message_id)
+        self._sql(
+            """INSERT INTO messages (conversation_id, seq, detail, reply_seq) VALUES (?, ?, ?, ?)
+            ON CONFLICT (conversation_id, seq)
+            DO UPDATE SET detail = excluded.detail, reply_seq = excluded.reply_seq""",
+            *(conversation_id, seq, detail.SerializeToString(), _reply_seq(detail.message)),
+        )
+        self._answer(conversation_id, seq, detail)
+        if self._in_memory:
+            self._sql("DELETE FROM messages WHERE number <= (SELECT MAX(number) FROM messages) - ?", MAX_IN_MEMORY)
+
+    def _answer(self, conversation_id: str, seq: int, answered: MessageDetail | None) -> None:
+        """Shows in those that answer a message what it is now; None: it is gone."""
+        rows = self._sql(
+            "SELECT number, detail FROM messages WHERE conversation_id = ? AND reply_seq = ? AND reply_seq > 0",
+            *(conversation_id, seq),
+        )
+        for number, data in rows:
+            detail = MessageDetail.FromString(data)
+            detail.ClearField("reply")
+            if answered:
+                detail.reply.CopyFrom(details.preview(answered.message))
+            self._sql("UPDATE messages SET detail = ? WHERE number = ?", detail.SerializeToString(), number)
+
+    def delete_message(self, message_id: str) -> None:
+        conversation_id, seq = ids.split(message_id)
         with self._lock:
-            self._sql(
-                """INSERT INTO messages (conversation_id, seq, message) VALUES (?, ?, ?)
-                ON CONFLICT (conversation_id, seq) DO UPDATE SET message = excluded.message""",
-                *(conversation_id, seq, message.SerializeToString()),
-            )
-            if self._in_memory:
-                self._sql("DELETE FROM messages WHERE number <= (SELECT MAX(number) FROM messages) - ?", MAX_IN_MEMORY)
+            self._sql("DELETE FROM messages WHERE conversation_id = ? AND seq = ?", conversation_id, seq)
+            self._answer(conversation_id, seq, None)
+
+    def change_message(self, message_id: str, change: Callable[[MessageDetail], None]) -> None:
+        """If it is stored."""
+        with self._lock:
+            if detail := self.message(message_id):
+                change(detail)
+                self._put(detail, None)
 
     def forget(self, conversation_id: str) -> None:
         self._sql("DELETE FROM conversations WHERE conversation_id = ?", conversation_id)
+        self.set_settings(conversation_id, ConversationSettings())
         self.delete_messages(conversation_id, 0)
 
     def known(self) -> list[str]:
         return [str(row[0]) for row in self._sql("SELECT conversation_id FROM conversations")]
 
-    def delete_messages(self, conversation_id: str, after_seq: int) -> None:
-        self._sql("DELETE FROM messages WHERE conversation_id = ? AND seq > ?", conversation_id, after_seq)
+    def delete_messages(self, conversation_id: str, after_seq: int, up_to_seq: int = 2**62) -> None:
+        self._sql(
+            "DELETE FROM messages WHERE conversation_id = ? AND seq > ? AND seq <= ?",
+            *(conversation_id, after_seq, up_to_seq),
+        )
 
     def apply(self, event: Event, user_id: str) -> None:
         """What an event says. user_id: whose store it is."""
@@ -191,21 +184,8 @@ class Store:
         if not conversation_id or event.HasField("typing"):
             return
         with self.transaction():
-            gone = None
-            if event.HasField("message_sent"):
-                self._put_message(event.message_sent.message)
-            elif event.HasField("message_updated"):
-                message = event.message_updated.message
-                if message.status == RECALLED:
-                    unknown = Message(message_id=message.message_id, from_user_id=message.from_user_id)
-                    gone = self._message(message.message_id) or unknown
-                self._put_message(message)
-            elif event.HasField("message_deleted"):
-                gone = self._message(event.message_deleted.message_id)
-                seq = ids.split(event.message_deleted.message_id)[1]
-                self._sql("DELETE FROM messages WHERE conversation_id = ? AND seq = ?", conversation_id, seq)
-            elif event.HasField("conversation_hidden"):
-                self.delete_messages(conversation_id, 0)
+            gone = self._apply_to_messages(event, user_id)
+            self._apply_to_settings(event, user_id)
             before = self.state(conversation_id)
             after = applied(before, event, user_id)
             if after is not None and gone is not None:
@@ -213,9 +193,53 @@ class Store:
                 if event.HasField("message_deleted") and gone.message_id == after.info.last_message.message_id:
                     after.info.ClearField("last_message")
                     for newest in self.messages(conversation_id, 0, 1):
-                        after.info.last_message.CopyFrom(newest)
+                        after.info.last_message.CopyFrom(newest.message)
             if after is not None or before is not None:
                 self.put_state(conversation_id, after)
+
+    def _apply_to_messages(self, event: Event, user_id: str) -> Message | None:
+        """The message that is recalled or deleted, as it was; None where that is not known, or none is."""
+        gone = None
+        match event.WhichOneof("event"):
+            case "message_sent":
+                self._put_message(event.message_sent.message)
+            case "message_updated":
+                message, edited_at = event.message_updated.message, event.message_updated.edited_at
+                if message.status == RECALLED:
+                    known = self.message(message.message_id)
+                    unknown = Message(message_id=message.message_id, from_user_id=message.from_user_id)
+                    gone = known.message if known else unknown
+                self._put_message(message, edited_at)
+            case "message_deleted":
+                deleted = self.message(event.message_deleted.message_id)
+                gone = deleted.message if deleted else None
+                self.delete_message(event.message_deleted.message_id)
+            case "reaction_changed":
+                reaction = event.reaction_changed
+                self.change_message(reaction.message_id, lambda detail: details.react(detail, reaction, user_id))
+            case "pin_changed":
+                self.change_message(event.pin_changed.message_id, lambda detail: details.pin(detail, event.pin_changed))
+            case "conversation_hidden":
+                self.delete_messages(event.conversation_id, 0)
+        return gone
+
+    def _apply_to_settings(self, event: Event, user_id: str) -> None:
+        conversation_id, settings = event.conversation_id, None
+        match event.WhichOneof("event"):
+            case "conversation_settings_updated":
+                settings = event.conversation_settings_updated.settings
+            case "group_dissolved":
+                settings = ConversationSettings()
+            case "member_left" if event.member_left.user_id == user_id:
+                settings = ConversationSettings()
+            case "conversation_hidden":
+                settings = self.settings(conversation_id)
+                settings.marked_unread = False
+            case "message_sent" if event.message_sent.message.from_user_id == user_id:
+                settings = self.settings(conversation_id)
+                settings.marked_unread = False
+        if settings is not None:
+            self.set_settings(conversation_id, settings)
 
     # Outgoing messages.
 
@@ -247,5 +271,10 @@ class Store:
         self._sql("DELETE FROM outgoing WHERE client_msg_id = ?", client_msg_id)
 
 
-def _failed(error: sqlite3.DatabaseError) -> ChatError:
-    return ChatError("INTERNAL", f"the store: {error}", "STORE_FAILED")
+def _reply_seq(message: Message) -> int:
+    """Of the message of its conversation that it answers; 0: none."""
+    answered = message.metadata.get("reply_to", "")
+    if not ids.is_one(answered):
+        return 0
+    conversation_id, seq = ids.split(answered)
+    return seq if conversation_id == message.conversation_id else 0

@@ -2,19 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any
 
 from prompt_toolkit import PromptSession, print_formatted_text
-from prompt_toolkit.completion import WordCompleter
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.styles import Style
 
 from gochat.client import AsyncClient, ChatError, Outgoing
 from gochat.client.aio import AsyncEvents
-from gochat.commands.talk import COMMANDS, Line, Talk, clean
+from gochat.commands.talk import Line, Talk, clean, completions
 
 STYLE = Style.from_dict(
     {
@@ -27,6 +28,7 @@ STYLE = Style.from_dict(
         "name2": "ansiyellow bold",
         "name3": "ansiblue bold",
         "where": "ansiyellow",
+        "mention": "bold ansiblack bg:ansiyellow",
         "bottom-toolbar": "noreverse ansibrightblack",
     }
 )
@@ -35,6 +37,29 @@ TYPING_INTERVAL, TYPING_EXPIRY = 3.0, 6.0  # seconds
 
 def show(line: Line) -> None:
     print_formatted_text(FormattedText(line), style=STYLE)
+
+
+class TalkCompleter(Completer):
+    """Commands and what may follow them, people after an @, conversations to open."""
+
+    def __init__(self, talk: Talk) -> None:
+        self._talk = talk
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:  # noqa: ARG002
+        return []  # prompt_toolkit asks the next one where it runs in asyncio
+
+    async def get_completions_async(
+        self,
+        document: Document,
+        complete_event: CompleteEvent,  # noqa: ARG002
+    ) -> AsyncGenerator[Completion, None]:
+        line = document.current_line_before_cursor
+        places = []
+        if line.startswith(("/open", "/forward")):
+            with suppress(ChatError):  # of a name that is not known yet
+                places = await self._talk.places()
+        for word, replaced, does in completions(line, self._talk.members(), places):
+            yield Completion(word, -replaced, display_meta=does)
 
 
 class Terminal:
@@ -47,7 +72,7 @@ class Terminal:
         self._tasks = set[asyncio.Task[None]]()
         self._events: AsyncEvents | None = None
         self._session: PromptSession[str] = PromptSession(
-            completer=WordCompleter(sorted(f"/{name}" for name in COMMANDS), sentence=True),
+            completer=TalkCompleter(self._talk),
             complete_while_typing=False,
             bottom_toolbar=self._status,
             erase_when_done=True,
@@ -135,7 +160,7 @@ class Terminal:
     def _status(self) -> str:
         now = time.monotonic()
         types = ", ".join(name for name, until in self._types.items() if until > now)
-        parts = [f"{types} is typing" if types else ""]
+        parts = [f"{types} is typing" if types else "", self._talk.seen]
         if self._events and not self._events.is_connected:
             parts.append("no connection, trying again")
         if self._waiting:

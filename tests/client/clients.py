@@ -60,9 +60,11 @@ class Program(threading.Thread):
     def seqs(self) -> list[int]:
         return [seq_of(message) for message in self.messages]
 
-    def until(self, holds: Callable[[Self], object], seconds: float = TIMEOUT) -> Self:
+    def until(self, *holds: Callable[[Self], object], seconds: float = TIMEOUT) -> Self:
         with self._came:
-            assert self._came.wait_for(lambda: holds(self), seconds), f"{self.contents[-5:]} {self.error}"
+            assert self._came.wait_for(lambda: all(each(self) for each in holds), seconds), (
+                f"{self.contents[-5:]} {self.error}"
+            )
         return self
 
     def ended(self) -> ChatError | None:

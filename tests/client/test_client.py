@@ -27,7 +27,7 @@ def test_what_an_app_does(app: Deployment) -> None:
         assert anns.update_profile(bio="herself").bio == "herself"
         assert (anns.user_id, anns.profile().bio) == (ann.id, "herself")
 
-        direct = anns.open_conversation(ben.id).conversation_id
+        direct = anns.open_direct(ben.id).state.info.conversation_id
         sent = [anns.send(content, conversation_id=direct).result(TIMEOUT) for content in ("one", "two", "three")]
         assert [message.content for message in bens.history(direct, before=sent[2], limit=1).messages] == ["two"]
         after = bens.messages_after(direct, after=sent[0], limit=1)
@@ -61,13 +61,18 @@ def test_what_a_service_does_for_users(app: Deployment) -> None:
     token = app.token("service")
     room = group(ann, ben)
     sent = ann.send(room).message_id
-    with Client(app.repo_address, token_provider=lambda: token, user_id=ann.id) as service:
+    with Client(app.address, token_provider=lambda: token, user_id=ann.id) as service:
         service.recall(sent)
         service.set_role(room, ben.id, "admin")
-    (message,) = ben.GetMessageHistory(conversation_id=room).messages
+        service.update_settings(room, pinned=True)
+        service.react(service.send("by the service", conversation_id=room).result(TIMEOUT), "👍")
+    reacted, message = ben.GetMessageHistory(conversation_id=room).messages
     assert (message.status, message.content) == (4, "")
     with client_of(app, ben) as client:
         assert [member.role for member in client.members(room).members] == ["owner", "admin"]
+        assert client.message(reacted.message_id).reactions[0].user_ids == [ann.id]
+    with client_of(app, ann) as client:
+        assert client.conversation(room).settings.pinned_at
 
 
 @pytest.mark.parametrize(
@@ -108,9 +113,9 @@ def test_a_store_is_read_without_a_server(app: Deployment, tmp_path: Path) -> No
         assert offline.user_id == ben.id
         names = [(each.info.name, each.info.last_message.content) for each in offline.stored_conversations()]
         assert names == [(name, "hello"), (ann.username, "")]
-        assert [each.content for each in offline.stored_messages(direct)] == ["", "two", "one"]
-        before = offline.stored_messages(direct, limit=2)[-1].message_id
-        assert [each.content for each in offline.stored_messages(direct, before=before)] == ["one"]
+        assert [each.message.content for each in offline.stored_messages(direct)] == ["", "two", "one"]
+        before = offline.stored_messages(direct, limit=2)[-1].message.message_id
+        assert [each.message.content for each in offline.stored_messages(direct, before=before)] == ["one"]
         with pytest.raises(ChatError, match="UNAVAILABLE"):
             offline.history(direct)
 

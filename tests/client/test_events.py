@@ -284,7 +284,7 @@ def test_a_service_gets_everything_or_acts_for_a_user(server: Deployment) -> Non
         with client_of(server, ann, user_id=ann.id, **service) as acting:
             sent = acting.send("for ann", to=ben.id).result(TIMEOUT)
             acting.recall(sent)
-        with client_of(server, ann) as client, pytest.raises(ChatError, match="PERMISSION_DENIED NOT_A_SERVICE"):
+        with client_of(server, ben) as client, pytest.raises(ChatError, match="PERMISSION_DENIED NOT_THE_SENDER"):
             client.recall(sent)
         assert everything.user_id == ""
         running.until(lambda each: [m.from_user_id for m in each.messages] == [ann.id])
@@ -326,7 +326,7 @@ def test_after_a_long_absence_each_message_comes_once(own: Own, tmp_path: Path) 
         assert len(set(running.contents)) == len(running.contents)
         shown = {event.conversation_id for event in running.events if event.HasField("conversation_updated")}
         assert {old, quiet, new} <= shown
-        assert client.stored_messages(old, limit=1)[0].content == "249"
+        assert client.stored_messages(old, limit=1)[0].message.content == "249"
 
 
 def test_another_database_each_message_comes_once(own: Own, tmp_path: Path) -> None:
@@ -357,6 +357,6 @@ def test_another_database_each_message_comes_once(own: Own, tmp_path: Path) -> N
         running.until(lambda each: each.contents == ["new 0", "new 1", "new 2"])
         ann.send(quiet, "live")
         running.until(lambda each: each.contents == ["new 0", "new 1", "new 2", "live"])
-        stored = [message.content for message in client.stored_messages(room)]
+        stored = [detail.message.content for detail in client.stored_messages(room)]
         assert stored == ["new 2", "new 1", "new 0", "kept 2", "kept 1", "kept 0"]
         assert {state.info.conversation_id for state in client.stored_conversations()} == {room, quiet}
