@@ -263,7 +263,7 @@ export const ENGLISH = {
   searchMembers: "Search members",
   groupSettings: "Group settings",
   setting_posting: "Who can write",
-  setting_adding: "Who can add members",
+  setting_adding: "Who can add people",
   setting_editing: "Who can change name and description",
   setting_joining: "How people join",
   WHO_EVERYONE: "All members",

@@ -263,7 +263,7 @@ export const CHINESE = {
   searchMembers: "搜索成员",
   groupSettings: "群组设置",
   setting_posting: "谁可以发言",
-  setting_adding: "谁可以添加成员",
+  setting_adding: "谁可以邀请他人",
   setting_editing: "谁可以修改群名称和简介",
   setting_joining: "加入方式",
   WHO_EVERYONE: "所有成员",
