@@ -192,7 +192,6 @@ class Stream {
       const json = await this.#session.call(`${CONVERSATIONS}/GetConversation`, { conversationId }).catch(ifGone({}));
       event.unreadMentions = json.conversation?.unreadMentions ?? 0;
     }
-    }
     events.push(event);
   }
 
