@@ -158,7 +158,7 @@ def test_a_request_id_is_in_the_log_of_both_halves(own: Own, mode: str) -> None:
     secret = fresh("secret")
     request = logic_pb2.SendMessageRequest(to_user_id=app.create_user(password=secret), content=secret)
     app.logic.SendMessage(request, metadata=(*person.metadata, ("x-request-id", request_id)))
-    paths = SEND, "/gochat.api.repo.v1.RepoService/CreateMessage"
+    paths = SEND, "/gochat.internal.store.v1.StoreService/StoreMessage"
     for process, path in zip(app.processes, paths, strict=False):
         eventually(
             lambda process=process, path=path: [
