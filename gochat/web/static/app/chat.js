@@ -146,6 +146,7 @@ function Header({ conversation, group, onopen }) {
   const count = size === 1 ? t("oneMember") : size ? t("membersCount", { n: group.nextPageToken ? `${size}+` : size }) : "";
   const state = typing || (type === "single" ? presenceText(peerUserId) : count);
   const requests = group.requests.length;
+  const asked = t(requests === 1 ? "oneRequest" : "requestsCount", { n: requests });
   return html`<header>
     <${IconButton} icon="back" label=${t("back")} class="icon-button back" onClick=${() => select("")} />
     ${conversation && html`<${Avatar} id=${peerUserId || conversationId} name=${name} avatar=${avatar} size="small"
@@ -154,8 +155,8 @@ function Header({ conversation, group, onopen }) {
         <h1 dir="auto">${name}</h1>
         <small role="status" class=${typing ? "typing" : ""}>${state}</small>
       </div>
-      ${requests > 0 && html`<button type="button" class="requests" onClick=${() => onopen("details")}>
-        ${t(requests === 1 ? "oneRequest" : "requestsCount", { n: requests })}</button>`}
+      ${requests > 0 && html`<button type="button" class="requests" aria-label=${asked} onClick=${() => onopen("details")}>
+        <span class="wide">${asked}</span><span class="narrow">${requests}</span></button>`}
       <${IconButton} icon="info" label=${t("details")} onClick=${() => onopen("details")} />
       <${IconButton} icon="more" label=${t("chatMenu")} aria-haspopup="menu" onClick=${({ currentTarget }) => onopen("conversation", currentTarget)} />`}
   </header>`;
