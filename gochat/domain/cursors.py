@@ -85,15 +85,15 @@ def _no_page() -> ChatError:
     return invalid("page_token", "must be the next_page_token of the page before, or empty", "BAD_CURSOR")
 
 
-def encode_item(message_id: str, number: int) -> str:
-    """The token of the page after this item of a list that belongs to a message."""
-    return _encode(f"{message_id}/{number}")
+def encode_item(list_name: str, number: int) -> str:
+    """The token of the page after this item of a list. list_name: with the token of another list a page is none."""
+    return _encode(f"{list_name}/{number}")
 
 
-def decode_item(token: str, message_id: str) -> int:
+def decode_item(token: str, list_name: str) -> int:
     """0 for an empty one. Raises INVALID_PARAMS."""
     owner, _, number = _decode(token).rpartition("/")
-    if token and (owner != message_id or not re.fullmatch(r"[0-9]{1,18}", number)):
+    if token and (owner != list_name or not re.fullmatch(r"[0-9]{1,18}", number)):
         raise invalid("page_token", "must be the next_page_token of the page before, or empty", "BAD_CURSOR")
     return int(number or 0)
 

@@ -83,7 +83,9 @@ class Feeder:
                 if has_ended := ends(change, stream):
                     break
                 events += [
-                    each.event for number, each in enumerate(deliveries) if _is_for(stream.user_id, number, each)
+                    each.event
+                    for number, each in enumerate(deliveries)
+                    if _is_for(stream.user_id, number, each) and not _is_edited_since(stream, each.event)
                 ]
             stream.backlog.popleft()
             for frame, moved, number, _ in frames_of(events, None if has_ended else position):
@@ -169,3 +171,17 @@ def _is_for(user_id: str, number: int, delivery: pb.Delivery) -> bool:
     if not delivery.user_ids:
         return user_id not in delivery.except_user_ids
     return user_id in delivery.user_ids if user_id else number == 0
+
+
+def _is_edited_since(stream: Stream, event: Event) -> bool:
+    """Is it of a message in a conversation that the user has left, with a text that it may have got after that? Events
+    have what is true now."""
+    if not stream.user_id or event.conversation_id in stream.known:
+        return False
+    if event.HasField("message_sent"):
+        message = event.message_sent.message
+    elif event.HasField("message_updated"):
+        message = event.message_updated.message
+    else:
+        return False
+    return bool(message.content) and message.updated_at > event.at

@@ -20,7 +20,7 @@ from gochat.storage.database import Database, Tx
 
 _KEEP_VERSION = """
 INSERT INTO message_versions (conversation_id, seq, version, content, created_at, replaced_at, replaced_by)
-SELECT ?, ?, COALESCE(MAX(version), 0) + 1, ?, ?, ?, ?
+SELECT ?, ?, COALESCE(MAX(version), 0) + 1, ?, COALESCE(MAX(replaced_at), ?), ?, ?
 FROM message_versions WHERE conversation_id = ? AND seq = ?"""
 _EDIT = """
 UPDATE messages SET content = ?, metadata = ?, edited_at = ?, updated_at = ?
@@ -47,7 +47,7 @@ class Editing:
     def ListVersions(self, request: store_pb.ListVersionsRequest) -> pb.ListVersionsResponse:
         asked = request.request
         limit = asked.limit or limits.DEFAULT_LONG_PAGE
-        after = cursors.decode_item(asked.page_token, asked.message_id)
+        after = cursors.decode_item(asked.page_token, f"versions/{asked.message_id}")
 
         def work(tx: Tx) -> pb.ListVersionsResponse:
             message = seen(tx, asked.message_id, request.user_id)
@@ -61,7 +61,7 @@ class Editing:
                     content=content, created_at=created_at, replaced_at=replaced_at, replaced_by=replaced_by
                 )
             if len(rows) > limit:
-                answer.next_page_token = cursors.encode_item(asked.message_id, rows[limit - 1][0])
+                answer.next_page_token = cursors.encode_item(f"versions/{asked.message_id}", rows[limit - 1][0])
             return answer
 
         return self._database.read(work)
@@ -98,8 +98,7 @@ class Editing:
             return
         this = (message.conversation_id, message.seq)
         if asked.content != message.content:
-            since = message.edited_at or message.created_at
-            tx.sql(_KEEP_VERSION, *this, message.content, since, now, user_id, *this)
+            tx.sql(_KEEP_VERSION, *this, message.content, message.created_at, now, user_id, *this)
         tx.sql(_EDIT, asked.content, metadata, now, now, *this)
         add_change(tx, Kind.MESSAGE_UPDATED, message.conversation_id, seq=message.seq)
         if user_id != message.from_user_id:

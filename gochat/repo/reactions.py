@@ -60,7 +60,7 @@ class Reactions:
     def ListReactions(self, request: store_pb.ListReactionsRequest) -> pb.ListReactionsResponse:
         asked = request.request
         limit = asked.limit or limits.DEFAULT_LONG_PAGE
-        after = cursors.decode_item(asked.page_token, asked.message_id)
+        after = cursors.decode_item(asked.page_token, f"reactions/{asked.message_id}")
 
         def work(tx: Tx) -> pb.ListReactionsResponse:
             message = seen(tx, asked.message_id, request.user_id)
@@ -69,7 +69,7 @@ class Reactions:
             for _, user_id, reaction, created_at in rows[:limit]:
                 answer.reactions.add(user_id=user_id, reaction=reaction, created_at=created_at)
             if len(rows) > limit:
-                answer.next_page_token = cursors.encode_item(asked.message_id, rows[limit - 1][0])
+                answer.next_page_token = cursors.encode_item(f"reactions/{asked.message_id}", rows[limit - 1][0])
             return answer
 
         return self._database.read(work)

@@ -59,6 +59,14 @@ def checked(tx: Tx, sent: Any) -> References | None:
     )
 
 
+def as_kept(metadata: str, found: References) -> str:
+    """The metadata of a message as it is stored: with the user who said it first in place of the message that it is
+    forwarded from, whose id would tell those who read it of its conversation."""
+    if not found.forwarded_at:
+        return metadata
+    return json.dumps(json.loads(metadata) | {FORWARDED_FROM: found.forwarded_user_id}, ensure_ascii=False)
+
+
 def checked_mentions(
     tx: Tx, conversation_id: str, member: Membership | Seen, value: str, field: str, *, of_pair: Sequence[str] = ()
 ) -> Sequence[str]:

@@ -132,7 +132,7 @@ class Sending:
             (stored,) = self._database.write(partial(_open_and_store, self._database.pair_key, [sent]))
         if error := send_error(stored):
             raise error
-        if stored.outcome == REPEATED:
+        if stored.outcome == REPEATED or sent.refers:
             earlier = partial(message_at, sent.conversation_id, stored.seq)
             answer = self._database.read(earlier, one_statement=True)
         else:
@@ -247,7 +247,11 @@ def _store_referring(tx: Tx, messages: Sequence[Outgoing], now: int) -> list[Out
         except ChatError as error:
             bad = Outcome(one.number, one.conversation_id, BAD_REFERENCE, bad_reference=error)
             refused[one.number] = _or_repeat(tx, one, bad)
-    sendable = [one for one in messages if one.number not in refused]
+    sendable = [
+        one._replace(metadata=references.as_kept(one.metadata, kept[one.number])) if one.number in kept else one
+        for one in messages
+        if one.number not in refused
+    ]
     stored = {outcome.number: outcome for outcome in (_store(tx, sendable, now) if sendable else [])}
     for number, found in kept.items():
         if stored[number].outcome == STORED:

@@ -7,10 +7,11 @@ from gochat.events.feeding import CHUNK
 from tests.conftest import Own
 from tests.conversations import group, seqs
 from tests.events.test_signals import send_by, two_workers
-from tests.harness import Person
+from tests.harness import Deployment, Person
 from tests.processes import Process
 from tests.rpc.workers import TWO
 from tests.streams import listening, received
+from tests.waiting import next_millisecond
 
 SECRET = {"GOCHAT_AUTH_SECRET": "x" * 32}
 DEAF = {"GOCHAT_EVENTS_NOTIFY": "false", "GOCHAT_EVENTS_POLL": "60"}
@@ -117,3 +118,18 @@ def test_a_stream_goes_on_at_another_host(own: Own, tmp_path: Path) -> None:
                 cursor = listener.cursor
             ann.send(room, f"between {number}")
     assert contents == [f"{what} {number}" for number in range(6) for what in ("live", "between")][:-1]
+
+
+def test_what_was_edited_after_one_had_left_is_not_shown(app: Deployment) -> None:
+    ann, ben = app.people(2)
+    room = group(ann, ben)
+    with listening(app, ben.metadata) as listener:
+        cursor = listener.cursor
+    edited = ann.send(room, "before").message_id
+    ann.send(room, "as it was")
+    ann.RemoveGroupMember(group_id=room, user_id=ben.id)
+    next_millisecond()
+    ann.EditMessage(message_id=edited, content="after")
+    with listening(app, ben.metadata, cursor=cursor) as listener:
+        listener.until(lambda each: "member_left" in each.kinds)
+        assert listener.contents == ["as it was"]

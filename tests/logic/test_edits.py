@@ -7,6 +7,7 @@ import pytest
 from tests.conftest import Own
 from tests.conversations import contents, conversation_of, group, single, unread
 from tests.harness import Deployment, Person, as_service, refused
+from tests.waiting import next_millisecond
 
 MISSING = "0" * 26 + "-000000000001"
 
@@ -51,6 +52,27 @@ def test_an_edit_replaces_the_text_and_keeps_what_it_was(app: Deployment) -> Non
     assert second.replaced_at == listed.edited_at
     assert {first.replaced_by, second.replaced_by} == {ben.id}
     assert list(ann.ListVersions(message_id=sent.message_id).versions) == [first, second], "a manager"
+
+
+def test_a_version_lasts_from_one_text_to_the_next(app: Deployment) -> None:
+    ann, ben = app.people(2)
+    sent = ann.send(group(ann, ben), "first")
+    next_millisecond()
+    ann.EditMessage(message_id=sent.message_id, content="first", mentions=ben.id)
+    next_millisecond()
+    ann.EditMessage(message_id=sent.message_id, content="second")
+    (version,) = ann.ListVersions(message_id=sent.message_id).versions
+    assert version.created_at == sent.created_at, "whom it mentioned is not its text"
+
+
+def test_a_page_of_another_list_is_none(app: Deployment) -> None:
+    ann, ben = app.people(2)
+    sent = ann.send(ben.id, "0").message_id
+    for person in (ann, ben):
+        person.AddReaction(message_id=sent, reaction="👍")
+    token = ann.ListReactions(message_id=sent, limit=1).next_page_token
+    with refused("INVALID_ARGUMENT", "page_token"):
+        ann.ListVersions(message_id=sent, page_token=token)
 
 
 def test_versions_come_page_by_page(app: Deployment) -> None:

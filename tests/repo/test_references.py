@@ -130,8 +130,9 @@ def test_a_forward_says_who_said_it_first(app: Deployment) -> None:
     again = alone(ben, single(ben, cem), {"forwarded_from": first.message_id})
     third = alone(cem, group(cem, ann), {"forwarded_from": again})
     for reader, message_id in ((cem, again), (ann, third)):
-        forwarded = detail(reader, message_id).forwarded
-        assert (forwarded.from_user_id, forwarded.created_at) == (ann.id, first.created_at)
+        shown = detail(reader, message_id)
+        assert (shown.forwarded.from_user_id, shown.forwarded.created_at) == (ann.id, first.created_at)
+        assert shown.message.metadata["forwarded_from"] == ann.id, "and not of which conversation"
     ann.RecallMessage(message_id=first.message_id)
     assert detail(cem, again).forwarded.from_user_id == ann.id, "it is a copy"
 

@@ -42,7 +42,8 @@ class MessageServiceStub:
     mentions        user ids, separated by commas, at most 100, of members of the conversation (INVALID_PARAMS); or all,
     which in a group its owner and admins may say (PERMISSION_DENIED). Counted as unread mentions
     forwarded_from  the id of a message that the sender sees, in any conversation, not recalled (NOT_FOUND). The content is
-    the sender's own; the server does not compare it
+    the sender's own; the server does not compare it. What is stored, and shown to others, is the id of the
+    user who said it first: that of the message would tell them of its conversation
     A send that is repeated with its client_msg_id gets its first answer, whatever has become of what it refers to.
     """
 
@@ -136,7 +137,8 @@ class MessageServiceServicer:
     mentions        user ids, separated by commas, at most 100, of members of the conversation (INVALID_PARAMS); or all,
     which in a group its owner and admins may say (PERMISSION_DENIED). Counted as unread mentions
     forwarded_from  the id of a message that the sender sees, in any conversation, not recalled (NOT_FOUND). The content is
-    the sender's own; the server does not compare it
+    the sender's own; the server does not compare it. What is stored, and shown to others, is the id of the
+    user who said it first: that of the message would tell them of its conversation
     A send that is repeated with its client_msg_id gets its first answer, whatever has become of what it refers to.
     """
 
@@ -366,7 +368,8 @@ class MessageService:
     mentions        user ids, separated by commas, at most 100, of members of the conversation (INVALID_PARAMS); or all,
     which in a group its owner and admins may say (PERMISSION_DENIED). Counted as unread mentions
     forwarded_from  the id of a message that the sender sees, in any conversation, not recalled (NOT_FOUND). The content is
-    the sender's own; the server does not compare it
+    the sender's own; the server does not compare it. What is stored, and shown to others, is the id of the
+    user who said it first: that of the message would tell them of its conversation
     A send that is repeated with its client_msg_id gets its first answer, whatever has become of what it refers to.
     """
 

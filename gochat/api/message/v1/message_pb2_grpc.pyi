@@ -45,7 +45,8 @@ class MessageServiceStub:
       mentions        user ids, separated by commas, at most 100, of members of the conversation (INVALID_PARAMS); or all,
                       which in a group its owner and admins may say (PERMISSION_DENIED). Counted as unread mentions
       forwarded_from  the id of a message that the sender sees, in any conversation, not recalled (NOT_FOUND). The content is
-                      the sender's own; the server does not compare it
+                      the sender's own; the server does not compare it. What is stored, and shown to others, is the id of the
+                      user who said it first: that of the message would tell them of its conversation
     A send that is repeated with its client_msg_id gets its first answer, whatever has become of what it refers to.
     """
 
@@ -151,7 +152,8 @@ class MessageServiceAsyncStub(MessageServiceStub):
       mentions        user ids, separated by commas, at most 100, of members of the conversation (INVALID_PARAMS); or all,
                       which in a group its owner and admins may say (PERMISSION_DENIED). Counted as unread mentions
       forwarded_from  the id of a message that the sender sees, in any conversation, not recalled (NOT_FOUND). The content is
-                      the sender's own; the server does not compare it
+                      the sender's own; the server does not compare it. What is stored, and shown to others, is the id of the
+                      user who said it first: that of the message would tell them of its conversation
     A send that is repeated with its client_msg_id gets its first answer, whatever has become of what it refers to.
     """
 
@@ -253,7 +255,8 @@ class MessageServiceServicer(metaclass=_abc_1.ABCMeta):
       mentions        user ids, separated by commas, at most 100, of members of the conversation (INVALID_PARAMS); or all,
                       which in a group its owner and admins may say (PERMISSION_DENIED). Counted as unread mentions
       forwarded_from  the id of a message that the sender sees, in any conversation, not recalled (NOT_FOUND). The content is
-                      the sender's own; the server does not compare it
+                      the sender's own; the server does not compare it. What is stored, and shown to others, is the id of the
+                      user who said it first: that of the message would tell them of its conversation
     A send that is repeated with its client_msg_id gets its first answer, whatever has become of what it refers to.
     """
 
