@@ -164,7 +164,7 @@ def test_a_client_that_leaves_before_it_is_open(served: Served) -> None:
     stream.cancel()
     client = served.raw()
     client.send(called([1], SUBSCRIBE, metadata=served.metadata))
-    eventually(lambda: served.state.connections.waiting == 2)
+    eventually(lambda: served.reading().started == 2)
     client.close()  # the connection, not only the stream
     time.sleep(0.2)
     served.gate.set()

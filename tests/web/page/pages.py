@@ -54,6 +54,7 @@ class Visitor:
         self.page.get_by_role("button", name="New chat").first.click()
         self.page.get_by_role("searchbox", name="Search people").fill(name)
         self.page.get_by_role("dialog").get_by_role("button", name=name, exact=True).click()
+        self.page.get_by_role("heading", name=name, level=1).wait_for()  # else it is still that of the chat before
         self.message_box().wait_for()
 
     def open(self, name: str) -> None:

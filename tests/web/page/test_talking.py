@@ -279,7 +279,7 @@ def test_everything_can_be_done_by_keyboard(site: Deployment, visit: Visit) -> N
     ben.start_chat(ann_name)
     ben.say("can you reach me?")
     ann.conversation(ben_name).wait_for()
-    for _ in range(8):
+    for _ in range(20):
         ann.page.keyboard.press("Tab")
         if ann.conversation(ben_name).evaluate("(link) => link === document.activeElement"):
             break
