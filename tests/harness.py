@@ -39,6 +39,16 @@ UNLIMITED = {
 }
 """Settings for scenarios that are not about rate limits: all tests together are one busy client."""
 
+FOR_APPS: tuple[tuple[str, Any, str], ...] = (
+    ("session", session_pb2, "SessionService"),
+    ("message", message_pb2, "MessageService"),
+    ("group", group_pb2, "GroupService"),
+    ("event", event_pb2, "EventService"),
+    ("conversation", conversation_pb2, "ConversationService"),
+    ("logic", logic_pb2, "LogicService"),
+)
+"""The attribute of a Deployment with the stub, the module, the service."""
+
 HALVES = {path: service.half for service in SERVICES for path in rpcs([service])}
 """By the path of each RPC."""
 
@@ -207,17 +217,12 @@ class Person:
         self.metadata = bearer(access_token)
 
     def __getattr__(self, rpc: str) -> Callable[..., Any]:
-        if rpc in session_pb2.DESCRIPTOR.services_by_name["SessionService"].methods_by_name:
-            return caller(self.app.session, session_pb2, "SessionService", rpc, self.metadata)
-        if rpc in message_pb2.DESCRIPTOR.services_by_name["MessageService"].methods_by_name:
-            return caller(self.app.message, message_pb2, "MessageService", rpc, self.metadata)
-        if rpc in group_pb2.DESCRIPTOR.services_by_name["GroupService"].methods_by_name:
-            return caller(self.app.group, group_pb2, "GroupService", rpc, self.metadata)
-        if rpc in event_pb2.DESCRIPTOR.services_by_name["EventService"].methods_by_name:
-            return caller(self.app.event, event_pb2, "EventService", rpc, self.metadata)
-        if rpc in conversation_pb2.DESCRIPTOR.services_by_name["ConversationService"].methods_by_name:
-            return caller(self.app.conversation, conversation_pb2, "ConversationService", rpc, self.metadata)
-        return caller(self.app.logic, logic_pb2, "LogicService", rpc, self.metadata)
+        stub, module, service = next(
+            (getattr(self.app, name), module, service)
+            for name, module, service in FOR_APPS
+            if rpc in module.DESCRIPTOR.services_by_name[service].methods_by_name
+        )
+        return caller(stub, module, service, rpc, self.metadata)
 
     def send(self, to: str, content: str = CONTENT, **fields: Any) -> Any:
         """to: a conversation id or a user id."""

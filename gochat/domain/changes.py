@@ -16,7 +16,7 @@ class Kind(IntEnum):
     CONVERSATION_UPDATED = 6  # conversation_id; user_id: if it is news for them alone
     CONVERSATION_HIDDEN = 7  # conversation_id, user_id
     MEMBER_JOINED = 8  # conversation_id, user_id; detail: the role, or FOUNDING of those with whom it was made
-    MEMBER_LEFT = 9  # conversation_id, user_id; detail: LEFT or REMOVED, or DISSOLVED, of which nobody is told
+    MEMBER_LEFT = 9  # conversation_id, user_id; detail: LEFT or REMOVED, or DISSOLVED, which nobody is sent
     MEMBER_UPDATED = 10  # conversation_id, user_id; detail: the role
     GROUP_UPDATED = 11  # conversation_id
     GROUP_DISSOLVED = 12  # conversation_id

@@ -41,7 +41,7 @@ def decode_page(token: str) -> tuple[Position, str]:
     position, _, conversation_id = _decode(token).partition("/")
     found = _FORM.fullmatch(position)
     if not found or not conversation_id:
-        raise _no_page()
+        raise no_page()
     return Position(epoch=found[1], at=int(found[2])), conversation_id
 
 
@@ -56,7 +56,7 @@ def decode_row(token: str) -> tuple[int, str]:
         return -1, ""
     at, _, key = _decode(token).partition("/")
     if not re.fullmatch(r"[0-9]{1,18}", at) or "\0" in key:
-        raise invalid("page_token", "must be the next_page_token of the page before, or empty", "BAD_CURSOR")
+        raise no_page()
     return int(at), key
 
 
@@ -71,7 +71,7 @@ def decode_place(token: str, scope: Sequence[object], key: bytes) -> list[Any]:
     """Raises INVALID_PARAMS."""
     seal, text = (decoded := _decode(token))[:_SEAL], decoded[_SEAL:]
     if seal != _seal(text, scope, key) or token != _encode(decoded):
-        raise _no_page()
+        raise no_page()
     place: list[Any] = json.loads(text)
     return place
 
@@ -81,7 +81,8 @@ def _seal(text: str, scope: Sequence[object], key: bytes) -> str:
     return hashlib.blake2b(sealed.encode(), key=key, digest_size=_SEAL // 2, person=b"page").hexdigest()
 
 
-def _no_page() -> ChatError:
+def no_page() -> ChatError:
+    """Of a page_token that is none of the list."""
     return invalid("page_token", "must be the next_page_token of the page before, or empty", "BAD_CURSOR")
 
 
@@ -94,7 +95,7 @@ def decode_item(token: str, list_name: str) -> int:
     """0 for an empty one. Raises INVALID_PARAMS."""
     owner, _, number = _decode(token).rpartition("/")
     if token and (owner != list_name or not re.fullmatch(r"[0-9]{1,18}", number)):
-        raise invalid("page_token", "must be the next_page_token of the page before, or empty", "BAD_CURSOR")
+        raise no_page()
     return int(number or 0)
 
 

@@ -69,7 +69,7 @@ _ABOUT_MESSAGES = (Kind.MESSAGES_SENT, Kind.MESSAGE_UPDATED, Kind.REACTION_CHANG
 
 
 class _Described(NamedTuple):
-    """deleted_by: users who have deleted it for themselves alone, not told of one that is sent."""
+    """deleted_by: users who have deleted it for themselves alone; not of one that is sent."""
 
     message: common_pb2.Message
     edited_at: int
@@ -117,8 +117,8 @@ def _messages(tx: Tx, changes: Sequence[pb.Change]) -> _Messages:
 
 
 def _deleted_by(tx: Tx, changes: Sequence[pb.Change]) -> dict[tuple[str, int], list[str]]:
-    """By message: who has deleted it for themselves alone, and is told no more of it. Of messages that are sent nobody
-    is looked for: who has deleted one since is told so later in the log."""
+    """By message: who has deleted it for themselves alone, and is sent no more of it. Of messages that are sent nobody
+    is looked for: who has deleted one since is sent that later in the log."""
     kinds = _ABOUT_MESSAGES[1:]
     wanted = [value for change in changes if change.kind in kinds for value in (change.conversation_id, change.seq)]
     deleted_by = defaultdict[tuple[str, int], list[str]](list)

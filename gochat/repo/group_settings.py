@@ -4,10 +4,9 @@ from typing import Any
 
 from gochat.api.group.v1 import group_pb2 as api
 from gochat.api.group.v1 import group_types_pb2 as types
-from gochat.domain import group_policy, ids, limits
+from gochat.domain import cursors, group_policy, ids, limits
 from gochat.domain.changes import Kind
 from gochat.domain.text import casefold_key
-from gochat.errors import invalid
 from gochat.internal.group.v1 import group_pb2 as pb
 from gochat.repo.audit import record
 from gochat.repo.changes import add_change
@@ -70,7 +69,7 @@ class GroupSettings:
 
 def _start(token: str) -> int:
     if token and not (token.isascii() and token.isdigit() and len(token) <= 9):
-        raise invalid("page_token", "must be the next_page_token of the page before, or empty", "BAD_CURSOR")
+        raise cursors.no_page()
     return int(token or 0)
 
 

@@ -223,7 +223,7 @@ def delete_member(tx: Tx, left: Conversation, user_id: str, action: str) -> None
 
 
 def dissolve(tx: Tx, ended: Conversation) -> None:
-    """Ends a locked group with all its members. They are told that it is dissolved, and not of each other's leaving."""
+    """Ends a locked group with all its members. They are sent that it is dissolved, and not each other's leaving."""
     group_id = ended.conversation_id
     add_change(tx, Kind.GROUP_DISSOLVED, group_id)
     add_changes_of_members(tx, Kind.MEMBER_LEFT, group_id, DISSOLVED)
@@ -234,7 +234,7 @@ def dissolve(tx: Tx, ended: Conversation) -> None:
 
 
 def clear_dissolved(tx: Tx, ended: Conversation) -> None:
-    """What belongs to a group that has ended: who had asked to join is told."""
+    """What belongs to a group that has ended: who had asked to join is sent that it is declined."""
     group_id = ended.conversation_id
     end_requests(tx, group_id, None, DECLINED)
     for table in ("bans", "invitations", "member_details", "former_members"):

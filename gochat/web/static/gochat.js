@@ -1046,7 +1046,7 @@ class Stream {
   #isGuessing = false; // how long to wait, as nobody has said it
   #received = new Map(); // by conversation, the newest message that is not acknowledged
   #acknowledging = false;
-  #listed = new Map(); // the user's list as far as it was read for the batch in hand, by conversation
+  #listed = new Map(); // the user's list as far as it was read for the present batch, by conversation
   /** Called with "connecting", "online" and "offline". */
   onconnection = () => {};
   /** Called with events, and the cursor after them. */

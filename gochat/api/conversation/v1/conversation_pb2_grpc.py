@@ -71,7 +71,7 @@ class ConversationServiceServicer:
     def OpenDirect(self, request, context):
         """The one-to-one conversation with a user, made if there is none, without a message. The other user sees nothing of
         it before the first message. One that the caller has hidden with what it held stays hidden. Changes: a new one
-        writes MemberJoined of both and ConversationUpdated, which the caller's own streams are told.
+        writes MemberJoined of both and ConversationUpdated, which the caller's own streams are sent.
         Errors: NOT_FOUND for a user who does not exist or is deleted (one who is disabled can be written to, as by
         SendMessage); INVALID_PARAMS for oneself.
         """

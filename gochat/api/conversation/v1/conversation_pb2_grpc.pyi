@@ -38,7 +38,7 @@ class ConversationServiceStub:
     OpenDirect: _grpc.UnaryUnaryMultiCallable[_conversation_pb2.OpenDirectRequest, _conversation_pb2.OpenDirectResponse]
     """The one-to-one conversation with a user, made if there is none, without a message. The other user sees nothing of
     it before the first message. One that the caller has hidden with what it held stays hidden. Changes: a new one
-    writes MemberJoined of both and ConversationUpdated, which the caller's own streams are told.
+    writes MemberJoined of both and ConversationUpdated, which the caller's own streams are sent.
     Errors: NOT_FOUND for a user who does not exist or is deleted (one who is disabled can be written to, as by
     SendMessage); INVALID_PARAMS for oneself.
     """
@@ -76,7 +76,7 @@ class ConversationServiceAsyncStub(ConversationServiceStub):
     OpenDirect: _aio.UnaryUnaryMultiCallable[_conversation_pb2.OpenDirectRequest, _conversation_pb2.OpenDirectResponse]  # type: ignore[assignment]
     """The one-to-one conversation with a user, made if there is none, without a message. The other user sees nothing of
     it before the first message. One that the caller has hidden with what it held stays hidden. Changes: a new one
-    writes MemberJoined of both and ConversationUpdated, which the caller's own streams are told.
+    writes MemberJoined of both and ConversationUpdated, which the caller's own streams are sent.
     Errors: NOT_FOUND for a user who does not exist or is deleted (one who is disabled can be written to, as by
     SendMessage); INVALID_PARAMS for oneself.
     """
@@ -117,7 +117,7 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_conversation_pb2.OpenDirectResponse, _abc.Awaitable[_conversation_pb2.OpenDirectResponse]]:
         """The one-to-one conversation with a user, made if there is none, without a message. The other user sees nothing of
         it before the first message. One that the caller has hidden with what it held stays hidden. Changes: a new one
-        writes MemberJoined of both and ConversationUpdated, which the caller's own streams are told.
+        writes MemberJoined of both and ConversationUpdated, which the caller's own streams are sent.
         Errors: NOT_FOUND for a user who does not exist or is deleted (one who is disabled can be written to, as by
         SendMessage); INVALID_PARAMS for oneself.
         """

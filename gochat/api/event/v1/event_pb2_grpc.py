@@ -87,7 +87,7 @@ class EventServiceServicer:
     def Acknowledge(self, request, context):
         """Says that the caller's device has received the messages of conversations up to these. Positions only move forward.
         In a one-to-one conversation they show as Message.status 2 (delivered), in groups of up to 1,000 members in
-        GetReceipts of ConversationService alone, of which no stream is told.
+        GetReceipts of ConversationService alone, which no stream is sent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

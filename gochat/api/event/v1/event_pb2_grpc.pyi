@@ -50,7 +50,7 @@ class EventServiceStub:
     Acknowledge: _grpc.UnaryUnaryMultiCallable[_event_pb2.AcknowledgeRequest, _event_pb2.AcknowledgeResponse]
     """Says that the caller's device has received the messages of conversations up to these. Positions only move forward.
     In a one-to-one conversation they show as Message.status 2 (delivered), in groups of up to 1,000 members in
-    GetReceipts of ConversationService alone, of which no stream is told.
+    GetReceipts of ConversationService alone, which no stream is sent.
     """
     SetTyping: _grpc.UnaryUnaryMultiCallable[_event_pb2.SetTypingRequest, _event_pb2.SetTypingResponse]
     """Says that the caller is typing, to those who are looking. Repeat it every 3 seconds; it expires after 6."""
@@ -77,7 +77,7 @@ class EventServiceAsyncStub(EventServiceStub):
     Acknowledge: _aio.UnaryUnaryMultiCallable[_event_pb2.AcknowledgeRequest, _event_pb2.AcknowledgeResponse]  # type: ignore[assignment]
     """Says that the caller's device has received the messages of conversations up to these. Positions only move forward.
     In a one-to-one conversation they show as Message.status 2 (delivered), in groups of up to 1,000 members in
-    GetReceipts of ConversationService alone, of which no stream is told.
+    GetReceipts of ConversationService alone, which no stream is sent.
     """
     SetTyping: _aio.UnaryUnaryMultiCallable[_event_pb2.SetTypingRequest, _event_pb2.SetTypingResponse]  # type: ignore[assignment]
     """Says that the caller is typing, to those who are looking. Repeat it every 3 seconds; it expires after 6."""
@@ -119,7 +119,7 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_event_pb2.AcknowledgeResponse, _abc.Awaitable[_event_pb2.AcknowledgeResponse]]:
         """Says that the caller's device has received the messages of conversations up to these. Positions only move forward.
         In a one-to-one conversation they show as Message.status 2 (delivered), in groups of up to 1,000 members in
-        GetReceipts of ConversationService alone, of which no stream is told.
+        GetReceipts of ConversationService alone, which no stream is sent.
         """
 
     @_abc_1.abstractmethod

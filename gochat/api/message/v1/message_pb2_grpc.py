@@ -35,7 +35,7 @@ class MessageServiceStub:
 
     None of these acts moves unread counts (but RecallMessage, and DeleteMessage the caller's own), read positions, the order
     of conversations or their updated_at, nor brings a hidden conversation back. Each that changes something has a change in
-    the log in the same transaction, so that streams are told of it, live and after a resume.
+    the log in the same transaction, so that streams are sent it, live and after a resume.
 
     Three keys in the metadata of any send are checked as fields are, and errors name them as metadata[reply_to]:
     reply_to        the id of a message of the same conversation that the sender sees, not recalled (NOT_FOUND)
@@ -130,7 +130,7 @@ class MessageServiceServicer:
 
     None of these acts moves unread counts (but RecallMessage, and DeleteMessage the caller's own), read positions, the order
     of conversations or their updated_at, nor brings a hidden conversation back. Each that changes something has a change in
-    the log in the same transaction, so that streams are told of it, live and after a resume.
+    the log in the same transaction, so that streams are sent it, live and after a resume.
 
     Three keys in the metadata of any send are checked as fields are, and errors name them as metadata[reply_to]:
     reply_to        the id of a message of the same conversation that the sender sees, not recalled (NOT_FOUND)
@@ -181,7 +181,7 @@ class MessageServiceServicer:
 
     def EditMessage(self, request, context):
         """Replaces the text of a message of type text; what it was is kept for ListVersions. Its metadata stays, but for
-        mentions, which may be given anew: who is mentioned only now finds an unread mention if they have not read that far.
+        mentions, where they are given: who is mentioned only now finds an unread mention if they have not read that far.
         The same text and mentions: nothing happens, success. Counts as a send to the rate limit.
         Change: MessageUpdated with edited_at. Audit: message.edit, where it is another's.
 
@@ -361,7 +361,7 @@ class MessageService:
 
     None of these acts moves unread counts (but RecallMessage, and DeleteMessage the caller's own), read positions, the order
     of conversations or their updated_at, nor brings a hidden conversation back. Each that changes something has a change in
-    the log in the same transaction, so that streams are told of it, live and after a resume.
+    the log in the same transaction, so that streams are sent it, live and after a resume.
 
     Three keys in the metadata of any send are checked as fields are, and errors name them as metadata[reply_to]:
     reply_to        the id of a message of the same conversation that the sender sees, not recalled (NOT_FOUND)

@@ -38,7 +38,7 @@ class MessageServiceStub:
 
     None of these acts moves unread counts (but RecallMessage, and DeleteMessage the caller's own), read positions, the order
     of conversations or their updated_at, nor brings a hidden conversation back. Each that changes something has a change in
-    the log in the same transaction, so that streams are told of it, live and after a resume.
+    the log in the same transaction, so that streams are sent it, live and after a resume.
 
     Three keys in the metadata of any send are checked as fields are, and errors name them as metadata[reply_to]:
       reply_to        the id of a message of the same conversation that the sender sees, not recalled (NOT_FOUND)
@@ -81,7 +81,7 @@ class MessageServiceStub:
     """
     EditMessage: _grpc.UnaryUnaryMultiCallable[_message_pb2.EditMessageRequest, _message_pb2.EditMessageResponse]
     """Replaces the text of a message of type text; what it was is kept for ListVersions. Its metadata stays, but for
-    mentions, which may be given anew: who is mentioned only now finds an unread mention if they have not read that far.
+    mentions, where they are given: who is mentioned only now finds an unread mention if they have not read that far.
     The same text and mentions: nothing happens, success. Counts as a send to the rate limit.
     Change: MessageUpdated with edited_at. Audit: message.edit, where it is another's.
 
@@ -145,7 +145,7 @@ class MessageServiceAsyncStub(MessageServiceStub):
 
     None of these acts moves unread counts (but RecallMessage, and DeleteMessage the caller's own), read positions, the order
     of conversations or their updated_at, nor brings a hidden conversation back. Each that changes something has a change in
-    the log in the same transaction, so that streams are told of it, live and after a resume.
+    the log in the same transaction, so that streams are sent it, live and after a resume.
 
     Three keys in the metadata of any send are checked as fields are, and errors name them as metadata[reply_to]:
       reply_to        the id of a message of the same conversation that the sender sees, not recalled (NOT_FOUND)
@@ -185,7 +185,7 @@ class MessageServiceAsyncStub(MessageServiceStub):
     """
     EditMessage: _aio.UnaryUnaryMultiCallable[_message_pb2.EditMessageRequest, _message_pb2.EditMessageResponse]  # type: ignore[assignment]
     """Replaces the text of a message of type text; what it was is kept for ListVersions. Its metadata stays, but for
-    mentions, which may be given anew: who is mentioned only now finds an unread mention if they have not read that far.
+    mentions, where they are given: who is mentioned only now finds an unread mention if they have not read that far.
     The same text and mentions: nothing happens, success. Counts as a send to the rate limit.
     Change: MessageUpdated with edited_at. Audit: message.edit, where it is another's.
 
@@ -248,7 +248,7 @@ class MessageServiceServicer(metaclass=_abc_1.ABCMeta):
 
     None of these acts moves unread counts (but RecallMessage, and DeleteMessage the caller's own), read positions, the order
     of conversations or their updated_at, nor brings a hidden conversation back. Each that changes something has a change in
-    the log in the same transaction, so that streams are told of it, live and after a resume.
+    the log in the same transaction, so that streams are sent it, live and after a resume.
 
     Three keys in the metadata of any send are checked as fields are, and errors name them as metadata[reply_to]:
       reply_to        the id of a message of the same conversation that the sender sees, not recalled (NOT_FOUND)
@@ -310,7 +310,7 @@ class MessageServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_message_pb2.EditMessageResponse, _abc.Awaitable[_message_pb2.EditMessageResponse]]:
         """Replaces the text of a message of type text; what it was is kept for ListVersions. Its metadata stays, but for
-        mentions, which may be given anew: who is mentioned only now finds an unread mention if they have not read that far.
+        mentions, where they are given: who is mentioned only now finds an unread mention if they have not read that far.
         The same text and mentions: nothing happens, success. Counts as a send to the rate limit.
         Change: MessageUpdated with edited_at. Audit: message.edit, where it is another's.
 
