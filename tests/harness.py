@@ -25,10 +25,15 @@ from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
 from gochat.api.message.v1 import message_pb2, message_pb2_grpc
 from gochat.api.repo.v1 import repo_pb2, repo_pb2_grpc
 from gochat.api.session.v1 import session_pb2, session_pb2_grpc
+from gochat.config import load
+from gochat.context import Caller
+from gochat.domain.revocation import Revocations
+from gochat.domain.tokens import SERVICE_KIND, Tokens
 from gochat.internal.account.v1 import account_pb2_grpc
 from gochat.internal.store.v1 import store_pb2_grpc
+from gochat.keys import signing_keys
 from gochat.services import LOGIC, SERVICES, rpcs
-from tests.processes import Process, Settings, gochat
+from tests.processes import Process, Settings, environment, gochat
 
 PASSWORD = "correct horse"
 CONTENT = "for your eyes only"
@@ -136,8 +141,10 @@ class Deployment:
         log = self.folder / f"{target}.log"
         return Process(*arguments, env=self.env | env, log=log, within=self._within)
 
-    def token(self, role: str, ttl: str = "1h") -> str:
-        return self.run("token", "--role", role, "--ttl", ttl).stdout.strip()
+    def token(self, role: str, ttl: int = 3600) -> str:
+        """As `gochat token` prints it, without the start of a process. ttl: seconds."""
+        config = load(environment=environment(self.env)).with_settings("server", data=str(self.data))
+        return Tokens(signing_keys(config, make=False), Revocations(0)).sign(SERVICE_KIND, Caller(role=role), ttl)
 
     def run(self, *arguments: str, stdin: str | None = None, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """Runs a gochat command with the settings and the data folder of this deployment."""

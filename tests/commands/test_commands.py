@@ -72,7 +72,9 @@ def test_a_wrong_setting_stops_the_start(tmp_path: Path) -> None:
 
 
 def test_tokens_carry_role_and_time(app: Deployment) -> None:
-    claims = jwt.decode(app.token("admin", "7d"), options={"verify_signature": False})
+    claims = jwt.decode(
+        app.run("token", "--role", "admin", "--ttl", "7d").stdout.strip(), options={"verify_signature": False}
+    )
     assert (claims["role"], claims["exp"] - claims["iat"]) == ("admin", 7 * 86400)
 
 

@@ -108,7 +108,7 @@ def test_validate_token_names_the_owner_and_the_expiry(app: Deployment) -> None:
 
 
 def test_an_expired_token_is_refused(app: Deployment) -> None:
-    token = app.token("service", ttl="1s")
+    token = app.token("service", ttl=1)
     request = logic_pb2.GetUserProfileRequest(user_id="u")
     call = partial(app.logic.GetUserProfile, request, metadata=bearer(token))
     assert status_of(call) == "NOT_FOUND", "it was good"
