@@ -4,6 +4,7 @@ import { client, html, useState, useUpdates } from "./ui.js";
 import { errorText, t } from "./text.js";
 import { Avatar, FixedList, IconButton } from "./parts.js";
 import { personOf, usePeople } from "./people.js";
+import { useGroups } from "./groups.js";
 import { ConversationRow } from "./conversation_row.js";
 import { ConversationMenu, isUnread } from "./conversation_menu.js";
 import { NewChat, NewGroup } from "./new.js";
@@ -28,6 +29,7 @@ export function Sidebar({ selected }) {
   const [error, setError] = useState(null);
   useUpdates("conversations", "profile", "outbox");
   usePeople();
+  useGroups();
   const wanted = query.trim().toLocaleLowerCase();
   const all = client.conversations;
   const chosen = filter === "archived" && !all.some(FILTERS.archived) ? "all" : filter; // the last one has left it
