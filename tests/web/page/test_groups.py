@@ -266,3 +266,15 @@ def test_long_lists_are_read_on(site: Deployment, visit: Visit) -> None:
     eventually(lambda: shown.count() == 50)
     ann.page.get_by_role("button", name="Show more").click()
     eventually(lambda: shown.count() == 51)
+
+
+def test_a_narrow_page_has_room_for_names(site: Deployment, visit: Visit) -> None:
+    ann, _, people, group = grouped(site, visit, "Sunday walkers", viewport={"width": 360, "height": 740})
+    people[1].UpdateUserProfile(nickname="Benjamin Okafor")
+    people[0].UpdateGroupSettings(group_id=group, joining="JOINING_APPROVAL")
+    site.person().RequestToJoin(group_id=group)
+    ann.page.get_by_role("button", name="1 request").wait_for()
+    is_whole = "(element) => element.scrollWidth <= element.clientWidth"
+    assert ann.page.get_by_role("heading", name="Sunday walkers").evaluate(is_whole)
+    ann.details()
+    assert ann.member("Benjamin Okafor").locator("strong").evaluate(is_whole)

@@ -50,7 +50,7 @@ export function Sidebar({ selected }) {
         <strong dir="auto">${me.name}</strong>
       </div>
       <${IconButton} icon="settings" label=${t("settings")} onClick=${() => setDialog("settings")} />
-      <${IconButton} icon="search" label=${t("findGroups")} onClick=${() => setDialog("findGroups")} />
+      <${IconButton} icon="compass" label=${t("findGroups")} onClick=${() => setDialog("findGroups")} />
       <${IconButton} icon="group" label=${t("newGroup")} onClick=${() => setDialog("newGroup")} />
       <${IconButton} icon="edit" label=${t("newChat")} onClick=${() => setDialog("newChat")} />
     </header>
