@@ -107,6 +107,18 @@ def test_the_page_opens_without_a_server_and_recovers(fragile: Deployment, visit
     ann.sees("kept here", "welcome back")
 
 
+def test_a_browser_that_can_store_nothing_is_served(site: Deployment, visit: Visit) -> None:
+    """As on a disk that is full: it showed neither the form to sign in nor an error."""
+    full = "IDBObjectStore.prototype.put = () => { throw new DOMException('full', 'QuotaExceededError'); }"
+    visitor = visit(site)
+    visitor.context.add_init_script(full)
+    visitor.page.goto("about:blank")
+    visitor.page.goto(visitor.url)
+    site.create_user(name := fresh("ann"))
+    visitor.sign_in(name)
+    visitor.page.get_by_role("heading", name="No conversations yet").wait_for()
+
+
 def test_names_are_known_without_a_server(fragile: Deployment, visit: Visit) -> None:
     """Of members, also of those who have a name of their own in the group, and what happened in it."""
     ann, ben, people, group = grouped(fragile, visit, "Names")
