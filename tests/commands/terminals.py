@@ -38,7 +38,8 @@ class Terminal:
         os.close(terminal)
         self.raw = ""
         self._came = threading.Condition()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reading = threading.Thread(target=self._read, daemon=True)
+        self._reading.start()
 
     def _read(self) -> None:
         pending = b""
@@ -81,11 +82,14 @@ class Terminal:
             self.process.send_signal(signal.SIGWINCH)
 
     def ended(self) -> int:
-        return self.process.wait(TIMEOUT)
+        """Its exit status, once all that it has shown is in the text."""
+        status = self.process.wait(TIMEOUT)
+        self._reading.join(TIMEOUT)
+        return status
 
     def close(self) -> None:
         self.process.kill()
-        self.process.wait()
+        self.ended()
         os.close(self._master)
 
 

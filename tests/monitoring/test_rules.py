@@ -15,6 +15,7 @@ from tests.conftest import Own
 from tests.harness import refused
 from tests.processes import Metrics, gochat
 from tests.streams import listening
+from tests.waiting import polled
 
 FOLDER = Path(__file__).parents[2] / "gochat" / "monitoring"
 DASHBOARD = json.loads((FOLDER / "dashboard.json").read_text())
@@ -46,7 +47,11 @@ def used(own_of_module: Own) -> Metrics:
     person.SendMessages(messages=[{"to_user_id": friend.id, "content": "of many"}])
     with refused("NOT_FOUND"):
         person.GetUserProfile(user_id="u404")
-    return app.processes[0].metrics()
+    wanted = {name for expression in EXPRESSIONS for name, _ in selectors(expression)} - OF_PROMETHEUS
+    counted: Metrics = polled(  # a client has its answer a moment before the call is counted
+        app.processes[0].metrics, lambda found: wanted <= {sample.name for sample in found.samples}
+    )
+    return counted
 
 
 def selectors(expression: str) -> list[tuple[str, list[tuple[str, str, str]]]]:

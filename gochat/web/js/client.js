@@ -35,8 +35,7 @@ export class Client extends GroupCalls {
     const { url, store, tokenProvider, username, password, deviceId } = this.#options;
     const name = `gochat ${url}`;
     this.#store = store ?? (await openStore(name));
-    const identity = { tokenProvider, username, password, deviceId };
-    this.#session = new Session(this.#transport, this.#store, identity, name);
+    this.#session = new Session(this.#transport, this.#store, { tokenProvider, username, password, deviceId }, name);
     this.#session.onended = (error) => this.#leave(error);
     this.#session.onnamed = () => this.#meet(this.outbox); // which is in memory alone until then
     this.#conversations = new Conversations(this.#store);
@@ -96,6 +95,10 @@ export class Client extends GroupCalls {
 
   get outbox() {
     return this.#outbox?.entries ?? [];
+  }
+
+  get store() {
+    return this.#store;
   }
 
   presence(userId) {
@@ -172,13 +175,12 @@ export class Client extends GroupCalls {
 
   /** The cursor is stored when the events have been consumed: at worst they come again. */
   async #take(events, cursor) {
-    const { userId } = this;
-    for (const event of events) this.#conversations.apply(event, userId);
+    for (const event of events) this.#conversations.apply(event, this.userId);
     await this.#deliver(events);
     const durable = events.filter(({ type }) => !EPHEMERAL.includes(type));
     const version = durable.length ? ++this.#conversations.version : 0;
     if (cursor) this.#conversations.cursor = cursor;
-    if (cursor || version) await this.#save(await this.#conversations.stored(durable, userId));
+    if (cursor || version) await this.#save(await this.#conversations.stored(durable, this.userId));
     if (events.length) this.#tabs.post({ kind: "events", version, events });
   }
 
@@ -200,8 +202,7 @@ export class Client extends GroupCalls {
 
   async #hear({ kind, ...message }) {
     if (kind === "hello" && this.#stream) {
-      const presence = [...this.#presence.values()];
-      this.#tabs.post({ kind: "connection", connection: this.#connection, presence });
+      this.#tabs.post({ kind: "connection", connection: this.#connection, presence: [...this.#presence.values()] });
     } else if (kind === "connection" && !this.#stream) {
       for (const each of message.presence ?? []) this.#presence.set(each.userId, each);
       this.#setConnection(message.connection);
@@ -291,8 +292,7 @@ export class Client extends GroupCalls {
   }
 
   async changePassword(oldPassword, newPassword) {
-    const json = await this.call(`${SESSIONS}/ChangePassword`, { oldPassword, newPassword });
-    await this.#session.adopt(json);
+    await this.#session.adopt(await this.call(`${SESSIONS}/ChangePassword`, { oldPassword, newPassword }));
   }
 
   async #know(profile) {

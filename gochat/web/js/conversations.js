@@ -1,5 +1,5 @@
 const FORMAT = 2; // of what is stored; beside what an older version stored, all is read again
-const NOTHING_SET = { settings: fill(SETTINGS), unreadMentions: 0, mentionsCounted: "" };
+const NOTHING_SET = { settings: fill(SETTINGS), unreadMentions: 0, mentionsCounted: "", recalled: [] };
 const MAX_STORED = 400; // messages of a conversation; beyond it the older half goes
 
 /** The conversations of a user, kept up to date by events. In each tab; the leader's are stored. */
@@ -61,9 +61,10 @@ class Conversations {
     const changes = Object.fromEntries(this.sorted.map(({ conversationId }) => [`conversation/${conversationId}`]));
     // What was recalled or deleted meanwhile is not known.
     for (const stored of await this.#store.list("message/")) changes[keyOf(stored)] = undefined;
-    for (const conversation of list) changes[`conversation/${conversation.conversationId}`] = conversation;
+    const renewed = list.map((each) => ({ ...each, recalled: this.get(each.conversationId)?.recalled ?? [] }));
+    for (const conversation of renewed) changes[`conversation/${conversation.conversationId}`] = conversation;
     for (const { detail } of missed) changes[keyOf(detail)] = detail;
-    this.replace(list);
+    this.replace(renewed);
     this.cursor = cursor;
     this.version++;
     return changes;
@@ -167,7 +168,7 @@ const CHANGES = {
     const isRecall = message.status === RECALLED && wasCounted;
     return {
       ...(conversation.lastMessage?.messageId === message.messageId && { lastMessage: message }),
-      ...(isRecall && isUnread && { unreadCount: Math.max(0, conversation.unreadCount - 1) }),
+      ...(isRecall && isUnread && uncounted(conversation, message)),
       ...(before && isUnread && { unreadMentions: mentionsAfter(conversation, before, message, userId) }),
     };
   },
@@ -198,6 +199,12 @@ const CHANGES = {
   groupUpdated: (_, { group }) => ({ name: group.name, avatar: group.avatar }),
 };
 
+/** It is remembered: if it is deleted too, and is not stored, nothing else says that it is not counted any more. */
+function uncounted({ unreadCount, readMessageId, recalled }, { messageId }) {
+  const unread = recalled.filter((each) => each > readMessageId);
+  return { unreadCount: Math.max(0, unreadCount - 1), recalled: [...unread, messageId] };
+}
+
 /** Unread mentions once a message was changed, or is gone. */
 function mentionsAfter({ unreadMentions }, before, after, userId) {
   const change = Number(Boolean(after && isMentioned(after, userId))) - Number(isMentioned(before, userId));
@@ -220,11 +227,11 @@ function keyOf(stored) {
 
 /**
  * json: a ConversationDetail of the contract. newest: of the messages that are known without a gap; counted, mentionsCounted: of
- * those that are in the unread count and the unread mentions of json.
+ * those that are in the unread count and the unread mentions of json. recalled: of those, ones that have left the count.
  */
 function toConversation(json) {
   const { state, settings, unreadMentions } = fill(CONVERSATION_DETAIL, json);
   const { info, ...positions } = state;
   const newest = info.lastMessage?.messageId ?? "";
-  return { ...info, ...positions, settings, unreadMentions, newest, counted: newest, mentionsCounted: newest, stored: 0 };
+  return { ...info, ...positions, settings, unreadMentions, newest, counted: newest, mentionsCounted: newest, recalled: [], stored: 0 };
 }

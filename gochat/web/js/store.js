@@ -89,11 +89,11 @@ export class IndexedDbStore {
   }
 }
 
-/** IndexedDB where it works (not in Node, nor in every private window), else memory. */
+/** IndexedDB where it works (not in Node, nor in every private window, nor on a full disk), else memory. */
 async function openStore(name) {
   try {
     const store = new IndexedDbStore(name);
-    await store.get("session");
+    await store.write({ opened: Date.now() });
     return store;
   } catch {
     return new MemoryStore();

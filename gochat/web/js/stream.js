@@ -186,7 +186,8 @@ class Stream {
       const inHand = events.findLast(({ message }) => message?.messageId === messageId)?.message;
       event.before = inHand ?? (await this.#conversations.message(messageId))?.message ?? null;
       // Was it among the unread, unless it was read? Not if it was recalled, nor if it has never come.
-      event.wasCounted = event.before ? event.before.status !== RECALLED : messageId <= conversation.counted;
+      const { counted, recalled } = conversation;
+      event.wasCounted = event.before ? event.before.status !== RECALLED : messageId <= counted && !recalled.includes(messageId);
     }
     if (type === "read" && event.unreadCount && conversation?.unreadMentions) {
       const json = await this.#session.call(`${CONVERSATIONS}/GetConversation`, { conversationId }).catch(ifGone({}));

@@ -130,6 +130,11 @@ export class Client {
   conversation(conversationId: string): Conversation | null;
   /** What is not sent yet, in order. */
   readonly outbox: readonly OutboxEntry[];
+  /**
+   * After start(). An app may keep entries of its own beside those of the client, under keys that begin with "app/": they go
+   * when the user signs out.
+   */
+  readonly store: Store;
   /** Of those whom the stream tells of: see watchPresence(). */
   presence(userId: string): Presence | null;
 

@@ -353,11 +353,11 @@ export class IndexedDbStore {
   }
 }
 
-/** IndexedDB where it works (not in Node, nor in every private window), else memory. */
+/** IndexedDB where it works (not in Node, nor in every private window, nor on a full disk), else memory. */
 async function openStore(name) {
   try {
     const store = new IndexedDbStore(name);
-    await store.get("session");
+    await store.write({ opened: Date.now() });
     return store;
   } catch {
     return new MemoryStore();
@@ -656,7 +656,7 @@ const DETAIL_CHANGES = {
 };
 
 const FORMAT = 2; // of what is stored; beside what an older version stored, all is read again
-const NOTHING_SET = { settings: fill(SETTINGS), unreadMentions: 0, mentionsCounted: "" };
+const NOTHING_SET = { settings: fill(SETTINGS), unreadMentions: 0, mentionsCounted: "", recalled: [] };
 const MAX_STORED = 400; // messages of a conversation; beyond it the older half goes
 
 /** The conversations of a user, kept up to date by events. In each tab; the leader's are stored. */
@@ -718,9 +718,10 @@ class Conversations {
     const changes = Object.fromEntries(this.sorted.map(({ conversationId }) => [`conversation/${conversationId}`]));
     // What was recalled or deleted meanwhile is not known.
     for (const stored of await this.#store.list("message/")) changes[keyOf(stored)] = undefined;
-    for (const conversation of list) changes[`conversation/${conversation.conversationId}`] = conversation;
+    const renewed = list.map((each) => ({ ...each, recalled: this.get(each.conversationId)?.recalled ?? [] }));
+    for (const conversation of renewed) changes[`conversation/${conversation.conversationId}`] = conversation;
     for (const { detail } of missed) changes[keyOf(detail)] = detail;
-    this.replace(list);
+    this.replace(renewed);
     this.cursor = cursor;
     this.version++;
     return changes;
@@ -824,7 +825,7 @@ const CHANGES = {
     const isRecall = message.status === RECALLED && wasCounted;
     return {
       ...(conversation.lastMessage?.messageId === message.messageId && { lastMessage: message }),
-      ...(isRecall && isUnread && { unreadCount: Math.max(0, conversation.unreadCount - 1) }),
+      ...(isRecall && isUnread && uncounted(conversation, message)),
       ...(before && isUnread && { unreadMentions: mentionsAfter(conversation, before, message, userId) }),
     };
   },
@@ -855,6 +856,12 @@ const CHANGES = {
   groupUpdated: (_, { group }) => ({ name: group.name, avatar: group.avatar }),
 };
 
+/** It is remembered: if it is deleted too, and is not stored, nothing else says that it is not counted any more. */
+function uncounted({ unreadCount, readMessageId, recalled }, { messageId }) {
+  const unread = recalled.filter((each) => each > readMessageId);
+  return { unreadCount: Math.max(0, unreadCount - 1), recalled: [...unread, messageId] };
+}
+
 /** Unread mentions once a message was changed, or is gone. */
 function mentionsAfter({ unreadMentions }, before, after, userId) {
   const change = Number(Boolean(after && isMentioned(after, userId))) - Number(isMentioned(before, userId));
@@ -877,13 +884,13 @@ function keyOf(stored) {
 
 /**
  * json: a ConversationDetail of the contract. newest: of the messages that are known without a gap; counted, mentionsCounted: of
- * those that are in the unread count and the unread mentions of json.
+ * those that are in the unread count and the unread mentions of json. recalled: of those, ones that have left the count.
  */
 function toConversation(json) {
   const { state, settings, unreadMentions } = fill(CONVERSATION_DETAIL, json);
   const { info, ...positions } = state;
   const newest = info.lastMessage?.messageId ?? "";
-  return { ...info, ...positions, settings, unreadMentions, newest, counted: newest, mentionsCounted: newest, stored: 0 };
+  return { ...info, ...positions, settings, unreadMentions, newest, counted: newest, mentionsCounted: newest, recalled: [], stored: 0 };
 }
 
 /** Messages that are not sent yet, in the order in which they were written. They survive a reload where the store does. */
@@ -1211,7 +1218,8 @@ class Stream {
       const inHand = events.findLast(({ message }) => message?.messageId === messageId)?.message;
       event.before = inHand ?? (await this.#conversations.message(messageId))?.message ?? null;
       // Was it among the unread, unless it was read? Not if it was recalled, nor if it has never come.
-      event.wasCounted = event.before ? event.before.status !== RECALLED : messageId <= conversation.counted;
+      const { counted, recalled } = conversation;
+      event.wasCounted = event.before ? event.before.status !== RECALLED : messageId <= counted && !recalled.includes(messageId);
     }
     if (type === "read" && event.unreadCount && conversation?.unreadMentions) {
       const json = await this.#session.call(`${CONVERSATIONS}/GetConversation`, { conversationId }).catch(ifGone({}));
@@ -1828,8 +1836,7 @@ export class Client extends GroupCalls {
     const { url, store, tokenProvider, username, password, deviceId } = this.#options;
     const name = `gochat ${url}`;
     this.#store = store ?? (await openStore(name));
-    const identity = { tokenProvider, username, password, deviceId };
-    this.#session = new Session(this.#transport, this.#store, identity, name);
+    this.#session = new Session(this.#transport, this.#store, { tokenProvider, username, password, deviceId }, name);
     this.#session.onended = (error) => this.#leave(error);
     this.#session.onnamed = () => this.#meet(this.outbox); // which is in memory alone until then
     this.#conversations = new Conversations(this.#store);
@@ -1889,6 +1896,10 @@ export class Client extends GroupCalls {
 
   get outbox() {
     return this.#outbox?.entries ?? [];
+  }
+
+  get store() {
+    return this.#store;
   }
 
   presence(userId) {
@@ -1965,13 +1976,12 @@ export class Client extends GroupCalls {
 
   /** The cursor is stored when the events have been consumed: at worst they come again. */
   async #take(events, cursor) {
-    const { userId } = this;
-    for (const event of events) this.#conversations.apply(event, userId);
+    for (const event of events) this.#conversations.apply(event, this.userId);
     await this.#deliver(events);
     const durable = events.filter(({ type }) => !EPHEMERAL.includes(type));
     const version = durable.length ? ++this.#conversations.version : 0;
     if (cursor) this.#conversations.cursor = cursor;
-    if (cursor || version) await this.#save(await this.#conversations.stored(durable, userId));
+    if (cursor || version) await this.#save(await this.#conversations.stored(durable, this.userId));
     if (events.length) this.#tabs.post({ kind: "events", version, events });
   }
 
@@ -1993,8 +2003,7 @@ export class Client extends GroupCalls {
 
   async #hear({ kind, ...message }) {
     if (kind === "hello" && this.#stream) {
-      const presence = [...this.#presence.values()];
-      this.#tabs.post({ kind: "connection", connection: this.#connection, presence });
+      this.#tabs.post({ kind: "connection", connection: this.#connection, presence: [...this.#presence.values()] });
     } else if (kind === "connection" && !this.#stream) {
       for (const each of message.presence ?? []) this.#presence.set(each.userId, each);
       this.#setConnection(message.connection);
@@ -2084,8 +2093,7 @@ export class Client extends GroupCalls {
   }
 
   async changePassword(oldPassword, newPassword) {
-    const json = await this.call(`${SESSIONS}/ChangePassword`, { oldPassword, newPassword });
-    await this.#session.adopt(json);
+    await this.#session.adopt(await this.call(`${SESSIONS}/ChangePassword`, { oldPassword, newPassword }));
   }
 
   async #know(profile) {

@@ -32,7 +32,7 @@ class Visitor:
 
     def new_page(self) -> Any:
         page = self.context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(60_000)  # a machine may be busy with other tests
         page.goto(self.url)
         return page
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from tests.harness import Deployment, fresh
 from tests.waiting import eventually
-from tests.web.page.pages import Visitor, pair
+from tests.web.page.pages import Visitor, grouped, pair
 
 Visit = Callable[..., Visitor]
 
@@ -105,6 +105,40 @@ def test_the_page_opens_without_a_server_and_recovers(fragile: Deployment, visit
     ben.open(ann_name)
     ben.say("welcome back")
     ann.sees("kept here", "welcome back")
+
+
+def test_a_browser_that_can_store_nothing_is_served(site: Deployment, visit: Visit) -> None:
+    """As on a disk that is full: it showed neither the form to sign in nor an error."""
+    full = "IDBObjectStore.prototype.put = () => { throw new DOMException('full', 'QuotaExceededError'); }"
+    visitor = visit(site)
+    visitor.context.add_init_script(full)
+    visitor.page.goto("about:blank")
+    visitor.page.goto(visitor.url)
+    site.create_user(name := fresh("ann"))
+    visitor.sign_in(name)
+    visitor.page.get_by_role("heading", name="No conversations yet").wait_for()
+
+
+def test_names_are_known_without_a_server(fragile: Deployment, visit: Visit) -> None:
+    """Of members, also of those who have a name of their own in the group, and what happened in it."""
+    ann, ben, people, group = grouped(fragile, visit, "Names")
+    people[1].SetMemberNickname(group_id=group, nickname="Benny")
+    people[2].SendMessage(conversation_id=group, content="from cem")
+    people[1].SendMessage(conversation_id=group, content="from ben")
+    people[0].RemoveGroupMember(group_id=group, user_id=people[2].id)
+    said = f"You removed {people[2].username}"
+    for visitor, who in ((ann, said), (ben, said.replace("You", people[0].username))):
+        visitor.page.get_by_text(who).wait_for()
+        visitor.message("from cem").get_by_text(people[2].username).wait_for()
+    ann.message("from ben").get_by_text("Benny").wait_for()
+    ann.page.evaluate("navigator.serviceWorker.ready.then(() => 0)")
+    fragile.kill()
+    ann.page = ann.new_page()  # another tab knows them too
+    ann.open("Names")
+    ann.message("from cem").get_by_text(people[2].username).wait_for()
+    ann.message("from ben").get_by_text("Benny").wait_for()
+    ann.page.get_by_text(said).wait_for()
+    ann.page.get_by_role("status").get_by_text("2 members").wait_for()
 
 
 def test_a_page_without_a_server_asks_seldom(fragile: Deployment, visit: Visit) -> None:

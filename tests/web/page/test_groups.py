@@ -1,6 +1,7 @@
 """Groups by the roles of their members, in browsers of their own: each sees at once what another does."""
 
 from collections.abc import Callable
+from typing import Any
 
 from tests.harness import Deployment, fresh
 from tests.waiting import eventually
@@ -151,6 +152,11 @@ def test_who_asks_is_let_in_by_a_manager(site: Deployment, visit: Visit) -> None
         dan.close()
 
     ask("please")
+    badge = ann.row(title).get_by_role("img", name="1 request")
+    badge.wait_for()
+    ann.page.goto(ann.url)  # and it is there when nothing of the group is open
+    badge.wait_for()
+    ann.open(title)
     ann.page.get_by_role("button", name="1 request").click()
     ann.page.get_by_role("list", name="Requests to join").get_by_text("please").wait_for()
     ann.page.get_by_role("button", name=f"Decline {name}").click()
@@ -158,6 +164,7 @@ def test_who_asks_is_let_in_by_a_manager(site: Deployment, visit: Visit) -> None
     ask("<b>once more</b>")
     ann.page.get_by_text("<b>once more</b>").wait_for()
     ann.page.get_by_role("button", name=f"Accept {name}").click()
+    badge.wait_for(state="detached")
     dan.open(title)
     dan.say("thank you")
     ann.close()
@@ -176,3 +183,98 @@ def test_an_open_group_is_found_and_joined(site: Deployment, visit: Visit) -> No
     dan.message_box().wait_for()
     dan.say("hello all")
     ann.sees("welcome", "hello all")
+
+
+def test_requests_are_shown_to_who_signs_in_elsewhere(site: Deployment, visit: Visit) -> None:
+    ann, _, people, group = grouped(site, visit, title := fresh("Asked"))
+    people[0].UpdateGroupSettings(group_id=group, joining="JOINING_APPROVAL")
+    for other in site.people(2):
+        other.RequestToJoin(group_id=group)
+    elsewhere = visit(site)
+    elsewhere.sign_in(people[0].username)
+    elsewhere.row(title).get_by_role("img", name="2 requests").wait_for()
+    ann.row(title).get_by_role("img", name="2 requests").wait_for()
+    people[0].SetMemberRole(group_id=group, user_id=people[1].id, role="admin")
+    people[0].TransferOwnership(group_id=group, user_id=people[1].id)
+    people[1].SetMemberRole(group_id=group, user_id=people[0].id, role="member")
+    elsewhere.row(title).get_by_role("img", name="2 requests").wait_for(state="detached")
+
+
+def test_what_happened_is_said_the_same_after_a_reload(site: Deployment, visit: Visit) -> None:
+    ann, ben, people, group = grouped(site, visit, title := fresh("Told"))
+    people[0].UpdateGroup(group_id=group, description="only this")
+    people[0].UpdateGroup(group_id=group, name=(renamed := f"{title} again"))
+    people[0].SetMemberRole(group_id=group, user_id=people[2].id, role="admin")
+    people[2].LeaveGroup(group_id=group)
+    ann_name, cem = people[0].username, people[2].username
+    said = [f"{ann_name} named the group “{renamed}”", f"{cem} is now an admin", f"{cem} left the group"]
+
+    def told(page: Any) -> list[str]:
+        lines: list[str] = page.get_by_role("log").locator(".line").all_inner_texts()
+        return lines
+
+    eventually(lambda: told(ben.page) == said)
+    ben.page.reload()
+    eventually(lambda: told(ben.page) == said)
+    tab = ben.new_page()
+    tab.get_by_role("list", name="Conversations").get_by_role("link", name=renamed).click()
+    eventually(lambda: told(tab) == said)
+    eventually(lambda: told(ann.page) == [said[0].replace(ann_name, "You"), *said[1:]])
+    people[0].RemoveGroupMember(group_id=group, user_id=people[1].id)
+    ben.conversation(renamed).wait_for(state="detached")
+    kept = "new Promise((done) => (indexedDB.open('gochat ' + location.origin).onsuccess = ({ target }) => {"
+    kept += "target.result.transaction('entries').objectStore('entries').getAllKeys().onsuccess = "
+    kept += "({ target: { result } }) => (done(result.filter((key) => key.startsWith('app/line/'))))}))"
+    eventually(lambda: ben.page.evaluate(kept) == [])
+
+
+def test_long_lists_are_read_on(site: Deployment, visit: Visit) -> None:
+    """Who reacted, who is banned, who asks to come in: more than a page of each."""
+    ann, _, people, group = grouped(site, visit, title := fresh("Many"))
+    people[0].UpdateGroupSettings(group_id=group, joining="JOINING_APPROVAL")
+    others = site.people(51)
+    people[0].AddGroupMember(group_id=group, user_ids=[other.id for other in others])
+    sent = people[0].SendMessage(conversation_id=group, content="who is here?").message_id
+    for other in others:
+        other.AddReaction(message_id=sent, reaction="👍")
+    ann.act("who is here?", "Who reacted")
+    shown = ann.page.get_by_role("list", name="👍").get_by_role("listitem")
+    eventually(lambda: shown.count() == 50)
+    assert ann.page.get_by_role("heading", name="👍 51").is_visible()
+    ann.page.get_by_role("button", name="Show more").click()
+    eventually(lambda: shown.count() == 51)
+    assert ann.page.get_by_role("button", name="Show more").count() == 0
+    ann.close()
+
+    for other in others:
+        people[0].BanMember(group_id=group, user_id=other.id)
+    ann.details()
+    ann.page.locator("summary", has_text="Banned members").click()
+    shown = ann.page.get_by_role("list", name="Banned members").get_by_role("listitem")
+    eventually(lambda: shown.count() == 50)
+    ann.page.get_by_role("button", name="Show more").click()
+    eventually(lambda: shown.count() == 51)
+    ann.page.get_by_role("button", name=f"Lift ban of {others[30].username}").click()
+    eventually(lambda: shown.count() == 50)
+    ann.close()
+
+    for asking in site.people(51):
+        asking.RequestToJoin(group_id=group)
+    ann.row(title).get_by_role("img", name="50+ requests").wait_for()
+    ann.page.get_by_role("button", name="50+ requests").click()
+    shown = ann.page.get_by_role("list", name="Requests to join").get_by_role("listitem")
+    eventually(lambda: shown.count() == 50)
+    ann.page.get_by_role("button", name="Show more").click()
+    eventually(lambda: shown.count() == 51)
+
+
+def test_a_narrow_page_has_room_for_names(site: Deployment, visit: Visit) -> None:
+    ann, _, people, group = grouped(site, visit, "Sunday walkers", viewport={"width": 360, "height": 740})
+    people[1].UpdateUserProfile(nickname="Benjamin Okafor")
+    people[0].UpdateGroupSettings(group_id=group, joining="JOINING_APPROVAL")
+    site.person().RequestToJoin(group_id=group)
+    ann.page.get_by_role("button", name="1 request").wait_for()
+    is_whole = "(element) => element.scrollWidth <= element.clientWidth"
+    assert ann.page.get_by_role("heading", name="Sunday walkers").evaluate(is_whole)
+    ann.details()
+    assert ann.member("Benjamin Okafor").locator("strong").evaluate(is_whole)

@@ -4,9 +4,9 @@ import { client, html, select, useEffect, useMemo, useRef, useState, useUpdates 
 import { errorText, t } from "./text.js";
 import { Avatar, IconButton } from "./parts.js";
 import { isOnline, personOf, presenceText, typingText, usePeople } from "./people.js";
-import { useGroup } from "./groups.js";
+import { requestsOf, requestsText, useGroup } from "./groups.js";
 import { Timeline, contentText } from "./timeline.js";
-import { linesOf } from "./lines.js";
+import { linesOf, useLines } from "./lines.js";
 import { Row, moveInLog, toRows } from "./chat_rows.js";
 import { Rows } from "./rows.js";
 import { MessageMenu, copyText } from "./actions.js";
@@ -31,6 +31,7 @@ export function Chat({ conversationId }) {
   const conversation = client.conversation(conversationId);
   useUpdates("conversations", "outbox", "connection");
   usePeople();
+  useLines();
   const group = useGroup(conversation);
   const pins = usePins(conversationId);
 
@@ -145,8 +146,7 @@ function Header({ conversation, group, onopen }) {
   const size = group.members.size;
   const count = size === 1 ? t("oneMember") : size ? t("membersCount", { n: group.nextPageToken ? `${size}+` : size }) : "";
   const state = typing || (type === "single" ? presenceText(peerUserId) : count);
-  const requests = group.requests.length;
-  const asked = t(requests === 1 ? "oneRequest" : "requestsCount", { n: requests });
+  const requests = conversation ? requestsOf(conversation) : "";
   return html`<header>
     <${IconButton} icon="back" label=${t("back")} class="icon-button back" onClick=${() => select("")} />
     ${conversation && html`<${Avatar} id=${peerUserId || conversationId} name=${name} avatar=${avatar} size="small"
@@ -155,8 +155,8 @@ function Header({ conversation, group, onopen }) {
         <h1 dir="auto">${name}</h1>
         <small role="status" class=${typing ? "typing" : ""}>${state}</small>
       </div>
-      ${requests > 0 && html`<button type="button" class="requests" aria-label=${asked} onClick=${() => onopen("details")}>
-        <span class="wide">${asked}</span><span class="narrow">${requests}</span></button>`}
+      ${requests && html`<button type="button" class="requests" aria-label=${requestsText(requests)} onClick=${() => onopen("details")}>
+        <span class="wide">${requestsText(requests)}</span><span class="narrow">${requests}</span></button>`}
       <${IconButton} icon="info" label=${t("details")} onClick=${() => onopen("details")} />
       <${IconButton} icon="more" label=${t("chatMenu")} aria-haspopup="menu" onClick=${({ currentTarget }) => onopen("conversation", currentTarget)} />`}
   </header>`;

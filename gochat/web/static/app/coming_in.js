@@ -3,24 +3,25 @@
 import { client, html, useEffect, useForm, useState } from "./ui.js";
 import { dateTime, t } from "./text.js";
 import { Choice, ErrorNote } from "./parts.js";
+import { More, usePages } from "./pages.js";
 import { Person, personOf, usePeople } from "./people.js";
+import { loadRequests, requestsOf } from "./groups.js";
 import { copyText } from "./actions.js";
 
 const DAY_MS = 86_400_000;
 const VALID_MS = { "1d": DAY_MS, "1w": 7 * DAY_MS, forGood: 0 };
 const USES = [0, 1, 5, 10, 50];
 
-/** A list that is read when its part of the page is opened. load() -> items. */
+/** A list that is read when its part of the page is opened. */
 function useListed(load) {
-  const [listed, setListed] = useState({ items: null, error: null });
-  const again = () => load().then((items) => setListed({ items, error: null }), (error) => setListed((before) => ({ ...before, error })));
-  const act = (call) => call().then(again, (error) => setListed((before) => ({ ...before, error })));
-  const ontoggle = ({ currentTarget }) => currentTarget.open && again();
-  return { ...listed, act, ontoggle, again };
+  const pages = usePages(load);
+  const act = (call) => call().then(pages.again, pages.fail);
+  const ontoggle = ({ currentTarget }) => currentTarget.open && pages.again();
+  return { ...pages, act, ontoggle };
 }
 
 export function Invitations({ groupId }) {
-  const { items, error, act, ontoggle } = useListed(() => client.invitations(groupId));
+  const { items, error, act, ontoggle } = useListed(async () => ({ items: await client.invitations(groupId), nextPageToken: "" }));
   const [valid, setValid] = useState("1w");
   const [uses, setUses] = useState("0");
   const [copied, setCopied] = useState("");
@@ -60,10 +61,11 @@ function usesText({ uses, maxUses }) {
   return maxUses ? t("usesOf", { n: uses, max: maxUses }) : t(uses === 1 ? "oneUse" : "uses", { n: uses });
 }
 
-export function Requests({ groupId, requests }) {
+export function Requests({ conversation, group: { requests, moreRequests } }) {
+  const groupId = conversation.conversationId;
   const [error, setError] = useState(null);
   const decide = (userId, accept) => client.decideRequest(groupId, userId, accept).then(() => setError(null), setError);
-  return html`<section><h3>${t("requests")} <span class="count">${requests.length}</span></h3>
+  return html`<section><h3>${t("requests")} <span class="count">${requestsOf(conversation)}</span></h3>
     <${ErrorNote} error=${error} />
     <ul role="list" class="people" aria-label=${t("requests")}>
       ${requests.map(({ userId, nickname, avatar, note }) => {
@@ -78,11 +80,15 @@ export function Requests({ groupId, requests }) {
         </li>`;
       })}
     </ul>
+    <${More} nextPageToken=${moreRequests} more=${() => loadRequests(groupId, moreRequests)} />
   </section>`;
 }
 
 export function Bans({ groupId }) {
-  const { items, error, act, ontoggle, again } = useListed(() => client.bans(groupId, { limit: 200 }).then(({ bans }) => bans));
+  const { items, error, act, ontoggle, again, ...pages } = useListed(async (pageToken) => {
+    const { bans, nextPageToken } = await client.bans(groupId, { pageToken });
+    return { items: bans, nextPageToken };
+  });
   usePeople();
   useEffect(() => client.on("event", ({ type, conversationId }) => items && type === "memberLeft" && conversationId === groupId && again()), [items]);
   return html`<details class="more" onToggle=${ontoggle}><summary>${t("bans")}</summary>
@@ -98,5 +104,6 @@ export function Bans({ groupId }) {
         <//></li>`;
       })}
     </ul>
+    <${More} ...${pages} />
   </details>`;
 }

@@ -4,7 +4,7 @@ import { client, html } from "./ui.js";
 import { shortDay, t } from "./text.js";
 import { Avatar, Icon, IconButton } from "./parts.js";
 import { isOnline, typingText } from "./people.js";
-import { nameOf } from "./groups.js";
+import { nameOf, requestsOf, requestsText } from "./groups.js";
 import { contentText } from "./timeline.js";
 import { isMuted } from "./conversation_menu.js";
 import { onLongPress } from "./menu.js";
@@ -34,7 +34,10 @@ export function ConversationRow({ conversation, isSelected, isFirst, onmenu }) {
 function Badges({ conversation }) {
   const { unreadCount, unreadMentions, settings } = conversation;
   const kind = isMuted(conversation) ? "unread calm" : "unread";
+  const requests = requestsOf(conversation);
   return html`<span class="badges">
+    ${requests && html`<span class="unread asking" role="img" aria-label=${requestsText(requests)} title=${requestsText(requests)}>
+      <${Icon} name="join" />${requests}</span>`}
     ${unreadMentions > 0 && html`<span class="unread" role="img" aria-label=${t(unreadMentions === 1 ? "oneMention" : "mentionsCount", { n: unreadMentions })}>@</span>`}
     ${unreadCount > 0
       ? html`<span class=${kind} role="img" aria-label=${t("unread", { n: unreadCount })}>${unreadCount > 999 ? "999+" : unreadCount}</span>`

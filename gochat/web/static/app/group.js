@@ -24,7 +24,7 @@ export function Group({ conversation }) {
     select("");
   };
   return html`
-    ${manages && known.requests.length > 0 && html`<${Requests} groupId=${conversationId} requests=${known.requests} />`}
+    ${manages && known.requests.length > 0 && html`<${Requests} conversation=${conversation} group=${known} />`}
     ${group && (may(conversation, "editing")
       ? html`<${Rename} group=${group} />`
       : html`<p class="prose" dir="auto">${group.description}</p>`)}

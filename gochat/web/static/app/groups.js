@@ -1,35 +1,50 @@
 // What the page knows of groups: their settings, their members by what they are there, and who asks to join.
 
-import { client, useEffect, useState } from "./ui.js";
+import { client, signal, useEffect } from "./ui.js";
+import { t } from "./text.js";
+import { keep, kept } from "./kept.js";
 import { know, personOf } from "./people.js";
 
-const MEMBERS = 200; // asked for at once
+const MEMBERS = 200; // asked for at once, and kept
+const REQUESTS = 50; // asked for at once
+const MANAGED = 50; // groups whose requests are asked for
 const groups = new Map(); // by id
-const handlers = new Set();
+
+const [tell, useGroups] = signal();
+export { useGroups };
 
 /** settings: null until they are known. members: a map by user id of as many as are known. */
 export function groupOf(groupId) {
-  if (!groups.has(groupId)) groups.set(groupId, { settings: null, members: new Map(), requests: [], nextPageToken: "" });
+  if (!groups.has(groupId)) {
+    groups.set(groupId, { settings: null, members: new Map(), nextPageToken: "", requests: [], moreRequests: "" });
+  }
   return groups.get(groupId);
+}
+
+kept("group/").then((stored) => {
+  for (const { groupId, members, ...group } of stored) {
+    if (groups.get(groupId)?.settings) continue;
+    groups.set(groupId, { ...group, members: new Map(members.map((detail) => [detail.member.userId, detail])) });
+  }
+  tell();
+});
+
+function changed(groupId) {
+  const { members, ...group } = groupOf(groupId);
+  keep(`group/${groupId}`, { ...group, groupId, members: [...members.values()].slice(0, MEMBERS) });
+  tell();
 }
 
 /** Shows the component again when something of groups changes; reads this one, if it is one. */
 export function useGroup(conversation) {
-  const [, update] = useState(0);
-  const { conversationId, type, role } = conversation ?? {};
-  useEffect(() => {
-    const handler = () => update((count) => count + 1);
-    handlers.add(handler);
-    return () => handlers.delete(handler);
-  }, []);
+  const { conversationId, type } = conversation ?? {};
+  useGroups();
   useEffect(() => {
     if (type !== "group") return;
-    load(conversationId);
-    return client.on("connection", (connection) => connection === "online" && load(conversationId));
+    const read = () => (load(conversationId), loadRequests(conversationId));
+    read();
+    return client.on("connection", (connection) => connection === "online" && read());
   }, [type]);
-  useEffect(() => {
-    if (type === "group") loadRequests(conversationId);
-  }, [type, role]);
   return groupOf(conversationId);
 }
 
@@ -54,7 +69,7 @@ export function meet(groupId, details) {
     know(detail.member);
     members.set(detail.member.userId, detail);
   }
-  changed();
+  changed(groupId);
 }
 
 async function load(groupId) {
@@ -72,22 +87,46 @@ async function load(groupId) {
   }
 }
 
-async function loadRequests(groupId) {
+/** pageToken: of more of them. */
+export async function loadRequests(groupId, pageToken = "") {
   const group = groupOf(groupId);
-  if (!isManager(client.conversation(groupId) ?? {})) group.requests = [];
-  else group.requests = await client.joinRequests(groupId, { limit: 200 }).then(({ requests }) => requests, () => []);
-  changed();
+  const isMine = isManager(client.conversation(groupId));
+  if (!isMine && !group.requests.length) return;
+  const page = isMine
+    ? await client.joinRequests(groupId, { pageToken, limit: REQUESTS }).catch(() => null) // offline: what is known stays
+    : { requests: [], nextPageToken: "" };
+  if (!page) return;
+  Object.assign(group, { requests: [...(pageToken ? group.requests : []), ...page.requests], moreRequests: page.nextPageToken });
+  changed(groupId);
 }
 
-function changed() {
-  for (const handler of handlers) handler();
+async function loadAllRequests() {
+  const managed = client.conversations.filter((each) => each.type === "group" && isManager(each)).slice(0, MANAGED);
+  for (const { conversationId } of managed) await loadRequests(conversationId);
+}
+
+/** How many ask to join a group that one manages, "" if nobody does. */
+export function requestsOf(conversation) {
+  const { requests, moreRequests } = groupOf(conversation.conversationId);
+  return requests.length && isManager(conversation) ? `${requests.length}${moreRequests ? "+" : ""}` : "";
+}
+
+export function requestsText(n) {
+  return t(n === "1" ? "oneRequest" : "requestsCount", { n });
 }
 
 client.on("event", (event) => {
   const { type, conversationId } = event;
+  if (type === "resync") loadAllRequests();
+  const isAboutMe = type === "memberUpdated" && event.member.userId === client.userId;
+  if ((type === "joinRequestChanged" || isAboutMe) && client.conversation(conversationId)) loadRequests(conversationId);
   const group = groups.get(conversationId);
-  if (type === "joinRequestChanged" && client.conversation(conversationId)) loadRequests(conversationId);
   if (!group) return;
+  if (!client.conversation(conversationId)) {
+    groups.delete(conversationId);
+    keep(`group/${conversationId}`, undefined);
+    return tell();
+  }
   if (type === "groupSettingsUpdated") group.settings = event.settings;
   else if (type === "memberLeft") group.members.delete(event.userId);
   else if (type === "memberDetailUpdated") return meet(conversationId, [event.member]);
@@ -95,6 +134,6 @@ client.on("event", (event) => {
     const before = group.members.get(event.member.userId) ?? { title: "", groupNickname: "", mutedUntil: 0 };
     return meet(conversationId, [{ ...before, member: event.member }]);
   } else return;
-  changed();
+  changed(conversationId);
 });
 client.on("signedOut", () => groups.clear());

@@ -55,10 +55,9 @@ export function Members({ conversation, known, total }) {
       onInput=${({ target }) => setQuery(target.value)} />`}
     <ul role="list" class="people" aria-label=${t("members")}>
       ${members.map((detail) => html`<li key=${detail.member.userId}>
-        <${Member} detail=${detail} groupId=${conversationId} canRemove=${outranks(role, detail)}
+        <${Member} detail=${detail} groupId=${conversationId}
           hasMenu=${Boolean(itemsOf({ detail, role, act, show: setDialog, groupId: conversationId }).length)}
-          onmenu=${(anchor) => setMenu({ detail, anchor })}
-          remove=${() => act(() => client.removeMember(conversationId, detail.member.userId))} />
+          onmenu=${(anchor) => setMenu({ detail, anchor })} />
       </li>`)}
     </ul>
     ${listed.nextPageToken && html`<button type="button" class="secondary" onClick=${() => load(listed.nextPageToken)}>${t("showMore")}</button>`}
@@ -93,12 +92,13 @@ function itemsOf({ detail, role, act, show, groupId }) {
     isAbove && (mutedUntil > Date.now()
       ? { label: t("unmuteMember"), icon: "bell", act: () => act(() => client.muteMember(groupId, userId, 0)) }
       : { label: t("muteMember"), icon: "muted", act: dialog("mute") }),
+    isAbove && { label: t("remove"), icon: "trash", isDanger: true, act: () => act(() => client.removeMember(groupId, userId)) },
     isAbove && { label: t("ban"), icon: "ban", isDanger: true, act: dialog("ban") },
   ];
   return items.filter(Boolean);
 }
 
-function Member({ detail, groupId, canRemove, hasMenu, onmenu, remove }) {
+function Member({ detail, groupId, hasMenu, onmenu }) {
   const { member: { userId, avatar, role }, title, mutedUntil } = detail;
   const name = nameOf(userId, groupId);
   const label = userId === client.userId ? `${name} (${t("you")})` : name;
@@ -110,7 +110,5 @@ function Member({ detail, groupId, canRemove, hasMenu, onmenu, remove }) {
     <span class=${`role ${role}`}>${t(role)}</span>
     ${hasMenu && html`<${IconButton} icon="more" label=${t("actionsFor", { name })} aria-haspopup="menu"
       onClick=${({ currentTarget }) => onmenu(currentTarget)} />`}
-    ${canRemove && html`<button type="button" class="secondary" aria-label=${t("removeNamed", { name })}
-      onClick=${remove}>${t("remove")}</button>`}
   <//>`;
 }

@@ -3,6 +3,7 @@
 import { client, html, useEffect, useState } from "./ui.js";
 import { dateTime, t } from "./text.js";
 import { Ask, Avatar, Dialog, ErrorNote } from "./parts.js";
+import { More, usePages } from "./pages.js";
 import { Person, personOf, usePeople } from "./people.js";
 import { nameOf } from "./groups.js";
 import { Content } from "./content.js";
@@ -23,9 +24,9 @@ function Waiting({ value, error }) {
   return html`<${ErrorNote} error=${error} />${!value && !error && html`<p class="quiet" role="status">${t("loading")}</p>`}`;
 }
 
-function Listed({ label, userIds, conversationId, note = () => "" }) {
+function Listed({ label, userIds, conversationId, count = userIds.length, note = () => "" }) {
   if (!userIds.length) return null;
-  return html`<section><h3>${label} <span class="count">${userIds.length}</span></h3>
+  return html`<section><h3>${label} <span class="count">${count}</span></h3>
     <ul role="list" class="people" aria-label=${label}>
       ${userIds.map((userId) => html`<li key=${userId}><${Person} userId=${userId} name=${nameOf(userId, conversationId)}
         avatar=${personOf(userId).avatar} note=${note(userId)} /></li>`)}
@@ -47,23 +48,40 @@ function Receipts({ detail: { message }, onclose }) {
   <//>`;
 }
 
-function WhoReacted({ detail: { message }, onclose }) {
-  const answer = useAnswer(() => client.reactions(message.messageId, { limit: 200 }));
+function WhoReacted({ detail: { message, reactions: counted }, onclose }) {
+  const { items, error, again, ...pages } = usePages(async (pageToken) => {
+    const { reactions, nextPageToken } = await client.reactions(message.messageId, { pageToken });
+    return { items: reactions, nextPageToken };
+  });
+  useEffect(() => void again(), []);
   usePeople();
-  const { reactions = [], nextPageToken } = answer.value ?? {};
+  const reactions = items ?? [];
+  const count = (kind) => Math.max(by(kind).length, (pages.nextPageToken && counted.find(({ reaction }) => reaction === kind)?.count) || 0);
   const kinds = [...new Set(reactions.map(({ reaction }) => reaction))];
   const by = (kind) => reactions.filter(({ reaction }) => reaction === kind).map(({ userId }) => userId);
   return html`<${Dialog} title=${t("reactions")} onclose=${onclose}>
-    <${Waiting} ...${answer} />
-    ${answer.value && !kinds.length && html`<p class="quiet">${t("noReactions")}</p>`}
-    ${kinds.map((kind) => html`<${Listed} key=${kind} label=${kind} conversationId=${message.conversationId} userIds=${by(kind)} />`)}
-    ${nextPageToken && html`<p class="quiet">${t("onlyFirst", { n: 200 })}</p>`}
+    <${Waiting} value=${items} error=${error} />
+    ${items && !kinds.length && html`<p class="quiet">${t("noReactions")}</p>`}
+    ${kinds.map((kind) => html`<${Listed} key=${kind} label=${kind} conversationId=${message.conversationId} userIds=${by(kind)} count=${count(kind)} />`)}
+    <${More} ...${pages} />
   <//>`;
 }
 
+/** All of them: the newest come last. */
+async function versionsOf(messageId) {
+  const found = [];
+  let pageToken = "";
+  do {
+    const { versions, nextPageToken } = await client.versions(messageId, { pageToken, limit: 200 });
+    found.push(...versions);
+    pageToken = nextPageToken;
+  } while (pageToken);
+  return found;
+}
+
 function Versions({ detail: { message, editedAt }, onclose }) {
-  const answer = useAnswer(() => client.versions(message.messageId, { limit: 200 }));
-  const versions = [...(answer.value?.versions ?? []), { content: message.content, createdAt: editedAt }];
+  const answer = useAnswer(() => versionsOf(message.messageId));
+  const versions = [...(answer.value ?? []), { content: message.content, createdAt: editedAt }];
   return html`<${Dialog} title=${t("versions")} onclose=${onclose}>
     <${Waiting} ...${answer} />
     ${answer.value && html`<ol class="versions" aria-label=${t("versions")}>

@@ -1,6 +1,7 @@
-// What the page knows of other people: names, who types. Names are asked for once, when they are first shown.
+// What the page knows of other people: names, who types. Names are asked for once, when they are first shown, and kept.
 
-import { client, html, useEffect, useRef, useState, useUpdates } from "./ui.js";
+import { client, html, signal, useEffect, useRef, useState, useUpdates } from "./ui.js";
+import { keep, kept } from "./kept.js";
 import { shortDay, t } from "./text.js";
 import { Avatar, ErrorNote, Field } from "./parts.js";
 
@@ -8,37 +9,38 @@ const TYPING_MS = 6000;
 const SEARCH_AFTER_MS = 200;
 
 const people = new Map(); // by user id: { name, avatar }
+const asked = new Set(); // user ids of those that need not be asked for
 const unknown = new Set(); // user ids that were asked for in vain: they are again once the server is back
-const handlers = new Set();
 const typing = new Map(); // by conversation: a map of user ids to timers
 
+/** Shows the component again when names come, or somebody begins or ends to type. */
+const [changed, usePeople] = signal();
+export { usePeople };
+
 /** person: whatever the server tells of a user. */
-export function know(person) {
-  people.set(person.userId, { name: person.nickname || person.username || people.get(person.userId)?.name || "", avatar: person.avatar });
+export function know({ userId, nickname, username, avatar }) {
+  const before = people.get(userId);
+  const name = nickname || username || before?.name || "";
+  asked.add(userId);
+  unknown.delete(userId);
+  if (before?.name === name && before.avatar === avatar) return;
+  people.set(userId, { name, avatar });
+  keep(`person/${userId}`, { userId, name, avatar });
 }
 
 export function personOf(userId) {
   if (userId === client.userId && client.profile) know(client.profile);
-  if (!people.has(userId) && userId) {
-    people.set(userId, { name: "", avatar: "" });
+  if (userId && !asked.has(userId)) {
+    asked.add(userId);
     client.getProfile(userId).then((profile) => (know(profile), changed()), () => unknown.add(userId));
   }
   return people.get(userId) ?? { name: "", avatar: "" };
 }
 
-function changed() {
-  for (const handler of handlers) handler();
-}
-
-/** Shows the component again when names come, or somebody begins or ends to type. */
-export function usePeople() {
-  const [, update] = useState(0);
-  useEffect(() => {
-    const handler = () => update((count) => count + 1);
-    handlers.add(handler);
-    return () => handlers.delete(handler);
-  }, []);
-}
+kept("person/").then((persons) => {
+  for (const { userId, name, avatar } of persons) if (!people.has(userId)) people.set(userId, { name, avatar });
+  changed();
+});
 
 client.on("event", (event) => {
   if (event.type === "profileUpdated") know(event.profile);
@@ -47,10 +49,10 @@ client.on("event", (event) => {
   else if (event.type !== "presence") return;
   changed();
 });
-client.on("signedOut", () => people.clear());
+client.on("signedOut", () => [people, asked, unknown].forEach((each) => each.clear()));
 client.on("connection", (connection) => {
   if (connection !== "online") return;
-  for (const userId of unknown) if (!people.get(userId)?.name) people.delete(userId);
+  for (const userId of unknown) asked.delete(userId);
   unknown.clear();
   changed();
 });

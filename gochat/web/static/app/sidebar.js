@@ -4,6 +4,7 @@ import { client, html, useState, useUpdates } from "./ui.js";
 import { errorText, t } from "./text.js";
 import { Avatar, FixedList, IconButton } from "./parts.js";
 import { personOf, usePeople } from "./people.js";
+import { useGroups } from "./groups.js";
 import { ConversationRow } from "./conversation_row.js";
 import { ConversationMenu, isUnread } from "./conversation_menu.js";
 import { NewChat, NewGroup } from "./new.js";
@@ -28,6 +29,7 @@ export function Sidebar({ selected }) {
   const [error, setError] = useState(null);
   useUpdates("conversations", "profile", "outbox");
   usePeople();
+  useGroups();
   const wanted = query.trim().toLocaleLowerCase();
   const all = client.conversations;
   const chosen = filter === "archived" && !all.some(FILTERS.archived) ? "all" : filter; // the last one has left it
@@ -48,7 +50,7 @@ export function Sidebar({ selected }) {
         <strong dir="auto">${me.name}</strong>
       </div>
       <${IconButton} icon="settings" label=${t("settings")} onClick=${() => setDialog("settings")} />
-      <${IconButton} icon="search" label=${t("findGroups")} onClick=${() => setDialog("findGroups")} />
+      <${IconButton} icon="compass" label=${t("findGroups")} onClick=${() => setDialog("findGroups")} />
       <${IconButton} icon="group" label=${t("newGroup")} onClick=${() => setDialog("newGroup")} />
       <${IconButton} icon="edit" label=${t("newChat")} onClick=${() => setDialog("newChat")} />
     </header>

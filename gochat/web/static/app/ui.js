@@ -20,6 +20,20 @@ export function useUpdates(...types) {
   return update;
 }
 
+/** [tell, useIt]: components that call useIt() are shown again by tell(). */
+export function signal() {
+  const handlers = new Set();
+  const tell = () => handlers.forEach((handler) => handler());
+  const useIt = () => {
+    const [, update] = useReducer((count) => count + 1, 0);
+    useEffect(() => {
+      handlers.add(update);
+      return () => handlers.delete(update);
+    }, []);
+  };
+  return [tell, useIt];
+}
+
 /** The conversation that the address names, so that the browser's own back button works. */
 export function selectedId() {
   return /^#\/c\/(.+)$/.exec(location.hash)?.[1] ?? "";

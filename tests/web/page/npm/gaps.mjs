@@ -84,7 +84,7 @@ await ben.getProfile();
 refused = token;
 const answers = await Promise.all(Array.from({ length: 10 }, () => ben.getProfile()));
 
-// Messages that go, in any order, with the next response: one that is read, one, one that is recalled, the last.
+// Messages that go, in any order, with the next response: one that is read, one, one that is recalled first, the last.
 const { conversationId } = ben.conversations[0];
 const { messages } = await ben.history(conversationId);
 const [second, third, fourth, last] = [messages[5], messages[4], messages[3], messages[0]];
@@ -105,6 +105,7 @@ const after = async (event) => {
 await after({ messageDeleted: { messageId: second.messageId } });
 await after({ messageDeleted: { messageId: third.messageId } });
 await after({ messageUpdated: { message: { ...fourth, status: 4 } } });
+await after({ messageDeleted: { messageId: fourth.messageId } });
 await after({ messageDeleted: { messageId: last.messageId } });
 
 change = () => [];
