@@ -27,6 +27,8 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 SQLITE = ("sqlite-colocated", "sqlite-split")
 MODES = (*SQLITE, "postgres-colocated", "postgres-split")
+DIAGONAL = pytest.mark.parametrize("mode", ["sqlite-colocated", "postgres-split"], indirect=True, scope="session")
+"""A mark for a file whose scenarios are many and depend on the database or the layout, but not on both together."""
 
 
 SECRETS = re.compile(rf"{PASSWORD}|{CONTENT}|eyJ[\w-]+\.[\w-]+|[Bb]earer |\$argon2|PRIVATE KEY")

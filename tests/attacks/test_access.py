@@ -15,6 +15,7 @@ from gochat.services import SERVICES, Audience, rpcs
 from tests.attacks import group_requests
 from tests.attacks.requests import VALID
 from tests.attacks.world import CALLERS, INSIDE, NOBODY, PEOPLE, PLATFORM_ADMIN, PRIVILEGED, SERVICE, Place, World
+from tests.conftest import DIAGONAL
 from tests.harness import Deployment
 
 RPCS = rpcs()
@@ -184,6 +185,7 @@ def test_the_actor_named_in_the_request_of_an_app_is_the_caller() -> None:
             assert (Condition.SELF in rule.on) == (nameless or bool(actor_field(path))), path
 
 
+@DIAGONAL
 @pytest.mark.parametrize("path", RPCS)
 def test_each_rpc_admits_and_refuses_callers_by_its_rule(world: World, path: str) -> None:
     fields = fields_of(path)

@@ -7,6 +7,7 @@ import pytest
 
 from gochat.api.logic.v1 import logic_pb2
 from gochat.domain.text import normal_name
+from tests.conftest import DIAGONAL
 from tests.harness import PASSWORD, Deployment, Person, as_service, fresh, refused
 
 NAMES = {
@@ -76,6 +77,7 @@ def typed(name: str) -> set[str]:
     return {unicodedata.normalize(form, way) for way in ways for form in ("NFC", "NFD", "NFKC", "NFKD")} | ways
 
 
+@DIAGONAL
 @pytest.mark.parametrize("script", NAMES)
 def test_a_name_is_kept_as_typed_and_found(app: Deployment, script: str) -> None:
     digits = fresh("")
@@ -89,6 +91,7 @@ def test_a_name_is_kept_as_typed_and_found(app: Deployment, script: str) -> None
         app.create_user(unicodedata.normalize("NFKD", name.upper()))
 
 
+@DIAGONAL
 def test_a_turkish_name_is_found_however_its_i_is_typed(app: Deployment) -> None:
     tail = fresh("")
     user_id = app.create_user(f"İbrahim{tail}", nickname=f"Dİdem{tail}")
@@ -109,6 +112,7 @@ SPELLED = [
 ]
 
 
+@DIAGONAL
 @pytest.mark.parametrize(("one", "other"), SPELLED)
 def test_what_looks_the_same_is_one_name(app: Deployment, one: str, other: str) -> None:
     tail = fresh("")
@@ -135,12 +139,14 @@ HEAPED = ("\u0301a", "a" + "\u0336" * 2, "a\u0300\u0301\u0302\u0303\u0304", "\u1
 OTHERS = ("a\u202eb", "a\ue000", "\U000e0061", "x" * 65)
 
 
+@DIAGONAL
 @pytest.mark.parametrize("name", [*SPACED, *HIDDEN, *HEAPED, *OTHERS])
 def test_what_no_script_needs_is_refused(app: Deployment, name: str) -> None:
     with refused("INVALID_ARGUMENT", "username"):
         app.create_user(name)
 
 
+@DIAGONAL
 def test_a_long_name_is_signed_in_with_decomposed(app: Deployment) -> None:
     tail = fresh("")
     name = "가" * (64 - len(tail)) + tail
@@ -161,6 +167,7 @@ def writer(app: Deployment) -> Person:
     return app.person()
 
 
+@DIAGONAL
 @pytest.mark.parametrize("name", BLANK + BROKEN)
 def test_names_that_show_nothing_or_break_the_line_are_refused(app: Deployment, writer: Person, name: str) -> None:
     repo = as_service(app).repo
@@ -176,6 +183,7 @@ def test_names_that_show_nothing_or_break_the_line_are_refused(app: Deployment, 
         repo.CreateConversation(type="group", name=name, participant_ids=[writer.id])
 
 
+@DIAGONAL
 @pytest.mark.parametrize("name", ["❤\ufe0f", "👨\u200d👩\u200d👧", "علی\u200cرضا", "日本 太郎", "…", "a\u200fb"])
 def test_names_that_show_something_are_taken(writer: Person, name: str) -> None:
     assert writer.UpdateUserProfile(nickname=name).profile.nickname == name
@@ -189,6 +197,7 @@ PASSWORDS = [
 ]
 
 
+@DIAGONAL
 @pytest.mark.parametrize(("one", "other"), PASSWORDS)
 def test_a_password_is_the_same_on_every_keyboard(app: Deployment, one: str, other: str) -> None:
     for chosen, typed_later in ((one, other), (other, one)):
@@ -200,6 +209,7 @@ def test_a_password_is_the_same_on_every_keyboard(app: Deployment, one: str, oth
         assert sign_in(app, name, f"{typed_later} two").success
 
 
+@DIAGONAL
 def test_case_and_width_of_a_password_matter(app: Deployment) -> None:
     name = fresh()
     app.create_user(name, password="Passwörd 1")
@@ -208,6 +218,7 @@ def test_case_and_width_of_a_password_matter(app: Deployment) -> None:
             sign_in(app, name, wrong)
 
 
+@DIAGONAL
 def test_a_password_with_control_characters_is_refused(app: Deployment) -> None:
     person = app.person()
     with refused("INVALID_ARGUMENT", "new_password"):
@@ -218,6 +229,7 @@ def test_a_password_with_control_characters_is_refused(app: Deployment) -> None:
         sign_in(app, person.username, "my cat is a \tby")
 
 
+@DIAGONAL
 def test_eight_characters_are_counted_as_they_are_kept(app: Deployment) -> None:
     person = app.person()
     with refused("INVALID_ARGUMENT", "new_password"):
