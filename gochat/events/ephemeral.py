@@ -6,12 +6,13 @@ has fallen behind gets the presence of all that it watches when it is registered
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 
 from gochat.api.event.v1 import event_pb2
 from gochat.domain import ids
 from gochat.events.presence import ANNOUNCE_INTERVAL, Presence, Seen
+from gochat.events.registry import Registry, Streams, remove
 from gochat.events.relay import Relay
 from gochat.events.stream import Stream, frame_of
 from gochat.events.typing import Typing, Typist
@@ -19,29 +20,18 @@ from gochat.internal.signal.v1 import signal_pb2 as pb
 
 EXPIRE_INTERVAL = 5.0  # seconds between two looks for what processes claimed that said no more since
 
-Streams = dict[Stream, None]  # a set that keeps its order
-
-
-def remove(streams: dict[str, Streams], key: str, stream: Stream) -> None:
-    """And the key, where it was the last."""
-    if key in streams:
-        streams[key].pop(stream, None)
-        if not streams[key]:
-            del streams[key]
-
 
 class Ephemeral:
-    """in_conversation, of_user: the registries of the hub. record: has it remembered in the database when users were
+    """registry: of the hub. record: has it remembered in the database when users were
     last seen."""
 
     def __init__(
         self,
         relay: Relay,
-        in_conversation: Mapping[str, Streams],
-        of_user: Mapping[str, Streams],
+        registry: Registry,
         record: Callable[[Sequence[pb.LastActive]], object],
     ) -> None:
-        self._relay, self._in_conversation, self._of_user, self._record = relay, in_conversation, of_user, record
+        self._relay, self._registry, self._record = relay, registry, record
         self._typing = Typing()
         self._presence = Presence(relay.process)
         self._watchers: defaultdict[str, Streams] = defaultdict(dict)
@@ -95,7 +85,7 @@ class Ephemeral:
     def watchers_affected(self, conversation_id: str, user_id: str) -> Streams:
         """The streams that might not see somebody any more, now that this user has left this conversation."""
         affected = {stream: None for stream in self._watchers.get(user_id, ()) if conversation_id in stream.known}
-        affected |= {stream: None for stream in self._of_user.get(user_id, ()) if stream.watched}
+        affected |= {stream: None for stream in self._registry.of_user.get(user_id, ()) if stream.watched}
         return affected
 
     def _forget_watcher(self, user_id: str, stream: Stream) -> None:
@@ -155,7 +145,10 @@ class Ephemeral:
         conversation_id, user_id = typist
         streams = [
             stream
-            for stream in (*self._in_conversation.get(conversation_id, ()), *self._of_user.get("", ()))
+            for stream in (
+                *self._registry.in_conversation.get(conversation_id, ()),
+                *self._registry.of_user.get("", ()),
+            )
             if stream.typing and stream.user_id != user_id
         ]
         if streams:

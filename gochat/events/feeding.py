@@ -79,13 +79,11 @@ class Feeder:
         while stream.backlog and not stream.is_full and not stream.ended:
             changes, position = stream.backlog[0]
             events, has_ended = list[Event](), False
-            for change, deliveries in zip(changes, self.describe(changes), strict=True):
+            for change, deliveries in zip(changes, self.describe(changes, stream.user_id), strict=True):
                 if has_ended := ends(change, stream):
                     break
                 events += [
-                    each.event
-                    for number, each in enumerate(deliveries)
-                    if _is_for(stream.user_id, number, each) and not _is_edited_since(stream, each.event)
+                    each.event for number, each in enumerate(deliveries) if _is_for(stream.user_id, number, each)
                 ]
             stream.backlog.popleft()
             for frame, moved, number, _ in frames_of(events, None if has_ended else position):
@@ -104,8 +102,10 @@ class Feeder:
     def catch_up(self, stream: Stream) -> None:
         self.take_up(stream, self.open_feed(stream, stream.position))
 
-    def describe(self, changes: Sequence[pb.Change]) -> list[Sequence[pb.Delivery]]:
-        described = self._changes.DescribeChanges(pb.DescribeChangesRequest(changes=changes)).changes
+    def describe(self, changes: Sequence[pb.Change], user_id: str | None = None) -> list[Sequence[pb.Delivery]]:
+        """user_id: whose stream they are for, "" for one of everything; None: for all."""
+        wanted = pb.DescribeChangesRequest(changes=changes, user_id=user_id)
+        described = self._changes.DescribeChanges(wanted).changes
         return [each.deliveries for each in described]
 
     def _run(self) -> None:
@@ -171,17 +171,3 @@ def _is_for(user_id: str, number: int, delivery: pb.Delivery) -> bool:
     if not delivery.user_ids:
         return user_id not in delivery.except_user_ids
     return user_id in delivery.user_ids if user_id else number == 0
-
-
-def _is_edited_since(stream: Stream, event: Event) -> bool:
-    """Is it of a message in a conversation that the user has left, with a text that it may have got after that? Events
-    have what is true now."""
-    if not stream.user_id or event.conversation_id in stream.known:
-        return False
-    if event.HasField("message_sent"):
-        message = event.message_sent.message
-    elif event.HasField("message_updated"):
-        message = event.message_updated.message
-    else:
-        return False
-    return bool(message.content) and message.updated_at > event.at

@@ -1,10 +1,10 @@
 """The streams of a process, and what feeds them: the tail of the change log, and signals of other processes.
 
-One thread, the hub's, has the log's position, the registries of streams and every stream that is registered; so none
-of them needs a lock. Other threads post functions for it to run. A stream that is not registered, since it begins or
-has fallen behind, belongs to the thread that reads the log for it (feeding.py), and comes back by a post. A transport
-takes frames from streams on its own thread: see stream.py. Of one stream alone the hub reads nothing: what a stream
-missed while it was read for is in `Recent`, or a feeder reads again.
+One thread, the hub's, has the log's position, the registry of streams (registry.py) and every stream that is in it; so
+none of them needs a lock. Other threads post functions for it to run. A stream that is not registered, since it begins
+or has fallen behind, belongs to the thread that reads the log for it (feeding.py), and comes back by a post. A
+transport takes frames from streams on its own thread: see stream.py. Of one stream alone the hub reads nothing: what a
+stream missed while it was read for is in `Recent`, or a feeder reads again.
 
 What a stream gets follows from the log alone: it begins with the conversations that its user was in at a position,
 and joining and leaving are changes like others. So nothing goes to those who have left, however late they read.
@@ -15,10 +15,9 @@ import random
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import chain
 from queue import Empty, SimpleQueue
 from time import monotonic
 
@@ -29,9 +28,10 @@ from gochat.domain import cursors
 from gochat.domain.changes import Kind, follow
 from gochat.errors import ChatError, overloaded, unavailable
 from gochat.events.counters import Counters
-from gochat.events.ephemeral import Ephemeral, Streams, remove
+from gochat.events.ephemeral import Ephemeral
 from gochat.events.feeding import READ_TIMEOUT, Feeder, StreamWork, ends, frames_of, pieces_of
 from gochat.events.recent import Recent
+from gochat.events.registry import Registry, Streams, remove
 from gochat.events.relay import Relay
 from gochat.events.seen import remember
 from gochat.events.stream import Frame, Stream
@@ -77,9 +77,8 @@ class Hub:
         self._recent = Recent()
         self._streams: dict[Stream, float] = {}  # all that are open -> when they have to end
         self._open_of_user: defaultdict[str, Streams] = defaultdict(dict)
-        self._of_user: defaultdict[str, Streams] = defaultdict(dict)  # that are registered; "": for everything
-        self._in_conversation: defaultdict[str, Streams] = defaultdict(dict)
-        self._ephemeral = Ephemeral(relay, self._in_conversation, self._of_user, partial(remember, signals))
+        self._registry = Registry()
+        self._ephemeral = Ephemeral(relay, self._registry, partial(remember, signals))
         self._retries = deque[tuple[float, Stream, StreamWork]]()  # when, what
         self._check_at = self._read_at = self._retry_at = 0.0
         self._patience = HELD_BACK_INTERVAL
@@ -197,10 +196,10 @@ class Hub:
         if answer.gap:
             log.warning("streams have to read their state again: %s", pb.Gap.Name(answer.gap))
             self._go_to(answer.position)
-            for stream in [each for of_user in self._of_user.values() for each in of_user]:
+            for stream in self._registry.all:
                 self._suspend(stream)
             return
-        changes = self._of_interest(answer.changes)
+        changes = self._registry.of_interest(answer.changes)
         if changes:
             self._deliver(changes, self._feeder.describe(changes), answer.position)
         self._recent.add(self._position.at, answer.changes)
@@ -215,22 +214,6 @@ class Hub:
         self._position = position
         self._recent.begin(position.at)
 
-    def _of_interest(self, changes: Iterable[pb.Change]) -> list[pb.Change]:
-        """Those that streams here might get; also those of conversations that users come into by these changes."""
-        entered_now, found = set[str](), list[pb.Change]()
-        for change in changes:
-            if change.user_id in self._of_user and change.kind == Kind.MEMBER_JOINED:
-                entered_now.add(change.conversation_id)
-            if (
-                change.conversation_id in self._in_conversation
-                or change.conversation_id in entered_now
-                or change.user_id in self._of_user
-                or "" in self._of_user
-                or change.kind == Kind.PROFILE_UPDATED
-            ):
-                found.append(change)
-        return found
-
     def _deliver(
         self, changes: Sequence[pb.Change], described: Sequence[Sequence[pb.Delivery]], position: pb.Position
     ) -> None:
@@ -241,9 +224,9 @@ class Hub:
         for change, deliveries in zip(changes, described, strict=True):
             at = change.position
             if change.kind == Kind.MEMBER_JOINED:
-                self._join(change)
+                self._registry.join(change)
             for number, delivery in enumerate(deliveries):
-                for stream in self._recipients(number, delivery):
+                for stream in self._registry.recipients(number, delivery):
                     if stream.position.at <= at:  # else it has read that when it began
                         indexes_of[stream].append(len(events))
                 events.append(delivery.event)
@@ -252,7 +235,7 @@ class Hub:
             if change.kind == Kind.MEMBER_LEFT:
                 self._leave(change)
             elif change.kind == Kind.SESSION_ENDED:
-                for stream in [each for each in self._of_user.get(change.user_id, ()) if ends(change, each)]:
+                for stream in [each for each in self._registry.of_user.get(change.user_id, ()) if ends(change, each)]:
                     self._unregister(stream)  # nothing that happened later is delivered to it
                     ended[stream] = None
         frames: dict[tuple[int, ...], list[Frame]] = {}
@@ -266,28 +249,10 @@ class Hub:
         for conversation_id, user_id in senders:
             self._ephemeral.sent(conversation_id, user_id)
 
-    def _recipients(self, number: int, delivery: pb.Delivery) -> Iterable[Stream]:
-        """The registered streams that the delivery, of this number among those of its change, is for."""
-        if not delivery.user_ids:
-            streams = chain(self._in_conversation.get(delivery.event.conversation_id, ()), self._of_user.get("", ()))
-            but = delivery.except_user_ids
-            return (stream for stream in streams if stream.user_id not in but) if but else streams
-        user_ids = ["", *delivery.user_ids] if number == 0 else delivery.user_ids
-        return chain.from_iterable(self._of_user.get(user_id, ()) for user_id in user_ids)
-
-    def _join(self, change: pb.Change) -> None:
-        for stream in self._of_user.get(change.user_id, ()):
-            if stream.position.at <= change.position:
-                stream.known.add(change.conversation_id)
-                self._in_conversation[change.conversation_id][stream] = None
-
     def _leave(self, change: pb.Change) -> None:
         for stream in self._ephemeral.watchers_affected(change.conversation_id, change.user_id):
             self._feeder.submit(stream, self._look_who_is_watched)
-        for stream in self._of_user.get(change.user_id, ()):
-            if stream.position.at <= change.position:
-                stream.known.discard(change.conversation_id)
-                remove(self._in_conversation, change.conversation_id, stream)
+        self._registry.leave(change)
 
     def _look_who_is_watched(self, stream: Stream) -> None:
         """Feeder's thread: of the stream it reads only what never changes, and the users that it watches."""
@@ -338,9 +303,7 @@ class Hub:
                 self._feeder.submit(stream, self._feeder.feed)
                 return
             stream.position = stream.goal
-        for conversation_id in stream.known:
-            self._in_conversation[conversation_id][stream] = None
-        self._of_user[stream.user_id][stream] = None
+        self._registry.add(stream)
         self._ephemeral.registered(stream)
 
     def _look_at(self, stream: Stream) -> None:
@@ -361,9 +324,7 @@ class Hub:
             self._position = pb.Position()
 
     def _unregister(self, stream: Stream) -> None:
-        for conversation_id in stream.known:
-            remove(self._in_conversation, conversation_id, stream)
-        remove(self._of_user, stream.user_id, stream)
+        self._registry.remove(stream)
         self._ephemeral.unregistered(stream)
 
     def _suspend(self, stream: Stream) -> None:
@@ -390,8 +351,7 @@ class Hub:
             elif now >= until:
                 _end_for_restart(stream)
             elif now - stream.added_at >= HEARTBEAT and not stream.is_full:
-                is_registered = stream in self._of_user.get(stream.user_id, ())
-                ahead = is_registered and stream.position.at < self._position.at
+                ahead = stream in self._registry and stream.position.at < self._position.at
                 stream.say(self._position if ahead else None, heartbeat=Heartbeat())
                 stream.wake()
 

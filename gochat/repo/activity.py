@@ -3,18 +3,30 @@
 from gochat.domain.limits import MAX_TYPING_MEMBERS
 from gochat.domain.policy import DELETED
 from gochat.internal.signal.v1 import signal_pb2 as pb
-from gochat.repo.membership import membership
+from gochat.repo.membership import HIDDEN_UNTIL_A_MESSAGE, SHOWN, membership
 from gochat.storage.database import Database, Row, Tx, placeholders
 
-_MEMBER_COUNT = "SELECT member_count FROM conversations WHERE conversation_id = ?"
-_ACTIVITY = """
+# Nobody sees of a one-to-one conversation without a message that another has opened it.
+_IS_SHOWN = f"""
+SELECT conversation.member_count <= ? AND NOT (
+    conversation.type = 'single' AND conversation.last_seq = 0 AND EXISTS (
+        SELECT 1 FROM members AS unaware
+        WHERE unaware.conversation_id = conversation.conversation_id AND unaware.hidden_seq = {HIDDEN_UNTIL_A_MESSAGE}
+    )
+)
+FROM conversations AS conversation
+WHERE conversation.conversation_id = ?"""
+_ACTIVITY = f"""
 SELECT users.user_id, COALESCE(activity.active_at, 0)
 FROM users
 LEFT JOIN activity ON activity.user_id = users.user_id
 WHERE users.user_id IN (%s) AND (? IN ('', users.user_id) OR EXISTS (
     SELECT 1 FROM members AS theirs
     JOIN members AS own ON own.conversation_id = theirs.conversation_id AND own.user_id = ? AND own.role <> ?
-    WHERE theirs.user_id = users.user_id AND theirs.role <> ?
+    JOIN conversations AS conversation ON conversation.conversation_id = theirs.conversation_id
+    WHERE theirs.user_id = users.user_id AND theirs.role <> ? AND (
+        conversation.type = 'group' OR conversation.last_seq > 0 OR own.hidden_seq = {SHOWN}
+    )
 ))"""
 _RECORD = """
 INSERT INTO activity (user_id, active_at) SELECT user_id, ? FROM users WHERE user_id = ?
@@ -32,8 +44,7 @@ class Activity:
 
         def work(tx: Tx) -> bool:
             membership(tx, conversation_id, request.user_id)
-            ((count,),) = tx.fetch_all(_MEMBER_COUNT, conversation_id)
-            return bool(count <= MAX_TYPING_MEMBERS)
+            return bool(tx.fetch_all(_IS_SHOWN, MAX_TYPING_MEMBERS, conversation_id)[0][0])
 
         return pb.CheckTypingResponse(is_shown=self._database.read(work))
 

@@ -32,8 +32,10 @@ def add_change(
     seq: int = 0,
     first_seq: int = 0,
     detail: str = "",
+    at: int = 0,
 ) -> None:
-    row = (conversation_id, user_id, current().actor.user_id, first_seq, seq, detail, ids.now_ms())
+    """at: as the row that changed says; 0: now."""
+    row = (conversation_id, user_id, current().actor.user_id, first_seq, seq, detail, at or ids.now_ms())
     tx.sql(f"{_INSERT} VALUES {_ROW}", int(kind), *row)
 
 

@@ -1,10 +1,11 @@
 """Changes as events: what there is to say of a change now, and who it is for. A table has an entry for each kind.
 
 Content is read here and not when the change is written, so that what was recalled or deleted since is never delivered.
+So it is that of later, which is not for everybody who was there: who has left since gets what can still be said as it
+was then, and nobody anything of messages that they do not see.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from gochat.api.common.v1 import common_pb2
@@ -13,7 +14,7 @@ from gochat.domain import ids, reactions
 from gochat.domain.changes import DISSOLVED, FOUNDING, REMOVED, Kind
 from gochat.errors import ChatError
 from gochat.internal.change.v1 import change_pb2 as pb
-from gochat.repo import group_settings
+from gochat.repo import audience, group_settings
 from gochat.repo.conversations import UNREAD, conversation_of
 from gochat.repo.groups import as_group
 from gochat.repo.member_details import detail_of
@@ -35,21 +36,19 @@ SELECT wanted.conversation_id, (
 )
 FROM wanted"""
 _READ = f"""
-SELECT {UNREAD}, CASE conversation.type WHEN 'single' THEN (
-    SELECT other.user_id FROM members AS other
-    WHERE other.conversation_id = member.conversation_id AND other.user_id <> member.user_id
-) END
+SELECT {UNREAD}, conversation.type
 FROM members AS member
 JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
 WHERE member.conversation_id = ? AND member.user_id = ?"""
-_OTHER = "SELECT user_id FROM members WHERE conversation_id = ? AND user_id <> ?"
-_PEERS = """
+# Unless they have hidden the message.
+_OTHER = "SELECT user_id FROM members WHERE conversation_id = ? AND user_id <> ? AND hidden_seq < ?"
+_PEERS = f"""
 SELECT other.user_id
 FROM members AS member
 JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
     AND conversation.type = 'single'
 JOIN members AS other ON other.conversation_id = member.conversation_id AND other.user_id <> member.user_id
-WHERE member.user_id = ?"""
+WHERE member.user_id = ? AND (conversation.last_seq > 0 OR other.hidden_seq = {SHOWN})"""
 # Before the first message only those who opened a one-to-one conversation see it.
 _EMPTY_PAIR = """
 SELECT member.user_id, member.hidden_seq
@@ -58,43 +57,67 @@ JOIN members AS member ON member.conversation_id = conversation.conversation_id
 WHERE conversation.conversation_id = ? AND conversation.type = 'single' AND conversation.last_seq = 0"""
 _MANAGERS = "SELECT user_id FROM members WHERE conversation_id = ? AND role IN ('owner', 'admin')"
 _JOINED_AT = "SELECT joined_at FROM members WHERE conversation_id = ? AND user_id = ?"
-
-_DELETED_BY = "SELECT conversation_id, seq, user_id FROM own_deletions WHERE (conversation_id, seq) IN (VALUES %s)"
 _HAS_REACTION = """
 SELECT 1 FROM reactions
 WHERE conversation_id = ? AND seq = ? AND user_id = ? AND reaction = ?"""
 
 _Event = event_pb2.Event
 _ABOUT_MESSAGES = (Kind.MESSAGES_SENT, Kind.MESSAGE_UPDATED, Kind.REACTION_CHANGED, Kind.PIN_CHANGED)
+# Of these all is said as it is now; of messages what was changed since.
+_AS_IT_IS_NOW = frozenset(
+    {
+        *(Kind.CONVERSATION_UPDATED, Kind.GROUP_UPDATED, Kind.GROUP_SETTINGS_UPDATED),
+        *(Kind.MEMBER_JOINED, Kind.MEMBER_UPDATED, Kind.MEMBER_DETAIL_UPDATED),
+        *(Kind.REACTION_CHANGED, Kind.PIN_CHANGED),
+    }
+)
 
 
 class _Described(NamedTuple):
-    """deleted_by: users who have deleted it for themselves alone; not of one that is sent."""
-
     message: common_pb2.Message
     edited_at: int
     pinned_by: str
     pinned_at: int
     reactions: str
-    deleted_by: Sequence[str]
+
+    def is_as_of(self, at: int) -> bool:
+        return self.message.updated_at == at
 
 
-_Messages = dict[tuple[str, int], _Described]
+class _Facts(NamedTuple):
+    """What all changes of a call are described from. unseen_by, gone: as of audience.py."""
+
+    messages: Mapping[tuple[str, int], _Described]
+    unseen_by: Mapping[tuple[str, int], Sequence[str]]
+    gone: Mapping[str, Sequence[str]]
+
+    def described(self, change: pb.Change) -> _Described | None:
+        return self.messages.get((change.conversation_id, change.seq))
+
+    def unseeing(self, change: pb.Change) -> Sequence[str]:
+        return self.unseen_by.get((change.conversation_id, change.seq), ())
+
+    def left(self, change: pb.Change) -> Sequence[str]:
+        return self.gone.get(change.conversation_id, ())
 
 
-def describe(tx: Tx, changes: Sequence[pb.Change]) -> list[list[pb.Delivery]]:
-    """For each change its events; none where what it is about is gone."""
+def describe(tx: Tx, changes: Sequence[pb.Change], user_id: str | None = None) -> list[list[pb.Delivery]]:
+    """For each change its events; none where what it is about is gone. user_id: as of audience.py."""
     messages = _messages(tx, changes)
+    as_now = {change.conversation_id for change in changes if change.kind in _AS_IT_IS_NOW}
+    as_now |= {room for (room, _), found in messages.items() if not found.is_as_of(found.message.created_at)}
+    gone = audience.gone(tx, changes, user_id, as_now)
+    facts = _Facts(messages, audience.unseen_by(tx, changes, user_id), gone)
     described = []
     for change in changes:
         try:
-            described.append(list(_EVENTS[Kind(change.kind)](tx, change, messages)))
+            described.append(list(_EVENTS[Kind(change.kind)](tx, change, facts)))
         except ChatError:  # the user or the group is not there any more
             described.append([])
     return described
 
 
-def _messages(tx: Tx, changes: Sequence[pb.Change]) -> _Messages:
+def _messages(tx: Tx, changes: Sequence[pb.Change]) -> Mapping[tuple[str, int], _Described]:
     """All that the changes are about, but for deleted ones, by conversation and number."""
     wanted = [
         value
@@ -105,28 +128,13 @@ def _messages(tx: Tx, changes: Sequence[pb.Change]) -> _Messages:
     if not wanted:
         return {}
     text = _MESSAGES % ", ".join(["(?, ?, ?)"] * (len(wanted) // 3))
-    deleted_by = _deleted_by(tx, changes)
-    found = _Messages()
+    found = dict[tuple[str, int], _Described]()
     for conversation_id, table in tx.fetch_all(text, *wanted):
         for row in Tx.decode_rows(table):
             edited_at, pinned_by, pinned_at, summed = row[10:]
-            but = deleted_by.get((conversation_id, row[0]), ())
             shown = message(conversation_id, row[:10])
-            found[conversation_id, row[0]] = _Described(shown, edited_at, pinned_by, pinned_at, summed, but)
+            found[conversation_id, row[0]] = _Described(shown, edited_at, pinned_by, pinned_at, summed)
     return found
-
-
-def _deleted_by(tx: Tx, changes: Sequence[pb.Change]) -> dict[tuple[str, int], list[str]]:
-    """By message: who has deleted it for themselves alone, and is sent no more of it. Of messages that are sent nobody
-    is looked for: who has deleted one since is sent that later in the log."""
-    kinds = _ABOUT_MESSAGES[1:]
-    wanted = [value for change in changes if change.kind in kinds for value in (change.conversation_id, change.seq)]
-    deleted_by = defaultdict[tuple[str, int], list[str]](list)
-    if wanted:
-        text = _DELETED_BY % ", ".join(["(?, ?)"] * (len(wanted) // 2))
-        for conversation_id, seq, user_id in tx.fetch_all(text, *wanted):
-            deleted_by[conversation_id, seq].append(user_id)
-    return deleted_by
 
 
 def _delivery(
@@ -137,32 +145,35 @@ def _delivery(
     return pb.Delivery(event=made, user_ids=user_ids or (), except_user_ids=but)
 
 
-def _sent(_: Tx, change: pb.Change, messages: _Messages) -> Iterable[pb.Delivery]:
+def _sent(_: Tx, change: pb.Change, facts: _Facts) -> Iterable[pb.Delivery]:
     for seq in range(change.first_seq, change.seq + 1):
-        if sent := messages.get((change.conversation_id, seq)):
-            delivery = _delivery(change, message_sent=event_pb2.MessageSent(message=sent.message))
+        if sent := facts.messages.get((change.conversation_id, seq)):
+            but = () if sent.is_as_of(sent.message.created_at) else facts.left(change)
+            delivery = _delivery(change, but=but, message_sent=event_pb2.MessageSent(message=sent.message))
             delivery.event.actor_id = sent.message.from_user_id
             yield delivery
 
 
-def _updated(_: Tx, change: pb.Change, messages: _Messages) -> Iterable[pb.Delivery]:
-    if found := messages.get((change.conversation_id, change.seq)):
+def _updated(_: Tx, change: pb.Change, facts: _Facts) -> Iterable[pb.Delivery]:
+    if found := facts.described(change):
+        but = [*facts.unseeing(change), *(() if found.is_as_of(change.at) else facts.left(change))]
         updated = event_pb2.MessageUpdated(message=found.message, edited_at=found.edited_at)
-        yield _delivery(change, but=found.deleted_by, message_updated=updated)
+        yield _delivery(change, but=but, message_updated=updated)
 
 
-def _deleted(_: Tx, change: pb.Change, __: _Messages) -> Iterable[pb.Delivery]:
+def _deleted(_: Tx, change: pb.Change, facts: _Facts) -> Iterable[pb.Delivery]:
     message_id = ids.message(change.conversation_id, change.seq)
-    yield _delivery(change, message_deleted=event_pb2.MessageDeleted(message_id=message_id))
+    deleted = event_pb2.MessageDeleted(message_id=message_id)
+    yield _delivery(change, but=facts.unseeing(change), message_deleted=deleted)
 
 
-def _message_hidden(_: Tx, change: pb.Change, __: _Messages) -> Iterable[pb.Delivery]:
+def _message_hidden(_: Tx, change: pb.Change, __: _Facts) -> Iterable[pb.Delivery]:
     message_id = ids.message(change.conversation_id, change.seq)
     yield _delivery(change, [change.user_id], message_deleted=event_pb2.MessageDeleted(message_id=message_id))
 
 
-def _reaction(tx: Tx, change: pb.Change, messages: _Messages) -> Iterable[pb.Delivery]:
-    found = messages.get((change.conversation_id, change.seq))
+def _reaction(tx: Tx, change: pb.Change, facts: _Facts) -> Iterable[pb.Delivery]:
+    found = facts.described(change)
     if found is None or found.message.status == RECALLED:
         return
     counts = {one.reaction: one.count for one in reactions.loads(found.reactions).reactions}
@@ -174,70 +185,75 @@ def _reaction(tx: Tx, change: pb.Change, messages: _Messages) -> Iterable[pb.Del
         added=has_it is not None,
         count=counts.get(change.detail, 0),
     )
-    yield _delivery(change, but=found.deleted_by, reaction_changed=changed)
+    yield _delivery(change, but=[*facts.unseeing(change), *facts.left(change)], reaction_changed=changed)
 
 
-def _pin(_: Tx, change: pb.Change, messages: _Messages) -> Iterable[pb.Delivery]:
-    found = messages.get((change.conversation_id, change.seq))
+def _pin(_: Tx, change: pb.Change, facts: _Facts) -> Iterable[pb.Delivery]:
+    found = facts.described(change)
     if found is None or found.message.status == RECALLED:
         return
     changed = event_pb2.PinChanged(message_id=found.message.message_id)
     if found.pinned_at:
         changed.pin.user_id, changed.pin.pinned_at = found.pinned_by, found.pinned_at
-    yield _delivery(change, but=found.deleted_by, pin_changed=changed)
+    yield _delivery(change, but=[*facts.unseeing(change), *facts.left(change)], pin_changed=changed)
 
 
-def _read(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
+def _read(tx: Tx, change: pb.Change, _: _Facts) -> Iterable[pb.Delivery]:
     row = tx.fetch_one(_READ, change.conversation_id, change.user_id)
     if row is None:
         return
-    unread, other = row
+    unread, kind = row
     moved = event_pb2.PositionMoved(
         user_id=change.user_id, message_id=ids.message(change.conversation_id, change.seq), unread_count=unread
     )
     yield _delivery(change, [change.user_id], read=moved)
-    if other:
+    if kind == "single":
         moved.ClearField("unread_count")
-        yield _delivery(change, [other], read=moved)
+        for (other,) in tx.fetch_all(_OTHER, change.conversation_id, change.user_id, change.seq):
+            yield _delivery(change, [other], read=moved)
 
 
-def _delivered(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
+def _delivered(tx: Tx, change: pb.Change, _: _Facts) -> Iterable[pb.Delivery]:
     moved = event_pb2.PositionMoved(user_id=change.user_id, message_id=ids.message(change.conversation_id, change.seq))
-    for (other,) in tx.fetch_all(_OTHER, change.conversation_id, change.user_id):
+    for (other,) in tx.fetch_all(_OTHER, change.conversation_id, change.user_id, change.seq):
         yield _delivery(change, [other], delivered=moved)
 
 
-def _conversation(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
+def _conversation(tx: Tx, change: pb.Change, facts: _Facts) -> Iterable[pb.Delivery]:
     shown = event_pb2.ConversationUpdated(conversation=conversation_of(tx, change.conversation_id, change.user_id))
     if change.user_id:
         yield _delivery(change, [change.user_id], conversation_updated=shown)
-    elif pair := tx.fetch_all(_EMPTY_PAIR, change.conversation_id):
+        return
+    shown.conversation.ClearField("last_message")  # which is not the same for all: some have hidden or deleted it
+    if pair := tx.fetch_all(_EMPTY_PAIR, change.conversation_id):
         if seeing := [user_id for user_id, hidden_seq in pair if hidden_seq == SHOWN]:
             yield _delivery(change, seeing, conversation_updated=shown)
     else:
-        yield _delivery(change, conversation_updated=shown)
+        yield _delivery(change, but=facts.left(change), conversation_updated=shown)
 
 
-def _hidden(_: Tx, change: pb.Change, __: _Messages) -> Iterable[pb.Delivery]:
+def _hidden(_: Tx, change: pb.Change, __: _Facts) -> Iterable[pb.Delivery]:
     yield _delivery(change, [change.user_id], conversation_hidden=event_pb2.ConversationHidden())
 
 
-def _settings(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
+def _settings(tx: Tx, change: pb.Change, _: _Facts) -> Iterable[pb.Delivery]:
     if settings := settings_of(tx, change.conversation_id, change.user_id):
         updated = event_pb2.ConversationSettingsUpdated(settings=settings)
         yield _delivery(change, [change.user_id], conversation_settings_updated=updated)
 
 
-def _joined(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
+def _joined(tx: Tx, change: pb.Change, facts: _Facts) -> Iterable[pb.Delivery]:
     shown = conversation_of(tx, change.conversation_id, change.user_id)
-    if shown.type == "group":  # a one-to-one conversation is not shown before there is something in it
+    # A one-to-one conversation is not shown before there is something in it.
+    if shown.type == "group" and change.user_id not in facts.left(change):
         updated = event_pb2.ConversationUpdated(conversation=shown)
         yield _delivery(change, [change.user_id], conversation_updated=updated)
     if change.detail != FOUNDING:
-        yield _delivery(change, member_joined=event_pb2.MemberJoined(member=_member(tx, change)))
+        member, but = _member(tx, change, facts)
+        yield _delivery(change, but=but, member_joined=event_pb2.MemberJoined(member=member))
 
 
-def _left(_: Tx, change: pb.Change, __: _Messages) -> Iterable[pb.Delivery]:
+def _left(_: Tx, change: pb.Change, __: _Facts) -> Iterable[pb.Delivery]:
     if change.detail == DISSOLVED:
         return
     reasons = event_pb2.MemberLeft
@@ -245,63 +261,72 @@ def _left(_: Tx, change: pb.Change, __: _Messages) -> Iterable[pb.Delivery]:
     yield _delivery(change, member_left=event_pb2.MemberLeft(user_id=change.user_id, reason=reason))
 
 
-def _role(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
-    yield _delivery(change, member_updated=event_pb2.MemberUpdated(member=_member(tx, change)))
+def _role(tx: Tx, change: pb.Change, facts: _Facts) -> Iterable[pb.Delivery]:
+    member, but = _member(tx, change, facts)
+    yield _delivery(change, but=but, member_updated=event_pb2.MemberUpdated(member=member))
 
 
-def _group(tx: Tx, change: pb.Change, messages: _Messages) -> Iterable[pb.Delivery]:
+def _group(tx: Tx, change: pb.Change, facts: _Facts) -> Iterable[pb.Delivery]:
     changed = as_group(group(tx, change.conversation_id))
-    yield _delivery(change, group_updated=event_pb2.GroupUpdated(group=changed))
-    yield from _conversation(tx, change, messages)
+    yield _delivery(change, but=facts.left(change), group_updated=event_pb2.GroupUpdated(group=changed))
+    yield from _conversation(tx, change, facts)
 
 
-def _dissolved(_: Tx, change: pb.Change, __: _Messages) -> Iterable[pb.Delivery]:
+def _dissolved(_: Tx, change: pb.Change, __: _Facts) -> Iterable[pb.Delivery]:
     yield _delivery(change, group_dissolved=event_pb2.GroupDissolved())
 
 
-def _group_settings(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
+def _group_settings(tx: Tx, change: pb.Change, facts: _Facts) -> Iterable[pb.Delivery]:
     settings = group_settings.settings_of(group(tx, change.conversation_id))
-    yield _delivery(change, group_settings_updated=event_pb2.GroupSettingsUpdated(settings=settings))
+    updated = event_pb2.GroupSettingsUpdated(settings=settings)
+    yield _delivery(change, but=facts.left(change), group_settings_updated=updated)
 
 
-def _member_detail(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
+def _member_detail(tx: Tx, change: pb.Change, facts: _Facts) -> Iterable[pb.Delivery]:
     detail = detail_of(tx, change.conversation_id, change.user_id)
-    yield _delivery(change, member_detail_updated=event_pb2.MemberDetailUpdated(member=detail))
+    updated = event_pb2.MemberDetailUpdated(member=detail)
+    yield _delivery(change, but=facts.left(change), member_detail_updated=updated)
 
 
-def _request(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
+def _request(tx: Tx, change: pb.Change, _: _Facts) -> Iterable[pb.Delivery]:
     state = event_pb2.JoinRequestChanged.State.Value(f"STATE_{change.detail.upper()}")
     managers = [user_id for (user_id,) in tx.fetch_all(_MANAGERS, change.conversation_id)]
     changed = event_pb2.JoinRequestChanged(user_id=change.user_id, state=state)
     yield _delivery(change, list({change.user_id: None} | dict.fromkeys(managers)), join_request_changed=changed)
 
 
-def _profile(tx: Tx, change: pb.Change, _: _Messages) -> Iterable[pb.Delivery]:
+def _profile(tx: Tx, change: pb.Change, _: _Facts) -> Iterable[pb.Delivery]:
     updated = event_pb2.ProfileUpdated(profile=profile(get_user(tx, change.user_id)))
     peers = [user_id for (user_id,) in tx.fetch_all(_PEERS, change.user_id)]
     yield _delivery(change, [change.user_id, *peers], profile_updated=updated)
 
 
-def _session(_: Tx, change: pb.Change, __: _Messages) -> Iterable[pb.Delivery]:
+def _session(_: Tx, change: pb.Change, __: _Facts) -> Iterable[pb.Delivery]:
     ended = event_pb2.SessionEnded(session_id=change.detail)
     yield _delivery(change, [change.user_id], session_ended=ended)
 
 
-def _nothing(_: Tx, __: pb.Change, ___: _Messages) -> Iterable[pb.Delivery]:
+def _nothing(_: Tx, __: pb.Change, ___: _Facts) -> Iterable[pb.Delivery]:
     return ()
 
 
-def _member(tx: Tx, change: pb.Change) -> common_pb2.GroupMember:
-    """As of the change, also of one who has left since."""
+def _member(tx: Tx, change: pb.Change, facts: _Facts) -> tuple[common_pb2.GroupMember, Sequence[str]]:
+    """As of the change, also of one who has left since, but for the profile; and who is not sent it: those who have
+    left, where it is of later. One's own is for oneself."""
     user = get_user(tx, change.user_id)
     row = tx.fetch_one(_JOINED_AT, change.conversation_id, change.user_id)
-    joined_at = row[0] if row else change.at
-    return common_pb2.GroupMember(
-        user_id=user.user_id, nickname=user.nickname, avatar=user.avatar, role=change.detail, joined_at=joined_at
+    member = common_pb2.GroupMember(
+        user_id=user.user_id,
+        nickname=user.nickname,
+        avatar=user.avatar,
+        role=change.detail,
+        joined_at=min(row[0], change.at) if row else change.at,
     )
+    left = facts.left(change) if user.updated_at > change.at else ()
+    return member, [user_id for user_id in left if user_id != change.user_id]
 
 
-_EVENTS: dict[Kind, Callable[[Tx, pb.Change, _Messages], Iterable[pb.Delivery]]] = {
+_EVENTS: dict[Kind, Callable[[Tx, pb.Change, _Facts], Iterable[pb.Delivery]]] = {
     Kind.BEGIN: _nothing,
     Kind.MESSAGES_SENT: _sent,
     Kind.MESSAGE_UPDATED: _updated,

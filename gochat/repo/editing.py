@@ -100,7 +100,7 @@ class Editing:
         if asked.content != message.content:
             tx.sql(_KEEP_VERSION, *this, message.content, message.created_at, now, user_id, *this)
         tx.sql(_EDIT, asked.content, metadata, now, now, *this)
-        add_change(tx, Kind.MESSAGE_UPDATED, message.conversation_id, seq=message.seq)
+        add_change(tx, Kind.MESSAGE_UPDATED, message.conversation_id, seq=message.seq, at=now)
         if user_id != message.from_user_id:
             record(tx, "message.edit", message.message_id)
 

@@ -115,7 +115,8 @@ class Feed:
         )
 
     def DescribeChanges(self, request: pb.DescribeChangesRequest) -> pb.DescribeChangesResponse:
-        described = self._database.read(lambda tx: describe(tx, request.changes))
+        user_id = request.user_id if request.HasField("user_id") else None
+        described = self._database.read(lambda tx: describe(tx, request.changes, user_id))
         return pb.DescribeChangesResponse(changes=[pb.Deliveries(deliveries=each) for each in described])
 
     def OpenFeed(self, request: pb.OpenFeedRequest) -> pb.OpenFeedResponse:

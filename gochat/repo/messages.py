@@ -223,7 +223,8 @@ def set_status(tx: Tx, message_id: str, user_id: str, status: int) -> None:
         raise error.renamed("conversation_id", "message_id") from None
     if status < RECALLED and user_id == sender:
         return  # that a message reached its own sender is no news
-    changes, values = "status = ?, updated_at = ?", [status, ids.now_ms()]
+    now = ids.now_ms()
+    changes, values = "status = ?, updated_at = ?", [status, now]
     if status >= RECALLED:
         if user_id:
             policy.withdraw(user_id, sender, member.type, member.role)
@@ -233,7 +234,8 @@ def set_status(tx: Tx, message_id: str, user_id: str, status: int) -> None:
     update = f"UPDATE messages SET {changes} WHERE conversation_id = ? AND seq = ? AND status < ?"
     if not tx.sql(update, *values, conversation_id, seq, status).rowcount:
         return
-    add_change(tx, Kind.MESSAGE_DELETED if status == DELETED else Kind.MESSAGE_UPDATED, conversation_id, seq=seq)
+    kind = Kind.MESSAGE_DELETED if status == DELETED else Kind.MESSAGE_UPDATED
+    add_change(tx, kind, conversation_id, seq=seq, at=now)
     if status >= RECALLED:
         for table in _ERASED_TABLES:
             tx.sql(f"DELETE FROM {table} WHERE conversation_id = ? AND seq = ?", conversation_id, seq)

@@ -123,7 +123,7 @@ def opened(hub: Hub, start: pb.Position | None = None) -> Taker:
 
 
 def registered(hub: Hub) -> int:
-    return sum(len(streams) for streams in hub._of_user.values())
+    return sum(len(streams) for streams in hub._registry.of_user.values())
 
 
 def numbers(first: int, last: int) -> list[str]:
@@ -137,8 +137,8 @@ def test_a_stream_that_its_client_left_with_frames_unsent_is_forgotten(hub: Hub,
         hub.hint()
         taker.stream.closed()
     eventually(lambda: not hub._streams)
-    assert not hub._in_conversation
-    assert not hub._of_user
+    assert not hub._registry.in_conversation
+    assert not hub._registry.of_user
     assert not hub._open_of_user
     assert not opened(hub).stream.ended, "none of those counts as one of the user's"
 

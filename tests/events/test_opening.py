@@ -98,7 +98,7 @@ def test_a_message_at_this_step_is_delivered_once_and_in_order(
     ann, ben = repo.users(2)
     room = repo.group(ann, ben)
     other = opened(hub, ann, Position())
-    eventually(lambda: ann in hub._of_user)
+    eventually(lambda: ann in hub._registry.of_user)
     cursor = hub._position
     for content in ("one", "two"):
         repo.send(ann, room, content)
@@ -115,7 +115,7 @@ def test_a_message_at_this_step_is_delivered_once_and_in_order(
     steps.step, steps.act = step, act
     taker = opened(hub, ben, cursor if resumes else Position())
     eventually(lambda: not steps.step)
-    eventually(lambda: ben in hub._of_user)
+    eventually(lambda: ben in hub._registry.of_user)
     repo.send(ann, room, "last")
     hub.hint()
     expected = ["one", "two"] if resumes else []

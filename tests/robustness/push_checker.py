@@ -13,13 +13,15 @@ from tests.robustness.pushes import (
     Events,
     Round,
     device_wrong,
+    hidden_up_to,
+    may_be_withheld,
     moves,
     of_members,
     positions,
     shared_wrong,
     unread_heard,
 )
-from tests.robustness.streams import Device, Devices, kind_of
+from tests.robustness.streams import Device, Devices, Key, key_of, kind_of
 
 States = dict[str, event_pb2.ConversationState]
 
@@ -59,7 +61,7 @@ class PushChecker:
             return
         for device in self._devices.all:
             yield from (f"{device.name} {problem}" for problem in device.problems)
-            if lacking := device.unrepeated():
+            if lacking := self._lacking(device):
                 yield f"{device.name} was not pushed again, after it resumed, {lacking}"
             if strange := device.record.keys() - self._known - {self.marker, ""}:
                 yield f"{device.name} was pushed something of {strange}, of which nothing is known"
@@ -69,13 +71,24 @@ class PushChecker:
         for user in {device.person.user_id for device in self._devices.all}:
             yield from self._state_wrong(user)
 
+    def _lacking(self, device: Device) -> list[Key]:
+        """What was not pushed again, and may not be withheld."""
+        rounds = {this.conversation.conversation_id: this for this in self._rounds}
+        return [
+            key_of(event)
+            for event in device.unrepeated()
+            if not (this := rounds.get(event.conversation_id))
+            or not may_be_withheld(this, device.person.user_id, event)
+        ]
+
     def _conversation_wrong(self, this: Round) -> Iterator[str]:
         conversation_id = this.conversation.conversation_id
-        member = next(device for device in self._devices.all if this.is_member_throughout(device.person.user_id))
-        shared = of_members(member.record[conversation_id])
-        yield from (f"{member.name}: {problem}" for problem in shared_wrong(this, shared))
+        throughout = [device for device in self._devices.all if this.is_member_throughout(device.person.user_id)]
+        member = min(throughout, key=lambda device: hidden_up_to(this, device.person.user_id))
+        shared, reference = of_members(member.record[conversation_id]), member.person.user_id
+        yield from (f"{member.name}: {problem}" for problem in shared_wrong(this, shared, reference))
         for device in self._devices.all:
-            wrong = device_wrong(this, device.person.user_id, device.record[conversation_id], shared)
+            wrong = device_wrong(this, device.person.user_id, device.record[conversation_id], shared, reference)
             yield from (f"{device.name} {problem}" for problem in wrong)
 
     def _sessions_wrong(self, device: Device) -> Iterator[str]:
@@ -126,11 +139,12 @@ def _positions_wrong(this: Round, user: str, events: Events, state: event_pb2.Co
             continue
         last, read = max(positions(events, "read", who), default=0), seq_of(read_id) if read_id else 0
         is_silent = read <= seat.read[1] or place.by_seq[read].sender == who
+        is_silent = is_silent or (who == peer and read <= hidden_up_to(this, user))
         if read < last or (read > last and not is_silent):
             yield f"{place.conversation_id}: was pushed that {who} read up to {last}, not {read}"
     if peer:
         last = max(positions(events, "delivered", peer), default=0)
         reached = seq_of(state.peer_delivered_message_id) if state.peer_delivered_message_id else 0
         read = seq_of(state.peer_read_message_id) if state.peer_read_message_id else 0
-        if reached < last or reached > max(last, read, this.seats[peer].delivered):
+        if reached < last or reached > max(last, read, this.seats[peer].delivered, hidden_up_to(this, user)):
             yield f"{place.conversation_id}: was pushed that up to {last} were delivered to {peer}, not {reached}"

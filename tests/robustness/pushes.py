@@ -13,7 +13,7 @@ from typing import Any
 from gochat.api.event.v1 import event_pb2
 from tests.conversations import seq_of
 from tests.robustness.ledger import RECALLED, Act, Conversation, Seat
-from tests.robustness.streams import Key, key_of, kind_of, message_of
+from tests.robustness.streams import key_of, kind_of, message_of
 from tests.robustness.timeline import Timeline
 
 SHARED = frozenset({"message_sent", "message_updated", "member_joined", "member_left", "group_updated"})
@@ -69,15 +69,16 @@ def of_members(events: Events) -> list[event_pb2.Event]:
     return [event for event in events if kind_of(event) in SHARED]
 
 
-def shared_wrong(this: Round, events: Events) -> Iterator[str]:
-    """events: of_members() for somebody who was a member all the time."""
+def shared_wrong(this: Round, events: Events, user: str) -> Iterator[str]:
+    """events: of_members() for the user, who was a member all the time."""
     place = this.conversation
     sent = [seq_of(event.message_sent.message) for event in events if kind_of(event) == "message_sent"]
     if sent != (expected := list(range(place.base + 1, len(place.by_seq) + 1))):
         yield f"sent were {_brief(expected)}, pushed {_brief(sent)}; lacking {sorted({*expected} - {*sent})}"
-    recalls = sorted(seq_of(event.message_updated.message) for event in events if kind_of(event) == "message_updated")
+    recalls = [seq_of(event.message_updated.message) for event in events if kind_of(event) == "message_updated"]
     recalled = {seq for seq, send in place.by_seq.items() if send.recalled == {True}} - place.recalled
-    if recalls != sorted(recalled):
+    seen = {seq for seq in recalled if seq > hidden_up_to(this, user)}
+    if len({*recalls}) < len(recalls) or not seen <= {*recalls} <= recalled:
         yield f"recalled were {sorted(recalled)}, pushed {recalls}"
     yield from _moves_wrong(this, events)
     names = [event.group_updated.group.name for event in events if kind_of(event) == "group_updated"]
@@ -116,23 +117,63 @@ def _happened(this: Round, user: str) -> list[Act]:
     return [act for act in moves(this.seats[user]) if act.answered or now == {act.kind == "join"}]
 
 
-def of_time_inside(shared: Events, user: str, inside: bool) -> Iterator[Key]:
+def has_left(seat: Seat | None) -> bool:
+    """In this round, perhaps."""
+    return any(act.kind == "leave" for act in moves(seat))
+
+
+def hidden_up_to(this: Round, user: str) -> int:
+    """What the user may have hidden by the end of the round."""
+    seat = this.seats[user]
+    return max(high for _, high in (*seat.hidden, *(this.range_of(act) for act in seat.acts if act.kind == "hide")))
+
+
+def may_be_withheld(this: Round, user: str, event: event_pb2.Event) -> bool:
+    """From a stream that reads it late: what is described as of later once the user has left, and what is about
+    messages that they have hidden."""
+    kind, message, seat = kind_of(event), message_of(event), this.seats.get(user)
+    if seat is None:
+        return False
+    if has_left(seat):
+        send = this.conversation.by_seq.get(seq_of(message)) if message else None
+        is_of_others = kind == "member_joined" and moved_user(event) != user
+        if (
+            is_of_others
+            or kind in {"read", "group_updated", "conversation_updated"}
+            or (send and True in send.recalled)
+        ):
+            return True
+    about = message if kind == "message_updated" else _moved(event)
+    is_own = kind == "read" and event.read.user_id == user
+    return about is not None and not is_own and seq_of(about) <= hidden_up_to(this, user)
+
+
+def of_time_inside(shared: Events, user: str, inside: bool) -> Iterator[event_pb2.Event]:
     """Of what members were pushed, that of a user who was a member at first, or was not."""
     for event in shared:
         moves_now = moved_user(event) == user
         inside = inside or (moves_now and kind_of(event) == "member_joined")
         if inside:
-            yield key_of(event)
+            yield event
         inside = inside and not (moves_now and kind_of(event) == "member_left")
 
 
-def device_wrong(this: Round, user: str, events: Events, shared: Events) -> Iterator[str]:
-    """events: what a device of the user has of the conversation. shared: of_members() for a member."""
-    seat = this.seats.get(user)
-    expected, pushed = list(of_time_inside(shared, user, was_inside(seat))), [*map(key_of, of_members(events))]
+def device_wrong(this: Round, user: str, events: Events, shared: Events, reference: str) -> Iterator[str]:
+    """events: what a device of the user has of the conversation. shared: of_members() for a member, the reference."""
+
+    def is_for_all(event: event_pb2.Event) -> bool:
+        return not (may_be_withheld(this, user, event) or may_be_withheld(this, reference, event))
+
+    seat, own = this.seats.get(user), of_members(events)
+    inside = list(of_time_inside(shared, user, was_inside(seat)))
+    expected, pushed = ([key_of(event) for event in side if is_for_all(event)] for side in (inside, own))
     if pushed != expected:
         lacking, extra = [key for key in expected if key not in pushed], [key for key in pushed if key not in expected]
         yield f"is not what others were pushed: lacking {lacking}, extra {extra}, or the order: {pushed}"
+    known, others = {key_of(event) for event in inside}, [event for event in own if not is_for_all(event)]
+    extra = [key_of(event) for event in others if not may_be_withheld(this, reference, event)]
+    if len({*map(key_of, others)}) < len(others) or not known.issuperset(extra):
+        yield f"is not what others were pushed, nor is it once: {[*map(key_of, others)]}"
     yield from _contents_wrong(this, events)
     if strange := {kind_of(event) for event in events} - SHARED - PERSONAL:
         yield f"was pushed {strange}"
@@ -144,7 +185,7 @@ def device_wrong(this: Round, user: str, events: Events, shared: Events) -> Iter
     yield from _positions_wrong(this, user, "read", events, stayed)
     if peer := this.peer_of(user):
         for kind in ("read", "delivered"):
-            yield from _positions_wrong(this, peer, kind, events, True)
+            yield from _positions_wrong(this, peer, kind, events, True, hidden_up_to(this, user))
     yield from _hides_wrong(this, seat, events)
     strangers = [key_of(event) for event in events if _moved(event) and _moved(event).user_id not in {user, peer}]
     strangers += [key_of(event) for event in events if event.delivered.user_id == user]
@@ -166,14 +207,14 @@ def _contents_wrong(this: Round, events: Events) -> Iterator[str]:
 
 def _introductions_wrong(this: Round, user: str, events: Events) -> Iterator[str]:
     """Nothing comes from where its user is not; the conversation itself comes before anything in it."""
-    inside = was_inside(this.seats.get(user))
-    introduced = not (inside and this.is_new)
+    inside, leaves = was_inside(this.seats.get(user)), has_left(this.seats.get(user))
+    introduced = leaves or not (inside and this.is_new)
     for number, event in enumerate(events):
         kind, following = kind_of(event), events[number + 1 : number + 2]
         joins = [kind_of(each) for each in following if moved_user(each) == user] == ["member_joined"]
         if kind == "member_joined" and moved_user(event) == user:
             inside = True
-            introduced = number > 0 and kind_of(events[number - 1]) == "conversation_updated"
+            introduced = leaves or (number > 0 and kind_of(events[number - 1]) == "conversation_updated")
         if not inside and not (kind == "conversation_updated" and joins):
             yield f"was pushed {key_of(event)}, whose user was not a member"
         introduced = introduced or kind == "conversation_updated"
@@ -181,9 +222,9 @@ def _introductions_wrong(this: Round, user: str, events: Events) -> Iterator[str
             yield f"was pushed {key_of(event)} before the conversation"
         if kind == "member_left" and moved_user(event) == user:
             inside = False
-        if kind == "group_updated" and [*map(kind_of, following)] != ["conversation_updated"]:
+        if kind == "group_updated" and not leaves and [*map(kind_of, following)] != ["conversation_updated"]:
             yield "was pushed a group's new name and not the conversation's"
-    if this.is_new and this.conversation.group and was_inside(this.seats.get(user)) and not events:
+    if this.is_new and this.conversation.group and was_inside(this.seats.get(user)) and not (leaves or events):
         yield "was not pushed the group that its user was put into"
 
 
@@ -197,9 +238,11 @@ def positions(events: Events, kind: str, user: str) -> list[int]:
     return [seq_of(_moved(event)) for event in events if kind_of(event) == kind and _moved(event).user_id == user]
 
 
-def _positions_wrong(this: Round, user: str, kind: str, events: Events, stayed: bool) -> Iterator[str]:
+def _positions_wrong(
+    this: Round, user: str, kind: str, events: Events, stayed: bool, hidden: int = -1
+) -> Iterator[str]:
     """Of that user. Forward only, each by an act, none missing that moved forward for certain, and none before its
-    message. stayed: whose device it is was there all the time."""
+    message. stayed: whose device it is was there all the time. hidden: what they do not see."""
     pushed = positions(events, kind, user)
     acts = {"read": {"read", "hide"}, "delivered": {"acknowledge"}}[kind]
     may, must = reached_by(this, user, acts)
@@ -207,6 +250,7 @@ def _positions_wrong(this: Round, user: str, kind: str, events: Events, stayed: 
         yield f"{kind} of {user} moved backwards: {pushed}"
     if strange := [seq for seq in pushed if not any(low <= seq <= high for low, high in may)]:
         yield f"{kind} of {user} moved to {strange}, by no act of {may}"
+    must = [each for each in must if each[0] > hidden]
     if stayed and (missing := [each for each in must if not any(each[0] <= seq <= each[1] for seq in pushed)]):
         yield f"{kind} of {user} moved to {missing}, pushed {pushed}"
     newest = this.conversation.base

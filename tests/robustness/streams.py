@@ -1,7 +1,9 @@
 """Devices: each keeps all that it is pushed, drops its stream at random, and comes back with a cursor that it has kept.
 
 Events have no ids. A device drops repeats by cursor: with each one it notes how far its record went, so after it has
-resumed, what it is pushed must retrace the record from there, and only then add to it.
+resumed, what it is pushed must retrace the record from there, and only then add to it. Some of it is not pushed again
+to who has left or hidden a conversation meanwhile, and is when they have come back: what was left out is noted, for
+pushes.may_be_withheld() to say whether it may be.
 """
 
 import random
@@ -9,6 +11,7 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import chain, takewhile
 from operator import not_
 from typing import Any
 
@@ -27,6 +30,9 @@ RECONNECT_INTERVAL = 0.05  # seconds
 DROP_CHANCE = 0.03  # that a device drops its stream within a batch
 MAX_MARKS = 300  # cursors that a device keeps
 OLDER_CHANCE = 0.3  # that it resumes from an older cursor than its newest
+
+_WITHHELD_AS_OF_NOW = frozenset({"read", "delivered", "group_updated", "conversation_updated", "message_updated"})
+_MAY_BE_WITHHELD = _WITHHELD_AS_OF_NOW | {"message_sent", "member_joined"}
 
 Key = tuple[str, int, str, str]
 Mark = tuple[str, Counter[str]]
@@ -73,8 +79,9 @@ class Device(threading.Thread):
     """Of a person. addresses: of servers, one of which each stream goes to.
 
     record: the events of this round by conversation, without repeats; "" for those of the user. reached: up to where in
-    the record the present stream has come. marks: the cursors of this round, and what was reached with each. _recalled:
-    ids of messages that it was pushed as recalled.
+    the record the present stream has come. marks: the cursors of this round, and what was reached with each. withheld:
+    of the record, what some stream has not brought again, though more. _recalled: ids of messages that it was pushed as
+    recalled.
     """
 
     def __init__(self, person: Person, addresses: Sequence[str], restless: threading.Event, name: str) -> None:
@@ -84,6 +91,7 @@ class Device(threading.Thread):
         self.record: defaultdict[str, list[event_pb2.Event]] = defaultdict(list)
         self.reached: Counter[str] = Counter()
         self.marks: list[Mark] = [("", Counter())]
+        self.withheld: list[event_pb2.Event] = []
         self._recalled: set[str] = set()
         self._is_older = False
         self.problems: list[str] = []
@@ -153,18 +161,17 @@ class Device(threading.Thread):
                 self.problems.append(f"was pushed what had been recalled before: {message}")
         conversation_id = event.conversation_id
         record, position = self.record[conversation_id], self.reached[conversation_id]
-        # What users have read is not pushed again once they have left, and is when they have come back.
-        while (
-            position < len(record) and kind_of(record[position]) == "read" and not _is_repeat(record[position], event)
-        ):
-            position += 1
+        may_be_back = self._may_be_back(event)
+        skipped = self._skipped(record[position:], event, may_be_back)
+        self.withheld += skipped
+        position += len(skipped)
         self.reached[conversation_id] = position + 1
         if position == len(record):
             record.append(event)
         elif _is_repeat(record[position], event):
             record[position] = event
             self.counts["repeats"] += 1
-        elif kind_of(event) == "read":
+        elif may_be_back:
             record.insert(position, event)
             for _, reached in self.marks:
                 reached[conversation_id] += reached[conversation_id] > position
@@ -172,14 +179,29 @@ class Device(threading.Thread):
             expected = key_of(record[position])
             self.problems.append(f"was pushed {key_of(event)} after it resumed, where {expected} had been: {event}")
 
-    def unrepeated(self) -> list[Key]:
-        """Of the record, what the present stream, which has caught up, did not bring again."""
-        return [
-            key_of(event)
-            for conversation_id, record in self.record.items()
-            for event in record[self.reached[conversation_id] :]
-            if kind_of(event) != "read"
-        ]
+    def _may_be_back(self, event: event_pb2.Event) -> bool:
+        """May it have been withheld until now?"""
+        kind, message = kind_of(event), message_of(event)
+        if kind == "member_joined":
+            return event.member_joined.member.user_id != self.person.user_id
+        return message.status == RECALLED if message else kind in _WITHHELD_AS_OF_NOW
+
+    def _skipped(
+        self, following: Sequence[event_pb2.Event], event: event_pb2.Event, may_be_back: bool
+    ) -> Sequence[event_pb2.Event]:
+        """Of the record, what is left out now that this event comes. may_be_back: of it."""
+        for number, known in enumerate(following):
+            if _is_repeat(known, event):
+                skipped = following[:number]
+                return skipped if all(kind_of(each) in _MAY_BE_WITHHELD for each in skipped) else ()
+        kinds = _WITHHELD_AS_OF_NOW if may_be_back else _MAY_BE_WITHHELD
+        return list(takewhile(lambda known: kind_of(known) in kinds, following))
+
+    def unrepeated(self) -> list[event_pb2.Event]:
+        """Of the record, what the present stream, which has caught up, did not bring again, or an earlier one left
+        out."""
+        rest = [record[self.reached[conversation_id] :] for conversation_id, record in self.record.items()]
+        return [*self.withheld, *chain.from_iterable(rest)]
 
     def has(self, message_id: str) -> bool:
         """Has the present stream come to this message?"""
@@ -194,6 +216,7 @@ class Device(threading.Thread):
             self.record.clear()
             self.reached.clear()
             self.problems.clear()
+            self.withheld.clear()
             self.marks = [(self.marks[-1][0], Counter())]
 
 

@@ -201,11 +201,24 @@ def test_what_was_recalled_meanwhile_comes_again_without_its_content(device: Dev
     [sent(3, "content 3"), sent(1, "content 1"), sent(2, "other")],
     ids=["a gap", "too early", "other content"],
 )
-def test_what_comes_again_must_be_the_same(device: Device, pushed: event_pb2.SubscribeResponse) -> None:
+def test_what_does_not_come_again_where_more_does_is_missed(
+    device: Device, pushed: event_pb2.SubscribeResponse
+) -> None:
     device.take(pushed, resumes=True)
+    assert device.unrepeated()[0].message_sent.message.message_id == "c-2"
+
+
+def test_what_comes_again_must_be_the_same(device: Device) -> None:
+    left = event_pb2.SubscribeResponse(cursor="after it")
+    left.batch.events.add(conversation_id="c").member_left.user_id = "1"
+    device.take(sent(2, "content 2"), resumes=True)
+    device.take(sent(3, "content 3"), resumes=True)
+    device.take(left, resumes=True)
+    device.resume_from(device.marks[1])
+    device.take(sent(4, "content 4"), resumes=True)
     assert "after it resumed" in device.problems[0]
 
 
 def test_what_does_not_come_again_is_missed(device: Device) -> None:
     device.take(sent(2, "content 2"), resumes=True)
-    assert [about for _, _, _, about in device.unrepeated()] == ["c-3"]
+    assert [event.message_sent.message.message_id for event in device.unrepeated()] == ["c-3"]

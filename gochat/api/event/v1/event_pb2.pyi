@@ -38,8 +38,8 @@ class SubscribeRequest(_message.Message):
     """Also who is typing, in the conversations of the caller with at most 100 members."""
     @_builtins.property
     def presence_user_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Also the presence of these, at most 200 users who share a conversation with the caller: first as it is, then each
-        change.
+        """Also the presence of these, at most 200 users who share a conversation with the caller that the caller sees: first
+        as it is, then each change.
         """
 
     def __init__(
@@ -298,15 +298,19 @@ class Event(_message.Message):
 
     @_builtins.property
     def read(self) -> Global___PositionMoved:
-        """To the reader's own devices; in a one-to-one conversation also to the other participant."""
+        """To the reader's own devices; in a one-to-one conversation also to the other participant, unless they have hidden the
+        message.
+        """
 
     @_builtins.property
     def delivered(self) -> Global___PositionMoved:
-        """To the other participant of a one-to-one conversation."""
+        """To the other participant of a one-to-one conversation, likewise."""
 
     @_builtins.property
     def conversation_updated(self) -> Global___ConversationUpdated:
-        """Created, renamed, or become visible to the caller (by joining, being added, or a first message)."""
+        """Created, renamed, or become visible to the caller (by joining, being added, or a first message).
+        last_message is set where it is news for the caller alone.
+        """
 
     @_builtins.property
     def conversation_hidden(self) -> Global___ConversationHidden:
@@ -324,7 +328,9 @@ class Event(_message.Message):
     def group_dissolved(self) -> Global___GroupDissolved: ...
     @_builtins.property
     def profile_updated(self) -> Global___ProfileUpdated:
-        """Of the caller, and of users with whom they share a one-to-one conversation."""
+        """Of the caller, and of users with whom they share a one-to-one conversation, from its first message on; before that
+        to who has opened it.
+        """
 
     @_builtins.property
     def session_ended(self) -> Global___SessionEnded: ...

@@ -70,6 +70,11 @@ class EventServiceServicer:
         it is durable, none lost without a Resync. Ephemeral ones (typing, presence) come at most once. The devices of a
         user each have a stream and a cursor of their own, and also get what they caused themselves.
 
+        Events say what is true when they are delivered. So a stream that comes to read them after its user has left a group
+        gets messages, comings and goings of the time before as they were then, and not those events and messages that would
+        say what was given since. Nothing comes of what is done with messages that the user has hidden with their
+        conversation, or deleted for themselves.
+
         The first response is ready. The server ends a stream with UNAVAILABLE after goodbye, at the latest after an hour;
         clients reconnect with their newest cursor. Errors: INVALID_PARAMS for a cursor that is none.
         """
@@ -94,7 +99,8 @@ class EventServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetTyping(self, request, context):
-        """Says that the caller is typing, to those who are looking. Repeat it every 3 seconds; it expires after 6.
+        """Says that the caller is typing, to those who are looking. Repeat it every 3 seconds; it expires after 6. In a
+        one-to-one conversation without a message nobody sees it, unless both have opened it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

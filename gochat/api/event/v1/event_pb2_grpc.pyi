@@ -42,6 +42,11 @@ class EventServiceStub:
     it is durable, none lost without a Resync. Ephemeral ones (typing, presence) come at most once. The devices of a
     user each have a stream and a cursor of their own, and also get what they caused themselves.
 
+    Events say what is true when they are delivered. So a stream that comes to read them after its user has left a group
+    gets messages, comings and goings of the time before as they were then, and not those events and messages that would
+    say what was given since. Nothing comes of what is done with messages that the user has hidden with their
+    conversation, or deleted for themselves.
+
     The first response is ready. The server ends a stream with UNAVAILABLE after goodbye, at the latest after an hour;
     clients reconnect with their newest cursor. Errors: INVALID_PARAMS for a cursor that is none.
     """
@@ -53,7 +58,9 @@ class EventServiceStub:
     GetReceipts of ConversationService alone, which no stream is sent.
     """
     SetTyping: _grpc.UnaryUnaryMultiCallable[_event_pb2.SetTypingRequest, _event_pb2.SetTypingResponse]
-    """Says that the caller is typing, to those who are looking. Repeat it every 3 seconds; it expires after 6."""
+    """Says that the caller is typing, to those who are looking. Repeat it every 3 seconds; it expires after 6. In a
+    one-to-one conversation without a message nobody sees it, unless both have opened it.
+    """
 
 @_typing.type_check_only
 class EventServiceAsyncStub(EventServiceStub):
@@ -69,6 +76,11 @@ class EventServiceAsyncStub(EventServiceStub):
     it is durable, none lost without a Resync. Ephemeral ones (typing, presence) come at most once. The devices of a
     user each have a stream and a cursor of their own, and also get what they caused themselves.
 
+    Events say what is true when they are delivered. So a stream that comes to read them after its user has left a group
+    gets messages, comings and goings of the time before as they were then, and not those events and messages that would
+    say what was given since. Nothing comes of what is done with messages that the user has hidden with their
+    conversation, or deleted for themselves.
+
     The first response is ready. The server ends a stream with UNAVAILABLE after goodbye, at the latest after an hour;
     clients reconnect with their newest cursor. Errors: INVALID_PARAMS for a cursor that is none.
     """
@@ -80,7 +92,9 @@ class EventServiceAsyncStub(EventServiceStub):
     GetReceipts of ConversationService alone, which no stream is sent.
     """
     SetTyping: _aio.UnaryUnaryMultiCallable[_event_pb2.SetTypingRequest, _event_pb2.SetTypingResponse]  # type: ignore[assignment]
-    """Says that the caller is typing, to those who are looking. Repeat it every 3 seconds; it expires after 6."""
+    """Says that the caller is typing, to those who are looking. Repeat it every 3 seconds; it expires after 6. In a
+    one-to-one conversation without a message nobody sees it, unless both have opened it.
+    """
 
 class EventServiceServicer(metaclass=_abc_1.ABCMeta):
     """EventService tells clients what happens, as it happens, and after a disconnect from where they were."""
@@ -98,6 +112,11 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         Durable events come at least once, those of one conversation in the order in which they were committed, none before
         it is durable, none lost without a Resync. Ephemeral ones (typing, presence) come at most once. The devices of a
         user each have a stream and a cursor of their own, and also get what they caused themselves.
+
+        Events say what is true when they are delivered. So a stream that comes to read them after its user has left a group
+        gets messages, comings and goings of the time before as they were then, and not those events and messages that would
+        say what was given since. Nothing comes of what is done with messages that the user has hidden with their
+        conversation, or deleted for themselves.
 
         The first response is ready. The server ends a stream with UNAVAILABLE after goodbye, at the latest after an hour;
         clients reconnect with their newest cursor. Errors: INVALID_PARAMS for a cursor that is none.
@@ -128,6 +147,8 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _event_pb2.SetTypingRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_event_pb2.SetTypingResponse, _abc.Awaitable[_event_pb2.SetTypingResponse]]:
-        """Says that the caller is typing, to those who are looking. Repeat it every 3 seconds; it expires after 6."""
+        """Says that the caller is typing, to those who are looking. Repeat it every 3 seconds; it expires after 6. In a
+        one-to-one conversation without a message nobody sees it, unless both have opened it.
+        """
 
 def add_EventServiceServicer_to_server(servicer: EventServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

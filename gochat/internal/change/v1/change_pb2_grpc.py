@@ -79,7 +79,8 @@ class ChangeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DescribeChanges(self, request, context):
-        """Changes as events, with what is true now: a message that was recalled meanwhile has no content.
+        """Changes as events, with what is true now: a message that was recalled meanwhile has no content. Who has left a
+        conversation since is not sent what is of later, and who does not see a message nothing that was done with it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -41,7 +41,9 @@ class ChangeServiceStub:
     In one conversation, and of one user, that is the order in which they were committed.
     """
     DescribeChanges: _grpc.UnaryUnaryMultiCallable[_change_pb2.DescribeChangesRequest, _change_pb2.DescribeChangesResponse]
-    """Changes as events, with what is true now: a message that was recalled meanwhile has no content."""
+    """Changes as events, with what is true now: a message that was recalled meanwhile has no content. Who has left a
+    conversation since is not sent what is of later, and who does not see a message nothing that was done with it.
+    """
     OpenFeed: _grpc.UnaryUnaryMultiCallable[_change_pb2.OpenFeedRequest, _change_pb2.OpenFeedResponse]
     """What a stream of a user begins with: the conversations that they were in at a position, and what happened since
     that concerns them, in one snapshot. Errors: NOT_FOUND; UNAUTHENTICATED for a session that has ended.
@@ -64,7 +66,9 @@ class ChangeServiceAsyncStub(ChangeServiceStub):
     In one conversation, and of one user, that is the order in which they were committed.
     """
     DescribeChanges: _aio.UnaryUnaryMultiCallable[_change_pb2.DescribeChangesRequest, _change_pb2.DescribeChangesResponse]  # type: ignore[assignment]
-    """Changes as events, with what is true now: a message that was recalled meanwhile has no content."""
+    """Changes as events, with what is true now: a message that was recalled meanwhile has no content. Who has left a
+    conversation since is not sent what is of later, and who does not see a message nothing that was done with it.
+    """
     OpenFeed: _aio.UnaryUnaryMultiCallable[_change_pb2.OpenFeedRequest, _change_pb2.OpenFeedResponse]  # type: ignore[assignment]
     """What a stream of a user begins with: the conversations that they were in at a position, and what happened since
     that concerns them, in one snapshot. Errors: NOT_FOUND; UNAUTHENTICATED for a session that has ended.
@@ -96,7 +100,9 @@ class ChangeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _change_pb2.DescribeChangesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_change_pb2.DescribeChangesResponse, _abc.Awaitable[_change_pb2.DescribeChangesResponse]]:
-        """Changes as events, with what is true now: a message that was recalled meanwhile has no content."""
+        """Changes as events, with what is true now: a message that was recalled meanwhile has no content. Who has left a
+        conversation since is not sent what is of later, and who does not see a message nothing that was done with it.
+        """
 
     @_abc_1.abstractmethod
     def OpenFeed(
