@@ -8,7 +8,7 @@ from gochat.domain.changes import Kind
 from gochat.domain.forms.rules import metadata as check_metadata
 from gochat.errors import invalid
 from gochat.internal.message.v1 import message_pb2 as store_pb
-from gochat.repo import own_deletions
+from gochat.repo import hidden
 from gochat.repo.audit import record
 from gochat.repo.changes import add_change
 from gochat.repo.message_details import detail
@@ -79,9 +79,9 @@ class Editing:
 
         def work(tx: Tx) -> None:
             message = lock_seen(tx, request.request.message_id, request.user_id)
-            own_deletions.insert(tx, message.conversation_id, request.user_id, message.seq)
+            hidden.insert(tx, message.conversation_id, request.user_id, message.seq)
             add_change(tx, Kind.MESSAGE_HIDDEN, message.conversation_id, request.user_id, seq=message.seq)
-            own_deletions.hide_emptied(tx, message.conversation_id, message.last_seq)
+            hidden.hide_emptied(tx, message.conversation_id, message.last_seq)
 
         self._database.write(work)
         return pb.DeleteMessageResponse(success=True)

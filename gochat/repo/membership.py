@@ -48,11 +48,6 @@ UPDATE member_details SET title = '', group_nickname = '', group_nickname_key = 
 WHERE conversation_id = ? AND user_id = ?"""
 _END_INVITATIONS = "DELETE FROM invitations WHERE conversation_id = ? AND created_by = ?"
 _UNMUTE = "UPDATE member_details SET muted_until = 0 WHERE conversation_id = ? AND user_id = ?"
-_NEWEST_VISIBLE = "SELECT seq FROM messages WHERE conversation_id = ? AND status < 5 ORDER BY seq DESC LIMIT 1"
-_HIDE_EMPTIED = """
-UPDATE members SET hidden_seq = ?, read_seq = ?
-WHERE conversation_id = ? AND hidden_seq >= ? AND hidden_seq < ?
-RETURNING user_id"""
 
 _UNMARK = """
 UPDATE members SET marked_unread = 0
@@ -323,40 +318,6 @@ def open_single(tx: Tx, pair_key: bytes, *users: tuple[str, str], name: str = ""
     elif show_empty(tx, opened.conversation_id, opener):
         add_change(tx, Kind.CONVERSATION_UPDATED, opened.conversation_id, opener)
     return str(opened.conversation_id)
-
-
-def hide_emptied(tx: Tx, conversation_id: str, deleted_seq: int, last_seq: int) -> None:
-    """After a message of a locked conversation was deleted: hides the conversation again from those who had hidden it
-    before, where all messages since then are deleted. So what comes after a hidden_seq has a message that can be seen,
-    and lists need not look for one."""
-    visible_seq = _newest_visible(tx, conversation_id)
-    if visible_seq < deleted_seq:
-        this = (conversation_id, max(visible_seq, 1), last_seq)
-        hidden = tx.fetch_all(_HIDE_EMPTIED, last_seq, last_seq, *this)
-        add_changes_of(tx, Kind.CONVERSATION_HIDDEN, conversation_id, [user_id for (user_id,) in hidden])
-
-
-def hide_again(tx: Tx, joined: Conversation, user_ids: Sequence[str]) -> None:
-    """Of new members of a locked group those who were in it before: hides what they had hidden then."""
-    if not user_ids:
-        return
-    of_these = f"FROM former_members WHERE conversation_id = ? AND user_id IN ({placeholders(user_ids)})"
-    hidden = tx.fetch_all(f"SELECT user_id, hidden_seq {of_these}", joined.conversation_id, *user_ids)
-    if not hidden:
-        return
-    visible_seq = _newest_visible(tx, joined.conversation_id)
-    for user_id, seq in hidden:
-        hidden_seq = seq if seq < visible_seq else joined.last_seq
-        this = (joined.conversation_id, user_id)
-        tx.sql("UPDATE members SET hidden_seq = ? WHERE conversation_id = ? AND user_id = ?", hidden_seq, *this)
-        if hidden_seq == joined.last_seq:
-            add_change(tx, Kind.CONVERSATION_HIDDEN, *this)
-    tx.sql(f"DELETE {of_these}", joined.conversation_id, *user_ids)
-
-
-def _newest_visible(tx: Tx, conversation_id: str) -> int:
-    row = tx.fetch_one(_NEWEST_VISIBLE, conversation_id)
-    return row[0] if row else 0
 
 
 def show_empty(tx: Tx, conversation_id: str, user_id: str | None = None) -> bool:
