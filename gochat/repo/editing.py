@@ -3,7 +3,7 @@
 import json
 
 from gochat.api.message.v1 import message_pb2 as pb
-from gochat.domain import cursors, group_policy, ids, limits, policy
+from gochat.domain import cursors, group_policy, ids, policy
 from gochat.domain.changes import Kind
 from gochat.domain.forms.rules import metadata as check_metadata
 from gochat.errors import invalid
@@ -46,22 +46,19 @@ class Editing:
 
     def ListVersions(self, request: store_pb.ListVersionsRequest) -> pb.ListVersionsResponse:
         asked = request.request
-        limit = asked.limit or limits.DEFAULT_LONG_PAGE
-        after = cursors.decode_item(asked.page_token, f"versions/{asked.message_id}")
+        page = cursors.page(request, self._database.pair_key, (0,))
 
         def work(tx: Tx) -> pb.ListVersionsResponse:
             message = seen(tx, asked.message_id, request.user_id)
             if request.user_id:
                 whose = (request.user_id, message.from_user_id, message.type, message.role)
                 policy.sender_or_manager(*whose, "read what a message was")
-            rows = tx.fetch_all(_VERSIONS, message.conversation_id, message.seq, after, limit + 1)
-            answer = pb.ListVersionsResponse()
-            for _, content, created_at, replaced_at, replaced_by in rows[:limit]:
+            rows = tx.fetch_all(_VERSIONS, message.conversation_id, message.seq, *page.after, page.fetched)
+            answer = pb.ListVersionsResponse(next_page_token=page.cut(rows))
+            for _, content, created_at, replaced_at, replaced_by in rows:
                 answer.versions.add(
                     content=content, created_at=created_at, replaced_at=replaced_at, replaced_by=replaced_by
                 )
-            if len(rows) > limit:
-                answer.next_page_token = cursors.encode_item(f"versions/{asked.message_id}", rows[limit - 1][0])
             return answer
 
         return self._database.read(work)

@@ -1,7 +1,7 @@
 """Bans and mutes."""
 
 from gochat.api.group.v1 import group_pb2 as api
-from gochat.domain import cursors, group_policy, ids, limits, policy
+from gochat.domain import cursors, group_policy, ids, policy
 from gochat.domain.changes import DECLINED, Kind
 from gochat.errors import not_found
 from gochat.internal.group.v1 import group_pb2 as pb
@@ -86,16 +86,16 @@ class Moderation:
 
     def ListBannedMembers(self, request: pb.ListBannedMembersRequest) -> api.ListBannedMembersResponse:
         asked = request.request
-        limit, after = asked.limit or limits.DEFAULT_LONG_PAGE, cursors.decode_row(asked.page_token)
+        page = cursors.page(request, self._database.pair_key, (-1, ""))
 
         def work(tx: Tx) -> list[Row]:
             _, role = viewed_group(tx, asked.group_id, request.user_id)
             group_policy.manage(role)
-            return tx.fetch_all(_BANS, asked.group_id, *after, ids.now_ms(), limit + 1)
+            return tx.fetch_all(_BANS, asked.group_id, *page.after, ids.now_ms(), page.fetched)
 
         rows = self._database.read(work)
-        answer = api.ListBannedMembersResponse()
-        for banned_at, user_id, nickname, until, reason, banned_by in rows[:limit]:
+        answer = api.ListBannedMembersResponse(next_page_token=page.cut(rows))
+        for banned_at, user_id, nickname, until, reason, banned_by in rows:
             answer.bans.add(
                 user_id=user_id,
                 nickname=nickname,
@@ -104,8 +104,6 @@ class Moderation:
                 banned_by=banned_by,
                 banned_at=banned_at,
             )
-        if len(rows) > limit:
-            answer.next_page_token = cursors.encode_row(*rows[limit - 1][:2])
         return answer
 
     def MuteMember(self, request: pb.MuteMemberRequest) -> api.MuteMemberResponse:
