@@ -26,6 +26,7 @@ INSERT INTO bans (conversation_id, user_id, until, reason, banned_by, banned_at)
 ON CONFLICT (conversation_id, user_id) DO UPDATE
 SET until = excluded.until, reason = excluded.reason, banned_by = excluded.banned_by, banned_at = excluded.banned_at"""
 _UNBAN = "DELETE FROM bans WHERE conversation_id = ? AND user_id = ? RETURNING until"
+_FORGET_REMOVAL = "DELETE FROM removed_members WHERE conversation_id = ? AND user_id = ?"
 _BANS = """
 SELECT ban.banned_at, ban.user_id, named.nickname, ban.until, ban.reason, ban.banned_by
 FROM bans AS ban
@@ -79,6 +80,7 @@ class Moderation:
             lifted = tx.fetch_one(_UNBAN, asked.group_id, asked.user_id)
             if lifted is None or not group_policy.is_banned(lifted[0], ids.now_ms()):
                 raise not_found("ban", "user_id")
+            tx.sql(_FORGET_REMOVAL, asked.group_id, asked.user_id)
             record(tx, "group.unban", asked.group_id, asked.user_id)
 
         self._database.write(work)

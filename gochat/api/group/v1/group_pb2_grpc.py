@@ -223,18 +223,18 @@ class GroupServiceServicer:
     def BanMember(self, request, context):
         """Removes a member, or a user who is none, and keeps them out until the ban ends or is lifted: they neither join nor
         ask to, by no invitation either, and nobody adds them, not services either (PERMISSION_DENIED, BANNED, with
-        `banned_until` in the details: Unix milliseconds, 0 for good). Then they may join like anybody. A ban of who is
-        banned replaces that ban. A request of theirs to join is declined. Who may call: managers who outrank them; as for
-        RemoveGroupMember an admin also a disabled owner, whose group is handed over. Pushes MemberLeft (removed) of a
-        member. Errors: NOT_FOUND for no user.
+        `banned_until` in the details: Unix milliseconds, 0 for good). Then they may join like anybody, unless they were
+        removed before and the ban ended by itself. A ban of who is banned replaces that ban. A request of theirs to join
+        is declined. Who may call: managers who outrank them; as for RemoveGroupMember an admin also a disabled owner,
+        whose group is handed over. Pushes MemberLeft (removed) of a member. Errors: NOT_FOUND for no user.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UnbanMember(self, request, context):
-        """Lifts a ban. The user may join again as the group lets people join. Who may call: managers. Pushes nothing: only
-        managers see bans, when they list them. Errors: NOT_FOUND for who is not banned.
+        """Lifts a ban and forgets an earlier removal: the user may join again as the group lets anybody join. Who may call:
+        managers. Pushes nothing: only managers see bans, when they list them. Errors: NOT_FOUND for who is not banned.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

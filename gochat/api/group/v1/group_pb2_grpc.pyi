@@ -70,14 +70,14 @@ class GroupServiceStub:
     BanMember: _grpc.UnaryUnaryMultiCallable[_group_pb2.BanMemberRequest, _group_pb2.BanMemberResponse]
     """Removes a member, or a user who is none, and keeps them out until the ban ends or is lifted: they neither join nor
     ask to, by no invitation either, and nobody adds them, not services either (PERMISSION_DENIED, BANNED, with
-    `banned_until` in the details: Unix milliseconds, 0 for good). Then they may join like anybody. A ban of who is
-    banned replaces that ban. A request of theirs to join is declined. Who may call: managers who outrank them; as for
-    RemoveGroupMember an admin also a disabled owner, whose group is handed over. Pushes MemberLeft (removed) of a
-    member. Errors: NOT_FOUND for no user.
+    `banned_until` in the details: Unix milliseconds, 0 for good). Then they may join like anybody, unless they were
+    removed before and the ban ended by itself. A ban of who is banned replaces that ban. A request of theirs to join
+    is declined. Who may call: managers who outrank them; as for RemoveGroupMember an admin also a disabled owner,
+    whose group is handed over. Pushes MemberLeft (removed) of a member. Errors: NOT_FOUND for no user.
     """
     UnbanMember: _grpc.UnaryUnaryMultiCallable[_group_pb2.UnbanMemberRequest, _group_pb2.UnbanMemberResponse]
-    """Lifts a ban. The user may join again as the group lets people join. Who may call: managers. Pushes nothing: only
-    managers see bans, when they list them. Errors: NOT_FOUND for who is not banned.
+    """Lifts a ban and forgets an earlier removal: the user may join again as the group lets anybody join. Who may call:
+    managers. Pushes nothing: only managers see bans, when they list them. Errors: NOT_FOUND for who is not banned.
     """
     ListBannedMembers: _grpc.UnaryUnaryMultiCallable[_group_pb2.ListBannedMembersRequest, _group_pb2.ListBannedMembersResponse]
     """Bans that have not ended, oldest first. Who may call: managers."""
@@ -194,14 +194,14 @@ class GroupServiceAsyncStub(GroupServiceStub):
     BanMember: _aio.UnaryUnaryMultiCallable[_group_pb2.BanMemberRequest, _group_pb2.BanMemberResponse]  # type: ignore[assignment]
     """Removes a member, or a user who is none, and keeps them out until the ban ends or is lifted: they neither join nor
     ask to, by no invitation either, and nobody adds them, not services either (PERMISSION_DENIED, BANNED, with
-    `banned_until` in the details: Unix milliseconds, 0 for good). Then they may join like anybody. A ban of who is
-    banned replaces that ban. A request of theirs to join is declined. Who may call: managers who outrank them; as for
-    RemoveGroupMember an admin also a disabled owner, whose group is handed over. Pushes MemberLeft (removed) of a
-    member. Errors: NOT_FOUND for no user.
+    `banned_until` in the details: Unix milliseconds, 0 for good). Then they may join like anybody, unless they were
+    removed before and the ban ended by itself. A ban of who is banned replaces that ban. A request of theirs to join
+    is declined. Who may call: managers who outrank them; as for RemoveGroupMember an admin also a disabled owner,
+    whose group is handed over. Pushes MemberLeft (removed) of a member. Errors: NOT_FOUND for no user.
     """
     UnbanMember: _aio.UnaryUnaryMultiCallable[_group_pb2.UnbanMemberRequest, _group_pb2.UnbanMemberResponse]  # type: ignore[assignment]
-    """Lifts a ban. The user may join again as the group lets people join. Who may call: managers. Pushes nothing: only
-    managers see bans, when they list them. Errors: NOT_FOUND for who is not banned.
+    """Lifts a ban and forgets an earlier removal: the user may join again as the group lets anybody join. Who may call:
+    managers. Pushes nothing: only managers see bans, when they list them. Errors: NOT_FOUND for who is not banned.
     """
     ListBannedMembers: _aio.UnaryUnaryMultiCallable[_group_pb2.ListBannedMembersRequest, _group_pb2.ListBannedMembersResponse]  # type: ignore[assignment]
     """Bans that have not ended, oldest first. Who may call: managers."""
@@ -339,10 +339,10 @@ class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_group_pb2.BanMemberResponse, _abc.Awaitable[_group_pb2.BanMemberResponse]]:
         """Removes a member, or a user who is none, and keeps them out until the ban ends or is lifted: they neither join nor
         ask to, by no invitation either, and nobody adds them, not services either (PERMISSION_DENIED, BANNED, with
-        `banned_until` in the details: Unix milliseconds, 0 for good). Then they may join like anybody. A ban of who is
-        banned replaces that ban. A request of theirs to join is declined. Who may call: managers who outrank them; as for
-        RemoveGroupMember an admin also a disabled owner, whose group is handed over. Pushes MemberLeft (removed) of a
-        member. Errors: NOT_FOUND for no user.
+        `banned_until` in the details: Unix milliseconds, 0 for good). Then they may join like anybody, unless they were
+        removed before and the ban ended by itself. A ban of who is banned replaces that ban. A request of theirs to join
+        is declined. Who may call: managers who outrank them; as for RemoveGroupMember an admin also a disabled owner,
+        whose group is handed over. Pushes MemberLeft (removed) of a member. Errors: NOT_FOUND for no user.
         """
 
     @_abc_1.abstractmethod
@@ -351,8 +351,8 @@ class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _group_pb2.UnbanMemberRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_group_pb2.UnbanMemberResponse, _abc.Awaitable[_group_pb2.UnbanMemberResponse]]:
-        """Lifts a ban. The user may join again as the group lets people join. Who may call: managers. Pushes nothing: only
-        managers see bans, when they list them. Errors: NOT_FOUND for who is not banned.
+        """Lifts a ban and forgets an earlier removal: the user may join again as the group lets anybody join. Who may call:
+        managers. Pushes nothing: only managers see bans, when they list them. Errors: NOT_FOUND for who is not banned.
         """
 
     @_abc_1.abstractmethod
