@@ -6,7 +6,7 @@ from gochat.api.message.v1 import message_pb2 as pb
 from gochat.domain import cursors, group_policy, ids, policy
 from gochat.domain.changes import Kind
 from gochat.domain.forms.rules import metadata as check_metadata
-from gochat.errors import invalid
+from gochat.errors import ChatError, invalid
 from gochat.internal.message.v1 import message_pb2 as store_pb
 from gochat.repo import hidden
 from gochat.repo.audit import record
@@ -121,6 +121,9 @@ def _with_mentions(tx: Tx, message: Seen, asked: pb.EditMessageRequest) -> str:
     values[MENTIONS] = asked.mentions
     if not asked.mentions:
         del values[MENTIONS]
-    check_metadata("metadata", values)
+    try:
+        check_metadata("metadata", values)
+    except ChatError as error:
+        raise invalid("mentions", f"must leave room: {error.message}") from None
     replace_mentions(tx, message.conversation_id, message.seq, mentioned)
     return json.dumps(values, ensure_ascii=False) if values else ""
