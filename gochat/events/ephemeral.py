@@ -11,10 +11,12 @@ from time import monotonic
 
 from gochat.api.event.v1 import event_pb2
 from gochat.domain import ids
+from gochat.domain.changes import Kind
 from gochat.events.presence import ANNOUNCE_INTERVAL, Presence, Seen
 from gochat.events.relay import Relay
 from gochat.events.stream import Stream, frame_of
 from gochat.events.typing import Typing, Typist
+from gochat.internal.change.v1.change_pb2 import Change
 from gochat.internal.signal.v1 import signal_pb2 as pb
 
 EXPIRE_INTERVAL = 5.0  # seconds between two looks for what processes claimed that said no more since
@@ -28,6 +30,12 @@ def remove(streams: dict[str, Streams], key: str, stream: Stream) -> None:
         streams[key].pop(stream, None)
         if not streams[key]:
             del streams[key]
+
+
+def leaving(change: Change, in_conversation: Mapping[str, Streams], of_user: Mapping[str, Streams]) -> list[Stream]:
+    """The streams of who leaves a conversation by this change: of a user, or of all where it is dissolved."""
+    is_of_all = change.kind == Kind.GROUP_DISSOLVED
+    return list(in_conversation.get(change.conversation_id, ()) if is_of_all else of_user.get(change.user_id, ()))
 
 
 class Ephemeral:
@@ -92,11 +100,12 @@ class Ephemeral:
             self._forget_watcher(user_id, stream)
             del stream.watched[user_id]
 
-    def watchers_affected(self, conversation_id: str, user_id: str) -> Streams:
-        """The streams that might not see somebody any more, now that this user has left this conversation."""
-        affected = {stream: None for stream in self._watchers.get(user_id, ()) if conversation_id in stream.known}
-        affected |= {stream: None for stream in self._of_user.get(user_id, ()) if stream.watched}
-        return affected
+    def watchers_affected(self, change: Change) -> Streams:
+        """The streams that might not see somebody any more, now that somebody leaves."""
+        watchers = self._watchers.get(change.user_id, ())
+        affected = {stream: None for stream in watchers if change.conversation_id in stream.known}
+        left = leaving(change, self._in_conversation, self._of_user)
+        return affected | {stream: None for stream in left if stream.watched}
 
     def _forget_watcher(self, user_id: str, stream: Stream) -> None:
         remove(self._watchers, user_id, stream)

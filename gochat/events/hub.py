@@ -29,7 +29,7 @@ from gochat.domain import cursors
 from gochat.domain.changes import Kind, follow
 from gochat.errors import ChatError, overloaded, unavailable
 from gochat.events.counters import Counters
-from gochat.events.ephemeral import Ephemeral, Streams, remove
+from gochat.events.ephemeral import Ephemeral, Streams, leaving, remove
 from gochat.events.feeding import READ_TIMEOUT, Feeder, StreamWork, ends, frames_of, pieces_of
 from gochat.events.recent import Recent
 from gochat.events.relay import Relay
@@ -249,7 +249,7 @@ class Hub:
                 events.append(delivery.event)
                 if delivery.event.HasField("message_sent"):
                     senders[change.conversation_id, delivery.event.message_sent.message.from_user_id] = None
-            if change.kind == Kind.MEMBER_LEFT:
+            if change.kind in (Kind.MEMBER_LEFT, Kind.GROUP_DISSOLVED):
                 self._leave(change)
             elif change.kind == Kind.SESSION_ENDED:
                 for stream in [each for each in self._of_user.get(change.user_id, ()) if ends(change, each)]:
@@ -282,9 +282,9 @@ class Hub:
                 self._in_conversation[change.conversation_id][stream] = None
 
     def _leave(self, change: pb.Change) -> None:
-        for stream in self._ephemeral.watchers_affected(change.conversation_id, change.user_id):
+        for stream in self._ephemeral.watchers_affected(change):
             self._feeder.submit(stream, self._look_who_is_watched)
-        for stream in self._of_user.get(change.user_id, ()):
+        for stream in leaving(change, self._in_conversation, self._of_user):
             if stream.position.at <= change.position:
                 stream.known.discard(change.conversation_id)
                 remove(self._in_conversation, change.conversation_id, stream)

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from gochat.domain import ids, policy
-from gochat.domain.changes import DECLINED, DISSOLVED, FOUNDING, LEFT, REMOVED, Kind
+from gochat.domain.changes import DECLINED, FOUNDING, LEFT, REMOVED, Kind
 from gochat.domain.text import casefold_key
 from gochat.errors import not_found
 from gochat.repo.audit import record
-from gochat.repo.changes import add_change, add_changes_of, add_changes_of_members
+from gochat.repo.changes import add_change, add_changes_of
 from gochat.repo.users import ACTIVE, must_exist
 from gochat.storage.database import Tx, placeholders
 from gochat.storage.models import LOOKED_UP, MAX_INBOX_MEMBERS, Conversation, Member
@@ -43,6 +43,10 @@ INSERT INTO former_members (conversation_id, user_id, hidden_seq)
 SELECT conversation_id, user_id, hidden_seq FROM members
 WHERE conversation_id = ? AND user_id = ? AND hidden_seq > 0
 ON CONFLICT (conversation_id, user_id) DO UPDATE SET hidden_seq = excluded.hidden_seq"""
+# While the change that says so is kept: streams that resume before it are sent what came until then.
+_KEEP_MEMBERS = """
+INSERT INTO former_members (conversation_id, user_id, hidden_seq)
+SELECT conversation_id, user_id, hidden_seq FROM members WHERE conversation_id = ?"""
 _FORGET_NAMES = """
 UPDATE member_details SET title = '', group_nickname = '', group_nickname_key = ''
 WHERE conversation_id = ? AND user_id = ?"""
@@ -218,14 +222,14 @@ def delete_member(tx: Tx, left: Conversation, user_id: str, action: str) -> None
 
 
 def dissolve(tx: Tx, ended: Conversation) -> None:
-    """Ends a locked group with all its members. They are sent that it is dissolved, and not each other's leaving."""
+    """Ends a locked group with all its members, by one change for all of them."""
     group_id = ended.conversation_id
     add_change(tx, Kind.GROUP_DISSOLVED, group_id)
-    add_changes_of_members(tx, Kind.MEMBER_LEFT, group_id, DISSOLVED)
+    clear_dissolved(tx, ended)
+    tx.sql(_KEEP_MEMBERS, group_id)
     tx.sql("DELETE FROM members WHERE conversation_id = ?", group_id)
     update_conversation(tx, ended, member_count=0, dissolved_at=ids.now_ms())
     record(tx, "group.dissolve", group_id)
-    clear_dissolved(tx, ended)
 
 
 def clear_dissolved(tx: Tx, ended: Conversation) -> None:
