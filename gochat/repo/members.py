@@ -23,6 +23,7 @@ from gochat.repo.membership import (
     role_of,
     set_role,
     target_role,
+    transfer,
     update_conversation,
 )
 from gochat.repo.users import ACTIVE, get_user, lock_existing, must_be_among
@@ -124,8 +125,9 @@ class Members:
             if role == request.role:
                 return
             if request.role == policy.OWNER:
-                set_role(tx, changed, changed.owner_id, policy.ADMIN)
-            set_role(tx, changed, request.user_id, request.role)
+                transfer(tx, changed, request.user_id)
+            else:
+                set_role(tx, changed, request.user_id, request.role)
 
         self._database.write(work)
         return repo_pb2.UpdateGroupMemberRoleResponse(success=True)

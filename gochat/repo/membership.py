@@ -264,6 +264,12 @@ def set_role(tx: Tx, changed: Conversation, user_id: str, role: str) -> None:
         add_change(tx, Kind.GROUP_UPDATED, group_id)
 
 
+def transfer(tx: Tx, changed: Conversation, user_id: str) -> None:
+    """Makes another member the owner of a locked group; the owner becomes an admin."""
+    set_role(tx, changed, changed.owner_id, policy.ADMIN)
+    set_role(tx, changed, user_id, policy.OWNER)
+
+
 def hand_over(tx: Tx, left: Conversation) -> None:
     """Makes another member the owner of a locked group whose owner goes: the longest-serving admin, else the
     longest-serving member; of people who are disabled only where nobody else is left."""
