@@ -44,39 +44,43 @@ log AS (
 }
 
 
-def _statement(postgres: bool, condition: str = "", columns: str = "") -> str:
+def _statement(postgres: bool, parts: str = "", condition: str = "", columns: str = "") -> str:
     """The log from a position on (NULL: from now on): its epoch and origin, the oldest position there is, the one of
     now, how many rows there are, and the rows; also those that are not complete, as they are to be undone of the
-    present. condition: of the rows."""
+    present. parts: more that the rest is made of. condition: of the rows."""
     return f"""
-WITH reader (start, user_id, session_id) AS (VALUES (CAST(? AS BIGINT), ?, ?)), {_NOW_AND_LOG[postgres]}
+WITH reader (start, user_id, session_id) AS (VALUES (CAST(? AS BIGINT), ?, ?)), {_NOW_AND_LOG[postgres]}{parts}
 SELECT (SELECT value FROM secrets WHERE name = 'epoch'), (SELECT MIN(position) FROM changes),
     (SELECT position FROM now), (SELECT COUNT(*) FROM log),
     (SELECT json_group_array(json_array(log.position, log.id, {_COLUMNS})) FROM log {condition})
     {columns}"""
 
 
-# What might concern one user, since decoding all rows would take longer than all else.
-_DISSOLVED = f"""
+# The groups that the user was in until they were dissolved, which is in the log.
+_DISSOLVED = f""",
+dissolved AS (
     SELECT conversation_id FROM former_members
     WHERE user_id = (SELECT user_id FROM reader)
-        AND conversation_id IN (SELECT conversation_id FROM log WHERE kind = {Kind.GROUP_DISSOLVED})"""
+        AND conversation_id IN (SELECT conversation_id FROM log WHERE kind = {Kind.GROUP_DISSOLVED})
+)"""
+# What might concern one user, since decoding all rows would take longer than all else.
 _OF_READER = f"""
 WHERE log.user_id = (SELECT user_id FROM reader) OR log.kind = {Kind.PROFILE_UPDATED} OR log.conversation_id IN (
     SELECT conversation_id FROM members WHERE user_id = (SELECT user_id FROM reader)
     UNION ALL
     SELECT conversation_id FROM log WHERE user_id = (SELECT user_id FROM reader) AND kind = {Kind.MEMBER_LEFT}
-    UNION ALL {_DISSOLVED}
+    UNION ALL
+    SELECT conversation_id FROM dissolved
 )"""
 # Are the user and the session there, in which conversations is the user now, and in which groups were they until those
 # were dissolved?
-_READER = f""",
+_READER = """,
 EXISTS (SELECT 1 FROM users WHERE user_id = (SELECT user_id FROM reader)),
 EXISTS (SELECT 1 FROM sessions WHERE (session_id, user_id) = (SELECT session_id, user_id FROM reader)),
 (SELECT json_group_array(json_array(conversation_id)) FROM members WHERE user_id = (SELECT user_id FROM reader)),
-(SELECT json_group_array(json_array(conversation_id)) FROM ({_DISSOLVED}) AS dissolved)"""
+(SELECT json_group_array(json_array(conversation_id)) FROM dissolved)"""
 _EVERYTHING = {postgres: _statement(postgres) for postgres in (False, True)}
-_OF_USER = {postgres: _statement(postgres, _OF_READER, _READER) for postgres in (False, True)}
+_OF_USER = {postgres: _statement(postgres, _DISSOLVED, _OF_READER, _READER) for postgres in (False, True)}
 
 
 class Row(NamedTuple):
