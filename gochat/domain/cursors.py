@@ -58,7 +58,8 @@ class Page(NamedTuple):
 
 def page(request: Any, key: bytes, first: Sequence[Any], default: int = DEFAULT_LONG_PAGE) -> Page:
     """That a request of the internal services asks for: of the list that all its other fields say, with those of the
-    `request` in it, so also of whom asks. first: before all places. Raises INVALID_PARAMS for the page_token."""
+    `request` in it, but for who acts where they need not be the same. first: before all places. Raises INVALID_PARAMS
+    for the page_token."""
     listed = type(request)()
     listed.CopyFrom(request)
     asked = getattr(listed, "request", listed)
@@ -67,6 +68,8 @@ def page(request: Any, key: bytes, first: Sequence[Any], default: int = DEFAULT_
     asked.ClearField("limit")
     if asked is not listed and "user_id" in asked.DESCRIPTOR.fields_by_name:
         asked.ClearField("user_id")  # the one who asks, whom it names or not
+    if "acting" in listed.DESCRIPTOR.oneofs_by_name:
+        listed.ClearField("acting")
     scope = listed.DESCRIPTOR.full_name.encode() + b"\0" + listed.SerializeToString(deterministic=True)
     return Page(limit, _place(token, scope, key) if token else first, scope, key)
 
