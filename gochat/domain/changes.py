@@ -1,5 +1,6 @@
 """The kinds of changes that the log has, and whom they concern, as both halves know it."""
 
+from collections.abc import Container
 from enum import IntEnum
 from typing import Protocol
 
@@ -16,10 +17,10 @@ class Kind(IntEnum):
     CONVERSATION_UPDATED = 6  # conversation_id; user_id: if it is news for them alone
     CONVERSATION_HIDDEN = 7  # conversation_id, user_id
     MEMBER_JOINED = 8  # conversation_id, user_id; detail: the role, or FOUNDING of those with whom it was made
-    MEMBER_LEFT = 9  # conversation_id, user_id; detail: LEFT or REMOVED, or DISSOLVED, which nobody is sent
+    MEMBER_LEFT = 9  # conversation_id, user_id; detail: LEFT or REMOVED
     MEMBER_UPDATED = 10  # conversation_id, user_id; detail: the role
     GROUP_UPDATED = 11  # conversation_id
-    GROUP_DISSOLVED = 12  # conversation_id
+    GROUP_DISSOLVED = 12  # conversation_id: all who are in it leave
     PROFILE_UPDATED = 13  # user_id
     SESSION_ENDED = 14  # user_id; detail: the session
     REACTION_CHANGED = 15  # conversation_id, user_id, seq; detail: the reaction
@@ -31,7 +32,7 @@ class Kind(IntEnum):
     JOIN_REQUEST_CHANGED = 21  # conversation_id, user_id; detail: REQUESTED, ACCEPTED, DECLINED or WITHDRAWN
 
 
-FOUNDING, LEFT, REMOVED, DISSOLVED = "founding", "left", "removed", "dissolved"  # details
+FOUNDING, LEFT, REMOVED = "founding", "left", "removed"  # details
 REQUESTED, ACCEPTED, DECLINED, WITHDRAWN = "requested", "accepted", "declined", "withdrawn"
 
 
@@ -50,16 +51,19 @@ def follow(known: set[str], change: Change, user_id: str) -> bool:
     """Has known, the conversations that the user is in, be as after the change. Returns whether the change might
     concern the user: more is known once it is described."""
     is_own = change.user_id == user_id
+    might_concern = is_own or change.conversation_id in known or change.kind == Kind.PROFILE_UPDATED
     if is_own and change.kind == Kind.MEMBER_JOINED:
         known.add(change.conversation_id)
-    elif is_own and change.kind == Kind.MEMBER_LEFT:
+    elif change.kind == Kind.GROUP_DISSOLVED or (is_own and change.kind == Kind.MEMBER_LEFT):
         known.discard(change.conversation_id)
-    return is_own or change.conversation_id in known or change.kind == Kind.PROFILE_UPDATED
+    return might_concern
 
 
-def undo(known: set[str], change: Change, user_id: str) -> None:
-    """Has known be as before the change."""
-    if change.user_id == user_id and change.kind == Kind.MEMBER_JOINED:
-        known.discard(change.conversation_id)
-    elif change.user_id == user_id and change.kind == Kind.MEMBER_LEFT:
+def undo(known: set[str], change: Change, user_id: str, dissolved: Container[str]) -> None:
+    """Has known be as before the change. dissolved: the groups that the user was in until they were dissolved."""
+    is_own = change.user_id == user_id
+    has_left = is_own and change.kind == Kind.MEMBER_LEFT
+    if has_left or (change.kind == Kind.GROUP_DISSOLVED and change.conversation_id in dissolved):
         known.add(change.conversation_id)
+    elif is_own and change.kind == Kind.MEMBER_JOINED:
+        known.discard(change.conversation_id)

@@ -16,6 +16,7 @@ from gochat.events.registry import Registry, Streams, remove
 from gochat.events.relay import Relay
 from gochat.events.stream import Stream, frame_of
 from gochat.events.typing import Typing, Typist
+from gochat.internal.change.v1.change_pb2 import Change
 from gochat.internal.signal.v1 import signal_pb2 as pb
 
 EXPIRE_INTERVAL = 5.0  # seconds between two looks for what processes claimed that said no more since
@@ -82,11 +83,12 @@ class Ephemeral:
             self._forget_watcher(user_id, stream)
             del stream.watched[user_id]
 
-    def watchers_affected(self, conversation_id: str, user_id: str) -> Streams:
-        """The streams that might not see somebody any more, now that this user has left this conversation."""
-        affected = {stream: None for stream in self._watchers.get(user_id, ()) if conversation_id in stream.known}
-        affected |= {stream: None for stream in self._registry.of_user.get(user_id, ()) if stream.watched}
-        return affected
+    def watchers_affected(self, change: Change) -> Streams:
+        """The streams that might not see somebody any more, now that somebody leaves."""
+        watchers = self._watchers.get(change.user_id, ())
+        affected = {stream: None for stream in watchers if change.conversation_id in stream.known}
+        left = self._registry.leaving(change)
+        return affected | {stream: None for stream in left if stream.watched}
 
     def _forget_watcher(self, user_id: str, stream: Stream) -> None:
         remove(self._watchers, user_id, stream)

@@ -232,7 +232,7 @@ class Hub:
                 events.append(delivery.event)
                 if delivery.event.HasField("message_sent"):
                     senders[change.conversation_id, delivery.event.message_sent.message.from_user_id] = None
-            if change.kind == Kind.MEMBER_LEFT:
+            if change.kind in (Kind.MEMBER_LEFT, Kind.GROUP_DISSOLVED):
                 self._leave(change)
             elif change.kind == Kind.SESSION_ENDED:
                 for stream in [each for each in self._registry.of_user.get(change.user_id, ()) if ends(change, each)]:
@@ -250,7 +250,7 @@ class Hub:
             self._ephemeral.sent(conversation_id, user_id)
 
     def _leave(self, change: pb.Change) -> None:
-        for stream in self._ephemeral.watchers_affected(change.conversation_id, change.user_id):
+        for stream in self._ephemeral.watchers_affected(change):
             self._feeder.submit(stream, self._look_who_is_watched)
         self._registry.leave(change)
 

@@ -49,8 +49,14 @@ class Registry:
                 stream.known.add(change.conversation_id)
                 self.in_conversation[change.conversation_id][stream] = None
 
+    def leaving(self, change: pb.Change) -> list[Stream]:
+        """The streams of who leaves a conversation by this change: of a user, or of all where it is dissolved."""
+        is_of_all = change.kind == Kind.GROUP_DISSOLVED
+        of_one = self.of_user.get(change.user_id, ())
+        return [*(self.in_conversation.get(change.conversation_id, ()) if is_of_all else of_one)]
+
     def leave(self, change: pb.Change) -> None:
-        for stream in self.of_user.get(change.user_id, ()):
+        for stream in self.leaving(change):
             if stream.position.at <= change.position:
                 stream.known.discard(change.conversation_id)
                 remove(self.in_conversation, change.conversation_id, stream)

@@ -27,19 +27,18 @@ class Events:
         return self._hub.open(caller, user_id, start, typing=request.typing, watched=watched)
 
     def GetState(self, request: pb.GetStateRequest) -> pb.GetStateResponse:
-        position, after = cursors.decode_page(request.page_token)
         page = self._changes.ListStates(
             change_pb2.ListStatesRequest(
                 user_id=policy.actor(current().caller, request.user_id, "user_id"),
-                after_conversation_id=after,
+                page_token=request.page_token,
                 limit=request.limit,
             )
         )
-        position = position if after else page.position
-        answer = pb.GetStateResponse(conversations=page.conversations, cursor=cursors.encode(position))
-        if page.has_more:
-            answer.next_page_token = cursors.encode_page(position, page.conversations[-1].info.conversation_id)
-        return answer
+        return pb.GetStateResponse(
+            conversations=page.conversations,
+            next_page_token=page.next_page_token,
+            cursor=cursors.encode(page.position),
+        )
 
     def Acknowledge(self, request: pb.AcknowledgeRequest) -> pb.AcknowledgeResponse:
         user_id = policy.actor(current().caller, request.user_id, "user_id")

@@ -11,16 +11,11 @@ from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.logic.auth import Auth
 from gochat.logic.bulk import Bulk
 from gochat.logic.conversations import Conversations
-from gochat.logic.group_settings import GroupSettings
+from gochat.logic.group_acts import GroupActs
 from gochat.logic.groups import Groups
 from gochat.logic.inbox import Inbox
-from gochat.logic.invitations import Invitations
-from gochat.logic.member_details import MemberDetails
 from gochat.logic.message_acts import MessageActs
 from gochat.logic.messages import Messages
-from gochat.logic.moderation import Moderation
-from gochat.logic.requests import Requests
-from gochat.logic.roles import Roles
 from gochat.logic.sessions import Sessions
 from gochat.logic.users import Users
 from gochat.serving.binding import Handlers
@@ -41,10 +36,7 @@ def handlers(
     return {
         "LogicService": (auth, Users(store), Messages(repo, store), Conversations(repo, store), Groups(repo, store)),
         "SessionService": (auth, Sessions(accounts)),
-        "GroupService": (
-            *(Roles(groups), Moderation(groups), GroupSettings(groups)),
-            *(Invitations(groups), Requests(groups), MemberDetails(groups)),
-        ),
+        "GroupService": (GroupActs(groups),),
         "ConversationService": (Inbox(conversations),),
         "MessageService": (Bulk(store), MessageActs(messages)),
     }

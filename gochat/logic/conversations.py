@@ -4,10 +4,10 @@ from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.context import current
-from gochat.domain import policy
 from gochat.errors import ChatError, invalid
 from gochat.internal.store.v1 import store_pb2
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
+from gochat.logic.acting import acting, actor
 
 
 class Conversations:
@@ -37,9 +37,7 @@ class Conversations:
     def GetConversations(self, request: logic_pb2.GetConversationsRequest) -> repo_pb2.GetConversationsByUserResponse:
         """Returns the repo's answer: on the wire it is a GetConversationsResponse too, and to copy a list is slow."""
         return self._repo.GetConversationsByUser(
-            repo_pb2.GetConversationsByUserRequest(
-                user_id=policy.actor(current().caller, request.user_id, "user_id"), pagination=request.pagination
-            )
+            repo_pb2.GetConversationsByUserRequest(user_id=actor(request.user_id), pagination=request.pagination)
         )
 
     def UpdateConversation(self, request: logic_pb2.UpdateConversationRequest) -> logic_pb2.UpdateConversationResponse:
@@ -48,7 +46,7 @@ class Conversations:
                 conversation_id=request.conversation_id,
                 name=request.name,
                 avatar=request.avatar,
-                **policy.acting(current().caller),
+                **acting(),
             )
         )
         return logic_pb2.UpdateConversationResponse(success=True, conversation=changed.conversation)
@@ -57,7 +55,7 @@ class Conversations:
         self._store.HideConversation(
             store_pb2.HideConversationRequest(
                 conversation_id=request.conversation_id,
-                user_id=policy.actor(current().caller, request.user_id, "user_id"),
+                user_id=actor(request.user_id),
             )
         )
         return logic_pb2.DeleteConversationResponse(success=True)

@@ -3,10 +3,9 @@
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
-from gochat.context import current
-from gochat.domain import policy
 from gochat.internal.store.v1 import store_pb2
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
+from gochat.logic.acting import acting, actor
 
 
 class Groups:
@@ -20,7 +19,7 @@ class Groups:
                 name=request.name,
                 description=request.description,
                 avatar=request.avatar,
-                owner_id=policy.actor(current().caller, request.owner_id, "owner_id"),
+                owner_id=actor(request.owner_id, "owner_id"),
                 max_members=request.max_members,
                 member_ids=request.member_ids,
             )
@@ -39,26 +38,24 @@ class Groups:
                 description=request.description,
                 avatar=request.avatar,
                 max_members=request.max_members,
-                **policy.acting(current().caller),
+                **acting(),
             )
         )
         return logic_pb2.UpdateGroupResponse(success=True, group=changed.group)
 
     def JoinGroup(self, request: logic_pb2.JoinGroupRequest) -> logic_pb2.JoinGroupResponse:
-        user_id = policy.actor(current().caller, request.user_id, "user_id")
+        user_id = actor(request.user_id)
         self._store.JoinGroup(store_pb2.JoinGroupRequest(group_id=request.group_id, user_id=user_id))
         return logic_pb2.JoinGroupResponse(success=True)
 
     def LeaveGroup(self, request: logic_pb2.LeaveGroupRequest) -> logic_pb2.LeaveGroupResponse:
-        user_id = policy.actor(current().caller, request.user_id, "user_id")
+        user_id = actor(request.user_id)
         self._store.LeaveGroup(store_pb2.LeaveGroupRequest(group_id=request.group_id, user_id=user_id))
         return logic_pb2.LeaveGroupResponse(success=True)
 
     def GetGroupMembers(self, request: logic_pb2.GetGroupMembersRequest) -> logic_pb2.GetGroupMembersResponse:
         page = self._store.ListMembers(
-            store_pb2.ListMembersRequest(
-                group_id=request.group_id, pagination=request.pagination, **policy.acting(current().caller)
-            )
+            store_pb2.ListMembersRequest(group_id=request.group_id, pagination=request.pagination, **acting())
         )
         return logic_pb2.GetGroupMembersResponse(members=page.members, pagination=page.pagination)
 
@@ -67,7 +64,7 @@ class Groups:
             store_pb2.AddMembersRequest(
                 group_id=request.group_id,
                 user_ids=request.user_ids,
-                operator_id=policy.actor(current().caller, request.operator_id, "operator_id"),
+                operator_id=actor(request.operator_id, "operator_id"),
             )
         )
         return logic_pb2.AddGroupMemberResponse(success=True, added_user_ids=added.added_user_ids)
@@ -77,7 +74,7 @@ class Groups:
             store_pb2.RemoveMemberRequest(
                 group_id=request.group_id,
                 user_id=request.user_id,
-                operator_id=policy.actor(current().caller, request.operator_id, "operator_id"),
+                operator_id=actor(request.operator_id, "operator_id"),
             )
         )
         return logic_pb2.RemoveGroupMemberResponse(success=True)

@@ -3,10 +3,9 @@
 from typing import Any
 
 from gochat.api.conversation.v1 import conversation_pb2 as pb
-from gochat.context import current
-from gochat.domain import policy
 from gochat.internal.conversation.v1 import conversation_pb2 as store_pb
 from gochat.internal.conversation.v1.conversation_pb2_grpc import ConversationStoreServiceStub
+from gochat.logic.acting import actor
 
 
 class Inbox:
@@ -31,4 +30,4 @@ class Inbox:
 
 def _personal(request: Any) -> dict[str, Any]:
     """Of the internal request: the user whose act it is, and what they ask."""
-    return {"user_id": policy.actor(current().caller, request.user_id, "user_id"), "request": request}
+    return {"user_id": actor(request.user_id), "request": request}

@@ -10,6 +10,7 @@ from gochat.domain import forms, policy
 from gochat.errors import ChatError
 from gochat.internal.store.v1 import store_pb2
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
+from gochat.logic.acting import acting, actor
 
 
 class Messages:
@@ -61,7 +62,7 @@ class Messages:
         return self._store.GetHistory(
             store_pb2.GetHistoryRequest(
                 conversation_id=request.conversation_id,
-                **policy.acting(current().caller),
+                **acting(),
                 before_message_id=request.before_message_id,
                 limit=request.limit,
             )
@@ -71,7 +72,7 @@ class Messages:
         self._store.MarkRead(
             store_pb2.MarkReadRequest(
                 conversation_id=request.conversation_id,
-                user_id=policy.actor(current().caller, request.user_id, "user_id"),
+                user_id=actor(request.user_id),
                 message_id=request.message_id,
             )
         )
@@ -79,9 +80,7 @@ class Messages:
 
     def GetUnreadMessages(self, request: logic_pb2.GetUnreadMessagesRequest) -> store_pb2.GetUnreadResponse:
         """As it is; see Conversations.GetConversations."""
-        return self._store.GetUnread(
-            store_pb2.GetUnreadRequest(user_id=policy.actor(current().caller, request.user_id, "user_id"))
-        )
+        return self._store.GetUnread(store_pb2.GetUnreadRequest(user_id=actor(request.user_id)))
 
 
 def to_store(caller: Caller, request: logic_pb2.SendMessageRequest) -> repo_pb2.CreateMessageRequest:

@@ -6,6 +6,7 @@ from gochat.domain import policy
 from gochat.errors import not_found
 from gochat.internal.account.v1 import account_pb2
 from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
+from gochat.logic.acting import acting
 
 
 class Sessions:
@@ -26,9 +27,7 @@ class Sessions:
         return session_pb2.ListSessionsResponse(sessions=listed.sessions)
 
     def RevokeSession(self, request: session_pb2.RevokeSessionRequest) -> session_pb2.RevokeSessionResponse:
-        ended = self._accounts.EndSession(
-            account_pb2.EndSessionRequest(session_id=request.session_id, **policy.acting(current().caller))
-        )
+        ended = self._accounts.EndSession(account_pb2.EndSessionRequest(session_id=request.session_id, **acting()))
         if not ended.ended:
             raise not_found("session", "session_id")
         return session_pb2.RevokeSessionResponse(success=True)

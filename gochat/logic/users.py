@@ -3,10 +3,10 @@
 from gochat.api.common.v1 import common_pb2
 from gochat.api.logic.v1 import logic_pb2
 from gochat.context import Caller, current
-from gochat.domain import policy
 from gochat.domain.text import masked_email
 from gochat.internal.store.v1 import store_pb2
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
+from gochat.logic.acting import actor
 
 
 class Users:
@@ -15,13 +15,13 @@ class Users:
 
     def GetUserProfile(self, request: logic_pb2.GetUserProfileRequest) -> store_pb2.GetProfileResponse:
         """As it is; see Conversations.GetConversations."""
-        user_id = request.user_id or policy.actor(current().caller, "", "user_id")
+        user_id = request.user_id or actor("")
         return self._store.GetProfile(store_pb2.GetProfileRequest(user_id=user_id))
 
     def UpdateUserProfile(self, request: logic_pb2.UpdateUserProfileRequest) -> logic_pb2.UpdateUserProfileResponse:
         changed = self._store.UpdateProfile(
             store_pb2.UpdateProfileRequest(
-                user_id=policy.actor(current().caller, request.user_id, "user_id"),
+                user_id=actor(request.user_id),
                 nickname=request.nickname,
                 avatar=request.avatar,
                 bio=request.bio,

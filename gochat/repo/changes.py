@@ -47,11 +47,3 @@ def add_changes_of(tx: Tx, kind: Kind, conversation_id: str, user_ids: Sequence[
     ]
     if values:
         tx.sql(f"{_INSERT} VALUES {', '.join([_ROW] * len(user_ids))}", *values)
-
-
-def add_changes_of_members(tx: Tx, kind: Kind, conversation_id: str, detail: str) -> None:
-    """The same change of each member."""
-    values = (int(kind), current().actor.user_id, detail, ids.now_ms(), conversation_id)
-    tx.sql(
-        _INSERT + "SELECT ?, conversation_id, user_id, ?, 0, 0, ?, ? FROM members WHERE conversation_id = ?", *values
-    )

@@ -65,6 +65,10 @@ def _refers(table: str, column: str, to: str) -> Rule:
     return _where(table, f"{column} is not in {to}", missing)
 
 
+_IS_OWN_DELETION = (
+    "EXISTS (SELECT 1 FROM own_deletions o WHERE o.conversation_id = t.conversation_id AND o.user_id = t.user_id"
+    " AND o.seq = l.seq)"
+)
 _IN_SINGLE = _conversation("c.type = 'single'")
 _USER_IS_DELETED = "EXISTS (SELECT 1 FROM users u WHERE u.user_id = t.user_id AND u.status = 3)"
 
@@ -137,7 +141,7 @@ RULES = (
         "members",
         "what came after hidden_seq is deleted, and it is not hidden again",
         f"t.hidden_seq > 0 AND {_conversation('c.last_seq > t.hidden_seq')} AND NOT EXISTS"
-        f" {_messages('1', ' AND l.seq > t.hidden_seq AND l.status < 5')}",
+        f" {_messages('1', f' AND l.seq > t.hidden_seq AND l.status < 5 AND NOT {_IS_OWN_DELETION}')}",
     ),
     _refers("former_members", "conversation_id", "conversations"),
     _refers("former_members", "user_id", "users"),

@@ -14,6 +14,7 @@ from gochat.internal.store.v1 import store_pb2
 from gochat.repo.audit import record
 from gochat.repo.changes import add_change
 from gochat.repo.groups import create_group
+from gochat.repo.hidden import kept, unread_deleted
 from gochat.repo.membership import (
     lock_conversation,
     locked_conversation,
@@ -23,7 +24,6 @@ from gochat.repo.membership import (
     update_conversation,
 )
 from gochat.repo.messages import COLUMNS, DELETED, RECALLED, RECIPIENT_REACHED, fill, reached
-from gochat.repo.own_deletions import kept, unread_deleted
 from gochat.repo.users import get_user
 from gochat.storage.database import Database, Tx
 from gochat.storage.models import LOOKED_UP

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from gochat.api.common.v1 import common_pb2
 from gochat.api.event.v1 import event_pb2
 from gochat.domain import ids, reactions
-from gochat.domain.changes import DISSOLVED, FOUNDING, REMOVED, Kind
+from gochat.domain.changes import FOUNDING, REMOVED, Kind
 from gochat.errors import ChatError
 from gochat.internal.change.v1 import change_pb2 as pb
 from gochat.repo import audience, group_settings
@@ -254,8 +254,6 @@ def _joined(tx: Tx, change: pb.Change, facts: _Facts) -> Iterable[pb.Delivery]:
 
 
 def _left(_: Tx, change: pb.Change, __: _Facts) -> Iterable[pb.Delivery]:
-    if change.detail == DISSOLVED:
-        return
     reasons = event_pb2.MemberLeft
     reason = reasons.REASON_REMOVED if change.detail == REMOVED else reasons.REASON_LEFT
     yield _delivery(change, member_left=event_pb2.MemberLeft(user_id=change.user_id, reason=reason))

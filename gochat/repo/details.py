@@ -8,8 +8,8 @@ from gochat.api.common.v1 import common_pb2
 from gochat.api.conversation.v1 import conversation_pb2 as pb
 from gochat.domain import policy
 from gochat.repo.conversations import UNREAD
+from gochat.repo.hidden import kept
 from gochat.repo.membership import membership
-from gochat.repo.own_deletions import kept
 from gochat.repo.settings import SETTINGS, as_settings
 from gochat.repo.states import FROM_STATES, STATE_COLUMNS, fill_state
 from gochat.repo.users import DELETED, PROFILE_COLUMNS, fill_profile

@@ -3,12 +3,12 @@
 import json
 
 from gochat.api.message.v1 import message_pb2 as pb
-from gochat.domain import cursors, group_policy, ids, limits, policy
+from gochat.domain import cursors, group_policy, ids, policy
 from gochat.domain.changes import Kind
 from gochat.domain.forms.rules import metadata as check_metadata
-from gochat.errors import invalid
+from gochat.errors import ChatError, invalid
 from gochat.internal.message.v1 import message_pb2 as store_pb
-from gochat.repo import own_deletions
+from gochat.repo import hidden
 from gochat.repo.audit import record
 from gochat.repo.changes import add_change
 from gochat.repo.message_details import detail
@@ -46,22 +46,19 @@ class Editing:
 
     def ListVersions(self, request: store_pb.ListVersionsRequest) -> pb.ListVersionsResponse:
         asked = request.request
-        limit = asked.limit or limits.DEFAULT_LONG_PAGE
-        after = cursors.decode_item(asked.page_token, f"versions/{asked.message_id}")
+        page = cursors.page(request, self._database.pair_key, (0,))
 
         def work(tx: Tx) -> pb.ListVersionsResponse:
             message = seen(tx, asked.message_id, request.user_id)
             if request.user_id:
                 whose = (request.user_id, message.from_user_id, message.type, message.role)
                 policy.sender_or_manager(*whose, "read what a message was")
-            rows = tx.fetch_all(_VERSIONS, message.conversation_id, message.seq, after, limit + 1)
-            answer = pb.ListVersionsResponse()
-            for _, content, created_at, replaced_at, replaced_by in rows[:limit]:
+            rows = tx.fetch_all(_VERSIONS, message.conversation_id, message.seq, *page.after, page.fetched)
+            answer = pb.ListVersionsResponse(next_page_token=page.cut(rows))
+            for _, content, created_at, replaced_at, replaced_by in rows:
                 answer.versions.add(
                     content=content, created_at=created_at, replaced_at=replaced_at, replaced_by=replaced_by
                 )
-            if len(rows) > limit:
-                answer.next_page_token = cursors.encode_item(f"versions/{asked.message_id}", rows[limit - 1][0])
             return answer
 
         return self._database.read(work)
@@ -79,9 +76,9 @@ class Editing:
 
         def work(tx: Tx) -> None:
             message = lock_seen(tx, request.request.message_id, request.user_id)
-            own_deletions.insert(tx, message.conversation_id, request.user_id, message.seq)
+            hidden.insert(tx, message.conversation_id, request.user_id, message.seq)
             add_change(tx, Kind.MESSAGE_HIDDEN, message.conversation_id, request.user_id, seq=message.seq)
-            own_deletions.hide_emptied(tx, message.conversation_id, message.last_seq)
+            hidden.hide_emptied(tx, message.conversation_id, message.last_seq)
 
         self._database.write(work)
         return pb.DeleteMessageResponse(success=True)
@@ -124,6 +121,9 @@ def _with_mentions(tx: Tx, message: Seen, asked: pb.EditMessageRequest) -> str:
     values[MENTIONS] = asked.mentions
     if not asked.mentions:
         del values[MENTIONS]
-    check_metadata("metadata", values)
+    try:
+        check_metadata("metadata", values)
+    except ChatError as error:
+        raise invalid("mentions", f"must leave room: {error.message}") from None
     replace_mentions(tx, message.conversation_id, message.seq, mentioned)
     return json.dumps(values, ensure_ascii=False) if values else ""

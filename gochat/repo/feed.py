@@ -44,32 +44,43 @@ log AS (
 }
 
 
-def _statement(postgres: bool, condition: str = "", columns: str = "") -> str:
+def _statement(postgres: bool, parts: str = "", condition: str = "", columns: str = "") -> str:
     """The log from a position on (NULL: from now on): its epoch and origin, the oldest position there is, the one of
     now, how many rows there are, and the rows; also those that are not complete, as they are to be undone of the
-    present. condition: of the rows."""
+    present. parts: more that the rest is made of. condition: of the rows."""
     return f"""
-WITH reader (start, user_id, session_id) AS (VALUES (CAST(? AS BIGINT), ?, ?)), {_NOW_AND_LOG[postgres]}
+WITH reader (start, user_id, session_id) AS (VALUES (CAST(? AS BIGINT), ?, ?)), {_NOW_AND_LOG[postgres]}{parts}
 SELECT (SELECT value FROM secrets WHERE name = 'epoch'), (SELECT MIN(position) FROM changes),
     (SELECT position FROM now), (SELECT COUNT(*) FROM log),
     (SELECT json_group_array(json_array(log.position, log.id, {_COLUMNS})) FROM log {condition})
     {columns}"""
 
 
+# The groups that the user was in until they were dissolved, which is in the log.
+_DISSOLVED = f""",
+dissolved AS (
+    SELECT conversation_id FROM former_members
+    WHERE user_id = (SELECT user_id FROM reader)
+        AND conversation_id IN (SELECT conversation_id FROM log WHERE kind = {Kind.GROUP_DISSOLVED})
+)"""
 # What might concern one user, since decoding all rows would take longer than all else.
 _OF_READER = f"""
 WHERE log.user_id = (SELECT user_id FROM reader) OR log.kind = {Kind.PROFILE_UPDATED} OR log.conversation_id IN (
     SELECT conversation_id FROM members WHERE user_id = (SELECT user_id FROM reader)
     UNION ALL
     SELECT conversation_id FROM log WHERE user_id = (SELECT user_id FROM reader) AND kind = {Kind.MEMBER_LEFT}
+    UNION ALL
+    SELECT conversation_id FROM dissolved
 )"""
-# Are the user and the session there, and in which conversations is the user now?
+# Are the user and the session there, in which conversations is the user now, and in which groups were they until those
+# were dissolved?
 _READER = """,
 EXISTS (SELECT 1 FROM users WHERE user_id = (SELECT user_id FROM reader)),
 EXISTS (SELECT 1 FROM sessions WHERE (session_id, user_id) = (SELECT session_id, user_id FROM reader)),
-(SELECT json_group_array(json_array(conversation_id)) FROM members WHERE user_id = (SELECT user_id FROM reader))"""
+(SELECT json_group_array(json_array(conversation_id)) FROM members WHERE user_id = (SELECT user_id FROM reader)),
+(SELECT json_group_array(json_array(conversation_id)) FROM dissolved)"""
 _EVERYTHING = {postgres: _statement(postgres) for postgres in (False, True)}
-_OF_USER = {postgres: _statement(postgres, _OF_READER, _READER) for postgres in (False, True)}
+_OF_USER = {postgres: _statement(postgres, _DISSOLVED, _OF_READER, _READER) for postgres in (False, True)}
 
 
 class Row(NamedTuple):
@@ -126,9 +137,9 @@ class Feed:
             log = self._database.read(lambda tx: read_log(tx, request.start), one_statement=True)
             changes = log.complete
         else:
-            log, known = self._database.read(lambda tx: _read_of_user(tx, request), one_statement=True)
+            log, known, dissolved = self._database.read(lambda tx: _read_of_user(tx, request), one_statement=True)
             for row in reversed(log.rows):
-                undo(known, row, user_id)
+                undo(known, row, user_id, dissolved)
             changes = [
                 row for row in log.complete if follow(known, row, user_id) and self._may_see(row, user_id, known)
             ]
@@ -151,21 +162,25 @@ def read_log(tx: Tx, start: pb.Position) -> Log:
     return read_log(tx, pb.Position())._replace(gap=log.gap) if log.gap else log
 
 
-def _read_of_user(tx: Tx, request: pb.OpenFeedRequest) -> tuple[Log, set[str]]:
-    """What of the log might concern the user, and the conversations that they are in now. Raises NOT_FOUND, and
-    UNAUTHORIZED where the session has ended."""
+def _read_of_user(tx: Tx, request: pb.OpenFeedRequest) -> tuple[Log, set[str], set[str]]:
+    """What of the log might concern the user, the conversations that they are in now, and the groups that they were in
+    until those were dissolved. Raises NOT_FOUND, and UNAUTHORIZED where the session has ended."""
     start, user_id, session_id = request.start, request.user_id, request.session_id
     (row,) = tx.fetch_all(_OF_USER[tx.postgres], start.at if start.epoch else None, user_id, session_id)
-    *read, is_user, has_session, known = row
+    *read, is_user, has_session, known, dissolved = row
     if not is_user:
         raise not_found("user", "user_id")
     if session_id and not has_session:
         raise ended()
     log = _log(start, *read)
     if log.gap:
-        from_now, here = _read_of_user(tx, pb.OpenFeedRequest(user_id=user_id, session_id=session_id))
-        return from_now._replace(gap=log.gap), here
-    return log, {conversation_id for (conversation_id,) in Tx.decode_rows(known)}
+        from_now, here, _ = _read_of_user(tx, pb.OpenFeedRequest(user_id=user_id, session_id=session_id))
+        return from_now._replace(gap=log.gap), here, set()
+    return log, _ids(known), _ids(dissolved)
+
+
+def _ids(table: Any) -> set[str]:
+    return {conversation_id for (conversation_id,) in Tx.decode_rows(table)}
 
 
 def _log(start: pb.Position, epoch: str, oldest: int, now: int, number: int, table: Any) -> Log:

@@ -14,18 +14,21 @@ from gochat.repo.membership import acting_role, locked_group, search_key, update
 from gochat.storage.database import Database, Row, Tx
 from gochat.storage.models import Conversation
 
+# By 64 characters of the name, since a place in the list goes into a token.
 _SEARCH = """
 WITH ranked AS (
-    SELECT conversation_id, search_key, CASE
+    SELECT conversation_id, substr(search_key, 1, 64) AS beginning, CASE
         WHEN search_key = ? THEN 0 WHEN substr(search_key, 1, length(?)) = ? THEN 1 ELSE 2
     END AS rank
     FROM conversations
     WHERE search_key <> '' AND (? = '' OR replace(search_key, ?, '') <> search_key)
 )
-SELECT found.conversation_id, found.name, found.description, found.avatar, found.member_count, found.joining
+SELECT ranked.rank, ranked.beginning, found.conversation_id, found.name, found.description, found.avatar,
+    found.member_count, found.joining
 FROM ranked
 JOIN conversations AS found ON found.conversation_id = ranked.conversation_id
-ORDER BY ranked.rank, ranked.search_key, ranked.conversation_id LIMIT ? OFFSET ?"""
+WHERE (ranked.rank, ranked.beginning, ranked.conversation_id) > (?, ?, ?)
+ORDER BY ranked.rank, ranked.beginning, ranked.conversation_id LIMIT ?"""
 
 
 class GroupSettings:
@@ -52,25 +55,17 @@ class GroupSettings:
 
     def SearchGroups(self, request: pb.SearchGroupsRequest) -> api.SearchGroupsResponse:
         asked = request.request
-        limit, key = asked.limit or limits.DEFAULT_PAGE, casefold_key(asked.query)
-        start = _start(asked.page_token)
+        page = cursors.page(request, self._database.pair_key, (-1, "", ""), limits.DEFAULT_PAGE)
+        key = casefold_key(asked.query)
         if asked.query and not key:  # of characters that show nothing
             return api.SearchGroupsResponse()
 
         def work(tx: Tx) -> list[Row]:
-            return tx.fetch_all(_SEARCH, key, key, key, key, key, limit + 1, start)
+            return tx.fetch_all(_SEARCH, key, key, key, key, key, *page.after, page.fetched)
 
         rows = self._database.read(work, one_statement=True)
-        answer = api.SearchGroupsResponse(groups=[preview(*row) for row in rows[:limit]])
-        if len(rows) > limit:
-            answer.next_page_token = str(start + limit)
-        return answer
-
-
-def _start(token: str) -> int:
-    if token and not (token.isascii() and token.isdigit() and len(token) <= 9):
-        raise cursors.no_page()
-    return int(token or 0)
+        token = page.cut(rows)
+        return api.SearchGroupsResponse(groups=[preview(*row[2:]) for row in rows], next_page_token=token)
 
 
 def _changes(group: Conversation, asked: api.UpdateGroupSettingsRequest) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """A user's conversations: lists by cursor, a single one, the one with another user."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from gochat.api.conversation.v1 import conversation_pb2 as pb
-from gochat.domain import cursors, limits
+from gochat.domain import cursors
 from gochat.errors import invalid
 from gochat.internal.conversation.v1 import conversation_pb2 as store_pb
 from gochat.repo.conversations import UNREAD, must_be_user
@@ -16,6 +17,7 @@ MAX_ANSWER = 7 * 2**19  # bytes: gRPC clients take 4 MiB by default
 _EITHER = -1  # of a filter that is not set
 _FIRST = LOOKED_UP, ""  # before all places: (time, conversation id)
 _NONE = -1, ""  # after all places
+_START = LOOKED_UP, LOOKED_UP, ""  # of the list
 
 # Of those of the user's conversations that they have not hidden the ones for which all filters hold. The last two hold
 # only where the two before do, which need no conversation to be read.
@@ -77,28 +79,26 @@ class Inbox:
         return pb.GetConversationResponse(conversation=found)
 
     def ListConversations(self, request: store_pb.ListConversationsRequest) -> pb.ListConversationsResponse:
-        user_id, wanted, key = request.user_id, request.request, self._database.pair_key
-        limit = wanted.limit or limits.DEFAULT_LONG_PAGE
+        user_id, wanted = request.user_id, request.request
+        page = cursors.page(request, self._database.pair_key, _START)
         archived = int(wanted.archived) if wanted.HasField("archived") else _EITHER
         pinned = int(wanted.pinned) if wanted.HasField("pinned") else _EITHER
         news = int(wanted.unread), int(wanted.mentioned)
         filters = (user_id, wanted.type, archived, *news, *news)
-        scope = (*filters, pinned)
-        place = cursors.decode_place(wanted.page_token, scope, key) if wanted.page_token else []
-        of_pinned, of_others = _after(place, pinned)
+        of_pinned, of_others = _after(page.after, pinned)
 
         def work(tx: Tx) -> Row:
             parts = (*filters, *of_pinned, *filters, *of_others, *filters, *of_others)
-            return tx.fetch_all(_PAGE, *parts, limit + 1, limit + 1)[0]
+            return tx.fetch_all(_PAGE, *parts, page.fetched, page.fetched)[0]
 
         (table,) = self._database.read(work, one_statement=True)
         rows = sorted(Tx.decode_rows(table), key=_place, reverse=True)
-        if not (rows or place):
+        if not (rows or wanted.page_token):
             must_be_user(self._database, user_id)
         answer = pb.ListConversationsResponse()
-        number = _fill(answer, rows[:limit])
+        number = _fill(answer, rows[: page.limit])
         if number < len(rows):
-            answer.next_page_token = cursors.encode_place(_place(rows[number - 1]), scope, key)
+            answer.next_page_token = page.token(_place(rows[number - 1]))
         return answer
 
 
@@ -107,13 +107,11 @@ def _place(row: Row) -> Any:
     return row[:3]
 
 
-def _after(place: list[Any], pinned: int) -> tuple[tuple[int, str], tuple[int, str]]:
+def _after(place: Sequence[Any], pinned: int) -> tuple[tuple[int, str], tuple[int, str]]:
     """Which of the pinned ones come after the place, and which of the others."""
-    of_pinned = of_others = _FIRST
-    if place:
-        pinned_at, moved_at, conversation_id = place
-        of_pinned = (pinned_at, conversation_id) if pinned_at else _NONE
-        of_others = _FIRST if pinned_at else (moved_at, conversation_id)
+    pinned_at, moved_at, conversation_id = place
+    of_pinned = (pinned_at, conversation_id) if pinned_at else _NONE
+    of_others = _FIRST if pinned_at else (moved_at, conversation_id)
     return (of_pinned if pinned else _NONE), (_NONE if pinned == 1 else of_others)
 
 

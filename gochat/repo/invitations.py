@@ -9,7 +9,7 @@ from gochat.internal.group.v1 import group_pb2 as pb
 from gochat.repo.audit import record
 from gochat.repo.group_settings import preview
 from gochat.repo.members import add_members, must_be_new
-from gochat.repo.membership import acting_role, locked_group, viewed_group
+from gochat.repo.membership import acting_role, group, lock_conversation, locked_group, viewed_group
 from gochat.repo.users import lock_existing
 from gochat.storage.database import Database, Row, Tx
 
@@ -109,8 +109,9 @@ class Invitations:
         def work(tx: Tx) -> str:
             existing = lock_existing(tx, [request.user_id])
             group_id = str(_by_token(tx, token)[0])
-            joined = locked_group(tx, group_id)
+            lock_conversation(tx, group_id)
             _by_token(tx, token)  # as it is under the lock
+            joined = group(tx, group_id)
             must_be_new(tx, joined, existing, request.user_id)
             group_policy.join(joined.joining, *group_policy.BY_INVITATION)
             add_members(tx, joined, [request.user_id], policy.MEMBER, "group.join")

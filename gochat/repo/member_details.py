@@ -3,7 +3,7 @@
 from gochat.api.common.v1 import common_pb2
 from gochat.api.group.v1 import group_pb2 as api
 from gochat.api.group.v1 import group_types_pb2 as types
-from gochat.domain import cursors, group_policy, limits
+from gochat.domain import cursors, group_policy
 from gochat.domain.changes import Kind
 from gochat.domain.text import casefold_key
 from gochat.errors import not_found
@@ -80,7 +80,7 @@ class MemberDetails:
 
     def ListMembers(self, request: pb.ListMembersRequest) -> api.ListMembersResponse:
         asked = request.request
-        limit, after = asked.limit or limits.DEFAULT_LONG_PAGE, cursors.decode_row(asked.page_token)
+        page = cursors.page(request, self._database.pair_key, (-1, ""))
         key = casefold_key(asked.query)
         text, named = (_PAGE % _NAMED, (key, key, key)) if key else (_PAGE % "", ())
 
@@ -88,13 +88,11 @@ class MemberDetails:
             viewed_group(tx, asked.group_id, request.user_id)
             if asked.query and not key:  # of characters that show nothing
                 return []
-            return tx.fetch_all(text, asked.group_id, *after, *named, limit + 1)
+            return tx.fetch_all(text, asked.group_id, *page.after, *named, page.fetched)
 
         rows = self._database.read(work)
-        answer = api.ListMembersResponse(members=map(_detail, rows[:limit]))
-        if len(rows) > limit:
-            answer.next_page_token = cursors.encode_row(*rows[limit - 1][:2])
-        return answer
+        token = page.cut(rows)
+        return api.ListMembersResponse(members=map(_detail, rows), next_page_token=token)
 
     def GetMember(self, request: pb.GetMemberRequest) -> api.GetMemberResponse:
         asked = request.request

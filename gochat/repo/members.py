@@ -8,7 +8,7 @@ from gochat.domain import group_policy, ids, limits, policy
 from gochat.domain.changes import ACCEPTED, Kind
 from gochat.errors import duplicate, not_found
 from gochat.internal.store.v1 import store_pb2
-from gochat.repo import own_deletions
+from gochat.repo import hidden
 from gochat.repo.audit import record_each
 from gochat.repo.changes import add_changes_of
 from gochat.repo.membership import (
@@ -16,7 +16,6 @@ from gochat.repo.membership import (
     delete_member,
     end_requests,
     hand_over,
-    hide_again,
     insert_members,
     locked_group,
     membership,
@@ -24,6 +23,7 @@ from gochat.repo.membership import (
     role_of,
     set_role,
     target_role,
+    transfer,
     update_conversation,
 )
 from gochat.repo.users import ACTIVE, get_user, lock_existing, must_be_among
@@ -125,8 +125,9 @@ class Members:
             if role == request.role:
                 return
             if request.role == policy.OWNER:
-                set_role(tx, changed, changed.owner_id, policy.ADMIN)
-            set_role(tx, changed, request.user_id, request.role)
+                transfer(tx, changed, request.user_id)
+            else:
+                set_role(tx, changed, request.user_id, request.role)
 
         self._database.write(work)
         return repo_pb2.UpdateGroupMemberRoleResponse(success=True)
@@ -192,8 +193,7 @@ def add_members(tx: Tx, entered: Conversation, user_ids: Sequence[str], role: st
     add_changes_of(tx, Kind.MEMBER_JOINED, entered.conversation_id, user_ids, role)
     if user_ids:
         end_requests(tx, entered.conversation_id, user_ids, ACCEPTED)
-    own_deletions.restore(tx, entered.conversation_id, user_ids)
-    hide_again(tx, entered, user_ids)
+    hidden.restore(tx, entered.conversation_id, user_ids, entered.last_seq)
 
 
 def must_not_be_banned(tx: Tx, entered: Conversation, user_ids: Sequence[str]) -> None:

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from gochat.domain import ids, policy
-from gochat.domain.changes import DECLINED, DISSOLVED, FOUNDING, LEFT, REMOVED, Kind
+from gochat.domain.changes import DECLINED, FOUNDING, LEFT, REMOVED, Kind
 from gochat.domain.text import casefold_key
 from gochat.errors import not_found
 from gochat.repo.audit import record
-from gochat.repo.changes import add_change, add_changes_of, add_changes_of_members
+from gochat.repo.changes import add_change, add_changes_of
 from gochat.repo.users import ACTIVE, must_exist
 from gochat.storage.database import Tx, placeholders
 from gochat.storage.models import LOOKED_UP, MAX_INBOX_MEMBERS, Conversation, Member
@@ -43,16 +43,15 @@ INSERT INTO former_members (conversation_id, user_id, hidden_seq)
 SELECT conversation_id, user_id, hidden_seq FROM members
 WHERE conversation_id = ? AND user_id = ? AND hidden_seq > 0
 ON CONFLICT (conversation_id, user_id) DO UPDATE SET hidden_seq = excluded.hidden_seq"""
+# While the change that says so is kept: streams that resume before it are sent what came until then.
+_KEEP_MEMBERS = """
+INSERT INTO former_members (conversation_id, user_id, hidden_seq)
+SELECT conversation_id, user_id, hidden_seq FROM members WHERE conversation_id = ?"""
 _FORGET_NAMES = """
 UPDATE member_details SET title = '', group_nickname = '', group_nickname_key = ''
 WHERE conversation_id = ? AND user_id = ?"""
 _END_INVITATIONS = "DELETE FROM invitations WHERE conversation_id = ? AND created_by = ?"
 _UNMUTE = "UPDATE member_details SET muted_until = 0 WHERE conversation_id = ? AND user_id = ?"
-_NEWEST_VISIBLE = "SELECT seq FROM messages WHERE conversation_id = ? AND status < 5 ORDER BY seq DESC LIMIT 1"
-_HIDE_EMPTIED = """
-UPDATE members SET hidden_seq = ?, read_seq = ?
-WHERE conversation_id = ? AND hidden_seq >= ? AND hidden_seq < ?
-RETURNING user_id"""
 
 _UNMARK = """
 UPDATE members SET marked_unread = 0
@@ -223,14 +222,14 @@ def delete_member(tx: Tx, left: Conversation, user_id: str, action: str) -> None
 
 
 def dissolve(tx: Tx, ended: Conversation) -> None:
-    """Ends a locked group with all its members. They are sent that it is dissolved, and not each other's leaving."""
+    """Ends a locked group with all its members, by one change for all of them."""
     group_id = ended.conversation_id
     add_change(tx, Kind.GROUP_DISSOLVED, group_id)
-    add_changes_of_members(tx, Kind.MEMBER_LEFT, group_id, DISSOLVED)
+    clear_dissolved(tx, ended)
+    tx.sql(_KEEP_MEMBERS, group_id)
     tx.sql("DELETE FROM members WHERE conversation_id = ?", group_id)
     update_conversation(tx, ended, member_count=0, dissolved_at=ids.now_ms())
     record(tx, "group.dissolve", group_id)
-    clear_dissolved(tx, ended)
 
 
 def clear_dissolved(tx: Tx, ended: Conversation) -> None:
@@ -263,6 +262,12 @@ def set_role(tx: Tx, changed: Conversation, user_id: str, role: str) -> None:
         tx.sql(_UNMUTE, group_id, user_id)  # nobody could
         update_conversation(tx, changed, owner_id=user_id)
         add_change(tx, Kind.GROUP_UPDATED, group_id)
+
+
+def transfer(tx: Tx, changed: Conversation, user_id: str) -> None:
+    """Makes another member the owner of a locked group; the owner becomes an admin."""
+    set_role(tx, changed, changed.owner_id, policy.ADMIN)
+    set_role(tx, changed, user_id, policy.OWNER)
 
 
 def hand_over(tx: Tx, left: Conversation) -> None:
@@ -323,40 +328,6 @@ def open_single(tx: Tx, pair_key: bytes, *users: tuple[str, str], name: str = ""
     elif show_empty(tx, opened.conversation_id, opener):
         add_change(tx, Kind.CONVERSATION_UPDATED, opened.conversation_id, opener)
     return str(opened.conversation_id)
-
-
-def hide_emptied(tx: Tx, conversation_id: str, deleted_seq: int, last_seq: int) -> None:
-    """After a message of a locked conversation was deleted: hides the conversation again from those who had hidden it
-    before, where all messages since then are deleted. So what comes after a hidden_seq has a message that can be seen,
-    and lists need not look for one."""
-    visible_seq = _newest_visible(tx, conversation_id)
-    if visible_seq < deleted_seq:
-        this = (conversation_id, max(visible_seq, 1), last_seq)
-        hidden = tx.fetch_all(_HIDE_EMPTIED, last_seq, last_seq, *this)
-        add_changes_of(tx, Kind.CONVERSATION_HIDDEN, conversation_id, [user_id for (user_id,) in hidden])
-
-
-def hide_again(tx: Tx, joined: Conversation, user_ids: Sequence[str]) -> None:
-    """Of new members of a locked group those who were in it before: hides what they had hidden then."""
-    if not user_ids:
-        return
-    of_these = f"FROM former_members WHERE conversation_id = ? AND user_id IN ({placeholders(user_ids)})"
-    hidden = tx.fetch_all(f"SELECT user_id, hidden_seq {of_these}", joined.conversation_id, *user_ids)
-    if not hidden:
-        return
-    visible_seq = _newest_visible(tx, joined.conversation_id)
-    for user_id, seq in hidden:
-        hidden_seq = seq if seq < visible_seq else joined.last_seq
-        this = (joined.conversation_id, user_id)
-        tx.sql("UPDATE members SET hidden_seq = ? WHERE conversation_id = ? AND user_id = ?", hidden_seq, *this)
-        if hidden_seq == joined.last_seq:
-            add_change(tx, Kind.CONVERSATION_HIDDEN, *this)
-    tx.sql(f"DELETE {of_these}", joined.conversation_id, *user_ids)
-
-
-def _newest_visible(tx: Tx, conversation_id: str) -> int:
-    row = tx.fetch_one(_NEWEST_VISIBLE, conversation_id)
-    return row[0] if row else 0
 
 
 def show_empty(tx: Tx, conversation_id: str, user_id: str | None = None) -> bool:

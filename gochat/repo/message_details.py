@@ -8,8 +8,8 @@ from gochat.api.message.v1 import message_pb2 as pb
 from gochat.domain import ids, limits, policy, reactions
 from gochat.errors import invalid, not_found
 from gochat.internal.message.v1 import message_pb2 as store_pb
+from gochat.repo.hidden import kept
 from gochat.repo.messages import COLUMNS, DELETED, RECALLED, RECIPIENT_REACHED, SENT, fill, reached, seq_in
-from gochat.repo.own_deletions import kept
 from gochat.storage.database import Database, Row, Tx, placeholders
 
 MAX_ANSWER = 4_000_000  # bytes: gRPC clients take 4 MiB by default

@@ -11,11 +11,10 @@ from gochat.domain import ids, limits, policy
 from gochat.domain.changes import Kind
 from gochat.errors import ChatError, invalid, not_found
 from gochat.internal.store.v1 import store_pb2
-from gochat.repo import own_deletions
 from gochat.repo.audit import record
 from gochat.repo.changes import add_change
-from gochat.repo.membership import hide_emptied, lock_conversation, mark_read, membership
-from gochat.repo.own_deletions import kept
+from gochat.repo.hidden import hide_emptied, kept
+from gochat.repo.membership import lock_conversation, mark_read, membership
 from gochat.storage.database import Database, Row, Tx, placeholders
 
 SENT, DELIVERED, READ, RECALLED, DELETED = 1, 2, 3, 4, 5
@@ -244,6 +243,5 @@ def set_status(tx: Tx, message_id: str, user_id: str, status: int) -> None:
             *(seq, conversation_id, seq),
         )
         if status == DELETED:
-            hide_emptied(tx, conversation_id, seq, member.last_seq)
-            own_deletions.hide_emptied(tx, conversation_id, member.last_seq)
+            hide_emptied(tx, conversation_id, member.last_seq)
         record(tx, "message.recall" if status == RECALLED else "message.delete", message_id, user_id)

@@ -1,7 +1,7 @@
 """Bans and mutes."""
 
 from gochat.api.group.v1 import group_pb2 as api
-from gochat.domain import cursors, group_policy, ids, limits, policy
+from gochat.domain import cursors, group_policy, ids, policy
 from gochat.domain.changes import DECLINED, Kind
 from gochat.errors import not_found
 from gochat.internal.group.v1 import group_pb2 as pb
@@ -26,6 +26,7 @@ INSERT INTO bans (conversation_id, user_id, until, reason, banned_by, banned_at)
 ON CONFLICT (conversation_id, user_id) DO UPDATE
 SET until = excluded.until, reason = excluded.reason, banned_by = excluded.banned_by, banned_at = excluded.banned_at"""
 _UNBAN = "DELETE FROM bans WHERE conversation_id = ? AND user_id = ? RETURNING until"
+_FORGET_REMOVAL = "DELETE FROM removed_members WHERE conversation_id = ? AND user_id = ?"
 _BANS = """
 SELECT ban.banned_at, ban.user_id, named.nickname, ban.until, ban.reason, ban.banned_by
 FROM bans AS ban
@@ -79,6 +80,7 @@ class Moderation:
             lifted = tx.fetch_one(_UNBAN, asked.group_id, asked.user_id)
             if lifted is None or not group_policy.is_banned(lifted[0], ids.now_ms()):
                 raise not_found("ban", "user_id")
+            tx.sql(_FORGET_REMOVAL, asked.group_id, asked.user_id)
             record(tx, "group.unban", asked.group_id, asked.user_id)
 
         self._database.write(work)
@@ -86,16 +88,16 @@ class Moderation:
 
     def ListBannedMembers(self, request: pb.ListBannedMembersRequest) -> api.ListBannedMembersResponse:
         asked = request.request
-        limit, after = asked.limit or limits.DEFAULT_LONG_PAGE, cursors.decode_row(asked.page_token)
+        page = cursors.page(request, self._database.pair_key, (-1, ""))
 
         def work(tx: Tx) -> list[Row]:
             _, role = viewed_group(tx, asked.group_id, request.user_id)
             group_policy.manage(role)
-            return tx.fetch_all(_BANS, asked.group_id, *after, ids.now_ms(), limit + 1)
+            return tx.fetch_all(_BANS, asked.group_id, *page.after, ids.now_ms(), page.fetched)
 
         rows = self._database.read(work)
-        answer = api.ListBannedMembersResponse()
-        for banned_at, user_id, nickname, until, reason, banned_by in rows[:limit]:
+        answer = api.ListBannedMembersResponse(next_page_token=page.cut(rows))
+        for banned_at, user_id, nickname, until, reason, banned_by in rows:
             answer.bans.add(
                 user_id=user_id,
                 nickname=nickname,
@@ -104,8 +106,6 @@ class Moderation:
                 banned_by=banned_by,
                 banned_at=banned_at,
             )
-        if len(rows) > limit:
-            answer.next_page_token = cursors.encode_row(*rows[limit - 1][:2])
         return answer
 
     def MuteMember(self, request: pb.MuteMemberRequest) -> api.MuteMemberResponse:

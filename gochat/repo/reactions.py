@@ -2,7 +2,7 @@
 table."""
 
 from gochat.api.message.v1 import message_pb2 as pb
-from gochat.domain import cursors, ids, limits, reactions
+from gochat.domain import cursors, ids, reactions
 from gochat.domain.changes import Kind
 from gochat.internal.message.v1 import message_pb2 as store_pb
 from gochat.repo.changes import add_change
@@ -59,17 +59,14 @@ class Reactions:
 
     def ListReactions(self, request: store_pb.ListReactionsRequest) -> pb.ListReactionsResponse:
         asked = request.request
-        limit = asked.limit or limits.DEFAULT_LONG_PAGE
-        after = cursors.decode_item(asked.page_token, f"reactions/{asked.message_id}")
+        page = cursors.page(request, self._database.pair_key, (0,))
 
         def work(tx: Tx) -> pb.ListReactionsResponse:
             message = seen(tx, asked.message_id, request.user_id)
-            rows = tx.fetch_all(_LIST, message.conversation_id, message.seq, after, limit + 1)
-            answer = pb.ListReactionsResponse()
-            for _, user_id, reaction, created_at in rows[:limit]:
+            rows = tx.fetch_all(_LIST, message.conversation_id, message.seq, *page.after, page.fetched)
+            answer = pb.ListReactionsResponse(next_page_token=page.cut(rows))
+            for _, user_id, reaction, created_at in rows:
                 answer.reactions.add(user_id=user_id, reaction=reaction, created_at=created_at)
-            if len(rows) > limit:
-                answer.next_page_token = cursors.encode_item(f"reactions/{asked.message_id}", rows[limit - 1][0])
             return answer
 
         return self._database.read(work)

@@ -1,6 +1,7 @@
 """Receipts: who has received and who has read a message, by the positions of members."""
 
 from gochat.api.conversation.v1 import conversation_pb2 as pb
+from gochat.domain import policy
 from gochat.domain.limits import MAX_RECEIPTS
 from gochat.internal.conversation.v1 import conversation_pb2 as store_pb
 from gochat.repo.messages import DELIVERED, READ, SENT
@@ -10,9 +11,9 @@ from gochat.storage.database import Database, Row, Tx
 _MEMBER_COUNT = "SELECT member_count FROM conversations WHERE conversation_id = ?"
 
 # Who was there when the message was sent, which is judged by order; of those whose joined_seq is not known by time.
-_RECIPIENTS = """
+_RECIPIENTS = f"""
 FROM members AS member
-WHERE member.conversation_id = ? AND member.user_id <> ?
+WHERE member.conversation_id = ? AND member.user_id <> ? AND member.role <> '{policy.DELETED}'
     AND CASE member.joined_seq WHEN -1 THEN member.joined_at <= ? ELSE member.joined_seq < ? END"""
 _LISTED = f"""
 SELECT json_group_array(json_array(

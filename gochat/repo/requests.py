@@ -1,7 +1,7 @@
 """Requests to join groups that take members by approval."""
 
 from gochat.api.group.v1 import group_pb2 as api
-from gochat.domain import cursors, group_policy, ids, limits, policy
+from gochat.domain import cursors, group_policy, ids, policy
 from gochat.domain.changes import DECLINED, REQUESTED, WITHDRAWN, Kind
 from gochat.errors import not_found
 from gochat.internal.group.v1 import group_pb2 as pb
@@ -58,19 +58,17 @@ class Requests:
 
     def ListJoinRequests(self, request: pb.ListJoinRequestsRequest) -> api.ListJoinRequestsResponse:
         asked = request.request
-        limit, after = asked.limit or limits.DEFAULT_LONG_PAGE, cursors.decode_row(asked.page_token)
+        page = cursors.page(request, self._database.pair_key, (-1, ""))
 
         def work(tx: Tx) -> list[Row]:
             _, role = viewed_group(tx, asked.group_id, request.user_id)
             group_policy.manage(role)
-            return tx.fetch_all(_REQUESTS, asked.group_id, *after, limit + 1)
+            return tx.fetch_all(_REQUESTS, asked.group_id, *page.after, page.fetched)
 
         rows = self._database.read(work)
-        answer = api.ListJoinRequestsResponse()
-        for requested_at, user_id, nickname, avatar, note in rows[:limit]:
+        answer = api.ListJoinRequestsResponse(next_page_token=page.cut(rows))
+        for requested_at, user_id, nickname, avatar, note in rows:
             answer.requests.add(user_id=user_id, nickname=nickname, avatar=avatar, note=note, requested_at=requested_at)
-        if len(rows) > limit:
-            answer.next_page_token = cursors.encode_row(*rows[limit - 1][:2])
         return answer
 
     def DecideJoinRequest(self, request: pb.DecideJoinRequestRequest) -> api.DecideJoinRequestResponse:

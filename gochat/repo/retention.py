@@ -7,6 +7,7 @@ from time import monotonic
 from gochat.background import periodic
 from gochat.context import SERVICE, Call, Lane, entered
 from gochat.domain import ids
+from gochat.domain.changes import Kind
 from gochat.storage.database import Database, Tx
 
 INTERVAL = 60.0  # seconds between two looks
@@ -24,6 +25,9 @@ FROM (
     ORDER BY position LIMIT ?
 ) AS oldest
 WHERE oldest.at < ?"""
+_FORGET_DISSOLVED = f"""
+DELETE FROM former_members
+WHERE conversation_id IN (SELECT conversation_id FROM changes WHERE position < ? AND kind = {Kind.GROUP_DISSOLVED})"""
 
 
 @contextmanager
@@ -44,4 +48,7 @@ def trimming(database: Database, keep: float) -> Iterator[None]:
 def trim(tx: Tx, before: int) -> bool:
     """Deletes a chunk of what happened before this time, in Unix milliseconds. Was there anything to delete?"""
     ((last,),) = tx.fetch_all(_OVER_AGE, CHUNK, before)
-    return last is not None and bool(tx.sql("DELETE FROM changes WHERE position < ?", last).rowcount)
+    if last is None:
+        return False
+    tx.sql(_FORGET_DISSOLVED, last)
+    return bool(tx.sql("DELETE FROM changes WHERE position < ?", last).rowcount)

@@ -3,7 +3,7 @@
 from gochat.api.group.v1 import group_pb2 as api
 from gochat.domain import group_policy, policy
 from gochat.internal.group.v1 import group_pb2 as pb
-from gochat.repo.membership import acting_role, dissolve, locked_group, set_role, target_role
+from gochat.repo.membership import acting_role, dissolve, locked_group, set_role, target_role, transfer
 from gochat.repo.users import ACTIVE, get_user
 from gochat.storage.database import Database, Tx
 
@@ -36,8 +36,7 @@ class Roles:
             if target_role(tx, asked.group_id, asked.user_id) == policy.OWNER:
                 return
             group_policy.succeed(is_active=get_user(tx, asked.user_id).status == ACTIVE)
-            set_role(tx, changed, changed.owner_id, policy.ADMIN)
-            set_role(tx, changed, asked.user_id, policy.OWNER)
+            transfer(tx, changed, asked.user_id)
 
         self._database.write(work)
         return api.TransferOwnershipResponse(success=True)

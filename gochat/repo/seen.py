@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 from gochat.domain import ids, policy
 from gochat.errors import invalid, not_found
+from gochat.repo.hidden import kept
 from gochat.repo.membership import lock_conversation
 from gochat.repo.messages import DELETED, RECALLED
-from gochat.repo.own_deletions import kept
 from gochat.storage.database import Tx
 
 _SEEN = f"""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gochat.api.event.v1 import event_pb2
-from gochat.domain import ids, limits
+from gochat.domain import cursors, ids, limits
 from gochat.domain.changes import Kind
 from gochat.errors import ChatError, not_found
 from gochat.internal.change.v1 import change_pb2 as pb
@@ -47,17 +47,21 @@ class States:
         self._database = database
 
     def ListStates(self, request: pb.ListStatesRequest) -> pb.ListStatesResponse:
-        limit = request.limit or limits.DEFAULT_STATES
+        page = cursors.page(request, self._database.pair_key, ("", 0, ""), limits.DEFAULT_STATES)
+        epoch, at, after = page.after
 
         def work(tx: Tx) -> tuple[pb.Position, list[Row]]:
             get_user(tx, request.user_id)
-            rows = tx.fetch_all(_STATES, request.user_id, request.after_conversation_id, limit + 1)
+            rows = tx.fetch_all(_STATES, request.user_id, after, page.fetched)
             return read_log(tx, pb.Position()).now, rows
 
         now, rows = self._database.read(work)
-        answer = pb.ListStatesResponse(has_more=len(rows) > limit, position=now)
-        for row in rows[:limit]:
+        answer = pb.ListStatesResponse(position=pb.Position(epoch=epoch, at=at) if epoch else now)
+        for row in rows[: page.limit]:
             fill_state(answer.conversations.add(), row)
+        if len(rows) > page.limit:
+            last = answer.conversations[-1].info.conversation_id
+            answer.next_page_token = page.token((answer.position.epoch, answer.position.at, last))
         return answer
 
     def Acknowledge(self, request: pb.AcknowledgeRequest) -> pb.AcknowledgeResponse:

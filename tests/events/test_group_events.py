@@ -7,7 +7,7 @@ from gochat.api.event.v1 import event_pb2
 from gochat.api.group.v1 import group_types_pb2
 from tests.conversations import group
 from tests.harness import Deployment, as_service
-from tests.streams import Listener, listening
+from tests.streams import Listener, listening, received
 
 STATE = event_pb2.JoinRequestChanged
 
@@ -128,3 +128,36 @@ def test_a_dissolution_is_told_once_to_all_members(app: Deployment) -> None:
             for listener in (of_ben.until(of("profile_updated")), resumed.until(of("profile_updated"))):
                 assert listener.kinds == ["group_dissolved", "profile_updated"]
                 assert listener.events[0].conversation_id == room
+
+
+def test_a_dissolution_reaches_streams_of_all_kinds(app: Deployment) -> None:
+    """Those of members and of services, open and resumed, whether they resume before what was said in it or after; and
+    not of who left before it."""
+    ann, ben, cem, dan = app.people(4)
+    room, other = group(ann, ben, cem), group(ann, ben, cem, dan)
+    with listening(app, ben.metadata) as listener:
+        cursor = listener.cursor
+    ann.send(room, "one")
+    cem.LeaveGroup(group_id=room)
+    ann.send(room, "two")
+    with (
+        listening(app, ben.metadata, presence_user_ids=[ann.id]) as of_ben,
+        listening(app, dan.metadata) as of_dan,
+        listening(app, app.service) as of_service,
+    ):
+        between = of_ben.cursor
+        ann.DissolveGroup(group_id=room)
+        ann.send(other, "three")
+        for listener in (of_ben, of_dan):
+            listener.until(received(1))
+        of_service.until(lambda each: "three" in each.contents)
+        assert [each for each in of_ben.kinds if each != "presence"] == ["group_dissolved", "message_sent"]
+        assert of_dan.kinds == ["message_sent"]
+        events = zip(of_service.events, of_service.kinds, strict=True)
+        assert [kind for event, kind in events if event.conversation_id == room] == ["group_dissolved"]
+    seen = {(ben, cursor): ["one", "two", "three"], (ben, between): ["three"], (cem, cursor): ["one", "three"]}
+    for (reader, start), contents in seen.items():
+        with listening(app, reader.metadata, cursor=start) as resumed:
+            resumed.until(received(len(contents)))
+            assert resumed.contents == contents
+            assert resumed.kinds.count("group_dissolved") == (reader is ben)

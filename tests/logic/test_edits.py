@@ -306,6 +306,19 @@ def test_deletions_are_ones_own(app: Deployment) -> None:
     assert contents(ben, conversation_of(sent)) == []
 
 
+def test_mentions_that_the_metadata_has_no_room_for(app: Deployment) -> None:
+    """An error of an edit names what an edit has."""
+    ann, ben = app.people(2)
+    room = single(ann, ben)
+    large, many = {"x": "y" * 4_090}, {f"x{number}": "y" for number in range(32)}
+    for metadata in (large, many):
+        sent = ann.send(room, metadata=metadata).message_id
+        with refused("INVALID_ARGUMENT", "mentions") as refusal:
+            ann.EditMessage(message_id=sent, content="x", mentions=ben.id)
+        assert set(refusal.fields or ()) == {"mentions"}
+        ann.EditMessage(message_id=sent, content="x")
+
+
 def test_the_largest_page_fits_what_clients_take(app: Deployment) -> None:
     ann, ben = app.people(2)
     room = single(ann, ben)

@@ -86,6 +86,27 @@ def test_what_was_hidden_before_leaving(app: Deployment) -> None:
     assert checked.startswith("clean: "), checked
 
 
+def test_what_was_hidden_and_deleted_for_oneself_before_leaving(app: Deployment) -> None:
+    """What is left after the hidden messages is one that the user has deleted for themselves alone."""
+    ann, ben, cem = app.people(3)
+    group_id = ann.CreateGroup(name="g", member_ids=[ben.id, cem.id]).group_id
+    ann.send(group_id, "old")
+    for person in (ben, cem):
+        person.DeleteConversation(conversation_id=group_id)
+    own, other = (ann.send(group_id, text).message_id for text in ("own", "other"))
+    ben.DeleteMessage(message_id=own)
+    for person in (ben, cem):
+        person.LeaveGroup(group_id=group_id)
+    delete(app, ann, other)
+    ben.JoinGroup(group_id=group_id)
+    cem.JoinGroup(group_id=group_id)
+    assert (listed(ben), listed(cem), history(cem, group_id)) == ([], [group_id], ["own"])
+    checked = app.run("check", check=False).stdout
+    assert checked.startswith("clean: "), checked
+    ann.send(group_id, "new")
+    assert (listed(ben), history(ben, group_id)) == ([group_id], ["new"])
+
+
 def test_hiding_and_deleting_together(app: Deployment) -> None:
     """In whichever order: in the end there is nothing to see."""
     ann, ben = app.people(2)

@@ -115,6 +115,25 @@ def test_a_ban_ends_by_itself(club: Club) -> None:
     assert not club.owner.ListBannedMembers(group_id=club.id).bans
 
 
+def test_who_was_removed_may_join_once_a_ban_of_theirs_is_lifted(club: Club) -> None:
+    """Lifted, and not only ended by itself: then they may join as little as before the ban."""
+    ban = {"group_id": club.id, "user_id": club.member.id}
+    club.owner.RemoveGroupMember(**ban)
+    until = soon(1000)
+    club.owner.BanMember(until=until, **ban)
+    eventually(lambda: soon(0) > until + 200)
+    with refused("PERMISSION_DENIED", reason="REMOVED"):
+        club.member.JoinGroup(group_id=club.id)
+    with refused("NOT_FOUND", "user_id"):
+        club.owner.UnbanMember(**ban)
+    with refused("PERMISSION_DENIED", reason="REMOVED"):
+        club.member.JoinGroup(group_id=club.id)
+    club.owner.BanMember(**ban)
+    club.owner.UnbanMember(**ban)
+    club.member.JoinGroup(group_id=club.id)
+    assert club.member.id in club.ids()
+
+
 def test_who_is_no_member_can_be_banned_and_a_request_of_theirs_is_declined(club: Club) -> None:
     club.owner.UpdateGroupSettings(group_id=club.id, joining=2)
     club.stranger.RequestToJoin(group_id=club.id)

@@ -118,7 +118,7 @@ def _ben(**fields: Any) -> Callable[[World], dict[str, Any]]:
 GROUPS: dict[str, tuple[str, Callable[[World], dict[str, Any]], list[Kind]]] = {
     "SetMemberRole": ("ann", _ben(role="admin"), [ROLE]),
     "TransferOwnership": ("ann", _ben(), [ROLE, ROLE, GROUP]),
-    "DissolveGroup": ("ann", lambda _: {}, [DISSOLVED, LEFT, LEFT]),
+    "DissolveGroup": ("ann", lambda _: {}, [DISSOLVED]),
     "BanMember": ("ann", _ben(reason="r"), [LEFT]),
     "MuteMember": ("ann", _ben(until=LATER), [DETAIL]),
     "UpdateGroupSettings": ("ann", lambda _: {"slow_mode_seconds": 1}, [GROUP_SETTINGS]),

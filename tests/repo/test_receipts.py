@@ -83,8 +83,11 @@ def test_late_joiners_are_no_recipients_and_leavers_none_any_more(app: Deploymen
     as_service(app).repo.UpdateUser(user_id=cem.id, status=3)
     assert set(receipts(ann, third)) == {ben.id, dan.id}
     told = ann.send(dan.id).message_id
+    dan.MarkMessageRead(conversation_id=conversation_of(told), message_id=told)
     as_service(app).repo.UpdateUser(user_id=dan.id, status=3)
-    assert receipts(ann, told) == {dan.id: SENT}, "as Message.status goes on to say"
+    assert receipts(ann, told) == {}, "who is deleted is no recipient, as in a group"
+    as_service(app).repo.UpdateUser(user_id=dan.id, status=1)
+    assert receipts(ann, told) == {dan.id: READ}
 
 
 def test_receipts_are_for_those_who_see_the_message(app: Deployment) -> None:

@@ -2,10 +2,13 @@
 
 import pytest
 
+from gochat.domain.changes import Kind
 from gochat.internal.change.v1 import change_pb2 as pb
+from gochat.internal.group.v1 import group_pb2
 from gochat.repo import retention
 from gochat.repo.feed import read_log
 from gochat.repo.retention import trim, trimming
+from gochat.repo.roles import Roles
 from gochat.storage.database import Database
 from tests.repo.changelog import Reader, Repo, said
 from tests.waiting import eventually
@@ -54,6 +57,37 @@ def test_what_is_old_goes_and_readers_who_were_there_are_told(repo: Repo, databa
     assert said(reader.read()) == [("PROFILE_UPDATED", ann)] * 2
     trim_all(database)
     assert rows(database) == 3
+
+
+def test_who_was_in_a_dissolved_group_is_known_for_as_long_as_that_it_was(repo: Repo, database: Database) -> None:
+    """A stream that resumes must have been in it."""
+    reader = Reader(database)
+    ann, ben = repo.users(2)
+    room = repo.group(ann, ben)
+    repo.send(ann, room)
+    start = reader.position
+    reader.read()
+    wanted = group_pb2.DissolveGroupRequest(service=True, request={"group_id": room})
+    Roles(database).DissolveGroup(wanted)
+    assert said(reader.read()) == [("GROUP_DISSOLVED", room)]
+    opened = repo.change.OpenFeed(user_id=ben, start=start)
+    kinds = [Kind(change.kind) for change in opened.changes]
+    assert kinds == [Kind.MEMBER_JOINED, Kind.MESSAGES_SENT, Kind.GROUP_DISSOLVED]
+    assert not opened.conversation_ids
+
+    def known() -> int:
+        return len(database.read(lambda tx: tx.fetch_all("SELECT 1 FROM former_members")))
+
+    trim_all(database)
+    assert known() == 2
+    age(database)
+    repo.group(ann)
+    trim_all(database)
+    assert known() == 2, "the newest of what is old stays"
+    age(database)
+    repo.group(ann)
+    trim_all(database)
+    assert known() == 0
 
 
 def test_the_log_is_never_empty_and_who_was_there_when_it_fell_silent_goes_on(repo: Repo, database: Database) -> None:

@@ -28,6 +28,6 @@ FORMS: dict[type[Message], Form] = {
     pb.ReadChangesRequest: form(start=anything),
     pb.DescribeChangesRequest: form(changes=_changes, user_id=identifier),
     pb.OpenFeedRequest: form(start=anything),
-    pb.ListStatesRequest: form("user_id", after_conversation_id=identifier, limit=number(0, MAX_STATES)),
+    pb.ListStatesRequest: form("user_id", limit=number(0, MAX_STATES)),
     pb.AcknowledgeRequest: form("user_id", "message_ids", message_ids=each(identifier, MAX_ACKNOWLEDGED)),
 }

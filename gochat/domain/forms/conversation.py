@@ -3,7 +3,7 @@
 from google.protobuf.message import Message
 
 from gochat.api.conversation.v1 import conversation_pb2 as pb
-from gochat.domain.forms.rules import Form, anything, form, identifier, nested, number, one_of, text
+from gochat.domain.forms.rules import Form, anything, form, identifier, nested, number, one_of
 from gochat.internal.conversation.v1 import conversation_pb2 as store_pb
 
 _TIME = number(0, 2**63 - 1)
@@ -15,7 +15,6 @@ FORMS: dict[type[Message], Form] = {
         "conversation_id", muted_until=_TIME, pinned=anything, archived=anything, marked_unread=anything
     ),
     pb.ListConversationsRequest: form(
-        page_token=text(size=512),
         unread=anything,
         archived=anything,
         type=one_of("", "single", "group"),

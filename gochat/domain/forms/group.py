@@ -8,7 +8,6 @@ from gochat.domain.forms.rules import Form, form, line, number, one_of, text
 from gochat.domain.limits import MAX_MEMBERS, MAX_PAGE
 
 _TIME = number(0, 2**63 - 1)
-_PAGE_TOKEN = text(size=512)
 _FLAG = one_of(False, True)
 _who = one_of(*types.Who.values())
 
@@ -18,7 +17,7 @@ FORMS: dict[type[Message], Form] = {
     pb.DissolveGroupRequest: form("group_id"),
     pb.BanMemberRequest: form("group_id", "user_id", until=_TIME, reason=line(200)),
     pb.UnbanMemberRequest: form("group_id", "user_id"),
-    pb.ListBannedMembersRequest: form("group_id", page_token=_PAGE_TOKEN),
+    pb.ListBannedMembersRequest: form("group_id"),
     pb.MuteMemberRequest: form("group_id", "user_id", until=_TIME),
     pb.GetGroupSettingsRequest: form("group_id"),
     pb.UpdateGroupSettingsRequest: form(
@@ -30,7 +29,7 @@ FORMS: dict[type[Message], Form] = {
         joining=one_of(*types.Joining.values()),
         searchable=_FLAG,
     ),
-    pb.SearchGroupsRequest: form(page_token=_PAGE_TOKEN, limit=number(0, MAX_PAGE)),
+    pb.SearchGroupsRequest: form(limit=number(0, MAX_PAGE)),
     pb.CreateInvitationRequest: form("group_id", max_uses=number(0, MAX_MEMBERS)),
     pb.ListInvitationsRequest: form("group_id"),
     pb.RevokeInvitationRequest: form("group_id", "token", token=text(size=128)),
@@ -38,10 +37,10 @@ FORMS: dict[type[Message], Form] = {
     pb.JoinByInvitationRequest: form("token", token=text(size=128)),
     pb.RequestToJoinRequest: form("group_id", note=text(characters=500)),
     pb.CancelRequestRequest: form("group_id"),
-    pb.ListJoinRequestsRequest: form("group_id", page_token=_PAGE_TOKEN),
+    pb.ListJoinRequestsRequest: form("group_id"),
     pb.DecideJoinRequestRequest: form("group_id", "user_id", accept=_FLAG),
     pb.SetMemberTitleRequest: form("group_id", "user_id", title=line(32)),
     pb.SetMemberNicknameRequest: form("group_id"),
-    pb.ListMembersRequest: form("group_id", page_token=_PAGE_TOKEN),
+    pb.ListMembersRequest: form("group_id"),
     pb.GetMemberRequest: form("group_id", "user_id"),
 }

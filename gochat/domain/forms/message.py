@@ -3,22 +3,20 @@
 from google.protobuf.message import Message
 
 from gochat.api.message.v1 import message_pb2 as pb
-from gochat.domain.forms.rules import Form, form, identifier, mentions, nested, reaction, text
+from gochat.domain.forms.rules import Form, form, identifier, mentions, nested, reaction
 from gochat.internal.message.v1 import message_pb2 as store_pb
-
-_page_token = text(size=512)
 
 FORMS: dict[type[Message], Form] = {
     pb.SendMessagesRequest: form("messages"),
     pb.ListMessagesRequest: form("conversation_id", after_message_id=identifier),
     pb.GetMessageRequest: form("message_id"),
     pb.EditMessageRequest: form("message_id", "content", mentions=mentions),
-    pb.ListVersionsRequest: form("message_id", page_token=_page_token),
+    pb.ListVersionsRequest: form("message_id"),
     pb.RecallMessageRequest: form("message_id"),
     pb.DeleteMessageRequest: form("message_id"),
     pb.AddReactionRequest: form("message_id", "reaction", reaction=reaction),
     pb.RemoveReactionRequest: form("message_id", "reaction", reaction=reaction),
-    pb.ListReactionsRequest: form("message_id", page_token=_page_token),
+    pb.ListReactionsRequest: form("message_id"),
     pb.PinMessageRequest: form("message_id"),
     pb.UnpinMessageRequest: form("message_id"),
     pb.ListPinnedMessagesRequest: form("conversation_id"),

@@ -216,6 +216,7 @@ FIELDS: dict[str, Rule] = {
     "old_password": text(size=1024),
     "operator_id": identifier,
     "owner_id": identifier,
+    "page_token": text(size=512),
     "pagination": paging(MAX_PAGE),
     "password": text(size=1024),  # one that is typed to sign in: it is right or wrong, whatever it holds
     "position": number(0, 2**63 - 1),

@@ -110,8 +110,8 @@ class ConversationServiceServicer:
 
     def GetReceipts(self, request, context):
         """Who has received and who has read a message: those who are in the conversation now and were when it was sent, but
-        for its sender. In groups of more than 1,000 members numbers alone, and there nobody's devices say what they have
-        received: delivered_count is read_count.
+        for its sender and for users who are deleted. In groups of more than 1,000 members numbers alone, and there nobody's
+        devices say what they have received: delivered_count is read_count.
         Errors: NOT_FOUND, also for a message that the caller does not see, as in GetMessage of MessageService.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -61,8 +61,8 @@ class ConversationServiceStub:
     """
     GetReceipts: _grpc.UnaryUnaryMultiCallable[_conversation_pb2.GetReceiptsRequest, _conversation_pb2.GetReceiptsResponse]
     """Who has received and who has read a message: those who are in the conversation now and were when it was sent, but
-    for its sender. In groups of more than 1,000 members numbers alone, and there nobody's devices say what they have
-    received: delivered_count is read_count.
+    for its sender and for users who are deleted. In groups of more than 1,000 members numbers alone, and there nobody's
+    devices say what they have received: delivered_count is read_count.
     Errors: NOT_FOUND, also for a message that the caller does not see, as in GetMessage of MessageService.
     """
 
@@ -99,8 +99,8 @@ class ConversationServiceAsyncStub(ConversationServiceStub):
     """
     GetReceipts: _aio.UnaryUnaryMultiCallable[_conversation_pb2.GetReceiptsRequest, _conversation_pb2.GetReceiptsResponse]  # type: ignore[assignment]
     """Who has received and who has read a message: those who are in the conversation now and were when it was sent, but
-    for its sender. In groups of more than 1,000 members numbers alone, and there nobody's devices say what they have
-    received: delivered_count is read_count.
+    for its sender and for users who are deleted. In groups of more than 1,000 members numbers alone, and there nobody's
+    devices say what they have received: delivered_count is read_count.
     Errors: NOT_FOUND, also for a message that the caller does not see, as in GetMessage of MessageService.
     """
 
@@ -164,8 +164,8 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_conversation_pb2.GetReceiptsResponse, _abc.Awaitable[_conversation_pb2.GetReceiptsResponse]]:
         """Who has received and who has read a message: those who are in the conversation now and were when it was sent, but
-        for its sender. In groups of more than 1,000 members numbers alone, and there nobody's devices say what they have
-        received: delivered_count is read_count.
+        for its sender and for users who are deleted. In groups of more than 1,000 members numbers alone, and there nobody's
+        devices say what they have received: delivered_count is read_count.
         Errors: NOT_FOUND, also for a message that the caller does not see, as in GetMessage of MessageService.
         """
 

@@ -84,6 +84,7 @@ class EventServiceServicer:
 
     def GetState(self, request, context):
         """The conversations of a user as one state, page by page, with the cursor from which events continue that state.
+        Errors: INVALID_PARAMS for a page_token that is none, or of another user.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -51,7 +51,9 @@ class EventServiceStub:
     clients reconnect with their newest cursor. Errors: INVALID_PARAMS for a cursor that is none.
     """
     GetState: _grpc.UnaryUnaryMultiCallable[_event_pb2.GetStateRequest, _event_pb2.GetStateResponse]
-    """The conversations of a user as one state, page by page, with the cursor from which events continue that state."""
+    """The conversations of a user as one state, page by page, with the cursor from which events continue that state.
+    Errors: INVALID_PARAMS for a page_token that is none, or of another user.
+    """
     Acknowledge: _grpc.UnaryUnaryMultiCallable[_event_pb2.AcknowledgeRequest, _event_pb2.AcknowledgeResponse]
     """Says that the caller's device has received the messages of conversations up to these. Positions only move forward.
     In a one-to-one conversation they show as Message.status 2 (delivered), in groups of up to 1,000 members in
@@ -85,7 +87,9 @@ class EventServiceAsyncStub(EventServiceStub):
     clients reconnect with their newest cursor. Errors: INVALID_PARAMS for a cursor that is none.
     """
     GetState: _aio.UnaryUnaryMultiCallable[_event_pb2.GetStateRequest, _event_pb2.GetStateResponse]  # type: ignore[assignment]
-    """The conversations of a user as one state, page by page, with the cursor from which events continue that state."""
+    """The conversations of a user as one state, page by page, with the cursor from which events continue that state.
+    Errors: INVALID_PARAMS for a page_token that is none, or of another user.
+    """
     Acknowledge: _aio.UnaryUnaryMultiCallable[_event_pb2.AcknowledgeRequest, _event_pb2.AcknowledgeResponse]  # type: ignore[assignment]
     """Says that the caller's device has received the messages of conversations up to these. Positions only move forward.
     In a one-to-one conversation they show as Message.status 2 (delivered), in groups of up to 1,000 members in
@@ -128,7 +132,9 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _event_pb2.GetStateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_event_pb2.GetStateResponse, _abc.Awaitable[_event_pb2.GetStateResponse]]:
-        """The conversations of a user as one state, page by page, with the cursor from which events continue that state."""
+        """The conversations of a user as one state, page by page, with the cursor from which events continue that state.
+        Errors: INVALID_PARAMS for a page_token that is none, or of another user.
+        """
 
     @_abc_1.abstractmethod
     def Acknowledge(

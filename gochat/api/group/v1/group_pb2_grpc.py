@@ -36,7 +36,8 @@ class GroupServiceStub:
 
     Errors of every RPC: NOT_FOUND for a group that does not exist or is dissolved, PERMISSION_DENIED (NOT_A_PARTICIPANT)
     for who is not in it, PERMISSION_DENIED (NOT_A_MANAGER, or NOT_THE_OWNER for what only the owner does) for who has not
-    the role, PERMISSION_DENIED (OWNER) for what cannot be done to the owner.
+    the role, PERMISSION_DENIED (OWNER) for what cannot be done to the owner; INVALID_PARAMS (BAD_CURSOR) for a
+    page_token of another list.
 
     What a manager does is in the audit log. No act here changes messages, unread counts, read positions or what people
     have hidden; only calls are limited, as all calls of a user. Changes are pushed as said at each RPC.
@@ -181,7 +182,8 @@ class GroupServiceServicer:
 
     Errors of every RPC: NOT_FOUND for a group that does not exist or is dissolved, PERMISSION_DENIED (NOT_A_PARTICIPANT)
     for who is not in it, PERMISSION_DENIED (NOT_A_MANAGER, or NOT_THE_OWNER for what only the owner does) for who has not
-    the role, PERMISSION_DENIED (OWNER) for what cannot be done to the owner.
+    the role, PERMISSION_DENIED (OWNER) for what cannot be done to the owner; INVALID_PARAMS (BAD_CURSOR) for a
+    page_token of another list.
 
     What a manager does is in the audit log. No act here changes messages, unread counts, read positions or what people
     have hidden; only calls are limited, as all calls of a user. Changes are pushed as said at each RPC.
@@ -221,18 +223,18 @@ class GroupServiceServicer:
     def BanMember(self, request, context):
         """Removes a member, or a user who is none, and keeps them out until the ban ends or is lifted: they neither join nor
         ask to, by no invitation either, and nobody adds them, not services either (PERMISSION_DENIED, BANNED, with
-        `banned_until` in the details: Unix milliseconds, 0 for good). Then they may join like anybody. A ban of who is
-        banned replaces that ban. A request of theirs to join is declined. Who may call: managers who outrank them; as for
-        RemoveGroupMember an admin also a disabled owner, whose group is handed over. Pushes MemberLeft (removed) of a
-        member. Errors: NOT_FOUND for no user.
+        `banned_until` in the details: Unix milliseconds, 0 for good). Then they may join like anybody, unless they were
+        removed before and the ban ended by itself. A ban of who is banned replaces that ban. A request of theirs to join
+        is declined. Who may call: managers who outrank them; as for RemoveGroupMember an admin also a disabled owner,
+        whose group is handed over. Pushes MemberLeft (removed) of a member. Errors: NOT_FOUND for no user.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UnbanMember(self, request, context):
-        """Lifts a ban. The user may join again as the group lets people join. Who may call: managers. Pushes nothing: only
-        managers see bans, when they list them. Errors: NOT_FOUND for who is not banned.
+        """Lifts a ban and forgets an earlier removal: the user may join again as the group lets anybody join. Who may call:
+        managers. Pushes nothing: only managers see bans, when they list them. Errors: NOT_FOUND for who is not banned.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -271,7 +273,7 @@ class GroupServiceServicer:
 
     def SearchGroups(self, request, context):
         """Groups that are searchable, by name, regardless of case: exact matches first, then prefixes, then substrings, each
-        by name. Who may call: anyone signed in.
+        by the first 64 characters of its name. Who may call: anyone signed in.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -294,8 +296,8 @@ class GroupServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeInvitation(self, request, context):
-        """Ends an invitation. Who may call: managers; its maker, while they may add. Errors: NOT_FOUND for what is none of this group, or not
-        the caller's.
+        """Ends an invitation. Who may call: managers; its maker, while they may add. Errors: NOT_FOUND for what is none of this
+        group, or not the caller's.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -524,7 +526,8 @@ class GroupService:
 
     Errors of every RPC: NOT_FOUND for a group that does not exist or is dissolved, PERMISSION_DENIED (NOT_A_PARTICIPANT)
     for who is not in it, PERMISSION_DENIED (NOT_A_MANAGER, or NOT_THE_OWNER for what only the owner does) for who has not
-    the role, PERMISSION_DENIED (OWNER) for what cannot be done to the owner.
+    the role, PERMISSION_DENIED (OWNER) for what cannot be done to the owner; INVALID_PARAMS (BAD_CURSOR) for a
+    page_token of another list.
 
     What a manager does is in the audit log. No act here changes messages, unread counts, read positions or what people
     have hidden; only calls are limited, as all calls of a user. Changes are pushed as said at each RPC.

@@ -37,7 +37,8 @@ class GroupServiceStub:
 
     Errors of every RPC: NOT_FOUND for a group that does not exist or is dissolved, PERMISSION_DENIED (NOT_A_PARTICIPANT)
     for who is not in it, PERMISSION_DENIED (NOT_A_MANAGER, or NOT_THE_OWNER for what only the owner does) for who has not
-    the role, PERMISSION_DENIED (OWNER) for what cannot be done to the owner.
+    the role, PERMISSION_DENIED (OWNER) for what cannot be done to the owner; INVALID_PARAMS (BAD_CURSOR) for a
+    page_token of another list.
 
     What a manager does is in the audit log. No act here changes messages, unread counts, read positions or what people
     have hidden; only calls are limited, as all calls of a user. Changes are pushed as said at each RPC.
@@ -69,14 +70,14 @@ class GroupServiceStub:
     BanMember: _grpc.UnaryUnaryMultiCallable[_group_pb2.BanMemberRequest, _group_pb2.BanMemberResponse]
     """Removes a member, or a user who is none, and keeps them out until the ban ends or is lifted: they neither join nor
     ask to, by no invitation either, and nobody adds them, not services either (PERMISSION_DENIED, BANNED, with
-    `banned_until` in the details: Unix milliseconds, 0 for good). Then they may join like anybody. A ban of who is
-    banned replaces that ban. A request of theirs to join is declined. Who may call: managers who outrank them; as for
-    RemoveGroupMember an admin also a disabled owner, whose group is handed over. Pushes MemberLeft (removed) of a
-    member. Errors: NOT_FOUND for no user.
+    `banned_until` in the details: Unix milliseconds, 0 for good). Then they may join like anybody, unless they were
+    removed before and the ban ended by itself. A ban of who is banned replaces that ban. A request of theirs to join
+    is declined. Who may call: managers who outrank them; as for RemoveGroupMember an admin also a disabled owner,
+    whose group is handed over. Pushes MemberLeft (removed) of a member. Errors: NOT_FOUND for no user.
     """
     UnbanMember: _grpc.UnaryUnaryMultiCallable[_group_pb2.UnbanMemberRequest, _group_pb2.UnbanMemberResponse]
-    """Lifts a ban. The user may join again as the group lets people join. Who may call: managers. Pushes nothing: only
-    managers see bans, when they list them. Errors: NOT_FOUND for who is not banned.
+    """Lifts a ban and forgets an earlier removal: the user may join again as the group lets anybody join. Who may call:
+    managers. Pushes nothing: only managers see bans, when they list them. Errors: NOT_FOUND for who is not banned.
     """
     ListBannedMembers: _grpc.UnaryUnaryMultiCallable[_group_pb2.ListBannedMembersRequest, _group_pb2.ListBannedMembersResponse]
     """Bans that have not ended, oldest first. Who may call: managers."""
@@ -93,7 +94,7 @@ class GroupServiceStub:
     """
     SearchGroups: _grpc.UnaryUnaryMultiCallable[_group_pb2.SearchGroupsRequest, _group_pb2.SearchGroupsResponse]
     """Groups that are searchable, by name, regardless of case: exact matches first, then prefixes, then substrings, each
-    by name. Who may call: anyone signed in.
+    by the first 64 characters of its name. Who may call: anyone signed in.
     """
     CreateInvitation: _grpc.UnaryUnaryMultiCallable[_group_pb2.CreateInvitationRequest, _group_pb2.CreateInvitationResponse]
     """Makes an invitation: whoever has its token may join. It works for as long as its maker may add members, and ends
@@ -103,8 +104,8 @@ class GroupServiceStub:
     ListInvitations: _grpc.UnaryUnaryMultiCallable[_group_pb2.ListInvitationsRequest, _group_pb2.ListInvitationsResponse]
     """Those that work, oldest first. Who may call: managers, for all; others who may add, for their own."""
     RevokeInvitation: _grpc.UnaryUnaryMultiCallable[_group_pb2.RevokeInvitationRequest, _group_pb2.RevokeInvitationResponse]
-    """Ends an invitation. Who may call: managers; its maker, while they may add. Errors: NOT_FOUND for what is none of this group, or not
-    the caller's.
+    """Ends an invitation. Who may call: managers; its maker, while they may add. Errors: NOT_FOUND for what is none of this
+    group, or not the caller's.
     """
     GetInvitation: _grpc.UnaryUnaryMultiCallable[_group_pb2.GetInvitationRequest, _group_pb2.GetInvitationResponse]
     """What one would join. Who may call: anyone signed in who has the token. Errors: NOT_FOUND, the same for tokens that
@@ -163,7 +164,8 @@ class GroupServiceAsyncStub(GroupServiceStub):
 
     Errors of every RPC: NOT_FOUND for a group that does not exist or is dissolved, PERMISSION_DENIED (NOT_A_PARTICIPANT)
     for who is not in it, PERMISSION_DENIED (NOT_A_MANAGER, or NOT_THE_OWNER for what only the owner does) for who has not
-    the role, PERMISSION_DENIED (OWNER) for what cannot be done to the owner.
+    the role, PERMISSION_DENIED (OWNER) for what cannot be done to the owner; INVALID_PARAMS (BAD_CURSOR) for a
+    page_token of another list.
 
     What a manager does is in the audit log. No act here changes messages, unread counts, read positions or what people
     have hidden; only calls are limited, as all calls of a user. Changes are pushed as said at each RPC.
@@ -192,14 +194,14 @@ class GroupServiceAsyncStub(GroupServiceStub):
     BanMember: _aio.UnaryUnaryMultiCallable[_group_pb2.BanMemberRequest, _group_pb2.BanMemberResponse]  # type: ignore[assignment]
     """Removes a member, or a user who is none, and keeps them out until the ban ends or is lifted: they neither join nor
     ask to, by no invitation either, and nobody adds them, not services either (PERMISSION_DENIED, BANNED, with
-    `banned_until` in the details: Unix milliseconds, 0 for good). Then they may join like anybody. A ban of who is
-    banned replaces that ban. A request of theirs to join is declined. Who may call: managers who outrank them; as for
-    RemoveGroupMember an admin also a disabled owner, whose group is handed over. Pushes MemberLeft (removed) of a
-    member. Errors: NOT_FOUND for no user.
+    `banned_until` in the details: Unix milliseconds, 0 for good). Then they may join like anybody, unless they were
+    removed before and the ban ended by itself. A ban of who is banned replaces that ban. A request of theirs to join
+    is declined. Who may call: managers who outrank them; as for RemoveGroupMember an admin also a disabled owner,
+    whose group is handed over. Pushes MemberLeft (removed) of a member. Errors: NOT_FOUND for no user.
     """
     UnbanMember: _aio.UnaryUnaryMultiCallable[_group_pb2.UnbanMemberRequest, _group_pb2.UnbanMemberResponse]  # type: ignore[assignment]
-    """Lifts a ban. The user may join again as the group lets people join. Who may call: managers. Pushes nothing: only
-    managers see bans, when they list them. Errors: NOT_FOUND for who is not banned.
+    """Lifts a ban and forgets an earlier removal: the user may join again as the group lets anybody join. Who may call:
+    managers. Pushes nothing: only managers see bans, when they list them. Errors: NOT_FOUND for who is not banned.
     """
     ListBannedMembers: _aio.UnaryUnaryMultiCallable[_group_pb2.ListBannedMembersRequest, _group_pb2.ListBannedMembersResponse]  # type: ignore[assignment]
     """Bans that have not ended, oldest first. Who may call: managers."""
@@ -216,7 +218,7 @@ class GroupServiceAsyncStub(GroupServiceStub):
     """
     SearchGroups: _aio.UnaryUnaryMultiCallable[_group_pb2.SearchGroupsRequest, _group_pb2.SearchGroupsResponse]  # type: ignore[assignment]
     """Groups that are searchable, by name, regardless of case: exact matches first, then prefixes, then substrings, each
-    by name. Who may call: anyone signed in.
+    by the first 64 characters of its name. Who may call: anyone signed in.
     """
     CreateInvitation: _aio.UnaryUnaryMultiCallable[_group_pb2.CreateInvitationRequest, _group_pb2.CreateInvitationResponse]  # type: ignore[assignment]
     """Makes an invitation: whoever has its token may join. It works for as long as its maker may add members, and ends
@@ -226,8 +228,8 @@ class GroupServiceAsyncStub(GroupServiceStub):
     ListInvitations: _aio.UnaryUnaryMultiCallable[_group_pb2.ListInvitationsRequest, _group_pb2.ListInvitationsResponse]  # type: ignore[assignment]
     """Those that work, oldest first. Who may call: managers, for all; others who may add, for their own."""
     RevokeInvitation: _aio.UnaryUnaryMultiCallable[_group_pb2.RevokeInvitationRequest, _group_pb2.RevokeInvitationResponse]  # type: ignore[assignment]
-    """Ends an invitation. Who may call: managers; its maker, while they may add. Errors: NOT_FOUND for what is none of this group, or not
-    the caller's.
+    """Ends an invitation. Who may call: managers; its maker, while they may add. Errors: NOT_FOUND for what is none of this
+    group, or not the caller's.
     """
     GetInvitation: _aio.UnaryUnaryMultiCallable[_group_pb2.GetInvitationRequest, _group_pb2.GetInvitationResponse]  # type: ignore[assignment]
     """What one would join. Who may call: anyone signed in who has the token. Errors: NOT_FOUND, the same for tokens that
@@ -285,7 +287,8 @@ class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Errors of every RPC: NOT_FOUND for a group that does not exist or is dissolved, PERMISSION_DENIED (NOT_A_PARTICIPANT)
     for who is not in it, PERMISSION_DENIED (NOT_A_MANAGER, or NOT_THE_OWNER for what only the owner does) for who has not
-    the role, PERMISSION_DENIED (OWNER) for what cannot be done to the owner.
+    the role, PERMISSION_DENIED (OWNER) for what cannot be done to the owner; INVALID_PARAMS (BAD_CURSOR) for a
+    page_token of another list.
 
     What a manager does is in the audit log. No act here changes messages, unread counts, read positions or what people
     have hidden; only calls are limited, as all calls of a user. Changes are pushed as said at each RPC.
@@ -336,10 +339,10 @@ class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_group_pb2.BanMemberResponse, _abc.Awaitable[_group_pb2.BanMemberResponse]]:
         """Removes a member, or a user who is none, and keeps them out until the ban ends or is lifted: they neither join nor
         ask to, by no invitation either, and nobody adds them, not services either (PERMISSION_DENIED, BANNED, with
-        `banned_until` in the details: Unix milliseconds, 0 for good). Then they may join like anybody. A ban of who is
-        banned replaces that ban. A request of theirs to join is declined. Who may call: managers who outrank them; as for
-        RemoveGroupMember an admin also a disabled owner, whose group is handed over. Pushes MemberLeft (removed) of a
-        member. Errors: NOT_FOUND for no user.
+        `banned_until` in the details: Unix milliseconds, 0 for good). Then they may join like anybody, unless they were
+        removed before and the ban ended by itself. A ban of who is banned replaces that ban. A request of theirs to join
+        is declined. Who may call: managers who outrank them; as for RemoveGroupMember an admin also a disabled owner,
+        whose group is handed over. Pushes MemberLeft (removed) of a member. Errors: NOT_FOUND for no user.
         """
 
     @_abc_1.abstractmethod
@@ -348,8 +351,8 @@ class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _group_pb2.UnbanMemberRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_group_pb2.UnbanMemberResponse, _abc.Awaitable[_group_pb2.UnbanMemberResponse]]:
-        """Lifts a ban. The user may join again as the group lets people join. Who may call: managers. Pushes nothing: only
-        managers see bans, when they list them. Errors: NOT_FOUND for who is not banned.
+        """Lifts a ban and forgets an earlier removal: the user may join again as the group lets anybody join. Who may call:
+        managers. Pushes nothing: only managers see bans, when they list them. Errors: NOT_FOUND for who is not banned.
         """
 
     @_abc_1.abstractmethod
@@ -396,7 +399,7 @@ class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_group_pb2.SearchGroupsResponse, _abc.Awaitable[_group_pb2.SearchGroupsResponse]]:
         """Groups that are searchable, by name, regardless of case: exact matches first, then prefixes, then substrings, each
-        by name. Who may call: anyone signed in.
+        by the first 64 characters of its name. Who may call: anyone signed in.
         """
 
     @_abc_1.abstractmethod
@@ -424,8 +427,8 @@ class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _group_pb2.RevokeInvitationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_group_pb2.RevokeInvitationResponse, _abc.Awaitable[_group_pb2.RevokeInvitationResponse]]:
-        """Ends an invitation. Who may call: managers; its maker, while they may add. Errors: NOT_FOUND for what is none of this group, or not
-        the caller's.
+        """Ends an invitation. Who may call: managers; its maker, while they may add. Errors: NOT_FOUND for what is none of this
+        group, or not the caller's.
         """
 
     @_abc_1.abstractmethod

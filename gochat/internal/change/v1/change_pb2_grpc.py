@@ -95,7 +95,8 @@ class ChangeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListStates(self, request, context):
-        """The conversations of a user as one state, by conversation id. Errors: NOT_FOUND.
+        """The conversations of a user as one state, by conversation id. Errors: NOT_FOUND; INVALID_PARAMS for a page_token that
+        is none, or of another user.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -49,7 +49,9 @@ class ChangeServiceStub:
     that concerns them, in one snapshot. Errors: NOT_FOUND; UNAUTHENTICATED for a session that has ended.
     """
     ListStates: _grpc.UnaryUnaryMultiCallable[_change_pb2.ListStatesRequest, _change_pb2.ListStatesResponse]
-    """The conversations of a user as one state, by conversation id. Errors: NOT_FOUND."""
+    """The conversations of a user as one state, by conversation id. Errors: NOT_FOUND; INVALID_PARAMS for a page_token that
+    is none, or of another user.
+    """
     Acknowledge: _grpc.UnaryUnaryMultiCallable[_change_pb2.AcknowledgeRequest, _change_pb2.AcknowledgeResponse]
     """EventService.Acknowledge. Errors: NOT_FOUND; PERMISSION_DENIED for a user who is not in a conversation."""
 
@@ -74,7 +76,9 @@ class ChangeServiceAsyncStub(ChangeServiceStub):
     that concerns them, in one snapshot. Errors: NOT_FOUND; UNAUTHENTICATED for a session that has ended.
     """
     ListStates: _aio.UnaryUnaryMultiCallable[_change_pb2.ListStatesRequest, _change_pb2.ListStatesResponse]  # type: ignore[assignment]
-    """The conversations of a user as one state, by conversation id. Errors: NOT_FOUND."""
+    """The conversations of a user as one state, by conversation id. Errors: NOT_FOUND; INVALID_PARAMS for a page_token that
+    is none, or of another user.
+    """
     Acknowledge: _aio.UnaryUnaryMultiCallable[_change_pb2.AcknowledgeRequest, _change_pb2.AcknowledgeResponse]  # type: ignore[assignment]
     """EventService.Acknowledge. Errors: NOT_FOUND; PERMISSION_DENIED for a user who is not in a conversation."""
 
@@ -120,7 +124,9 @@ class ChangeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _change_pb2.ListStatesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_change_pb2.ListStatesResponse, _abc.Awaitable[_change_pb2.ListStatesResponse]]:
-        """The conversations of a user as one state, by conversation id. Errors: NOT_FOUND."""
+        """The conversations of a user as one state, by conversation id. Errors: NOT_FOUND; INVALID_PARAMS for a page_token that
+        is none, or of another user.
+        """
 
     @_abc_1.abstractmethod
     def Acknowledge(

@@ -1,5 +1,9 @@
-"""Messages that users have deleted for themselves alone: what their lists leave out. members.deleted_seq, the newest of
-them, has everybody else pay nothing: beyond it nothing is looked for."""
+"""What users have hidden from themselves alone: messages that they have deleted, and conversations up to a message.
+
+members.deleted_seq, the newest message that a user has deleted, has everybody else pay nothing: beyond it nothing is
+looked for. What comes after a hidden_seq has a message that its user sees, so that lists need not look for one:
+whatever takes such a message away, or brings a hidden_seq back, hides the conversation again.
+"""
 
 from collections.abc import Sequence
 
@@ -33,23 +37,33 @@ _RAISE_NEWEST = """
 UPDATE members SET deleted_seq = ?
 WHERE conversation_id = ? AND user_id = ? AND deleted_seq < ?"""
 _UNMENTION = "DELETE FROM mentions WHERE conversation_id = ? AND user_id = ? AND seq = ?"
+# Of new members of a group those who were in it before.
 _RESTORE_NEWEST = """
 UPDATE members SET deleted_seq = (
     SELECT MAX(own.seq) FROM own_deletions AS own
     WHERE own.conversation_id = members.conversation_id AND own.user_id = members.user_id
 )
-WHERE conversation_id = ? AND user_id IN ({}) AND EXISTS (
+WHERE conversation_id = ? AND user_id IN ({0}) AND EXISTS (
     SELECT 1 FROM own_deletions AS own
     WHERE own.conversation_id = members.conversation_id AND own.user_id = members.user_id
 )"""
+_RESTORE_HIDDEN = """
+UPDATE members SET hidden_seq = (
+    SELECT former.hidden_seq FROM former_members AS former
+    WHERE former.conversation_id = members.conversation_id AND former.user_id = members.user_id
+)
+WHERE conversation_id = ? AND user_id IN (
+    SELECT former.user_id FROM former_members AS former
+    WHERE former.conversation_id = ? AND former.user_id IN ({0})
+)"""
+_FORGET_FORMER = "DELETE FROM former_members WHERE conversation_id = ? AND user_id IN ({0})"
 _HIDE_EMPTIED = f"""
 UPDATE members SET hidden_seq = ?, read_seq = ?
-WHERE conversation_id = ? AND hidden_seq > 0 AND hidden_seq < ? AND deleted_seq > hidden_seq AND NOT EXISTS (
+WHERE conversation_id = ? AND hidden_seq BETWEEN 1 AND ? AND NOT EXISTS (
     SELECT 1 FROM messages AS visible
     WHERE visible.conversation_id = members.conversation_id AND visible.seq > members.hidden_seq
         AND visible.status < 5 AND {kept("visible", "members")}
-)
-RETURNING user_id"""
+)"""
 
 
 def insert(tx: Tx, conversation_id: str, user_id: str, seq: int) -> None:
@@ -58,14 +72,26 @@ def insert(tx: Tx, conversation_id: str, user_id: str, seq: int) -> None:
     tx.sql(_UNMENTION, conversation_id, user_id, seq)
 
 
-def restore(tx: Tx, conversation_id: str, user_ids: Sequence[str]) -> None:
-    """Of new members of a group those who were in it before: what they had deleted then stays so."""
-    if user_ids:
-        tx.sql(_RESTORE_NEWEST.format(placeholders(user_ids)), conversation_id, *user_ids)
+def restore(tx: Tx, conversation_id: str, user_ids: Sequence[str], last_seq: int) -> None:
+    """Of new members of a locked group those who were in it before: what they had hidden then stays so."""
+    if not user_ids:
+        return
+    these = placeholders(user_ids)
+    tx.sql(_RESTORE_NEWEST.format(these), conversation_id, *user_ids)
+    if tx.sql(_RESTORE_HIDDEN.format(these), conversation_id, conversation_id, *user_ids).rowcount:
+        tx.sql(_FORGET_FORMER.format(these), conversation_id, *user_ids)
+        _hide_emptied(tx, conversation_id, last_seq, last_seq, user_ids)
 
 
 def hide_emptied(tx: Tx, conversation_id: str, last_seq: int) -> None:
-    """After a message of a locked conversation was deleted: hides the conversation again from those who had hidden it
-    before and have nothing that they see since then, by their own deletions."""
-    hidden = tx.fetch_all(_HIDE_EMPTIED, last_seq, last_seq, conversation_id, last_seq)
+    """After a message of a locked conversation was deleted, for all or by a user for themselves: hides the conversation
+    again from those who had hidden it before and see nothing since then."""
+    _hide_emptied(tx, conversation_id, last_seq, last_seq - 1)
+
+
+def _hide_emptied(tx: Tx, conversation_id: str, last_seq: int, newest: int, user_ids: Sequence[str] = ()) -> None:
+    """newest: up to which hidden_seq. user_ids: of whom; of all where there are none."""
+    of_these = f" AND user_id IN ({placeholders(user_ids)})" if user_ids else ""
+    text = f"{_HIDE_EMPTIED}{of_these} RETURNING user_id"
+    hidden = tx.fetch_all(text, last_seq, last_seq, conversation_id, newest, *user_ids)
     add_changes_of(tx, Kind.CONVERSATION_HIDDEN, conversation_id, [user_id for (user_id,) in hidden])
