@@ -124,9 +124,6 @@ def _pair_key(tx: Tx) -> bytes:
 _OIDS = """
 SELECT (SELECT oid FROM pg_database WHERE datname = current_database())::text || '.' || 'changes'::regclass::oid::text,
     has_function_privilege('pg_control_system()', 'EXECUTE')"""
-_FORGET_DISSOLVED = """
-DELETE FROM former_members
-WHERE conversation_id IN (SELECT conversation_id FROM conversations WHERE dissolved_at > 0)"""
 _BEGIN = """
 INSERT INTO changes (kind, conversation_id, user_id, actor_id, first_seq, seq, detail, at)
 VALUES (0, '', '', '', 0, 0, '', ?)"""
@@ -144,7 +141,6 @@ def begin_log(tx: Tx) -> None:
         if _goes_on(tx, origin):
             return
     tx.sql("DELETE FROM changes")
-    tx.sql(_FORGET_DISSOLVED)
     tx.sql(_BEGIN, ids.now_ms())
     tx.sql("DELETE FROM secrets WHERE name = 'epoch'")
     tx.sql("INSERT INTO secrets (name, value) VALUES ('epoch', ?)", f"{ids.new_secret()[:12]} {origin}".strip())
