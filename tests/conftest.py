@@ -5,7 +5,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import count
@@ -117,14 +117,30 @@ def own_of_module(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture(scope="session")
-def app(mode: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def apps(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Deployment]]:
+    """apps(mode) -> the GoChat of this mode, started when it is first asked for and stopped after all tests: one for
+    each file takes a third of the time of all."""
+    running: dict[str, Deployment] = {}
+    with _servers(request, tmp_path_factory.mktemp("apps")) as start:
+
+        def of_mode(mode: str) -> Deployment:
+            if mode not in running:
+                running[mode] = start(mode, env={"GOCHAT_LOG_LEVEL": "debug"})
+            return running[mode]
+
+        yield of_mode
+        for deployment in running.values():
+            audited = deployment.run("audit", "--limit", "1000000", "--address", deployment.repo_address)
+            (deployment.folder / "audit.log").write_text(audited.stdout)
+            deployment.stop()
+
+
+@pytest.fixture(scope="session")
+def app(mode: str, apps: Callable[[str], Deployment]) -> Deployment:
     """A running GoChat that the tests of one mode share: each makes users and groups of its own."""
-    with _servers(request, tmp_path_factory.mktemp(mode)) as start:
-        deployment = start(mode, env={"GOCHAT_LOG_LEVEL": "debug"})
-        yield deployment
-        audited = deployment.run("audit", "--limit", "1000000", "--address", deployment.repo_address)
-        (deployment.folder / "audit.log").write_text(audited.stdout)
-        deployment.stop()
+    return apps(mode)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
