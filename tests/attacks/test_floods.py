@@ -277,12 +277,12 @@ def latencies(call: Callable[[], object], number: int) -> str:
 def test_other_calls_are_served_during_a_flood_of_sign_ins(app: Deployment, person: Person) -> None:
     calm = latencies(person.GetUserProfile, 200)
     with several_channels(app, 4) as stubs:
-        requests = [logic_pb2.AuthRequest(username=fresh("nobody"), password="a guess") for _ in range(200)]
+        requests = [logic_pb2.AuthRequest(username=fresh("nobody"), password="a guess") for _ in range(100)]
         flood = [stubs[n % 4].Authenticate.future(request, timeout=60) for n, request in enumerate(requests)]
         under_flood = latencies(person.GetUserProfile, 200)
         codes = Counter(guess.code().name for guess in flood)
     print(f"without: {calm}; with the flood: {under_flood}")  # noqa: T201
-    assert codes == {"UNAUTHENTICATED": 200}
+    assert codes == {"UNAUTHENTICATED": 100}
     served(person)
 
 

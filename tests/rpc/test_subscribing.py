@@ -169,7 +169,8 @@ def test_a_client_that_leaves_before_it_is_open(served: Served) -> None:
     time.sleep(0.2)
     served.gate.set()
     eventually(lambda: served.reading().handled[code_pb2.CANCELLED] == 2)
-    assert [source.taken for source in served.sources] == [0, 0]
+    # The second is not opened at all where no thread had taken it up before its connection closed.
+    assert {source.taken for source in served.sources} == {0}
 
 
 @pytest.mark.parametrize("moment", range(8))
