@@ -116,12 +116,13 @@ def own_of_module(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
         yield start
 
 
-@pytest.fixture(scope="session")
-def apps(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[str], Deployment]]:
-    """apps(mode) -> the GoChat of this mode, started when it is first asked for and stopped after all tests: one for
-    each file takes a third of the time of all."""
+Apps = Callable[[str], Deployment]
+"""apps(mode) -> the GoChat of this mode, started when it is first asked for and stopped after all tests: one for each
+file takes a third of the time of all."""
+
+
+@contextmanager
+def _shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apps]:
     running: dict[str, Deployment] = {}
     with _servers(request, tmp_path_factory.mktemp("apps")) as start:
 
@@ -138,8 +139,25 @@ def apps(
 
 
 @pytest.fixture(scope="session")
-def app(mode: str, apps: Callable[[str], Deployment]) -> Deployment:
+def sqlite_apps(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apps]:
+    with _shared(request, tmp_path_factory) as apps:
+        yield apps
+
+
+@pytest.fixture(scope="session")
+def postgres_apps(
+    postgres: Postgres,  # noqa: ARG001 - is stopped after them
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Apps]:
+    with _shared(request, tmp_path_factory) as apps:
+        yield apps
+
+
+@pytest.fixture(scope="session")
+def app(mode: str, request: pytest.FixtureRequest) -> Deployment:
     """A running GoChat that the tests of one mode share: each makes users and groups of its own."""
+    apps: Apps = request.getfixturevalue(f"{mode.partition('-')[0]}_apps")
     return apps(mode)
 
 
