@@ -7,7 +7,7 @@ The fields that name users are found by their names, once for each type of reque
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
@@ -22,18 +22,18 @@ _NAMES_USERS = re.compile(r"(.*_)?(user|member|participant|peer|operator|owner)_
 class _Field(NamedTuple):
     name: str
     is_list: bool
-    is_nested: bool
+    is_nested: bool  # or has ids in it in a way of its own
 
 
 @cache
 def _fields(message: Descriptor) -> tuple[_Field, ...]:
-    """Those that name users, that hold messages with such, and the metadata of sends, which has mentions."""
+    """Those that name users, that hold messages with such, and mentions, which sends have in their metadata."""
     found = []
     for field in message.fields:
         is_list = field.is_repeated
         if field.type == FieldDescriptor.TYPE_STRING and _NAMES_USERS.fullmatch(field.name):
             found.append(_Field(field.name, is_list, False))
-        elif field.name == "metadata" or (field.message_type and _fields(field.message_type)):
+        elif field.name in ("metadata", "mentions") or (field.message_type and _fields(field.message_type)):
             found.append(_Field(field.name, is_list, True))
     return tuple(found)
 
@@ -86,7 +86,10 @@ def _named(message: Message, prefix: str = "", *, is_of_batch: bool = False) -> 
     for name, is_list, is_nested in _fields(message.DESCRIPTOR):
         value, path = getattr(message, name), prefix + name
         if name == "metadata":
-            yield from _mentioned(value, path, is_of_batch=is_of_batch)
+            put_in = partial(value.__setitem__, "mentions")
+            yield from _mentioned(value.get("mentions", ""), f"{path}[mentions]", put_in, is_of_batch=is_of_batch)
+        elif name == "mentions":
+            yield from _mentioned(value, path, partial(setattr, message, name), is_of_batch=is_of_batch)
         elif not is_list and not is_nested:
             if value.startswith(EXTERNAL):
                 yield _Named(value, path, is_of_batch, partial(setattr, message, name))
@@ -101,15 +104,14 @@ def _named(message: Message, prefix: str = "", *, is_of_batch: bool = False) -> 
                     yield _Named(item, f"{path}[{index}]", is_of_batch, partial(value.__setitem__, index))
 
 
-def _mentioned(metadata: Any, path: str, *, is_of_batch: bool) -> Iterator[_Named]:
-    if EXTERNAL not in metadata.get("mentions", ""):
-        return
-    listed = metadata["mentions"].split(",")
+def _mentioned(mentions: str, path: str, put_in: Callable[[str], object], *, is_of_batch: bool) -> Iterator[_Named]:
+    """mentions: ids with commas between. put_in: is given what is in place of them."""
+    listed = mentions.split(",")
 
     def replace(index: int, user_id: str) -> None:
         listed[index] = user_id
-        metadata["mentions"] = ",".join(listed)
+        put_in(",".join(listed))
 
     for index, item in enumerate(listed):
         if item.startswith(EXTERNAL):
-            yield _Named(item, f"{path}[mentions][{index}]", is_of_batch, partial(replace, index))
+            yield _Named(item, f"{path}[{index}]", is_of_batch, partial(replace, index))
