@@ -30,6 +30,7 @@ from gochat.internal.group.v1.group_pb2_grpc import GroupStoreServiceStub
 from gochat.internal.message.v1.message_pb2_grpc import MessageStoreServiceStub
 from gochat.internal.signal.v1.signal_pb2_grpc import SignalServiceStub
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
+from gochat.internal.user.v1.user_pb2_grpc import UserStoreServiceStub
 from gochat.keys import KeyFile
 from gochat.listening import ListenError
 from gochat.monitoring.sampling import export_sums, monitor
@@ -40,6 +41,7 @@ from gochat.rpc.client import SEAM_FAILURES, NetworkChannel
 from gochat.rpc.health import Health
 from gochat.rpc.local import LocalChannel, UnaryChannel
 from gochat.services import LOGIC, REPO, Audience, rpcs, served_by
+from gochat.serving.acting import Users
 from gochat.serving.admission import Admission
 from gochat.serving.binding import Handlers, Method, bind, repeatable_paths
 from gochat.serving.endpoints import MAX_REQUEST, UnaryEndpoint
@@ -105,7 +107,8 @@ def serve(
         if database:
             database.on_commit(relay.committed)
         logic_methods = _logic_methods(config, channel, tokens, hub) if hub else {}
-        admission = Admission(tokens, Throttle(config.limits), config.server.error_mode)
+        users = Users(UserStoreServiceStub(channel).ResolveUsers)
+        admission = Admission(tokens, Throttle(config.limits), users, config.server.error_mode)
         executors = Executors(config.server.threads, database.enqueue if database else None)
         rpc_server = _rpc_server(config, target, repo_methods | logic_methods, admission, executors, own_metrics)
         web = _listener(config, logic_methods, admission, executors, own_metrics, rpc_server.health)
@@ -207,8 +210,9 @@ def repo_handlers(database: Database, relay: Relay, settings: Messages) -> Handl
 def _logic_methods(config: Config, channel: UnaryChannel, tokens: Tokens, hub: Hub) -> dict[str, Method]:
     stubs = RepoServiceStub(channel), StoreServiceStub(channel), AccountServiceStub(channel)
     talk = MessageStoreServiceStub(channel), ConversationStoreServiceStub(channel), GroupStoreServiceStub(channel)
+    users = UserStoreServiceStub(channel)
     pushed = events.handlers(ChangeServiceStub(channel), SignalServiceStub(channel), hub)
-    handlers = {**logic.handlers(*stubs, *talk, tokens, config.auth), **pushed}
+    handlers = {**logic.handlers(*stubs, *talk, users, tokens, config.auth), **pushed}
     return bind(served_by(LOGIC), handlers)
 
 
@@ -246,7 +250,7 @@ def _listener(
     counted = metrics.claim(COUNTED_ITEMS, "http")
     endpoints = {
         path: UnaryEndpoint(methods[path], counted.of(path), executors.of(methods[path]), Lane.POOLED)
-        for path in rpcs(each for each in served_by(LOGIC) if each.audience is Audience.APPS)
+        for path in rpcs(each for each in served_by(LOGIC) if each.audience in (Audience.APPS, Audience.BACKENDS))
     }
     return WebListener(config, endpoints, admission, executors, health)
 

@@ -35,6 +35,8 @@ NEED_NONE = {
     "UnbanMember": "nobody is told of bans: managers list them",
     "CreateInvitation": "nobody is told of invitations: those who may invite list them",
     "RevokeInvitation": "as CreateInvitation",
+    "ChangeEmail": "nobody else is shown the address",
+    "SetExternalId": "apps are not shown it",
     "RecordActivity": "when somebody was last there is told as presence, which is not kept",
 }
 
@@ -161,6 +163,39 @@ def _by_ann(w: World, **request: Any) -> dict[str, Any]:
     return {"user_id": w.ann.id, "request": request}
 
 
+def _phone(w: World) -> dict[str, Any]:
+    w.on_phone()
+    return {"user_id": w.ann.id, "device_id": "phone"}
+
+
+def _disabled(w: World) -> dict[str, Any]:
+    w.service.user.DisableUser(user_id=w.cem.id)
+    return {"user_id": w.cem.id}
+
+
+def _of_cem(w: World, **fields: Any) -> Call:
+    return None, {"user_id": w.cem.id} | fields
+
+
+# Of UserService and UserStoreService.
+USERS: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
+    "UpsertUsers": (lambda w: (None, {"users": [{"user_id": w.cem.id, "nickname": "n"}]}), [PROFILE]),
+    "SetRole": (partial(_of_cem, role="admin"), [ENDED]),
+    "DisableUser": (_of_cem, [PROFILE, ENDED, ENDED]),
+    "EnableUser": (lambda w: (None, _disabled(w)), [PROFILE]),
+    "DeleteUser": (_of_cem, [PROFILE, ENDED, ENDED]),
+    "ChangeUsername": (lambda w: _of_cem(w, username=fresh()), [PROFILE]),
+    "ClearProfile": (
+        lambda w: (None, {"user_id": w.app.create_user(nickname="n"), "fields": ["nickname"]}),
+        [PROFILE],
+    ),
+}
+UNSEEN_OF_USERS: dict[str, Callable[[World], Call]] = {
+    "ChangeEmail": partial(_of_cem, email="new@example.com"),
+    "SetExternalId": lambda w: _of_cem(w, external_id=fresh()),
+}
+
+
 LOGIC: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
     "Authenticate": (lambda w: (w.ann, _signed_in_twice(w)), [ENDED]),
     "UpdateUserProfile": (lambda w: (w.ann, {"bio": "new"}), [PROFILE]),
@@ -184,6 +219,8 @@ LOGIC: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
     "Logout": (lambda w: (w.on_phone(), {}), [ENDED]),
     "RevokeSession": (lambda w: (w.ann, {"session_id": w.session(w.on_phone())}), [ENDED]),
     "ChangePassword": (lambda w: (w.ann, {"old_password": PASSWORD, "new_password": "battery staple"}), [ENDED]),
+    "CreateSession": (lambda w: (None, _phone(w)), [ENDED]),
+    **{f"UserService/{rpc}": entry for rpc, entry in USERS.items()},
     "SendMessages": (
         lambda w: (w.ann, {"messages": [_message(w), _message(w, conversation_id=w.pair), _message(w)]}),
         [SENT, SENT],
@@ -201,7 +238,9 @@ LOGIC: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
     "UnpinMessage": (lambda w: (w.ann, _pinned(w)), [Kind.PIN_CHANGED]),
 }
 INTERNAL: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
-    "UpdateUser": (lambda w: (None, {"user_id": w.cem.id, "status": 2}), [PROFILE, ENDED]),
+    "UpdateUser": (lambda w: (None, {"user_id": w.cem.id, "status": 2}), [PROFILE, ENDED, ENDED]),
+    **{f"UserStoreService/{rpc}": entry for rpc, entry in USERS.items()},
+    "OpenSession": (lambda w: (None, _refresh(**_phone(w))), [ENDED]),
     "CreateMessage": (lambda w: (None, _message(w)), [SENT]),
     "UpdateMessageStatus": (lambda w: (None, {"message_id": w.first, "user_id": w.ann.id, "status": 4}), [UPDATED]),
     "DeleteMessage": (lambda w: (None, {"message_id": w.first, "user_id": w.ann.id}), [DELETED]),
@@ -275,6 +314,7 @@ NONE: dict[str, Callable[[World], Call]] = {
     "SessionService/Register": lambda w: (w.ann, {"username": fresh(), "password": PASSWORD}),
     "AccountService/Register": lambda _: (None, _refresh(username=fresh(), password=PASSWORD)),
     "RefreshToken": lambda w: (w.ann, {"refresh_token": w.ann.refresh_token}),
+    **UNSEEN_OF_USERS,
     "RecordEvent": lambda _: (None, {"action": "key.rotate", "target_id": "k1"}),
     **{rpc: partial(_by_people, *call) for rpc, call in UNSEEN.items()},
     **{f"GroupStoreService/{rpc}": partial(_by_store, *call) for rpc, call in UNSEEN.items()},
@@ -339,9 +379,9 @@ def test_the_commands_for_users_leave_their_changes(app: Deployment, url: str) -
     """Commands go by RPCs, all of them."""
     ann = app.person()
     for arguments, expected in (
-        (("disable", ann.username), [PROFILE, ENDED]),
+        (("disable", ann.username), [PROFILE, ENDED, ENDED]),
         (("enable", ann.username), [PROFILE]),
-        (("delete", "--yes", ann.username), [PROFILE]),
+        (("delete", "--yes", ann.username), [PROFILE, ENDED]),
     ):
         before = len(_kinds(url))
         app.run("user", *arguments, "--address", app.repo_address)

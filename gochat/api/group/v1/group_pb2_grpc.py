@@ -28,11 +28,11 @@ if _version_not_supported:
 class GroupServiceStub:
     """GroupService is what people do in a group by their role, and what a group lets them do.
 
-    Who may call: users by their role in the group; admins and services, who need none. Managers are the owner and the
-    admins of the group. A manager outranks: the owner all others, an admin plain members.
+    Who may call: users by their role in the group; admins and services, who need none and then act for themselves, unless
+    a service sends x-gochat-act-as: its call is that user's, by their role. Managers are the owner and the admins of the
+    group. A manager outranks: the owner all others, an admin plain members.
 
-    Actor: as in LogicService. Where a request says so, user_id is the actor: empty for the caller. Elsewhere it is the
-    member that the act is about.
+    Actor: as in LogicService; user_id where a request says so, empty for the caller. Elsewhere it is who the act is about.
 
     Errors of every RPC: NOT_FOUND for a group that does not exist or is dissolved, PERMISSION_DENIED (NOT_A_PARTICIPANT)
     for who is not in it, PERMISSION_DENIED (NOT_A_MANAGER, or NOT_THE_OWNER for what only the owner does) for who has not
@@ -44,8 +44,8 @@ class GroupServiceStub:
 
     The settings bind the RPCs of LogicService and MessageService too: SendMessage and SendMessages by `posting`, mutes
     and slow mode, JoinGroup by `joining` and bans, AddGroupMember by `adding` and bans, UpdateGroup and
-    UpdateConversation by `editing` (max_members only managers change). A send with a service token is not bound; one that
-    repeats an earlier send, by its client_msg_id, gets the first answer.
+    UpdateConversation by `editing` (max_members only managers change). A send with a service token is not bound, unless
+    the service acts as a user; one that repeats an earlier send, by its client_msg_id, gets the first answer.
     """
 
     def __init__(self, channel):
@@ -174,11 +174,11 @@ class GroupServiceStub:
 class GroupServiceServicer:
     """GroupService is what people do in a group by their role, and what a group lets them do.
 
-    Who may call: users by their role in the group; admins and services, who need none. Managers are the owner and the
-    admins of the group. A manager outranks: the owner all others, an admin plain members.
+    Who may call: users by their role in the group; admins and services, who need none and then act for themselves, unless
+    a service sends x-gochat-act-as: its call is that user's, by their role. Managers are the owner and the admins of the
+    group. A manager outranks: the owner all others, an admin plain members.
 
-    Actor: as in LogicService. Where a request says so, user_id is the actor: empty for the caller. Elsewhere it is the
-    member that the act is about.
+    Actor: as in LogicService; user_id where a request says so, empty for the caller. Elsewhere it is who the act is about.
 
     Errors of every RPC: NOT_FOUND for a group that does not exist or is dissolved, PERMISSION_DENIED (NOT_A_PARTICIPANT)
     for who is not in it, PERMISSION_DENIED (NOT_A_MANAGER, or NOT_THE_OWNER for what only the owner does) for who has not
@@ -190,8 +190,8 @@ class GroupServiceServicer:
 
     The settings bind the RPCs of LogicService and MessageService too: SendMessage and SendMessages by `posting`, mutes
     and slow mode, JoinGroup by `joining` and bans, AddGroupMember by `adding` and bans, UpdateGroup and
-    UpdateConversation by `editing` (max_members only managers change). A send with a service token is not bound; one that
-    repeats an earlier send, by its client_msg_id, gets the first answer.
+    UpdateConversation by `editing` (max_members only managers change). A send with a service token is not bound, unless
+    the service acts as a user; one that repeats an earlier send, by its client_msg_id, gets the first answer.
     """
 
     def SetMemberRole(self, request, context):
@@ -518,11 +518,11 @@ def add_GroupServiceServicer_to_server(servicer, server):
 class GroupService:
     """GroupService is what people do in a group by their role, and what a group lets them do.
 
-    Who may call: users by their role in the group; admins and services, who need none. Managers are the owner and the
-    admins of the group. A manager outranks: the owner all others, an admin plain members.
+    Who may call: users by their role in the group; admins and services, who need none and then act for themselves, unless
+    a service sends x-gochat-act-as: its call is that user's, by their role. Managers are the owner and the admins of the
+    group. A manager outranks: the owner all others, an admin plain members.
 
-    Actor: as in LogicService. Where a request says so, user_id is the actor: empty for the caller. Elsewhere it is the
-    member that the act is about.
+    Actor: as in LogicService; user_id where a request says so, empty for the caller. Elsewhere it is who the act is about.
 
     Errors of every RPC: NOT_FOUND for a group that does not exist or is dissolved, PERMISSION_DENIED (NOT_A_PARTICIPANT)
     for who is not in it, PERMISSION_DENIED (NOT_A_MANAGER, or NOT_THE_OWNER for what only the owner does) for who has not
@@ -534,8 +534,8 @@ class GroupService:
 
     The settings bind the RPCs of LogicService and MessageService too: SendMessage and SendMessages by `posting`, mutes
     and slow mode, JoinGroup by `joining` and bans, AddGroupMember by `adding` and bans, UpdateGroup and
-    UpdateConversation by `editing` (max_members only managers change). A send with a service token is not bound; one that
-    repeats an earlier send, by its client_msg_id, gets the first answer.
+    UpdateConversation by `editing` (max_members only managers change). A send with a service token is not bound, unless
+    the service acts as a user; one that repeats an earlier send, by its client_msg_id, gets the first answer.
     """
 
     @staticmethod
