@@ -52,6 +52,7 @@ class Call:
     actor: on whose behalf the call is made. Across the seam the caller becomes the service, and the actor stays the
     same; it is for the audit log, never for a verdict. peer: the actor's network address; "" for this process itself.
     address_delay: seconds for which sign-ins from there are heard from devices alone that have signed in before.
+    acted_by: "service" where a backend makes the call as the actor; for the audit log too.
     """
 
     caller: Caller
@@ -61,6 +62,7 @@ class Call:
     peer: str = ""
     lane: Lane = Lane.POOLED
     address_delay: float = 0.0
+    acted_by: str = ""
 
     def remaining(self) -> float:
         """Seconds until the deadline, perhaps infinity; 0 or less once it has passed."""

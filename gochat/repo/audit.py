@@ -8,7 +8,10 @@ from gochat.domain import ids, limits
 from gochat.storage.database import Database, Tx, placeholders
 
 OK, REFUSED = "ok", "refused"
-_NAMES = ("event_id", "at", "actor_id", "actor_role", "action", "target_id", "detail", "outcome", "peer", "request_id")
+_NAMES = (
+    *("event_id", "at", "actor_id", "actor_role", "action", "target_id", "detail", "outcome", "peer", "request_id"),
+    "acted_by",
+)
 
 
 class Audit:
@@ -55,11 +58,16 @@ def record(tx: Tx, action: str, target_id: str, detail: str = "", outcome: str =
 
 def record_each(tx: Tx, action: str, target_id: str, details: Sequence[str], outcome: str = OK) -> None:
     """One entry for each detail."""
+    record_entries(tx, [(action, target_id, detail) for detail in details], outcome)
+
+
+def record_entries(tx: Tx, entries: Sequence[tuple[str, str, str]], outcome: str = OK) -> None:
+    """entries: (action, target_id, detail) of each."""
     call = current()
     values = []
-    for detail in details:
+    for action, target_id, detail in entries:
         values += [ids.new_event(), ids.now_ms(), call.actor.user_id, call.actor.role]
-        values += [action, target_id, detail, outcome, call.peer, call.request_id]
+        values += [action, target_id, detail, outcome, call.peer, call.request_id, call.acted_by]
     if values:
         row = f"({placeholders(_NAMES)})"
-        tx.sql(f"INSERT INTO audit_log ({', '.join(_NAMES)}) VALUES {', '.join([row] * len(details))}", *values)
+        tx.sql(f"INSERT INTO audit_log ({', '.join(_NAMES)}) VALUES {', '.join([row] * len(entries))}", *values)

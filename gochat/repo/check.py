@@ -71,7 +71,11 @@ _USER_IS_DELETED = "EXISTS (SELECT 1 FROM users u WHERE u.user_id = t.user_id AN
 RULES = (
     _where("users", "status is not 1, 2 or 3", "t.status NOT IN (1, 2, 3)"),
     _where("users", "role is not user or admin", "t.role NOT IN ('user', 'admin')"),
-    _where("users", "password_hash is not of argon2id", "substr(t.password_hash, 1, 10) <> '$argon2id$'"),
+    _where(
+        "users",
+        "password_hash is not of argon2id",
+        "t.password_hash <> '' AND substr(t.password_hash, 1, 10) <> '$argon2id$'",
+    ),
     _refers("sessions", "user_id", "users"),
     _where(
         "sessions",

@@ -1,15 +1,18 @@
 """Ending sessions: the row is deleted, and the id is kept for as long as an access token may name it."""
 
+from collections.abc import Sequence
+
 from gochat.config import MAX_ACCESS_TTL
 from gochat.context import current
 from gochat.domain import ids
 from gochat.domain.changes import Kind
-from gochat.storage.database import Tx
+from gochat.storage.database import Tx, placeholders
 
 _KEPT_MS = 2 * MAX_ACCESS_TTL * 1000
 
 _ONE = "session_id = ?"
 _ALL = "user_id = ?"
+_ALL_OF = "user_id IN (%s)"
 _OF_DEVICE = "user_id = ? AND device_id = ?"
 _SURPLUS = """session_id IN (
     SELECT session_id FROM sessions WHERE user_id = ? AND session_id <> ?
@@ -68,6 +71,12 @@ def end(tx: Tx, session_id: str) -> None:
 def end_all(tx: Tx, user_id: str) -> None:
     """Ends every session of a user, whose row is locked."""
     _end(tx, _ALL, user_id)
+
+
+def end_all_of(tx: Tx, user_ids: Sequence[str]) -> None:
+    """The same for several users."""
+    if user_ids:
+        _end(tx, _ALL_OF % placeholders(user_ids), *user_ids)
 
 
 def end_of_device(tx: Tx, user_id: str, device_id: str) -> None:

@@ -1,6 +1,6 @@
 """Users: accounts, profiles, credentials."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -9,13 +9,13 @@ from gochat.api.repo.v1 import repo_pb2
 from gochat.domain import ids
 from gochat.domain.changes import Kind
 from gochat.domain.text import casefold_key, normal_name, skeleton
-from gochat.errors import duplicate, not_found
+from gochat.errors import ChatError, duplicate, not_found
 from gochat.internal.account.v1 import account_pb2
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo import passwords
 from gochat.repo.audit import record
 from gochat.repo.changes import add_change
-from gochat.storage.database import Database, Row, Tx, placeholders
+from gochat.storage.database import Database, Row, T, Tx, placeholders
 from gochat.storage.models import User
 
 ACTIVE, DISABLED, DELETED = 1, 2, 3
@@ -28,13 +28,14 @@ PROFILE_COLUMNS = ("user_id", "username", "nickname", "avatar", "bio", "status",
 _PROFILE = f"SELECT {', '.join(PROFILE_COLUMNS)} FROM users WHERE user_id = ? AND status < ?"
 
 # The search index of SQLite keeps no text of its own, so it has to be given the old names to forget them.
-_NAMES = "number, text FROM user_names WHERE number = (SELECT rowid FROM users WHERE user_id = ?)"
+_NAMES = "number, text FROM user_names WHERE number IN (SELECT rowid FROM users WHERE user_id IN (%s))"
 _INDEX = f"INSERT INTO user_search (rowid, text) SELECT {_NAMES}"
 _UNINDEX = f"INSERT INTO user_search (user_search, rowid, text) SELECT 'delete', {_NAMES}"
 
 _profile_of = attrgetter(*PROFILE_COLUMNS)
 
-_SEEN = {"nickname", "avatar", "bio", "status"}  # fields of a profile that change
+SEEN = frozenset({"username", "nickname", "avatar", "bio", "status"})
+"""Fields of a profile that change."""
 
 
 class Users:
@@ -90,22 +91,43 @@ def are_none(database: Database) -> bool:
 
 def new_user(request: repo_pb2.CreateUserRequest | account_pb2.RegisterRequest) -> User:
     """An active user, whose password is hashed: outside of any transaction, since that takes long."""
-    username = normal_name(request.username)
-    nickname = request.nickname or username
+    return make_user(
+        normal_name(request.username),
+        password_hash=passwords.hashed(request.password),
+        email=request.email,
+        nickname=request.nickname,
+    )
+
+
+def make_user(
+    username: str,
+    *,
+    password_hash: str = "",
+    email: str = "",
+    nickname: str = "",
+    avatar: str = "",
+    bio: str = "",
+    external_id: str = "",
+    is_guest: bool = False,
+) -> User:
+    """An active user of this name, which is normal. Without a password_hash they cannot sign in by a password."""
+    nickname = nickname or username
     now = ids.now_ms()
     return User(
         user_id=ids.new_user(),
         username=username,
         username_key=casefold_key(username),
         username_shape=skeleton(username),
-        email=request.email,
+        email=email,
         nickname=nickname,
         nickname_key=casefold_key(nickname),
-        avatar="",
-        bio="",
+        avatar=avatar,
+        bio=bio,
         role="user",
         status=ACTIVE,
-        password_hash=passwords.hashed(request.password),
+        password_hash=password_hash,
+        external_id=external_id,
+        is_guest=int(is_guest),
         created_at=now,
         updated_at=now,
     )
@@ -113,9 +135,14 @@ def new_user(request: repo_pb2.CreateUserRequest | account_pb2.RegisterRequest) 
 
 def insert_user(tx: Tx, user: User) -> None:
     """Raises DUPLICATE_OPERATION for a name that is taken."""
-    if not _write_names(tx, user.user_id, User.insert(user.__data__).on_conflict_ignore().as_rowcount()):
-        raise duplicate("the username is taken, or looks like one that is", "USERNAME_TAKEN", "username")
+    query = User.insert(user.__data__).on_conflict_ignore().as_rowcount()
+    if not write_names(tx, [user.user_id], lambda: tx.run(query)):
+        raise username_taken()
     record(tx, "user.create", user.user_id)
+
+
+def username_taken() -> ChatError:
+    return duplicate("the username is taken, or looks like one that is", "USERNAME_TAKEN", "username")
 
 
 def get_user(tx: Tx, user_id: str, *, lock: bool = False) -> User:
@@ -166,10 +193,10 @@ def changed(tx: Tx, before: User, changes: dict[str, Any]) -> User:
         return before
     if "nickname" in changes:
         changes["nickname_key"] = casefold_key(changes["nickname"])
-        _write_names(tx, before.user_id, _update(before.user_id, changes))
+        write_names(tx, [before.user_id], lambda: tx.run(_update(before.user_id, changes)))
     else:
         tx.run(_update(before.user_id, changes))
-    if not _SEEN.isdisjoint(changes):
+    if not SEEN.isdisjoint(changes):
         add_change(tx, Kind.PROFILE_UPDATED, user_id=before.user_id)
     return get_user(tx, before.user_id)
 
@@ -178,15 +205,16 @@ def _update(user_id: str, changes: dict[str, Any]) -> Any:
     return User.update(updated_at=ids.now_ms(), **changes).where(User.user_id == user_id)
 
 
-def _write_names(tx: Tx, user_id: str, query: Any) -> Any:
-    """Runs a query that inserts a user or changes their names, and keeps the index that the search looks them up in; on
-    PostgreSQL that is one of the table's own. Returns the number of rows."""
+def write_names(tx: Tx, user_ids: Sequence[str], write: Callable[[], T]) -> T:
+    """Calls write, which inserts these users or changes their names, and keeps the index that the search looks them up
+    in; on PostgreSQL that is one of the table's own."""
     if tx.postgres:
-        return tx.run(query)
-    tx.sql(_UNINDEX, user_id)
-    rows = tx.run(query)
-    tx.sql(_INDEX, user_id)
-    return rows
+        return write()
+    listed = placeholders(user_ids)
+    tx.sql(_UNINDEX % listed, *user_ids)
+    answer = write()
+    tx.sql(_INDEX % listed, *user_ids)
+    return answer
 
 
 def rebuild_name_index(tx: Tx) -> None:

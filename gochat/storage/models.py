@@ -23,6 +23,8 @@ class User(Model):
     created_at = BigIntegerField()
     updated_at = BigIntegerField()
     username_shape = TextField(unique=True)
+    external_id = TextField(default="")
+    is_guest = IntegerField(default=0)
 
     class Meta:
         table_name = "users"
@@ -294,6 +296,7 @@ class AuditEvent(Model):
     outcome = TextField()
     peer = TextField()
     request_id = TextField()
+    acted_by = TextField(default="")
 
     class Meta:
         table_name = "audit_log"

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from gochat.api.common.v1 import common_pb2 as gochat_dot_api_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fgochat/api/audit/v1/audit.proto\x12\x13gochat.api.audit.v1\x1a!gochat/api/common/v1/common.proto\"\xb1\x01\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\n\n\x02\x61t\x18\x02 \x01(\x03\x12\x10\n\x08\x61\x63tor_id\x18\x03 \x01(\t\x12\x12\n\nactor_role\x18\x04 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x05 \x01(\t\x12\x11\n\ttarget_id\x18\x06 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x07 \x01(\t\x12\x0f\n\x07outcome\x18\x08 \x01(\t\x12\x0c\n\x04peer\x18\t \x01(\t\x12\x12\n\nrequest_id\x18\n \x01(\t\"k\n\x11ListEventsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\r\n\x05since\x18\x03 \x01(\x03\x12\x17\n\x0f\x62\x65\x66ore_event_id\x18\x04 \x01(\t\x12\r\n\x05limit\x18\x05 \x01(\x05\"~\n\x12ListEventsResponse\x12*\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1a.gochat.api.audit.v1.Event\x12\x10\n\x08has_more\x18\x02 \x01(\x08\x12*\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"7\n\x12RecordEventRequest\x12\x0e\n\x06\x61\x63tion\x18\x01 \x01(\t\x12\x11\n\ttarget_id\x18\x02 \x01(\t\"R\n\x13RecordEventResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12*\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error2\xd4\x01\n\x0c\x41uditService\x12\x62\n\nListEvents\x12&.gochat.api.audit.v1.ListEventsRequest\x1a\'.gochat.api.audit.v1.ListEventsResponse\"\x03\x90\x02\x01\x12`\n\x0bRecordEvent\x12\'.gochat.api.audit.v1.RecordEventRequest\x1a(.gochat.api.audit.v1.RecordEventResponseB`\n\x13gochat.api.audit.v1P\x01Z\x1bgochat/api/audit/v1;auditv1\xaa\x02\x13GoChat.Api.Audit.V1\xca\x02\x13GoChat\\Api\\Audit\\V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fgochat/api/audit/v1/audit.proto\x12\x13gochat.api.audit.v1\x1a!gochat/api/common/v1/common.proto\"\xc3\x01\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\n\n\x02\x61t\x18\x02 \x01(\x03\x12\x10\n\x08\x61\x63tor_id\x18\x03 \x01(\t\x12\x12\n\nactor_role\x18\x04 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x05 \x01(\t\x12\x11\n\ttarget_id\x18\x06 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x07 \x01(\t\x12\x0f\n\x07outcome\x18\x08 \x01(\t\x12\x0c\n\x04peer\x18\t \x01(\t\x12\x12\n\nrequest_id\x18\n \x01(\t\x12\x10\n\x08\x61\x63ted_by\x18\x0b \x01(\t\"k\n\x11ListEventsRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\r\n\x05since\x18\x03 \x01(\x03\x12\x17\n\x0f\x62\x65\x66ore_event_id\x18\x04 \x01(\t\x12\r\n\x05limit\x18\x05 \x01(\x05\"~\n\x12ListEventsResponse\x12*\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1a.gochat.api.audit.v1.Event\x12\x10\n\x08has_more\x18\x02 \x01(\x08\x12*\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error\"7\n\x12RecordEventRequest\x12\x0e\n\x06\x61\x63tion\x18\x01 \x01(\t\x12\x11\n\ttarget_id\x18\x02 \x01(\t\"R\n\x13RecordEventResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12*\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1b.gochat.api.common.v1.Error2\xd4\x01\n\x0c\x41uditService\x12\x62\n\nListEvents\x12&.gochat.api.audit.v1.ListEventsRequest\x1a\'.gochat.api.audit.v1.ListEventsResponse\"\x03\x90\x02\x01\x12`\n\x0bRecordEvent\x12\'.gochat.api.audit.v1.RecordEventRequest\x1a(.gochat.api.audit.v1.RecordEventResponseB`\n\x13gochat.api.audit.v1P\x01Z\x1bgochat/api/audit/v1;auditv1\xaa\x02\x13GoChat.Api.Audit.V1\xca\x02\x13GoChat\\Api\\Audit\\V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,15 +36,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUDITSERVICE'].methods_by_name['ListEvents']._loaded_options = None
   _globals['_AUDITSERVICE'].methods_by_name['ListEvents']._serialized_options = b'\220\002\001'
   _globals['_EVENT']._serialized_start=92
-  _globals['_EVENT']._serialized_end=269
-  _globals['_LISTEVENTSREQUEST']._serialized_start=271
-  _globals['_LISTEVENTSREQUEST']._serialized_end=378
-  _globals['_LISTEVENTSRESPONSE']._serialized_start=380
-  _globals['_LISTEVENTSRESPONSE']._serialized_end=506
-  _globals['_RECORDEVENTREQUEST']._serialized_start=508
-  _globals['_RECORDEVENTREQUEST']._serialized_end=563
-  _globals['_RECORDEVENTRESPONSE']._serialized_start=565
-  _globals['_RECORDEVENTRESPONSE']._serialized_end=647
-  _globals['_AUDITSERVICE']._serialized_start=650
-  _globals['_AUDITSERVICE']._serialized_end=862
+  _globals['_EVENT']._serialized_end=287
+  _globals['_LISTEVENTSREQUEST']._serialized_start=289
+  _globals['_LISTEVENTSREQUEST']._serialized_end=396
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=398
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=524
+  _globals['_RECORDEVENTREQUEST']._serialized_start=526
+  _globals['_RECORDEVENTREQUEST']._serialized_end=581
+  _globals['_RECORDEVENTRESPONSE']._serialized_start=583
+  _globals['_RECORDEVENTRESPONSE']._serialized_end=665
+  _globals['_AUDITSERVICE']._serialized_start=668
+  _globals['_AUDITSERVICE']._serialized_end=880
 # @@protoc_insertion_point(module_scope)

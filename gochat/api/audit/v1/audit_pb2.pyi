@@ -33,6 +33,7 @@ class Event(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     PEER_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ACTED_BY_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """Sorts by time."""
     at: _builtins.int
@@ -52,6 +53,8 @@ class Event(_message.Message):
     peer: _builtins.str
     """From where: the network address of the client."""
     request_id: _builtins.str
+    acted_by: _builtins.str
+    """"service" where a backend made the call for the actor, by x-gochat-act-as; empty where the actor did."""
     def __init__(
         self,
         *,
@@ -65,10 +68,11 @@ class Event(_message.Message):
         outcome: _builtins.str = ...,
         peer: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        acted_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor_id", b"actor_id", "actor_role", b"actor_role", "at", b"at", "detail", b"detail", "event_id", b"event_id", "outcome", b"outcome", "peer", b"peer", "request_id", b"request_id", "target_id", b"target_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acted_by", b"acted_by", "action", b"action", "actor_id", b"actor_id", "actor_role", b"actor_role", "at", b"at", "detail", b"detail", "event_id", b"event_id", "outcome", b"outcome", "peer", b"peer", "request_id", b"request_id", "target_id", b"target_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
