@@ -22,6 +22,7 @@ from gochat.internal.account.v1 import account_pb2
 from gochat.internal.change.v1 import change_pb2
 from gochat.internal.conversation.v1 import conversation_pb2 as conversation_store_pb2
 from gochat.internal.group.v1 import group_pb2 as group_store_pb2
+from gochat.internal.login.v1 import login_pb2
 from gochat.internal.message.v1 import message_pb2 as message_store_pb2
 from gochat.internal.signal.v1 import signal_pb2
 from gochat.internal.store.v1 import store_pb2
@@ -56,6 +57,7 @@ SERVICES = tuple(
         (group_store_pb2, "GroupStoreService", REPO, Audience.SERVICES),
         (message_store_pb2, "MessageStoreService", REPO, Audience.SERVICES),
         (account_pb2, "AccountService", REPO, Audience.SERVICES),
+        (login_pb2, "LoginStoreService", REPO, Audience.SERVICES),
         (change_pb2, "ChangeService", REPO, Audience.SERVICES),
         (signal_pb2, "SignalService", REPO, Audience.SERVICES),
         (audit_pb2, "AuditService", REPO, Audience.SERVICES),

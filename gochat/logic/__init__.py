@@ -1,11 +1,14 @@
 """Business rules: the services that apps call, but for EventService, over the repo's services as generated stubs."""
 
+from collections.abc import Callable, Collection
+
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.config import Auth as AuthSettings
 from gochat.domain.tokens import Tokens
 from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.internal.conversation.v1.conversation_pb2_grpc import ConversationStoreServiceStub
 from gochat.internal.group.v1.group_pb2_grpc import GroupStoreServiceStub
+from gochat.internal.login.v1.login_pb2_grpc import LoginStoreServiceStub
 from gochat.internal.message.v1.message_pb2_grpc import MessageStoreServiceStub
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.logic.auth import Auth
@@ -15,6 +18,7 @@ from gochat.logic.group_settings import GroupSettings
 from gochat.logic.groups import Groups
 from gochat.logic.inbox import Inbox
 from gochat.logic.invitations import Invitations
+from gochat.logic.logins import Logins
 from gochat.logic.member_details import MemberDetails
 from gochat.logic.message_acts import MessageActs
 from gochat.logic.messages import Messages
@@ -35,12 +39,15 @@ def handlers(
     groups: GroupStoreServiceStub,
     tokens: Tokens,
     settings: AuthSettings,
+    logins: LoginStoreServiceStub,
+    origins: Callable[[], Collection[str]],
 ) -> Handlers:
-    """The objects that serve every RPC of these services, one a noun."""
+    """The objects that serve every RPC of these services, one a noun. origins: of pages that may have users sign in.
+    Raises ConfigError."""
     auth = Auth(accounts, tokens, settings)
     return {
         "LogicService": (auth, Users(store), Messages(repo, store), Conversations(repo, store), Groups(repo, store)),
-        "SessionService": (auth, Sessions(accounts)),
+        "SessionService": (auth, Sessions(accounts), Logins(logins, auth, tokens, settings, origins)),
         "GroupService": (
             *(Roles(groups), Moderation(groups), GroupSettings(groups)),
             *(Invitations(groups), Requests(groups), MemberDetails(groups)),

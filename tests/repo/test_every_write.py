@@ -10,12 +10,14 @@ import pytest
 from google.protobuf import message_factory
 from google.protobuf.descriptor_pb2 import MethodOptions
 
+from gochat.api.session.v1 import session_pb2
 from gochat.domain.changes import Kind
 from gochat.services import path_of, rpcs
 from tests.commands.copying import opened
 from tests.conftest import Own
 from tests.conversations import conversation_of, group
 from tests.harness import PASSWORD, Deployment, Person, as_service, fresh
+from tests.issuing import SHARED_LOGIN, exchangeable
 
 Call = tuple[Person | None, dict[str, Any]]
 """Who calls, None for a service, and the fields of the request."""
@@ -26,6 +28,11 @@ WRITES = {
 NEED_NONE = {
     "CreateUser": "nobody is in a conversation with them, nor signed in as them",
     "Register": "as CreateUser; the session that begins is known to its client",
+    "ExchangeToken": "as Register",
+    "SignInExternal": "as Register",
+    "CreateGuest": "as Register",
+    "BeginSignIn": "it keeps nothing",
+    "FinishSignIn": "as ExchangeToken",
     "RefreshToken": "the session stays; only its client holds the tokens",
     "RotateSession": "as RefreshToken",
     "RecordEvent": "the audit log is not shown to apps",
@@ -83,6 +90,15 @@ def _message(w: World, **fields: Any) -> dict[str, Any]:
 
 def _refresh(**fields: Any) -> dict[str, Any]:
     return {"refresh_id": f"r{next(_ids)}", "expires_at": LATER} | fields
+
+
+def _guest(w: World) -> Person:
+    made = w.app.session.CreateGuest(session_pb2.CreateGuestRequest())
+    return Person(w.app, made.user_id, "", made.access_token, made.refresh_token)
+
+
+def _claim(guest: Person) -> dict[str, Any]:
+    return {"user_id": guest.id, "session_id": guest.ListSessions().sessions[0].session_id, "external_id": fresh()}
 
 
 def _signed_in_twice(w: World) -> dict[str, Any]:
@@ -163,6 +179,10 @@ def _by_ann(w: World, **request: Any) -> dict[str, Any]:
 
 LOGIC: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
     "Authenticate": (lambda w: (w.ann, _signed_in_twice(w)), [ENDED]),
+    "SessionService/ClaimAccount": (
+        lambda w: (_guest(w), {"username": fresh(), "password": PASSWORD}),
+        [ENDED, PROFILE],
+    ),
     "UpdateUserProfile": (lambda w: (w.ann, {"bio": "new"}), [PROFILE]),
     "SendMessage": (
         lambda w: (w.ann, {"to_user_id": w.cem.id, "content": "x"}),
@@ -202,6 +222,7 @@ LOGIC: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
 }
 INTERNAL: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
     "UpdateUser": (lambda w: (None, {"user_id": w.cem.id, "status": 2}), [PROFILE, ENDED]),
+    "LoginStoreService/ClaimAccount": (lambda w: (None, _refresh(**_claim(_guest(w)))), [ENDED]),
     "CreateMessage": (lambda w: (None, _message(w)), [SENT]),
     "UpdateMessageStatus": (lambda w: (None, {"message_id": w.first, "user_id": w.ann.id, "status": 4}), [UPDATED]),
     "DeleteMessage": (lambda w: (None, {"message_id": w.first, "user_id": w.ann.id}), [DELETED]),
@@ -274,6 +295,10 @@ NONE: dict[str, Callable[[World], Call]] = {
     "CreateUser": lambda _: (None, {"username": fresh(), "password": PASSWORD}),
     "SessionService/Register": lambda w: (w.ann, {"username": fresh(), "password": PASSWORD}),
     "AccountService/Register": lambda _: (None, _refresh(username=fresh(), password=PASSWORD)),
+    "ExchangeToken": lambda _: (None, {"token": exchangeable(sub=fresh())}),
+    "SignInExternal": lambda _: (None, _refresh(external_id=fresh(), create=True)),
+    "SessionService/CreateGuest": lambda _: (None, {}),
+    "LoginStoreService/CreateGuest": lambda _: (None, _refresh()),
     "RefreshToken": lambda w: (w.ann, {"refresh_token": w.ann.refresh_token}),
     "RecordEvent": lambda _: (None, {"action": "key.rotate", "target_id": "k1"}),
     **{rpc: partial(_by_people, *call) for rpc, call in UNSEEN.items()},
@@ -293,7 +318,9 @@ def _acts(path: str) -> Any:
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def app(request: pytest.FixtureRequest, own_of_module: Own) -> Deployment:
-    return own_of_module(request.param, env={"GOCHAT_AUTH_REGISTRATION": "open"})
+    return own_of_module(
+        request.param, env={"GOCHAT_AUTH_REGISTRATION": "open", "GOCHAT_AUTH_GUESTS": "on", **SHARED_LOGIN}
+    )
 
 
 @pytest.fixture(scope="module")

@@ -187,6 +187,16 @@ def nested(name: str, value: Any) -> None:  # noqa: ARG001 - errors name the fie
     forms.check(value)
 
 
+MAX_EXTERNAL_ID = 128  # bytes
+
+
+def external_id(name: str, value: str) -> None:
+    """Opaque, compared byte by byte."""
+    text(size=MAX_EXTERNAL_ID)(name, value)
+    if any(unicodedata.category(character) == "Cc" for character in value):
+        raise invalid(name, "must not contain control characters")
+
+
 identifier = text(size=128)
 _REFERENCES: dict[str, Rule] = {"reply_to": identifier, "mentions": mentions, "forwarded_from": identifier}
 """Keys of metadata that refer to what there is."""
@@ -201,6 +211,7 @@ FIELDS: dict[str, Rule] = {
     "device_id": identifier,
     "email": email,
     "expires_at": number(0, 2**63 - 1),
+    "external_id": external_id,
     "from_user_id": identifier,
     "group_id": identifier,
     "limit": number(0, MAX_LONG_PAGE),
