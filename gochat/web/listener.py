@@ -78,7 +78,7 @@ class WebListener:
             self._state,
             endpoints,
             read or reader(max_request),
-            Files({"registration": config.auth.registration}),
+            Files(),
             Cors(config.http.origins),
             lambda: health.serving,
         )

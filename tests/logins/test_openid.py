@@ -120,7 +120,13 @@ def test_a_state_is_no_token(site: Deployment) -> None:
         *("https://evil.example.com/", "https://chat.example.com.evil.com/", "https://chat.example.com@evil.com/"),
         *("https://chat.example.com:8443/", "http://chat.example.com/", "HTTPS://chat.example.com/", "//evil.com/"),
         *("https://chat.example.com\\@evil.com/", "https://chat.example.com/\\evil", "https://chat.example.com/#x"),
-        *("https://chat.example.com/\r\nx", "javascript:alert(1)", "/", "https://chat.example.comx", "http://127.0.0.1/"),
+        *(
+            "https://chat.example.com/\r\nx",
+            "javascript:alert(1)",
+            "/",
+            "https://chat.example.comx",
+            "http://127.0.0.1/",
+        ),
     ],
 )
 def test_only_the_servers_own_pages_are_returned_to(site: Deployment, uri: str) -> None:
