@@ -31,6 +31,7 @@ from gochat.internal.login.v1.login_pb2_grpc import LoginStoreServiceStub
 from gochat.internal.message.v1.message_pb2_grpc import MessageStoreServiceStub
 from gochat.internal.signal.v1.signal_pb2_grpc import SignalServiceStub
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
+from gochat.internal.user.v1.user_pb2_grpc import UserStoreServiceStub
 from gochat.keys import KeyFile
 from gochat.listening import ListenError
 from gochat.monitoring.sampling import export_sums, monitor
@@ -42,6 +43,7 @@ from gochat.rpc.client import SEAM_FAILURES, NetworkChannel
 from gochat.rpc.health import Health
 from gochat.rpc.local import LocalChannel, UnaryChannel
 from gochat.services import LOGIC, REPO, Audience, rpcs, served_by
+from gochat.serving.acting import Users
 from gochat.serving.admission import Admission
 from gochat.serving.binding import Handlers, Method, bind, repeatable_paths
 from gochat.serving.endpoints import MAX_REQUEST, UnaryEndpoint
@@ -109,7 +111,8 @@ def serve(
             database.on_commit(relay.committed)
         own_origins: list[str] = []
         logic_methods = _logic_methods(config, channel, tokens, hub, own_origins) if hub else {}
-        admission = Admission(tokens, Throttle(config.limits), config.server.error_mode)
+        users = Users(UserStoreServiceStub(channel).ResolveUsers)
+        admission = Admission(tokens, Throttle(config.limits), users, config.server.error_mode)
         executors = Executors(config.server.threads, database.enqueue if database else None)
         rpc_server = _rpc_server(config, target, repo_methods | logic_methods, admission, executors, own_metrics)
         web = _listener(config, logic_methods, admission, executors, own_metrics, rpc_server.health)
@@ -215,9 +218,10 @@ def _logic_methods(
     """own_origins: of the HTTP listener, which has them once it is bound."""
     stubs = RepoServiceStub(channel), StoreServiceStub(channel), AccountServiceStub(channel)
     talk = MessageStoreServiceStub(channel), ConversationStoreServiceStub(channel), GroupStoreServiceStub(channel)
+    users = UserStoreServiceStub(channel)
     pushed = events.handlers(ChangeServiceStub(channel), SignalServiceStub(channel), hub)
     logins = LoginStoreServiceStub(channel), lambda: (*config.http.origins, *own_origins)
-    handlers = {**logic.handlers(*stubs, *talk, tokens, config.auth, *logins), **pushed}
+    handlers = {**logic.handlers(*stubs, *talk, users, tokens, config.auth, *logins), **pushed}
     return bind(served_by(LOGIC), handlers)
 
 
@@ -255,7 +259,7 @@ def _listener(
     counted = metrics.claim(COUNTED_ITEMS, "http")
     endpoints = {
         path: UnaryEndpoint(methods[path], counted.of(path), executors.of(methods[path]), Lane.POOLED)
-        for path in rpcs(each for each in served_by(LOGIC) if each.audience is Audience.APPS)
+        for path in rpcs(each for each in served_by(LOGIC) if each.audience in (Audience.APPS, Audience.BACKENDS))
     }
     return WebListener(config, endpoints, admission, executors, health)
 

@@ -64,6 +64,11 @@ class Call:
     address_delay: float = 0.0
     acted_by: str = ""
 
+    @property
+    def is_by_privileged(self) -> bool:
+        """Whose connection is it? A service that acts for users has one for many of them."""
+        return self.caller.privileged or self.acted_by != ""
+
     def remaining(self) -> float:
         """Seconds until the deadline, perhaps infinity; 0 or less once it has passed."""
         return self.deadline - time.monotonic()

@@ -18,6 +18,7 @@ from gochat.api.logic.v1 import logic_pb2
 from gochat.api.message.v1 import message_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.session.v1 import session_pb2
+from gochat.api.user.v1 import user_pb2
 from gochat.internal.account.v1 import account_pb2
 from gochat.internal.change.v1 import change_pb2
 from gochat.internal.conversation.v1 import conversation_pb2 as conversation_store_pb2
@@ -26,6 +27,7 @@ from gochat.internal.login.v1 import login_pb2
 from gochat.internal.message.v1 import message_pb2 as message_store_pb2
 from gochat.internal.signal.v1 import signal_pb2
 from gochat.internal.store.v1 import store_pb2
+from gochat.internal.user.v1 import user_pb2 as user_store_pb2
 
 LOGIC, REPO = "logic", "repo"
 """The two halves."""
@@ -33,7 +35,9 @@ LOGIC, REPO = "logic", "repo"
 
 class Audience(Enum):
     APPS = "apps and bots, in the name of a user"
-    SERVICES = "the other half, backends and operators' tools, by tokens of role service or admin"
+    BACKENDS = "backends, by tokens of role service or admin; by HTTP too"
+    SERVICES = "backends and operators' tools, by tokens of role service or admin"
+    INTERNAL = "the other half and operators' tools, by tokens of role service or admin"
 
 
 @dataclass(frozen=True)
@@ -52,16 +56,18 @@ SERVICES = tuple(
         (group_pb2, "GroupService", LOGIC, Audience.APPS),
         (event_pb2, "EventService", LOGIC, Audience.APPS),
         (conversation_pb2, "ConversationService", LOGIC, Audience.APPS),
+        (user_pb2, "UserService", LOGIC, Audience.BACKENDS),
         (repo_pb2, "RepoService", REPO, Audience.SERVICES),
-        (store_pb2, "StoreService", REPO, Audience.SERVICES),
-        (group_store_pb2, "GroupStoreService", REPO, Audience.SERVICES),
-        (message_store_pb2, "MessageStoreService", REPO, Audience.SERVICES),
-        (account_pb2, "AccountService", REPO, Audience.SERVICES),
-        (login_pb2, "LoginStoreService", REPO, Audience.SERVICES),
-        (change_pb2, "ChangeService", REPO, Audience.SERVICES),
-        (signal_pb2, "SignalService", REPO, Audience.SERVICES),
+        (store_pb2, "StoreService", REPO, Audience.INTERNAL),
+        (group_store_pb2, "GroupStoreService", REPO, Audience.INTERNAL),
+        (message_store_pb2, "MessageStoreService", REPO, Audience.INTERNAL),
+        (account_pb2, "AccountService", REPO, Audience.INTERNAL),
+        (login_pb2, "LoginStoreService", REPO, Audience.INTERNAL),
+        (change_pb2, "ChangeService", REPO, Audience.INTERNAL),
+        (signal_pb2, "SignalService", REPO, Audience.INTERNAL),
         (audit_pb2, "AuditService", REPO, Audience.SERVICES),
-        (conversation_store_pb2, "ConversationStoreService", REPO, Audience.SERVICES),
+        (conversation_store_pb2, "ConversationStoreService", REPO, Audience.INTERNAL),
+        (user_store_pb2, "UserStoreService", REPO, Audience.INTERNAL),
     )
 )
 

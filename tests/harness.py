@@ -25,10 +25,12 @@ from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
 from gochat.api.message.v1 import message_pb2, message_pb2_grpc
 from gochat.api.repo.v1 import repo_pb2, repo_pb2_grpc
 from gochat.api.session.v1 import session_pb2, session_pb2_grpc
+from gochat.api.user.v1 import user_pb2, user_pb2_grpc
 from gochat.config import load
 from gochat.context import Caller
 from gochat.domain.revocation import Revocations
 from gochat.domain.tokens import SERVICE_KIND, Tokens
+from gochat.headers import ACT_AS
 from gochat.internal.account.v1 import account_pb2_grpc
 from gochat.internal.store.v1 import store_pb2_grpc
 from gochat.keys import signing_keys
@@ -74,8 +76,8 @@ class Deployment:
     """A running GoChat: one process, or two that share the work.
 
     url: of the database; "" for SQLite in the data folder. listen: where apps are served. open_channel: how channels
-    are made. within: as of Process. `logic`, `repo`, `session`, `message`, `group`, `event`, `store`, `account` and
-    `audit` are generated stubs; `service` is the metadata of a service token.
+    are made. within: as of Process. `logic`, `repo`, `session`, `message`, `group`, `event`, `user`, `store`, `account`
+    and `audit` are generated stubs; `service` is the metadata of a service token.
     """
 
     def __init__(
@@ -118,6 +120,7 @@ class Deployment:
         self.group = group_pb2_grpc.GroupServiceStub(self.channel)
         self.event = event_pb2_grpc.EventServiceStub(self.channel)
         self.conversation = conversation_pb2_grpc.ConversationServiceStub(self.channel)
+        self.user = user_pb2_grpc.UserServiceStub(self.channel)
         self.repo = repo_pb2_grpc.RepoServiceStub(self.repo_channel)
         self.store = store_pb2_grpc.StoreServiceStub(self.repo_channel)
         self.account = account_pb2_grpc.AccountServiceStub(self.repo_channel)
@@ -187,6 +190,12 @@ class Deployment:
         answer = self.logic.Authenticate(request)
         return Person(self, user_id, username, answer.access_token, answer.refresh_token)
 
+    def acting(self, person: "Person", name: str = "") -> "Person":
+        """The same user, as whom a service calls. name: as in x-gochat-act-as."""
+        acted = Person(self, person.id, person.username, "", "")
+        acted.metadata = (*self.service, (ACT_AS, name or person.id))
+        return acted
+
     def events(self, **fields: Any) -> list[audit_pb2.Event]:
         """The latest entries of the audit log, the oldest of them first. fields: of ListEventsRequest."""
         request = audit_pb2.ListEventsRequest(**({"limit": 200} | fields))
@@ -221,7 +230,7 @@ class Person:
     def __init__(self, app: Deployment, user_id: str, username: str, access_token: str, refresh_token: str) -> None:
         self.app, self.id, self.username = app, user_id, username
         self.access_token, self.refresh_token = access_token, refresh_token
-        self.metadata = bearer(access_token)
+        self.metadata: tuple[tuple[str, str], ...] = bearer(access_token)
 
     def __getattr__(self, rpc: str) -> Callable[..., Any]:
         stub, module, service = next(
@@ -265,6 +274,8 @@ def as_service(app: Deployment) -> SimpleNamespace:
             return caller(*self._of, rpc, app.service)
 
     return SimpleNamespace(
+        user=Calls(app.user, user_pb2, "UserService"),
+        session=Calls(app.session, session_pb2, "SessionService"),
         repo=Calls(app.repo, repo_pb2, "RepoService"),
         logic=Calls(app.logic, logic_pb2, "LogicService"),
         message=Calls(app.message, message_pb2, "MessageService"),

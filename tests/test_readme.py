@@ -79,6 +79,8 @@ def test_the_guides_work_when_pasted(own: Own, tmp_path: Path) -> None:
     assert printed == "".join(blocks(f"{part} output", "proto/README.md") for part in parts)
     printed = pasted(blocks("events", "proto/README.md"), app, tmp_path, env)
     assert printed == blocks("events output", "proto/README.md")
+    front = blocks("front", "proto/README.md").replace("http://127.0.0.1:8080", app.processes[0].web_url)
+    assert pasted(front, app, tmp_path, env) == blocks("front output", "proto/README.md")
     by_curl = blocks("curl", "proto/README.md") + blocks("curl stream", "proto/README.md")
     printed = pasted(by_curl.replace("http://127.0.0.1:8080", app.processes[0].web_url), app, tmp_path, env)
     assert printed == blocks("curl output", "proto/README.md") + blocks("curl stream output", "proto/README.md")

@@ -60,7 +60,7 @@ def _as_json(event: audit_pb2.Event) -> str:
 
 def _as_text(event: audit_pb2.Event) -> str:
     at = datetime.fromtimestamp(event.at / 1000, UTC).isoformat(timespec="milliseconds")
-    who = event.actor_id or event.actor_role or "-"
+    who = "/".join(filter(None, (event.actor_id or event.actor_role or "-", event.acted_by)))
     words = (
         event.action,
         event.target_id,

@@ -1,25 +1,33 @@
-"""gochat user create, list, disable, enable, password, delete: accounts, through the running server."""
+"""gochat user: accounts, through the running server."""
 
 import getpass
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 from gochat.api.common.v1.common_pb2 import PaginationRequest, User
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
-from gochat.commands import config_of, connection
+from gochat.api.user.v1 import user_pb2
+from gochat.commands import config_of, connection, user_import
 from gochat.commands.arguments import REMOTE, Subparsers, add_command
+from gochat.domain.forms.rules import EXTERNAL
+from gochat.domain.forms.user import PROFILE_FIELDS
 from gochat.domain.text import casefold_key
 from gochat.errors import not_found
 from gochat.internal.account.v1 import account_pb2
 from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.internal.store.v1 import store_pb2
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
+from gochat.internal.user.v1.user_pb2_grpc import UserStoreServiceStub
 from gochat.repo.users import ACTIVE, DELETED, DISABLED, STATUSES
 from gochat.rpc.client import NetworkChannel
 from gochat.services import REPO
+
+_OPTIONAL: Any = {"nargs": "?", "default": ""}
+_ROLES: Any = {"choices": ("user", "admin")}
 
 
 def add_to(commands: Subparsers) -> None:
@@ -43,6 +51,20 @@ def add_to(commands: Subparsers) -> None:
     deleted = add_command(acts, "delete", delete, "delete a user for good, after their name is typed again", REMOTE)
     deleted.add_argument("name", metavar="NAME")
     deleted.add_argument("--yes", action="store_true", help="do not ask")
+    shown = add_command(acts, "show", show, "print what there is to know of a user", REMOTE)
+    shown.add_argument("name", metavar="NAME")
+    for name, run, help_text, value, more in (
+        ("role", role, "make a user an administrator, or an ordinary one, and end their sessions", "ROLE", _ROLES),
+        ("rename", rename, "give a user another username", "NEW", {}),
+        ("email", email, "set the email address, or take it away", "ADDRESS", _OPTIONAL),
+        ("external-id", external_id, "set the id that your own systems have, or take it away", "ID", _OPTIONAL),
+        ("clear", clear, "empty fields of the profile", "FIELD", {"nargs": "+", "choices": PROFILE_FIELDS}),
+    ):
+        changing = add_command(acts, name, run, help_text, REMOTE)
+        changing.add_argument("name", metavar="NAME")
+        changing.add_argument("value", metavar=value, **more)
+    imported = add_command(acts, "import", user_import.run, "make and change the users of a file", REMOTE)
+    imported.add_argument("file", metavar="FILE", help="JSON lines, or CSV with a header where it ends in .csv")
 
 
 def create(arguments: Namespace) -> int:
@@ -87,7 +109,7 @@ def enable(arguments: Namespace) -> int:
 def delete(arguments: Namespace) -> int:
     """Deletes the user, unless another name is typed than theirs."""
     with _repo_half(arguments) as channel:
-        user = _named(StoreServiceStub(channel), arguments.name)
+        user = _named(channel, arguments.name)
         if not arguments.yes:
             print(f"This deletes {user.username} ({user.user_id}) for good.", file=sys.stderr)
             if casefold_key(_asked("Type the name to go on: ", "--yes").strip()) != casefold_key(user.username):
@@ -101,16 +123,75 @@ def password(arguments: Namespace) -> int:
     """Sets a new password for a user who forgot theirs."""
     new = _password(arguments.password_stdin)
     with _repo_half(arguments) as channel:
-        user = _named(StoreServiceStub(channel), arguments.name)
+        user = _named(channel, arguments.name)
         AccountServiceStub(channel).SetPassword(account_pb2.SetPasswordRequest(user_id=user.user_id, password=new))
     print(f"{user.username} has a new password, and must sign in again")
     return 0
 
 
+def show(arguments: Namespace) -> int:
+    """Prints a line for each thing."""
+    with _repo_half(arguments) as channel:
+        user = _named(channel, arguments.name)
+        (detail,) = UserStoreServiceStub(channel).GetUsers(user_pb2.GetUsersRequest(ids=[user.user_id])).users
+    lines = {
+        "user id": user.user_id,
+        "external id": detail.external_id,
+        "username": user.username,
+        "nickname": user.nickname,
+        "email": user.email,
+        "role": detail.role,
+        "status": STATUSES[user.status],
+        "password": "yes" if detail.has_password else "no",
+    }
+    for name, value in lines.items():
+        print(f"{name}\t{value or '-'}")
+    return 0
+
+
+def role(arguments: Namespace) -> int:
+    user = _changed(arguments, "SetRole", user_pb2.SetRoleRequest(role=arguments.value))
+    print(f"{user.user.username} has the role {user.role}: sessions end within 5 seconds")
+    return 0
+
+
+def rename(arguments: Namespace) -> int:
+    user = _changed(arguments, "ChangeUsername", user_pb2.ChangeUsernameRequest(username=arguments.value))
+    print(f"{user.user.username} is the username now")
+    return 0
+
+
+def email(arguments: Namespace) -> int:
+    user = _changed(arguments, "ChangeEmail", user_pb2.ChangeEmailRequest(email=arguments.value))
+    print(f"{user.user.username} has the email address {user.user.email or '-'}")
+    return 0
+
+
+def external_id(arguments: Namespace) -> int:
+    user = _changed(arguments, "SetExternalId", user_pb2.SetExternalIdRequest(external_id=arguments.value))
+    print(f"{user.user.username} has the external id {user.external_id or '-'}")
+    return 0
+
+
+def clear(arguments: Namespace) -> int:
+    user = _changed(arguments, "ClearProfile", user_pb2.ClearProfileRequest(fields=arguments.value))
+    print(f"{user.user.username} has no {', '.join(arguments.value)} any more")
+    return 0
+
+
+def _changed(arguments: Namespace, rpc: str, request: Any) -> user_pb2.UserDetail:
+    """The user after an RPC of UserStoreService."""
+    with _repo_half(arguments) as channel:
+        users = UserStoreServiceStub(channel)
+        request.user_id = _named(channel, arguments.name).user_id
+        user: user_pb2.UserDetail = getattr(users, rpc)(request).user
+    return user
+
+
 def _with_status(arguments: Namespace, status: int) -> str:
     """Returns the username."""
     with _repo_half(arguments) as channel:
-        user = _named(StoreServiceStub(channel), arguments.name)
+        user = _named(channel, arguments.name)
         RepoServiceStub(channel).UpdateUser(repo_pb2.UpdateUserRequest(user_id=user.user_id, status=status))
     return user.username
 
@@ -153,9 +234,14 @@ def _pages_of_users(store: StoreServiceStub) -> Iterator[Sequence[User]]:
         page, total = page + 1, answer.pagination.total
 
 
-def _named(store: StoreServiceStub, name: str) -> User:
-    answer = store.FindUsers(store_pb2.FindUsersRequest(query=name, include_inactive=True))
-    for user in answer.users:
-        if casefold_key(user.username) == casefold_key(name):
-            return user
-    raise not_found("user")
+def _named(channel: NetworkChannel, name: str) -> User:
+    """name: a username, or "external:" and an external id, which no username is taken for: anybody may choose one."""
+    if name.startswith(EXTERNAL):
+        found = UserStoreServiceStub(channel).GetUsers(user_pb2.GetUsersRequest(ids=[name])).users
+        users = [each.user for each in found]
+    else:
+        answer = StoreServiceStub(channel).FindUsers(store_pb2.FindUsersRequest(query=name, include_inactive=True))
+        users = [user for user in answer.users if casefold_key(user.username) == casefold_key(name)]
+    if not users:
+        raise not_found("user")
+    return users[0]

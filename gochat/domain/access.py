@@ -11,6 +11,7 @@ class Access(Enum):
     ANYONE = "anyone, without a token"
     SIGNED_IN = "any valid access or service token"
     SERVICE = "tokens of role service or admin"
+    BACKEND = "tokens of role service"
 
 
 class Condition(Flag):
@@ -105,6 +106,20 @@ _SESSION = {
     "ListSessions": Rule(_USER, Condition.SELF),
     "RevokeSession": Rule(_USER, Condition.SELF),
     "ChangePassword": Rule(_USER, Condition.SELF, cost=Cost.HASH),
+    "CreateSession": Rule(Access.BACKEND),
+}
+_USERS = {
+    "UpsertUsers": Rule(_SERVICE, cost=Cost.HASH),
+    "GetUsers": Rule(_SERVICE),
+    "ListUsers": Rule(_SERVICE, cost=Cost.SEARCH),
+    "SetRole": Rule(_SERVICE),
+    "DisableUser": Rule(_SERVICE),
+    "EnableUser": Rule(_SERVICE),
+    "DeleteUser": Rule(_SERVICE),
+    "ChangeUsername": Rule(_SERVICE, cost=Cost.WRITE),
+    "ChangeEmail": Rule(_SERVICE, cost=Cost.WRITE),
+    "SetExternalId": Rule(_SERVICE, cost=Cost.WRITE),
+    "ClearProfile": Rule(_SERVICE, cost=Cost.WRITE),
 }
 _SESSION |= {
     "ListSignInMethods": Rule(Access.ANYONE, rate=Rate.ADDRESS, cost=Cost.NOTHING),
@@ -237,6 +252,7 @@ _GROUP_STORE = {
 _ACCOUNT = {
     "Register": Rule(_SERVICE, cost=Cost.HASH),
     "SignIn": Rule(_SERVICE, cost=Cost.HASH),
+    "OpenSession": Rule(_SERVICE),
     "ChangePassword": Rule(_SERVICE, cost=Cost.HASH),
     "SetPassword": Rule(_SERVICE, cost=Cost.HASH),
     "SetUserRole": Rule(_SERVICE),
@@ -300,12 +316,14 @@ RULES: dict[str, Rule] = {
         "api.message.v1.MessageService": _MESSAGE,
         "api.group.v1.GroupService": _GROUP,
         "api.event.v1.EventService": _EVENT,
+        "api.user.v1.UserService": _USERS,
         "api.repo.v1.RepoService": _REPO,
         "internal.store.v1.StoreService": _STORE,
         "internal.group.v1.GroupStoreService": _GROUP_STORE,
         "internal.message.v1.MessageStoreService": _MESSAGE_STORE,
         "internal.account.v1.AccountService": _ACCOUNT,
         "internal.login.v1.LoginStoreService": _LOGIN,
+        "internal.user.v1.UserStoreService": {**_USERS, "ResolveUsers": Rule(_SERVICE, cost=Cost.PAGE)},
         "internal.change.v1.ChangeService": _CHANGE,
         "internal.signal.v1.SignalService": _SIGNAL,
         "api.audit.v1.AuditService": _AUDIT,

@@ -21,7 +21,7 @@ class Kind(IntEnum):
     GROUP_UPDATED = 11  # conversation_id
     GROUP_DISSOLVED = 12  # conversation_id
     PROFILE_UPDATED = 13  # user_id
-    SESSION_ENDED = 14  # user_id; detail: the session
+    SESSION_ENDED = 14  # user_id; detail: the session; '': what services do as the user, who is not active any more
     REACTION_CHANGED = 15  # conversation_id, user_id, seq; detail: the reaction
     PIN_CHANGED = 16  # conversation_id, seq
     MESSAGE_HIDDEN = 17  # conversation_id, user_id, seq: deleted by the user for themselves alone

@@ -58,13 +58,20 @@ class Feeder:
 
     def open_feed(self, stream: Stream, start: pb.Position) -> pb.OpenFeedResponse:
         """Raises ChatError."""
-        session_id = "" if stream.caller.privileged else stream.caller.session_id
-        return self._changes.OpenFeed(pb.OpenFeedRequest(user_id=stream.user_id, start=start, session_id=session_id))
+        caller = stream.caller
+        return self._changes.OpenFeed(
+            pb.OpenFeedRequest(
+                user_id=stream.user_id,
+                start=start,
+                session_id="" if caller.privileged else caller.session_id,
+                is_acted_for=not (caller.privileged or caller.session_id),
+            )
+        )
 
     def take_up(self, stream: Stream, opened: pb.OpenFeedResponse) -> None:
         """Has the stream go on from what was read for it."""
         stream.known = set(opened.conversation_ids)
-        stream.goal = opened.position
+        stream.goal = stream.opened = opened.position
         if opened.gap:
             stream.counters.resync(opened.gap)
             stream.say(opened.position, resync=Resync(reason=_GAPS[opened.gap]))
@@ -120,7 +127,7 @@ class Feeder:
             with entered(Call(SERVICE, "-", monotonic() + READ_TIMEOUT, SERVICE)):
                 work(stream)
         except ChatError as error:
-            if error.reason == "SESSION_ENDED":
+            if error.reason in ("SESSION_ENDED", "USER_NOT_ACTIVE"):
                 stream.end(Goodbye.REASON_SESSION_ENDED)
                 return
             log.error("reading for a stream failed: %s", error)
@@ -131,7 +138,11 @@ class Feeder:
 
 
 def ends(change: pb.Change, stream: Stream) -> bool:
-    return change.kind == Kind.SESSION_ENDED and change.detail == stream.caller.session_id
+    """Its session, or that of a user as whom a service acts: it ends when the user does not stay active, which was so
+    when it was opened, whatever was before."""
+    if change.kind != Kind.SESSION_ENDED or change.user_id != stream.caller.user_id:
+        return False
+    return change.detail == stream.caller.session_id and (change.detail != "" or change.position >= stream.opened.at)
 
 
 def pieces_of(changes: Sequence[pb.Change], goal: pb.Position) -> deque[Piece]:

@@ -35,8 +35,8 @@ class Stream:
     last seen, in ms.
 
     known: the conversations that the user is in at `position`, up to which frames were added. sent: up to which they
-    were taken. backlog: of the changes from `position` to `goal`, those that no frame was made of yet. first: the frame
-    before all others, which is not dropped.
+    were taken. opened: where the log was when it was last read for the stream. backlog: of the changes from `position`
+    to `goal`, those that no frame was made of yet. first: the frame before all others, which is not dropped.
 
     is_hungry: it is fed no more until it has taken all; then the hub looks at it. wake: has the transport look at the
     stream; set by the transport. is_closed: the transport has done with it.
@@ -56,7 +56,7 @@ class Stream:
         self.typing, self.watched = typing, dict(watched or {})
         self.known = set[str]()
         self.backlog = deque[Piece]()
-        self.position = self.goal = self.sent = Position()
+        self.position = self.goal = self.sent = self.opened = Position()
         self.first: bytes | None = None
         self.is_hungry = self.is_closed = False
         self.ended: Status | None = None

@@ -11,6 +11,8 @@ from gochat.internal.group.v1.group_pb2_grpc import GroupStoreServiceStub
 from gochat.internal.login.v1.login_pb2_grpc import LoginStoreServiceStub
 from gochat.internal.message.v1.message_pb2_grpc import MessageStoreServiceStub
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
+from gochat.internal.user.v1.user_pb2_grpc import UserStoreServiceStub
+from gochat.logic.administration import Administration
 from gochat.logic.auth import Auth
 from gochat.logic.bulk import Bulk
 from gochat.logic.conversations import Conversations
@@ -37,6 +39,7 @@ def handlers(
     messages: MessageStoreServiceStub,
     conversations: ConversationStoreServiceStub,
     groups: GroupStoreServiceStub,
+    users: UserStoreServiceStub,
     tokens: Tokens,
     settings: AuthSettings,
     logins: LoginStoreServiceStub,
@@ -54,4 +57,5 @@ def handlers(
         ),
         "ConversationService": (Inbox(conversations),),
         "MessageService": (Bulk(store), MessageActs(messages)),
+        "UserService": (Administration(users),),
     }

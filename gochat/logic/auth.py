@@ -46,6 +46,26 @@ class Auth:
             user_info=opened.profile,
         )
 
+    def CreateSession(self, request: session_pb2.CreateSessionRequest) -> session_pb2.CreateSessionResponse:
+        refresh_id, expires_at = ids.new_secret(), self._refresh_expiry()
+        opened = self._accounts.OpenSession(
+            account_pb2.OpenSessionRequest(
+                user_id=request.user_id,
+                device_id=request.device_id,
+                refresh_id=refresh_id,
+                expires_at=expires_at,
+                max_sessions=self._settings.sessions_per_user,
+            )
+        )
+        caller = Caller(opened.profile.user_id, opened.role, opened.session_id)
+        access, refresh = self._pair(caller, refresh_id, expires_at)
+        return session_pb2.CreateSessionResponse(
+            access_token=access,
+            refresh_token=refresh,
+            expires_in=self._settings.access_ttl,
+            user_info=opened.profile,
+        )
+
     def Register(self, request: session_pb2.RegisterRequest) -> session_pb2.RegisterResponse:
         policy.passwords(self._settings.passwords)
         policy.register(self._settings.registration)

@@ -3,6 +3,7 @@
 from gochat.config import Messages as MessageSettings
 from gochat.repo.accounts import Accounts
 from gochat.repo.activity import Activity
+from gochat.repo.administration import Administration
 from gochat.repo.audit import Audit
 from gochat.repo.conversations import Conversations, StoreConversations
 from gochat.repo.deletion import Deletion
@@ -64,5 +65,6 @@ def handlers(database: Database, settings: MessageSettings) -> Handlers:
         "ChangeService": (Feed(database), States(database)),
         "SignalService": (Activity(database),),
         "AuditService": (Audit(database),),
+        "UserStoreService": (Administration(database),),
         "ConversationStoreService": (Inbox(database), Settings(database), Receipts(database)),
     }

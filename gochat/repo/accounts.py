@@ -8,10 +8,11 @@ from gochat.domain.text import casefold_key, full_casefold, skeleton
 from gochat.errors import ChatError, limited, unauthorized
 from gochat.internal.account.v1 import account_pb2
 from gochat.repo import passwords
+from gochat.repo.administration import set_role
 from gochat.repo.audit import REFUSED, record
 from gochat.repo.endings import end_all
 from gochat.repo.sessions import ended, forget_expired, lock_active_user, owned, replace_session
-from gochat.repo.users import ACTIVE, COLUMNS, changed, get_user, insert_user, new_user, of_row, profile
+from gochat.repo.users import ACTIVE, COLUMNS, get_user, insert_user, new_user, not_active, of_row, profile
 from gochat.storage.database import Database, Tx, placeholders
 from gochat.storage.models import User
 
@@ -47,14 +48,20 @@ class Accounts:
             user = lock_active_user(tx, known.user_id)
             if user.password_hash != known.password_hash:  # changed since it was read
                 raise bad_credentials()
-            forget_expired(tx, user.user_id)
-            opened = replace_session(
-                tx, user.user_id, device_id, request.refresh_id, request.expires_at, request.max_sessions
-            )
-            return user, opened
+            return user, _open_session(tx, user, request)
 
         user, session_id = self._database.write(work)
         return account_pb2.SignInResponse(profile=profile(user), role=user.role, session_id=session_id)
+
+    def OpenSession(self, request: account_pb2.OpenSessionRequest) -> account_pb2.OpenSessionResponse:
+        def work(tx: Tx) -> tuple[User, str]:
+            user = get_user(tx, request.user_id, lock=True)
+            if user.status != ACTIVE:
+                raise not_active()
+            return user, _open_session(tx, user, request)
+
+        user, session_id = self._database.write(work)
+        return account_pb2.OpenSessionResponse(profile=profile(user), role=user.role, session_id=session_id)
 
     def ChangePassword(self, request: account_pb2.ChangePasswordRequest) -> account_pb2.ChangePasswordResponse:
         user = self._database.read(lambda tx: get_user(tx, request.user_id), one_statement=True)
@@ -86,14 +93,7 @@ class Accounts:
         return account_pb2.SetPasswordResponse()
 
     def SetUserRole(self, request: account_pb2.SetUserRoleRequest) -> account_pb2.SetUserRoleResponse:
-        def work(tx: Tx) -> None:
-            before = get_user(tx, request.user_id, lock=True)
-            if before.role != request.role:
-                changed(tx, before, {"role": request.role})
-                end_all(tx, request.user_id)
-                record(tx, "user.role", request.user_id, request.role)
-
-        self._database.write(work)
+        self._database.write(lambda tx: set_role(tx, request.user_id, request.role))
         return account_pb2.SetUserRoleResponse()
 
     def GetUserRoles(self, request: account_pb2.GetUserRolesRequest) -> account_pb2.GetUserRolesResponse:
@@ -142,6 +142,14 @@ def _named(tx: Tx, name: str, device_id: str) -> tuple[User | None, bool]:
     keys = (full_casefold(name).strip(), casefold_key(name).strip())  # the former of an account from before schema 11
     row = tx.fetch_one(_NAMED, device_id, *keys, skeleton(name).strip(), *keys)
     return (of_row(row[:-1]), bool(row[-1])) if row else (None, False)
+
+
+def _open_session(tx: Tx, user: User, request: account_pb2.SignInRequest | account_pb2.OpenSessionRequest) -> str:
+    """Of a user who is locked and active. Returns its id."""
+    forget_expired(tx, user.user_id)
+    return replace_session(
+        tx, user.user_id, request.device_id, request.refresh_id, request.expires_at, request.max_sessions
+    )
 
 
 def _hash_of(user: User | None) -> str:

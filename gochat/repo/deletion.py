@@ -2,13 +2,16 @@
 recipient in a one-to-one conversation: their memberships change with the status, so that no send has to look at users.
 """
 
+from typing import Any
+
 from gochat.api.repo.v1 import repo_pb2
 from gochat.domain import policy
-from gochat.domain.changes import WITHDRAWN
+from gochat.domain.changes import WITHDRAWN, Kind
 from gochat.repo.audit import record
+from gochat.repo.changes import add_change
 from gochat.repo.endings import end_all
 from gochat.repo.membership import delete_member, end_requests, group, hand_over, role_of
-from gochat.repo.users import DELETED, STATUSES, as_user, changed, get_user
+from gochat.repo.users import ACTIVE, DELETED, STATUSES, as_user, changed, get_user
 from gochat.storage.database import Database, Tx
 from gochat.storage.models import User
 
@@ -36,23 +39,26 @@ class Deletion:
 
     def UpdateUser(self, request: repo_pb2.UpdateUserRequest) -> repo_pb2.UpdateUserResponse:
         changes = {"nickname": request.nickname, "avatar": request.avatar, "status": request.status}
-
-        def work(tx: Tx) -> User:
-            before = get_user(tx, request.user_id, lock=True)
-            user = changed(tx, before, changes)
-            if user.status != before.status:
-                end_all(tx, request.user_id)
-                record(tx, "user.status", request.user_id, STATUSES[user.status])
-                if user.status == DELETED:
-                    _leave_all(tx, request.user_id)
-                elif before.status == DELETED:
-                    tx.sql(_SET_ROLE_IN_SINGLES, policy.MEMBER, request.user_id, request.user_id)
-            elif user is not before:
-                record(tx, "user.change", request.user_id)
-            return user
-
-        user = self._database.write(work)
+        user = self._database.write(lambda tx: update_user(tx, request.user_id, changes))
         return repo_pb2.UpdateUserResponse(success=True, user=as_user(user))
+
+
+def update_user(tx: Tx, user_id: str, changes: dict[str, Any]) -> User:
+    """The user after the changes that are not empty or 0, of which one may be the status. Raises NOT_FOUND."""
+    before = get_user(tx, user_id, lock=True)
+    user = changed(tx, before, changes)
+    if user.status != before.status:
+        end_all(tx, user_id)
+        record(tx, "user.status", user_id, STATUSES[user.status])
+        if user.status != ACTIVE:
+            add_change(tx, Kind.SESSION_ENDED, user_id=user_id)
+        if user.status == DELETED:
+            _leave_all(tx, user_id)
+        elif before.status == DELETED:
+            tx.sql(_SET_ROLE_IN_SINGLES, policy.MEMBER, user_id, user_id)
+    elif user is not before:
+        record(tx, "user.change", user_id)
+    return user
 
 
 def _leave_all(tx: Tx, user_id: str) -> None:

@@ -302,8 +302,9 @@ def _profile(tx: Tx, change: pb.Change, _: _Facts) -> Iterable[pb.Delivery]:
 
 
 def _session(_: Tx, change: pb.Change, __: _Facts) -> Iterable[pb.Delivery]:
-    ended = event_pb2.SessionEnded(session_id=change.detail)
-    yield _delivery(change, [change.user_id], session_ended=ended)
+    if change.detail:  # else it is for streams without a session
+        ended = event_pb2.SessionEnded(session_id=change.detail)
+        yield _delivery(change, [change.user_id], session_ended=ended)
 
 
 def _nothing(_: Tx, __: pb.Change, ___: _Facts) -> Iterable[pb.Delivery]:

@@ -15,6 +15,7 @@ from gochat.internal.change.v1 import change_pb2 as pb
 from gochat.repo.changes import COLUMNS
 from gochat.repo.describing import describe
 from gochat.repo.sessions import ended
+from gochat.repo.users import ACTIVE, not_active
 from gochat.storage.database import Database, Tx
 
 MAX_READ = 100_000  # rows that are read at once; more are not worth it
@@ -63,9 +64,9 @@ WHERE log.user_id = (SELECT user_id FROM reader) OR log.kind = {Kind.PROFILE_UPD
     UNION ALL
     SELECT conversation_id FROM log WHERE user_id = (SELECT user_id FROM reader) AND kind = {Kind.MEMBER_LEFT}
 )"""
-# Are the user and the session there, and in which conversations is the user now?
+# What is the status of the user, is the session there, and in which conversations is the user now?
 _READER = """,
-EXISTS (SELECT 1 FROM users WHERE user_id = (SELECT user_id FROM reader)),
+(SELECT status FROM users WHERE user_id = (SELECT user_id FROM reader)),
 EXISTS (SELECT 1 FROM sessions WHERE (session_id, user_id) = (SELECT session_id, user_id FROM reader)),
 (SELECT json_group_array(json_array(conversation_id)) FROM members WHERE user_id = (SELECT user_id FROM reader))"""
 _EVERYTHING = {postgres: _statement(postgres) for postgres in (False, True)}
@@ -152,18 +153,21 @@ def read_log(tx: Tx, start: pb.Position) -> Log:
 
 
 def _read_of_user(tx: Tx, request: pb.OpenFeedRequest) -> tuple[Log, set[str]]:
-    """What of the log might concern the user, and the conversations that they are in now. Raises NOT_FOUND, and
-    UNAUTHORIZED where the session has ended."""
+    """What of the log might concern the user, and the conversations that they are in now. Raises NOT_FOUND,
+    UNAUTHORIZED where the session has ended, PERMISSION_DENIED where nobody may act as the user any more."""
     start, user_id, session_id = request.start, request.user_id, request.session_id
     (row,) = tx.fetch_all(_OF_USER[tx.postgres], start.at if start.epoch else None, user_id, session_id)
-    *read, is_user, has_session, known = row
-    if not is_user:
+    *read, status, has_session, known = row
+    if status is None:
         raise not_found("user", "user_id")
+    if request.is_acted_for and status != ACTIVE:
+        raise not_active()
     if session_id and not has_session:
         raise ended()
     log = _log(start, *read)
     if log.gap:
-        from_now, here = _read_of_user(tx, pb.OpenFeedRequest(user_id=user_id, session_id=session_id))
+        nowhere = pb.OpenFeedRequest(user_id=user_id, session_id=session_id, is_acted_for=request.is_acted_for)
+        from_now, here = _read_of_user(tx, nowhere)
         return from_now._replace(gap=log.gap), here
     return log, {conversation_id for (conversation_id,) in Tx.decode_rows(known)}
 

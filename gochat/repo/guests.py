@@ -7,9 +7,8 @@ from time import monotonic
 from gochat.background import periodic
 from gochat.context import SERVICE, Call, Lane, entered
 from gochat.domain import ids
-from gochat.repo.audit import record
-from gochat.repo.endings import end_all
-from gochat.repo.users import DISABLED, STATUSES, changed, get_user
+from gochat.repo.deletion import update_user
+from gochat.repo.users import DISABLED, get_user
 from gochat.storage.database import Database, Tx
 
 INTERVAL = 60.0  # seconds between two looks
@@ -49,7 +48,5 @@ def disable(tx: Tx, now: int, ttl: int) -> int:
         get_user(tx, user_id, lock=True)
     still = {user_id for (user_id,) in tx.fetch_all(_GONE, *conditions, CHUNK)}
     for user_id in filter(still.__contains__, user_ids):  # and not signed in or claimed meanwhile
-        changed(tx, get_user(tx, user_id), {"status": DISABLED})
-        end_all(tx, user_id)
-        record(tx, "user.status", user_id, STATUSES[DISABLED])
+        update_user(tx, user_id, {"status": DISABLED})
     return len(user_ids)

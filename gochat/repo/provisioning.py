@@ -8,6 +8,8 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import peewee
+
 from gochat.api.user.v1.user_pb2 import OUTCOME_CREATED, OUTCOME_UNCHANGED, OUTCOME_UPDATED, Outcome
 from gochat.domain import ids
 from gochat.domain.changes import Kind
@@ -27,6 +29,7 @@ Verdict = tuple[str, Outcome.ValueType]
 MAX_ROUNDS = 3  # of users whom another transaction makes at the same time
 MAX_NAME = 64  # characters
 _SETTABLE = ("external_id", "username", "nickname", "avatar", "bio", "email", "password_hash")
+_UNIQUE = frozenset({"external_id", "username"})
 # What the settable ones bring with them comes after them.
 _WRITTEN = (*_SETTABLE, "username_key", "username_shape", "nickname_key", "updated_at")
 
@@ -67,8 +70,8 @@ class Wanted:
 
 
 def provision(tx: Tx, wanted: Wanted) -> Verdict:
-    """Makes the user or changes them. Raises NOT_FOUND, DUPLICATE_OPERATION, PERMISSION_DENIED; after that the
-    transaction may go on."""
+    """Makes the user or changes them. Raises NOT_FOUND, DUPLICATE_OPERATION, PERMISSION_DENIED, UNAVAILABLE; after that
+    the transaction may go on."""
     (verdict,) = provision_all(tx, [wanted])
     if isinstance(verdict, ChatError):
         raise verdict
@@ -84,7 +87,7 @@ def provision_all(tx: Tx, wanted: Sequence[Wanted]) -> list[Verdict | ChatError]
         for index in pending:
             verdicts[index] = known.verdict(wanted[index])
         lost = known.write(tx)
-        # Made by another transaction meanwhile: now they can be seen.
+        # Another transaction has made them, or taken their names, meanwhile: now that can be seen.
         pending = [index for index in pending if _user_of(verdicts[index]) in lost]
         if not pending:
             break
@@ -212,10 +215,11 @@ class _Known:
         return f"{base[: MAX_NAME - 9] or 'user'}-{secrets.token_hex(4)}"
 
     def write(self, tx: Tx) -> set[str]:
-        """Returns those whom it could not make, since others have taken a name of theirs meanwhile."""
+        """Returns those whom it could not write, since others have taken a name of theirs meanwhile."""
         created, changed = list(self._created.values()), [self._users[user_id] for user_id in self._changed]
-        made = _insert(tx, created)
-        _update(tx, changed)
+        made, lost = _insert(tx, created), set[str]()
+        if not _update(tx, changed, is_rename=any(names & _UNIQUE for names in self._changed.values())):
+            lost, self._changed = set(self._changed), {}
         entries = [("user.create", user_id, "") for user_id in sorted(made)]
         entries += [
             ("user.change", user_id, ",".join(told))
@@ -227,7 +231,7 @@ class _Known:
         end_all_of(tx, with_password)
         add_changes_of(tx, Kind.PROFILE_UPDATED, "", [each for each, names in self._changed.items() if names & SEEN])
         record_entries(tx, entries)
-        return self._created.keys() - made
+        return lost | (self._created.keys() - made)
 
 
 def _insert(tx: Tx, users: Sequence[User]) -> set[str]:
@@ -243,16 +247,24 @@ def _insert(tx: Tx, users: Sequence[User]) -> set[str]:
     return {user_id for (user_id,) in rows}
 
 
-def _update(tx: Tx, users: Sequence[User]) -> None:
+def _update(tx: Tx, users: Sequence[User], *, is_rename: bool) -> bool:
+    """False where another transaction has taken a name of theirs. (SQLite's write one after the other.)"""
     if not users:
-        return
+        return True
     now = ids.now_ms()
     for user in users:
         user.updated_at = now
     row = f"({placeholders(('user_id', *_WRITTEN))})"
     values = [getattr(user, column) for user in users for column in ("user_id", *_WRITTEN)]
     text = _UPDATE % ", ".join([row] * len(users))
-    write_names(tx, [user.user_id for user in users], lambda: tx.sql(text, *values))
+    if is_rename and tx.postgres:
+        tx.sql("SAVEPOINT provisioning")
+    try:
+        write_names(tx, [user.user_id for user in users], lambda: tx.sql(text, *values))
+    except peewee.IntegrityError:
+        tx.sql("ROLLBACK TO SAVEPOINT provisioning")
+        return False
+    return True
 
 
 def _base_of(external_id: str) -> str:

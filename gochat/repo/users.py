@@ -9,7 +9,7 @@ from gochat.api.repo.v1 import repo_pb2
 from gochat.domain import ids
 from gochat.domain.changes import Kind
 from gochat.domain.text import casefold_key, normal_name, skeleton
-from gochat.errors import ChatError, duplicate, not_found
+from gochat.errors import ChatError, denied, duplicate, not_found
 from gochat.internal.account.v1 import account_pb2
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo import passwords
@@ -153,6 +153,11 @@ def get_user(tx: Tx, user_id: str, *, lock: bool = False) -> User:
     return of_row(row)
 
 
+def not_active() -> ChatError:
+    """For a service that names the user."""
+    return denied("the user is disabled or deleted", "USER_NOT_ACTIVE")
+
+
 def of_row(row: Row) -> User:
     """row: its COLUMNS."""
     return User(**dict(zip(COLUMNS, row, strict=True)))
@@ -188,7 +193,12 @@ def must_exist(tx: Tx, user_ids: Sequence[str], field: str) -> None:
 
 def changed(tx: Tx, before: User, changes: dict[str, Any]) -> User:
     """The user, who is locked, after the changes that are not empty or 0; the same object where nothing differs."""
-    changes = {name: value for name, value in changes.items() if value and value != getattr(before, name)}
+    return with_fields(tx, before, {name: value for name, value in changes.items() if value})
+
+
+def with_fields(tx: Tx, before: User, changes: dict[str, Any]) -> User:
+    """The same, with empty ones. None of names that are unique: see provisioning.py."""
+    changes = {name: value for name, value in changes.items() if value != getattr(before, name)}
     if not changes:
         return before
     if "nickname" in changes:

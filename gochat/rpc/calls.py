@@ -94,7 +94,7 @@ class UnaryCall:
             self,
         )
         state.connections.call_started()
-        start(call, endpoint.lane, endpoint.executor, state.admission.tokens, state.executors.keys.submit)
+        start(call, endpoint.lane, endpoint.executor, state.executors.look_up)
 
     def on_wait(self) -> None:
         if not self._watches_close:
@@ -104,7 +104,7 @@ class UnaryCall:
     def skip_error(self, call: ServerCall) -> ChatError | None:
         if self._cancelled:
             return deadline_exceeded()  # any error will do: the client has left
-        if self.connection.is_full(time.monotonic(), privileged=call.call.caller.privileged):
+        if self.connection.is_full(time.monotonic(), privileged=call.call.is_by_privileged):
             return overloaded(TOO_MUCH_UNSENT.message)
         return None
 

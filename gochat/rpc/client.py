@@ -13,7 +13,7 @@ from gochat.config import ConfigError, Tls
 from gochat.context import MAX_DEADLINE, current
 from gochat.domain import policy
 from gochat.errors import ChatError, deadline_exceeded, internal
-from gochat.headers import ACTOR, AUTHORIZATION, ERROR_MODE, REQUEST_ID
+from gochat.headers import ACTED_BY, ACTOR, AUTHORIZATION, ERROR_MODE, REQUEST_ID
 from gochat.rpc.local import UnaryChannel
 from gochat.rpc.status import from_rpc_error
 from gochat.rpc.tls import open_channel
@@ -117,6 +117,8 @@ class NetworkChannel(UnaryChannel):
         if outer.peer:  # the current call is a client's, not the server's own
             actor = f"{outer.actor.user_id}|{outer.actor.role}|{outer.peer}"
             metadata += [(REQUEST_ID, outer.request_id), (ACTOR, actor)]
+            if outer.acted_by:
+                metadata.append((ACTED_BY, outer.acted_by))
         return remote(request, timeout=min(remaining, MAX_DEADLINE), metadata=metadata)
 
 

@@ -59,7 +59,10 @@ class LocalChannel(UnaryChannel):
             outer = current()
             if outer.remaining() <= 0:
                 raise deadline_exceeded()
-            with entered(Call(SERVICE, outer.request_id, outer.deadline, outer.actor, outer.peer, outer.lane)):
+            inner = Call(
+                SERVICE, outer.request_id, outer.deadline, outer.actor, outer.peer, outer.lane, acted_by=outer.acted_by
+            )
+            with entered(inner):
                 return bound(request)
 
         return call

@@ -25,6 +25,7 @@ from gochat.context import Lane
 from gochat.domain.access import Cost
 from gochat.errors import ChatError
 from gochat.rpc.status import STATUS_BY_NUMBER
+from gochat.serving.acting import LookUpNeeded
 from gochat.serving.admission import Admission
 from gochat.serving.call import Answer, ServerCall
 from gochat.serving.endpoints import (
@@ -192,7 +193,7 @@ def _run(
             _DirectTransport(answers),
         )
     lane = Lane.CONTROL if endpoint.method.rule.cost is Cost.CONTROL else Lane.POOLED
-    start(call, lane, execute_here, admission.tokens, _run_now)
+    start(call, lane, execute_here, _run_now)
     (answer,) = answers
     return call, answer
 
@@ -284,7 +285,7 @@ class _DirectTransport:
         return None
 
 
-def _run_now(work: Callable[[], None]) -> bool:
+def _run_now(_: LookUpNeeded, work: Callable[[], None]) -> bool:
     work()
     return True
 

@@ -8,7 +8,8 @@ from gochat.context import NOBODY, Caller
 from gochat.domain.access import Access
 from gochat.domain.tokens import CALLING, BadTokenError, Tokens, UnknownKeyError
 from gochat.errors import MAX_CAUSES, ChatError, denied, unauthorized
-from gochat.headers import ACTOR, AUTHORIZATION, REQUEST_ID
+from gochat.headers import ACTED_BY, ACTOR, AUTHORIZATION, REQUEST_ID
+from gochat.serving.acting import LookUpNeeded, Users
 from gochat.serving.throttle import Throttle
 
 CREDENTIAL_REASONS = frozenset({"NO_TOKEN", "BAD_TOKEN", "NOT_A_SERVICE"})
@@ -24,13 +25,14 @@ class Admission:
     error_mode: "status" or "body", for callers whose metadata does not choose one.
     """
 
-    def __init__(self, tokens: Tokens, throttle: Throttle, error_mode: str = "status") -> None:
+    def __init__(self, tokens: Tokens, throttle: Throttle, users: Users, error_mode: str = "status") -> None:
         self.tokens = tokens
         self.throttle = throttle
+        self.users = users
         self.error_mode = error_mode
 
     def authenticate(self, access: Access, headers: Mapping[str, Any], metadata: Metadata) -> Caller:
-        """Raises UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE, and UnknownKeyError."""
+        """Raises UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE, and LookUpNeeded."""
         if access is Access.ANYONE:
             return NOBODY
         header = headers.get(AUTHORIZATION, "")
@@ -39,12 +41,15 @@ class Admission:
             raise unauthorized("send the metadata authorization: Bearer <access token>, once", "NO_TOKEN")
         try:
             caller = self.tokens.verify(header[7:], *CALLING).caller
-        except UnknownKeyError:
-            raise
         except BadTokenError as bad:
-            raise unauthorized(str(bad), "BAD_TOKEN") from None
+            error = unauthorized(str(bad), "BAD_TOKEN")
+            if isinstance(bad, UnknownKeyError):
+                raise LookUpNeeded("key", self.tokens.look_for_keys, error, is_user=False) from None
+            raise error from None
         if access is Access.SERVICE and not caller.privileged:
             raise denied("this service takes tokens of role service or admin only", "NOT_A_SERVICE")
+        if access is Access.BACKEND and caller.role != "service":
+            raise denied("this RPC takes tokens of role service only", "NOT_A_SERVICE")
         return caller
 
 
@@ -54,12 +59,13 @@ def request_id(headers: Mapping[str, Any]) -> str:
     return header if header and _is_loggable(header) else f"{random.getrandbits(128):032x}"
 
 
-def actor_and_address(caller: Caller, peer: str, headers: Mapping[str, Any]) -> tuple[Caller, str]:
-    """On whose behalf the call is made, and from which network address. Only a service may name another actor."""
+def actor_and_address(caller: Caller, peer: str, headers: Mapping[str, Any]) -> tuple[Caller, str, str]:
+    """On whose behalf the call is made, from which network address, and who made it for them. Only a service may name
+    another actor."""
     if caller.role == "service" and _is_loggable(actor := headers.get(ACTOR, "")) and actor.count("|") == 2:
         user_id, role, peer = actor.split("|")
-        return Caller(user_id, role), peer
-    return caller, peer
+        return Caller(user_id, role), peer, "service" if headers.get(ACTED_BY) == "service" else ""
+    return caller, peer, ""
 
 
 def without_tracebacks(error: ChatError) -> ChatError:

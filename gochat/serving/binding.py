@@ -13,6 +13,7 @@ from gochat.context import Call
 from gochat.domain import forms
 from gochat.domain.access import RULES, Access, Rule
 from gochat.services import Audience, Service, path_of, rpcs
+from gochat.serving import external
 
 Handler = Callable[[Any], Any]
 Handlers = Mapping[str, Sequence[object]]
@@ -33,7 +34,7 @@ class Method:
 
     batch: of the handler's object, by the name batch_X for the RPC X. streams: the handler returns a Subscription
     (endpoints.py) in place of a response. has_error: the response has the field `error`. is_safe: it has no side
-    effects, so it may be called by HTTP GET.
+    effects, so it may be called by HTTP GET. takes_external_ids: services may name users by them.
     """
 
     path: str
@@ -45,6 +46,7 @@ class Method:
     streams: bool
     has_error: bool
     is_safe: bool = False
+    takes_external_ids: bool = False
 
     def __call__(self, request: Any) -> Any:
         forms.check(request)
@@ -92,7 +94,7 @@ def _method(rpc: MethodDescriptor, audience: Audience, handler: object) -> Metho
     path = path_of(rpc)
     if path not in RULES:
         raise BindError(f"{path}: no rule says who may call it")
-    if audience is Audience.SERVICES and RULES[path].access is not Access.SERVICE:
+    if audience is not Audience.APPS and RULES[path].access is not Access.SERVICE:
         raise BindError(f"{path}: its rule lets in more than {audience.value}")
     try:
         forms.form_of(rpc.input_type)
@@ -109,4 +111,5 @@ def _method(rpc: MethodDescriptor, audience: Audience, handler: object) -> Metho
         streams=rpc.server_streaming,
         has_error="error" in rpc.output_type.fields_by_name,
         is_safe=rpc.GetOptions().idempotency_level == MethodOptions.NO_SIDE_EFFECTS and not rpc.server_streaming,
+        takes_external_ids=audience is not Audience.INTERNAL and external.names_users(rpc.input_type),
     )

@@ -7,7 +7,7 @@ checks the form and runs the handler.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
@@ -17,8 +17,10 @@ from google.rpc import code_pb2
 from gochat import logs
 from gochat.context import MAX_DEADLINE, NOBODY, Call, Lane, entered
 from gochat.domain.access import Rate
-from gochat.errors import ChatError, deadline_exceeded, internal, invalid
-from gochat.headers import ACTOR, ERROR_MODE, FORWARDED_FOR, REQUEST_ID, STATUS_DETAILS
+from gochat.errors import ChatError, deadline_exceeded, internal, invalid, unavailable
+from gochat.headers import ACT_AS, ACTOR, ERROR_MODE, FORWARDED_FOR, REQUEST_ID, STATUS_DETAILS
+from gochat.serving import external
+from gochat.serving.acting import LookUpNeeded
 from gochat.serving.admission import Admission, Metadata, actor_and_address, request_id, without_tracebacks
 from gochat.serving.binding import Method
 from gochat.serving.metrics import RpcMetrics
@@ -96,7 +98,7 @@ class ServerCall:
             "_metrics",
             "_peer",
         ),
-        *("_sent", "_started", "_throttled", "call", "method", "request", "response", "transport"),
+        *("_sent", "_started", "_throttled", "_user_ids", "call", "method", "request", "response", "transport"),
     )
     call: Call
     request: Any
@@ -122,28 +124,46 @@ class ServerCall:
         self._deadline = now + (remaining if remaining < MAX_DEADLINE else MAX_DEADLINE)
         self._error: ChatError | None = None
         self._throttled = False
+        self._user_ids: Mapping[str, str] | None = None
         self._sent = self._items = 0
         metrics.call_started()
 
     def admit(self, lane: Lane) -> None:
-        """lane: the one it will run in. Raises ChatError; and UnknownKeyError, after which it is to be admitted again
-        on a thread that may wait while new keys are looked for."""
+        """lane: the one it will run in. Raises ChatError; and LookUpNeeded, after which it is to be admitted again."""
         rule, admission, headers = self.method.rule, self._admission, self._headers
         peer = admission.throttle.address(self._peer, headers.get(FORWARDED_FOR, ""))
         identity = request_id(headers)
         self.call = Call(NOBODY, identity, self._deadline, NOBODY, peer, lane)  # for the log, if the caller is refused
         caller = admission.authenticate(rule.access, headers, self._metadata)
-        actor, address = actor_and_address(caller, peer, headers) if ACTOR in headers else (caller, peer)
-        self.call = Call(caller, identity, self._deadline, actor, address, lane)
+        actor, address, acted_by = caller, peer, ""
+        if ACT_AS in headers:
+            acted_by = caller.role
+            caller = actor = admission.users.acted_for(rule.access, caller, headers, self._metadata)
+        elif ACTOR in headers:
+            actor, address, acted_by = actor_and_address(caller, peer, headers)
+        self.call = Call(caller, identity, self._deadline, actor, address, lane, acted_by=acted_by)
         if rule.rate is not Rate.SIGN_IN:
             admission.throttle.admit(rule.rate, caller, address)
             self._throttled = True
         self.request = self._codec.parse(self.method.request_class, self._data)
+        if self.method.takes_external_ids and caller.privileged:
+            self._put_user_ids()
         if rule.rate is Rate.SENDS:
             admission.throttle.admit_sends(caller, len(self.request.messages))
         elif rule.rate is Rate.SIGN_IN:
             delay = admission.throttle.admit_sign_in(address, self.request.device_id)
             self.call, self._throttled = replace(self.call, address_delay=delay), True
+
+    def _put_user_ids(self) -> None:
+        """In place of external ids, once they were looked up."""
+        if names := external.wanted(self.request):
+            if self._user_ids is None:
+                error = unavailable("the users could not be looked up")
+                raise LookUpNeeded("names", lambda: self._look_up(names), error)
+            external.put(self.request, self._user_ids)
+
+    def _look_up(self, names: set[str]) -> None:
+        self._user_ids = self._admission.users.ids_of(names)
 
     def run(self, call: Call) -> None:
         """Runs the handler; raises what it raises. call: `self.call`, or a copy of it in another lane. May be repeated

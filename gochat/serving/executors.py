@@ -9,15 +9,15 @@ import os
 from collections.abc import Callable
 from functools import partial
 
-from gochat.context import Enqueue, Lane
+from gochat.context import Enqueue, Lane, entered
 from gochat.domain.access import Cost
-from gochat.domain.tokens import Tokens, UnknownKeyError
-from gochat.errors import overloaded, unauthorized
+from gochat.errors import overloaded
+from gochat.serving.acting import LookUpNeeded
 from gochat.serving.batcher import Batcher
 from gochat.serving.binding import Method
 from gochat.serving.call import Executor, ServerCall
 from gochat.serving.inline import Inline
-from gochat.serving.pool import Pool
+from gochat.serving.pool import Pool, in_lane
 
 CORES = os.cpu_count() or 1
 HASHING_THREADS = CORES + 2
@@ -29,6 +29,7 @@ MAX_WAITING_HASHES = 400
 MAX_WAITING_SEARCHES = 64
 MAX_WAITING_OPENINGS = 1000  # streams; half of the calls that may wait in all are left to others
 MAX_WAITING_FOR_KEYS = 64  # calls whose token has a key that is looked for
+LOOK_UP_THREADS = 4  # that look up users whom services name
 MAX_RUNNING_PER_USER = 2  # calls of one user on threads at a time: the largest answers are tens of megabytes
 MAX_WAITING_PER_USER = 250
 MAX_WAITING_HASHES_PER_USER = MAX_WAITING_SEARCHES_PER_USER = 4
@@ -82,6 +83,8 @@ class Executors:
         )
         self.control = Pool("control", CONTROL_THREADS, Lane.CONTROL, max_running_per_user=1, max_waiting_per_user=0)
         self.keys = Pool("keys", 1, max_waiting=MAX_WAITING_FOR_KEYS, max_running_per_user=1, max_waiting_per_user=0)
+        # Apart from keys, which anybody may have looked for.
+        self.users = Pool("users", 1 if enqueue else LOOK_UP_THREADS, max_running_per_user=1, max_waiting_per_user=0)
         self.inline = Inline(self.calls.execute)
         self.batchers: list[Batcher] = []
         self._enqueue = enqueue
@@ -121,6 +124,10 @@ class Executors:
         assert self._enqueue is not None
         self._enqueue(call.call, call.run, call.done)
 
+    def look_up(self, needed: LookUpNeeded, work: Callable[[], None]) -> bool:
+        """Has work() run by a thread that may wait. False where too much waits already."""
+        return (self.users if needed.is_user else self.keys).submit(work)
+
     def statistics(self) -> dict[str, int]:
         """By the names of gochat.monitoring.families."""
         return {
@@ -142,34 +149,49 @@ class Executors:
         }
 
 
-def start(
-    call: ServerCall, lane: Lane, executor: Executor, tokens: Tokens, submit: Callable[[Callable[[], None]], bool]
-) -> None:
-    """Admits the call and has the executor run it. lane: the executor's. submit: of a pool, on which a call whose
-    token was signed with an unknown key is admitted again after new keys were looked for."""
+LookUp = Callable[[LookUpNeeded, Callable[[], None]], bool]
+"""As Executors.look_up."""
+
+
+def start(call: ServerCall, lane: Lane, executor: Executor, look_up: LookUp) -> None:
+    """Admits the call and has the executor run it. lane: the executor's. look_up: for a call of which something is to
+    be looked up before it can be admitted."""
     try:
         call.admit(lane)
-    except UnknownKeyError:
-        if not submit(partial(_start_with_new_keys, call, executor, tokens)):
-            call.done(overloaded("too many calls wait for a key to be looked for"))
+    except LookUpNeeded as needed:
+        if not look_up(needed, partial(_start_once_known, call, executor, needed)):
+            call.done(overloaded("too many calls wait for something to be looked up"))
     except Exception as error:  # noqa: BLE001 - it is the answer
         call.done(error)
     else:
         executor(call)
 
 
-def _start_with_new_keys(call: ServerCall, executor: Executor, tokens: Tokens) -> None:
+def _start_once_known(call: ServerCall, executor: Executor, needed: LookUpNeeded) -> None:
     """Runs on a thread that may wait. The call is admitted in Lane.POOLED, so that an inline executor passes it on to
     its fallback: only the serving thread runs calls inline."""
     try:
-        tokens.look_for_keys()
-        call.admit(Lane.POOLED)
-    except UnknownKeyError as error:
-        call.done(unauthorized(str(error), "BAD_TOKEN"))
+        _admit_once_known(call, needed)
     except Exception as error:  # noqa: BLE001 - it is the answer
         call.done(error)
     else:
         executor(call)
+
+
+def _admit_once_known(call: ServerCall, needed: LookUpNeeded) -> None:
+    """Looks up one thing after the other, each once."""
+    looked_up = set[str]()
+    while needed.what not in looked_up:
+        looked_up.add(needed.what)
+        with entered(in_lane(call.call, Lane.POOLED)):
+            needed.look_up()
+        try:
+            call.admit(Lane.POOLED)
+        except LookUpNeeded as other:
+            needed = other
+        else:
+            return
+    raise needed.error
 
 
 def execute_here(call: ServerCall) -> None:

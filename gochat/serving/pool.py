@@ -4,6 +4,7 @@ import logging
 import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from queue import SimpleQueue
 
@@ -147,4 +148,4 @@ def _user(call: ServerCall) -> str:
 def in_lane(call: Call, lane: Lane) -> Call:
     if lane is call.lane:
         return call
-    return Call(call.caller, call.request_id, call.deadline, call.actor, call.peer, lane)
+    return replace(call, lane=lane)

@@ -80,8 +80,7 @@ class UnaryCall:
         )
         if reading.seconds < math.inf:
             self._timer = state.loop.call_later(reading.seconds, self._on_deadline)
-        submit = state.executors.keys.submit
-        begin_call = partial(start, call, Lane.POOLED, endpoint.executor, state.admission.tokens, submit)
+        begin_call = partial(start, call, Lane.POOLED, endpoint.executor, state.executors.look_up)
         if len(reading.data) < LARGE_REQUEST or not state.executors.calls.submit(begin_call):
             begin_call()
 

@@ -3,12 +3,12 @@ matter of reading answers; a page of this server's own origin needs none of it."
 
 from collections.abc import Sequence
 
-from gochat.headers import AUTHORIZATION, ERROR_MODE, REQUEST_ID, STATUS_DETAILS
+from gochat.headers import ACT_AS, AUTHORIZATION, ERROR_MODE, REQUEST_ID, STATUS_DETAILS
 from gochat.web.messages import Headers, Request, Response
 
 MAX_AGE = 7200  # seconds that a browser may keep the answer to a preflight request
 _ALLOWED = (
-    *(AUTHORIZATION, "content-type", "content-encoding", REQUEST_ID, ERROR_MODE),
+    *(AUTHORIZATION, "content-type", "content-encoding", REQUEST_ID, ERROR_MODE, ACT_AS),
     *("connect-protocol-version", "connect-timeout-ms", "connect-accept-encoding", "connect-content-encoding"),
     *("x-grpc-web", "x-user-agent", "grpc-timeout", "grpc-encoding", "grpc-accept-encoding"),
 )

@@ -53,6 +53,26 @@ def nothing(_: Place) -> dict[str, Any]:
 
 NEW_PASSWORD = {"old_password": PASSWORD, "new_password": PASSWORD}
 
+
+def of_new(place: Place, **more: Any) -> dict[str, Any]:
+    return {"user_id": place.world.app.create_user()} | more
+
+
+# Of UserService and UserStoreService.
+USERS: dict[str, Callable[[Place], dict[str, Any]]] = {
+    "UpsertUsers": lambda p: {"users": [of_other(p, bio=fresh("bio"))]},
+    "GetUsers": lambda p: {"ids": [p.world.other.id]},
+    "ListUsers": nothing,
+    "SetRole": lambda p: of_new(p, role="admin"),
+    "DisableUser": of_new,
+    "EnableUser": of_new,
+    "DeleteUser": of_new,
+    "ChangeUsername": lambda p: of_new(p, username=fresh()),
+    "ChangeEmail": lambda p: of_new(p, email="new@example.com"),
+    "SetExternalId": lambda p: of_new(p, external_id=fresh("id")),
+    "ClearProfile": lambda p: of_new(p, fields=["nickname"]),
+}
+
 VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
     "api.logic.v1.LogicService": {
         "Authenticate": credentials,
@@ -84,6 +104,7 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "ListSessions": nothing,
         "RevokeSession": nothing,  # session_id comes with the name of whose it is
         "ChangePassword": lambda _: NEW_PASSWORD,
+        "CreateSession": of_other,
         "ListSignInMethods": nothing,
         "ExchangeToken": lambda _: {"token": "a.b.c"},
         "BeginSignIn": lambda _: {"issuer": "main", "redirect_uri": "http://127.0.0.1:8080/"},
@@ -105,6 +126,8 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "CreateGuest": lambda _: {"refresh_id": fresh(), "expires_at": soon()},
         "ClaimAccount": lambda p: guest(p.world) | {"username": fresh(), "password": PASSWORD, "expires_at": soon()},
     },
+    "api.user.v1.UserService": USERS,
+    "internal.user.v1.UserStoreService": USERS | {"ResolveUsers": lambda p: {"names": [p.world.other.id]}},
     "api.message.v1.MessageService": {
         "SendMessages": lambda p: in_it(p, content="hello"),
         "ListMessages": in_it,
@@ -190,6 +213,7 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "SetPassword": lambda p: of_other(p, password=PASSWORD),
         "SetUserRole": lambda p: of_other(p, role="user"),
         "GetUserRoles": lambda p: {"user_ids": [p.world.other.id]},
+        "OpenSession": lambda p: of_other(p, refresh_id=fresh("refresh"), expires_at=soon()),
         "RotateSession": lambda p: session(p) | {"next_refresh_id": fresh("refresh")},
         "EndSession": lambda p: of_other(p, session_id=session(p)["session_id"]),
         "ListUserSessions": of_other,

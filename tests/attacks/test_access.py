@@ -49,6 +49,7 @@ SET = {
     f"{SESSIONS}ClaimAccount": "NOT_A_GUEST",
 }
 """The answer to everybody, by the settings of the server that the tests share; the callers have accounts."""
+CREATE_SESSION = "/gochat.api.session.v1.SessionService/CreateSession"
 GROUPS = "/gochat.api.group.v1.GroupService/"
 SUBSCRIBE = "/gochat.api.event.v1.EventService/Subscribe"
 ENDS_THE_SESSION = ("/Logout", "SessionService/ChangePassword")
@@ -82,6 +83,8 @@ def verdict(rule: Rule, caller: str, named: str, place: Place, *, may_be_nobody:
         return "NO_TOKEN"
     if rule.access is Access.SERVICE:
         return "" if caller in PRIVILEGED else "NOT_A_SERVICE"
+    if rule.access is Access.BACKEND:
+        return "" if caller == SERVICE else "NOT_A_SERVICE"
     if Condition.SELF in rule.on:
         if named not in ("", caller) and caller not in PRIVILEGED:
             return "NOT_YOURSELF"
@@ -185,7 +188,7 @@ def test_every_rpc_has_a_rule_and_a_request_here() -> None:
 def test_the_repo_half_is_for_services_and_three_rpcs_are_for_anyone() -> None:
     anyone = ("/gochat.api.logic.v1.LogicService/Authenticate", REGISTER, REFRESH)
     for path, rule in RULES.items():
-        apps = Access.ANYONE if path in anyone else Access.SIGNED_IN
+        apps = Access.ANYONE if path in anyone else Access.BACKEND if path == CREATE_SESSION else Access.SIGNED_IN
         assert rule.access is (apps if path in APPS else Access.SERVICE), path
 
 

@@ -96,8 +96,9 @@ def plausible(path: str, **known: str) -> Any:
         "type": "group",
         "action": "key.rotate",
         "reaction": "👍",
+        "field": "bio",
     } | known
-    words["role"] = "user" if ACCOUNT in path else "member"
+    words["role"] = "user" if ACCOUNT in path or ".user.v1." in path else "member"
     request = request_class(path)()
     for one in strings(path):
         value = words.get(one.name, words.get(one.name.removesuffix("s"), "plausible"))

@@ -135,3 +135,69 @@ def test_a_password_is_typed_twice(app: Deployment) -> None:
         assert typed.end() == 0, typed.shown
     assert PASSWORD not in typed.shown
     assert app.signed_in("", name).GetUserProfile()
+
+
+def test_acts_on_a_user(app: Deployment) -> None:
+    person, new = app.person(), fresh("renamed")
+    external_id = fresh("id-")
+    for arguments, said in (
+        (("external-id", person.username, external_id), f"{person.username} has the external id {external_id}"),
+        (("role", f"external:{external_id}", "admin"), f"{person.username} has the role admin: sessions end"),
+        (("email", person.username, "new@example.com"), f"{person.username} has the email address new@example.com"),
+        (("rename", person.username, new), f"{new} is the username now"),
+        (("clear", new, "email", "avatar"), f"{new} has no email, avatar any more"),
+    ):
+        assert app.run("user", *arguments).stdout.startswith(said)
+    shown = dict(line.split("\t") for line in app.run("user", "show", new).stdout.splitlines())
+    assert shown | {"nickname": ""} == {
+        **{"user id": person.id, "external id": external_id, "username": new, "nickname": "", "email": "-"},
+        **{"role": "admin", "status": "active", "password": "yes"},
+    }
+    app.run("user", "external-id", new)
+    unknown = app.run("user", "show", f"external:{external_id}", check=False)
+    assert (unknown.returncode, unknown.stderr) == (1, "gochat: user not found\n")
+    app.create_user(f"external:{external_id}")  # a username that somebody chose, to be taken for another
+    assert app.run("user", "role", f"external:{external_id}", "admin", check=False).returncode == 1
+
+
+LINES = """
+{"external_id": "%(id)s-1", "username": "%(name)s", "nickname": "Ann", "email": "a@example.com"}
+{"external_id": "%(id)s-2", "password": "correct horse"}
+
+{"external_id": 42%(number)s}
+{"external_id": "%(id)s-3", "username": "%(name)s"}
+nonsense
+["a list"]
+{"external_id": "%(id)s-4", "age": 5}
+{"external_id": "%(id)s-5", "nickname": null}
+{"nickname": "whose?"}
+"""
+
+
+def test_users_are_imported_and_imported_again(app: Deployment) -> None:
+    file = app.folder / "users.jsonl"
+    number = fresh("").replace("x", "")
+    file.write_text(LINES % {"id": fresh("id"), "name": fresh("ann"), "number": number})
+    done = app.run("user", "import", str(file), check=False)
+    *refused_ones, said = done.stdout.splitlines()
+    assert (done.returncode, said) == (1, "3 created, 0 updated, 0 unchanged, 6 refused")
+    assert [line.partition(": refused: ")[0].rpartition(":")[2] for line in refused_ones] == [*"678", "9", "10", "11"]
+    again = app.run("user", "import", str(file), check=False)
+    assert again.stdout.splitlines()[-1] == "0 created, 0 updated, 3 unchanged, 6 refused"
+
+
+def test_users_are_imported_from_a_table(app: Deployment) -> None:
+    file, prefix = app.folder / "users.csv", fresh("id")
+    file.write_bytes(
+        b"\xef\xbb\xbfexternal_id,nickname,bio\r\n"
+        + f'{prefix}-1,"Müller, Ann",\r\n{prefix}-2,"two\nlines",\r\n{prefix}-3,Bob,"a\nb"\r\n'.encode()
+    )
+    done = app.run("user", "import", str(file), check=False)
+    assert done.stdout.splitlines()[-1] == "2 created, 0 updated, 0 unchanged, 1 refused"
+    file.write_text("external_id,age\nx,5\n")
+    assert "there is no field age" in app.run("user", "import", str(file), check=False).stdout
+    file.write_text(f"external_id\n{prefix}-1\n")
+    whole = app.run("user", "import", str(file))
+    assert (whole.returncode, whole.stdout) == (0, "0 created, 0 updated, 1 unchanged, 0 refused\n")
+    missing = app.run("user", "import", "no.csv", check=False)
+    assert (missing.returncode, missing.stderr) == (1, "gochat: no.csv: No such file or directory\n")

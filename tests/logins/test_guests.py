@@ -16,6 +16,7 @@ from tests.conftest import Own
 from tests.conversations import conversation_of
 from tests.harness import PASSWORD, Deployment, Person, fresh, refused
 from tests.issuing import SHARED_LOGIN, exchangeable
+from tests.repo.logins import guest
 from tests.waiting import eventually
 
 SETTINGS = {"GOCHAT_AUTH_GUESTS": "on", "GOCHAT_LIMITS_GUESTS_PER_ADDRESS_PER_HOUR": "0", **SHARED_LOGIN}
@@ -24,11 +25,6 @@ SETTINGS = {"GOCHAT_AUTH_GUESTS": "on", "GOCHAT_LIMITS_GUESTS_PER_ADDRESS_PER_HO
 @pytest.fixture(scope="module")
 def open_to_guests(own_of_module: Own, mode: str) -> Deployment:
     return own_of_module(mode, env=SETTINGS)
-
-
-def guest(app: Deployment, nickname: str = "", device_id: str = "") -> Person:
-    made = app.session.CreateGuest(pb.CreateGuestRequest(nickname=nickname, device_id=device_id), timeout=30)
-    return Person(app, made.user_id, "", made.access_token, made.refresh_token)
 
 
 def test_a_guest_is_a_user_as_any_other(open_to_guests: Deployment) -> None:

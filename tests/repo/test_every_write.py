@@ -10,14 +10,14 @@ import pytest
 from google.protobuf import message_factory
 from google.protobuf.descriptor_pb2 import MethodOptions
 
-from gochat.api.session.v1 import session_pb2
 from gochat.domain.changes import Kind
 from gochat.services import path_of, rpcs
 from tests.commands.copying import opened
 from tests.conftest import Own
 from tests.conversations import conversation_of, group
 from tests.harness import PASSWORD, Deployment, Person, as_service, fresh
-from tests.issuing import SHARED_LOGIN, exchangeable
+from tests.issuing import SHARED_LOGIN
+from tests.repo import logins
 
 Call = tuple[Person | None, dict[str, Any]]
 """Who calls, None for a service, and the fields of the request."""
@@ -28,11 +28,7 @@ WRITES = {
 NEED_NONE = {
     "CreateUser": "nobody is in a conversation with them, nor signed in as them",
     "Register": "as CreateUser; the session that begins is known to its client",
-    "ExchangeToken": "as Register",
-    "SignInExternal": "as Register",
-    "CreateGuest": "as Register",
-    "BeginSignIn": "it keeps nothing",
-    "FinishSignIn": "as ExchangeToken",
+    **logins.NEED_NONE,
     "RefreshToken": "the session stays; only its client holds the tokens",
     "RotateSession": "as RefreshToken",
     "RecordEvent": "the audit log is not shown to apps",
@@ -42,6 +38,8 @@ NEED_NONE = {
     "UnbanMember": "nobody is told of bans: managers list them",
     "CreateInvitation": "nobody is told of invitations: those who may invite list them",
     "RevokeInvitation": "as CreateInvitation",
+    "ChangeEmail": "nobody else is shown the address",
+    "SetExternalId": "apps are not shown it",
     "RecordActivity": "when somebody was last there is told as presence, which is not kept",
 }
 
@@ -90,15 +88,6 @@ def _message(w: World, **fields: Any) -> dict[str, Any]:
 
 def _refresh(**fields: Any) -> dict[str, Any]:
     return {"refresh_id": f"r{next(_ids)}", "expires_at": LATER} | fields
-
-
-def _guest(w: World) -> Person:
-    made = w.app.session.CreateGuest(session_pb2.CreateGuestRequest())
-    return Person(w.app, made.user_id, "", made.access_token, made.refresh_token)
-
-
-def _claim(guest: Person) -> dict[str, Any]:
-    return {"user_id": guest.id, "session_id": guest.ListSessions().sessions[0].session_id, "external_id": fresh()}
 
 
 def _signed_in_twice(w: World) -> dict[str, Any]:
@@ -177,12 +166,42 @@ def _by_ann(w: World, **request: Any) -> dict[str, Any]:
     return {"user_id": w.ann.id, "request": request}
 
 
+def _phone(w: World) -> dict[str, Any]:
+    w.on_phone()
+    return {"user_id": w.ann.id, "device_id": "phone"}
+
+
+def _disabled(w: World) -> dict[str, Any]:
+    w.service.user.DisableUser(user_id=w.cem.id)
+    return {"user_id": w.cem.id}
+
+
+def _of_cem(w: World, **fields: Any) -> Call:
+    return None, {"user_id": w.cem.id} | fields
+
+
+# Of UserService and UserStoreService.
+USERS: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
+    "UpsertUsers": (lambda w: (None, {"users": [{"user_id": w.cem.id, "nickname": "n"}]}), [PROFILE]),
+    "SetRole": (partial(_of_cem, role="admin"), [ENDED]),
+    "DisableUser": (_of_cem, [PROFILE, ENDED, ENDED]),
+    "EnableUser": (lambda w: (None, _disabled(w)), [PROFILE]),
+    "DeleteUser": (_of_cem, [PROFILE, ENDED, ENDED]),
+    "ChangeUsername": (lambda w: _of_cem(w, username=fresh()), [PROFILE]),
+    "ClearProfile": (
+        lambda w: (None, {"user_id": w.app.create_user(nickname="n"), "fields": ["nickname"]}),
+        [PROFILE],
+    ),
+}
+UNSEEN_OF_USERS: dict[str, Callable[[World], Call]] = {
+    "ChangeEmail": partial(_of_cem, email="new@example.com"),
+    "SetExternalId": lambda w: _of_cem(w, external_id=fresh()),
+}
+
+
 LOGIC: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
     "Authenticate": (lambda w: (w.ann, _signed_in_twice(w)), [ENDED]),
-    "SessionService/ClaimAccount": (
-        lambda w: (_guest(w), {"username": fresh(), "password": PASSWORD}),
-        [ENDED, PROFILE],
-    ),
+    "SessionService/ClaimAccount": (logins.by_guest, [ENDED, PROFILE]),
     "UpdateUserProfile": (lambda w: (w.ann, {"bio": "new"}), [PROFILE]),
     "SendMessage": (
         lambda w: (w.ann, {"to_user_id": w.cem.id, "content": "x"}),
@@ -204,6 +223,8 @@ LOGIC: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
     "Logout": (lambda w: (w.on_phone(), {}), [ENDED]),
     "RevokeSession": (lambda w: (w.ann, {"session_id": w.session(w.on_phone())}), [ENDED]),
     "ChangePassword": (lambda w: (w.ann, {"old_password": PASSWORD, "new_password": "battery staple"}), [ENDED]),
+    "CreateSession": (lambda w: (None, _phone(w)), [ENDED]),
+    **{f"UserService/{rpc}": entry for rpc, entry in USERS.items()},
     "SendMessages": (
         lambda w: (w.ann, {"messages": [_message(w), _message(w, conversation_id=w.pair), _message(w)]}),
         [SENT, SENT],
@@ -221,8 +242,10 @@ LOGIC: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
     "UnpinMessage": (lambda w: (w.ann, _pinned(w)), [Kind.PIN_CHANGED]),
 }
 INTERNAL: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
-    "UpdateUser": (lambda w: (None, {"user_id": w.cem.id, "status": 2}), [PROFILE, ENDED]),
-    "LoginStoreService/ClaimAccount": (lambda w: (None, _refresh(**_claim(_guest(w)))), [ENDED]),
+    "UpdateUser": (lambda w: (None, {"user_id": w.cem.id, "status": 2}), [PROFILE, ENDED, ENDED]),
+    **{f"UserStoreService/{rpc}": entry for rpc, entry in USERS.items()},
+    "OpenSession": (lambda w: (None, _refresh(**_phone(w))), [ENDED]),
+    "LoginStoreService/ClaimAccount": (logins.for_guest, [ENDED]),
     "CreateMessage": (lambda w: (None, _message(w)), [SENT]),
     "UpdateMessageStatus": (lambda w: (None, {"message_id": w.first, "user_id": w.ann.id, "status": 4}), [UPDATED]),
     "DeleteMessage": (lambda w: (None, {"message_id": w.first, "user_id": w.ann.id}), [DELETED]),
@@ -295,11 +318,9 @@ NONE: dict[str, Callable[[World], Call]] = {
     "CreateUser": lambda _: (None, {"username": fresh(), "password": PASSWORD}),
     "SessionService/Register": lambda w: (w.ann, {"username": fresh(), "password": PASSWORD}),
     "AccountService/Register": lambda _: (None, _refresh(username=fresh(), password=PASSWORD)),
-    "ExchangeToken": lambda _: (None, {"token": exchangeable(sub=fresh())}),
-    "SignInExternal": lambda _: (None, _refresh(external_id=fresh(), create=True)),
-    "SessionService/CreateGuest": lambda _: (None, {}),
-    "LoginStoreService/CreateGuest": lambda _: (None, _refresh()),
+    **logins.NONE,
     "RefreshToken": lambda w: (w.ann, {"refresh_token": w.ann.refresh_token}),
+    **UNSEEN_OF_USERS,
     "RecordEvent": lambda _: (None, {"action": "key.rotate", "target_id": "k1"}),
     **{rpc: partial(_by_people, *call) for rpc, call in UNSEEN.items()},
     **{f"GroupStoreService/{rpc}": partial(_by_store, *call) for rpc, call in UNSEEN.items()},
@@ -366,9 +387,9 @@ def test_the_commands_for_users_leave_their_changes(app: Deployment, url: str) -
     """Commands go by RPCs, all of them."""
     ann = app.person()
     for arguments, expected in (
-        (("disable", ann.username), [PROFILE, ENDED]),
+        (("disable", ann.username), [PROFILE, ENDED, ENDED]),
         (("enable", ann.username), [PROFILE]),
-        (("delete", "--yes", ann.username), [PROFILE]),
+        (("delete", "--yes", ann.username), [PROFILE, ENDED]),
     ):
         before = len(_kinds(url))
         app.run("user", *arguments, "--address", app.repo_address)

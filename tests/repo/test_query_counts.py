@@ -10,6 +10,7 @@ from gochat.api.group.v1 import group_pb2 as api
 from gochat.api.group.v1 import group_types_pb2 as types
 from gochat.api.message.v1 import message_pb2
 from gochat.api.repo.v1 import repo_pb2
+from gochat.api.user.v1 import user_pb2
 from gochat.app import repo_handlers
 from gochat.config import Messages
 from gochat.events.relay import Relay
@@ -17,6 +18,7 @@ from gochat.internal.conversation.v1 import conversation_pb2
 from gochat.internal.group.v1 import group_pb2
 from gochat.internal.message.v1 import message_pb2 as message_store_pb2
 from gochat.internal.store.v1 import store_pb2
+from gochat.internal.user.v1 import user_pb2 as user_store_pb2
 from gochat.services import REPO, served_by
 from gochat.serving.binding import bind
 from gochat.storage.database import Database, Tx
@@ -154,6 +156,15 @@ LISTS: dict[str, Callable[[Handlers, World], Any]] = {
     "ListBannedMembers": lambda h, w: _of_group(h, w, "ListBannedMembers", w.group),
     "ListJoinRequests": lambda h, w: _of_group(h, w, "ListJoinRequests", w.groups[1]),
     "ListInvitations": lambda h, w: _of_group(h, w, "ListInvitations", w.group),
+    "GetUsers by either id": lambda h, w: h.GetUsers(user_pb2.GetUsersRequest(ids=w.users)).users,
+    "ResolveUsers": lambda h, w: h.ResolveUsers(user_store_pb2.ResolveUsersRequest(names=w.users)).users,
+    "UpsertUsers": lambda h, w: (
+        h.UpsertUsers(
+            user_pb2.UpsertUsersRequest(
+                users=[user_pb2.UserUpsert(user_id=user, bio=f"now {id(w)}", external_id=user) for user in w.users]
+            )
+        ).results
+    ),
     "StoreMessages": lambda h, w: (
         h.StoreMessages(
             store_pb2.StoreMessagesRequest(

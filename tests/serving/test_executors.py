@@ -47,7 +47,7 @@ def executed(pool: Pool | Inline, *calls: Any) -> None:
 
 def test_rpcs_that_hash_a_password_write_or_search_do_not_run_inline() -> None:
     inline = {path.rpartition("/")[2] for path, rule in RULES.items() if rule.cost in (Cost.NOTHING, Cost.PAGE)}
-    others = {"ValidateToken", "SetTyping", "CheckTyping", "Watch", "Publish"}
+    others = {"ValidateToken", "SetTyping", "CheckTyping", "Watch", "Publish", "ResolveUsers"}
     assert {name for name in inline if not name.startswith(("Get", "List"))} == others
     hashing = {path.rpartition("/")[2] for path, rule in RULES.items() if rule.cost is Cost.HASH}
     assert {
@@ -58,9 +58,10 @@ def test_rpcs_that_hash_a_password_write_or_search_do_not_run_inline() -> None:
         "SignIn",
         "SetPassword",
         "ClaimAccount",
+        "UpsertUsers",
     } == hashing
     searching = {path.rpartition("/")[2] for path, rule in RULES.items() if rule.cost is Cost.SEARCH}
-    assert searching == {"SearchUsers", "SearchGroups", "FindUsers", "ListEvents"}
+    assert searching == {"SearchUsers", "SearchGroups", "FindUsers", "ListEvents", "ListUsers"}
 
 
 def test_a_pool_counts_what_runs_and_what_waits() -> None:

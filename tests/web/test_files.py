@@ -91,7 +91,7 @@ def test_a_page_of_a_listed_origin_may_call(shared: Web) -> None:
     assert (allowed.status, allowed.body) == (204, b"")
     assert allowed.headers["access-control-allow-origin"] == SHOWN
     assert allowed.headers["access-control-allow-methods"] == "GET, POST"
-    for name in ("authorization", "content-type", "connect-protocol-version", "connect-timeout-ms", "x-grpc-web"):
+    for name in ("authorization", "content-type", "x-gochat-act-as", "connect-timeout-ms", "x-grpc-web"):
         assert name in allowed.headers["access-control-allow-headers"].split(", ")
     answer = shared.call("GetUserProfile", {}, origin=SHOWN)
     assert (answer.status, answer.headers["access-control-allow-origin"]) == (401, SHOWN)

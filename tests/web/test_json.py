@@ -22,7 +22,7 @@ from gochat.web.encoding import to_json
 TYPES = sorted(
     {
         described.full_name: GetMessageClass(described)
-        for rpc in rpcs(service for service in SERVICES if service.audience is Audience.APPS).values()
+        for rpc in rpcs(each for each in SERVICES if each.audience in (Audience.APPS, Audience.BACKENDS)).values()
         for described in (rpc.input_type, rpc.output_type)
     }.items()
 )

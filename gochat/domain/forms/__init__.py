@@ -24,6 +24,7 @@ from gochat.domain.forms import (
     session,
     signal,
     store,
+    user,
 )
 from gochat.domain.forms.rules import FIELDS, Form, Rule
 from gochat.errors import invalid
@@ -32,7 +33,7 @@ FORMS: dict[str, Form] = {
     request.DESCRIPTOR.full_name: form
     for service in (
         *(logic, session, message, conversation, group, event),
-        *(repo, store, group_store, account, login, change, signal, audit),
+        *(repo, store, group_store, account, login, change, signal, audit, user),
     )
     for request, form in service.FORMS.items()
 }

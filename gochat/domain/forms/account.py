@@ -13,6 +13,7 @@ FORMS: dict[type[Message], Form] = {
         max_sessions=number(0, MAX_SESSIONS),
         address_delay_ms=number(0, 2**63 - 1),
     ),
+    pb.OpenSessionRequest: form("user_id", "refresh_id", "expires_at", max_sessions=number(0, MAX_SESSIONS)),
     pb.ChangePasswordRequest: form("user_id", "old_password", "new_password", "session_id", "refresh_id", "expires_at"),
     pb.SetPasswordRequest: form("user_id", "password", password=password),
     pb.SetUserRoleRequest: form("user_id", "role", role=one_of("user", "admin")),

@@ -27,7 +27,7 @@ def _changes(name: str, values: Sequence[pb.Change]) -> None:
 FORMS: dict[type[Message], Form] = {
     pb.ReadChangesRequest: form(start=anything),
     pb.DescribeChangesRequest: form(changes=_changes, user_id=identifier),
-    pb.OpenFeedRequest: form(start=anything),
+    pb.OpenFeedRequest: form(start=anything, is_acted_for=anything),
     pb.ListStatesRequest: form("user_id", after_conversation_id=identifier, limit=number(0, MAX_STATES)),
     pb.AcknowledgeRequest: form("user_id", "message_ids", message_ids=each(identifier, MAX_ACKNOWLEDGED)),
 }

@@ -3,7 +3,7 @@
 from google.protobuf.message import Message
 
 from gochat.api.repo.v1 import repo_pb2 as pb
-from gochat.domain.forms.rules import Form, each, form, identifier, number, one_of, paging, password, username
+from gochat.domain.forms.rules import Form, each, form, identifier, number, one_of, paging, password, user, username
 from gochat.domain.limits import MAX_LONG_PAGE
 
 FORMS: dict[type[Message], Form] = {
@@ -17,7 +17,7 @@ FORMS: dict[type[Message], Form] = {
     ),
     pb.UpdateMessageStatusRequest: form("message_id", "user_id", status=number(2, 5)),
     pb.DeleteMessageRequest: form("message_id", "user_id"),
-    pb.CreateConversationRequest: form("type", "participant_ids", participant_ids=each(identifier)),
+    pb.CreateConversationRequest: form("type", "participant_ids", participant_ids=each(user)),
     pb.GetConversationRequest: form("conversation_id"),
     pb.UpdateConversationRequest: form("conversation_id"),
     pb.GetConversationsByUserRequest: form("user_id"),

@@ -172,7 +172,7 @@ def metadata(name: str, value: Any) -> None:
 
 def mentions(name: str, value: str) -> None:
     user_ids = value.split(",") if value else []
-    each(identifier, MAX_MENTIONS)(name, user_ids)
+    each(user, MAX_MENTIONS)(name, user_ids)
 
 
 def reaction(name: str, value: str) -> None:
@@ -187,6 +187,8 @@ def nested(name: str, value: Any) -> None:  # noqa: ARG001 - errors name the fie
     forms.check(value)
 
 
+EXTERNAL = "external:"
+"""Before an external id, where a service names a user by one. Before a form is checked it was replaced by a user id."""
 MAX_EXTERNAL_ID = 128  # bytes
 
 
@@ -198,6 +200,15 @@ def external_id(name: str, value: str) -> None:
 
 
 identifier = text(size=128)
+
+
+def user(name: str, value: str) -> None:
+    """The id of a user."""
+    if value.startswith(EXTERNAL):
+        raise invalid(name, "must be a user id: external ids are for services, and no user has this one", "NO_USER_ID")
+    identifier(name, value)
+
+
 _REFERENCES: dict[str, Rule] = {"reply_to": identifier, "mentions": mentions, "forwarded_from": identifier}
 """Keys of metadata that refer to what there is."""
 
@@ -212,11 +223,11 @@ FIELDS: dict[str, Rule] = {
     "email": email,
     "expires_at": number(0, 2**63 - 1),
     "external_id": external_id,
-    "from_user_id": identifier,
+    "from_user_id": user,
     "group_id": identifier,
     "limit": number(0, MAX_LONG_PAGE),
     "max_members": number(0, MAX_MEMBERS),
-    "member_ids": each(identifier),
+    "member_ids": each(user),
     "message_id": identifier,
     "message_type": one_of("", *MESSAGE_TYPES),
     "messages": batch,  # the handler checks each by itself: each has its own outcome
@@ -225,8 +236,8 @@ FIELDS: dict[str, Rule] = {
     "new_password": password,
     "nickname": line(64),
     "old_password": text(size=1024),
-    "operator_id": identifier,
-    "owner_id": identifier,
+    "operator_id": user,
+    "owner_id": user,
     "pagination": paging(MAX_PAGE),
     "password": text(size=1024),  # one that is typed to sign in: it is right or wrong, whatever it holds
     "position": number(0, 2**63 - 1),
@@ -237,10 +248,10 @@ FIELDS: dict[str, Rule] = {
     "session_id": identifier,
     "since": number(0, 2**63 - 1),
     "status": number(0, 3),
-    "to_user_id": identifier,
+    "to_user_id": user,
     "type": one_of("single", "group"),
-    "user_id": identifier,
-    "user_ids": each(identifier),
+    "user_id": user,
+    "user_ids": each(user),
     "username": text(size=2048),  # as it is typed to sign in: 64 characters, decomposed, with spaces around
 }
 """The rule of a field of this name, where the form of its request has no other."""

@@ -27,6 +27,7 @@ FORMS: dict[type[Message], Form] = {
     pb.ListSessionsRequest: form(),
     pb.RevokeSessionRequest: form("session_id"),
     pb.ChangePasswordRequest: form("old_password", "new_password", new_password=chosen_password),
+    pb.CreateSessionRequest: form("user_id"),
     pb.RegisterRequest: form("username", "password", username=username, password=chosen_password),
     pb.ListSignInMethodsRequest: form(),
     pb.ExchangeTokenRequest: form("token", token=_token),

@@ -2,7 +2,7 @@
 
 from google.protobuf.message import Message
 
-from gochat.domain.forms.rules import Form, anything, batch, each, form, identifier
+from gochat.domain.forms.rules import Form, anything, batch, each, form, user
 from gochat.domain.limits import MAX_WATCHED
 from gochat.internal.signal.v1 import signal_pb2 as pb
 
@@ -10,6 +10,6 @@ FORMS: dict[type[Message], Form] = {
     pb.WatchRequest: form(),
     pb.PublishRequest: form(signals=anything),
     pb.CheckTypingRequest: form("conversation_id", "user_id"),
-    pb.ListActivityRequest: form(user_ids=each(identifier, MAX_WATCHED)),
+    pb.ListActivityRequest: form(user_ids=each(user, MAX_WATCHED)),
     pb.RecordActivityRequest: form(users=batch),
 }

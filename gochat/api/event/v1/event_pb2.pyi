@@ -285,7 +285,7 @@ class Event(_message.Message):
     conversation_id: _builtins.str
     """Empty for events of a user."""
     actor_id: _builtins.str
-    """Who caused it; empty for a service."""
+    """Who caused it; empty for a service that acts as nobody."""
     @_builtins.property
     def message_sent(self) -> Global___MessageSent: ...
     @_builtins.property

@@ -64,7 +64,8 @@ class EventServiceServicer:
     def Subscribe(self, request, context):
         """A stream of everything that concerns the caller: the conversations they are in, their own account and devices.
         A service or an admin names the user in user_id, or leaves it empty for everything that happens (bots, bridges,
-        search, analytics).
+        search, analytics). A stream of a service that acts as the user (x-gochat-act-as) ends with SESSION_ENDED when they
+        are disabled or deleted.
 
         Durable events come at least once, those of one conversation in the order in which they were committed, none before
         it is durable, none lost without a Resync. Ephemeral ones (typing, presence) come at most once. The devices of a

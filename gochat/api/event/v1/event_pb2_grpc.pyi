@@ -36,7 +36,8 @@ class EventServiceStub:
     Subscribe: _grpc.UnaryStreamMultiCallable[_event_pb2.SubscribeRequest, _event_pb2.SubscribeResponse]
     """A stream of everything that concerns the caller: the conversations they are in, their own account and devices.
     A service or an admin names the user in user_id, or leaves it empty for everything that happens (bots, bridges,
-    search, analytics).
+    search, analytics). A stream of a service that acts as the user (x-gochat-act-as) ends with SESSION_ENDED when they
+    are disabled or deleted.
 
     Durable events come at least once, those of one conversation in the order in which they were committed, none before
     it is durable, none lost without a Resync. Ephemeral ones (typing, presence) come at most once. The devices of a
@@ -70,7 +71,8 @@ class EventServiceAsyncStub(EventServiceStub):
     Subscribe: _aio.UnaryStreamMultiCallable[_event_pb2.SubscribeRequest, _event_pb2.SubscribeResponse]  # type: ignore[assignment]
     """A stream of everything that concerns the caller: the conversations they are in, their own account and devices.
     A service or an admin names the user in user_id, or leaves it empty for everything that happens (bots, bridges,
-    search, analytics).
+    search, analytics). A stream of a service that acts as the user (x-gochat-act-as) ends with SESSION_ENDED when they
+    are disabled or deleted.
 
     Durable events come at least once, those of one conversation in the order in which they were committed, none before
     it is durable, none lost without a Resync. Ephemeral ones (typing, presence) come at most once. The devices of a
@@ -107,7 +109,8 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_event_pb2.SubscribeResponse], _abc.AsyncIterator[_event_pb2.SubscribeResponse]]:
         """A stream of everything that concerns the caller: the conversations they are in, their own account and devices.
         A service or an admin names the user in user_id, or leaves it empty for everything that happens (bots, bridges,
-        search, analytics).
+        search, analytics). A stream of a service that acts as the user (x-gochat-act-as) ends with SESSION_ENDED when they
+        are disabled or deleted.
 
         Durable events come at least once, those of one conversation in the order in which they were committed, none before
         it is durable, none lost without a Resync. Ephemeral ones (typing, presence) come at most once. The devices of a

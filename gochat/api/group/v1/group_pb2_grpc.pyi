@@ -29,8 +29,9 @@ GRPC_VERSION: str
 class GroupServiceStub:
     """GroupService is what people do in a group by their role, and what a group lets them do.
 
-    Who may call: users by their role in the group; admins and services, who need none. Managers are the owner and the
-    admins of the group. A manager outranks: the owner all others, an admin plain members.
+    Who may call: users by their role in the group; admins and services, who need none and then act for themselves, unless
+    a service sends x-gochat-act-as: its call is that user's, by their role. Managers are the owner and the admins of the
+    group. A manager outranks: the owner all others, an admin plain members.
 
     Actor: as in LogicService. Where a request says so, user_id is the actor: empty for the caller. Elsewhere it is the
     member that the act is about.
@@ -44,8 +45,8 @@ class GroupServiceStub:
 
     The settings bind the RPCs of LogicService and MessageService too: SendMessage and SendMessages by `posting`, mutes
     and slow mode, JoinGroup by `joining` and bans, AddGroupMember by `adding` and bans, UpdateGroup and
-    UpdateConversation by `editing` (max_members only managers change). A send with a service token is not bound; one that
-    repeats an earlier send, by its client_msg_id, gets the first answer.
+    UpdateConversation by `editing` (max_members only managers change). A send with a service token is not bound, unless
+    the service acts as a user; one that repeats an earlier send, by its client_msg_id, gets the first answer.
     """
 
     @_typing.overload
@@ -155,8 +156,9 @@ class GroupServiceStub:
 class GroupServiceAsyncStub(GroupServiceStub):
     """GroupService is what people do in a group by their role, and what a group lets them do.
 
-    Who may call: users by their role in the group; admins and services, who need none. Managers are the owner and the
-    admins of the group. A manager outranks: the owner all others, an admin plain members.
+    Who may call: users by their role in the group; admins and services, who need none and then act for themselves, unless
+    a service sends x-gochat-act-as: its call is that user's, by their role. Managers are the owner and the admins of the
+    group. A manager outranks: the owner all others, an admin plain members.
 
     Actor: as in LogicService. Where a request says so, user_id is the actor: empty for the caller. Elsewhere it is the
     member that the act is about.
@@ -170,8 +172,8 @@ class GroupServiceAsyncStub(GroupServiceStub):
 
     The settings bind the RPCs of LogicService and MessageService too: SendMessage and SendMessages by `posting`, mutes
     and slow mode, JoinGroup by `joining` and bans, AddGroupMember by `adding` and bans, UpdateGroup and
-    UpdateConversation by `editing` (max_members only managers change). A send with a service token is not bound; one that
-    repeats an earlier send, by its client_msg_id, gets the first answer.
+    UpdateConversation by `editing` (max_members only managers change). A send with a service token is not bound, unless
+    the service acts as a user; one that repeats an earlier send, by its client_msg_id, gets the first answer.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -277,8 +279,9 @@ class GroupServiceAsyncStub(GroupServiceStub):
 class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
     """GroupService is what people do in a group by their role, and what a group lets them do.
 
-    Who may call: users by their role in the group; admins and services, who need none. Managers are the owner and the
-    admins of the group. A manager outranks: the owner all others, an admin plain members.
+    Who may call: users by their role in the group; admins and services, who need none and then act for themselves, unless
+    a service sends x-gochat-act-as: its call is that user's, by their role. Managers are the owner and the admins of the
+    group. A manager outranks: the owner all others, an admin plain members.
 
     Actor: as in LogicService. Where a request says so, user_id is the actor: empty for the caller. Elsewhere it is the
     member that the act is about.
@@ -292,8 +295,8 @@ class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
 
     The settings bind the RPCs of LogicService and MessageService too: SendMessage and SendMessages by `posting`, mutes
     and slow mode, JoinGroup by `joining` and bans, AddGroupMember by `adding` and bans, UpdateGroup and
-    UpdateConversation by `editing` (max_members only managers change). A send with a service token is not bound; one that
-    repeats an earlier send, by its client_msg_id, gets the first answer.
+    UpdateConversation by `editing` (max_members only managers change). A send with a service token is not bound, unless
+    the service acts as a user; one that repeats an earlier send, by its client_msg_id, gets the first answer.
     """
 
     @_abc_1.abstractmethod

@@ -203,7 +203,7 @@ class Ban(_message.Message):
     """Unix milliseconds; 0: for good."""
     reason: _builtins.str
     banned_by: _builtins.str
-    """Empty: a service, or an admin of the installation."""
+    """Empty: a service that acts as nobody, or an admin of the installation."""
     banned_at: _builtins.int
     """Unix milliseconds."""
     def __init__(
@@ -239,7 +239,7 @@ class Invitation(_message.Message):
     """128 random bits, URL-safe. Whoever has it may join."""
     group_id: _builtins.str
     created_by: _builtins.str
-    """Empty: a service, or an admin of the installation."""
+    """Empty: a service that acts as nobody, or an admin of the installation."""
     created_at: _builtins.int
     """Unix milliseconds, as the next; 0: never."""
     expires_at: _builtins.int

@@ -34,7 +34,7 @@ class LogicServiceStub:
     Actor: the token says who acts. The request field marked "the actor" may be empty, which means the caller; naming
     another there is PERMISSION_DENIED unless the caller's role is admin or service. A service token is no person and
     must name the actor. Where the request has no such field, it acts as the service itself, for which no membership
-    or role is judged.
+    or role is judged. With x-gochat-act-as in the metadata a call of a service is that user's, as if by their token.
 
     Errors: the gRPC status carries them, with details. In error mode "body" alone the response's error field is filled.
     A conversation that the actor is not in is PERMISSION_DENIED if it exists, else NOT_FOUND.
@@ -162,7 +162,7 @@ class LogicServiceServicer:
     Actor: the token says who acts. The request field marked "the actor" may be empty, which means the caller; naming
     another there is PERMISSION_DENIED unless the caller's role is admin or service. A service token is no person and
     must name the actor. Where the request has no such field, it acts as the service itself, for which no membership
-    or role is judged.
+    or role is judged. With x-gochat-act-as in the metadata a call of a service is that user's, as if by their token.
 
     Errors: the gRPC status carries them, with details. In error mode "body" alone the response's error field is filled.
     A conversation that the actor is not in is PERMISSION_DENIED if it exists, else NOT_FOUND.
@@ -457,7 +457,7 @@ class LogicService:
     Actor: the token says who acts. The request field marked "the actor" may be empty, which means the caller; naming
     another there is PERMISSION_DENIED unless the caller's role is admin or service. A service token is no person and
     must name the actor. Where the request has no such field, it acts as the service itself, for which no membership
-    or role is judged.
+    or role is judged. With x-gochat-act-as in the metadata a call of a service is that user's, as if by their token.
 
     Errors: the gRPC status carries them, with details. In error mode "body" alone the response's error field is filled.
     A conversation that the actor is not in is PERMISSION_DENIED if it exists, else NOT_FOUND.

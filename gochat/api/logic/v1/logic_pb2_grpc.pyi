@@ -35,7 +35,7 @@ class LogicServiceStub:
     Actor: the token says who acts. The request field marked "the actor" may be empty, which means the caller; naming
     another there is PERMISSION_DENIED unless the caller's role is admin or service. A service token is no person and
     must name the actor. Where the request has no such field, it acts as the service itself, for which no membership
-    or role is judged.
+    or role is judged. With x-gochat-act-as in the metadata a call of a service is that user's, as if by their token.
 
     Errors: the gRPC status carries them, with details. In error mode "body" alone the response's error field is filled.
     A conversation that the actor is not in is PERMISSION_DENIED if it exists, else NOT_FOUND.
@@ -129,7 +129,7 @@ class LogicServiceAsyncStub(LogicServiceStub):
     Actor: the token says who acts. The request field marked "the actor" may be empty, which means the caller; naming
     another there is PERMISSION_DENIED unless the caller's role is admin or service. A service token is no person and
     must name the actor. Where the request has no such field, it acts as the service itself, for which no membership
-    or role is judged.
+    or role is judged. With x-gochat-act-as in the metadata a call of a service is that user's, as if by their token.
 
     Errors: the gRPC status carries them, with details. In error mode "body" alone the response's error field is filled.
     A conversation that the actor is not in is PERMISSION_DENIED if it exists, else NOT_FOUND.
@@ -219,7 +219,7 @@ class LogicServiceServicer(metaclass=_abc_1.ABCMeta):
     Actor: the token says who acts. The request field marked "the actor" may be empty, which means the caller; naming
     another there is PERMISSION_DENIED unless the caller's role is admin or service. A service token is no person and
     must name the actor. Where the request has no such field, it acts as the service itself, for which no membership
-    or role is judged.
+    or role is judged. With x-gochat-act-as in the metadata a call of a service is that user's, as if by their token.
 
     Errors: the gRPC status carries them, with details. In error mode "body" alone the response's error field is filled.
     A conversation that the actor is not in is PERMISSION_DENIED if it exists, else NOT_FOUND.

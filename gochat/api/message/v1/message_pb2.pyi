@@ -292,7 +292,7 @@ class Pin(_message.Message):
     USER_ID_FIELD_NUMBER: _builtins.int
     PINNED_AT_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
-    """Who pinned it; empty for a service."""
+    """Who pinned it; empty for a service that acts as nobody."""
     pinned_at: _builtins.int
     """Unix milliseconds."""
     def __init__(
@@ -504,7 +504,7 @@ class Version(_message.Message):
     """From when on, and until when, in Unix milliseconds."""
     replaced_at: _builtins.int
     replaced_by: _builtins.str
-    """Who edited it then; empty for a service."""
+    """Who edited it then; empty for a service that acts as nobody."""
     def __init__(
         self,
         *,

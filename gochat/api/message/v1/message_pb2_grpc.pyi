@@ -34,7 +34,8 @@ class MessageServiceStub:
 
     A message that the caller does not see is NOT_FOUND to them in every RPC that names it, as if there were none: it is
     deleted, for all or by themselves, they have hidden it (DeleteConversation), or are not in its conversation (any more).
-    Admins and services see all but what is deleted for all, and act for themselves where a request has no user_id.
+    Admins and services see all but what is deleted for all, and act for themselves where a request has no user_id: to
+    edit, recall or pin as a user, a service sends x-gochat-act-as.
 
     None of these acts moves unread counts (but RecallMessage, and DeleteMessage the caller's own), read positions, the order
     of conversations or their updated_at, nor brings a hidden conversation back. Each that changes something has a change in
@@ -141,7 +142,8 @@ class MessageServiceAsyncStub(MessageServiceStub):
 
     A message that the caller does not see is NOT_FOUND to them in every RPC that names it, as if there were none: it is
     deleted, for all or by themselves, they have hidden it (DeleteConversation), or are not in its conversation (any more).
-    Admins and services see all but what is deleted for all, and act for themselves where a request has no user_id.
+    Admins and services see all but what is deleted for all, and act for themselves where a request has no user_id: to
+    edit, recall or pin as a user, a service sends x-gochat-act-as.
 
     None of these acts moves unread counts (but RecallMessage, and DeleteMessage the caller's own), read positions, the order
     of conversations or their updated_at, nor brings a hidden conversation back. Each that changes something has a change in
@@ -244,7 +246,8 @@ class MessageServiceServicer(metaclass=_abc_1.ABCMeta):
 
     A message that the caller does not see is NOT_FOUND to them in every RPC that names it, as if there were none: it is
     deleted, for all or by themselves, they have hidden it (DeleteConversation), or are not in its conversation (any more).
-    Admins and services see all but what is deleted for all, and act for themselves where a request has no user_id.
+    Admins and services see all but what is deleted for all, and act for themselves where a request has no user_id: to
+    edit, recall or pin as a user, a service sends x-gochat-act-as.
 
     None of these acts moves unread counts (but RecallMessage, and DeleteMessage the caller's own), read positions, the order
     of conversations or their updated_at, nor brings a hidden conversation back. Each that changes something has a change in

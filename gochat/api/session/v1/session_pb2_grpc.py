@@ -97,6 +97,11 @@ class SessionServiceStub:
                 request_serializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ClaimAccountRequest.SerializeToString,
                 response_deserializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ClaimAccountResponse.FromString,
                 _registered_method=True)
+        self.CreateSession = channel.unary_unary(
+                '/gochat.api.session.v1.SessionService/CreateSession',
+                request_serializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.CreateSessionRequest.SerializeToString,
+                response_deserializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.CreateSessionResponse.FromString,
+                _registered_method=True)
 
 
 class SessionServiceServicer:
@@ -218,6 +223,16 @@ class SessionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateSession(self, request, context):
+        """Opens a session for a user whom the operator's backend has signed in itself, in place of the one that the device had:
+        as Authenticate, without a password. Who may call: tokens of role service; the audit log names the service.
+        Errors: NOT_FOUND; PERMISSION_DENIED, reason USER_NOT_ACTIVE, for a user who is disabled or deleted, reason
+        NOT_A_SERVICE for other tokens.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SessionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -280,6 +295,11 @@ def add_SessionServiceServicer_to_server(servicer, server):
                     servicer.ClaimAccount,
                     request_deserializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ClaimAccountRequest.FromString,
                     response_serializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ClaimAccountResponse.SerializeToString,
+            ),
+            'CreateSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateSession,
+                    request_deserializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.CreateSessionRequest.FromString,
+                    response_serializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.CreateSessionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -609,6 +629,33 @@ class SessionService:
             '/gochat.api.session.v1.SessionService/ClaimAccount',
             gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ClaimAccountRequest.SerializeToString,
             gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ClaimAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.api.session.v1.SessionService/CreateSession',
+            gochat_dot_api_dot_session_dot_v1_dot_session__pb2.CreateSessionRequest.SerializeToString,
+            gochat_dot_api_dot_session_dot_v1_dot_session__pb2.CreateSessionResponse.FromString,
             options,
             channel_credentials,
             insecure,

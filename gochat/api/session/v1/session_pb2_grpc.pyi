@@ -100,6 +100,12 @@ class SessionServiceStub:
     USERNAME_TAKEN, or a token whose subject has an account, reason EXTERNAL_ID_TAKEN; INVALID_PARAMS; UNAUTHORIZED,
     reason BAD_EXTERNAL_TOKEN; UNAVAILABLE, reason ISSUER_UNAVAILABLE.
     """
+    CreateSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.CreateSessionRequest, _session_pb2.CreateSessionResponse]
+    """Opens a session for a user whom the operator's backend has signed in itself, in place of the one that the device had:
+    as Authenticate, without a password. Who may call: tokens of role service; the audit log names the service.
+    Errors: NOT_FOUND; PERMISSION_DENIED, reason USER_NOT_ACTIVE, for a user who is disabled or deleted, reason
+    NOT_A_SERVICE for other tokens.
+    """
 
 @_typing.type_check_only
 class SessionServiceAsyncStub(SessionServiceStub):
@@ -172,6 +178,12 @@ class SessionServiceAsyncStub(SessionServiceStub):
     Errors: PERMISSION_DENIED, reason NOT_A_GUEST; DUPLICATE_OPERATION for a username that is taken, reason
     USERNAME_TAKEN, or a token whose subject has an account, reason EXTERNAL_ID_TAKEN; INVALID_PARAMS; UNAUTHORIZED,
     reason BAD_EXTERNAL_TOKEN; UNAVAILABLE, reason ISSUER_UNAVAILABLE.
+    """
+    CreateSession: _aio.UnaryUnaryMultiCallable[_session_pb2.CreateSessionRequest, _session_pb2.CreateSessionResponse]  # type: ignore[assignment]
+    """Opens a session for a user whom the operator's backend has signed in itself, in place of the one that the device had:
+    as Authenticate, without a password. Who may call: tokens of role service; the audit log names the service.
+    Errors: NOT_FOUND; PERMISSION_DENIED, reason USER_NOT_ACTIVE, for a user who is disabled or deleted, reason
+    NOT_A_SERVICE for other tokens.
     """
 
 class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -314,6 +326,18 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: PERMISSION_DENIED, reason NOT_A_GUEST; DUPLICATE_OPERATION for a username that is taken, reason
         USERNAME_TAKEN, or a token whose subject has an account, reason EXTERNAL_ID_TAKEN; INVALID_PARAMS; UNAUTHORIZED,
         reason BAD_EXTERNAL_TOKEN; UNAVAILABLE, reason ISSUER_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateSession(
+        self,
+        request: _session_pb2.CreateSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_pb2.CreateSessionResponse, _abc.Awaitable[_session_pb2.CreateSessionResponse]]:
+        """Opens a session for a user whom the operator's backend has signed in itself, in place of the one that the device had:
+        as Authenticate, without a password. Who may call: tokens of role service; the audit log names the service.
+        Errors: NOT_FOUND; PERMISSION_DENIED, reason USER_NOT_ACTIVE, for a user who is disabled or deleted, reason
+        NOT_A_SERVICE for other tokens.
         """
 
 def add_SessionServiceServicer_to_server(servicer: SessionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -47,6 +47,11 @@ class AccountServiceStub:
                 request_serializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SignInRequest.SerializeToString,
                 response_deserializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SignInResponse.FromString,
                 _registered_method=True)
+        self.OpenSession = channel.unary_unary(
+                '/gochat.internal.account.v1.AccountService/OpenSession',
+                request_serializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.OpenSessionRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.OpenSessionResponse.FromString,
+                _registered_method=True)
         self.ChangePassword = channel.unary_unary(
                 '/gochat.internal.account.v1.AccountService/ChangePassword',
                 request_serializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.ChangePasswordRequest.SerializeToString,
@@ -108,6 +113,14 @@ class AccountServiceServicer:
         Errors: UNAUTHORIZED, the same for an unknown name and a wrong password, and after the same work; RATE_LIMIT after
         several failures for one name, or from one address, except for the right password from a device that has signed in
         before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def OpenSession(self, request, context):
+        """Opens a session for an active user, as SignIn does, without a password. Errors: NOT_FOUND; PERMISSION_DENIED for one
+        who is not active.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -187,6 +200,11 @@ def add_AccountServiceServicer_to_server(servicer, server):
                     servicer.SignIn,
                     request_deserializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SignInRequest.FromString,
                     response_serializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SignInResponse.SerializeToString,
+            ),
+            'OpenSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenSession,
+                    request_deserializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.OpenSessionRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.OpenSessionResponse.SerializeToString,
             ),
             'ChangePassword': grpc.unary_unary_rpc_method_handler(
                     servicer.ChangePassword,
@@ -286,6 +304,33 @@ class AccountService:
             '/gochat.internal.account.v1.AccountService/SignIn',
             gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SignInRequest.SerializeToString,
             gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.SignInResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.internal.account.v1.AccountService/OpenSession',
+            gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.OpenSessionRequest.SerializeToString,
+            gochat_dot_internal_dot_account_dot_v1_dot_account__pb2.OpenSessionResponse.FromString,
             options,
             channel_credentials,
             insecure,

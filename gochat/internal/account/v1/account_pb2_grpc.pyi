@@ -45,6 +45,10 @@ class AccountServiceStub:
     several failures for one name, or from one address, except for the right password from a device that has signed in
     before.
     """
+    OpenSession: _grpc.UnaryUnaryMultiCallable[_account_pb2.OpenSessionRequest, _account_pb2.OpenSessionResponse]
+    """Opens a session for an active user, as SignIn does, without a password. Errors: NOT_FOUND; PERMISSION_DENIED for one
+    who is not active.
+    """
     ChangePassword: _grpc.UnaryUnaryMultiCallable[_account_pb2.ChangePasswordRequest, _account_pb2.ChangePasswordResponse]
     """Changes a password for one who knows the old one, ends all sessions of the user and opens a new one in place of
     the one named. Errors: UNAUTHORIZED for a wrong old password, an inactive user, or a session that has ended;
@@ -88,6 +92,10 @@ class AccountServiceAsyncStub(AccountServiceStub):
     Errors: UNAUTHORIZED, the same for an unknown name and a wrong password, and after the same work; RATE_LIMIT after
     several failures for one name, or from one address, except for the right password from a device that has signed in
     before.
+    """
+    OpenSession: _aio.UnaryUnaryMultiCallable[_account_pb2.OpenSessionRequest, _account_pb2.OpenSessionResponse]  # type: ignore[assignment]
+    """Opens a session for an active user, as SignIn does, without a password. Errors: NOT_FOUND; PERMISSION_DENIED for one
+    who is not active.
     """
     ChangePassword: _aio.UnaryUnaryMultiCallable[_account_pb2.ChangePasswordRequest, _account_pb2.ChangePasswordResponse]  # type: ignore[assignment]
     """Changes a password for one who knows the old one, ends all sessions of the user and opens a new one in place of
@@ -141,6 +149,16 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: UNAUTHORIZED, the same for an unknown name and a wrong password, and after the same work; RATE_LIMIT after
         several failures for one name, or from one address, except for the right password from a device that has signed in
         before.
+        """
+
+    @_abc_1.abstractmethod
+    def OpenSession(
+        self,
+        request: _account_pb2.OpenSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_account_pb2.OpenSessionResponse, _abc.Awaitable[_account_pb2.OpenSessionResponse]]:
+        """Opens a session for an active user, as SignIn does, without a password. Errors: NOT_FOUND; PERMISSION_DENIED for one
+        who is not active.
         """
 
     @_abc_1.abstractmethod

@@ -281,10 +281,13 @@ class OpenFeedRequest(_message.Message):
     USER_ID_FIELD_NUMBER: _builtins.int
     START_FIELD_NUMBER: _builtins.int
     SESSION_ID_FIELD_NUMBER: _builtins.int
+    IS_ACTED_FOR_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """Empty: everything that happens."""
     session_id: _builtins.str
     """In which the stream is; empty for that of a service."""
+    is_acted_for: _builtins.bool
+    """The stream ends with the user's activity, since it has no session to end with: a service acts as the user."""
     @_builtins.property
     def start(self) -> Global___Position:
         """Nowhere yet: from now on."""
@@ -295,10 +298,11 @@ class OpenFeedRequest(_message.Message):
         user_id: _builtins.str = ...,
         start: Global___Position | None = ...,
         session_id: _builtins.str = ...,
+        is_acted_for: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["session_id", b"session_id", "start", b"start", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_acted_for", b"is_acted_for", "session_id", b"session_id", "start", b"start", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -47,22 +47,22 @@ class ResolvedUser(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     USER_ID_FIELD_NUMBER: _builtins.int
-    STATUS_FIELD_NUMBER: _builtins.int
+    ACTIVE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """As in the request."""
     user_id: _builtins.str
-    status: _builtins.int
-    """1 active, 2 disabled, 3 deleted."""
+    active: _builtins.bool
+    """Neither disabled nor deleted."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         user_id: _builtins.str = ...,
-        status: _builtins.int = ...,
+        active: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "status", b"status", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "name", b"name", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
