@@ -5,7 +5,7 @@ import ctypes
 import gc
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from time import monotonic
 
@@ -27,6 +27,7 @@ from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.internal.change.v1.change_pb2_grpc import ChangeServiceStub
 from gochat.internal.conversation.v1.conversation_pb2_grpc import ConversationStoreServiceStub
 from gochat.internal.group.v1.group_pb2_grpc import GroupStoreServiceStub
+from gochat.internal.login.v1.login_pb2_grpc import LoginStoreServiceStub
 from gochat.internal.message.v1.message_pb2_grpc import MessageStoreServiceStub
 from gochat.internal.signal.v1.signal_pb2_grpc import SignalServiceStub
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
@@ -35,6 +36,7 @@ from gochat.keys import KeyFile
 from gochat.listening import ListenError
 from gochat.monitoring.sampling import export_sums, monitor
 from gochat.monitoring.shared import Memory, SharedMetrics
+from gochat.repo.guests import disabling
 from gochat.repo.retention import trimming
 from gochat.rpc import server
 from gochat.rpc.client import SEAM_FAILURES, NetworkChannel
@@ -93,6 +95,7 @@ def serve(
         if database:
             resources.enter_context(lifecycle.probing(database))
             resources.enter_context(trimming(database, config.events.keep))
+            resources.enter_context(disabling(database, config.auth.guest_ttl))
         channel = resources.enter_context(_channel(config, target, repo_methods, tokens))
         if target == LOGIC and not _wait_for_repo(RepoServiceStub(channel), config.repo.address, stop):
             return
@@ -106,12 +109,14 @@ def serve(
             hub = Hub(*stubs, relay, config.events, revocations.is_known)
         if database:
             database.on_commit(relay.committed)
-        logic_methods = _logic_methods(config, channel, tokens, hub) if hub else {}
+        own_origins: list[str] = []
+        logic_methods = _logic_methods(config, channel, tokens, hub, own_origins) if hub else {}
         users = Users(UserStoreServiceStub(channel).ResolveUsers)
         admission = Admission(tokens, Throttle(config.limits), users, config.server.error_mode)
         executors = Executors(config.server.threads, database.enqueue if database else None)
         rpc_server = _rpc_server(config, target, repo_methods | logic_methods, admission, executors, own_metrics)
         web = _listener(config, logic_methods, admission, executors, own_metrics, rpc_server.health)
+        own_origins += listener.origins(web.url)
         counters = hub.counters if hub else Counters()
         measured = (rpc_server, web) if rpc_server.fast else (rpc_server, web, executors)
         metrics_url = resources.enter_context(
@@ -207,12 +212,16 @@ def repo_handlers(database: Database, relay: Relay, settings: Messages) -> Handl
     return handlers
 
 
-def _logic_methods(config: Config, channel: UnaryChannel, tokens: Tokens, hub: Hub) -> dict[str, Method]:
+def _logic_methods(
+    config: Config, channel: UnaryChannel, tokens: Tokens, hub: Hub, own_origins: Sequence[str]
+) -> dict[str, Method]:
+    """own_origins: of the HTTP listener, which has them once it is bound."""
     stubs = RepoServiceStub(channel), StoreServiceStub(channel), AccountServiceStub(channel)
     talk = MessageStoreServiceStub(channel), ConversationStoreServiceStub(channel), GroupStoreServiceStub(channel)
     users = UserStoreServiceStub(channel)
     pushed = events.handlers(ChangeServiceStub(channel), SignalServiceStub(channel), hub)
-    handlers = {**logic.handlers(*stubs, *talk, users, tokens, config.auth), **pushed}
+    logins = LoginStoreServiceStub(channel), lambda: (*config.http.origins, *own_origins)
+    handlers = {**logic.handlers(*stubs, *talk, users, tokens, config.auth, *logins), **pushed}
     return bind(served_by(LOGIC), handlers)
 
 

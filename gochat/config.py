@@ -9,15 +9,19 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import Field, dataclass, field, fields, replace
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
+
+from gochat.issuers import Issuer
+from gochat.issuers import check as check_issuers
 
 DEFAULT_FILE = Path("gochat.toml")
 MAX_ACCESS_TTL = 24 * 3600  # seconds
 MAX_SESSIONS = 1000  # of a user
 MAX_TTL = 366 * 24 * 3600  # seconds that any token may be valid
 PREFIX = "GOCHAT_"
+ISSUERS = "GOCHAT_AUTH_ISSUERS_"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}  # seconds
 COPY_FROM, COPY_TO = "GOCHAT_COPY_FROM", "GOCHAT_COPY_TO"
 _NOT_SETTINGS = {COPY_FROM, COPY_TO, "GOCHAT_TEST_BINARY", "GOCHAT_TEST_DATA"}
@@ -101,6 +105,10 @@ class Auth:
     refresh_ttl: int = _setting(30 * 24 * 3600, minimum=1, maximum=MAX_TTL, is_duration=True)
     sessions_per_user: int = _setting(50, minimum=1, maximum=MAX_SESSIONS)
     registration: str = _setting("closed", choices=("closed", "open"))
+    passwords: bool = True
+    guests: str = _setting("off", choices=("off", "on"))
+    guest_ttl: int = _setting(30 * 24 * 3600, minimum=60, maximum=MAX_TTL, is_duration=True)
+    issuers: dict[str, Issuer] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -108,6 +116,7 @@ class Limits:
     calls_per_second: float = _setting(100.0, minimum=0)
     sends_per_second: float = _setting(20.0, minimum=0)
     failed_sign_ins_per_minute: float = _setting(30.0, minimum=0)
+    guests_per_address_per_hour: float = _setting(20.0, minimum=0)
     trusted_proxies: str = ""
     connections: int = _setting(10_000, minimum=1)
     streams_per_connection: int = _setting(1000, minimum=1, maximum=10_000)
@@ -185,8 +194,10 @@ def load(file: Path | None = None, environment: Mapping[str, str] = os.environ) 
     for variable in sorted(environment.keys() - _NOT_SETTINGS):
         if variable.startswith(PREFIX) and not variable.startswith(prefixes):
             raise ConfigError(f"{variable}: no such setting; {PREFIX}<SECTION>_<KEY> has {', '.join(sections)}")
+    issuers = _read_issuers(tables, environment)
+    environment = {variable: value for variable, value in environment.items() if not variable.startswith(ISSUERS)}
     built = {name: _read_section(name, cls, tables.get(name, {}), environment) for name, cls in sections.items()}
-    config = Config(**built)
+    config = Config(**built).with_settings("auth", issuers=issuers)
     _check_together(config)
     return config
 
@@ -208,7 +219,6 @@ def _read_file(file: Path) -> dict[str, Any]:
 def _read_section(name: str, cls: type, table: Any, environment: Mapping[str, str]) -> Any:
     if not isinstance(table, dict):
         raise ConfigError(f"{name}: must be a section, [{name}]")
-    known = {key.name: key for key in fields(cls)}
     prefix = f"{PREFIX}{name.upper()}_"
     given = {f"{name}.{key}": (key, value) for key, value in table.items()}
     given |= {
@@ -216,6 +226,33 @@ def _read_section(name: str, cls: type, table: Any, environment: Mapping[str, st
         for variable, value in environment.items()
         if variable.startswith(prefix)
     }
+    return _settings(name, cls, given)
+
+
+def _read_issuers(tables: dict[str, Any], environment: Mapping[str, str]) -> dict[str, Issuer]:
+    """Takes [auth.issuers.NAME] out of the tables."""
+    auth = tables.get("auth")
+    named = auth.pop("issuers", {}) if isinstance(auth, dict) else {}
+    if not (isinstance(named, dict) and all(isinstance(table, dict) for table in named.values())):
+        raise ConfigError("auth.issuers: must be sections, [auth.issuers.NAME]")
+    given = {
+        name: {f"auth.issuers.{name}.{key}": (key, value) for key, value in table.items()}
+        for name, table in named.items()
+    }
+    keys = sorted((key.name for key in fields(Issuer)), key=len, reverse=True)  # of two that fit the longer is meant
+    for variable in sorted(environment):
+        if variable.startswith(ISSUERS):
+            rest = variable.removeprefix(ISSUERS).lower()
+            key = next((key for key in keys if rest.endswith(f"_{key}")), "")
+            if not key:
+                raise ConfigError(f"{variable}: no such setting; {ISSUERS}<NAME>_<KEY> has {', '.join(keys)}")
+            given.setdefault(rest.removesuffix(f"_{key}"), {})[variable] = key, environment[variable]
+    return {name: _settings(f"auth.issuers.{name}", Issuer, settings) for name, settings in given.items()}
+
+
+def _settings(name: str, cls: type, given: Mapping[str, tuple[str, Any]]) -> Any:
+    """given: (key, value) by where it is from; what comes later counts."""
+    known = {key.name: key for key in fields(cls) if key.default is not MISSING}
     settings = {}
     for source, (key, value) in given.items():
         if key not in known:
@@ -275,6 +312,14 @@ def _check_together(config: Config) -> None:
     for key in ("secret", "previous_secret"):
         if 0 < len(getattr(config.auth, key).encode()) < 32:
             raise ConfigError(f"auth.{key}: must have at least 32 bytes")
+    try:
+        check_issuers(config.auth.issuers)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    own = {config.auth.secret, config.auth.previous_secret} - {""}
+    for name, issuer in config.auth.issuers.items():
+        if issuer.secret in own:
+            raise ConfigError(f"auth.issuers.{name}.secret: must not be the one that signs this server's tokens")
     if config.auth.previous_secret and not config.auth.secret:
         raise ConfigError("auth.previous_secret: goes with auth.secret")
     if bool(config.tls.cert) != bool(config.tls.key):

@@ -23,6 +23,7 @@ from gochat.internal.account.v1 import account_pb2
 from gochat.internal.change.v1 import change_pb2
 from gochat.internal.conversation.v1 import conversation_pb2 as conversation_store_pb2
 from gochat.internal.group.v1 import group_pb2 as group_store_pb2
+from gochat.internal.login.v1 import login_pb2
 from gochat.internal.message.v1 import message_pb2 as message_store_pb2
 from gochat.internal.signal.v1 import signal_pb2
 from gochat.internal.store.v1 import store_pb2
@@ -61,6 +62,7 @@ SERVICES = tuple(
         (group_store_pb2, "GroupStoreService", REPO, Audience.INTERNAL),
         (message_store_pb2, "MessageStoreService", REPO, Audience.INTERNAL),
         (account_pb2, "AccountService", REPO, Audience.INTERNAL),
+        (login_pb2, "LoginStoreService", REPO, Audience.INTERNAL),
         (change_pb2, "ChangeService", REPO, Audience.INTERNAL),
         (signal_pb2, "SignalService", REPO, Audience.INTERNAL),
         (audit_pb2, "AuditService", REPO, Audience.SERVICES),

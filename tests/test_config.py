@@ -99,3 +99,39 @@ def test_an_address_is_a_host_and_a_port() -> None:
 def test_networks_are_separated_by_commas() -> None:
     assert networks("") == ()
     assert [str(network) for network in networks("10.0.0.0/8, ::1")] == ["10.0.0.0/8", "::1/128"]
+
+
+def test_an_issuer_comes_from_the_file_and_the_environment(tmp_path: Path) -> None:
+    file = write(tmp_path, '[auth.issuers.main]\nissuer = "https://a.example.com"\naudience = "chat"\nprefix = "a:"\n')
+    secrets = {"GOCHAT_AUTH_ISSUERS_MAIN_SECRET": "s" * 32, "GOCHAT_AUTH_ISSUERS_MAIN_CREATE": "false"}
+    other = {"ISSUER": "https://b.example.com", "CLIENT_ID": "c", "CLIENT_SECRET": "x", "PREFIX": "b:"}
+    more = {f"GOCHAT_AUTH_ISSUERS_MY_OTHER_{key}": value for key, value in other.items()}
+    config = load(file, secrets | more)
+    main, another = config.auth.issuers["main"], config.auth.issuers["my_other"]
+    assert (main.audience, main.secret, main.create) == ("chat", "s" * 32, False)
+    assert (another.client_id, another.client_secret, another.secret) == ("c", "x", "")
+    assert "s" * 32 not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[auth]\nissuers = 1\n", "auth.issuers"),
+        ("[auth.issuers]\nmain = 1\n", "auth.issuers"),
+        ('[auth.issuers.main]\nissuers = "x"\n', "auth.issuers.main.issuers"),
+        ("[auth.issuers.main]\ncreate = 1\n", "auth.issuers.main.create"),
+        ('[auth.issuers.Main]\nissuer = "x"\n', "auth.issuers.Main"),
+    ],
+)
+def test_an_issuer_that_is_none_stops_the_start(tmp_path: Path, text: str, named: str) -> None:
+    with pytest.raises(ConfigError, match=named.replace(".", r"\.")):
+        load(write(tmp_path, text), {})
+
+
+def test_the_own_secret_signs_for_no_issuer() -> None:
+    settings = {"ISSUER": "https://a.example.com", "AUDIENCE": "chat", "SECRET": "s" * 32}
+    named = {f"GOCHAT_AUTH_ISSUERS_MAIN_{key}": value for key, value in settings.items()}
+    with pytest.raises(ConfigError, match="must not be the one that signs"):
+        load(environment=named | {"GOCHAT_AUTH_SECRET": "s" * 32})
+    with pytest.raises(ConfigError, match="no such setting"):
+        load(environment={"GOCHAT_AUTH_ISSUERS_MAIN_WRONG": "1"})

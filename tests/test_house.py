@@ -3,12 +3,13 @@
 import subprocess
 import sys
 import tomllib
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
 
 from gochat.config import Config, load
+from gochat.issuers import Issuer
 from tests.generate import generate
 
 ROOT = Path(__file__).parent.parent
@@ -59,8 +60,16 @@ def test_no_file_is_longer_than_400_lines() -> None:
 def test_shipped_settings_are_the_defaults() -> None:
     shipped = tomllib.loads((ROOT / "gochat.toml").read_text())
     names = {
-        section.name: {key.name for key in fields(section.default_factory)}  # type: ignore[arg-type,misc]
+        section.name: {key.name for key in fields(section.default_factory) if key.default is not MISSING}  # type: ignore[arg-type,misc]
         for section in fields(Config)
     }
     assert {section: {*keys} for section, keys in shipped.items()} == names
     assert load(ROOT / "gochat.toml", {}) == Config()
+
+
+def test_shipped_settings_of_an_issuer_are_the_defaults() -> None:
+    shipped = (ROOT / "gochat.toml").read_text().split("# [auth.issuers.NAME]")[1].split("\n\n")[0]
+    keys = tomllib.loads("\n".join(line.removeprefix("# ") for line in shipped.splitlines()[1:]))
+    assert {key: tuple(value) if isinstance(value, list) else value for key, value in keys.items()} == {
+        key.name: key.default for key in fields(Issuer)
+    }

@@ -156,6 +156,9 @@ class AsyncClient:
 
     sign_in = _awaitable(Client.sign_in)
     register = _awaitable(Client.register)
+    sign_in_with = _awaitable(Client.sign_in_with)
+    sign_in_as_guest = _awaitable(Client.sign_in_as_guest)
+    claim_account = _awaitable(Client.claim_account)
     sign_out = _awaitable(Client.sign_out)
     change_password = _awaitable(Client.change_password)
     sessions = _awaitable(Client.sessions)

@@ -192,7 +192,7 @@ class Client(People, Messages, Conversations, Groups, Moderation, Invitations):
                 raise ChatError("UNAVAILABLE", f"no token: {error}", "TOKEN_PROVIDER_FAILED") from error
             return Tokens(token, user_id=self._acting_for or self._user_of(token))
         if not self._username:
-            raise ChatError("UNAUTHENTICATED", "sign in with a username and a password", "NO_CREDENTIALS")
+            raise ChatError("UNAUTHENTICATED", "sign in with a password, or sign_in_with()", "NO_CREDENTIALS")
         request = AuthRequest(username=self._username, password=self._password, device_id=self._device_id)
         answer = self._connection.call(self._connection.logic.Authenticate, request)
         return Tokens(answer.access_token, answer.refresh_token, answer.expires_in, answer.user_info.user_id)

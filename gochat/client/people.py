@@ -45,6 +45,48 @@ class People(Calls):
         self._session.end(ChatError("UNAUTHENTICATED", "this client has signed out", "SIGNED_OUT"))
         self._store.set("refresh_token", "")
 
+    def sign_in_with(self, token: str) -> str:
+        """Signs in by a token of the operator's own login; returns the user id. Errors: UNAUTHENTICATED for one that
+        the server does not take, PERMISSION_DENIED where it knows no such user and makes none."""
+
+        def request() -> Tokens:
+            answer = self._connection.call(
+                self._connection.session.ExchangeToken,
+                session_pb2.ExchangeTokenRequest(token=token, device_id=self._device_id),
+            )
+            return Tokens(answer.access_token, answer.refresh_token, answer.expires_in, answer.user_id)
+
+        self._session.replace(request)
+        return self.user_id
+
+    def sign_in_as_guest(self, nickname: str = "") -> str:
+        """Makes a guest, whose sessions are all that they have; returns the user id. Errors: PERMISSION_DENIED where
+        guests are off, RESOURCE_EXHAUSTED with retry_after."""
+
+        def request() -> Tokens:
+            answer = self._connection.call(
+                self._connection.session.CreateGuest,
+                session_pb2.CreateGuestRequest(nickname=nickname, device_id=self._device_id),
+            )
+            return Tokens(answer.access_token, answer.refresh_token, answer.expires_in, answer.user_id)
+
+        self._session.replace(request)
+        return self.user_id
+
+    def claim_account(self, username: str = "", password: str = "", token: str = "") -> None:
+        """Gives a guest a way to sign in: a username and a password, or a token as of sign_in_with(). Their id stays.
+        Errors: PERMISSION_DENIED for who is no guest, ALREADY_EXISTS, INVALID_ARGUMENT."""
+
+        def request() -> Tokens:
+            answer = self._call(
+                self._connection.session.ClaimAccount,
+                session_pb2.ClaimAccountRequest(username=username, password=password, token=token),
+            )
+            return Tokens(answer.access_token, answer.refresh_token, answer.expires_in)
+
+        self._session.replace(request)
+        self._username, self._password = username, password
+
     def change_password(self, old: str, new: str) -> None:
         """Ends all sessions of the user and goes on with a new one. new: 8 characters to 1,024 bytes. Errors:
         UNAUTHENTICATED for a wrong old one, INVALID_ARGUMENT, RESOURCE_EXHAUSTED with retry_after."""

@@ -48,6 +48,9 @@ class Rate(Enum):
     SIGN_IN = "failures from a network address"
     REFRESH = "refresh tokens from a network address that are not valid"
     REGISTER = "failures and successes from a network address"
+    EXCHANGE = "tokens of another login from a network address that are not taken"
+    GUEST = "guests from a network address"
+    ADDRESS = "calls from a network address"
 
 
 class Cost(Enum):
@@ -60,6 +63,7 @@ class Cost(Enum):
     CONTROL = "the server's own work: never waits behind a user's call"
     USUAL = "anything else"
     HASH = "a password hash: tens of milliseconds of a core"
+    FETCH = "the answer of another server may have to be waited for"
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,14 @@ _USERS = {
     "ChangeEmail": Rule(_SERVICE, cost=Cost.WRITE),
     "SetExternalId": Rule(_SERVICE, cost=Cost.WRITE),
     "ClearProfile": Rule(_SERVICE, cost=Cost.WRITE),
+}
+_SESSION |= {
+    "ListSignInMethods": Rule(Access.ANYONE, rate=Rate.ADDRESS, cost=Cost.NOTHING),
+    "ExchangeToken": Rule(Access.ANYONE, rate=Rate.EXCHANGE, cost=Cost.FETCH),
+    "BeginSignIn": Rule(Access.ANYONE, rate=Rate.ADDRESS, cost=Cost.FETCH),
+    "FinishSignIn": Rule(Access.ANYONE, rate=Rate.EXCHANGE, cost=Cost.FETCH),
+    "CreateGuest": Rule(Access.ANYONE, rate=Rate.GUEST),
+    "ClaimAccount": Rule(_USER, Condition.SELF, cost=Cost.FETCH),
 }
 _MESSAGE = {
     "SendMessages": Rule(_USER, Condition.SELF | Condition.PARTICIPANT, Rate.SENDS),
@@ -250,6 +262,11 @@ _ACCOUNT = {
     "ListUserSessions": Rule(_SERVICE),
     "ListEndedSessions": Rule(_SERVICE, cost=Cost.CONTROL),
 }
+_LOGIN = {
+    "SignInExternal": Rule(_SERVICE),
+    "CreateGuest": Rule(_SERVICE),
+    "ClaimAccount": Rule(_SERVICE, cost=Cost.HASH),
+}
 _CHANGE = {
     "ReadChanges": Rule(_SERVICE, cost=Cost.CONTROL),
     "DescribeChanges": Rule(_SERVICE, cost=Cost.CONTROL),
@@ -305,6 +322,7 @@ RULES: dict[str, Rule] = {
         "internal.group.v1.GroupStoreService": _GROUP_STORE,
         "internal.message.v1.MessageStoreService": _MESSAGE_STORE,
         "internal.account.v1.AccountService": _ACCOUNT,
+        "internal.login.v1.LoginStoreService": _LOGIN,
         "internal.user.v1.UserStoreService": {**_USERS, "ResolveUsers": Rule(_SERVICE, cost=Cost.PAGE)},
         "internal.change.v1.ChangeService": _CHANGE,
         "internal.signal.v1.SignalService": _SIGNAL,

@@ -20,6 +20,7 @@ MAX_WATCHED = 200  # users whose presence a stream shows
 
 MAX_PINNED = 100  # conversations of a user
 MAX_RECEIPTS = 1_000  # members of a group in which it is known who has received and read what
+MAX_EXTERNAL_TOKEN = 16 * 1024  # bytes of a token of another login
 
 
 def page_of(pagination: PaginationRequest, default: int = DEFAULT_PAGE) -> tuple[int, int]:

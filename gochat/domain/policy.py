@@ -50,6 +50,16 @@ def register(registration: str) -> None:
         raise denied("this server's operator makes the accounts", "REGISTRATION_CLOSED")
 
 
+def passwords(are_taken: bool) -> None:
+    if not are_taken:
+        raise denied("this server takes no passwords", "PASSWORDS_OFF")
+
+
+def guests(guests: str) -> None:
+    if guests != "on":
+        raise denied("this server takes no guests", "GUESTS_OFF")
+
+
 def acting(caller: Caller) -> dict[str, Any]:
     """Who acts where a request has no field to name them, as the oneof `acting` of the internal services: the caller,
     or the service for a caller who acts for anyone, and needs neither membership nor a role."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import jwt
 
@@ -140,6 +141,32 @@ class Tokens:
         """Reads the key file again."""
         with suppress(ConfigError):  # the background loop reports it
             self.renew()
+
+    def seal(self, purpose: str, claims: dict[str, str], ttl: int) -> str:
+        """Text that a client keeps, and that only `unseal` for the same purpose takes: no token, and nothing secret."""
+        now = int(clock.now())
+        sealed = claims | {"iss": ISSUER, "aud": f"{AUDIENCE}:{purpose}", "iat": now, "exp": now + ttl}
+        return jwt.encode(sealed, self._newest.secret, algorithm=ALGORITHM, headers={"kid": self._newest.id})
+
+    def unseal(self, purpose: str, text: str) -> dict[str, Any]:
+        """On a thread that may wait. Raises BadTokenError."""
+        try:
+            key_id = jwt.get_unverified_header(text)["kid"]
+            if key_id not in self._secrets:
+                self.look_for_keys()
+            claims: dict[str, Any] = jwt.decode(
+                text,
+                self._secrets[key_id],
+                algorithms=[ALGORITHM],
+                issuer=ISSUER,
+                audience=f"{AUDIENCE}:{purpose}",
+                options={"require": ["iss", "aud", "exp"], "verify_exp": False, "verify_iat": False},
+            )
+        except (jwt.InvalidTokenError, KeyError, ValueError, TypeError):
+            raise _malformed() from None
+        if claims["exp"] + LEEWAY <= clock.now():
+            raise BadTokenError("it has expired")
+        return claims
 
     def _decode(self, token: str) -> Claims:
         try:

@@ -1,11 +1,14 @@
 """Business rules: the services that apps call, but for EventService, over the repo's services as generated stubs."""
 
+from collections.abc import Callable, Collection
+
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.config import Auth as AuthSettings
 from gochat.domain.tokens import Tokens
 from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.internal.conversation.v1.conversation_pb2_grpc import ConversationStoreServiceStub
 from gochat.internal.group.v1.group_pb2_grpc import GroupStoreServiceStub
+from gochat.internal.login.v1.login_pb2_grpc import LoginStoreServiceStub
 from gochat.internal.message.v1.message_pb2_grpc import MessageStoreServiceStub
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.internal.user.v1.user_pb2_grpc import UserStoreServiceStub
@@ -16,6 +19,7 @@ from gochat.logic.conversations import Conversations
 from gochat.logic.group_acts import GroupActs
 from gochat.logic.groups import Groups
 from gochat.logic.inbox import Inbox
+from gochat.logic.logins import Logins
 from gochat.logic.message_acts import MessageActs
 from gochat.logic.messages import Messages
 from gochat.logic.sessions import Sessions
@@ -33,12 +37,15 @@ def handlers(
     users: UserStoreServiceStub,
     tokens: Tokens,
     settings: AuthSettings,
+    logins: LoginStoreServiceStub,
+    origins: Callable[[], Collection[str]],
 ) -> Handlers:
-    """The objects that serve every RPC of these services, one a noun."""
+    """The objects that serve every RPC of these services, one a noun. origins: of pages that may have users sign in.
+    Raises ConfigError."""
     auth = Auth(accounts, tokens, settings)
     return {
         "LogicService": (auth, Users(store), Messages(repo, store), Conversations(repo, store), Groups(repo, store)),
-        "SessionService": (auth, Sessions(accounts)),
+        "SessionService": (auth, Sessions(accounts), Logins(logins, auth, tokens, settings, origins)),
         "GroupService": (GroupActs(groups),),
         "ConversationService": (Inbox(conversations),),
         "MessageService": (Bulk(store), MessageActs(messages)),

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from typing import Any
 
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.session.v1 import session_pb2
@@ -22,6 +23,7 @@ class Auth:
         self._settings = settings
 
     def Authenticate(self, request: logic_pb2.AuthRequest) -> logic_pb2.AuthResponse:
+        policy.passwords(self._settings.passwords)
         refresh_id, expires_at = ids.new_secret(), self._refresh_expiry()
         opened = self._accounts.SignIn(
             account_pb2.SignInRequest(
@@ -65,6 +67,7 @@ class Auth:
         )
 
     def Register(self, request: session_pb2.RegisterRequest) -> session_pb2.RegisterResponse:
+        policy.passwords(self._settings.passwords)
         policy.register(self._settings.registration)
         refresh_id, expires_at = ids.new_secret(), self._refresh_expiry()
         opened = self._accounts.Register(
@@ -149,3 +152,12 @@ class Auth:
             self._tokens.sign(ACCESS, caller, self._settings.access_ttl, access_id, issued_at),
             self._tokens.sign(REFRESH, caller, self._settings.refresh_ttl, refresh_id, issued_at),
         )
+
+    def new_session(self) -> dict[str, Any]:
+        """What the repo half needs to open one."""
+        return {"refresh_id": ids.new_secret(), "expires_at": self._refresh_expiry()}
+
+    def tokens_of(self, caller: Caller, session: dict[str, Any]) -> dict[str, Any]:
+        """What an answer says of a session that was opened with these. session: of new_session()."""
+        access, refresh = self._pair(caller, session["refresh_id"], session["expires_at"])
+        return {"access_token": access, "refresh_token": refresh, "expires_in": self._settings.access_ttl}

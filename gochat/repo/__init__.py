@@ -13,6 +13,7 @@ from gochat.repo.group_settings import GroupSettings
 from gochat.repo.groups import Groups, StoreGroups
 from gochat.repo.inbox import Inbox
 from gochat.repo.invitations import Invitations
+from gochat.repo.logins import Logins
 from gochat.repo.member_details import MemberDetails
 from gochat.repo.members import Members
 from gochat.repo.message_details import MessageDetails
@@ -60,6 +61,7 @@ def handlers(database: Database, settings: MessageSettings) -> Handlers:
             *(Reactions(database), Pins(database)),
         ),
         "AccountService": (Accounts(database), Sessions(database)),
+        "LoginStoreService": (Logins(database),),
         "ChangeService": (Feed(database), States(database)),
         "SignalService": (Activity(database),),
         "AuditService": (Audit(database),),

@@ -40,7 +40,14 @@ from gochat.serving.endpoints import (
     Subscription,
     UnaryEndpoint,
 )
-from gochat.serving.executors import CONTROL_THREADS, HASHING_THREADS, SEARCH_THREADS, execute_here, start
+from gochat.serving.executors import (
+    CONTROL_THREADS,
+    FETCHING_THREADS,
+    HASHING_THREADS,
+    SEARCH_THREADS,
+    execute_here,
+    start,
+)
 
 STREAM_THREADS = 16
 CHECK_THREADS = 4
@@ -63,7 +70,9 @@ class PlainServer:
         recording = threading.Lock()
         self._calls = _CountedPool(threads, "call")
         self._hashing, self._searches = _CountedPool(HASHING_THREADS, "hash"), _CountedPool(SEARCH_THREADS, "search")
+        self._fetching = _CountedPool(FETCHING_THREADS, "fetch")
         pools = {
+            Cost.FETCH: self._fetching,
             Cost.HASH: self._hashing,
             Cost.SEARCH: self._searches,
             Cost.CONTROL: ThreadPoolExecutor(CONTROL_THREADS, "control"),
@@ -109,6 +118,7 @@ class PlainServer:
             self._calls.statistics("call", "calls")
             | self._hashing.statistics("hash", "hashes")
             | self._searches.statistics("search", "searches")
+            | self._fetching.statistics("fetch", "fetches")
             | {"streams_open": self._subscribed.open}
         )
 

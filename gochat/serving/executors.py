@@ -24,6 +24,7 @@ HASHING_THREADS = CORES + 2
 SEARCH_THREADS = max(1, CORES - 1)  # searches leave a core to everything else
 CONTROL_THREADS = 2
 OPENING_THREADS = 4
+FETCHING_THREADS = 8
 MAX_WAITING_HASHES = 400
 MAX_WAITING_SEARCHES = 64
 MAX_WAITING_OPENINGS = 1000  # streams; half of the calls that may wait in all are left to others
@@ -72,6 +73,14 @@ class Executors:
             max_running_per_user=1,
             max_waiting_per_user=MAX_WAITING_OPENINGS_PER_USER,
         )
+        # The logins of others may be slow.
+        self.fetching = Pool(
+            "fetch",
+            FETCHING_THREADS,
+            max_waiting=MAX_WAITING_HASHES,
+            max_running_per_user=1,
+            max_waiting_per_user=MAX_WAITING_HASHES_PER_USER,
+        )
         self.control = Pool("control", CONTROL_THREADS, Lane.CONTROL, max_running_per_user=1, max_waiting_per_user=0)
         self.keys = Pool("keys", 1, max_waiting=MAX_WAITING_FOR_KEYS, max_running_per_user=1, max_waiting_per_user=0)
         # Apart from keys, which anybody may have looked for.
@@ -86,6 +95,7 @@ class Executors:
             Cost.WRITE: self._queue if enqueue else self.calls.execute,
             Cost.USUAL: self.calls.execute,
             Cost.HASH: self.hashing.execute,
+            Cost.FETCH: self.fetching.execute,
             Cost.SEARCH: self.searches.execute,
             Cost.CONTROL: self.control.execute,
         }
@@ -127,6 +137,9 @@ class Executors:
             "hashes_waiting": self.hashing.waiting,
             "hashes_on_threads": self.hashing.active,
             "hash_threads": self.hashing.threads,
+            "fetches_waiting": self.fetching.waiting,
+            "fetches_on_threads": self.fetching.active,
+            "fetch_threads": self.fetching.threads,
             "searches_waiting": self.searches.waiting,
             "searches_on_threads": self.searches.active,
             "search_threads": self.searches.threads,

@@ -24,6 +24,9 @@ _COUNTED: dict[Rate, Callable[[ChatError | None], bool]] = {
     # Not one of a session that has ended: people are not to be signed out by a neighbour's old device.
     Rate.REFRESH: lambda error: error is not None and error.reason == "BAD_REFRESH_TOKEN",
     Rate.REGISTER: lambda _: True,
+    Rate.EXCHANGE: lambda error: error is not None and error.reason == "BAD_EXTERNAL_TOKEN",
+    Rate.GUEST: lambda error: error is None,
+    Rate.ADDRESS: lambda _: True,
 }
 """The rates of an address, and which outcomes they count."""
 
@@ -39,6 +42,12 @@ class Throttle:
         )
         # Apart, since wrong passwords of one client are not to sign out its neighbours, who have a token.
         self._by_address = {Rate.SIGN_IN: sign_ins, Rate.REGISTER: sign_ins, Rate.REFRESH: refreshes}
+        guests = limits.guests_per_address_per_hour
+        self._by_address |= {
+            Rate.EXCHANGE: sign_ins,
+            Rate.GUEST: Buckets(guests / 3600, max(1.0, guests)),
+            Rate.ADDRESS: Buckets(limits.calls_per_second, max(1.0, limits.calls_per_second * BURST)),
+        }
         self._devices = devices  # the sign-ins of devices after those of the address have run out
         self._proxies = networks(limits.trusted_proxies)
 

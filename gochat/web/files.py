@@ -1,9 +1,7 @@
 """The web client: the files in the folder static, read into memory at the start."""
 
 import hashlib
-import json
 import mimetypes
-from collections.abc import Mapping
 from pathlib import Path
 
 from gochat.web.messages import MIN_COMPRESSED, Headers, Request, Response, accepts_gzip, compress
@@ -61,12 +59,9 @@ class _File:
 
 
 class Files:
-    """settings: what the page is to know of the server before anybody has signed in, as /settings.json."""
-
-    def __init__(self, settings: Mapping[str, str], folder: Path = FOLDER) -> None:
+    def __init__(self, folder: Path = FOLDER) -> None:
         paths = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
         contents = {path.relative_to(folder): path.read_bytes() for path in sorted(paths)}
-        contents[Path("settings.json")] = json.dumps(settings).encode()
         self._files = {_url(path): _File(path, data) for path, data in contents.items()}
 
     def response(self, request: Request) -> Response:

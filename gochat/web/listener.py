@@ -21,8 +21,9 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Protocol, TypeVar
+from urllib.parse import urlsplit
 
-from gochat.config import Config, Http, parse_address
+from gochat.config import Config, Http, is_loopback, parse_address
 from gochat.listening import BACKLOG, ListenError, listening_sockets, reserve_port
 from gochat.serving.admission import Admission
 from gochat.serving.endpoints import MAX_REQUEST, UnaryEndpoint
@@ -38,6 +39,8 @@ KEY = "http.listen"
 START_TIMEOUT = 10.0  # seconds
 KILL_TIMEOUT = 2.0  # seconds within which connections must end that were cut off after the grace period
 RENEW_INTERVAL = 10  # checks of the timers between two looks at the certificate
+
+LOOPBACK_NAMES = {"127.0.0.1", "[::1]", "localhost"}
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +78,7 @@ class WebListener:
             self._state,
             endpoints,
             read or reader(max_request),
-            Files({"registration": config.auth.registration}),
+            Files(),
             Cors(config.http.origins),
             lambda: health.serving,
         )
@@ -192,6 +195,16 @@ def url(config: Config) -> str:
     """Of [http] listen; "" where there is none."""
     scheme = "https" if config.tls.cert else "http"
     return f"{scheme}://{config.http.listen}" if config.http.listen else ""
+
+
+def origins(url: str) -> list[str]:
+    """Of the pages that a listener of this URL serves, as their addresses begin. What other hosts call it only the
+    operator knows."""
+    if not url:
+        return []
+    parts = urlsplit(url)
+    names = LOOPBACK_NAMES if is_loopback(parts.hostname or "") else {parts.netloc.rpartition(":")[0]}
+    return [f"{parts.scheme}://{name}:{parts.port}" for name in sorted(names)]
 
 
 @contextmanager

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+from gochat.internal.login.v1 import login_pb2
+from gochat.internal.login.v1.login_pb2_grpc import LoginStoreServiceStub
 from tests.attacks import conversation_requests, group_requests
-from tests.attacks.world import Place, soon
+from tests.attacks.world import Place, World, soon
 from tests.harness import PASSWORD, fresh
 
 
@@ -36,6 +38,13 @@ def of_other(place: Place, **more: Any) -> dict[str, Any]:
 
 def credentials(place: Place) -> dict[str, Any]:
     return {"username": place.world.other.username, "password": PASSWORD}
+
+
+def guest(world: World) -> dict[str, Any]:
+    """A new one, who is to have an account."""
+    request = login_pb2.CreateGuestRequest(refresh_id=fresh(), expires_at=soon())
+    made = LoginStoreServiceStub(world.app.repo_channel).CreateGuest(request, metadata=world.app.service)
+    return {"user_id": made.user_id, "session_id": made.session_id, "refresh_id": fresh()}
 
 
 def nothing(_: Place) -> dict[str, Any]:
@@ -96,6 +105,26 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "RevokeSession": nothing,  # session_id comes with the name of whose it is
         "ChangePassword": lambda _: NEW_PASSWORD,
         "CreateSession": of_other,
+        "ListSignInMethods": nothing,
+        "ExchangeToken": lambda _: {"token": "a.b.c"},
+        "BeginSignIn": lambda _: {"issuer": "main", "redirect_uri": "http://127.0.0.1:8080/"},
+        "FinishSignIn": lambda _: {
+            "issuer": "main",
+            "redirect_uri": "http://127.0.0.1:8080/",
+            **dict.fromkeys(("code", "state", "code_verifier"), "x"),
+        },
+        "CreateGuest": nothing,
+        "ClaimAccount": lambda _: {"username": fresh(), "password": PASSWORD},
+    },
+    "internal.login.v1.LoginStoreService": {
+        "SignInExternal": lambda _: {
+            "external_id": fresh(),
+            "create": True,
+            "refresh_id": fresh(),
+            "expires_at": soon(),
+        },
+        "CreateGuest": lambda _: {"refresh_id": fresh(), "expires_at": soon()},
+        "ClaimAccount": lambda p: guest(p.world) | {"username": fresh(), "password": PASSWORD, "expires_at": soon()},
     },
     "api.user.v1.UserService": USERS,
     "internal.user.v1.UserStoreService": USERS | {"ResolveUsers": lambda p: {"names": [p.world.other.id]}},

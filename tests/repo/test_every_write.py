@@ -16,6 +16,8 @@ from tests.commands.copying import opened
 from tests.conftest import Own
 from tests.conversations import conversation_of, group
 from tests.harness import PASSWORD, Deployment, Person, as_service, fresh
+from tests.issuing import SHARED_LOGIN
+from tests.repo import logins
 
 Call = tuple[Person | None, dict[str, Any]]
 """Who calls, None for a service, and the fields of the request."""
@@ -26,6 +28,7 @@ WRITES = {
 NEED_NONE = {
     "CreateUser": "nobody is in a conversation with them, nor signed in as them",
     "Register": "as CreateUser; the session that begins is known to its client",
+    **logins.NEED_NONE,
     "RefreshToken": "the session stays; only its client holds the tokens",
     "RotateSession": "as RefreshToken",
     "RecordEvent": "the audit log is not shown to apps",
@@ -198,6 +201,7 @@ UNSEEN_OF_USERS: dict[str, Callable[[World], Call]] = {
 
 LOGIC: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
     "Authenticate": (lambda w: (w.ann, _signed_in_twice(w)), [ENDED]),
+    "SessionService/ClaimAccount": (logins.by_guest, [ENDED, PROFILE]),
     "UpdateUserProfile": (lambda w: (w.ann, {"bio": "new"}), [PROFILE]),
     "SendMessage": (
         lambda w: (w.ann, {"to_user_id": w.cem.id, "content": "x"}),
@@ -241,6 +245,7 @@ INTERNAL: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
     "UpdateUser": (lambda w: (None, {"user_id": w.cem.id, "status": 2}), [PROFILE, ENDED, ENDED]),
     **{f"UserStoreService/{rpc}": entry for rpc, entry in USERS.items()},
     "OpenSession": (lambda w: (None, _refresh(**_phone(w))), [ENDED]),
+    "LoginStoreService/ClaimAccount": (logins.for_guest, [ENDED]),
     "CreateMessage": (lambda w: (None, _message(w)), [SENT]),
     "UpdateMessageStatus": (lambda w: (None, {"message_id": w.first, "user_id": w.ann.id, "status": 4}), [UPDATED]),
     "DeleteMessage": (lambda w: (None, {"message_id": w.first, "user_id": w.ann.id}), [DELETED]),
@@ -313,6 +318,7 @@ NONE: dict[str, Callable[[World], Call]] = {
     "CreateUser": lambda _: (None, {"username": fresh(), "password": PASSWORD}),
     "SessionService/Register": lambda w: (w.ann, {"username": fresh(), "password": PASSWORD}),
     "AccountService/Register": lambda _: (None, _refresh(username=fresh(), password=PASSWORD)),
+    **logins.NONE,
     "RefreshToken": lambda w: (w.ann, {"refresh_token": w.ann.refresh_token}),
     **UNSEEN_OF_USERS,
     "RecordEvent": lambda _: (None, {"action": "key.rotate", "target_id": "k1"}),
@@ -333,7 +339,9 @@ def _acts(path: str) -> Any:
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def app(request: pytest.FixtureRequest, own_of_module: Own) -> Deployment:
-    return own_of_module(request.param, env={"GOCHAT_AUTH_REGISTRATION": "open"})
+    return own_of_module(
+        request.param, env={"GOCHAT_AUTH_REGISTRATION": "open", "GOCHAT_AUTH_GUESTS": "on", **SHARED_LOGIN}
+    )
 
 
 @pytest.fixture(scope="module")

@@ -57,6 +57,7 @@ def test_rpcs_that_hash_a_password_write_or_search_do_not_run_inline() -> None:
         "ChangePassword",
         "SignIn",
         "SetPassword",
+        "ClaimAccount",
         "UpsertUsers",
     } == hashing
     searching = {path.rpartition("/")[2] for path, rule in RULES.items() if rule.cost is Cost.SEARCH}

@@ -29,7 +29,7 @@ def files(tmp_path: Path) -> Files:
     (tmp_path / "vendor" / "index.html").write_bytes(b"inner")
     (tmp_path / "icon.png").write_bytes(b"\0" * 3000)
     (tmp_path / ".hidden").write_bytes(b"x")
-    return Files({"registration": "closed"}, tmp_path)
+    return Files(tmp_path)
 
 
 def test_a_page(files: Files) -> None:
@@ -40,14 +40,6 @@ def test_a_page(files: Files) -> None:
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert headers["referrer-policy"] == "no-referrer"
     assert headers["cache-control"] == "no-cache"
-
-
-def test_what_the_page_is_to_know_of_the_server(files: Files) -> None:
-    response, headers = get(files, "/settings.json")
-    assert (response.body, headers["content-type"]) == (
-        b'{"registration": "closed"}',
-        "application/json; charset=utf-8",
-    )
 
 
 def test_what_has_not_changed_is_not_sent_again(files: Files) -> None:

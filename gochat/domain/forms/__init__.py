@@ -18,6 +18,7 @@ from gochat.domain.forms import (
     group,
     group_store,
     logic,
+    login,
     message,
     repo,
     session,
@@ -32,7 +33,7 @@ FORMS: dict[str, Form] = {
     request.DESCRIPTOR.full_name: form
     for service in (
         *(logic, session, message, conversation, group, event),
-        *(repo, store, group_store, account, change, signal, audit, user),
+        *(repo, store, group_store, account, login, change, signal, audit, user),
     )
     for request, form in service.FORMS.items()
 }

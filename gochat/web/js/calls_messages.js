@@ -98,4 +98,14 @@ class MessageCalls extends Calls {
   async receipts(messageId) {
     return fill(RECEIPTS, await this.call(`${CONVERSATIONS}/GetReceipts`, { messageId }));
   }
+
+  /** What became of a message by an event; the same object if nothing. */
+  detailAfter(detail, event) {
+    return detailAfter(detail, event, this.userId);
+  }
+
+  async storedDetails(conversationId, limit = 200) {
+    await this.start();
+    return (await this.store.list(`message/${conversationId}-`, limit)).map(toDetail);
+  }
 }

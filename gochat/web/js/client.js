@@ -1,5 +1,5 @@
 /** A user of a GoChat server. gochat.d.ts has the types and what each member does. */
-export class Client extends GroupCalls {
+export class Client extends LoginCalls {
   #options;
   #transport;
   #store;
@@ -255,9 +255,17 @@ export class Client extends GroupCalls {
     await this.#enter(() => this.#session.signIn(username, password));
   }
 
-  async register({ username, password, nickname = "", email = "" }) {
+  get isGuest() {
+    return this.#session?.isGuest ?? false;
+  }
+
+  async [ENTER](rpc, request, isGuest = false) {
     await this.start();
-    await this.#enter(() => this.#session.register({ username, password, nickname, email }));
+    await this.#enter(() => this.#session.enter(rpc, request, isGuest));
+  }
+
+  async [ADOPT](json) {
+    await this.#session.adopt(json, this.userId, false);
   }
 
   async #enter(act) {
@@ -291,13 +299,14 @@ export class Client extends GroupCalls {
     this.#feeds.clear();
   }
 
-  async changePassword(oldPassword, newPassword) {
-    await this.#session.adopt(await this.call(`${SESSIONS}/ChangePassword`, { oldPassword, newPassword }));
-  }
-
   async #know(profile) {
     await this.#session.setProfile(profile);
     this.#emit("profile", profile);
+  }
+
+  async claimAccount(way) {
+    await super.claimAccount(way);
+    await this.#know(await this.getProfile());
   }
 
   async updateProfile(changes) {
@@ -366,11 +375,6 @@ export class Client extends GroupCalls {
     return page;
   }
 
-  /** What became of a message by an event; the same object if nothing. */
-  detailAfter(detail, event) {
-    return detailAfter(detail, event, this.userId);
-  }
-
   async createConversation(userId) {
     const conversation = await super.createConversation(userId);
     await this.#meetPeer(conversation, await this.getProfile(userId));
@@ -386,11 +390,6 @@ export class Client extends GroupCalls {
   async #meetPeer(conversation, peer) {
     await this.#conversations.meet(conversation, peer);
     this.#emit("conversations", this.conversations);
-  }
-
-  async storedDetails(conversationId, limit = 200) {
-    await this.start();
-    return (await this.#store.list(`message/${conversationId}-`, limit)).map(toDetail);
   }
 
   watchPresence(userIds) {

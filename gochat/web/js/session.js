@@ -1,3 +1,4 @@
+const NOT_OF_THE_SESSION = ["BAD_CREDENTIALS", "BAD_EXTERNAL_TOKEN"]; // reasons of what was asked, not of who asks
 const MAX_MARGIN_MS = 60_000; // before its end, at which a token is renewed
 
 /** Who is signed in: tokens that are renewed in time, once for all who wait, and for all tabs. */
@@ -26,6 +27,10 @@ class Session {
 
   get userId() {
     return (this.#isNamed && this.#stored?.userId) || "";
+  }
+
+  get isGuest() {
+    return Boolean(this.#isNamed && this.#stored?.isGuest);
   }
 
   get profile() {
@@ -69,19 +74,20 @@ class Session {
     const request = { username, password, deviceId: this.deviceId };
     const json = await this.#transport.unary(`${LOGIC}/Authenticate`, request);
     const profile = fill(PROFILE, json.userInfo);
-    await this.adopt(json, profile.userId);
+    await this.adopt(json, profile.userId, false);
     await this.setProfile(profile);
   }
 
-  async register(request) {
-    const json = await this.#transport.unary(`${SESSIONS}/Register`, { ...request, deviceId: this.deviceId });
-    await this.adopt(json, json.userId);
+  /** By an RPC of SessionService whose answer has the user and their tokens. */
+  async enter(rpc, request, isGuest = false) {
+    const json = await this.#transport.unary(`${SESSIONS}/${rpc}`, { ...request, deviceId: this.deviceId });
+    await this.adopt(json, json.userId, isGuest);
   }
 
   /** json: an answer with tokens. */
-  async adopt(json, userId = this.userId) {
+  async adopt(json, userId = this.userId, isGuest = this.isGuest) {
     const { accessToken, refreshToken, expiresIn } = fill(TOKENS, json);
-    await this.keep({ userId, accessToken, refreshToken, renewAt: renewAt(expiresIn * 1000) });
+    await this.keep({ userId, accessToken, refreshToken, renewAt: renewAt(expiresIn * 1000), isGuest });
   }
 
   /** stored: null when nobody is signed in any more. */
@@ -107,13 +113,14 @@ class Session {
     return this.#stored.accessToken;
   }
 
-  /** The answer of a unary call, for which a token that has ended meanwhile is renewed. */
-  async call(path, request, { signal, timeoutMs } = {}) {
+  /** The answer of a unary call, for which a token that has ended meanwhile is renewed. anonymous: without a token. */
+  async call(path, request, { signal, timeoutMs, anonymous = false } = {}) {
+    if (anonymous) return this.#transport.unary(path, request, { signal, timeoutMs });
     const token = await this.token();
     try {
       return await this.#transport.unary(path, request, { token, signal, timeoutMs });
     } catch (error) {
-      if (error.code !== "unauthenticated" || error.reason === "BAD_CREDENTIALS") throw error;
+      if (error.code !== "unauthenticated" || NOT_OF_THE_SESSION.includes(error.reason)) throw error;
       return this.#transport.unary(path, request, { token: await this.token(token), signal, timeoutMs });
     }
   }

@@ -5,7 +5,7 @@ import type {
   Ban, ChatEvent, Conversation, ConversationDetail, ConversationFilters, ConversationInfo, ConversationRecord,
   ConversationSettings, DetailPage, Group, GroupPreview, GroupSettings, Invitation, JoinRequest, Member,
   MemberDetail, Message, MessageDetail, MessagePage, PageOptions, Pagination, Presence, Profile, Receipts, Session,
-  TokenPage, User, UserReaction, Version, Who,
+  SignInMethods, TokenPage, User, UserReaction, Version, Who,
 } from "./gochat.types.js";
 
 export type * from "./gochat.types.js";
@@ -150,6 +150,31 @@ export class Client {
   signIn(username: string, password: string): Promise<void>;
   /** Where the server takes registrations. */
   register(account: { username: string; password: string; nickname?: string; email?: string }): Promise<void>;
+  /** By a token of the operator's own login, where the server takes those. */
+  signInWith(token: string): Promise<void>;
+  /** Where the server takes guests. */
+  signInAsGuest(nickname?: string): Promise<void>;
+  /** Signed in as a guest, on this device, without an account since. */
+  readonly isGuest: boolean;
+  /** Gives a guest a way to sign in: a username and a password, or a token as of signInWith(). Their id stays. */
+  claimAccount(way: { username: string; password: string } | { token: string }): Promise<void>;
+  /** How users sign in to this server. */
+  signInMethods(): Promise<SignInMethods>;
+  /**
+   * Begins a sign-in by OpenID Connect. Keep what it returns where only this page can read it, and open the URL; the
+   * provider sends the browser to redirectUri, with `code` and the same `state` in the query: then call finishSignIn().
+   */
+  beginSignIn(
+    issuer: string,
+    redirectUri: string,
+  ): Promise<{ authorizationUrl: string; state: string; codeVerifier: string }>;
+  finishSignIn(signIn: {
+    issuer: string;
+    redirectUri: string;
+    code: string;
+    state: string;
+    codeVerifier: string;
+  }): Promise<void>;
   signOut(): Promise<void>;
   /** Ends all other sessions. */
   changePassword(oldPassword: string, newPassword: string): Promise<void>;
@@ -277,6 +302,6 @@ export class Client {
   call(
     path: string,
     request?: object,
-    options?: { signal?: AbortSignal; timeoutMs?: number },
+    options?: { signal?: AbortSignal; timeoutMs?: number; anonymous?: boolean },
   ): Promise<Record<string, unknown>>;
 }

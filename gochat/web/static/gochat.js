@@ -406,6 +406,7 @@ function listenToBrowser(onnetwork, onlook) {
   });
 }
 
+const NOT_OF_THE_SESSION = ["BAD_CREDENTIALS", "BAD_EXTERNAL_TOKEN"]; // reasons of what was asked, not of who asks
 const MAX_MARGIN_MS = 60_000; // before its end, at which a token is renewed
 
 /** Who is signed in: tokens that are renewed in time, once for all who wait, and for all tabs. */
@@ -434,6 +435,10 @@ class Session {
 
   get userId() {
     return (this.#isNamed && this.#stored?.userId) || "";
+  }
+
+  get isGuest() {
+    return Boolean(this.#isNamed && this.#stored?.isGuest);
   }
 
   get profile() {
@@ -477,19 +482,20 @@ class Session {
     const request = { username, password, deviceId: this.deviceId };
     const json = await this.#transport.unary(`${LOGIC}/Authenticate`, request);
     const profile = fill(PROFILE, json.userInfo);
-    await this.adopt(json, profile.userId);
+    await this.adopt(json, profile.userId, false);
     await this.setProfile(profile);
   }
 
-  async register(request) {
-    const json = await this.#transport.unary(`${SESSIONS}/Register`, { ...request, deviceId: this.deviceId });
-    await this.adopt(json, json.userId);
+  /** By an RPC of SessionService whose answer has the user and their tokens. */
+  async enter(rpc, request, isGuest = false) {
+    const json = await this.#transport.unary(`${SESSIONS}/${rpc}`, { ...request, deviceId: this.deviceId });
+    await this.adopt(json, json.userId, isGuest);
   }
 
   /** json: an answer with tokens. */
-  async adopt(json, userId = this.userId) {
+  async adopt(json, userId = this.userId, isGuest = this.isGuest) {
     const { accessToken, refreshToken, expiresIn } = fill(TOKENS, json);
-    await this.keep({ userId, accessToken, refreshToken, renewAt: renewAt(expiresIn * 1000) });
+    await this.keep({ userId, accessToken, refreshToken, renewAt: renewAt(expiresIn * 1000), isGuest });
   }
 
   /** stored: null when nobody is signed in any more. */
@@ -515,13 +521,14 @@ class Session {
     return this.#stored.accessToken;
   }
 
-  /** The answer of a unary call, for which a token that has ended meanwhile is renewed. */
-  async call(path, request, { signal, timeoutMs } = {}) {
+  /** The answer of a unary call, for which a token that has ended meanwhile is renewed. anonymous: without a token. */
+  async call(path, request, { signal, timeoutMs, anonymous = false } = {}) {
+    if (anonymous) return this.#transport.unary(path, request, { signal, timeoutMs });
     const token = await this.token();
     try {
       return await this.#transport.unary(path, request, { token, signal, timeoutMs });
     } catch (error) {
-      if (error.code !== "unauthenticated" || error.reason === "BAD_CREDENTIALS") throw error;
+      if (error.code !== "unauthenticated" || NOT_OF_THE_SESSION.includes(error.reason)) throw error;
       return this.#transport.unary(path, request, { token: await this.token(token), signal, timeoutMs });
     }
   }
@@ -1688,6 +1695,16 @@ class MessageCalls extends Calls {
   async receipts(messageId) {
     return fill(RECEIPTS, await this.call(`${CONVERSATIONS}/GetReceipts`, { messageId }));
   }
+
+  /** What became of a message by an event; the same object if nothing. */
+  detailAfter(detail, event) {
+    return detailAfter(detail, event, this.userId);
+  }
+
+  async storedDetails(conversationId, limit = 200) {
+    await this.start();
+    return (await this.store.list(`message/${conversationId}-`, limit)).map(toDetail);
+  }
 }
 
 /** What one does in a group, by one's role there. */
@@ -1799,8 +1816,48 @@ class GroupCalls extends MessageCalls {
   }
 }
 
+const ENTER = Symbol("enter"); // (rpc, request, isGuest): signs in by an RPC whose answer has the user and their tokens
+const ADOPT = Symbol("adopt"); // (json): takes the tokens of a new session of the user who has an account now
+
+/** How one signs in. */
+class LoginCalls extends GroupCalls {
+  async register({ username, password, nickname = "", email = "" }) {
+    await this[ENTER]("Register", { username, password, nickname, email });
+  }
+
+  async signInWith(token) {
+    await this[ENTER]("ExchangeToken", { token });
+  }
+
+  async signInAsGuest(nickname = "") {
+    await this[ENTER]("CreateGuest", { nickname }, true);
+  }
+
+  async claimAccount({ username = "", password = "", token = "" }) {
+    await this[ADOPT](await this.call(`${SESSIONS}/ClaimAccount`, { username, password, token }));
+  }
+
+  async changePassword(oldPassword, newPassword) {
+    await this[ADOPT](await this.call(`${SESSIONS}/ChangePassword`, { oldPassword, newPassword }));
+  }
+
+  async signInMethods() {
+    const json = await this.call(`${SESSIONS}/ListSignInMethods`, {}, { anonymous: true });
+    return fill({ password: false, registration: false, guests: false, issuers: [{ name: "", label: "" }] }, json);
+  }
+
+  async beginSignIn(issuer, redirectUri) {
+    const json = await this.call(`${SESSIONS}/BeginSignIn`, { issuer, redirectUri }, { anonymous: true });
+    return fill({ authorizationUrl: "", state: "", codeVerifier: "" }, json);
+  }
+
+  async finishSignIn({ issuer, redirectUri, code, state, codeVerifier }) {
+    await this[ENTER]("FinishSignIn", { issuer, redirectUri, code, state, codeVerifier });
+  }
+}
+
 /** A user of a GoChat server. gochat.d.ts has the types and what each member does. */
-export class Client extends GroupCalls {
+export class Client extends LoginCalls {
   #options;
   #transport;
   #store;
@@ -2056,9 +2113,17 @@ export class Client extends GroupCalls {
     await this.#enter(() => this.#session.signIn(username, password));
   }
 
-  async register({ username, password, nickname = "", email = "" }) {
+  get isGuest() {
+    return this.#session?.isGuest ?? false;
+  }
+
+  async [ENTER](rpc, request, isGuest = false) {
     await this.start();
-    await this.#enter(() => this.#session.register({ username, password, nickname, email }));
+    await this.#enter(() => this.#session.enter(rpc, request, isGuest));
+  }
+
+  async [ADOPT](json) {
+    await this.#session.adopt(json, this.userId, false);
   }
 
   async #enter(act) {
@@ -2092,13 +2157,14 @@ export class Client extends GroupCalls {
     this.#feeds.clear();
   }
 
-  async changePassword(oldPassword, newPassword) {
-    await this.#session.adopt(await this.call(`${SESSIONS}/ChangePassword`, { oldPassword, newPassword }));
-  }
-
   async #know(profile) {
     await this.#session.setProfile(profile);
     this.#emit("profile", profile);
+  }
+
+  async claimAccount(way) {
+    await super.claimAccount(way);
+    await this.#know(await this.getProfile());
   }
 
   async updateProfile(changes) {
@@ -2167,11 +2233,6 @@ export class Client extends GroupCalls {
     return page;
   }
 
-  /** What became of a message by an event; the same object if nothing. */
-  detailAfter(detail, event) {
-    return detailAfter(detail, event, this.userId);
-  }
-
   async createConversation(userId) {
     const conversation = await super.createConversation(userId);
     await this.#meetPeer(conversation, await this.getProfile(userId));
@@ -2187,11 +2248,6 @@ export class Client extends GroupCalls {
   async #meetPeer(conversation, peer) {
     await this.#conversations.meet(conversation, peer);
     this.#emit("conversations", this.conversations);
-  }
-
-  async storedDetails(conversationId, limit = 200) {
-    await this.start();
-    return (await this.#store.list(`message/${conversationId}-`, limit)).map(toDetail);
   }
 
   watchPresence(userIds) {

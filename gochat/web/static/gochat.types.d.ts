@@ -309,3 +309,12 @@ export interface DetailPage {
   messages: MessageDetail[];
   hasMore: boolean;
 }
+
+export interface SignInMethods {
+  /** By username and password. */
+  password: boolean;
+  registration: boolean;
+  guests: boolean;
+  /** For beginSignIn(). */
+  issuers: { name: string; label: string }[];
+}

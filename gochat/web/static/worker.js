@@ -23,12 +23,13 @@ async function keepPage() {
 
 async function freshOrKept(request) {
   const cache = await caches.open(CACHE);
+  const key = request.mode === "navigate" ? "/" : request; // without a query, which may hold a code to sign in with
   try {
     const response = await fetch(request);
-    if (response.ok) await cache.put(request, response.clone());
+    if (response.ok) await cache.put(key, response.clone());
     return response;
   } catch (error) {
-    const kept = await cache.match(request, { ignoreSearch: true });
+    const kept = await cache.match(key, { ignoreSearch: true });
     if (kept) return kept;
     throw error;
   }

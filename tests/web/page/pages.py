@@ -39,7 +39,8 @@ class Visitor:
     def _watch(self, page: Any) -> None:
         def note(message: Any) -> None:
             known = OFFLINE.search(message.text) or REFUSED.search(message.text)
-            if message.type in ("error", "warning") and not known:
+            is_ours = message.location["url"].startswith(self.url) or not message.location["url"]
+            if message.type in ("error", "warning") and is_ours and not known:
                 self.problems.append(message.text)
 
         page.on("console", note)
@@ -47,7 +48,7 @@ class Visitor:
     def sign_in(self, username: str, password: str = PASSWORD) -> None:
         self.page.get_by_label("Username").fill(username)
         self.page.get_by_label("Password").fill(password)
-        self.page.get_by_role("button", name="Sign in").click()
+        self.page.get_by_role("button", name="Sign in", exact=True).click()
         self.page.get_by_role("navigation", name="Chats").wait_for()
 
     def start_chat(self, name: str) -> None:

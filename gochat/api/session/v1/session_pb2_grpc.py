@@ -67,6 +67,36 @@ class SessionServiceStub:
                 request_serializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.RegisterRequest.SerializeToString,
                 response_deserializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.RegisterResponse.FromString,
                 _registered_method=True)
+        self.ListSignInMethods = channel.unary_unary(
+                '/gochat.api.session.v1.SessionService/ListSignInMethods',
+                request_serializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ListSignInMethodsRequest.SerializeToString,
+                response_deserializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ListSignInMethodsResponse.FromString,
+                _registered_method=True)
+        self.ExchangeToken = channel.unary_unary(
+                '/gochat.api.session.v1.SessionService/ExchangeToken',
+                request_serializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ExchangeTokenRequest.SerializeToString,
+                response_deserializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ExchangeTokenResponse.FromString,
+                _registered_method=True)
+        self.BeginSignIn = channel.unary_unary(
+                '/gochat.api.session.v1.SessionService/BeginSignIn',
+                request_serializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.BeginSignInRequest.SerializeToString,
+                response_deserializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.BeginSignInResponse.FromString,
+                _registered_method=True)
+        self.FinishSignIn = channel.unary_unary(
+                '/gochat.api.session.v1.SessionService/FinishSignIn',
+                request_serializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.FinishSignInRequest.SerializeToString,
+                response_deserializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.FinishSignInResponse.FromString,
+                _registered_method=True)
+        self.CreateGuest = channel.unary_unary(
+                '/gochat.api.session.v1.SessionService/CreateGuest',
+                request_serializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.CreateGuestRequest.SerializeToString,
+                response_deserializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.CreateGuestResponse.FromString,
+                _registered_method=True)
+        self.ClaimAccount = channel.unary_unary(
+                '/gochat.api.session.v1.SessionService/ClaimAccount',
+                request_serializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ClaimAccountRequest.SerializeToString,
+                response_deserializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ClaimAccountResponse.FromString,
+                _registered_method=True)
         self.CreateSession = channel.unary_unary(
                 '/gochat.api.session.v1.SessionService/CreateSession',
                 request_serializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.CreateSessionRequest.SerializeToString,
@@ -131,6 +161,68 @@ class SessionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSignInMethods(self, request, context):
+        """How users sign in here: what a sign-in form offers. Needs no token.
+        Errors: RATE_LIMIT, of the calls of an address.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExchangeToken(self, request, context):
+        """Signs in by a JSON Web Token of the operator's own login, one of the server's [auth.issuers]; its subject is the
+        user's external id. Where there is no such user, one is made, unless the issuer's setting `create` is false: then,
+        and then only, its claims say what they are called. The token may be presented again until it expires; it should be
+        short-lived. Needs no access token. Audit: session.begin, user.create.
+        Errors: UNAUTHORIZED, reason BAD_EXTERNAL_TOKEN, the same whatever is wrong with the token, USER_NOT_ACTIVE for a
+        user who is disabled or deleted; PERMISSION_DENIED, reason NO_ACCOUNT, where users are not made; RATE_LIMIT, of the
+        failures from an address; UNAVAILABLE, reason ISSUER_UNAVAILABLE, while the issuer's keys were never read.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BeginSignIn(self, request, context):
+        """Begins a sign-in by OpenID Connect (authorization code with PKCE) at one of the issuers that ListSignInMethods names.
+        The client keeps state and code_verifier where only it can read them, and opens the URL. Needs no token.
+        Errors: NOT_FOUND for an issuer; INVALID_PARAMS, reason REDIRECT_NOT_ALLOWED, for a redirect_uri that is neither on
+        one of the server's [http] origins nor on its HTTP listener; RATE_LIMIT; UNAVAILABLE, reason ISSUER_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FinishSignIn(self, request, context):
+        """Ends it: the server exchanges the code for an ID token, judges that as ExchangeToken does, and signs in its subject.
+        Errors: as of ExchangeToken. BAD_EXTERNAL_TOKEN is also a state that is not this server's, has expired after ten
+        minutes or was begun with another code_verifier, and a code that the provider does not take.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateGuest(self, request, context):
+        """Makes a guest and signs them in, where the server's [auth] guests is "on". A guest is a user as any other whose
+        sessions are all that they have: with the last of them, or after [auth] guest_ttl without use, they are disabled.
+        Needs no token. Audit: user.create, session.begin.
+        Errors: PERMISSION_DENIED, reason GUESTS_OFF; RATE_LIMIT, of the guests from an address.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClaimAccount(self, request, context):
+        """Makes the caller, a guest, a user with a way to sign in: a username and a password, or a token as of ExchangeToken.
+        Their id stays, and with it all that they wrote. All sessions of the user end, the one in use too: the answer holds
+        the tokens of a new one for the same device. Who may call: guests. Audit: user.claim.
+        Errors: PERMISSION_DENIED, reason NOT_A_GUEST; DUPLICATE_OPERATION for a username that is taken, reason
+        USERNAME_TAKEN, or a token whose subject has an account, reason EXTERNAL_ID_TAKEN; INVALID_PARAMS; UNAUTHORIZED,
+        reason BAD_EXTERNAL_TOKEN; UNAVAILABLE, reason ISSUER_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateSession(self, request, context):
         """Opens a session for a user whom the operator's backend has signed in itself, in place of the one that the device had:
         as Authenticate, without a password. Who may call: tokens of role service; the audit log names the service.
@@ -173,6 +265,36 @@ def add_SessionServiceServicer_to_server(servicer, server):
                     servicer.Register,
                     request_deserializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.RegisterRequest.FromString,
                     response_serializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.RegisterResponse.SerializeToString,
+            ),
+            'ListSignInMethods': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSignInMethods,
+                    request_deserializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ListSignInMethodsRequest.FromString,
+                    response_serializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ListSignInMethodsResponse.SerializeToString,
+            ),
+            'ExchangeToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExchangeToken,
+                    request_deserializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ExchangeTokenRequest.FromString,
+                    response_serializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ExchangeTokenResponse.SerializeToString,
+            ),
+            'BeginSignIn': grpc.unary_unary_rpc_method_handler(
+                    servicer.BeginSignIn,
+                    request_deserializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.BeginSignInRequest.FromString,
+                    response_serializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.BeginSignInResponse.SerializeToString,
+            ),
+            'FinishSignIn': grpc.unary_unary_rpc_method_handler(
+                    servicer.FinishSignIn,
+                    request_deserializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.FinishSignInRequest.FromString,
+                    response_serializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.FinishSignInResponse.SerializeToString,
+            ),
+            'CreateGuest': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateGuest,
+                    request_deserializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.CreateGuestRequest.FromString,
+                    response_serializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.CreateGuestResponse.SerializeToString,
+            ),
+            'ClaimAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClaimAccount,
+                    request_deserializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ClaimAccountRequest.FromString,
+                    response_serializer=gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ClaimAccountResponse.SerializeToString,
             ),
             'CreateSession': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateSession,
@@ -345,6 +467,168 @@ class SessionService:
             '/gochat.api.session.v1.SessionService/Register',
             gochat_dot_api_dot_session_dot_v1_dot_session__pb2.RegisterRequest.SerializeToString,
             gochat_dot_api_dot_session_dot_v1_dot_session__pb2.RegisterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSignInMethods(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.api.session.v1.SessionService/ListSignInMethods',
+            gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ListSignInMethodsRequest.SerializeToString,
+            gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ListSignInMethodsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExchangeToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.api.session.v1.SessionService/ExchangeToken',
+            gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ExchangeTokenRequest.SerializeToString,
+            gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ExchangeTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BeginSignIn(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.api.session.v1.SessionService/BeginSignIn',
+            gochat_dot_api_dot_session_dot_v1_dot_session__pb2.BeginSignInRequest.SerializeToString,
+            gochat_dot_api_dot_session_dot_v1_dot_session__pb2.BeginSignInResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FinishSignIn(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.api.session.v1.SessionService/FinishSignIn',
+            gochat_dot_api_dot_session_dot_v1_dot_session__pb2.FinishSignInRequest.SerializeToString,
+            gochat_dot_api_dot_session_dot_v1_dot_session__pb2.FinishSignInResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateGuest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.api.session.v1.SessionService/CreateGuest',
+            gochat_dot_api_dot_session_dot_v1_dot_session__pb2.CreateGuestRequest.SerializeToString,
+            gochat_dot_api_dot_session_dot_v1_dot_session__pb2.CreateGuestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClaimAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.api.session.v1.SessionService/ClaimAccount',
+            gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ClaimAccountRequest.SerializeToString,
+            gochat_dot_api_dot_session_dot_v1_dot_session__pb2.ClaimAccountResponse.FromString,
             options,
             channel_credentials,
             insecure,

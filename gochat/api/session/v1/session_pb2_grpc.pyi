@@ -62,6 +62,44 @@ class SessionServiceStub:
     Errors: PERMISSION_DENIED where it is closed; DUPLICATE_OPERATION for a username that is taken; INVALID_PARAMS;
     RATE_LIMIT.
     """
+    ListSignInMethods: _grpc.UnaryUnaryMultiCallable[_session_pb2.ListSignInMethodsRequest, _session_pb2.ListSignInMethodsResponse]
+    """How users sign in here: what a sign-in form offers. Needs no token.
+    Errors: RATE_LIMIT, of the calls of an address.
+    """
+    ExchangeToken: _grpc.UnaryUnaryMultiCallable[_session_pb2.ExchangeTokenRequest, _session_pb2.ExchangeTokenResponse]
+    """Signs in by a JSON Web Token of the operator's own login, one of the server's [auth.issuers]; its subject is the
+    user's external id. Where there is no such user, one is made, unless the issuer's setting `create` is false: then,
+    and then only, its claims say what they are called. The token may be presented again until it expires; it should be
+    short-lived. Needs no access token. Audit: session.begin, user.create.
+    Errors: UNAUTHORIZED, reason BAD_EXTERNAL_TOKEN, the same whatever is wrong with the token, USER_NOT_ACTIVE for a
+    user who is disabled or deleted; PERMISSION_DENIED, reason NO_ACCOUNT, where users are not made; RATE_LIMIT, of the
+    failures from an address; UNAVAILABLE, reason ISSUER_UNAVAILABLE, while the issuer's keys were never read.
+    """
+    BeginSignIn: _grpc.UnaryUnaryMultiCallable[_session_pb2.BeginSignInRequest, _session_pb2.BeginSignInResponse]
+    """Begins a sign-in by OpenID Connect (authorization code with PKCE) at one of the issuers that ListSignInMethods names.
+    The client keeps state and code_verifier where only it can read them, and opens the URL. Needs no token.
+    Errors: NOT_FOUND for an issuer; INVALID_PARAMS, reason REDIRECT_NOT_ALLOWED, for a redirect_uri that is neither on
+    one of the server's [http] origins nor on its HTTP listener; RATE_LIMIT; UNAVAILABLE, reason ISSUER_UNAVAILABLE.
+    """
+    FinishSignIn: _grpc.UnaryUnaryMultiCallable[_session_pb2.FinishSignInRequest, _session_pb2.FinishSignInResponse]
+    """Ends it: the server exchanges the code for an ID token, judges that as ExchangeToken does, and signs in its subject.
+    Errors: as of ExchangeToken. BAD_EXTERNAL_TOKEN is also a state that is not this server's, has expired after ten
+    minutes or was begun with another code_verifier, and a code that the provider does not take.
+    """
+    CreateGuest: _grpc.UnaryUnaryMultiCallable[_session_pb2.CreateGuestRequest, _session_pb2.CreateGuestResponse]
+    """Makes a guest and signs them in, where the server's [auth] guests is "on". A guest is a user as any other whose
+    sessions are all that they have: with the last of them, or after [auth] guest_ttl without use, they are disabled.
+    Needs no token. Audit: user.create, session.begin.
+    Errors: PERMISSION_DENIED, reason GUESTS_OFF; RATE_LIMIT, of the guests from an address.
+    """
+    ClaimAccount: _grpc.UnaryUnaryMultiCallable[_session_pb2.ClaimAccountRequest, _session_pb2.ClaimAccountResponse]
+    """Makes the caller, a guest, a user with a way to sign in: a username and a password, or a token as of ExchangeToken.
+    Their id stays, and with it all that they wrote. All sessions of the user end, the one in use too: the answer holds
+    the tokens of a new one for the same device. Who may call: guests. Audit: user.claim.
+    Errors: PERMISSION_DENIED, reason NOT_A_GUEST; DUPLICATE_OPERATION for a username that is taken, reason
+    USERNAME_TAKEN, or a token whose subject has an account, reason EXTERNAL_ID_TAKEN; INVALID_PARAMS; UNAUTHORIZED,
+    reason BAD_EXTERNAL_TOKEN; UNAVAILABLE, reason ISSUER_UNAVAILABLE.
+    """
     CreateSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.CreateSessionRequest, _session_pb2.CreateSessionResponse]
     """Opens a session for a user whom the operator's backend has signed in itself, in place of the one that the device had:
     as Authenticate, without a password. Who may call: tokens of role service; the audit log names the service.
@@ -102,6 +140,44 @@ class SessionServiceAsyncStub(SessionServiceStub):
     """Makes an account and signs in, both or neither, where the server's [auth] registration is "open". Needs no token.
     Errors: PERMISSION_DENIED where it is closed; DUPLICATE_OPERATION for a username that is taken; INVALID_PARAMS;
     RATE_LIMIT.
+    """
+    ListSignInMethods: _aio.UnaryUnaryMultiCallable[_session_pb2.ListSignInMethodsRequest, _session_pb2.ListSignInMethodsResponse]  # type: ignore[assignment]
+    """How users sign in here: what a sign-in form offers. Needs no token.
+    Errors: RATE_LIMIT, of the calls of an address.
+    """
+    ExchangeToken: _aio.UnaryUnaryMultiCallable[_session_pb2.ExchangeTokenRequest, _session_pb2.ExchangeTokenResponse]  # type: ignore[assignment]
+    """Signs in by a JSON Web Token of the operator's own login, one of the server's [auth.issuers]; its subject is the
+    user's external id. Where there is no such user, one is made, unless the issuer's setting `create` is false: then,
+    and then only, its claims say what they are called. The token may be presented again until it expires; it should be
+    short-lived. Needs no access token. Audit: session.begin, user.create.
+    Errors: UNAUTHORIZED, reason BAD_EXTERNAL_TOKEN, the same whatever is wrong with the token, USER_NOT_ACTIVE for a
+    user who is disabled or deleted; PERMISSION_DENIED, reason NO_ACCOUNT, where users are not made; RATE_LIMIT, of the
+    failures from an address; UNAVAILABLE, reason ISSUER_UNAVAILABLE, while the issuer's keys were never read.
+    """
+    BeginSignIn: _aio.UnaryUnaryMultiCallable[_session_pb2.BeginSignInRequest, _session_pb2.BeginSignInResponse]  # type: ignore[assignment]
+    """Begins a sign-in by OpenID Connect (authorization code with PKCE) at one of the issuers that ListSignInMethods names.
+    The client keeps state and code_verifier where only it can read them, and opens the URL. Needs no token.
+    Errors: NOT_FOUND for an issuer; INVALID_PARAMS, reason REDIRECT_NOT_ALLOWED, for a redirect_uri that is neither on
+    one of the server's [http] origins nor on its HTTP listener; RATE_LIMIT; UNAVAILABLE, reason ISSUER_UNAVAILABLE.
+    """
+    FinishSignIn: _aio.UnaryUnaryMultiCallable[_session_pb2.FinishSignInRequest, _session_pb2.FinishSignInResponse]  # type: ignore[assignment]
+    """Ends it: the server exchanges the code for an ID token, judges that as ExchangeToken does, and signs in its subject.
+    Errors: as of ExchangeToken. BAD_EXTERNAL_TOKEN is also a state that is not this server's, has expired after ten
+    minutes or was begun with another code_verifier, and a code that the provider does not take.
+    """
+    CreateGuest: _aio.UnaryUnaryMultiCallable[_session_pb2.CreateGuestRequest, _session_pb2.CreateGuestResponse]  # type: ignore[assignment]
+    """Makes a guest and signs them in, where the server's [auth] guests is "on". A guest is a user as any other whose
+    sessions are all that they have: with the last of them, or after [auth] guest_ttl without use, they are disabled.
+    Needs no token. Audit: user.create, session.begin.
+    Errors: PERMISSION_DENIED, reason GUESTS_OFF; RATE_LIMIT, of the guests from an address.
+    """
+    ClaimAccount: _aio.UnaryUnaryMultiCallable[_session_pb2.ClaimAccountRequest, _session_pb2.ClaimAccountResponse]  # type: ignore[assignment]
+    """Makes the caller, a guest, a user with a way to sign in: a username and a password, or a token as of ExchangeToken.
+    Their id stays, and with it all that they wrote. All sessions of the user end, the one in use too: the answer holds
+    the tokens of a new one for the same device. Who may call: guests. Audit: user.claim.
+    Errors: PERMISSION_DENIED, reason NOT_A_GUEST; DUPLICATE_OPERATION for a username that is taken, reason
+    USERNAME_TAKEN, or a token whose subject has an account, reason EXTERNAL_ID_TAKEN; INVALID_PARAMS; UNAUTHORIZED,
+    reason BAD_EXTERNAL_TOKEN; UNAVAILABLE, reason ISSUER_UNAVAILABLE.
     """
     CreateSession: _aio.UnaryUnaryMultiCallable[_session_pb2.CreateSessionRequest, _session_pb2.CreateSessionResponse]  # type: ignore[assignment]
     """Opens a session for a user whom the operator's backend has signed in itself, in place of the one that the device had:
@@ -176,6 +252,80 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Makes an account and signs in, both or neither, where the server's [auth] registration is "open". Needs no token.
         Errors: PERMISSION_DENIED where it is closed; DUPLICATE_OPERATION for a username that is taken; INVALID_PARAMS;
         RATE_LIMIT.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSignInMethods(
+        self,
+        request: _session_pb2.ListSignInMethodsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_pb2.ListSignInMethodsResponse, _abc.Awaitable[_session_pb2.ListSignInMethodsResponse]]:
+        """How users sign in here: what a sign-in form offers. Needs no token.
+        Errors: RATE_LIMIT, of the calls of an address.
+        """
+
+    @_abc_1.abstractmethod
+    def ExchangeToken(
+        self,
+        request: _session_pb2.ExchangeTokenRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_pb2.ExchangeTokenResponse, _abc.Awaitable[_session_pb2.ExchangeTokenResponse]]:
+        """Signs in by a JSON Web Token of the operator's own login, one of the server's [auth.issuers]; its subject is the
+        user's external id. Where there is no such user, one is made, unless the issuer's setting `create` is false: then,
+        and then only, its claims say what they are called. The token may be presented again until it expires; it should be
+        short-lived. Needs no access token. Audit: session.begin, user.create.
+        Errors: UNAUTHORIZED, reason BAD_EXTERNAL_TOKEN, the same whatever is wrong with the token, USER_NOT_ACTIVE for a
+        user who is disabled or deleted; PERMISSION_DENIED, reason NO_ACCOUNT, where users are not made; RATE_LIMIT, of the
+        failures from an address; UNAVAILABLE, reason ISSUER_UNAVAILABLE, while the issuer's keys were never read.
+        """
+
+    @_abc_1.abstractmethod
+    def BeginSignIn(
+        self,
+        request: _session_pb2.BeginSignInRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_pb2.BeginSignInResponse, _abc.Awaitable[_session_pb2.BeginSignInResponse]]:
+        """Begins a sign-in by OpenID Connect (authorization code with PKCE) at one of the issuers that ListSignInMethods names.
+        The client keeps state and code_verifier where only it can read them, and opens the URL. Needs no token.
+        Errors: NOT_FOUND for an issuer; INVALID_PARAMS, reason REDIRECT_NOT_ALLOWED, for a redirect_uri that is neither on
+        one of the server's [http] origins nor on its HTTP listener; RATE_LIMIT; UNAVAILABLE, reason ISSUER_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def FinishSignIn(
+        self,
+        request: _session_pb2.FinishSignInRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_pb2.FinishSignInResponse, _abc.Awaitable[_session_pb2.FinishSignInResponse]]:
+        """Ends it: the server exchanges the code for an ID token, judges that as ExchangeToken does, and signs in its subject.
+        Errors: as of ExchangeToken. BAD_EXTERNAL_TOKEN is also a state that is not this server's, has expired after ten
+        minutes or was begun with another code_verifier, and a code that the provider does not take.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateGuest(
+        self,
+        request: _session_pb2.CreateGuestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_pb2.CreateGuestResponse, _abc.Awaitable[_session_pb2.CreateGuestResponse]]:
+        """Makes a guest and signs them in, where the server's [auth] guests is "on". A guest is a user as any other whose
+        sessions are all that they have: with the last of them, or after [auth] guest_ttl without use, they are disabled.
+        Needs no token. Audit: user.create, session.begin.
+        Errors: PERMISSION_DENIED, reason GUESTS_OFF; RATE_LIMIT, of the guests from an address.
+        """
+
+    @_abc_1.abstractmethod
+    def ClaimAccount(
+        self,
+        request: _session_pb2.ClaimAccountRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_pb2.ClaimAccountResponse, _abc.Awaitable[_session_pb2.ClaimAccountResponse]]:
+        """Makes the caller, a guest, a user with a way to sign in: a username and a password, or a token as of ExchangeToken.
+        Their id stays, and with it all that they wrote. All sessions of the user end, the one in use too: the answer holds
+        the tokens of a new one for the same device. Who may call: guests. Audit: user.claim.
+        Errors: PERMISSION_DENIED, reason NOT_A_GUEST; DUPLICATE_OPERATION for a username that is taken, reason
+        USERNAME_TAKEN, or a token whose subject has an account, reason EXTERNAL_ID_TAKEN; INVALID_PARAMS; UNAUTHORIZED,
+        reason BAD_EXTERNAL_TOKEN; UNAVAILABLE, reason ISSUER_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod

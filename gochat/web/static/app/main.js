@@ -6,12 +6,16 @@ import { Entry } from "./entry.js";
 import { Sidebar } from "./sidebar.js";
 import { Chat } from "./chat.js";
 import { Banner } from "./banner.js";
+import { comeBack, takeAnswer } from "./login.js";
 import { Invited } from "./find_groups.js";
 
 const theme = localStorage.getItem("theme");
 if (theme) document.documentElement.dataset.theme = theme;
 
+const answer = takeAnswer(); // before anything reads the address
+
 function App() {
+  const [isReturning, setReturning] = useState(Boolean(answer));
   const [selected, setSelected] = useState(selectedId());
   const [invitation, setInvitation] = useState(invitationToken());
   const [language, setLanguage] = useState(currentLanguage());
@@ -28,7 +32,9 @@ function App() {
       select("");
     });
     client.start();
+    if (answer) comeBack(answer).catch(() => setNotice(t("notSignedIn"))).finally(() => setReturning(false));
   }, []);
+  if (isReturning) return html`<main class="entry"><p role="status">${t("connecting")}</p></main>`;
   if (client.connection === "signedOut") return html`<${Entry} key=${language} notice=${notice} />`;
   return html`<div class=${`page ${selected ? "in-chat" : ""}`} key=${language}>
     <${Banner} />

@@ -5,11 +5,12 @@ import { LANGUAGE_NAMES, currentLanguage, dateTime, setLanguage, t } from "./tex
 import { Choice, Dialog, ErrorNote, Field } from "./parts.js";
 
 export function Settings({ onclose }) {
+  const [isGuest, setGuest] = useState(client.isGuest);
   return html`<${Dialog} title=${t("settings")} onclose=${onclose}>
     <${Profile} />
     <${Appearance} />
     <${Sessions} />
-    <${Password} />
+    ${isGuest ? html`<${Claim} ondone=${() => setGuest(false)} />` : html`<${Password} />`}
     <p><button type="button" class="danger" onClick=${() => client.signOut()}>${t("signOut")}</button></p>
   <//>`;
 }
@@ -77,6 +78,26 @@ function Sessions() {
         </div>
       </li>`)}
     </ul>
+  </section>`;
+}
+
+/** A guest has nothing to sign in with yet. */
+function Claim({ ondone }) {
+  const { busy, error, onSubmit } = useForm(async ({ username, password }) => {
+    await client.claimAccount({ username, password });
+    ondone();
+  });
+  return html`<section>
+    <h3>${t("keepAccount")}</h3>
+    <p class="quiet">${t("keepAccountHint")}</p>
+    <form onSubmit=${onSubmit} aria-label=${t("keepAccount")}>
+      <${Field} label=${t("username")} name="username" required autocomplete="username" autocapitalize="none"
+        spellcheck=${false} />
+      <${Field} label=${t("password")} name="password" type="password" required minlength="8"
+        autocomplete="new-password" hint=${t("passwordHint")} />
+      <${ErrorNote} error=${error} />
+      <button class="secondary" disabled=${busy}>${t("keepAccount")}</button>
+    </form>
   </section>`;
 }
 
