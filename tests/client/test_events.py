@@ -16,7 +16,7 @@ import pytest
 from gochat.client import ChatError, events
 from tests.client.clients import TIMEOUT, Program, client_of, cutting, program
 from tests.conftest import Own
-from tests.conversations import group, seq_of, single
+from tests.conversations import conversation_of, group, seq_of, single
 from tests.harness import PASSWORD, Deployment, Person, as_service
 from tests.processes import free_address, frozen
 from tests.waiting import eventually, started
@@ -261,7 +261,7 @@ def test_more_streams_than_a_user_has(server: Deployment) -> None:
 
 def test_typing_and_presence(server: Deployment) -> None:
     ann, ben = server.people(2)
-    room = single(ann, ben)
+    room = conversation_of(ann.send(ben.id))
     with (
         client_of(server, ann) as anns,
         client_of(server, ben) as bens,

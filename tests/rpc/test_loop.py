@@ -18,12 +18,14 @@ from gochat.context import Caller, Lane
 from gochat.domain.access import RULES
 from gochat.domain.revocation import Revocations
 from gochat.domain.tokens import ACCESS, SERVICE_KIND, Tokens
+from gochat.internal.user.v1 import user_pb2
 from gochat.keys import Key
 from gochat.monitoring.shared import SharedMetrics
 from gochat.rpc import TESTED_GRPCIO
 from gochat.rpc.grpcio_internals import Server
 from gochat.rpc.loop import IDLE_WATCH_INTERVAL, ServingLoop
 from gochat.rpc.state import State
+from gochat.serving.acting import Users
 from gochat.serving.admission import Admission
 from gochat.serving.binding import Method
 from gochat.serving.endpoints import REQUEST_TIMEOUT, UnaryEndpoint
@@ -92,7 +94,8 @@ class InProcess:
         self.metadata = bearer(tokens.sign(ACCESS, Caller("u1", "user", "d1"), 600))
         self.service = bearer(tokens.sign(SERVICE_KIND, Caller(role="service"), 600))
         self.executors = Executors(4, None)
-        self.state = State(Admission(tokens, Throttle(Limits(calls_per_second=0))), self.executors)
+        users = Users(lambda _: user_pb2.ResolveUsersResponse())  # there is nobody as whom a service could call
+        self.state = State(Admission(tokens, Throttle(Limits(calls_per_second=0)), users), self.executors)
         handlers = {"GetUserProfile": handler, "ValidateToken": lambda _: logic_pb2.ValidateTokenResponse(valid=True)}
         paths = {name: f"/gochat.api.logic.v1.LogicService/{name}" for name in handlers}
         self.metrics = SharedMetrics([*paths.values(), SUBSCRIBE])

@@ -234,7 +234,7 @@ def main() -> None:
     tls = Tls(**{name: str(folder / name) for name, content in files.items() if content})
     config = Config(tls=tls, limits=Limits(calls_per_second=0)).with_settings("http", listen="127.0.0.1:0")
     executors, limit = Executors(64, None), asked.message_receive_limit or LIMIT
-    admission: Any = Admission(None, Throttle(config.limits))  # type: ignore[arg-type]
+    admission: Any = Admission(None, Throttle(config.limits), None)  # type: ignore[arg-type]
     read = reader(limit)
 
     def scripted(request: Request, method: Method) -> Reading:
