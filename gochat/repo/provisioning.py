@@ -83,14 +83,14 @@ def provision_all(tx: Tx, wanted: Sequence[Wanted]) -> list[Verdict | ChatError]
     verdicts: list[Verdict | ChatError] = [_overtaken()] * len(wanted)
     pending = list(range(len(wanted)))
     for _ in range(MAX_ROUNDS):
+        if not pending:
+            break
         known = _Known(tx, [wanted[index] for index in pending])
         for index in pending:
             verdicts[index] = known.verdict(wanted[index])
         lost = known.write(tx)
         # Another transaction has made them, or taken their names, meanwhile: now that can be seen.
         pending = [index for index in pending if _user_of(verdicts[index]) in lost]
-        if not pending:
-            break
     for index in pending:
         verdicts[index] = _overtaken()
     return verdicts

@@ -39,6 +39,11 @@ def test_users_are_made_changed_and_left(app: Deployment) -> None:
     assert not detail.is_guest
 
 
+def test_all_may_be_refused(app: Deployment) -> None:
+    (result,) = upsert(app, {"external_id": fresh("id"), "username": "two words"})
+    assert (result.outcome, result.user_id) == (pb.OUTCOME_REFUSED, "")
+
+
 def test_each_that_is_refused_says_why_and_the_others_are_done(app: Deployment) -> None:
     taken, gone = app.person(), app.person()
     as_service(app).user.DeleteUser(user_id=gone.id)
