@@ -1,19 +1,13 @@
 """Guests who are gone: their sessions are all that they have, so with the last of them they are disabled."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from time import monotonic
+from contextlib import AbstractContextManager
 
-from gochat.background import periodic
-from gochat.context import SERVICE, Call, Lane, entered
-from gochat.domain import ids
+from gochat.repo.chunks import in_chunks
 from gochat.repo.deletion import update_user
 from gochat.repo.users import DISABLED, get_user
 from gochat.storage.database import Database, Tx
 
-INTERVAL = 60.0  # seconds between two looks
 CHUNK = 100  # guests of a transaction
-TIMEOUT = 30.0  # seconds for a transaction
 
 _GONE = """
 SELECT user_id
@@ -26,18 +20,9 @@ ORDER BY user_id
 LIMIT ?"""
 
 
-@contextmanager
-def disabling(database: Database, ttl: int) -> Iterator[None]:
+def disabling(database: Database, ttl: int) -> AbstractContextManager[None]:
     """Disables them in the background, for as long as the block lasts. ttl: seconds that they may stay away."""
-
-    def disable_all() -> None:
-        number = CHUNK
-        while number == CHUNK:
-            with entered(Call(SERVICE, "-", monotonic() + TIMEOUT, SERVICE, lane=Lane.CONTROL)):
-                number = database.write(lambda tx: disable(tx, ids.now_ms(), ttl))
-
-    with periodic("disabling guests", disable_all, INTERVAL):
-        yield
+    return in_chunks(database, "disabling guests", lambda tx, now: disable(tx, now, ttl) == CHUNK)
 
 
 def disable(tx: Tx, now: int, ttl: int) -> int:

@@ -1,18 +1,12 @@
 """How long the change log is kept. It is trimmed from its beginning, in chunks, so that no send waits for long."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from time import monotonic
+from contextlib import AbstractContextManager
 
-from gochat.background import periodic
-from gochat.context import SERVICE, Call, Lane, entered
-from gochat.domain import ids
 from gochat.domain.changes import Kind
+from gochat.repo.chunks import in_chunks
 from gochat.storage.database import Database, Tx
 
-INTERVAL = 60.0  # seconds between two looks
 CHUNK = 1000  # rows of a transaction; more where one transaction wrote more
-TIMEOUT = 30.0  # seconds for a chunk
 
 # The newest of the oldest rows that is over age. It stays: the log is complete from its first row on, so a reader who
 # was there when nothing more had happened can go on, however long ago. On PostgreSQL the rows of a position stay or go
@@ -30,19 +24,9 @@ DELETE FROM former_members
 WHERE conversation_id IN (SELECT conversation_id FROM changes WHERE position < ? AND kind = {Kind.GROUP_DISSOLVED})"""
 
 
-@contextmanager
-def trimming(database: Database, keep: float) -> Iterator[None]:
+def trimming(database: Database, keep: float) -> AbstractContextManager[None]:
     """Trims the log in the background, for as long as the block lasts. keep: seconds."""
-
-    def trim_all() -> None:
-        before = ids.now_ms() - int(keep * 1000)
-        more = True
-        while more:
-            with entered(Call(SERVICE, "-", monotonic() + TIMEOUT, SERVICE, lane=Lane.CONTROL)):
-                more = database.write(lambda tx: trim(tx, before))
-
-    with periodic("trimming the log of changes", trim_all, INTERVAL):
-        yield
+    return in_chunks(database, "trimming the log of changes", lambda tx, now: trim(tx, now - int(keep * 1000)))
 
 
 def trim(tx: Tx, before: int) -> bool:
