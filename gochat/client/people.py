@@ -1,6 +1,7 @@
 """The account that is signed in, its sessions, and other people."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from gochat.api.common.v1.common_pb2 import PaginationRequest, UserProfile
 from gochat.api.logic.v1 import logic_pb2
@@ -22,22 +23,14 @@ class People(Calls):
     def register(self, email: str = "", nickname: str = "") -> str:
         """Makes an account of the client's username and password, and signs in; returns the user id. nickname: at most
         64 characters; empty: the username. Errors: PERMISSION_DENIED where registration is closed, ALREADY_EXISTS."""
-
-        def request() -> Tokens:
-            answer = self._connection.call(
-                self._connection.session.Register,
-                session_pb2.RegisterRequest(
-                    username=self._username,
-                    password=self._password,
-                    email=email,
-                    nickname=nickname,
-                    device_id=self._device_id,
-                ),
-            )
-            return Tokens(answer.access_token, answer.refresh_token, answer.expires_in, answer.user_id)
-
-        self._session.replace(request)
-        return self.user_id
+        request = session_pb2.RegisterRequest(
+            username=self._username,
+            password=self._password,
+            email=email,
+            nickname=nickname,
+            device_id=self._device_id,
+        )
+        return self._enter(self._connection.session.Register, request)
 
     def sign_out(self) -> None:
         """Ends the session on the server. The client makes no calls after that; a file keeps what is in it."""
@@ -48,58 +41,47 @@ class People(Calls):
     def sign_in_with(self, token: str) -> str:
         """Signs in by a token of the operator's own login; returns the user id. Errors: UNAUTHENTICATED for one that
         the server does not take, PERMISSION_DENIED where it knows no such user and makes none."""
-
-        def request() -> Tokens:
-            answer = self._connection.call(
-                self._connection.session.ExchangeToken,
-                session_pb2.ExchangeTokenRequest(token=token, device_id=self._device_id),
-            )
-            return Tokens(answer.access_token, answer.refresh_token, answer.expires_in, answer.user_id)
-
-        self._session.replace(request)
-        return self.user_id
+        request = session_pb2.ExchangeTokenRequest(token=token, device_id=self._device_id)
+        return self._enter(self._connection.session.ExchangeToken, request)
 
     def sign_in_as_guest(self, nickname: str = "") -> str:
         """Makes a guest, whose sessions are all that they have; returns the user id. Errors: PERMISSION_DENIED where
         guests are off, RESOURCE_EXHAUSTED with retry_after."""
-
-        def request() -> Tokens:
-            answer = self._connection.call(
-                self._connection.session.CreateGuest,
-                session_pb2.CreateGuestRequest(nickname=nickname, device_id=self._device_id),
-            )
-            return Tokens(answer.access_token, answer.refresh_token, answer.expires_in, answer.user_id)
-
-        self._session.replace(request)
-        return self.user_id
+        request = session_pb2.CreateGuestRequest(nickname=nickname, device_id=self._device_id)
+        return self._enter(self._connection.session.CreateGuest, request)
 
     def claim_account(self, username: str = "", password: str = "", token: str = "") -> None:
         """Gives a guest a way to sign in: a username and a password, or a token as of sign_in_with(). Their id stays.
         Errors: PERMISSION_DENIED for who is no guest, ALREADY_EXISTS, INVALID_ARGUMENT."""
-
-        def request() -> Tokens:
-            answer = self._call(
-                self._connection.session.ClaimAccount,
-                session_pb2.ClaimAccountRequest(username=username, password=password, token=token),
-            )
-            return Tokens(answer.access_token, answer.refresh_token, answer.expires_in)
-
-        self._session.replace(request)
+        request = session_pb2.ClaimAccountRequest(username=username, password=password, token=token)
+        self._go_on(self._connection.session.ClaimAccount, request)
         self._username, self._password = username, password
 
     def change_password(self, old: str, new: str) -> None:
         """Ends all sessions of the user and goes on with a new one. new: 8 characters to 1,024 bytes. Errors:
         UNAUTHENTICATED for a wrong old one, INVALID_ARGUMENT, RESOURCE_EXHAUSTED with retry_after."""
+        request = session_pb2.ChangePasswordRequest(old_password=old, new_password=new)
+        self._go_on(self._connection.session.ChangePassword, request)
+        self._password = new
 
-        def request() -> Tokens:
-            answer = self._call(
-                self._connection.session.ChangePassword,
-                session_pb2.ChangePasswordRequest(old_password=old, new_password=new),
-            )
+    def _enter(self, rpc: Any, request: Any) -> str:
+        """Signs in by an RPC whose answer has the user and their tokens; returns the user id."""
+
+        def enter() -> Tokens:
+            answer = self._connection.call(rpc, request)
+            return Tokens(answer.access_token, answer.refresh_token, answer.expires_in, answer.user_id)
+
+        self._session.replace(enter)
+        return self.user_id
+
+    def _go_on(self, rpc: Any, request: Any) -> None:
+        """With a new session of the user, by an RPC that ends the present one."""
+
+        def go_on() -> Tokens:
+            answer = self._call(rpc, request)
             return Tokens(answer.access_token, answer.refresh_token, answer.expires_in)
 
-        self._session.replace(request)
-        self._password = new
+        self._session.replace(go_on)
 
     def sessions(self) -> Sequence[session_pb2.Session]:
         """Of the user, the latest used first, at most 1,000."""

@@ -22,7 +22,7 @@ from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.internal.store.v1 import store_pb2
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.internal.user.v1.user_pb2_grpc import UserStoreServiceStub
-from gochat.repo.users import ACTIVE, DELETED, DISABLED, STATUSES
+from gochat.repo.users import STATUSES
 from gochat.rpc.client import NetworkChannel
 from gochat.services import REPO
 
@@ -77,9 +77,7 @@ def create(arguments: Namespace) -> int:
             )
         )
         if arguments.admin:
-            AccountServiceStub(channel).SetUserRole(
-                account_pb2.SetUserRoleRequest(user_id=created.user_id, role="admin")
-            )
+            UserStoreServiceStub(channel).SetRole(user_pb2.SetRoleRequest(user_id=created.user_id, role="admin"))
     print(created.user_id)
     return 0
 
@@ -97,12 +95,14 @@ def list_all(arguments: Namespace) -> int:
 
 
 def disable(arguments: Namespace) -> int:
-    print(f"{_with_status(arguments, DISABLED)} is disabled: no sign-in, and sessions end within 5 seconds")
+    user = _changed(arguments, "DisableUser", user_pb2.DisableUserRequest())
+    print(f"{user.user.username} is disabled: no sign-in, and sessions end within 5 seconds")
     return 0
 
 
 def enable(arguments: Namespace) -> int:
-    print(f"{_with_status(arguments, ACTIVE)} may sign in")
+    user = _changed(arguments, "EnableUser", user_pb2.EnableUserRequest())
+    print(f"{user.user.username} may sign in")
     return 0
 
 
@@ -114,7 +114,7 @@ def delete(arguments: Namespace) -> int:
             print(f"This deletes {user.username} ({user.user_id}) for good.", file=sys.stderr)
             if casefold_key(_asked("Type the name to go on: ", "--yes").strip()) != casefold_key(user.username):
                 raise SystemExit("gochat: that is another name: nothing is deleted")
-        RepoServiceStub(channel).UpdateUser(repo_pb2.UpdateUserRequest(user_id=user.user_id, status=DELETED))
+        UserStoreServiceStub(channel).DeleteUser(user_pb2.DeleteUserRequest(user_id=user.user_id))
     print(f"{user.username} is deleted: sessions end within 5 seconds")
     return 0
 
@@ -186,14 +186,6 @@ def _changed(arguments: Namespace, rpc: str, request: Any) -> user_pb2.UserDetai
         request.user_id = _named(channel, arguments.name).user_id
         user: user_pb2.UserDetail = getattr(users, rpc)(request).user
     return user
-
-
-def _with_status(arguments: Namespace, status: int) -> str:
-    """Returns the username."""
-    with _repo_half(arguments) as channel:
-        user = _named(channel, arguments.name)
-        RepoServiceStub(channel).UpdateUser(repo_pb2.UpdateUserRequest(user_id=user.user_id, status=status))
-    return user.username
 
 
 def _repo_half(arguments: Namespace) -> AbstractContextManager[NetworkChannel]:

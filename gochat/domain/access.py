@@ -107,6 +107,12 @@ _SESSION = {
     "RevokeSession": Rule(_USER, Condition.SELF),
     "ChangePassword": Rule(_USER, Condition.SELF, cost=Cost.HASH),
     "CreateSession": Rule(Access.BACKEND),
+    "ListSignInMethods": Rule(Access.ANYONE, rate=Rate.ADDRESS, cost=Cost.NOTHING),
+    "ExchangeToken": Rule(Access.ANYONE, rate=Rate.EXCHANGE, cost=Cost.FETCH),
+    "BeginSignIn": Rule(Access.ANYONE, rate=Rate.ADDRESS, cost=Cost.FETCH),
+    "FinishSignIn": Rule(Access.ANYONE, rate=Rate.EXCHANGE, cost=Cost.FETCH),
+    "CreateGuest": Rule(Access.ANYONE, rate=Rate.GUEST),
+    "ClaimAccount": Rule(_USER, Condition.SELF, cost=Cost.FETCH),
 }
 _USERS = {
     "UpsertUsers": Rule(_SERVICE, cost=Cost.HASH),
@@ -120,14 +126,6 @@ _USERS = {
     "ChangeEmail": Rule(_SERVICE, cost=Cost.WRITE),
     "SetExternalId": Rule(_SERVICE, cost=Cost.WRITE),
     "ClearProfile": Rule(_SERVICE, cost=Cost.WRITE),
-}
-_SESSION |= {
-    "ListSignInMethods": Rule(Access.ANYONE, rate=Rate.ADDRESS, cost=Cost.NOTHING),
-    "ExchangeToken": Rule(Access.ANYONE, rate=Rate.EXCHANGE, cost=Cost.FETCH),
-    "BeginSignIn": Rule(Access.ANYONE, rate=Rate.ADDRESS, cost=Cost.FETCH),
-    "FinishSignIn": Rule(Access.ANYONE, rate=Rate.EXCHANGE, cost=Cost.FETCH),
-    "CreateGuest": Rule(Access.ANYONE, rate=Rate.GUEST),
-    "ClaimAccount": Rule(_USER, Condition.SELF, cost=Cost.FETCH),
 }
 _MESSAGE = {
     "SendMessages": Rule(_USER, Condition.SELF | Condition.PARTICIPANT, Rate.SENDS),

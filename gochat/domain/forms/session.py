@@ -11,11 +11,6 @@ _name = text(size=32)
 _uri = text(size=2048)
 
 
-def _chosen_name(name: str, value: str) -> None:
-    if value:
-        username(name, value)
-
-
 def _chosen_password(name: str, value: str) -> None:
     if value:
         chosen_password(name, value)
@@ -41,5 +36,5 @@ FORMS: dict[type[Message], Form] = {
         redirect_uri=_uri,
     ),
     pb.CreateGuestRequest: form(),
-    pb.ClaimAccountRequest: form(username=_chosen_name, password=_chosen_password, token=_token),
+    pb.ClaimAccountRequest: form(username=username, password=_chosen_password, token=_token),
 }
