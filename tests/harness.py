@@ -191,7 +191,7 @@ class Deployment:
         return Person(self, user_id, username, answer.access_token, answer.refresh_token)
 
     def acting(self, person: "Person", name: str = "") -> "Person":
-        """The same user, as whom a service calls. name: as in x-gochat-act-as."""
+        """The same user, in whose place a service calls. name: as in x-gochat-act-as."""
         acted = Person(self, person.id, person.username, "", "")
         acted.metadata = (*self.service, (ACT_AS, name or person.id))
         return acted

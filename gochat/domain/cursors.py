@@ -67,7 +67,7 @@ def page(request: Any, key: bytes, first: Sequence[Any], default: int = DEFAULT_
     asked.ClearField("page_token")
     asked.ClearField("limit")
     if asked is not listed and "user_id" in asked.DESCRIPTOR.fields_by_name:
-        asked.ClearField("user_id")  # the one who asks, whom it names or not
+        asked.ClearField("user_id")  # who asks, named in it or not
     if "acting" in listed.DESCRIPTOR.oneofs_by_name:
         listed.ClearField("acting")
     scope = listed.DESCRIPTOR.full_name.encode() + b"\0" + listed.SerializeToString(deterministic=True)

@@ -58,7 +58,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Of whom a token is. The fields beside external_id are for a user who is made."""
+    """The owner of a token. The fields beside external_id are for a user who is made."""
 
     external_id: str
     username: str = ""
@@ -176,7 +176,7 @@ def check_header(token: Token, issuer: Issuer) -> None:
 
 
 def verify(token: Token, issuer: Issuer, key: Any, now: float, *, audience: str, nonce: str = "") -> Subject:
-    """Whom the token of a checked header is about. key: of this issuer, the secret or a public key. now: Unix seconds.
+    """The subject of a token of a checked header. key: of this issuer, the secret or a public key. now: Unix seconds.
     nonce: that it must have; "": any. Raises BadLoginError."""
     if not _ALGORITHMS[token.header["alg"]].verify(token.signed, key, token.signature):
         raise BadLoginError("its signature is wrong")

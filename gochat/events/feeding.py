@@ -138,7 +138,7 @@ class Feeder:
 
 
 def ends(change: pb.Change, stream: Stream) -> bool:
-    """Its session, or that of a user as whom a service acts: it ends when the user does not stay active, which was so
+    """Its session, or what a service does as that user: it ends when the user does not stay active, which was so
     when it was opened, whatever was before."""
     if change.kind != Kind.SESSION_ENDED or change.user_id != stream.caller.user_id:
         return False

@@ -12,5 +12,5 @@ def acting() -> dict[str, Any]:
 
 
 def actor(named: str, field: str = "user_id") -> str:
-    """Of an act that is a person's own: the id of the one whom the request names in this field, or of the caller."""
+    """Of an act that is a person's own: the id that the request names in this field, or of the caller."""
     return policy.actor(current().caller, named, field)

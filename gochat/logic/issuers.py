@@ -52,7 +52,7 @@ class Login:
         return self._provider.get()
 
     def subject(self, token: Token, *, audience: str, nonce: str = "") -> Subject:
-        """Whom the token is about; waits for the keys, unless they are known. Raises BadLoginError, UNAVAILABLE."""
+        """The subject of the token; waits for the keys, unless they are known. Raises BadLoginError, UNAVAILABLE."""
         external.check_header(token, self.settings)
         key = self.settings.secret.encode() if self.settings.secret else self._public_key(token)
         return external.verify(token, self.settings, key, clock.now(), audience=audience, nonce=nonce)
@@ -132,7 +132,7 @@ class Issuers:
         return login
 
     def subject(self, text: str) -> tuple[Subject, Login]:
-        """Whom a token is about that somebody presents. Raises UNAUTHORIZED, UNAVAILABLE."""
+        """The subject of a token that somebody presents. Raises UNAUTHORIZED, UNAVAILABLE."""
         login: Login | None = None
         try:
             token = external.parse(text)

@@ -90,7 +90,7 @@ def hide_emptied(tx: Tx, conversation_id: str, last_seq: int) -> None:
 
 
 def _hide_emptied(tx: Tx, conversation_id: str, last_seq: int, newest: int, user_ids: Sequence[str] = ()) -> None:
-    """newest: up to which hidden_seq. user_ids: of whom; of all where there are none."""
+    """newest: up to which hidden_seq. user_ids: of these users; of all where there are none."""
     of_these = f" AND user_id IN ({placeholders(user_ids)})" if user_ids else ""
     text = f"{_HIDE_EMPTIED}{of_these} RETURNING user_id"
     hidden = tx.fetch_all(text, last_seq, last_seq, conversation_id, newest, *user_ids)

@@ -1,6 +1,6 @@
 """Users as others want them to be: the one way in which a user is made or changed by the operator's own id.
 
-What is wanted is judged in Python, one user after the other, against all users whom it might concern, who are locked;
+What is wanted is judged in Python, one user after the other, against all users that it might concern, who are locked;
 what comes of it is written by the same few statements however many they are.
 """
 
@@ -26,15 +26,15 @@ from gochat.storage.models import User
 Verdict = tuple[str, Outcome.ValueType]
 """(user_id, what was done)"""
 
-MAX_ROUNDS = 3  # of users whom another transaction makes at the same time
+MAX_ROUNDS = 3  # of users that another transaction makes at the same time
 MAX_NAME = 64  # characters
 _SETTABLE = ("external_id", "username", "nickname", "avatar", "bio", "email", "password_hash")
 _UNIQUE = frozenset({"external_id", "username"})
 # What the settable ones bring with them comes after them.
 _WRITTEN = (*_SETTABLE, "username_key", "username_shape", "nickname_key", "updated_at")
 
-# Whom it might concern: those who are named, and those who have a name that is wanted. By their ids, as all who lock
-# several users.
+# All that it might concern: those who are named, and those who have a name that is wanted. By their ids, as whoever
+# locks several users.
 _CONCERNED = f"""
 SELECT {", ".join(COLUMNS)}
 FROM users
@@ -101,7 +101,7 @@ def _user_of(verdict: Verdict | ChatError) -> str:
 
 
 class _Known:
-    """The users whom it might concern, and what was done to them. A name that one of them had at first stays taken, so
+    """The users that it might concern, and what was done to them. A name that one of them had at first stays taken, so
     that the order in which rows are written does not matter."""
 
     def __init__(self, tx: Tx, wanted: Sequence[Wanted]) -> None:
@@ -148,7 +148,7 @@ class _Known:
         return found.user_id, OUTCOME_UPDATED
 
     def _named(self, wanted: Wanted) -> User | None:
-        """The user whom it names; None: they are to be made."""
+        """The user that it names; None: they are to be made."""
         if wanted.user_id:
             if (user := self._users.get(wanted.user_id)) is None:
                 raise not_found("user", "user_id")
@@ -215,16 +215,16 @@ class _Known:
         return f"{base[: MAX_NAME - 9] or 'user'}-{secrets.token_hex(4)}"
 
     def write(self, tx: Tx) -> set[str]:
-        """Returns those whom it could not write, since others have taken a name of theirs meanwhile."""
+        """Returns those that it could not write, since others have taken a name of theirs meanwhile."""
         created, changed = list(self._created.values()), [self._users[user_id] for user_id in self._changed]
         made, lost = _insert(tx, created), set[str]()
         if not _update(tx, changed, is_rename=any(names & _UNIQUE for names in self._changed.values())):
             lost, self._changed = set(self._changed), {}
         entries = [("user.create", user_id, "") for user_id in sorted(made)]
         entries += [
-            ("user.change", user_id, ",".join(told))
+            ("user.change", user_id, ",".join(named))
             for user_id, names in self._changed.items()
-            if (told := [name for name in _SETTABLE if name in names and name != "password_hash"])
+            if (named := [name for name in _SETTABLE if name in names and name != "password_hash"])
         ]
         with_password = [user_id for user_id, names in self._changed.items() if "password_hash" in names]
         entries += [("user.password", user_id, "") for user_id in with_password]

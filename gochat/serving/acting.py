@@ -1,4 +1,4 @@
-"""The users as whom a service calls, by the header x-gochat-act-as; and whom it means by an external id.
+"""The users in whose place a service calls, by the header x-gochat-act-as; and the users that it means by external ids.
 
 Asking the repo half may wait, and admission must not: so it raises LookUpNeeded, a thread that may wait looks up, and
 the call is admitted again. What was found is kept for a moment, since a gateway makes many calls as one user. Who is
@@ -29,7 +29,7 @@ Resolve = Callable[[user_pb2.ResolveUsersRequest], user_pb2.ResolveUsersResponse
 
 class LookUpNeeded(Exception):  # noqa: N818 - no error: the call is admitted once this was done
     """what: is looked up. look_up: does it; it may wait, and raises ChatError. error: if that was in vain. is_user: it
-    is about a user, whom a service named; else about a key, which anybody may have named."""
+    is about a user that a service named; else about a key, which anybody may have named."""
 
     def __init__(self, what: str, look_up: Callable[[], None], error: ChatError, *, is_user: bool = True) -> None:
         super().__init__(what)
@@ -44,7 +44,7 @@ class Users:
         self._acted_for: dict[str, tuple[Caller, float]] = {}  # header -> (the user, until when that is believed)
 
     def acted_for(self, access: Access, caller: Caller, headers: Mapping[str, Any], metadata: Any) -> Caller:
-        """The user as whom the caller calls. Raises PERMISSION_DENIED, INVALID_PARAMS, and LookUpNeeded."""
+        """The user in whose place the caller calls. Raises PERMISSION_DENIED, INVALID_PARAMS, and LookUpNeeded."""
         if caller.role != "service":
             raise denied(f"{ACT_AS} takes a token of role service", "NOT_A_SERVICE")
         if access is not Access.SIGNED_IN:
@@ -69,7 +69,7 @@ class Users:
         self._acted_for[header] = Caller(found[0].user_id, "user"), until
 
     def ids_of(self, names: Collection[str]) -> dict[str, str]:
-        """The user ids that these mean, as they are now; of whom there is none, none."""
+        """The user ids that these mean, as they are now; of those that mean nobody, none."""
         listed = sorted(names)
         return {
             user.name: user.user_id

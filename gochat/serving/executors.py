@@ -29,7 +29,7 @@ MAX_WAITING_HASHES = 400
 MAX_WAITING_SEARCHES = 64
 MAX_WAITING_OPENINGS = 1000  # streams; half of the calls that may wait in all are left to others
 MAX_WAITING_FOR_KEYS = 64  # calls whose token has a key that is looked for
-LOOK_UP_THREADS = 4  # that look up users whom services name
+LOOK_UP_THREADS = 4  # that look up users that services name
 MAX_RUNNING_PER_USER = 2  # calls of one user on threads at a time: the largest answers are tens of megabytes
 MAX_WAITING_PER_USER = 250
 MAX_WAITING_HASHES_PER_USER = MAX_WAITING_SEARCHES_PER_USER = 4

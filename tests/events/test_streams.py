@@ -66,7 +66,7 @@ def test_every_act_is_told(app: Deployment) -> None:
         service.repo.UpdateMessageStatus(message_id=sent.message_id, user_id=ann.id, status=4)
         gone = ann.send(room)
         service.repo.DeleteMessage(message_id=gone.message_id, user_id=ann.id)
-        of_ben.until(lambda each: "message_deleted" in each.kinds)  # who has hidden it is not told
+        of_ben.until(lambda each: "message_deleted" in each.kinds)  # not sent to who has hidden it
         ben.UpdateUserProfile(nickname="Ben")
         ben.DeleteConversation(conversation_id=room)
         of_ben.until(lambda each: "conversation_hidden" in each.kinds)

@@ -62,7 +62,7 @@ def test_a_version_lasts_from_one_text_to_the_next(app: Deployment) -> None:
     next_millisecond()
     ann.EditMessage(message_id=sent.message_id, content="second")
     (version,) = ann.ListVersions(message_id=sent.message_id).versions
-    assert version.created_at == sent.created_at, "whom it mentioned is not its text"
+    assert version.created_at == sent.created_at, "its mentions are not its text"
 
 
 def test_a_page_of_another_list_is_none(app: Deployment) -> None:

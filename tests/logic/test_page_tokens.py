@@ -62,7 +62,7 @@ LISTS: dict[str, Callable[[World], list[dict[str, Any]]]] = {
     "ListVersions": _of_message,
     "ListReactions": _of_message,
 }
-PERSONAL = ("GetState", "ListConversations")  # of whom asks; the others are the same for all who may read them
+PERSONAL = ("GetState", "ListConversations")  # of who asks; the others are the same for all who may read them
 
 
 def test_no_list_is_left_out() -> None:
@@ -88,7 +88,7 @@ def test_a_token_is_good_for_its_own_list_alone(world: World) -> None:
 
 def test_a_search_goes_on_from_a_group_and_not_from_a_number(app: Deployment) -> None:
     """What goes before the page that was read, or comes there, moves nothing on the next one; names that begin alike
-    are told apart, and long ones make no token too long."""
+    are kept apart, and long ones make no token too long."""
     owner, reader = app.people(2)
     word = fresh("Far").lower()
     names = [f"{word} {'𠀀' * 60} {number}" for number in range(6)]

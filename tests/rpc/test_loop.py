@@ -94,7 +94,7 @@ class InProcess:
         self.metadata = bearer(tokens.sign(ACCESS, Caller("u1", "user", "d1"), 600))
         self.service = bearer(tokens.sign(SERVICE_KIND, Caller(role="service"), 600))
         self.executors = Executors(4, None)
-        users = Users(lambda _: user_pb2.ResolveUsersResponse())  # there is nobody as whom a service could call
+        users = Users(lambda _: user_pb2.ResolveUsersResponse())  # there is nobody in whose place a service could call
         self.state = State(Admission(tokens, Throttle(Limits(calls_per_second=0)), users), self.executors)
         handlers = {"GetUserProfile": handler, "ValidateToken": lambda _: logic_pb2.ValidateTokenResponse(valid=True)}
         paths = {name: f"/gochat.api.logic.v1.LogicService/{name}" for name in handlers}

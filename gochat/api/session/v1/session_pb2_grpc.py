@@ -224,7 +224,7 @@ class SessionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateSession(self, request, context):
-        """Opens a session for a user whom the operator's backend has signed in itself, in place of the one that the device had:
+        """Opens a session for a user that the operator's backend has signed in itself, in place of the one that the device had:
         as Authenticate, without a password. Who may call: tokens of role service; the audit log names the service.
         Errors: NOT_FOUND; PERMISSION_DENIED, reason USER_NOT_ACTIVE, for a user who is disabled or deleted, reason
         NOT_A_SERVICE for other tokens.

@@ -101,7 +101,7 @@ class SessionServiceStub:
     reason BAD_EXTERNAL_TOKEN; UNAVAILABLE, reason ISSUER_UNAVAILABLE.
     """
     CreateSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.CreateSessionRequest, _session_pb2.CreateSessionResponse]
-    """Opens a session for a user whom the operator's backend has signed in itself, in place of the one that the device had:
+    """Opens a session for a user that the operator's backend has signed in itself, in place of the one that the device had:
     as Authenticate, without a password. Who may call: tokens of role service; the audit log names the service.
     Errors: NOT_FOUND; PERMISSION_DENIED, reason USER_NOT_ACTIVE, for a user who is disabled or deleted, reason
     NOT_A_SERVICE for other tokens.
@@ -180,7 +180,7 @@ class SessionServiceAsyncStub(SessionServiceStub):
     reason BAD_EXTERNAL_TOKEN; UNAVAILABLE, reason ISSUER_UNAVAILABLE.
     """
     CreateSession: _aio.UnaryUnaryMultiCallable[_session_pb2.CreateSessionRequest, _session_pb2.CreateSessionResponse]  # type: ignore[assignment]
-    """Opens a session for a user whom the operator's backend has signed in itself, in place of the one that the device had:
+    """Opens a session for a user that the operator's backend has signed in itself, in place of the one that the device had:
     as Authenticate, without a password. Who may call: tokens of role service; the audit log names the service.
     Errors: NOT_FOUND; PERMISSION_DENIED, reason USER_NOT_ACTIVE, for a user who is disabled or deleted, reason
     NOT_A_SERVICE for other tokens.
@@ -334,7 +334,7 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_pb2.CreateSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_pb2.CreateSessionResponse, _abc.Awaitable[_session_pb2.CreateSessionResponse]]:
-        """Opens a session for a user whom the operator's backend has signed in itself, in place of the one that the device had:
+        """Opens a session for a user that the operator's backend has signed in itself, in place of the one that the device had:
         as Authenticate, without a password. Who may call: tokens of role service; the audit log names the service.
         Errors: NOT_FOUND; PERMISSION_DENIED, reason USER_NOT_ACTIVE, for a user who is disabled or deleted, reason
         NOT_A_SERVICE for other tokens.

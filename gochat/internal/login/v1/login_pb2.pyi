@@ -33,7 +33,7 @@ class SignInExternalRequest(_message.Message):
     MAX_SESSIONS_FIELD_NUMBER: _builtins.int
     external_id: _builtins.str
     username: _builtins.str
-    """This and the next three of a user who is made; empty: as they are of one of whom nothing is known."""
+    """This and the next three of a user who is made; empty: where nothing is known."""
     nickname: _builtins.str
     email: _builtins.str
     avatar: _builtins.str

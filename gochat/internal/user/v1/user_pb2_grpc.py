@@ -173,7 +173,7 @@ class UserStoreServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ResolveUsers(self, request, context):
-        """Whom these names mean, before a call is admitted that has them. Those that mean nobody are left out.
+        """The users that these names mean, before a call is admitted that has them. Those that mean nobody are left out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

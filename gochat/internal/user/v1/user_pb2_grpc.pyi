@@ -49,7 +49,7 @@ class UserStoreServiceStub:
     SetExternalId: _grpc.UnaryUnaryMultiCallable[_user_pb2.SetExternalIdRequest, _user_pb2.SetExternalIdResponse]
     ClearProfile: _grpc.UnaryUnaryMultiCallable[_user_pb2.ClearProfileRequest, _user_pb2.ClearProfileResponse]
     ResolveUsers: _grpc.UnaryUnaryMultiCallable[_user_pb2_1.ResolveUsersRequest, _user_pb2_1.ResolveUsersResponse]
-    """Whom these names mean, before a call is admitted that has them. Those that mean nobody are left out."""
+    """The users that these names mean, before a call is admitted that has them. Those that mean nobody are left out."""
 
 @_typing.type_check_only
 class UserStoreServiceAsyncStub(UserStoreServiceStub):
@@ -71,7 +71,7 @@ class UserStoreServiceAsyncStub(UserStoreServiceStub):
     SetExternalId: _aio.UnaryUnaryMultiCallable[_user_pb2.SetExternalIdRequest, _user_pb2.SetExternalIdResponse]  # type: ignore[assignment]
     ClearProfile: _aio.UnaryUnaryMultiCallable[_user_pb2.ClearProfileRequest, _user_pb2.ClearProfileResponse]  # type: ignore[assignment]
     ResolveUsers: _aio.UnaryUnaryMultiCallable[_user_pb2_1.ResolveUsersRequest, _user_pb2_1.ResolveUsersResponse]  # type: ignore[assignment]
-    """Whom these names mean, before a call is admitted that has them. Those that mean nobody are left out."""
+    """The users that these names mean, before a call is admitted that has them. Those that mean nobody are left out."""
 
 class UserStoreServiceServicer(metaclass=_abc_1.ABCMeta):
     """UserStoreService does what gochat.api.user.v1.UserService says, each RPC in one transaction. Here user_id is a user id
@@ -162,6 +162,6 @@ class UserStoreServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _user_pb2_1.ResolveUsersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_user_pb2_1.ResolveUsersResponse, _abc.Awaitable[_user_pb2_1.ResolveUsersResponse]]:
-        """Whom these names mean, before a call is admitted that has them. Those that mean nobody are left out."""
+        """The users that these names mean, before a call is admitted that has them. Those that mean nobody are left out."""
 
 def add_UserStoreServiceServicer_to_server(servicer: UserStoreServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -3,7 +3,7 @@
 import { html, useRef, useState } from "./ui.js";
 import { t } from "./text.js";
 
-/** load(pageToken) -> { items, nextPageToken }. items: null until some are there. again(): reads as many as there were anew. */
+/** load(pageToken) -> { items, nextPageToken }. items: null until some are there. again(): reads as many as there were once more. */
 export function usePages(load) {
   const [state, setState] = useState({ items: null, nextPageToken: "", error: null });
   const known = useRef(state);
