@@ -24,52 +24,37 @@ class Auth:
 
     def Authenticate(self, request: logic_pb2.AuthRequest) -> logic_pb2.AuthResponse:
         policy.passwords(self._settings.passwords)
-        refresh_id, expires_at = ids.new_secret(), self._refresh_expiry()
+        session = self.new_session()
         opened = self._accounts.SignIn(
             account_pb2.SignInRequest(
                 username=request.username,
                 password=request.password,
                 device_id=request.device_id,
-                refresh_id=refresh_id,
-                expires_at=expires_at,
                 max_sessions=self._settings.sessions_per_user,
                 address_delay_ms=math.ceil(current().address_delay * 1000),
+                **session,
             )
         )
         caller = Caller(opened.profile.user_id, opened.role, opened.session_id)
-        access, refresh = self._pair(caller, refresh_id, expires_at)
-        return logic_pb2.AuthResponse(
-            success=True,
-            access_token=access,
-            refresh_token=refresh,
-            expires_in=self._settings.access_ttl,
-            user_info=opened.profile,
-        )
+        return logic_pb2.AuthResponse(success=True, user_info=opened.profile, **self.tokens_of(caller, session))
 
     def CreateSession(self, request: session_pb2.CreateSessionRequest) -> session_pb2.CreateSessionResponse:
-        refresh_id, expires_at = ids.new_secret(), self._refresh_expiry()
+        session = self.new_session()
         opened = self._accounts.OpenSession(
             account_pb2.OpenSessionRequest(
                 user_id=request.user_id,
                 device_id=request.device_id,
-                refresh_id=refresh_id,
-                expires_at=expires_at,
                 max_sessions=self._settings.sessions_per_user,
+                **session,
             )
         )
         caller = Caller(opened.profile.user_id, opened.role, opened.session_id)
-        access, refresh = self._pair(caller, refresh_id, expires_at)
-        return session_pb2.CreateSessionResponse(
-            access_token=access,
-            refresh_token=refresh,
-            expires_in=self._settings.access_ttl,
-            user_info=opened.profile,
-        )
+        return session_pb2.CreateSessionResponse(user_info=opened.profile, **self.tokens_of(caller, session))
 
     def Register(self, request: session_pb2.RegisterRequest) -> session_pb2.RegisterResponse:
         policy.passwords(self._settings.passwords)
         policy.register(self._settings.registration)
-        refresh_id, expires_at = ids.new_secret(), self._refresh_expiry()
+        session = self.new_session()
         opened = self._accounts.Register(
             account_pb2.RegisterRequest(
                 username=request.username,
@@ -77,35 +62,26 @@ class Auth:
                 email=request.email,
                 nickname=request.nickname,
                 device_id=request.device_id,
-                refresh_id=refresh_id,
-                expires_at=expires_at,
+                **session,
             )
         )
-        access, refresh = self._pair(Caller(opened.user_id, opened.role, opened.session_id), refresh_id, expires_at)
-        return session_pb2.RegisterResponse(
-            user_id=opened.user_id,
-            access_token=access,
-            refresh_token=refresh,
-            expires_in=self._settings.access_ttl,
-        )
+        caller = Caller(opened.user_id, opened.role, opened.session_id)
+        return session_pb2.RegisterResponse(user_id=opened.user_id, **self.tokens_of(caller, session))
 
     def ChangePassword(self, request: session_pb2.ChangePasswordRequest) -> session_pb2.ChangePasswordResponse:
         caller = policy.personal(current().caller)
-        refresh_id, expires_at = ids.new_secret(), self._refresh_expiry()
+        session = self.new_session()
         opened = self._accounts.ChangePassword(
             account_pb2.ChangePasswordRequest(
                 user_id=caller.user_id,
                 old_password=request.old_password,
                 new_password=request.new_password,
                 session_id=caller.session_id,
-                refresh_id=refresh_id,
-                expires_at=expires_at,
+                **session,
             )
         )
-        access, refresh = self._pair(Caller(caller.user_id, opened.role, opened.session_id), refresh_id, expires_at)
-        return session_pb2.ChangePasswordResponse(
-            access_token=access, refresh_token=refresh, expires_in=self._settings.access_ttl
-        )
+        changed = Caller(caller.user_id, opened.role, opened.session_id)
+        return session_pb2.ChangePasswordResponse(**self.tokens_of(changed, session))
 
     def ValidateToken(self, request: logic_pb2.ValidateTokenRequest) -> logic_pb2.ValidateTokenResponse:
         try:
