@@ -27,7 +27,8 @@ class Tokens:
 
 class Session:
     """Thread-safe. sign_in, renew: return tokens, or raise ChatError; renew takes a refresh token. refresh_token: of a
-    session that was kept, or "". on_tokens: is called with new ones.
+    session that was kept, or "". on_tokens: is called with new ones, under
+    the lock, and may refuse them: it must not call back.
 
     One thread renews; others that need a token meanwhile wait for it, and get the same token or the same error. A
     session that the server has ended stays ended: who revoked it does not want this device signed in again.
@@ -120,12 +121,12 @@ class Session:
             self._renewing = None
             if self._tokens.refresh != instead_of:
                 return self._tokens
+            try:
+                self._on_tokens(tokens)  # before another thread may use them
+            except ChatError as error:  # nothing may be done with them
+                self._ended = self._ended or error
+                raise
             self._tokens = tokens
             self._renew_at = monotonic() + tokens.lasts - min(MAX_MARGIN, tokens.lasts / 10)
             self.number += is_new or not self.number
-        try:
-            self._on_tokens(tokens)
-        except ChatError as error:  # nothing may be done with them
-            self.end(error)
-            raise
         return tokens

@@ -4,7 +4,7 @@ import re
 import stat
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 
 from gochat.api.logic.v1 import logic_pb2
 from gochat.client import ChatError, Client
+from gochat.client.session import Session, Tokens
 from tests.attacks.certificates import Authority, channel, settings
 from tests.client.clients import FAST, TIMEOUT, client_of, program
 from tests.conftest import Own
@@ -194,3 +195,25 @@ def test_tls(own: Own, tmp_path: Path) -> None:
             with pytest.raises(ChatError) as refused:
                 client.profile()
             assert refused.value.code == "UNAVAILABLE"
+
+
+def test_no_thread_has_a_token_before_the_store_has_agreed() -> None:
+    asked, answered = threading.Event(), threading.Event()
+
+    def refuse(_: Tokens) -> None:
+        asked.set()
+        assert answered.wait(TIMEOUT)
+        raise ChatError("FAILED_PRECONDITION", "the store is of another user", "STORE_OF_ANOTHER_USER")
+
+    session = Session(lambda: Tokens("access", "refresh", 100, "u2"), lambda _: Tokens(""), "", refuse)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(session.token)
+        assert asked.wait(TIMEOUT)
+        second = threads.submit(session.token)
+        try:
+            assert not wait([second], timeout=0.2).done
+        finally:
+            answered.set()
+        for each in (first, second):
+            with pytest.raises(ChatError, match="STORE_OF_ANOTHER_USER"):
+                each.result(TIMEOUT)
