@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.harness import PASSWORD, Deployment, Person, fresh
-from tests.waiting import eventually
+from tests.waiting import eventually, polled
 
 OFFLINE = re.compile(
     r"ERR_(CONNECTION_REFUSED|INTERNET_DISCONNECTED|CONNECTION_RESET|EMPTY_RESPONSE|NETWORK_CHANGED)|"
@@ -46,7 +46,9 @@ class Visitor:
         page.on("console", note)
 
     def sign_in(self, username: str, password: str = PASSWORD) -> None:
-        self.page.get_by_label("Username").fill(username)
+        name = self.page.get_by_label("Username")
+        assert polled(name.count, seconds=60), f"no form to sign in: {self.problems}\n{self.page.content()}"
+        name.fill(username)
         self.page.get_by_label("Password").fill(password)
         self.page.get_by_role("button", name="Sign in", exact=True).click()
         self.page.get_by_role("navigation", name="Chats").wait_for()
