@@ -7,9 +7,10 @@ import socket
 import subprocess
 import sys
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
+from time import sleep
 from typing import Any, ClassVar, NoReturn, Self
 from urllib.request import urlopen
 
@@ -180,28 +181,38 @@ class Metrics:
         return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
 
 
+def _state(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat after the name: state, parent, ...; none of a process that is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
 def children(pid: int) -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
-                found.append(int(stat.parent.name))
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return found
+    return [int(each.name) for each in Path("/proc").glob("[0-9]*") if _state(int(each.name))[1:2] == [str(pid)]]
 
 
 @contextmanager
 def frozen(pid: int) -> Iterator[None]:
     """The process and its children are there, take connections, and answer nothing."""
-    family = [pid, *children(pid)]
-    for each in family:
+
+    def stop(each: int) -> None:
         os.kill(each, signal.SIGSTOP)
+        while _state(each)[:1] not in ([], ["T"], ["Z"]):
+            sleep(0.001)
+
+    stop(pid)  # first, and at a standstill: it makes no more children
+    family = [pid, *children(pid)]
+    for child in family[1:]:
+        with suppress(ProcessLookupError):
+            stop(child)
     try:
         yield
     finally:
         for each in family:
-            os.kill(each, signal.SIGCONT)
+            with suppress(ProcessLookupError):
+                os.kill(each, signal.SIGCONT)
 
 
 def memory(pid: int, key: str = "VmRSS") -> int:

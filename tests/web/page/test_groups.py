@@ -42,8 +42,8 @@ def test_who_is_banned_is_listed_and_let_in_again(site: Deployment, visit: Visit
     ann.page.locator("summary", has_text="Banned members").click()
     banned = ann.page.get_by_role("list", name="Banned members").get_by_role("listitem")
     eventually(lambda: banned.count() == 1)
-    assert "too loud" in banned.first.inner_text()
-    assert "until" in banned.first.inner_text()
+    eventually(lambda: "too loud" in banned.first.inner_text())
+    eventually(lambda: "until" in banned.first.inner_text())
     ann.page.get_by_role("button", name=f"Lift ban of {ben_name}").click()
     banned.wait_for(state="detached")
     people[1].JoinGroup(group_id=group)
@@ -103,7 +103,7 @@ def test_settings_bind_at_once(site: Deployment, visit: Visit) -> None:
     ben.page.get_by_role("alert").get_by_text("Slow mode is on.").wait_for()
     ben.details()
     ben.page.locator("summary", has_text="Group settings").click()
-    assert ben.page.get_by_label("How people join").is_disabled()
+    eventually(lambda: ben.page.get_by_label("How people join").is_disabled())
     eventually(lambda: ben.page.get_by_label("How people join").input_value() == "JOINING_INVITATION")
 
 
@@ -240,7 +240,7 @@ def test_long_lists_are_read_on(site: Deployment, visit: Visit) -> None:
     ann.act("who is here?", "Who reacted")
     shown = ann.page.get_by_role("list", name="👍").get_by_role("listitem")
     eventually(lambda: shown.count() == 50)
-    assert ann.page.get_by_role("heading", name="👍 51").is_visible()
+    eventually(lambda: ann.page.get_by_role("heading", name="👍 51").is_visible())
     ann.page.get_by_role("button", name="Show more").click()
     eventually(lambda: shown.count() == 51)
     assert ann.page.get_by_role("button", name="Show more").count() == 0
@@ -275,6 +275,6 @@ def test_a_narrow_page_has_room_for_names(site: Deployment, visit: Visit) -> Non
     site.person().RequestToJoin(group_id=group)
     ann.page.get_by_role("button", name="1 request").wait_for()
     is_whole = "(element) => element.scrollWidth <= element.clientWidth"
-    assert ann.page.get_by_role("heading", name="Sunday walkers").evaluate(is_whole)
+    eventually(lambda: ann.page.get_by_role("heading", name="Sunday walkers").evaluate(is_whole))
     ann.details()
-    assert ann.member("Benjamin Okafor").locator("strong").evaluate(is_whole)
+    eventually(lambda: ann.member("Benjamin Okafor").locator("strong").evaluate(is_whole))

@@ -36,11 +36,11 @@ def test_an_answer_shows_what_it_answers_and_leads_there(site: Deployment, visit
     ben.say("gladly")
     quote = ann.message("gladly").get_by_role("button", name="In reply to")
     quote.wait_for()
-    assert f"In reply to You: {TALK[0]}" in quote.inner_text()
+    eventually(lambda: f"In reply to You: {TALK[0]}" in quote.inner_text())
     assert ben.page.get_by_role("group", name="Reply to").count() == 0
     quote.click()
     ann.page.locator("article.marked").wait_for()
-    assert ann.page.locator("article.marked .content").inner_text() == TALK[0]
+    eventually(lambda: ann.page.locator("article.marked .content").inner_text() == TALK[0])
     ann.act(TALK[0], "Edit")
     eventually(lambda: ann.message_box().input_value() == TALK[0])
     ann.message_box().fill("shall we walk?")
@@ -68,12 +68,12 @@ def test_reactions_are_counted_and_taken_back(site: Deployment, visit: Visit) ->
     ann.page.get_by_role("menuitem", name="React with 👍").click()
     theirs = ben.message(TALK[1]).get_by_role("button", name="👍 1")
     theirs.wait_for()
-    assert ann_name in theirs.get_attribute("title")
-    assert theirs.get_attribute("aria-pressed") == "false"
+    eventually(lambda: ann_name in theirs.get_attribute("title"))
+    eventually(lambda: theirs.get_attribute("aria-pressed") == "false")
     theirs.click()
     both = ann.message(TALK[1]).get_by_role("button", name="👍 2")
     both.wait_for()
-    assert both.get_attribute("aria-pressed") == "true"
+    eventually(lambda: both.get_attribute("aria-pressed") == "true")
     both.click()
     ben.message(TALK[1]).get_by_role("button", name="👍 1: You").wait_for()
     ann.message(TALK[1]).get_by_role("button", name="React", exact=True).click()
@@ -83,7 +83,7 @@ def test_reactions_are_counted_and_taken_back(site: Deployment, visit: Visit) ->
     ben.message(TALK[1]).get_by_role("button", name="🍕 1").wait_for()
     ben.act(TALK[1], "Who reacted")
     listed = ben.page.get_by_role("dialog", name="Reactions")
-    assert ann_name in listed.get_by_role("list", name="🍕").inner_text()
+    eventually(lambda: ann_name in listed.get_by_role("list", name="🍕").inner_text())
     ben.page.reload()
     ben.message(TALK[1]).get_by_role("button", name="🍕 1").wait_for()
 
@@ -114,7 +114,7 @@ def test_what_the_server_refuses_is_said(own: Own, visit: Visit) -> None:
     ann.message_box().fill("too late")
     ann.page.get_by_role("button", name="Save").click()
     ann.page.get_by_role("alert").get_by_text("It is too late to edit this message.").wait_for()
-    assert ann.message_box().input_value() == "too late"
+    eventually(lambda: ann.message_box().input_value() == "too late")
 
 
 def test_a_recalled_message_goes_with_all_that_belongs_to_it(site: Deployment, visit: Visit) -> None:
@@ -142,7 +142,7 @@ def test_a_message_is_deleted_for_oneself_alone(site: Deployment, visit: Visit) 
     ann.page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
     ann.sees(TALK[0])
     ben.sees(*TALK)
-    assert TALK[0] in ann.row(ben_name).inner_text()
+    eventually(lambda: TALK[0] in ann.row(ben_name).inner_text())
     ann.page.reload()
     ann.sees(TALK[0])
 
@@ -184,7 +184,7 @@ def test_a_message_can_be_copied(site: Deployment, visit: Visit) -> None:
     ann, *_ = talking(site, visit, permissions=["clipboard-read", "clipboard-write"])
     ann.act(TALK[1], "Copy")
     ann.page.get_by_role("status").get_by_text("Copied").wait_for()
-    assert ann.page.evaluate("navigator.clipboard.readText()") == TALK[1]
+    eventually(lambda: ann.page.evaluate("navigator.clipboard.readText()") == TALK[1])
 
 
 def test_who_has_read_a_message(site: Deployment, visit: Visit) -> None:
@@ -192,7 +192,7 @@ def test_who_has_read_a_message(site: Deployment, visit: Visit) -> None:
     ann.act("welcome", "Read by")
     dialog = ann.page.get_by_role("dialog", name="Read by")
     dialog.get_by_text("Read by 1 of 2").wait_for()
-    assert people[1].username in dialog.get_by_role("list", name="Read", exact=True).inner_text()
+    eventually(lambda: people[1].username in dialog.get_by_role("list", name="Read", exact=True).inner_text())
     assert people[2].username not in dialog.get_by_role("list", name="Read", exact=True).inner_text()
 
 
@@ -204,7 +204,7 @@ def test_a_mention_is_completed_counted_and_marked(site: Deployment, visit: Visi
     ann.message_box().press_sequentially(f"hello @{people[2].username[:3]}")
     ann.page.get_by_role("listbox", name="Mention").get_by_role("option").first.wait_for()
     ann.message_box().press("Enter")
-    assert ann.message_box().input_value() == f"hello @{people[2].username} "
+    eventually(lambda: ann.message_box().input_value() == f"hello @{people[2].username} ")
     ann.message_box().press("Enter")
     cem.row("Mentions").get_by_role("img", name="1 mention").wait_for()
     ben.page.locator(".mention", has_text=f"@{people[2].username}").wait_for()
@@ -227,13 +227,13 @@ def test_a_message_is_acted_on_by_keyboard(site: Deployment, visit: Visit) -> No
     page.keyboard.press("ArrowUp")
     page.keyboard.press("ArrowUp")
     page.keyboard.press("ArrowDown")
-    assert page.evaluate("document.activeElement.querySelector('.content').textContent") == TALK[1]
+    eventually(lambda: page.evaluate("document.activeElement.querySelector('.content').textContent") == TALK[1])
     page.keyboard.press("Enter")
     page.get_by_role("menu", name="Message actions").wait_for()
-    assert page.evaluate("document.activeElement.textContent.trim()") == "Reply"
+    eventually(lambda: page.evaluate("document.activeElement.textContent.trim()") == "Reply")
     page.keyboard.press("Escape")
     page.get_by_role("menu").wait_for(state="detached")
-    assert page.evaluate("document.activeElement.querySelector('.content').textContent") == TALK[1]
+    eventually(lambda: page.evaluate("document.activeElement.querySelector('.content').textContent") == TALK[1])
     page.keyboard.press("Enter")
     page.keyboard.press("End")
     page.keyboard.press("Home")
@@ -286,7 +286,7 @@ def test_what_others_write_is_text_in_all_new_places(site: Deployment, visit: Vi
     ann.page.get_by_role("button", name="In reply to").wait_for()
     for name in ("Pinned message:", "In reply to", ":www"):
         ann.page.get_by_role("button", name=name).first.wait_for()
-    assert ann.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    eventually(lambda: ann.page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
     assert ann.page.evaluate(TOO_WIDE) == []
     ann.page.get_by_role("button", name="All (1)").click()
     ann.close()

@@ -10,6 +10,7 @@ from tests.conftest import Own
 from tests.harness import PASSWORD, Deployment, fresh
 from tests.openid import OpenId, installed_provider, provider, signed_in_at
 from tests.processes import free_address
+from tests.waiting import eventually
 from tests.web.page.conftest import url_of, web
 from tests.web.page.pages import Visitor
 
@@ -46,7 +47,7 @@ def test_who_signs_in_at_the_provider_is_in(example: tuple[Deployment, OpenId], 
     sign_in_at_the_provider(visitor, name)
     visitor.page.get_by_role("navigation", name="Chats").wait_for()
     assert visitor.page.url == f"{url_of(app)}/"
-    assert visitor.page.evaluate("sessionStorage.length") == 0
+    eventually(lambda: visitor.page.evaluate("sessionStorage.length") == 0)
     assert own_name(visitor) == f"{name} of the provider"
     visitor.page.reload()
     visitor.page.get_by_role("navigation", name="Chats").wait_for()
