@@ -96,9 +96,12 @@ class SessionWatch:
     """
 
     def __init__(
-        self, accounts: AccountServiceStub, revocations: Revocations, follow: Callable[[int], None] = lambda _: None
+        self,
+        accounts: AccountServiceStub,
+        revocations: Revocations,
+        follow: Callable[[int, float], None] = lambda _, __: None,
     ) -> None:
-        """follow(milliseconds): is given what the clock of the repo half shows."""
+        """follow(milliseconds, asked_at): is given what the clock of the repo half shows; see Clock.follow."""
         self._accounts = accounts
         self._revocations = revocations
         self._follow = follow
@@ -112,7 +115,7 @@ class SessionWatch:
             answer = self._accounts.ListEndedSessions(
                 account_pb2.ListEndedSessionsRequest(position=self._revocations.position)
             )
-        self._follow(answer.now)
+        self._follow(answer.now, asked_at)
         self._revocations.update(answer.session_ids, answer.position, asked_at)
         self.read_only = answer.read_only
         self.answered_at = asked_at
@@ -124,8 +127,9 @@ def probing(database: Database) -> Iterator[None]:
     fails."""
 
     def probe() -> None:
-        with entered(Call(SERVICE, "-", monotonic() + POLL_TIMEOUT, SERVICE, lane=Lane.CONTROL)):
-            clock.follow(database.probe())
+        asked_at = monotonic()
+        with entered(Call(SERVICE, "-", asked_at + POLL_TIMEOUT, SERVICE, lane=Lane.CONTROL)):
+            clock.follow(database.probe(), asked_at)
 
     probe()
     with periodic("probing the database", probe, PROBE_INTERVAL, retry=PROBE_INTERVAL / 4):

@@ -2,9 +2,10 @@
 Where that one jumps, this one goes on.
 
 Sessions and tokens end by it, messages and conversations are dated by it. It counts from the monotonic clock of this
-machine; `follow` is given what the database's host says, every second, and small differences are taken over. A larger
-one is taken over when it has lasted for STEADY_AFTER: a host whose clock was wrong and has been set right stays as it
-is, one whose clock is wrong for a moment comes back. The wall clock of this machine counts only until the first
+machine; `follow` is given what the database's host says, every second, and small differences are taken over, as far as
+they are not of the way of the answer: one that was under way for long would set this clock back. A larger difference is
+taken over when it has lasted for STEADY_AFTER: a host whose clock was wrong and has been set right stays as it is, one
+whose clock is wrong for a moment comes back. The wall clock of this machine counts only until the first
 `follow`.
 """
 
@@ -43,11 +44,13 @@ class Clock:
         """The wall clock of this machine, in Unix milliseconds."""
         return self._wall() // 1_000_000
 
-    def follow(self, reference_ms: int) -> None:
-        """reference_ms: what the clock of the database's host shows, in Unix milliseconds."""
+    def follow(self, reference_ms: int, asked_at: float) -> None:
+        """reference_ms: what the clock of the database's host showed at some time since asked_at, in Unix milliseconds.
+        asked_at: on the clock of time.monotonic(), in seconds."""
         with self._following:
-            now = self._monotonic()
-            offset = reference_ms * 1_000_000 - now
+            now, reference = self._monotonic(), reference_ms * 1_000_000
+            least, greatest = reference - now, reference + 999_999 - int(asked_at * 1e9)
+            offset = min(max(self._offset, least), greatest)
             if not self._followed or _near(offset, self._offset):
                 if self._jumped:
                     log.warning("the clock is back where it was")

@@ -20,7 +20,15 @@ class Host:
         for _ in range(int(seconds)):
             self.monotonic += 1
             self.wall += 1
-            self.clock.follow(int((START + self.monotonic - 5 + reference) * 1000))
+            self.clock.follow(int((START + self.monotonic - 5 + reference) * 1000), self.monotonic)
+
+    def hears_late(self, before: float, after: float) -> None:
+        """The database's host, which is right, is asked, shows its clock `before` seconds later, and is heard `after`
+        more."""
+        asked_at = self.monotonic
+        shown = int((START + asked_at - 5 + before) * 1000)
+        self.monotonic += before + after
+        self.clock.follow(shown, asked_at)
 
     @property
     def error(self) -> float:
@@ -60,3 +68,18 @@ def test_a_small_difference_is_followed_immediately() -> None:
     host.passes(10, 0)
     host.passes(1, MAX_STEP - 1)
     assert host.error == pytest.approx(MAX_STEP - 1, abs=1)
+
+
+def test_an_answer_that_was_under_way_for_long_sets_nothing_back() -> None:
+    host = Host()
+    host.passes(10, 0)
+    for before, after in [(0.0, 3.0), (3.0, 0.0), (0.2, 0.5), (1.5, 1.5)]:
+        host.hears_late(before, after)
+        assert host.error == pytest.approx(0, abs=0.002)
+
+
+def test_a_late_answer_sets_no_more_than_is_certain() -> None:
+    host = Host()
+    host.passes(10, 2)
+    host.hears_late(1, 0)
+    assert host.error == pytest.approx(1, abs=0.002), "asked and heard a second apart, it may be a second fast"
