@@ -10,11 +10,11 @@ import pytest
 
 from gochat.config import Config, load
 from gochat.issuers import Issuer
-from tests.generate import generate
+from tests.generate import READS, generate, kept_reads
 
 ROOT = Path(__file__).parent.parent
 TOOLS = Path(sys.executable).parent
-GENERATED = "gochat/api/", "gochat/internal/", "gochat/web/static/gochat.js"
+GENERATED = "gochat/api/", "gochat/internal/", "gochat/web/static/gochat.js", "sql/reads.postgres.sql"
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,10 @@ def test_generated_code_is_up_to_date(tmp_path: Path) -> None:
         if "__pycache__" not in path.parts
     }
     assert committed == fresh, "run python tests/generate.py"
+
+
+def test_kept_statements_are_up_to_date() -> None:
+    assert kept_reads() == READS.read_text(), "run python tests/generate.py"
 
 
 def test_no_file_is_longer_than_400_lines() -> None:

@@ -1,7 +1,6 @@
 """Conversations as their participants see them: lists, unread counts, names, hiding."""
 
 from collections.abc import Sequence
-from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -26,6 +25,7 @@ from gochat.repo.membership import (
 from gochat.repo.messages import COLUMNS, DELETED, RECALLED, RECIPIENT_REACHED, fill, reached
 from gochat.repo.users import get_user
 from gochat.storage.database import Database, Tx
+from gochat.storage.kept import Kept
 from gochat.storage.models import LOOKED_UP
 
 MAX_UNREAD = 100  # conversations in one answer: of the largest messages, as much as gRPC clients take by default
@@ -34,8 +34,7 @@ _INT32 = 2**31 - 1
 
 # Sequence numbers count messages, so the number after a read position is a subtraction; only those that were recalled
 # or deleted since, for all or by the user, are counted. One's own messages are never after one's read position.
-def _unread(member: str, *, own: bool = True) -> str:
-    """own: without what the user has deleted for themselves alone."""
+def _unread(member: str) -> str:
     return f"""conversation.last_seq - {member}.read_seq - CASE
         WHEN conversation.recalled_seq <= {member}.read_seq THEN 0
         ELSE (
@@ -43,7 +42,7 @@ def _unread(member: str, *, own: bool = True) -> str:
             WHERE recalled.conversation_id = conversation.conversation_id AND recalled.status >= {RECALLED}
                 AND recalled.seq > {member}.read_seq
         )
-    END{f" - {unread_deleted(member)}" if own else ""}"""
+    END - {unread_deleted(member)}"""
 
 
 UNREAD = _unread("member")
@@ -52,19 +51,15 @@ UNREAD = _unread("member")
 # What a list shows of each conversation of a page: `message`, the newest that is visible, which is the last unless that
 # was recalled or deleted, for all or by the user; and `other`, the other user of a one-to-one conversation without a
 # name or an avatar. The newest message names them; where there is none they are looked up.
-def _from_page(*, own: bool) -> str:
-    kept_by_user, newest_is_kept = "", ""
-    if own:
-        kept_by_user, newest_is_kept = f"AND {kept('visible', 'page')}", "AND page.deleted_seq < page.last_seq"
-    return f"""
+FROM_PAGE = f"""
     FROM page
     JOIN conversations AS conversation ON conversation.conversation_id = page.conversation_id
     LEFT JOIN messages AS message ON message.conversation_id = page.conversation_id AND message.seq = CASE
-        WHEN conversation.recalled_seq < page.last_seq {newest_is_kept} THEN page.last_seq
+        WHEN conversation.recalled_seq < page.last_seq AND page.deleted_seq < page.last_seq THEN page.last_seq
         ELSE (
             SELECT visible.seq FROM messages AS visible
             WHERE visible.conversation_id = page.conversation_id AND visible.seq > page.hidden_seq
-                AND visible.status < {DELETED} {kept_by_user}
+                AND visible.status < {DELETED} AND {kept("visible", "page")}
             ORDER BY visible.seq DESC LIMIT 1
         )
     END
@@ -77,9 +72,6 @@ def _from_page(*, own: bool) -> str:
             WHERE member.conversation_id = page.conversation_id AND member.user_id <> page.user_id
         )
     END"""
-
-
-FROM_PAGE = _from_page(own=True)
 INFO_COLUMNS = f"""page.conversation_id, conversation.type, COALESCE(NULLIF(conversation.name, ''), other.nickname, ''),
         COALESCE(NULLIF(conversation.avatar, ''), other.avatar, ''), page.updated_at, {COLUMNS},
         CASE message.to_user_id
@@ -90,36 +82,41 @@ INFO_COLUMNS = f"""page.conversation_id, conversation.type, COALESCE(NULLIF(conv
 # The page is cut first, then all else is looked up. It is cut by the inbox columns of members, which an index has in
 # order, merged with the large conversations, which are looked up. Of the former SQLite reads as many as the page takes;
 # PostgreSQL reads and sorts them all unless it is given a limit, for which SQLite would sort once more.
-def _page(*, postgres: bool, own: bool) -> str:
-    """own: without what the user has deleted for themselves alone. To plan for that takes PostgreSQL a tenth of the
-    time, so it is left out until the page has a deleted_seq, which comes with the rows."""
+def _page(carried: str = "") -> str:
+    """carried: of the inbox columns."""
     return f"""
 WITH looked_up AS (
     SELECT member.user_id, member.conversation_id, conversation.updated_at, conversation.last_seq, member.read_seq,
         member.delivered_seq, member.hidden_seq, member.deleted_seq
     FROM members AS member
     JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
-    WHERE member.user_id = ? AND member.active_at = {LOOKED_UP} AND conversation.last_seq > member.hidden_seq
+    WHERE member.user_id = ?1 AND member.active_at = {LOOKED_UP} AND conversation.last_seq > member.hidden_seq
 ), carried AS (
     SELECT user_id, conversation_id, active_at AS updated_at, last_seq, read_seq, delivered_seq, hidden_seq, deleted_seq
     FROM members
-    WHERE user_id = ? AND active_at < {LOOKED_UP} AND last_seq > hidden_seq
-    ORDER BY active_at DESC, conversation_id DESC {"LIMIT ?" if postgres else ""}
+    WHERE user_id = ?1 AND active_at < {LOOKED_UP} AND last_seq > hidden_seq
+    ORDER BY active_at DESC, conversation_id DESC {carried}
 ), page AS (
     SELECT * FROM (SELECT * FROM looked_up UNION ALL SELECT * FROM carried) AS latest
-    ORDER BY updated_at DESC, conversation_id DESC LIMIT ? OFFSET ?
+    ORDER BY updated_at DESC, conversation_id DESC LIMIT ?2 OFFSET ?3
 )
-SELECT (SELECT COUNT(*) FROM members WHERE user_id = ?) - (
+SELECT (SELECT COUNT(*) FROM members WHERE user_id = ?1) - (
     SELECT COUNT(*) FROM members AS hiding INDEXED BY members_hiding
     JOIN conversations AS conversation ON conversation.conversation_id = hiding.conversation_id
-    WHERE hiding.user_id = ? AND hiding.hidden_seq >= 0 AND conversation.last_seq <= hiding.hidden_seq
+    WHERE hiding.user_id = ?1 AND hiding.hidden_seq >= 0 AND conversation.last_seq <= hiding.hidden_seq
 ), (
-    SELECT json_array(MAX(page.deleted_seq), json_group_array(json_array({_unread("page", own=own)}, {INFO_COLUMNS})))
-    {_from_page(own=own)}
+    SELECT json_group_array(json_array({_unread("page")}, {INFO_COLUMNS}))
+    {FROM_PAGE}
 )"""
 
 
-_PAGES = {(postgres, own): _page(postgres=postgres, own=own) for postgres in (False, True) for own in (False, True)}
+PAGE = Kept(
+    "conversations_page",
+    _page(),
+    ("TEXT", "BIGINT", "BIGINT"),  # user_id, limit, offset
+    ("BIGINT", "JSON"),
+    postgres=_page("LIMIT ?2 + ?3"),
+)
 
 _UNREAD_CONVERSATIONS = f"""
 WITH unread AS (
@@ -127,16 +124,26 @@ WITH unread AS (
         member.delivered_seq, member.hidden_seq, member.deleted_seq, {UNREAD} AS number
     FROM members AS member INDEXED BY members_unread
     JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
-    WHERE member.user_id = ? AND member.last_seq > member.read_seq AND conversation.last_seq > member.read_seq
+    WHERE member.user_id = ?1 AND member.last_seq > member.read_seq AND conversation.last_seq > member.read_seq
         AND conversation.last_seq > member.hidden_seq
 )"""
-_UNREAD_PAGE = f"""
+UNREAD_PAGE = Kept(
+    "unread_page",
+    f"""
 {_UNREAD_CONVERSATIONS}, page AS (
-    SELECT * FROM unread WHERE number > 0 ORDER BY updated_at DESC, conversation_id DESC LIMIT ?
+    SELECT * FROM unread WHERE number > 0 ORDER BY updated_at DESC, conversation_id DESC LIMIT ?2
 )
 SELECT json_group_array(json_array(page.number, {INFO_COLUMNS}))
-{FROM_PAGE}"""
-_UNREAD_TOTAL = f"{_UNREAD_CONVERSATIONS} SELECT COALESCE(SUM(number), 0) FROM unread"
+{FROM_PAGE}""",
+    ("TEXT", "BIGINT"),  # user_id, limit
+    ("JSON",),
+)
+UNREAD_TOTAL = Kept(
+    "unread_total",
+    f"{_UNREAD_CONVERSATIONS} SELECT COALESCE(SUM(number), 0) FROM unread",
+    ("TEXT",),  # user_id
+    ("NUMERIC",),
+)
 _CONVERSATION = f"""
 SELECT conversation.type, conversation.name, conversation.avatar, conversation.created_at, conversation.updated_at, (
     SELECT visible.content FROM messages AS visible
@@ -198,23 +205,15 @@ class Conversations:
     ) -> repo_pb2.GetConversationsByUserResponse:
         page, limit = limits.page_of(request.pagination)
 
-        def work(own: bool, tx: Tx) -> tuple[int, int | None, list[Any]]:
-            up_to_the_page = (page * limit,) if tx.postgres else ()
-            of_user = request.user_id, request.user_id
-            page_of = *up_to_the_page, limit, (page - 1) * limit
-            ((total, found),) = tx.fetch_all(_PAGES[tx.postgres, own], *of_user, *page_of, *of_user)
-            deleted_seq, rows = Tx.decode_rows(found)
-            return total, deleted_seq, rows or []  # PostgreSQL has NULL for none
-
-        total, deleted_seq, infos = self._database.read(partial(work, False), one_statement=True)
-        if deleted_seq:
-            total, _, infos = self._database.read(partial(work, True), one_statement=True)
+        ((total, found),) = self._database.read(
+            lambda tx: tx.fetch_all(PAGE, request.user_id, limit, (page - 1) * limit), one_statement=True
+        )
         if not total:
             must_be_user(self._database, request.user_id)
         answer = repo_pb2.GetConversationsByUserResponse(
             pagination=common_pb2.PaginationResponse(total=total, page=page, limit=limit)
         )
-        _fill(answer.conversations, infos)
+        _fill(answer.conversations, Tx.decode_rows(found))
         return answer
 
 
@@ -226,13 +225,13 @@ class StoreConversations:
 
     def GetUnread(self, request: store_pb2.GetUnreadRequest) -> store_pb2.GetUnreadResponse:
         ((page,),) = self._database.read(
-            lambda tx: tx.fetch_all(_UNREAD_PAGE, request.user_id, MAX_UNREAD), one_statement=True
+            lambda tx: tx.fetch_all(UNREAD_PAGE, request.user_id, MAX_UNREAD), one_statement=True
         )
         answer = store_pb2.GetUnreadResponse()
         total = _fill(answer.conversations, Tx.decode_rows(page))
         if len(answer.conversations) == MAX_UNREAD:  # there may be more; by a statement of its own, since few have
             ((total,),) = self._database.read(
-                lambda tx: tx.fetch_all(_UNREAD_TOTAL, request.user_id), one_statement=True
+                lambda tx: tx.fetch_all(UNREAD_TOTAL, request.user_id), one_statement=True
             )
         if not total:
             must_be_user(self._database, request.user_id)

@@ -11,6 +11,7 @@ from gochat.repo.conversations import UNREAD, must_be_user
 from gochat.repo.details import DETAIL_COLUMNS, FROM_DETAILS, MEMBER_COLUMNS, UNREAD_MENTIONS, detail_of, fill_detail
 from gochat.repo.membership import open_single
 from gochat.storage.database import Database, Row, Tx
+from gochat.storage.kept import Kept
 from gochat.storage.models import LOOKED_UP
 
 MAX_ANSWER = 7 * 2**19  # bytes: gRPC clients take 4 MiB by default
@@ -25,38 +26,44 @@ _PART = f"""
     SELECT {MEMBER_COLUMNS}, conversation.last_seq, conversation.updated_at
     FROM members AS member
     JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
-    WHERE member.user_id = ? AND conversation.last_seq > member.hidden_seq
-        AND ? IN ('', conversation.type) AND ? IN ({_EITHER}, member.archived)
-        AND (? = 0 OR member.marked_unread = 1 OR member.last_seq > member.read_seq)
-        AND (? = 0 OR member.last_seq > member.read_seq)
-        AND (? = 0 OR member.marked_unread = 1 OR {UNREAD} > 0)
-        AND (? = 0 OR {UNREAD_MENTIONS} > 0)"""
+    WHERE member.user_id = ?1 AND conversation.last_seq > member.hidden_seq
+        AND ?2 IN ('', conversation.type) AND ?3 IN ({_EITHER}, member.archived)
+        AND (?4 = 0 OR member.marked_unread = 1 OR member.last_seq > member.read_seq)
+        AND (?5 = 0 OR member.last_seq > member.read_seq)
+        AND (?4 = 0 OR member.marked_unread = 1 OR {UNREAD} > 0)
+        AND (?5 = 0 OR {UNREAD_MENTIONS} > 0)"""
 # The page is cut from three parts, then all else is looked up. Those that are pinned are few. Of others an index has
 # most in order, as far as the page takes them; large conversations are looked up: see sql/README.md.
-_PAGE = f"""
+PAGE = Kept(
+    "inbox_page",
+    f"""
 WITH pinned AS ({_PART}
-        AND member.pinned_at > 0 AND (member.pinned_at, member.conversation_id) < (?, ?)
+        AND member.pinned_at > 0 AND (member.pinned_at, member.conversation_id) < (?6, ?7)
 ), looked_up AS ({_PART}
         AND member.pinned_at = 0 AND member.active_at = {LOOKED_UP}
-        AND (conversation.updated_at, member.conversation_id) < (?, ?)
+        AND (conversation.updated_at, member.conversation_id) < (?8, ?9)
 ), carried AS ({_PART}
         AND member.pinned_at = 0 AND member.active_at < {LOOKED_UP}
-        AND (member.active_at, member.conversation_id) < (?, ?)
-    ORDER BY member.active_at DESC, member.conversation_id DESC LIMIT ?
+        AND (member.active_at, member.conversation_id) < (?8, ?9)
+    ORDER BY member.active_at DESC, member.conversation_id DESC LIMIT ?10
 ), member AS (
     SELECT * FROM (
         SELECT 0 AS moved_at, pinned.* FROM pinned
         UNION ALL SELECT updated_at, looked_up.* FROM looked_up
         UNION ALL SELECT updated_at, carried.* FROM carried
     ) AS listed
-    ORDER BY pinned_at DESC, moved_at DESC, conversation_id DESC LIMIT ?
+    ORDER BY pinned_at DESC, moved_at DESC, conversation_id DESC LIMIT ?10
 ), page AS (
     SELECT member.*, {UNREAD} AS unread, {UNREAD_MENTIONS} AS unread_mentions
     FROM member
     JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
 )
 SELECT json_group_array(json_array(page.pinned_at, page.moved_at, page.conversation_id, {DETAIL_COLUMNS}))
-{FROM_DETAILS}"""
+{FROM_DETAILS}""",
+    # user_id; the filters type, archived, unread, mentioned; the place among the pinned and among the others; the limit
+    ("TEXT", "TEXT", "INTEGER", "INTEGER", "INTEGER", "BIGINT", "TEXT", "BIGINT", "TEXT", "BIGINT"),
+    ("JSON",),
+)
 
 
 class Inbox:
@@ -83,15 +90,11 @@ class Inbox:
         page = cursors.page(request, self._database.pair_key, _START)
         archived = int(wanted.archived) if wanted.HasField("archived") else _EITHER
         pinned = int(wanted.pinned) if wanted.HasField("pinned") else _EITHER
-        news = int(wanted.unread), int(wanted.mentioned)
-        filters = (user_id, wanted.type, archived, *news, *news)
+        filters = user_id, wanted.type, archived, int(wanted.unread), int(wanted.mentioned)
         of_pinned, of_others = _after(page.after, pinned)
-
-        def work(tx: Tx) -> Row:
-            parts = (*filters, *of_pinned, *filters, *of_others, *filters, *of_others)
-            return tx.fetch_all(_PAGE, *parts, page.fetched, page.fetched)[0]
-
-        (table,) = self._database.read(work, one_statement=True)
+        ((table,),) = self._database.read(
+            lambda tx: tx.fetch_all(PAGE, *filters, *of_pinned, *of_others, page.fetched), one_statement=True
+        )
         rows = sorted(Tx.decode_rows(table), key=_place, reverse=True)
         if not (rows or wanted.page_token):
             must_be_user(self._database, user_id)

@@ -11,6 +11,7 @@ from gochat.internal.message.v1 import message_pb2 as store_pb
 from gochat.repo.hidden import kept
 from gochat.repo.messages import COLUMNS, DELETED, RECALLED, RECIPIENT_REACHED, SENT, fill, reached, seq_in
 from gochat.storage.database import Database, Row, Tx, placeholders
+from gochat.storage.kept import Kept
 
 MAX_ANSWER = 4_000_000  # bytes: gRPC clients take 4 MiB by default
 _FIRST_USERS = reactions.FIRST * len(
@@ -22,11 +23,10 @@ Fetch = Callable[..., list[Row]]
 """Tx.fetch_all, of a transaction or of one for each statement."""
 
 
-def _details(listed: str, *, own: bool) -> str:
-    """listed: which messages. own: without what the reader has deleted for themselves alone; see messages._history."""
-    kept_by_reader = {name: f"AND {kept(name, 'reader')}" if own else "" for name in ("replied", "listed")}
-    return f"""
-SELECT conversation.last_seq, reader.role, reader.deleted_seq, (
+def _details(name: str, listed: str, *values: str) -> Kept:
+    """listed: which messages. values: the types of its parameters, which are numbered from 3."""
+    text = f"""
+SELECT conversation.last_seq, reader.role, (
     SELECT json_group_array(json_array({COLUMNS}, CASE message.to_user_id
             WHEN '' THEN NULL
             WHEN reader.user_id THEN {reached("reader")}
@@ -41,28 +41,27 @@ SELECT conversation.last_seq, reader.role, reader.deleted_seq, (
                     FROM messages AS replied
                     WHERE replied.conversation_id = message.conversation_id AND replied.seq = message.reply_seq
                         AND replied.status < {DELETED} AND replied.seq > COALESCE(reader.hidden_seq, -1)
-                        {kept_by_reader["replied"]}
+                        AND {kept("replied", "reader")}
                 ) END)
         END
     ))
     FROM (
         SELECT listed.* FROM messages AS listed
         WHERE listed.conversation_id = conversation.conversation_id AND listed.status < {DELETED}
-            AND listed.seq > COALESCE(reader.hidden_seq, -1) {kept_by_reader["listed"]} AND {listed}
+            AND listed.seq > COALESCE(reader.hidden_seq, -1) AND {kept("listed", "reader")} AND {listed}
     ) AS message
 )
 FROM conversations AS conversation
-LEFT JOIN members AS reader ON reader.conversation_id = conversation.conversation_id AND reader.user_id = ?
+LEFT JOIN members AS reader ON reader.conversation_id = conversation.conversation_id AND reader.user_id = ?2
 LEFT JOIN members AS other ON conversation.type = 'single'
     AND other.conversation_id = conversation.conversation_id AND other.user_id <> reader.user_id
-WHERE conversation.conversation_id = ? AND conversation.dissolved_at = 0"""
+WHERE conversation.conversation_id = ?1 AND conversation.dissolved_at = 0"""
+    return Kept(name, text, ("TEXT", "TEXT", *values), ("BIGINT", "TEXT", "JSON"))
 
 
-# By whether the reader has deleted any messages for themselves alone.
-_AFTER, _ONE, _PINNED = (
-    {own: _details(listed, own=own) for own in (False, True)}
-    for listed in ("listed.seq > ? ORDER BY listed.seq LIMIT ?", "listed.seq = ?", "listed.pinned_at > 0")
-)
+AFTER = _details("messages_after", "listed.seq > ?3 ORDER BY listed.seq LIMIT ?4", "BIGINT", "BIGINT")
+ONE = _details("message", "listed.seq = ?3", "BIGINT")
+PINNED = _details("pinned_messages", "listed.pinned_at > 0")
 _OWN_REACTIONS = "SELECT seq, reaction FROM reactions WHERE conversation_id = ? AND user_id = ? AND seq IN (%s)"
 
 
@@ -77,7 +76,7 @@ class MessageDetails:
         limit = asked.limit or limits.DEFAULT_LONG_PAGE
         conversation_id, cursor = asked.conversation_id, asked.after_message_id
         after = seq_in(conversation_id, cursor) if cursor else 0
-        last_seq, rows = _read(self._fetch, _AFTER, conversation_id, reader_id, after, limit + 1)
+        last_seq, rows = _read(self._fetch, AFTER, conversation_id, reader_id, after, limit + 1)
         if cursor and not 1 <= after <= last_seq:
             raise invalid("after_message_id", "must be the id of a message of this conversation")
         rows.sort()  # by number
@@ -93,20 +92,20 @@ class MessageDetails:
 
     def ListPinnedMessages(self, request: store_pb.ListPinnedMessagesRequest) -> pb.ListPinnedMessagesResponse:
         conversation_id = request.request.conversation_id
-        _, rows = _read(self._fetch, _PINNED, conversation_id, request.user_id)
+        _, rows = _read(self._fetch, PINNED, conversation_id, request.user_id)
         rows.sort(key=lambda row: (row[11][4], row[0]), reverse=True)  # pinned_at, seq
         answer = pb.ListPinnedMessagesResponse()
         _fill(self._fetch, answer.messages, conversation_id, request.user_id, rows)
         return answer
 
-    def _fetch(self, text: str, *parameters: Any) -> list[Row]:
+    def _fetch(self, text: str | Kept, *parameters: Any) -> list[Row]:
         return self._database.read(lambda tx: tx.fetch_all(text, *parameters), one_statement=True)
 
 
 def detail(fetch: Fetch, message_id: str, reader_id: str) -> pb.MessageDetail:
     """reader_id: "" for the service itself. Raises NOT_FOUND."""
     conversation_id, seq = ids.parse_message(message_id) or ("", 0)
-    found = _fetch_page(fetch, _ONE, conversation_id, reader_id, seq)
+    found = _fetch_page(fetch, ONE, conversation_id, reader_id, seq)
     rows = found[2] if found and (found[1] is not None or not reader_id) else []
     if not rows:
         raise not_found("message", "message_id")
@@ -116,10 +115,10 @@ def detail(fetch: Fetch, message_id: str, reader_id: str) -> pb.MessageDetail:
 
 
 def _read(
-    fetch: Fetch, statements: dict[bool, str], conversation_id: str, reader_id: str, *values: int
+    fetch: Fetch, statement: Kept, conversation_id: str, reader_id: str, *values: int
 ) -> tuple[int, list[Any]]:
     """(last_seq of the conversation, rows in no order). Raises NOT_FOUND, PERMISSION_DENIED."""
-    found = _fetch_page(fetch, statements, conversation_id, reader_id, *values)
+    found = _fetch_page(fetch, statement, conversation_id, reader_id, *values)
     if found is None:
         raise not_found("conversation", "conversation_id")
     last_seq, role, rows = found
@@ -129,15 +128,13 @@ def _read(
 
 
 def _fetch_page(
-    fetch: Fetch, statements: dict[bool, str], conversation_id: str, reader_id: str, *values: int
+    fetch: Fetch, statement: Kept, conversation_id: str, reader_id: str, *values: int
 ) -> tuple[int, str | None, list[Any]] | None:
     """(last_seq of the conversation, role of the reader, rows in no order); None where there is no conversation."""
-    found = fetch(statements[False], *values, reader_id, conversation_id)
-    if found and found[0][2]:  # deleted_seq
-        found = fetch(statements[True], *values, reader_id, conversation_id)
+    found = fetch(statement, conversation_id, reader_id, *values)
     if not found:
         return None
-    ((last_seq, role, _, page),) = found
+    ((last_seq, role, page),) = found
     return last_seq, role, Tx.decode_rows(page)
 
 

@@ -1,7 +1,6 @@
 """Messages: reading, read positions, status, recalling, deleting. Sending is in sending.py."""
 
 import json
-from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -15,7 +14,8 @@ from gochat.repo.audit import record
 from gochat.repo.changes import add_change
 from gochat.repo.hidden import hide_emptied, kept
 from gochat.repo.membership import lock_conversation, mark_read, membership
-from gochat.storage.database import Database, Row, Tx, placeholders
+from gochat.storage.database import Database, Tx, placeholders
+from gochat.storage.kept import Kept
 
 SENT, DELIVERED, READ, RECALLED, DELETED = 1, 2, 3, 4, 5
 
@@ -50,11 +50,10 @@ _NEWEST = 2**62  # greater than any seq
 
 # The positions of the other participant are looked up once for the page; for a service, which is not one of the two,
 # for each message.
-def _history(*, own: bool) -> str:
-    """own: without what the reader has deleted for themselves alone. To plan for that takes PostgreSQL a twentieth of
-    the time, so it is left out where nothing on the page can be such."""
-    return f"""
-SELECT conversation.last_seq, reader.role, reader.deleted_seq, (
+HISTORY = Kept(
+    "history",
+    f"""
+SELECT conversation.last_seq, reader.role, (
     SELECT json_group_array(json_array({COLUMNS}, CASE message.to_user_id
         WHEN '' THEN NULL
         WHEN reader.user_id THEN {reached("reader")}
@@ -64,19 +63,18 @@ SELECT conversation.last_seq, reader.role, reader.deleted_seq, (
     FROM (
         SELECT {_LISTED} FROM messages AS listed
         WHERE listed.conversation_id = conversation.conversation_id AND listed.status < {DELETED}
-            AND listed.seq < ? AND listed.seq > COALESCE(reader.hidden_seq, -1)
-            {f"AND {kept('listed', 'reader')}" if own else ""}
-        ORDER BY listed.seq DESC LIMIT ?
+            AND listed.seq < ?3 AND listed.seq > COALESCE(reader.hidden_seq, -1) AND {kept("listed", "reader")}
+        ORDER BY listed.seq DESC LIMIT ?4
     ) AS message
 )
 FROM conversations AS conversation
-LEFT JOIN members AS reader ON reader.conversation_id = conversation.conversation_id AND reader.user_id = ?
+LEFT JOIN members AS reader ON reader.conversation_id = conversation.conversation_id AND reader.user_id = ?2
 LEFT JOIN members AS other ON conversation.type = 'single'
     AND other.conversation_id = conversation.conversation_id AND other.user_id <> reader.user_id
-WHERE conversation.conversation_id = ? AND conversation.dissolved_at = 0"""
-
-
-_HISTORY, _HISTORY_OF_OWN = _history(own=False), _history(own=True)
+WHERE conversation.conversation_id = ?1 AND conversation.dissolved_at = 0""",
+    ("TEXT", "TEXT", "BIGINT", "BIGINT"),  # conversation_id, user_id, before, limit
+    ("BIGINT", "TEXT", "JSON"),
+)
 # What recall and deletion leave of a message, here and in the tables below.
 _ERASED = """content = '', metadata = '', edited_at = 0, reply_seq = 0, forwarded_user_id = '', forwarded_at = 0,
     pinned_by = '', pinned_at = 0, reactions = ''"""
@@ -118,22 +116,18 @@ class Messages:
         cursor = request.before_message_id
         before = seq_in(request.conversation_id, cursor) if cursor else _NEWEST
 
-        def work(statement: str, tx: Tx) -> Row | None:
-            return tx.fetch_one(statement, before, limit + 1, request.user_id, request.conversation_id)
-
-        found = self._database.read(partial(work, _HISTORY), one_statement=True)
-        if found is None:
+        found = self._database.read(
+            lambda tx: tx.fetch_all(HISTORY, request.conversation_id, request.user_id, before, limit + 1),
+            one_statement=True,
+        )
+        if not found:
             raise not_found("conversation", "conversation_id")
-        last_seq, role, deleted_seq, page = found
+        ((last_seq, role, page),) = found
         if role is None and request.user_id:
             raise policy.not_participant()
         if cursor and not 1 <= before <= last_seq:
             raise invalid("before_message_id", "must be the id of a message of this conversation")
         rows = sorted(Tx.decode_rows(page), key=_seq_column)
-        if deleted_seq and rows and rows[0][0] <= deleted_seq:
-            found = self._database.read(partial(work, _HISTORY_OF_OWN), one_statement=True)
-            page = found[-1] if found else []
-            rows = sorted(Tx.decode_rows(page), key=_seq_column)
         del found, page  # a page may have megabytes, so it is not kept twice
         answer = store_pb2.GetHistoryResponse(has_more=len(rows) > limit)
         del rows[: max(0, len(rows) - limit)]

@@ -12,14 +12,15 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 import peewee
 
 from gochat.context import Enqueue
 from gochat.errors import unavailable
+from gochat.storage.dialect import for_driver
 from gochat.storage.failures import Failure, describe, failure, without_values
+from gochat.storage.kept import Kept
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class DatabaseInUseError(Exception):
 class Tx:
     """One transaction: runs Peewee queries, and handwritten SQL with a ? for each parameter and no other ? or %.
 
-    Handwritten SQL is in SQLite's dialect; for PostgreSQL the words in _POSTGRES are replaced.
+    Handwritten SQL is in SQLite's dialect: see dialect.py.
     """
 
     slow_after: ClassVar[float] = math.inf
@@ -68,11 +69,13 @@ class Tx:
         self._log_if_slow(started, text)
         return cursor
 
-    def fetch_one(self, text: str, *parameters: Any) -> Row | None:
+    def fetch_one(self, text: str | Kept, *parameters: Any) -> Row | None:
         # Fetches all rows, since SQLite finishes a statement (a RETURNING) only when its last row was fetched.
         return next(iter(self.fetch_all(text, *parameters)), None)
 
-    def fetch_all(self, text: str, *parameters: Any) -> list[Row]:
+    def fetch_all(self, text: str | Kept, *parameters: Any) -> list[Row]:
+        if isinstance(text, Kept):
+            text = text.call if self.postgres else text.text
         started = time.monotonic()
         cursor = self._execute(text, parameters)
         with _peewee_errors:  # Peewee wraps errors of execute() only, but SQLite runs most of a statement here
@@ -104,7 +107,7 @@ class Tx:
 
     def _execute(self, text: str, parameters: tuple[Any, ...]) -> Any:
         if self.postgres:
-            return self._database.execute_sql(_for_postgres(text), parameters)
+            return self._database.execute_sql(for_driver(text), parameters)
         with _peewee_errors:  # not through Peewee, which takes longer than a short statement
             return self._database.connection().execute(text, parameters)
 
@@ -114,23 +117,6 @@ class Tx:
             text = query if isinstance(query, str) else self._database.get_sql_context().parse(query)[0]
             fields = {"statement": " ".join(text.split())[:1000], "duration_ms": round(seconds * 1e3, 3)}
             log.warning("slow: %(duration_ms).0f ms: %(statement)s", fields)
-
-
-_POSTGRES = {
-    "?": "%s",
-    "json_group_array(": "json_agg(",
-    "json_array(": "json_build_array(",
-    " INDEXED BY messages_withdrawn": "",  # its planner chooses the index by itself
-    " INDEXED BY members_unread": "",
-    " INDEXED BY members_hiding": "",
-}
-
-
-@lru_cache(maxsize=1000)
-def _for_postgres(text: str) -> str:
-    for word, other in _POSTGRES.items():
-        text = text.replace(word, other)
-    return text
 
 
 def placeholders(items: Sequence[Any]) -> str:

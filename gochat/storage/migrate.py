@@ -1,5 +1,5 @@
 """Applies sql/NNNN_name.sql in order, each once, in a transaction of its own; then, in the transaction of the last one,
-sql/routines.postgres.sql whenever it is not what was applied last.
+the functions (sql/routines.postgres.sql, sql/reads.postgres.sql) whenever they are not what was applied last.
 
 sql/NNNN_name.sqlite.sql and sql/NNNN_name.postgres.sql stand in where the dialects differ. A numbered file that was
 applied must not change: its checksum is kept. Functions are replaced and not migrated, so that each stands in one file,
@@ -20,10 +20,11 @@ from gochat.storage.database import Database, Tx
 
 LOCK = 0x676F63686174  # "gochat": any number, but always this one
 UNFINISHED = "copy_progress"  # the table that repo/copying.py has in its target until the copy is complete
-ROUTINES = 0  # the version by which schema_migrations knows the file of functions; max(version) is that of the tables
+ROUTINES = 0  # the version by which schema_migrations knows the functions; max(version) is that of the tables
 _OBJECT = re.compile(
     r"^(?:CREATE|DROP) (?:OR REPLACE |UNIQUE |VIRTUAL )?(TABLE|INDEX|TRIGGER|VIEW|FUNCTION) (\w+)", re.MULTILINE
 )
+_FUNCTIONS = "reads.", "routines."
 _NAME = re.compile(r"(\d{4})_([a-z0-9_]+)(?:\.(sqlite|postgres))?\.sql")
 
 
@@ -55,14 +56,18 @@ def folder() -> Path:
 
 def routines(dialect: str) -> list[Migration]:
     """The functions of this dialect, where it has any."""
-    path = folder() / f"routines.{dialect}.sql"
-    return [Migration(ROUTINES, "routines", path.read_text(encoding="utf-8"))] if path.exists() else []
+    texts = [path.read_text(encoding="utf-8") for path in _unnumbered() if path.name.endswith(f".{dialect}.sql")]
+    return [Migration(ROUTINES, "routines", "\n".join(texts))] if texts else []
+
+
+def _unnumbered() -> list[Path]:
+    return sorted(path for path in folder().glob("*.sql") if path.name.startswith(_FUNCTIONS))
 
 
 def migrations(dialect: str) -> list[Migration]:
     """The numbered files. dialect: sqlite or postgres."""
     found = []
-    for path in sorted(set(folder().glob("*.sql")) - set(folder().glob("routines.*.sql"))):
+    for path in sorted(set(folder().glob("*.sql")) - set(_unnumbered())):
         match = _NAME.fullmatch(path.name)
         if match is None:
             raise MigrationError(f"{path.name}: not a name like 0001_name.sql")

@@ -1,0 +1,54 @@
+"""Statements whose plans PostgreSQL keeps: each is a function in sql/reads.postgres.sql, generated from here.
+
+Planning takes PostgreSQL two to five times as long as running such a statement. A PL/pgSQL function keeps its plans for
+as long as the connection lasts, and needs no PREPARE, which a pooler of transactions would not pass on. SQLite plans in
+microseconds, and Python keeps its statements.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+from gochat.storage.dialect import for_postgres
+
+_PARAMETER = re.compile(r"\?(\d+)")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """text: in SQLite's dialect, with ?1, ?2, ... for the parameters. postgres: the same where it must differ by more
+    than words. parameters, columns: their types in PostgreSQL."""
+
+    name: str
+    text: str
+    parameters: tuple[str, ...]
+    columns: tuple[str, ...]
+    postgres: str = ""
+
+    @cached_property
+    def body(self) -> str:
+        """As PostgreSQL has it, with $1, $2, ..."""
+        return _PARAMETER.sub(r"$\1", for_postgres(self.postgres or self.text)).strip()
+
+    @cached_property
+    def function(self) -> str:
+        """A change of the statement is another function, since programs of two versions may run side by side."""
+        return f"{self.name}_{hashlib.sha256(self.body.encode()).hexdigest()[:8]}"
+
+    @cached_property
+    def call(self) -> str:
+        return f"SELECT * FROM {self.function}({', '.join('?' * len(self.parameters))})"  # noqa: S608 - all constants
+
+    @cached_property
+    def definition(self) -> str:
+        columns = ", ".join(f"column_{number} {kind}" for number, kind in enumerate(self.columns, 1))
+        return f"""CREATE OR REPLACE FUNCTION {self.function}({", ".join(self.parameters)})
+RETURNS TABLE ({columns})
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+RETURN QUERY
+{self.body};
+END
+$$;
+"""
