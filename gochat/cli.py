@@ -5,64 +5,49 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
-from gochat import app, workers
-from gochat.commands import (
-    audit,
-    backup,
-    bench,
-    chat,
-    check,
-    copy,
-    health,
-    importer,
-    key,
-    metrics,
-    migrate,
-    proto,
-    serve,
-    token,
-    top,
-    users,
-    version,
-)
-from gochat.repo.backup import BackupError
-from gochat.repo.copying import CopyError
+from gochat.commands import version
 
-COMMANDS = (
-    serve,
-    health,
-    top,
-    metrics,
-    token,
-    key,
-    users,
-    audit,
-    importer,
-    chat,
-    bench,
-    migrate,
-    check,
-    backup,
-    copy,
-    proto,
-    version,
-)
-"""In the order of the help."""
+COMMANDS = {
+    "serve": "serve",
+    "health": "health",
+    "top": "top",
+    "metrics": "metrics",
+    "token": "token",
+    "key": "key",
+    "user": "users",
+    "audit": "audit",
+    "import": "importer",
+    "chat": "chat",
+    "bench": "bench",
+    "migrate": "migrate",
+    "check": "check",
+    "backup": "backup",
+    "restore": "backup",
+    "copy": "copy",
+    "proto": "proto",
+    "version": "version",
+}
+"""Each with its module, in the order of the help."""
 
-ERRORS = (*app.STARTUP_ERRORS, workers.WorkerError, BackupError, CopyError)
-"""The errors of commands whose message is enough for the user; others show a traceback."""
+
+def _errors() -> tuple[type[Exception], ...]:
+    """The errors of commands whose message is enough for the user; others show a traceback."""
+    from gochat import app, workers
+    from gochat.repo.backup import BackupError
+    from gochat.repo.copying import CopyError
+
+    return (*app.STARTUP_ERRORS, workers.WorkerError, BackupError, CopyError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     os.umask(0o077)  # only the user who runs GoChat may read its files
-    parsed = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parsed = _parser(arguments[:1]).parse_args(arguments)
     logging.getLogger().addHandler(logging.NullHandler())  # only `serve` logs; other commands print one error
     try:
         return int(parsed.run(parsed))
-    except ERRORS as error:
-        print(f"gochat: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("gochat: interrupted", file=sys.stderr)
         return 130
@@ -72,12 +57,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:  # a full disk, a folder that may not be read
         print(f"gochat: {error.filename or 'the system says'}: {error.strerror or error}", file=sys.stderr)
         return 1
+    except _errors() as error:
+        print(f"gochat: {error}", file=sys.stderr)
+        return 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(name: Sequence[str]) -> argparse.ArgumentParser:
+    """name: of the command, as far as there is one. Only its module is imported: all together take most of a second."""
     parser = argparse.ArgumentParser(prog="gochat", description="A chat backend that a small team hosts itself.")
     parser.add_argument("--version", action="version", version=version.text())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in COMMANDS:
-        command.add_to(commands)
+    modules = [COMMANDS[one] for one in name if one in COMMANDS] or dict.fromkeys(COMMANDS.values())
+    for module in modules:
+        import_module(f"gochat.commands.{module}").add_to(commands)
     return parser

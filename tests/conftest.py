@@ -34,6 +34,13 @@ DIAGONAL = pytest.mark.parametrize("mode", ["sqlite-colocated", "postgres-split"
 SECRETS = re.compile(rf"{PASSWORD}|{CONTENT}|eyJ[\w-]+\.[\w-]+|[Bb]earer |\$argon2|PRIVATE KEY")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says why tests that run once more had failed, which pytest-rerunfailures keeps to itself."""
+    for report in terminalreporter.getreports("rerun"):
+        terminalreporter.section(f"RERUN {report.nodeid}")
+        terminalreporter.line(report.longreprtext)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_secret_is_written_down() -> Iterator[None]:
     """After all tests: no log, no audit log and no metrics hold a password, a token, a key or what people wrote."""

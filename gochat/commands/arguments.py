@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gochat.config import MAX_TTL, UNITS, seconds_of
+from gochat.config import MAX_TTL, UNITS, Config, load, seconds_of
 
 Subparsers = Any
 """What add_subparsers() returns; argparse keeps its type to itself."""
@@ -33,6 +33,11 @@ def add_command(
     )
     parser.set_defaults(run=run)
     return parser
+
+
+def config_of(arguments: argparse.Namespace) -> Config:
+    """The configuration that a server started with the same options would have. Raises ConfigError."""
+    return load(arguments.config).with_settings("server", data=arguments.data)
 
 
 def duration(text: str) -> int:

@@ -10,8 +10,8 @@ from google.protobuf.json_format import MessageToDict
 
 from gochat.api.audit.v1 import audit_pb2
 from gochat.api.audit.v1.audit_pb2_grpc import AuditServiceStub
-from gochat.commands import config_of, connection
-from gochat.commands.arguments import REMOTE, Subparsers, add_command, duration, number
+from gochat.commands.arguments import REMOTE, Subparsers, add_command, config_of, duration, number
+from gochat.commands.server import connection
 from gochat.domain import limits
 from gochat.services import REPO
 

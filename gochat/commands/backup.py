@@ -3,9 +3,9 @@
 from argparse import Namespace
 from pathlib import Path
 
-from gochat.commands import config_of, show_line
-from gochat.commands.arguments import LOCAL, Subparsers, add_command
+from gochat.commands.arguments import LOCAL, Subparsers, add_command, config_of
 from gochat.commands.check import table_counts
+from gochat.commands.progress import show_line
 from gochat.repo.backup import Copy, backup, restore
 
 

@@ -3,8 +3,8 @@
 from argparse import Namespace
 
 from gochat.background import progress
-from gochat.commands import config_of, show_line
-from gochat.commands.arguments import LOCAL, Subparsers, add_command
+from gochat.commands.arguments import LOCAL, Subparsers, add_command, config_of
+from gochat.commands.progress import show_line
 from gochat.repo.check import DAMAGED, counts, findings
 from gochat.storage.engine import damaged, snapshot
 

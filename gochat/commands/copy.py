@@ -6,8 +6,8 @@ import time
 from argparse import Namespace
 
 from gochat.background import PROGRESS_INTERVAL
-from gochat.commands import show_line, show_progress
 from gochat.commands.arguments import Subparsers, add_command
+from gochat.commands.progress import show_line, show_progress
 from gochat.config import COPY_FROM, COPY_TO
 from gochat.repo.copying import copy
 

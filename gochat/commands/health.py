@@ -4,8 +4,8 @@ from argparse import Namespace
 
 from grpc_health.v1 import health_pb2 as pb
 
-from gochat.commands import config_of, server_of
-from gochat.commands.arguments import REMOTE, Subparsers, add_command
+from gochat.commands.arguments import REMOTE, Subparsers, add_command, config_of
+from gochat.commands.server import server_of
 from gochat.rpc.client import channel_to
 from gochat.running import find
 from gochat.services import LOGIC, REPO

@@ -30,9 +30,10 @@ from gochat.api.message.v1 import message_pb2
 from gochat.api.message.v1.message_pb2_grpc import MessageServiceStub
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
-from gochat.commands import config_of, connection, show_progress
-from gochat.commands.arguments import REMOTE, Subparsers, add_command, number
+from gochat.commands.arguments import REMOTE, Subparsers, add_command, config_of, number
 from gochat.commands.chatlog import Line, read_log
+from gochat.commands.progress import show_progress
+from gochat.commands.server import connection
 from gochat.domain import forms, limits
 from gochat.domain.forms import rules
 from gochat.domain.text import casefold_key

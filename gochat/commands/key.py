@@ -10,8 +10,8 @@ from gochat.api.audit.v1.audit_pb2 import RecordEventRequest
 from gochat.api.audit.v1.audit_pb2_grpc import AuditServiceStub
 from gochat.api.logic.v1.logic_pb2 import ValidateTokenRequest
 from gochat.api.logic.v1.logic_pb2_grpc import LogicServiceStub
-from gochat.commands import config_of, connection, server_of
-from gochat.commands.arguments import REMOTE, Subparsers, add_command
+from gochat.commands.arguments import REMOTE, Subparsers, add_command, config_of
+from gochat.commands.server import connection, server_of
 from gochat.config import Config, ConfigError
 from gochat.internal.account.v1.account_pb2 import ListEndedSessionsRequest
 from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub

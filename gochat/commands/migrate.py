@@ -3,8 +3,8 @@
 from argparse import Namespace
 from contextlib import closing
 
-from gochat.commands import config_of, show_line
-from gochat.commands.arguments import LOCAL, Subparsers, add_command
+from gochat.commands.arguments import LOCAL, Subparsers, add_command, config_of
+from gochat.commands.progress import show_line
 from gochat.storage.engine import open_database
 
 

@@ -5,8 +5,7 @@ from argparse import Namespace
 from functools import partial
 
 from gochat import app, logs, startup, workers
-from gochat.commands import config_of
-from gochat.commands.arguments import LOCAL, Subparsers, add_command
+from gochat.commands.arguments import LOCAL, Subparsers, add_command, config_of
 from gochat.config import Config
 from gochat.monitoring.shared import Memory
 

@@ -2,8 +2,7 @@
 
 from argparse import Namespace
 
-from gochat.commands import config_of
-from gochat.commands.arguments import LOCAL, Subparsers, add_command, duration
+from gochat.commands.arguments import LOCAL, Subparsers, add_command, config_of, duration
 from gochat.context import Caller
 from gochat.domain.revocation import Revocations
 from gochat.domain.tokens import SERVICE_KIND, Tokens

@@ -13,8 +13,8 @@ from urllib.request import ProxyHandler, build_opener
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from gochat.commands import config_of, found_halves
-from gochat.commands.arguments import LOCAL, Subparsers, add_command
+from gochat.commands.arguments import LOCAL, Subparsers, add_command, config_of
+from gochat.commands.server import found_halves
 from gochat.config import Config, ConfigError, parse_address
 from gochat.monitoring.families import COUNTED, FAMILIES
 

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from gochat.api.user.v1 import user_pb2
-from gochat.commands import config_of, connection, show_progress
+from gochat.commands.arguments import config_of
+from gochat.commands.progress import show_progress
+from gochat.commands.server import connection
 from gochat.internal.user.v1.user_pb2_grpc import UserStoreServiceStub
 from gochat.services import REPO
 

@@ -11,8 +11,9 @@ from gochat.api.common.v1.common_pb2 import PaginationRequest, User
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.api.user.v1 import user_pb2
-from gochat.commands import config_of, connection, user_import
-from gochat.commands.arguments import REMOTE, Subparsers, add_command
+from gochat.commands import user_import
+from gochat.commands.arguments import REMOTE, Subparsers, add_command, config_of
+from gochat.commands.server import connection
 from gochat.domain.forms.rules import EXTERNAL
 from gochat.domain.forms.user import PROFILE_FIELDS
 from gochat.domain.text import casefold_key

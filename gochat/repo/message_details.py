@@ -114,9 +114,7 @@ def detail(fetch: Fetch, message_id: str, reader_id: str) -> pb.MessageDetail:
     return answer.messages[0]
 
 
-def _read(
-    fetch: Fetch, statement: Kept, conversation_id: str, reader_id: str, *values: int
-) -> tuple[int, list[Any]]:
+def _read(fetch: Fetch, statement: Kept, conversation_id: str, reader_id: str, *values: int) -> tuple[int, list[Any]]:
     """(last_seq of the conversation, rows in no order). Raises NOT_FOUND, PERMISSION_DENIED."""
     found = _fetch_page(fetch, statement, conversation_id, reader_id, *values)
     if found is None:
