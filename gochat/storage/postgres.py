@@ -2,6 +2,7 @@
 
 import math
 import os
+import random
 import select
 import socket
 import threading
@@ -22,6 +23,7 @@ from gochat.storage.failures import DISK_FULL, READ_ONLY, RETRYABLE, Failure, fa
 from gochat.storage.pool import CHECK_TIMEOUT, MAX_CONTROL, Driver, NoRoomError, Pool
 
 MAX_ATTEMPTS = 3
+RETRY_PAUSE = 0.05  # seconds at most, before the first attempt after a failed one; then twice as long
 SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # A statement that waited for a row's lock sees what the lock's holder committed.
 WRITING = "BEGIN ISOLATION LEVEL READ COMMITTED"
@@ -102,11 +104,12 @@ class PostgresDatabase:
 
     def _transact(self, begin: str, work: Work[T], writes: bool) -> T:
         with unavailable_on_failure():
-            for _ in range(MAX_ATTEMPTS - 1):
+            for number in range(1, MAX_ATTEMPTS):
                 try:
                     return self._attempt(begin, work, writes)
                 except _RetryableError:
-                    continue
+                    # The other transaction of a deadlock goes first, or both would meet again.
+                    time.sleep(random.uniform(0, number * RETRY_PAUSE))  # noqa: S311 - no secret
             return self._attempt(begin, work, writes)
 
     def _attempt(self, begin: str, work: Work[T], writes: bool) -> T:

@@ -6,9 +6,12 @@ Nobody may not be able to read the Python that the tests run on, so everything i
 import encodings.idna
 import os
 import sys
+from importlib import import_module
 from pwd import getpwnam
 
+import gochat.app
 import gochat.cli
+import gochat.workers
 
 NAME = "nobody"
 
@@ -22,5 +25,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    for module in gochat.cli.COMMANDS.values():
+        import_module(f"gochat.commands.{module}")
     "".encode(encodings.idna.__name__.rpartition(".")[2])
     sys.exit(main())

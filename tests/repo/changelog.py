@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from itertools import count
+from time import monotonic
 from typing import Any
 
 from gochat.api.repo.v1 import repo_pb2
@@ -65,10 +66,23 @@ class Reader:
         self.read()
 
     def read(self) -> list[Row]:
+        """Without what a transaction in progress may still precede, be it of another database of the server."""
+        return self._read()[0]
+
+    def read_all(self) -> list[Row]:
+        """Of what is committed; waits for other transactions."""
+        rows, held_back = self._read()
+        until = monotonic() + 20
+        while held_back and monotonic() < until:
+            more, held_back = self._read()
+            rows += more
+        return rows
+
+    def _read(self) -> tuple[list[Row], bool]:
         log = self._database.read(lambda tx: read_log(tx, self.position), one_statement=True)
         assert not log.gap
         self.position = log.now
-        return log.complete
+        return log.complete, len(log.complete) < len(log.rows)
 
 
 def said(rows: list[Row]) -> list[tuple[Any, ...]]:

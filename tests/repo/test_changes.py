@@ -28,7 +28,7 @@ def repo(database: Database) -> Repo:
 def logged(database: Database) -> Logged:
     """logged(): what the log has since the last time."""
     reader = Reader(database)
-    return lambda: said(reader.read())
+    return lambda: said(reader.read_all())
 
 
 def conversation(message_id: str) -> str:
@@ -310,7 +310,7 @@ def test_who_caused_it_is_in_the_row_and_what_fails_leaves_none(repo: Repo, data
     with entered(Call(SERVICE, "r", math.inf, Caller(ann, "user"))):
         repo.store.RemoveMember(group_id=room, operator_id=ann, user_id=ben)
     repo.store.UpdateGroup(group_id=room, service=True, name="new")
-    assert [(row.actor_id, row.user_id) for row in reader.read()] == [(ann, ben), ("", "")]
+    assert [(row.actor_id, row.user_id) for row in reader.read_all()] == [(ann, ben), ("", "")]
 
 
 def test_describing_reads_only_what_it_describes(repo: Repo, database: Database) -> None:

@@ -46,7 +46,7 @@ def test_what_is_old_goes_and_readers_who_were_there_are_told(repo: Repo, databa
         if number == 4:
             age(database)
         repo.store.UpdateProfile(user_id=ann, bio=str(number))
-        reader.read()
+        reader.read_all()
         positions.append(reader.position)
     trim_all(database)
     # Of the four old ones the newest stays.
@@ -54,7 +54,7 @@ def test_what_is_old_goes_and_readers_who_were_there_are_told(repo: Repo, databa
     gaps = [gap(database, position) for position in positions]
     assert gaps == ["TOO_OLD"] * 3 + ["UNSPECIFIED"] * 4
     reader.position = positions[4]
-    assert said(reader.read()) == [("PROFILE_UPDATED", ann)] * 2
+    assert said(reader.read_all()) == [("PROFILE_UPDATED", ann)] * 2
     trim_all(database)
     assert rows(database) == 3
 
@@ -66,10 +66,10 @@ def test_who_was_in_a_dissolved_group_is_known_for_as_long_as_that_it_was(repo: 
     room = repo.group(ann, ben)
     repo.send(ann, room)
     start = reader.position
-    reader.read()
+    reader.read_all()
     wanted = group_pb2.DissolveGroupRequest(service=True, request={"group_id": room})
     Roles(database).DissolveGroup(wanted)
-    assert said(reader.read()) == [("GROUP_DISSOLVED", room)]
+    assert said(reader.read_all()) == [("GROUP_DISSOLVED", room)]
     opened = repo.change.OpenFeed(user_id=ben, start=start)
     kinds = [Kind(change.kind) for change in opened.changes]
     assert kinds == [Kind.MEMBER_JOINED, Kind.MESSAGES_SENT, Kind.GROUP_DISSOLVED]
@@ -94,14 +94,14 @@ def test_the_log_is_never_empty_and_who_was_there_when_it_fell_silent_goes_on(re
     reader, ann = Reader(database), repo.user()
     for number in range(3):
         repo.store.UpdateProfile(user_id=ann, bio=str(number))
-    reader.read()
+    reader.read_all()
     age(database)
     for _ in range(3):
         trim_all(database)
         assert rows(database) == 1
-    assert reader.read() == []
+    assert reader.read_all() == []
     repo.store.UpdateProfile(user_id=ann, bio="after a week")
-    assert said(reader.read()) == [("PROFILE_UPDATED", ann)]
+    assert said(reader.read_all()) == [("PROFILE_UPDATED", ann)]
 
 
 def test_it_goes_in_chunks_and_a_position_goes_as_one(
@@ -122,7 +122,7 @@ def test_it_goes_in_chunks_and_a_position_goes_as_one(
     assert len(deleted) > 1
     assert max(deleted) <= 8, "the rows of a chunk, or of a position"
     assert rows(database) <= 8
-    assert said(reader.read()) == [("PROFILE_UPDATED", people[0])]
+    assert said(reader.read_all()) == [("PROFILE_UPDATED", people[0])]
 
 
 def test_it_is_trimmed_in_the_background(repo: Repo, database: Database) -> None:

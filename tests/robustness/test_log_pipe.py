@@ -64,7 +64,7 @@ print(time.monotonic(), flush=True)
         ended = time.monotonic()
         assert process.stdout is not None
         dropped, seconds, over = map(float, process.stdout.read().split())
-    assert 800 < dropped < 1000
+    assert 0 < dropped < 1000, "what the pipe and the queue held was written"
     assert seconds < 1
     assert ended - over < 3
     os.close(read)
