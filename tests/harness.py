@@ -174,20 +174,28 @@ class Deployment:
         request = repo_pb2.CreateUserRequest(username=username or fresh(), **({"password": PASSWORD} | fields))
         return str(self.repo.CreateUser(request, metadata=self.service).user_id)
 
-    def person(self, prefix: str = "user", *, admin: bool = False, **fields: Any) -> "Person":
-        """A new user, signed in."""
+    def person(self, prefix: str = "user", *, password: str = "", admin: bool = False, **fields: Any) -> "Person":
+        """A new user with a session. password: with which they sign in; one without takes no hashes. fields: of their
+        profile."""
         username = fresh(prefix)
-        if admin:
-            arguments = ("user", "create", username, "--admin", "--password-stdin", "--address", self.repo_address)
-            user_id = self.run(*arguments, stdin=PASSWORD + "\n").stdout.strip()
+        if password:
+            user_id = self.create_user(username, password=password, **fields)
         else:
-            user_id = self.create_user(username, **fields)
-        return self.signed_in(user_id, username)
+            request = user_pb2.UpsertUsersRequest(users=[user_pb2.UserUpsert(username=username, **fields)])
+            user_id = self.user.UpsertUsers(request, metadata=self.service).results[0].user_id
+        if admin:
+            self.user.SetRole(user_pb2.SetRoleRequest(user_id=user_id, role="admin"), metadata=self.service)
+        return self.signed_in(user_id, username, password)
 
-    def signed_in(self, user_id: str, username: str, password: str = PASSWORD, device_id: str = "") -> "Person":
-        """A session of a user's."""
-        request = logic_pb2.AuthRequest(username=username, password=password, device_id=device_id)
-        answer = self.logic.Authenticate(request)
+    def signed_in(self, user_id: str, username: str, password: str = "", device_id: str = "") -> "Person":
+        """A session of a user's. Without a password a service opens it."""
+        answer: Any
+        if password:
+            request = logic_pb2.AuthRequest(username=username, password=password, device_id=device_id)
+            answer = self.logic.Authenticate(request)
+        else:
+            opened = session_pb2.CreateSessionRequest(user_id=user_id, device_id=device_id)
+            answer = self.session.CreateSession(opened, metadata=self.service)
         return Person(self, user_id, username, answer.access_token, answer.refresh_token)
 
     def acting(self, person: "Person", name: str = "") -> "Person":
@@ -201,8 +209,8 @@ class Deployment:
         request = audit_pb2.ListEventsRequest(**({"limit": 200} | fields))
         return list(reversed(self.audit.ListEvents(request, metadata=self.service).events))
 
-    def people(self, number: int) -> "list[Person]":
-        return [self.person() for _ in range(number)]
+    def people(self, number: int, password: str = "") -> "list[Person]":
+        return [self.person(password=password) for _ in range(number)]
 
 
 @contextmanager

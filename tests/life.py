@@ -32,7 +32,7 @@ class Life:
 
 def _governed(app: Deployment, ann: Person, bob: Person, group_id: str) -> None:
     """What the owner of a group does with it, and those who would come in."""
-    eve, fay = app.people(2)
+    eve, fay = app.people(2, PASSWORD)
     ann.UpdateGroupSettings(group_id=group_id, joining=2, searchable=True, slow_mode_seconds=1)
     ann.CreateInvitation(group_id=group_id, max_uses=2)
     eve.RequestToJoin(group_id=group_id, note="please")
@@ -51,7 +51,7 @@ def _governed(app: Deployment, ann: Person, bob: Person, group_id: str) -> None:
 
 def lived(app: Deployment) -> Life:
     calls = as_service(app)
-    ann, bob, cem, dora = app.people(4)
+    ann, bob, cem, dora = app.people(4, PASSWORD)
     zoe = app.create_user(nickname="Zoë 小明")
 
     talk = conversation_of(ann.send(cem.id, "1", metadata={"client_msg_id": "once"}))
@@ -79,7 +79,7 @@ def lived(app: Deployment) -> Life:
         dora.JoinGroup(group_id=group)
     ann.AddGroupMember(group_id=group, user_ids=[dora.id, zoe])
     with refused("PERMISSION_DENIED"):
-        app.person().JoinGroup(group_id=group)  # it is full
+        app.person(password=PASSWORD).JoinGroup(group_id=group)  # it is full
     ann.RemoveGroupMember(group_id=group, user_id=zoe)
     calls.repo.UpdateGroupMemberRole(group_id=group, user_id=cem.id, role="owner")
     cem.UpdateGroup(group_id=group, name="Crowds", max_members=7)
@@ -96,12 +96,12 @@ def lived(app: Deployment) -> Life:
     cem.OpenDirect(peer_user_id=dora.id)
     cem.UpdateUserProfile(nickname="Cem 大明", bio="there")
     bob.RefreshToken(refresh_token=bob.refresh_token)
-    app.signed_in(ann.id, ann.username, device_id="phone").Logout()
+    app.signed_in(ann.id, ann.username, PASSWORD, device_id="phone").Logout()
     dora.ChangePassword(old_password=PASSWORD, new_password="battery staple")
     with refused("UNAUTHENTICATED"):
-        app.signed_in(dora.id, dora.username)
+        app.signed_in(dora.id, dora.username, PASSWORD)
     for status in (DISABLED, DELETED_USER):
-        user = app.person()
+        user = app.person(password=PASSWORD)
         user.send(ann.id, "farewell")
         calls.repo.UpdateUser(user_id=user.id, status=status)
     busy = ann.CreateGroup(name="Busy", member_ids=[bob.id, cem.id]).group_id

@@ -50,7 +50,7 @@ class Target:
 
     @cached_property
     def person(self) -> Person:
-        return self.app.person("hostile")
+        return self.app.person("hostile", password=PASSWORD)
 
     @cached_property
     def friend(self) -> str:

@@ -21,7 +21,7 @@ class Ordinary:
     """Somebody who makes every kind of call, again and again, on one connection."""
 
     def __init__(self, app: Deployment) -> None:
-        self._app, self.person, self._friend = app, app.person(), app.create_user()
+        self._app, self.person, self._friend = app, app.person(password=PASSWORD), app.create_user()
         self._conversation = conversation_of(self.person.send(self._friend))
 
     def round(self) -> None:

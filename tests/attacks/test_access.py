@@ -16,7 +16,7 @@ from tests.attacks import group_requests
 from tests.attacks.requests import VALID
 from tests.attacks.world import CALLERS, INSIDE, NOBODY, PEOPLE, PLATFORM_ADMIN, PRIVILEGED, SERVICE, Place, World
 from tests.conftest import DIAGONAL
-from tests.harness import Deployment
+from tests.harness import PASSWORD, Deployment
 
 RPCS = rpcs()
 APPS = rpcs(service for service in SERVICES if service.audience is Audience.APPS)
@@ -176,8 +176,8 @@ def outcome(path: str, caller: str, data: bytes, world: World) -> str:
 
 @pytest.fixture(scope="module")
 def world(app: Deployment) -> World:
-    people = {name: app.person(name.split()[0], admin=name == PLATFORM_ADMIN) for name in PEOPLE}
-    return World(app, people, app.person("other"))
+    people = {name: app.person(name.split()[0], password=PASSWORD, admin=name == PLATFORM_ADMIN) for name in PEOPLE}
+    return World(app, people, app.person("other", password=PASSWORD))
 
 
 def test_every_rpc_has_a_rule_and_a_request_here() -> None:

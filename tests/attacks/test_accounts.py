@@ -81,7 +81,7 @@ def test_a_password_too_short_or_too_long_is_not_registered(alone: Deployment, p
 
 
 def test_the_operator_disables_and_enables_a_user(alone: Deployment) -> None:
-    person, bystander = alone.person(), alone.person()
+    person, bystander = alone.person(password=PASSWORD), alone.person(password=PASSWORD)
     alone.run("user", "disable", person.username.upper(), "--address", alone.address)
     assert_refused_in_time(person)
     assert not valid(alone, person.access_token)
@@ -98,7 +98,7 @@ def test_the_operator_disables_and_enables_a_user(alone: Deployment) -> None:
 
 
 def test_the_operator_sets_a_password(alone: Deployment) -> None:
-    person = alone.person()
+    person = alone.person(password=PASSWORD)
     there = ("--password-stdin", "--address", alone.address)
     alone.run("user", "password", person.username, *there, stdin=NEW + "\n")
     assert_refused_in_time(person)
@@ -108,7 +108,7 @@ def test_the_operator_sets_a_password(alone: Deployment) -> None:
 
 
 def test_a_command_for_an_unknown_user_changes_nobody(alone: Deployment) -> None:
-    person = alone.person()
+    person = alone.person(password=PASSWORD)
     run = alone.run("user", "disable", person.username[:-1], "--address", alone.address, check=False)
     assert (run.returncode, run.stderr) == (1, "gochat: user not found\n")
     assert as_service(alone).repo.GetUser(user_id=person.id).user.status == 1

@@ -58,7 +58,7 @@ def app(own_of_module: Own) -> Iterator[Deployment]:
 
 @pytest.fixture(scope="module")
 def person(app: Deployment) -> Person:
-    return app.person()
+    return app.person(password=PASSWORD)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -107,7 +107,7 @@ def test_a_thousand_idle_connections_leave_others_served(app: Deployment, person
 def test_a_server_without_free_file_descriptors_still_serves(own: Own) -> None:
     with open_files(256):
         app = own()
-    person = app.person()
+    person = app.person(password=PASSWORD)
     with connections(app, 400):
         for _ in range(5):
             assert person.GetUserProfile()  # nobody new can come in
@@ -116,7 +116,7 @@ def test_a_server_without_free_file_descriptors_still_serves(own: Own) -> None:
 
 def test_connections_beyond_the_limit_are_refused_until_others_close(own: Own) -> None:
     app = own(env={"GOCHAT_LIMITS_CONNECTIONS": "20"})
-    person = app.person()  # on the first connection
+    person = app.person(password=PASSWORD)  # on the first connection
 
     def has_room() -> bool:
         with connections(app) as [another]:
@@ -233,7 +233,7 @@ def test_a_connection_without_calls_is_closed_in_time(own: Own) -> None:
     app = own(env={"GOCHAT_LIMITS_CONNECTION_IDLE": "1"})
     with connections(app) as [connection]:
         assert any(received.kind == GOAWAY for received in connection.frames(15))
-    person, states = app.person(), list[grpc.ChannelConnectivity]()
+    person, states = app.person(password=PASSWORD), list[grpc.ChannelConnectivity]()
     app.channel.subscribe(states.append)
     eventually(lambda: grpc.ChannelConnectivity.IDLE in states)
     assert person.GetUserProfile(), "a client just connects again"
@@ -241,7 +241,7 @@ def test_a_connection_without_calls_is_closed_in_time(own: Own) -> None:
 
 def test_old_connections_are_replaced_without_a_failed_call(own: Own) -> None:
     app = own(env={"GOCHAT_LIMITS_CONNECTION_AGE": "1"})
-    person = app.person()
+    person = app.person(password=PASSWORD)
     with connections(app) as [connection]:
         deadline = time.monotonic() + 3
         while time.monotonic() < deadline:

@@ -134,7 +134,7 @@ def test_concurrent_guesses_are_counted_like_sequential_ones(alone: Deployment) 
 
 
 def test_guesses_at_the_old_password_count_as_well(alone: Deployment) -> None:
-    person = alone.person()
+    person = alone.person(password=PASSWORD)
 
     def change(old: str) -> Answer:
         return answer(lambda: person.ChangePassword(old_password=old, new_password="a new password"))

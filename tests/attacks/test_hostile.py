@@ -155,7 +155,7 @@ def test_finished_calls_are_released_while_another_stalls(stage: Stage) -> None:
 def test_a_burst_of_sends_frees_the_streams_of_its_connection(own: Own, mode: str) -> None:
     """As many sends as a connection may have calls."""
     app = own(mode, env={"GOCHAT_LIMITS_STREAMS_PER_CONNECTION": str(MAX_STREAMS)})
-    person, friend = app.person(), app.create_user()
+    person, friend = app.person(password=PASSWORD), app.create_user()
     person.send(friend)
     message = logic_pb2.SendMessageRequest(to_user_id=friend, content="x")
     with new_connection(app.address) as channel:

@@ -49,7 +49,7 @@ def either(request: pytest.FixtureRequest, own_of_module: Own) -> Deployment:
 
 @pytest.fixture(scope="module")
 def person(app: Deployment) -> Person:
-    return app.person()
+    return app.person(password=PASSWORD)
 
 
 def ask(app: Deployment, path: str, data: bytes | Message, *metadata: Any, **options: Any) -> Answer:
@@ -253,7 +253,7 @@ def test_control_characters_are_refused_in_every_display_name(app: Deployment) -
 
 
 def test_sql_metacharacters_are_searched_literally(either: Deployment) -> None:
-    prefix, person = fresh("sql"), either.person()
+    prefix, person = fresh("sql"), either.person(password=PASSWORD)
     created = {odd: either.create_user(f"{prefix}{odd}z") for odd in METACHARACTERS}
     created["x"] = either.create_user(f"{prefix}xz")  # what a wildcard would match
     for odd, user_id in created.items():
@@ -267,7 +267,7 @@ def test_sql_metacharacters_are_searched_literally(either: Deployment) -> None:
 
 
 def test_sql_metacharacters_are_kept_as_sent(either: Deployment) -> None:
-    person, friend = either.people(2)
+    person, friend = either.people(2, PASSWORD)
     texts = [*METACHARACTERS, "'; DROP TABLE users; --", "\\x00", "\\u0000", '{"a": 1}', "\N{GRINNING FACE}", ESCAPES]
     for text in texts:
         person.send(friend.id, text, metadata={"client_msg_id": text[:20], text[:20]: text})
@@ -281,7 +281,7 @@ def test_sql_metacharacters_are_kept_as_sent(either: Deployment) -> None:
 
 
 def test_ids_are_never_interpreted_as_sql(either: Deployment) -> None:
-    person, service = either.person(), as_service(either)
+    person, service = either.person(password=PASSWORD), as_service(either)
     for odd in [*METACHARACTERS, "' OR '1'='1", "u' --", "*"]:
         for call in (
             lambda odd=odd: person.GetUserProfile(user_id=odd),
@@ -303,7 +303,7 @@ def paged(path: str) -> list[str]:
 
 
 def test_a_request_that_names_neither_a_user_nor_the_service_is_refused(either: Deployment) -> None:
-    person = either.person()
+    person = either.person(password=PASSWORD)
     known = {"user_id": person.id, "conversation_id": person.CreateGroup(name="Acting").group_id}
     known |= {"group_id": known["conversation_id"]}
     paths = [path for path in RPCS if "acting" in RPCS[path].input_type.oneofs_by_name]
@@ -315,7 +315,7 @@ def test_a_request_that_names_neither_a_user_nor_the_service_is_refused(either: 
 
 
 def test_pages_are_neither_negative_nor_unbounded(either: Deployment) -> None:
-    person = either.person()
+    person = either.person(password=PASSWORD)
     group_id = person.CreateGroup(name="Pages").group_id
     message_id = person.send(group_id).message_id
     known = {"user_id": person.id, "group_id": group_id, "conversation_id": group_id}

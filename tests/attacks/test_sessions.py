@@ -80,7 +80,7 @@ ENDS = ENDS_IT | ENDS_ALL
 
 @pytest.fixture(scope="module")
 def bystander(app: Deployment) -> Person:
-    return app.person()
+    return app.person(password=PASSWORD)
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +192,7 @@ def test_a_wrong_old_password_changes_nothing(app: Deployment) -> None:
 
 
 def test_only_the_new_password_and_the_new_tokens_work_after_a_change(app: Deployment) -> None:
-    person = app.person()
+    person = app.person(password=PASSWORD)
     answer = person.ChangePassword(old_password=PASSWORD, new_password=NEW)
     changed = Person(app, person.id, person.username, answer.access_token, answer.refresh_token)
     (session,) = changed.ListSessions().sessions
@@ -220,7 +220,7 @@ def test_sessions_are_listed_to_their_owner_alone(app: Deployment, bystander: Pe
 
 
 def test_another_users_session_cannot_be_revoked(app: Deployment, bystander: Person) -> None:
-    person = app.person()
+    person = app.person(password=PASSWORD)
     for session_id in (session_of(bystander), "d00000000000000000000000000", "' OR '1'='1", "%"):
         with refused("NOT_FOUND", "session_id"):
             person.RevokeSession(session_id=session_id)

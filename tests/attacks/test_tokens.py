@@ -33,7 +33,7 @@ def alone(own_of_module: Own) -> Deployment:
 
 @pytest.fixture(scope="module")
 def person(alone: Deployment) -> Person:
-    return alone.person()
+    return alone.person(password=PASSWORD)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_bad_tokens_do_not_use_a_connection_up(attacker: logic_pb2_grpc.LogicSer
 
 
 def test_a_forged_refresh_token_is_refused_and_the_genuine_one_still_works(alone: Deployment) -> None:
-    person = alone.person()
+    person = alone.person(password=PASSWORD)
     forge = forge_of(alone, person.refresh_token)
     forged = {name: bad(forge) for name, bad in BAD.items() if name != "a refresh token"}
     forged["an access token"] = person.access_token
@@ -234,7 +234,7 @@ IMPOSTURES: dict[str, Callable[[str], Metadata]] = {
 
 @pytest.fixture(scope="module")
 def member(app: Deployment) -> Person:
-    return app.person()
+    return app.person(password=PASSWORD)
 
 
 @pytest.mark.parametrize("name", ["alg none without a signature", "another server's key", "expired 8 s ago"])
@@ -270,7 +270,7 @@ def test_a_user_cannot_pass_as_a_service(app: Deployment, member: Person, name: 
 
 
 def test_a_user_cannot_call_rpcs_of_services(app: Deployment, member: Person) -> None:
-    victim, name = app.person(), fresh()
+    victim, name = app.person(password=PASSWORD), fresh()
     session_id = victim.ListSessions().sessions[0].session_id
     since = int(time.time() * 1000)
     for call, request in (
@@ -293,7 +293,7 @@ def test_a_user_cannot_call_rpcs_of_services(app: Deployment, member: Person) ->
 
 
 def test_a_forged_actor_header_is_ignored_and_the_caller_recorded(app: Deployment) -> None:
-    person, victim, admin = app.person(), app.person(), app.person(admin=True)
+    person, victim, admin = app.person(password=PASSWORD), app.person(password=PASSWORD), app.person(admin=True)
     session_id = person.ListSessions().sessions[0].session_id
     forged = (("x-gochat-actor", f"{victim.id}|admin|192.0.2.66"), ("x-forwarded-for", "192.0.2.66"))
     sent = logic_pb2.SendMessageRequest(to_user_id=victim.id, content="I am you")

@@ -52,7 +52,7 @@ def handshake(address: str, context: ssl.SSLContext) -> tuple[str | None, bytes 
 
 
 def test_a_client_that_trusts_the_authority_signs_in_and_writes(encrypted: Deployment) -> None:
-    alice, bob = encrypted.people(2)
+    alice, bob = encrypted.people(2, PASSWORD)
     alice.send(bob.id, "over TLS")
     assert bob.GetUnreadMessages().conversations[0].last_message.content == "over TLS"
 
@@ -64,7 +64,7 @@ def test_plain_text_is_refused_on_an_encrypted_port(encrypted: Deployment) -> No
         raw.sendall(PREFACE)
         answer = b"".join(iter(lambda: raw.recv(4096), b""))
     assert not answer.startswith(b"\0"), "an HTTP/2 frame in the clear"
-    assert encrypted.person().GetUserProfile()
+    assert encrypted.person(password=PASSWORD).GetUserProfile()
 
 
 @pytest.mark.parametrize("version", [TLS_1_0, TLS_1_1], ids=lambda version: version.name)
@@ -122,7 +122,7 @@ def test_a_renewed_certificate_is_loaded_without_a_restart(own: Own, authority: 
         return ssl.PEM_cert_to_DER_cert(re.sub("^[^-]*", "", cert.read_text()))
 
     app = own(env=settings(pair, authority), open_channel=opener(authority))
-    old = app.person()
+    old = app.person(password=PASSWORD)
     states: list[grpc.ChannelConnectivity] = []
     app.channel.subscribe(states.append)
     first_cert = of(pair.cert)
@@ -154,7 +154,7 @@ def test_clients_without_a_trusted_certificate_are_refused_where_one_is_required
     app = own(env=env, open_channel=opener(authority, ours))
     assert not serves(channel(app.address, authority))
     assert not serves(channel(app.address, authority, stranger.issue("client.example")))
-    assert app.person().GetUserProfile()
+    assert app.person(password=PASSWORD).GetUserProfile()
     # The commands show the server's own certificate.
     assert app.run("health", "--address", app.address).stdout == "SERVING\n"
 
@@ -173,7 +173,7 @@ def test_commands_reach_an_encrypted_server(encrypted: Deployment, name: str) ->
     done = encrypted.run(*arguments, "--address", encrypted.address, stdin=f"{PASSWORD}\n", check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
-    assert encrypted.person().GetUserProfile(), "what they did left the server in order"
+    assert encrypted.person(password=PASSWORD).GetUserProfile(), "what they did left the server in order"
 
 
 def test_a_token_of_the_command_is_accepted_by_an_encrypted_server(encrypted: Deployment) -> None:
@@ -197,7 +197,7 @@ def test_the_halves_speak_tls_with_a_certificate_on_both_sides(own: Own, authori
     pair = authority.issue()
     env = settings(pair, authority, client_ca=authority.cert)
     app = own("sqlite-split", env=env, open_channel=opener(authority, pair))
-    alice, bob = app.people(2)
+    alice, bob = app.people(2, PASSWORD)
     group_id = alice.CreateGroup(name="Both halves", member_ids=[bob.id]).group_id
     alice.send(group_id, "across the seam")
     assert bob.GetMessageHistory(conversation_id=group_id).messages[0].content == "across the seam"

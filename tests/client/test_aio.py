@@ -40,7 +40,7 @@ async def next_content(events: Any) -> str:
 
 
 def test_two_programs_talk(server: Deployment) -> None:
-    ann, ben = server.people(2)
+    ann, ben = server.people(2, PASSWORD)
 
     async def echo(events: Any, client: AsyncClient) -> None:
         async for event in events:
@@ -67,7 +67,7 @@ def test_two_programs_talk(server: Deployment) -> None:
 
 
 def test_a_wait_that_is_cancelled_loses_no_event(server: Deployment) -> None:
-    ann, ben = server.people(2)
+    ann, ben = server.people(2, PASSWORD)
     room = group(ann, ben)
 
     async def main() -> list[str]:
@@ -87,7 +87,7 @@ def test_a_wait_that_is_cancelled_loses_no_event(server: Deployment) -> None:
 
 
 def test_what_nobody_was_given_comes_again(server: Deployment) -> None:
-    ann, ben = server.people(2)
+    ann, ben = server.people(2, PASSWORD)
     room = group(ann, ben)
 
     async def main() -> str:
@@ -106,7 +106,7 @@ def test_what_nobody_was_given_comes_again(server: Deployment) -> None:
 
 
 def test_a_token_provider_may_be_a_coroutine(server: Deployment) -> None:
-    ann = server.person()
+    ann = server.person(password=PASSWORD)
 
     async def provide() -> str:
         await asyncio.sleep(0)
@@ -133,13 +133,13 @@ asyncio.run(main())
 
 
 def test_a_program_that_closes_nothing_ends(server: Deployment) -> None:
-    ann = server.person()
+    ann = server.person(password=PASSWORD)
     arguments = (sys.executable, "-c", LEAVES_ALL_OPEN, server.address, ann.username, PASSWORD)
     assert subprocess.run(arguments, timeout=60).returncode == 0
 
 
 def test_streams_that_are_cancelled_leave_nothing_behind(server: Deployment) -> None:
-    ann = server.person()
+    ann = server.person(password=PASSWORD)
 
     async def streams(client: AsyncClient, number: int) -> int:
         for _ in range(number):

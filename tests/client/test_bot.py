@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.conftest import Own
 from tests.conversations import contents, conversation_of
+from tests.harness import PASSWORD
 from tests.processes import environment
 from tests.test_readme import blocks
 from tests.waiting import eventually
@@ -14,7 +15,7 @@ from tests.waiting import eventually
 def test_the_bot_of_the_guide(own: Own, tmp_path: Path) -> None:
     app, code = own(), blocks("bot", "proto/README.md")
     assert len(code.splitlines()) <= 15
-    ann = app.person()
+    ann = app.person(password=PASSWORD)
     bob = app.create_user("bob", password="builder")
     program = code.replace("127.0.0.1:50051", app.address)
 

@@ -13,14 +13,14 @@ import pytest
 from gochat.client import AsyncClient, ChatError, Client
 from tests.client.clients import TIMEOUT, client_of, program
 from tests.conversations import conversation_of, group
-from tests.harness import Deployment, as_service, fresh
+from tests.harness import PASSWORD, Deployment, as_service, fresh
 from tests.processes import free_address
 
 MAX_IMPORT = 0.25  # seconds of CPU
 
 
 def test_what_an_app_does(app: Deployment) -> None:
-    ann, ben, cem = (app.person(nickname=name) for name in ("Ann", "Ben", "切姆"))
+    ann, ben, cem = (app.person(password=PASSWORD, nickname=name) for name in ("Ann", "Ben", "切姆"))
     with client_of(app, ann) as anns, client_of(app, ben) as bens:
         (found,) = anns.search_people(ben.username.upper()).users
         assert (found.user_id, anns.profile(found.user_id).nickname) == (ben.id, "Ben")
@@ -57,7 +57,7 @@ def test_what_an_app_does(app: Deployment) -> None:
 
 
 def test_what_a_service_does_for_users(app: Deployment) -> None:
-    ann, ben = app.people(2)
+    ann, ben = app.people(2, PASSWORD)
     token = app.token("service")
     room = group(ann, ben)
     sent = ann.send(room).message_id
@@ -85,7 +85,7 @@ def test_what_a_service_does_for_users(app: Deployment) -> None:
     ],
 )
 def test_errors(app: Deployment, call: Callable[[Client], Any], code: str, reason: str, field: str) -> None:
-    with client_of(app, app.person()) as client, pytest.raises(ChatError) as refused:
+    with client_of(app, app.person(password=PASSWORD)) as client, pytest.raises(ChatError) as refused:
         call(client)
     assert (refused.value.code, refused.value.reason) == (code, reason)
     assert list(refused.value.fields) == ([field] if field else [])
@@ -94,7 +94,7 @@ def test_errors(app: Deployment, call: Callable[[Client], Any], code: str, reaso
 
 
 def test_a_store_is_read_without_a_server(app: Deployment, tmp_path: Path) -> None:
-    ann, ben = app.people(2)
+    ann, ben = app.people(2, PASSWORD)
     store, name = tmp_path / "chat.db", fresh("group")
     with client_of(app, ben, store=store) as client, program(client) as running:
         direct = conversation_of(ann.send(ben.id, "one"))
@@ -121,7 +121,7 @@ def test_a_store_is_read_without_a_server(app: Deployment, tmp_path: Path) -> No
 
 
 def test_a_store_is_one_clients_and_one_users(app: Deployment, tmp_path: Path) -> None:
-    ann, ben = app.people(2)
+    ann, ben = app.people(2, PASSWORD)
     store = tmp_path / "chat.db"
     with client_of(app, ann, store=store) as client:
         client.sign_in()

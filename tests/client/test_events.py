@@ -56,7 +56,7 @@ def came(running: Program) -> dict[str, list[int]]:
 
 
 def test_a_stream_that_is_cut_at_random_bytes(server: Deployment) -> None:
-    ann, ben = server.people(2)
+    ann, ben = server.people(2, PASSWORD)
     rooms = group(ann, ben), single(ann, ben)
     with (
         cutting(server.address, seed=3) as between,
@@ -71,7 +71,7 @@ def test_a_stream_that_is_cut_at_random_bytes(server: Deployment) -> None:
 
 def test_a_server_that_is_killed_and_restarted(own: Own) -> None:
     app = own(listen=free_address())
-    ann, ben = app.people(2)
+    ann, ben = app.people(2, PASSWORD)
     sent = []
     with client_of(app, ben) as client, program(client) as running:
         room = group(ann, ben)
@@ -88,7 +88,7 @@ def test_a_server_that_is_killed_and_restarted(own: Own) -> None:
 
 def test_a_server_that_says_nothing_is_left(server: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "SILENCE", 0.02)  # of 25 seconds
-    ann, ben = server.people(2)
+    ann, ben = server.people(2, PASSWORD)
     room, (process,) = group(ann, ben), server.processes
     with client_of(server, ben) as client, program(client) as running:
         ann.send(room, "before")
@@ -105,7 +105,7 @@ def test_a_server_that_says_nothing_is_left(server: Deployment, monkeypatch: pyt
 def test_a_call_that_is_answered_ends_the_wait(own: Own, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "full_jitter", lambda *_: repeat(1000.0))
     app = own(listen=free_address())
-    ann = app.person()
+    ann = app.person(password=PASSWORD)
     with client_of(app, ann) as client, program(client) as running:
         eventually(lambda: running.iterator.is_connected)
         app.kill()
@@ -118,7 +118,7 @@ def test_a_call_that_is_answered_ends_the_wait(own: Own, monkeypatch: pytest.Mon
 
 def test_what_is_recalled_or_deleted_is_not_unread(server: Deployment, tmp_path: Path) -> None:
     """While one looks, and while one is away."""
-    ann, ben = server.people(2)
+    ann, ben = server.people(2, PASSWORD)
     repo, store = as_service(server).repo, tmp_path / "chat.db"
 
     def recall(*message_ids: str) -> None:
@@ -152,7 +152,7 @@ def test_what_is_recalled_or_deleted_is_not_unread(server: Deployment, tmp_path:
 
 
 def test_it_begins_when_it_is_called(server: Deployment) -> None:
-    ann, ben = server.people(2)
+    ann, ben = server.people(2, PASSWORD)
     ann.send(ben.id, "before")
     with client_of(server, ben) as client:
         iterator = client.events()
@@ -161,7 +161,7 @@ def test_it_begins_when_it_is_called(server: Deployment) -> None:
 
 
 def test_who_leaves_the_loop_goes_on_after_it(server: Deployment) -> None:
-    ann, ben = server.people(2)
+    ann, ben = server.people(2, PASSWORD)
     with client_of(server, ben) as client:
         client.events()
         for content in ("one", "two", "three"):
@@ -189,7 +189,7 @@ for event in Client(address, username=username, password=password, store=store).
 
 
 def test_a_program_that_is_killed_goes_on_where_it_was(server: Deployment, tmp_path: Path) -> None:
-    ann, ben = server.people(2)
+    ann, ben = server.people(2, PASSWORD)
     room, store = group(ann, ben), tmp_path / "chat.db"
     with client_of(server, ben, store=store) as client:
         client.events()
@@ -214,7 +214,7 @@ def test_a_program_that_is_killed_goes_on_where_it_was(server: Deployment, tmp_p
 
 
 def test_a_session_that_is_revoked_elsewhere(server: Deployment) -> None:
-    ann = server.person()
+    ann = server.person(password=PASSWORD)
     with client_of(server, ann) as client, client_of(server, ann) as phone, program(phone) as running:
         (of_phone,) = [each for each in client.sessions() if each.device_id == phone._device_id]
         client.revoke_session(of_phone.session_id)
@@ -229,7 +229,7 @@ def test_a_session_that_is_revoked_elsewhere(server: Deployment) -> None:
 
 
 def test_who_changes_their_own_password_goes_on(server: Deployment) -> None:
-    ann, ben = server.people(2)
+    ann, ben = server.people(2, PASSWORD)
     with (
         client_of(server, ben) as client,
         client_of(server, ben) as other,
@@ -246,7 +246,7 @@ def test_who_changes_their_own_password_goes_on(server: Deployment) -> None:
 
 
 def test_more_streams_than_a_user_has(server: Deployment) -> None:
-    ann = server.person()
+    ann = server.person(password=PASSWORD)
     with client_of(server, ann) as client, program(client) as running:
         others = [client_of(server, ann) for _ in range(10)]
         programs = [Program(each) for each in others]
@@ -260,7 +260,7 @@ def test_more_streams_than_a_user_has(server: Deployment) -> None:
 
 
 def test_typing_and_presence(server: Deployment) -> None:
-    ann, ben = server.people(2)
+    ann, ben = server.people(2, PASSWORD)
     room = conversation_of(ann.send(ben.id))
     with (
         client_of(server, ann) as anns,
@@ -276,7 +276,7 @@ def test_typing_and_presence(server: Deployment) -> None:
 
 
 def test_a_service_gets_everything_or_acts_for_a_user(server: Deployment) -> None:
-    ann, ben = server.people(2)
+    ann, ben = server.people(2, PASSWORD)
     token = server.token("service")
     service = {"token_provider": lambda: token, "username": "", "password": ""}
     with client_of(server, ann, **service) as everything, program(everything) as running:
@@ -294,7 +294,7 @@ def test_a_service_gets_everything_or_acts_for_a_user(server: Deployment) -> Non
 def test_after_a_long_absence_each_message_comes_once(own: Own, tmp_path: Path) -> None:
     """TOO_OLD: of the log nothing is left. Meanwhile there are new conversations too."""
     app = own(listen=free_address())
-    ann, ben, cem = app.people(3)
+    ann, ben, cem = app.people(3, PASSWORD)
     old, quiet, store = group(ann, ben), group(ann, ben), tmp_path / "chat.db"
     ann.send(old, "history")
     with client_of(app, ben, store=store) as client, program(client) as running:
@@ -332,7 +332,7 @@ def test_after_a_long_absence_each_message_comes_once(own: Own, tmp_path: Path) 
 def test_another_database_each_message_comes_once(own: Own, tmp_path: Path) -> None:
     """OTHER_DATABASE: a backup is restored, in which messages that came are missing. New ones have their ids."""
     app = own(listen=free_address())
-    ann, ben = app.people(2)
+    ann, ben = app.people(2, PASSWORD)
     room, quiet, store = group(ann, ben), group(ann, ben), tmp_path / "chat.db"
     with client_of(app, ben, store=store) as client, program(client) as running:
         for number in range(3):

@@ -25,7 +25,7 @@ def server(own_of_module: Own) -> Deployment:
 
 
 def test_200_disconnects_in_the_middle_of_sends(server: Deployment) -> None:
-    ann, ben, cem = server.people(3)
+    ann, ben, cem = server.people(3, PASSWORD)
     rooms = [group(ann, ben), group(ann, cem), single(ann, ben)]
     with cutting(server.address, seed=7) as between, client_of(server, ann, address=between.address) as client:
         sent = []
@@ -44,7 +44,7 @@ def test_200_disconnects_in_the_middle_of_sends(server: Deployment) -> None:
 
 def test_a_server_that_is_killed_and_restarted_in_the_middle_of_sends(own: Own) -> None:
     app = own(listen=free_address())
-    ann, ben = app.people(2)
+    ann, ben = app.people(2, PASSWORD)
     room = group(ann, ben)
     with client_of(app, ann) as client:
         over = threading.Event()
@@ -83,7 +83,7 @@ os._exit(9)
 
 
 def test_what_a_program_left_behind_is_sent_by_the_next(server: Deployment, tmp_path: Path) -> None:
-    ann, ben = server.people(2)
+    ann, ben = server.people(2, PASSWORD)
     room, store = group(ann, ben), tmp_path / "chat.db"
     arguments = (sys.executable, "-c", QUEUE_AND_DIE, free_address(), ann.username, PASSWORD, str(store), room)
     run = subprocess.run(arguments, timeout=60, capture_output=True, text=True)
@@ -97,7 +97,7 @@ def test_what_a_program_left_behind_is_sent_by_the_next(server: Deployment, tmp_
 
 
 def test_by_user_and_by_conversation_are_one_order(server: Deployment) -> None:
-    ann, ben = server.people(2)
+    ann, ben = server.people(2, PASSWORD)
     with client_of(server, ann) as client:
         first = client.send("0", to=ben.id).result(TIMEOUT)
         for number in range(1, 9):
@@ -107,7 +107,7 @@ def test_by_user_and_by_conversation_are_one_order(server: Deployment) -> None:
 
 
 def test_one_that_breaks_a_rule_fails_alone_and_may_be_tried_again(server: Deployment, tmp_path: Path) -> None:
-    ann, ben = server.people(2)
+    ann, ben = server.people(2, PASSWORD)
     room, store = group(ben), tmp_path / "chat.db"
     with client_of(server, ann, store=store) as client:
         client.send("before", to=ben.id)
@@ -135,7 +135,7 @@ def test_one_that_breaks_a_rule_fails_alone_and_may_be_tried_again(server: Deplo
 
 
 def test_a_key_of_ones_own_counts_once(server: Deployment) -> None:
-    ann, ben = server.people(2)
+    ann, ben = server.people(2, PASSWORD)
     with client_of(server, ann) as client:
         first, again = (client.send("once", to=ben.id, client_msg_id="k").result(TIMEOUT) for _ in range(2))
         assert first == again
@@ -145,7 +145,7 @@ def test_a_key_of_ones_own_counts_once(server: Deployment) -> None:
 
 def test_a_rate_limit_delays_and_loses_nothing(own: Own) -> None:
     app = own(env={"GOCHAT_LIMITS_SENDS_PER_SECOND": "5"})
-    ann, ben = app.people(2)
+    ann, ben = app.people(2, PASSWORD)
     room = group(ann, ben)
     with client_of(app, ann) as client:
         sent = [client.send(str(number), conversation_id=room) for number in range(40)]
@@ -155,7 +155,7 @@ def test_a_rate_limit_delays_and_loses_nothing(own: Own) -> None:
 
 
 def test_a_queue_without_a_server_says_why_and_survives_close(server: Deployment, tmp_path: Path) -> None:
-    ann, ben = server.people(2)
+    ann, ben = server.people(2, PASSWORD)
     store = tmp_path / "chat.db"
     client = client_of(server, ann, address=free_address(), store=store)
     waiting = client.send("later", to=ben.id)
@@ -178,7 +178,7 @@ def test_a_queue_without_a_server_says_why_and_survives_close(server: Deployment
 
 
 def test_a_wrong_password_ends_the_waiting(server: Deployment) -> None:
-    ann, ben = server.people(2)
+    ann, ben = server.people(2, PASSWORD)
     with (
         client_of(server, ann, password=fresh("wrong")) as client,
         pytest.raises(ChatError, match="BAD_CREDENTIALS"),

@@ -41,7 +41,7 @@ def all_at_once(work: Callable[[], Any]) -> list[Any]:
 
 def test_20_calls_whose_token_has_expired_renew_it_once(own: Own) -> None:
     app = own(env={"GOCHAT_AUTH_ACCESS_TTL": "3"})
-    ann, (process,) = app.person(), app.processes
+    ann, (process,) = app.person(password=PASSWORD), app.processes
     with client_of(app, ann) as client, program(client) as running:
         assert all_at_once(client.profile)[0].user_id == ann.id
         assert started(process, "Authenticate") == 2, "of the person and of the client"
@@ -56,7 +56,7 @@ def test_20_calls_whose_token_has_expired_renew_it_once(own: Own) -> None:
 
 
 def test_20_calls_whose_token_is_rejected_ask_the_provider_once(server: Deployment) -> None:
-    ann, tokens = server.person(), ["not.a.token"]
+    ann, tokens = server.person(password=PASSWORD), ["not.a.token"]
     asked = []
 
     def provide() -> str:
@@ -79,7 +79,7 @@ def test_20_calls_whose_token_is_rejected_ask_the_provider_once(server: Deployme
 
 def test_a_stream_whose_token_has_expired_asks_for_another(own: Own) -> None:
     app = own(env={"GOCHAT_AUTH_ACCESS_TTL": "2"}, listen=free_address())
-    ann, asked = app.person(), []
+    ann, asked = app.person(password=PASSWORD), []
 
     def provide() -> str:
         asked.append(app.signed_in(ann.id, ann.username).access_token)
@@ -98,7 +98,7 @@ def test_a_stream_whose_token_has_expired_asks_for_another(own: Own) -> None:
 
 
 def test_a_provider_that_fails_delays_what_is_queued(server: Deployment) -> None:
-    ann, ben = server.people(2)
+    ann, ben = server.people(2, PASSWORD)
     works = threading.Event()
 
     def provide() -> str:
@@ -116,7 +116,7 @@ def test_a_provider_that_fails_delays_what_is_queued(server: Deployment) -> None
 
 
 def test_wrong_credentials(server: Deployment) -> None:
-    ann = server.person()
+    ann = server.person(password=PASSWORD)
     with client_of(server, ann, password=fresh("wrong")) as client:
         with pytest.raises(ChatError) as refused:
             client.sign_in()
@@ -143,7 +143,7 @@ def test_registering(server: Deployment) -> None:
 
 
 def test_a_session_is_kept_if_asked(server: Deployment, tmp_path: Path) -> None:
-    ann, path = server.person(), tmp_path / "chat.db"
+    ann, path = server.person(password=PASSWORD), tmp_path / "chat.db"
     with client_of(server, ann, store=path, keep_session=True) as client:
         client.sign_in()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -158,7 +158,7 @@ def test_a_session_is_kept_if_asked(server: Deployment, tmp_path: Path) -> None:
 
 
 def test_a_kept_session_that_was_revoked_is_replaced(server: Deployment, tmp_path: Path) -> None:
-    ann, path = server.person(), tmp_path / "chat.db"
+    ann, path = server.person(password=PASSWORD), tmp_path / "chat.db"
     with client_of(server, ann, store=path, keep_session=True) as client:
         client.sign_in()
     for session in ann.ListSessions().sessions:
@@ -169,7 +169,7 @@ def test_a_kept_session_that_was_revoked_is_replaced(server: Deployment, tmp_pat
 
 
 def test_nothing_secret_is_kept_unless_asked(server: Deployment, tmp_path: Path) -> None:
-    ann, path = server.person(), tmp_path / "chat.db"
+    ann, path = server.person(password=PASSWORD), tmp_path / "chat.db"
     with client_of(server, ann, store=path) as client:
         client.sign_in()
         written = b"".join(file.read_bytes() for file in tmp_path.glob("chat.db*"))
@@ -187,7 +187,7 @@ def test_tls(own: Own, tmp_path: Path) -> None:
         env=settings(pair, authority, name="localhost"),
         open_channel=lambda address: channel(address, authority, name="localhost"),
     )
-    ann, address = app.person(), app.address.replace("127.0.0.1", "localhost")
+    ann, address = app.person(password=PASSWORD), app.address.replace("127.0.0.1", "localhost")
     with client_of(app, ann, address=address, tls=authority.cert) as client:
         assert client.profile().user_id == ann.id
     for wrong in (other.cert, True, False):

@@ -40,7 +40,7 @@ def came(kind: str, holds: Callable[[Any], object] = lambda _: True) -> Callable
 
 
 def test_what_is_done_with_messages(app: Deployment) -> None:
-    ann, ben = app.people(2)
+    ann, ben = app.people(2, PASSWORD)
     room = group(ann, ben)
     with client_of(app, ann) as anns, client_of(app, ben) as bens:
         first = sent(anns, "frist", room, mentions=[ben.id])
@@ -75,7 +75,7 @@ def test_what_is_done_with_messages(app: Deployment) -> None:
 
 
 def test_history_with_what_belongs_to_it(app: Deployment) -> None:
-    ann, ben = app.people(2)
+    ann, ben = app.people(2, PASSWORD)
     room = group(ann, ben)
     with client_of(app, ann) as anns, client_of(app, ben) as bens:
         ids = [sent(anns, str(number), room) for number in range(7)]
@@ -93,7 +93,7 @@ def test_history_with_what_belongs_to_it(app: Deployment) -> None:
 
 
 def test_a_message_that_is_sent_on(app: Deployment) -> None:
-    ann, ben, cem = app.people(3)
+    ann, ben, cem = app.people(3, PASSWORD)
     room = group(ann, ben)
     with client_of(app, ann) as anns, client_of(app, ben) as bens, client_of(app, cem) as cems:
         first = sent(anns, "news", room, mentions=[ben.id], metadata={"k": "v"})
@@ -105,7 +105,7 @@ def test_a_message_that_is_sent_on(app: Deployment) -> None:
 
 
 def test_how_one_keeps_conversations(app: Deployment) -> None:
-    ann, ben = app.people(2)
+    ann, ben = app.people(2, PASSWORD)
     room = group(ann, ben, name="Readers")
     with client_of(app, ann) as anns, client_of(app, ben) as bens:
         direct = bens.open_direct(ann.id)
@@ -129,7 +129,7 @@ def test_how_one_keeps_conversations(app: Deployment) -> None:
 
 
 def test_who_may_do_what_in_a_group(app: Deployment) -> None:
-    ann, ben, cem = (app.person(nickname=name) for name in ("Ann", "Ben", "Cem"))
+    ann, ben, cem = (app.person(password=PASSWORD, nickname=name) for name in ("Ann", "Ben", "Cem"))
     room = group(ann, ben, cem)
     with client_of(app, ann) as anns, client_of(app, ben) as bens:
         anns.set_role(room, ben.id, "admin")
@@ -161,7 +161,7 @@ def test_who_may_do_what_in_a_group(app: Deployment) -> None:
 
 
 def test_how_people_come_into_a_group(app: Deployment) -> None:
-    ann, ben, cem = app.people(3)
+    ann, ben, cem = app.people(3, PASSWORD)
     name = f"Readers of {ann.username}"
     room = group(ann, name=name)
     with client_of(app, ann) as anns, client_of(app, ben) as bens, client_of(app, cem) as cems:
@@ -191,7 +191,7 @@ def test_how_people_come_into_a_group(app: Deployment) -> None:
 
 
 def test_two_people_see_it_live_and_keep_it(server: Deployment, tmp_path: Path) -> None:
-    ann, ben = server.people(2)
+    ann, ben = server.people(2, PASSWORD)
     room, store = group(ann, ben, name="Readers"), tmp_path / "chat.db"
     with (
         client_of(server, ann) as anns,
@@ -232,7 +232,7 @@ def test_two_people_see_it_live_and_keep_it(server: Deployment, tmp_path: Path) 
 
 
 def test_who_deletes_what_they_have_not_read(server: Deployment) -> None:
-    ann, ben = server.people(2)
+    ann, ben = server.people(2, PASSWORD)
     with client_of(server, ann) as anns, client_of(server, ben) as bens, program(bens) as his:
         one, two = (anns.send(content, to=ben.id).result(TIMEOUT) for content in ("one", "two"))
         his.until(lambda each: each.contents == ["one", "two"])
@@ -245,7 +245,7 @@ def test_who_deletes_what_they_have_not_read(server: Deployment) -> None:
 def test_what_was_missed_for_long_is_right_again(own: Own, tmp_path: Path) -> None:
     """TOO_OLD: what was stored was edited, recalled, deleted and reacted to meanwhile."""
     app = own(listen=free_address())
-    ann, ben = app.people(2)
+    ann, ben = app.people(2, PASSWORD)
     room, store = group(ann, ben), tmp_path / "chat.db"
     with client_of(app, ann) as anns:
         with client_of(app, ben, store=store) as bens, program(bens) as his:
@@ -277,7 +277,7 @@ def test_what_was_missed_for_long_is_right_again(own: Own, tmp_path: Path) -> No
 
 
 def test_a_store_of_an_earlier_version_learns_the_settings(server: Deployment, tmp_path: Path) -> None:
-    ann, ben = server.people(2)
+    ann, ben = server.people(2, PASSWORD)
     room, store = group(ann, ben), tmp_path / "chat.db"
     with client_of(server, ben, store=store) as bens:
         bens.events()
@@ -291,7 +291,7 @@ def test_a_store_of_an_earlier_version_learns_the_settings(server: Deployment, t
 
 
 def test_groups_live(server: Deployment) -> None:
-    ann, ben, cem = server.people(3)
+    ann, ben, cem = server.people(3, PASSWORD)
     room = group(ann, ben)
     with (
         client_of(server, ann) as anns,
@@ -321,7 +321,7 @@ def test_groups_live(server: Deployment) -> None:
 
 
 def test_by_asyncio(server: Deployment) -> None:
-    ann, ben = server.people(2)
+    ann, ben = server.people(2, PASSWORD)
     room = single(ann, ben)
 
     async def until(events: Any, kind: str) -> Event:

@@ -26,7 +26,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_client_in_another_language_sees_what_the_contract_promises(app: Deployment, client: Path) -> None:
-    me, friend = app.person("node", nickname="诺德"), app.person("friend")
+    me, friend = app.person("node", nickname="诺德"), app.person("friend", password=PASSWORD)
     arguments = (PROTO, app.address, me.username.upper(), friend.username, PASSWORD)
     run = subprocess.run(
         ["node", str(client), *map(str, arguments)], capture_output=True, text=True, encoding="utf-8", timeout=60
@@ -74,7 +74,7 @@ def test_a_client_in_another_language_sees_what_the_contract_promises(app: Deplo
 
 def test_a_stream_in_another_language_goes_on_after_kill_9(own: Own, client: Path) -> None:
     app = own(listen=free_address())
-    ann, ben = app.people(2)
+    ann, ben = app.people(2, PASSWORD)
     room = group(ann, ben)
     arguments = ("node", str(client.with_name("listen.mjs")), str(PROTO), app.address, ben.access_token, "3")
     listener = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8")

@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import Own
 from tests.conversations import contents, history
-from tests.harness import Deployment, as_service
+from tests.harness import PASSWORD, Deployment, as_service
 from tests.life import lived
 from tests.postgres import Postgres
 from tests.processes import begin, gochat
@@ -117,7 +117,7 @@ def test_a_restored_database_equals_the_one_backed_up(app: Deployment, tmp_path:
 
 
 def test_a_stopped_server_is_backed_up_unchanged(app: Deployment, tmp_path: Path) -> None:
-    person = app.person()
+    person = app.person(password=PASSWORD)
     app.kill()  # what it committed last stands in the WAL alone
     files = [app.data / "gochat.db", app.data / "gochat.db-wal"]
     before = [file.read_bytes() for file in files]
@@ -178,7 +178,7 @@ def test_a_full_disk_leaves_no_partial_file(app: Deployment, tmp_path: Path) -> 
 def test_a_restore_overwrites_no_database(app: Deployment, tmp_path: Path) -> None:
     file = tmp_path / "backup.db"
     app.run("backup", str(file))
-    person = app.person()
+    person = app.person(password=PASSWORD)
     assert "in use by another gochat process" in refusal("restore", file, "--data", app.data)
     app.kill()
     database, wal = app.data / "gochat.db", app.data / "gochat.db-wal"

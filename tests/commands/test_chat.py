@@ -21,7 +21,7 @@ def server(own_of_module: Own) -> Deployment:
 
 
 def test_two_people_talk_in_two_terminals(server: Deployment) -> None:
-    ann, ben = server.person(nickname="Ann"), server.person(nickname="本")
+    ann, ben = server.person(password=PASSWORD, nickname="Ann"), server.person(password=PASSWORD, nickname="本")
     with chatting(server, ann) as anns, chatting(server, ben) as bens:
         anns.until("no conversation yet").enter(f"/people {ben.username}").until(f"1 本  @{ben.username}", "1 found")
         anns.enter("/open 1").until("— 本 —").enter("Hello Ben")
@@ -42,7 +42,7 @@ def test_two_people_talk_in_two_terminals(server: Deployment) -> None:
 
 
 def test_groups(server: Deployment) -> None:
-    ann, ben, cem = (server.person(nickname=name) for name in ("Ann2", "Ben2", "Cem2"))
+    ann, ben, cem = (server.person(password=PASSWORD, nickname=name) for name in ("Ann2", "Ben2", "Cem2"))
     with chatting(server, ann) as anns, chatting(server, ben) as bens:
         anns.enter(f"/group new Readers {ben.username}").until("— Readers —").enter("welcome")
         bens.until("[Readers] Ann2  welcome").enter("/list").until("1 Readers (1)").enter("/open 1")
@@ -57,7 +57,7 @@ def test_groups(server: Deployment) -> None:
 
 
 def test_history_and_search(server: Deployment) -> None:
-    ann, ben = server.person(nickname="Ann3"), server.person(nickname="Ben3")
+    ann, ben = server.person(password=PASSWORD, nickname="Ann3"), server.person(password=PASSWORD, nickname="Ben3")
     room = group(ann, ben, name="Long talk")
     for number in range(50):
         ann.send(room, f"message {number}.")
@@ -74,7 +74,7 @@ def test_history_and_search(server: Deployment) -> None:
 
 
 def test_what_is_hostile_is_shown_and_not_obeyed(server: Deployment) -> None:
-    ann, ben = server.person(nickname="Ann4"), server.person(nickname="Ben4")
+    ann, ben = server.person(password=PASSWORD, nickname="Ann4"), server.person(password=PASSWORD, nickname="Ben4")
     with chatting(server, ben) as bens:
         ann.send(ben.id, "\x1b[2J\x1b]0;owned\x07 \u202egnp.exe\r<html> {curly} %s")
         bens.until("Ann4  \ufffd[2J\ufffd]0;owned\ufffd \ufffdgnp.exe\ufffd<html> {curly} %s")
@@ -82,7 +82,7 @@ def test_what_is_hostile_is_shown_and_not_obeyed(server: Deployment) -> None:
 
 
 def test_a_terminal_that_is_resized_keeps_its_line(server: Deployment) -> None:
-    ann, ben = server.people(2)
+    ann, ben = server.people(2, PASSWORD)
     with chatting(server, ann) as anns:
         anns.enter(f"/open {ben.username}").until(f"— {ben.username} —")
         line = "w" * 60
@@ -96,7 +96,7 @@ def test_a_terminal_that_is_resized_keeps_its_line(server: Deployment) -> None:
 
 
 def test_ctrl_c_drops_the_line_and_then_leaves(server: Deployment) -> None:
-    with chatting(server, server.person()) as anns:
+    with chatting(server, server.person(password=PASSWORD)) as anns:
         anns.type("half a line").until("half a line").type(CTRL_C).until(at_prompt).type(CTRL_C)
         assert anns.ended() == 0
         assert "Traceback" not in anns.text
@@ -105,7 +105,7 @@ def test_ctrl_c_drops_the_line_and_then_leaves(server: Deployment) -> None:
 
 def test_a_server_that_is_killed_and_restarted_costs_no_message(own: Own, tmp_path: Path) -> None:
     app = own(listen=free_address())
-    ann, ben = app.person(nickname="Ann5"), app.person(nickname="Ben5")
+    ann, ben = app.person(password=PASSWORD, nickname="Ann5"), app.person(password=PASSWORD, nickname="Ben5")
     with chatting(app, ann, "--store", str(tmp_path / "ann.db")) as anns, chatting(app, ben) as bens:
         anns.enter("/open Ben5").until("— Ben5 —").enter("one")
         bens.until("Ann5  one")
@@ -119,7 +119,7 @@ def test_a_server_that_is_killed_and_restarted_costs_no_message(own: Own, tmp_pa
 
 
 def test_a_session_that_is_revoked_ends_it(server: Deployment) -> None:
-    ann = server.person()
+    ann = server.person(password=PASSWORD)
     with chatting(server, ann) as anns:
         for session in ann.ListSessions().sessions:
             if not session.current:

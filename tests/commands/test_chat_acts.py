@@ -7,7 +7,7 @@ import pytest
 from tests.commands.terminals import Terminal, chatting
 from tests.conftest import Own
 from tests.conversations import group
-from tests.harness import Deployment, as_service
+from tests.harness import PASSWORD, Deployment, as_service
 from tests.waiting import eventually
 
 
@@ -27,7 +27,7 @@ def squeezed(text: str) -> str:
 
 
 def test_messages(server: Deployment) -> None:
-    ann, ben = server.person(nickname="Ann1"), server.person(nickname="Ben Lee")
+    ann, ben = server.person(password=PASSWORD, nickname="Ann1"), server.person(password=PASSWORD, nickname="Ben Lee")
     group(ann, ben, name="Readers1")
     with chatting(server, ann) as anns, chatting(server, ben) as bens:
         opened("Readers1", anns, bens)
@@ -57,7 +57,7 @@ def test_messages(server: Deployment) -> None:
 
 
 def test_a_message_that_is_sent_on(server: Deployment) -> None:
-    ann, ben, cem = (server.person(nickname=name) for name in ("Ann2", "Ben2", "Cem2"))
+    ann, ben, cem = (server.person(password=PASSWORD, nickname=name) for name in ("Ann2", "Ben2", "Cem2"))
     room = group(ann, ben, name="Readers2")
     ann.send(room, "news")
     with chatting(server, ben) as bens, chatting(server, cem) as cems:
@@ -67,7 +67,7 @@ def test_a_message_that_is_sent_on(server: Deployment) -> None:
 
 
 def test_how_one_keeps_conversations(server: Deployment) -> None:
-    ann, ben = server.person(nickname="Ann3"), server.person(nickname="Ben3")
+    ann, ben = server.person(password=PASSWORD, nickname="Ann3"), server.person(password=PASSWORD, nickname="Ben3")
     room = group(ann, ben, name="Readers3")
     ann.send(ben.id, "hello")
     with chatting(server, ben) as bens:
@@ -88,7 +88,7 @@ def test_how_one_keeps_conversations(server: Deployment) -> None:
 
 
 def test_what_the_owner_and_admins_of_a_group_do(server: Deployment) -> None:
-    ann, ben, cem = (server.person(nickname=name) for name in ("Ann4", "Ben4", "Cem4"))
+    ann, ben, cem = (server.person(password=PASSWORD, nickname=name) for name in ("Ann4", "Ben4", "Cem4"))
     room = group(ann, ben, cem, name="Readers4")
     with chatting(server, ann) as anns, chatting(server, cem) as cems:
         opened("Readers4", anns, cems)
@@ -120,7 +120,7 @@ def test_what_the_owner_and_admins_of_a_group_do(server: Deployment) -> None:
 
 
 def test_how_people_come_into_a_group(server: Deployment) -> None:
-    ann, ben, cem = (server.person(nickname=name) for name in ("Ann5", "Ben5", "Cem5"))
+    ann, ben, cem = (server.person(password=PASSWORD, nickname=name) for name in ("Ann5", "Ben5", "Cem5"))
     group(ann, name="Readers5")
     with chatting(server, ann) as anns, chatting(server, ben) as bens, chatting(server, cem) as cems:
         opened("Readers5", anns)
@@ -142,7 +142,7 @@ def test_how_people_come_into_a_group(server: Deployment) -> None:
 
 
 def test_commands_are_completed(server: Deployment) -> None:
-    ann, ben = server.person(nickname="Ann6"), server.person(nickname="Ben6")
+    ann, ben = server.person(password=PASSWORD, nickname="Ann6"), server.person(password=PASSWORD, nickname="Ben6")
     room = group(ann, ben, name="Readers6")
     with chatting(server, ann) as anns:
         for typed, shown in (("/op", "/open"), (" Read", "/open Readers6"), ("hello @Be", "hello @Ben6")):

@@ -63,9 +63,9 @@ class World:
 
     def __init__(self, app: Deployment) -> None:
         self.app = app
-        self.ann, self.ben, self.cem = app.people(3)
-        self.wang = app.person(nickname="王小明")
-        self.gone = app.person("gone")
+        self.ann, self.ben, self.cem = app.people(3, PASSWORD)
+        self.wang = app.person(password=PASSWORD, nickname="王小明")
+        self.gone = app.person("gone", password=PASSWORD)
         ann, ben, cem = self.ann, self.ben, self.cem
         self.sent = {key: ann.send(ben.id, f"with {key}", metadata={"client_msg_id": key}).message_id for key in KEYS}
         self.group = ann.CreateGroup(name="Tea \\.", member_ids=[ben.id, cem.id, self.wang.id]).group_id
@@ -225,7 +225,7 @@ def test_a_database_in_use_is_not_copied(own: Own, new_url: NewUrl, kind: str) -
     made(other)
     assert refused(other, url).startswith("--to: ")
     assert refused(other, url).endswith("is in use by another gochat process")
-    ann, ben = app.people(2)
+    ann, ben = app.people(2, PASSWORD)
     ann.send(ben.id)
     assert app.stop() == [0]
     assert refused(other, url) == "--to: is not empty: it has users"
@@ -247,7 +247,7 @@ def test_a_copy_has_a_database_alone_that_servers_share(
     copied(url, new_url("sqlite"))
 
     running = own(folder=tmp_path / "one", url=url)
-    ann, ben = running.people(2)
+    ann, ben = running.people(2, PASSWORD)
     with frozen(running.processes[0].pid):  # else it may be back first
         postgres.stop("immediate")
         postgres.start()

@@ -19,7 +19,7 @@ import pytest
 
 from gochat.commands.top import quantile, table
 from tests.conftest import Own
-from tests.harness import Deployment, Person
+from tests.harness import PASSWORD, Deployment, Person
 from tests.processes import environment, gochat
 from tests.waiting import status_of
 
@@ -54,7 +54,7 @@ def halves(own_of_module: Own) -> Deployment:
 
 def test_once_prints_one_table(halves: Deployment) -> None:
     logic, repo = (process.metrics_url for process in halves.processes)
-    with busy(halves.person()):
+    with busy(halves.person(password=PASSWORD)):
         run = top("--once", "--metrics", logic, repo.split("/")[2])
         alone = top("--once", GOCHAT_METRICS_LISTEN=logic.split("/")[2])
     assert (run.returncode, run.stderr, alone.returncode) == (0, "", 0)
@@ -82,7 +82,7 @@ def test_the_live_table_fits_the_terminal(halves: Deployment) -> None:
     env = environment(without=("COLUMNS", "LINES"))
     process = subprocess.Popen(command, env=env, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
-    with busy(halves.person()):
+    with busy(halves.person(password=PASSWORD)):
         seen = read_until(ours, "", lambda text: text.count("\x1b[H") >= 2)
     process.send_signal(signal.SIGINT)
     seen = read_until(ours, seen, lambda text: text.endswith("\x1b[?25h\x1b[?1049l"))

@@ -25,7 +25,7 @@ def listed(app: Deployment, user_id: str) -> list[str]:
 
 
 def test_the_list_has_roles_and_status(app: Deployment) -> None:
-    plain, admin = app.person(), app.person(admin=True)
+    plain, admin = app.person(password=PASSWORD), app.person(admin=True)
     assert listed(app, plain.id) == [plain.username, "active", "user"]
     assert listed(app, admin.id) == [admin.username, "active", "admin"]
     app.run("user", "disable", admin.username)
@@ -33,7 +33,7 @@ def test_the_list_has_roles_and_status(app: Deployment) -> None:
 
 
 def test_a_user_is_deleted_for_good(app: Deployment) -> None:
-    person = app.person()
+    person = app.person(password=PASSWORD)
     done = app.run("user", "delete", person.username.upper(), "--yes")
     assert (done.stdout, done.stderr) == (f"{person.username} is deleted: sessions end within 5 seconds\n", "")
     assert as_service(app).repo.GetUser(user_id=person.id).user.status == 3
@@ -44,7 +44,7 @@ def test_a_user_is_deleted_for_good(app: Deployment) -> None:
 
 
 def test_deletion_asks_or_takes_a_yes(app: Deployment) -> None:
-    person = app.person()
+    person = app.person(password=PASSWORD)
     for stdin in ("", f"{person.username}\n"):
         run = app.run("user", "delete", person.username, stdin=stdin, check=False)
         assert (run.returncode, run.stdout) == (1, "")
@@ -107,7 +107,7 @@ def terminal(app: Deployment, *arguments: str) -> Iterator[Terminal]:
 @pytest.mark.parametrize(("key", "code"), [(CTRL_C, 130), (CTRL_D, 1)], ids=["Ctrl-C", "Ctrl-D"])
 @pytest.mark.parametrize("act", ["create", "password", "delete"])
 def test_the_end_of_typing_is_one_sentence(app: Deployment, act: str, key: bytes, code: int) -> None:
-    name = fresh() if act == "create" else app.person().username
+    name = fresh() if act == "create" else app.person(password=PASSWORD).username
     with terminal(app, "user", act, name) as typed:
         typed.wait_for("to go on: " if act == "delete" else "Password: ")
         typed.type(key)
@@ -117,7 +117,7 @@ def test_the_end_of_typing_is_one_sentence(app: Deployment, act: str, key: bytes
 
 
 def test_the_name_is_typed_before_a_deletion(app: Deployment) -> None:
-    person = app.person()
+    person = app.person(password=PASSWORD)
     for words, code in (("somebody else", 1), (person.username, 0)):
         with terminal(app, "user", "delete", person.username) as typed:
             typed.wait_for("to go on: ")
@@ -138,7 +138,7 @@ def test_a_password_is_typed_twice(app: Deployment) -> None:
 
 
 def test_acts_on_a_user(app: Deployment) -> None:
-    person, new = app.person(), fresh("renamed")
+    person, new = app.person(password=PASSWORD), fresh("renamed")
     external_id = fresh("id-")
     for arguments, said in (
         (("external-id", person.username, external_id), f"{person.username} has the external id {external_id}"),

@@ -39,7 +39,7 @@ def ends_of(app: Deployment, person: Person) -> dict[str, Callable[[], Any]]:
 
 @pytest.mark.parametrize("how", ["logout", "revoke", "disable", "password", "reset"])
 def test_a_stream_ends_with_its_session(app: Deployment, how: str) -> None:
-    ann = app.person()
+    ann = app.person(password=PASSWORD)
     end = ends_of(app, ann)[how]
     with listening(app, ann.metadata) as listener, listening(app, app.service, user_id=ann.id) as by_service:
         end()
@@ -53,7 +53,7 @@ def test_a_stream_ends_with_its_session(app: Deployment, how: str) -> None:
 def test_also_where_no_hint_comes(own: Own) -> None:
     """It ends by one worker; its stream is on another one, which hears of nothing and reads the log once a minute."""
     app = own("postgres", env=TWO | WITHOUT_HINTS)
-    people = app.people(3)
+    people = app.people(3, PASSWORD)
     with two_workers(app) as (one, other), ExitStack() as streams:
         listeners = [streams.enter_context(listening(app, each.metadata, channel=other)) for each in people]
         app.logic, app.session = logic_pb2_grpc.LogicServiceStub(one), session_pb2_grpc.SessionServiceStub(one)
@@ -66,7 +66,7 @@ def test_also_where_no_hint_comes(own: Own) -> None:
 
 def test_also_while_a_transaction_holds_the_log_back(own: Own) -> None:
     app = own("postgres-split")
-    people = app.people(2)
+    people = app.people(2, PASSWORD)
     with (
         listening(app, people[0].metadata) as of_one,
         listening(app, people[1].metadata) as of_another,
@@ -83,7 +83,7 @@ def test_also_while_a_transaction_holds_the_log_back(own: Own) -> None:
 def test_a_stream_outlives_its_token(own: Own) -> None:
     """Until the session ends, which another token of it may do."""
     app = own(env={"GOCHAT_AUTH_ACCESS_TTL": "3"})
-    ann = app.person()
+    ann = app.person(password=PASSWORD)
     ben = app.create_user()
     with listening(app, ann.metadata) as before:
         eventually(lambda: status_of(ann.GetUserProfile) == "UNAUTHENTICATED")

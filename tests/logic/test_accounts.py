@@ -60,7 +60,7 @@ def test_the_least_recently_used_session_ends(own: Own, mode: str) -> None:
 
 
 def test_however_many_sessions_there_are_they_end_by_the_same_statements(app: Deployment) -> None:
-    person = app.person()
+    person = app.person(password=PASSWORD)
     for number in range(7):
         app.signed_in(person.id, person.username, device_id=f"device{number}")
     person = app.signed_in(person.id, person.username)
@@ -69,7 +69,7 @@ def test_however_many_sessions_there_are_they_end_by_the_same_statements(app: De
 
 
 def test_a_refresh_is_repeated_after_a_lost_answer(app: Deployment) -> None:
-    person = app.person()
+    person = app.person(password=PASSWORD)
     first = refresh(app, person.refresh_token)
     time.sleep(1.1)  # tokens hold seconds
     again = refresh(app, person.refresh_token)
@@ -81,7 +81,7 @@ def test_a_refresh_is_repeated_after_a_lost_answer(app: Deployment) -> None:
 
 
 def test_two_tabs_that_refresh_together_have_the_same_pair(app: Deployment) -> None:
-    person = app.person()
+    person = app.person(password=PASSWORD)
     with ThreadPoolExecutor(4) as pool:
         pairs = list(pool.map(lambda _: refresh(app, person.refresh_token), range(4)))
     assert len({(pair.access_token, pair.refresh_token) for pair in pairs}) == 1
@@ -161,7 +161,7 @@ def test_no_answer_shows_which_devices_a_name_has(app: Deployment, exists: bool)
 
 
 def test_a_live_session_changes_its_password_while_strangers_guess(app: Deployment) -> None:
-    person = app.person()
+    person = app.person(password=PASSWORD)
     guess_until_delayed(app, person.username)
     assert person.ChangePassword(old_password=PASSWORD, new_password=NEW).access_token
     assert sign_in(app, person.username, NEW).success
@@ -169,7 +169,7 @@ def test_a_live_session_changes_its_password_while_strangers_guess(app: Deployme
 
 def test_wrong_passwords_do_not_refuse_a_refresh(own: Own, mode: str) -> None:
     app = own(mode, env={"GOCHAT_LIMITS_FAILED_SIGN_INS_PER_MINUTE": "3"})
-    person = app.person()
+    person = app.person(password=PASSWORD)
     for _ in range(3):
         with refused("UNAUTHENTICATED"):
             sign_in(app, fresh("nobody"))

@@ -42,7 +42,7 @@ def test_sign_in_refuses_wrong_passwords_and_unknown_names_alike(app: Deployment
 
 
 def test_a_disabled_user_gets_no_tokens(app: Deployment) -> None:
-    person = app.person()
+    person = app.person(password=PASSWORD)
     as_service(app).repo.UpdateUser(user_id=person.id, status=2)
     with refused("UNAUTHENTICATED"):
         sign_in(app, person.username)
@@ -51,7 +51,7 @@ def test_a_disabled_user_gets_no_tokens(app: Deployment) -> None:
 
 
 def test_an_old_refresh_token_ends_the_session(app: Deployment) -> None:
-    person = app.person()
+    person = app.person(password=PASSWORD)
     second = refresh(app, person.refresh_token)
     third = refresh(app, second.refresh_token)
     assert app.logic.GetUserProfile(
@@ -64,7 +64,7 @@ def test_an_old_refresh_token_ends_the_session(app: Deployment) -> None:
 
 
 def test_access_and_refresh_tokens_are_not_interchangeable(app: Deployment) -> None:
-    person = app.person()
+    person = app.person(password=PASSWORD)
     with refused("UNAUTHENTICATED", reason="BAD_REFRESH_TOKEN"):
         refresh(app, person.access_token)
     with refused("UNAUTHENTICATED", reason="BAD_TOKEN"):
@@ -98,7 +98,7 @@ def test_logout_ends_the_session_of_that_device_alone(app: Deployment) -> None:
 
 
 def test_validate_token_names_the_owner_and_the_expiry(app: Deployment) -> None:
-    person = app.person()
+    person = app.person(password=PASSWORD)
     answer = person.ValidateToken(token=person.access_token)
     assert answer.valid
     assert answer.user_id == person.id

@@ -164,7 +164,7 @@ BROKEN = ["a\u2028b", "a\u2029b", "a\tb", "a\nb", "a\u0085b", "\u202eabc"]
 
 @pytest.fixture(scope="module")
 def writer(app: Deployment) -> Person:
-    return app.person()
+    return app.person(password=PASSWORD)
 
 
 @DIAGONAL
@@ -220,7 +220,7 @@ def test_case_and_width_of_a_password_matter(app: Deployment) -> None:
 
 @DIAGONAL
 def test_a_password_with_control_characters_is_refused(app: Deployment) -> None:
-    person = app.person()
+    person = app.person(password=PASSWORD)
     with refused("INVALID_ARGUMENT", "new_password"):
         person.ChangePassword(old_password=PASSWORD, new_password="my cat is a \tby")
     with refused("INVALID_ARGUMENT", "password"):
@@ -231,6 +231,6 @@ def test_a_password_with_control_characters_is_refused(app: Deployment) -> None:
 
 @DIAGONAL
 def test_eight_characters_are_counted_as_they_are_kept(app: Deployment) -> None:
-    person = app.person()
+    person = app.person(password=PASSWORD)
     with refused("INVALID_ARGUMENT", "new_password"):
         person.ChangePassword(old_password=PASSWORD, new_password="e\u0301" * 4 + "abc")

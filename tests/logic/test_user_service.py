@@ -45,7 +45,7 @@ def test_all_may_be_refused(app: Deployment) -> None:
 
 
 def test_each_that_is_refused_says_why_and_the_others_are_done(app: Deployment) -> None:
-    taken, gone = app.person(), app.person()
+    taken, gone = app.person(password=PASSWORD), app.person(password=PASSWORD)
     as_service(app).user.DeleteUser(user_id=gone.id)
     results = upsert(
         app,
@@ -120,7 +120,7 @@ def test_the_same_users_made_at_the_same_time_are_made_once(app: Deployment) -> 
 
 
 def test_renames_to_the_same_name_at_the_same_time(app: Deployment) -> None:
-    people = app.people(4)
+    people = app.people(4, PASSWORD)
     name, external_id = fresh("wanted"), fresh("id-")
     found: list[Any] = []
     threads = [
@@ -139,7 +139,7 @@ def test_renames_to_the_same_name_at_the_same_time(app: Deployment) -> None:
 
 
 def test_get_users_by_either_id(app: Deployment) -> None:
-    alice, bob = app.people(2)
+    alice, bob = app.people(2, PASSWORD)
     external_id = fresh("id-")
     service = as_service(app).user
     service.SetExternalId(user_id=alice.id, external_id=external_id)
@@ -150,7 +150,7 @@ def test_get_users_by_either_id(app: Deployment) -> None:
 
 
 def test_users_are_listed_by_page(app: Deployment) -> None:
-    people, service = app.people(5), as_service(app).user
+    people, service = app.people(5, PASSWORD), as_service(app).user
     service.DisableUser(user_id=people[0].id)
     seen, token = list[str](), ""
     while True:
@@ -173,7 +173,7 @@ def test_users_are_listed_by_page(app: Deployment) -> None:
 
 
 def test_acts_on_one_user(app: Deployment) -> None:
-    alice, bob, service = app.person(), app.person(), as_service(app).user
+    alice, bob, service = app.person(password=PASSWORD), app.person(password=PASSWORD), as_service(app).user
     assert service.SetRole(user_id=alice.id, role="admin").user.role == "admin"
     eventually(lambda: _is_refused(alice), seconds=8)
     assert service.SetRole(user_id=alice.id, role="user").user.role == "user"
@@ -208,7 +208,7 @@ def test_acts_on_one_user(app: Deployment) -> None:
 
 
 def test_who_may_call(app: Deployment) -> None:
-    alice, request = app.person(), pb.GetUsersRequest(ids=["x"])
+    alice, request = app.person(password=PASSWORD), pb.GetUsersRequest(ids=["x"])
     with refused("PERMISSION_DENIED", reason="NOT_A_SERVICE"):
         app.user.GetUsers(request, metadata=alice.metadata)
     for metadata in (app.service, bearer(app.token("admin")), app.person(admin=True).metadata):
@@ -217,7 +217,7 @@ def test_who_may_call(app: Deployment) -> None:
 
 @pytest.mark.parametrize("name", ["nickname", "username"])
 def test_streams_are_told_of_a_new_name(app: Deployment, name: str) -> None:
-    alice, bob = app.people(2)
+    alice, bob = app.people(2, PASSWORD)
     alice.send(bob.id)
     stream = app.event.Subscribe(event_pb2.SubscribeRequest(), metadata=bob.metadata, timeout=60)
     next(stream)

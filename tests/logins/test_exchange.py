@@ -9,7 +9,7 @@ import pytest
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.session.v1 import session_pb2 as pb
 from tests.conftest import Own
-from tests.harness import Deployment, Person, fresh, refused
+from tests.harness import PASSWORD, Deployment, Person, fresh, refused
 from tests.issuing import ALGORITHMS, AUDIENCE, KeyServer, SigningKey, claims_of, key_server, token_of
 
 ISSUER = "https://login.example.com"
@@ -94,7 +94,7 @@ def test_its_session_is_one_as_of_authenticate(login: Deployment, keys: KeyServe
 
 
 def test_a_username_that_is_taken_is_made_another(login: Deployment, keys: KeyServer) -> None:
-    taken = login.person()
+    taken = login.person(password=PASSWORD)
     answer = exchanged(login, token_of(keys.key, claims_of(ISSUER, preferred_username=taken.username)))
     profile = taken.GetUserProfile(user_id=answer.user_id).profile
     assert answer.user_id != taken.id
@@ -143,7 +143,7 @@ def test_without_issuers_no_token_is_taken(app: Deployment) -> None:
 def test_passwords_can_be_turned_off(own: Own) -> None:
     app = own(env={"GOCHAT_AUTH_PASSWORDS": "false", "GOCHAT_AUTH_REGISTRATION": "open"})
     with refused("PERMISSION_DENIED", reason="PASSWORDS_OFF"):
-        app.person()
+        app.person(password=PASSWORD)
     methods = app.session.ListSignInMethods(pb.ListSignInMethodsRequest())
     assert (methods.password, methods.registration) == (False, False)
     with refused("PERMISSION_DENIED", reason="PASSWORDS_OFF"):

@@ -28,7 +28,7 @@ def open_to_guests(own_of_module: Own, mode: str) -> Deployment:
 
 
 def test_a_guest_is_a_user_as_any_other(open_to_guests: Deployment) -> None:
-    ann, gus = open_to_guests.person(), guest(open_to_guests, "Gus")
+    ann, gus = open_to_guests.person(password=PASSWORD), guest(open_to_guests, "Gus")
     conversation = conversation_of(gus.send(ann.id, "hello"))
     ann.send(conversation, "welcome")
     assert [message.content for message in gus.GetMessageHistory(conversation_id=conversation).messages] == [
@@ -49,7 +49,7 @@ def test_no_password_signs_in_a_guest(open_to_guests: Deployment) -> None:
 
 
 def test_a_guest_who_claims_an_account_keeps_what_they_wrote(open_to_guests: Deployment) -> None:
-    ann, gus = open_to_guests.person(), guest(open_to_guests, device_id="phone")
+    ann, gus = open_to_guests.person(password=PASSWORD), guest(open_to_guests, device_id="phone")
     conversation = conversation_of(gus.send(ann.id, "hello"))
     name = fresh("gus")
     claimed = gus.ClaimAccount(username=name, password=PASSWORD)
@@ -57,7 +57,7 @@ def test_a_guest_who_claims_an_account_keeps_what_they_wrote(open_to_guests: Dep
     assert [session.device_id for session in now.ListSessions().sessions] == ["phone"]
     with refused("UNAUTHENTICATED", reason="SESSION_ENDED"):
         open_to_guests.session.RefreshToken(pb.RefreshTokenRequest(refresh_token=gus.refresh_token))
-    again = open_to_guests.signed_in(gus.id, name)
+    again = open_to_guests.signed_in(gus.id, name, PASSWORD)
     assert [message.from_user_id for message in again.GetMessageHistory(conversation_id=conversation).messages] == [
         gus.id,
     ]
@@ -85,13 +85,13 @@ def test_a_guest_may_claim_an_account_by_the_operators_login(open_to_guests: Dep
 
 
 def test_a_claim_takes_nothing_from_anybody(open_to_guests: Deployment) -> None:
-    ann, gus = open_to_guests.person(), guest(open_to_guests)
+    ann, gus = open_to_guests.person(password=PASSWORD), guest(open_to_guests)
     with refused("ALREADY_EXISTS", reason="USERNAME_TAKEN"):
         gus.ClaimAccount(username=ann.username.upper(), password=PASSWORD)
     gus.ClaimAccount(token=exchangeable(name=ann.username))
     profile = ann.GetUserProfile(user_id=gus.id).profile
     assert profile.username.startswith("guest-")
-    open_to_guests.signed_in(ann.id, ann.username)
+    open_to_guests.signed_in(ann.id, ann.username, PASSWORD)
     with refused("PERMISSION_DENIED", reason="NOT_A_GUEST"):
         ann.ClaimAccount(token=exchangeable())
     ann.GetConversations()
@@ -141,7 +141,7 @@ def test_two_claims_at_once_are_one(open_to_guests: Deployment) -> None:
     for thread in threads:
         thread.join()
     assert len(answers) == 1
-    open_to_guests.signed_in(gus.id, answers[0])
+    open_to_guests.signed_in(gus.id, answers[0], PASSWORD)
 
 
 def test_a_guest_who_is_disabled_cannot_claim(open_to_guests: Deployment) -> None:
@@ -206,5 +206,5 @@ def test_a_guest_who_signed_out_is_disabled_in_the_background(own: Own) -> None:
     gus.Logout()
     app.stop()
     app.start()  # it looks at the start, and then every minute
-    ann = app.person()
+    ann = app.person(password=PASSWORD)
     eventually(lambda: ann.GetUserProfile(user_id=gus.id).profile.status == 2)

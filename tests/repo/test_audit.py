@@ -25,7 +25,7 @@ def recorded(app: Deployment, subject: str) -> list[tuple[str, str, str, str]]:
 
 @pytest.fixture
 def alice(app: Deployment) -> Person:
-    return app.person("alice")
+    return app.person("alice", password=PASSWORD)
 
 
 def test_an_entry_has_actor_action_target_peer_and_request_id(app: Deployment, alice: Person) -> None:
@@ -51,13 +51,13 @@ def test_an_entry_has_actor_action_target_peer_and_request_id(app: Deployment, a
 
 def test_changes_of_accounts_are_recorded(app: Deployment) -> None:
     repo = as_service(app).repo
-    alice = app.person()
+    alice = app.person(password=PASSWORD)
     alice.UpdateUserProfile(nickname="Al")
     alice.UpdateUserProfile()  # changes nothing, and is no entry
     repo.UpdateUser(user_id=alice.id, avatar="http://example.com/a.png")
     repo.UpdateUser(user_id=alice.id, status=2)
     repo.UpdateUser(user_id=alice.id, status=1)
-    again = app.signed_in(alice.id, alice.username)
+    again = app.signed_in(alice.id, alice.username, PASSWORD)
     again.ChangePassword(old_password=PASSWORD, new_password="battery staple")
     app.run("user", "password", alice.username, "--password-stdin", "--address", app.repo_address, stdin="x" * 9)
     repo.UpdateUser(user_id=alice.id, status=3)
@@ -115,7 +115,11 @@ def test_a_failed_sign_in_to_an_unknown_name_has_no_target_and_keeps_no_name(app
 
 
 def test_changes_of_groups_and_messages_are_recorded(app: Deployment, alice: Person) -> None:
-    bob, carol, repo = app.person("bob"), app.person("carol"), as_service(app).repo
+    bob, carol, repo = (
+        app.person("bob", password=PASSWORD),
+        app.person("carol", password=PASSWORD),
+        as_service(app).repo,
+    )
     group_id = alice.CreateGroup(name="Audited", member_ids=[bob.id]).group_id
     carol.JoinGroup(group_id=group_id)
     repo.UpdateGroupMemberRole(group_id=group_id, user_id=bob.id, role="admin")

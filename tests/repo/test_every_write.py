@@ -49,7 +49,7 @@ class World:
 
     def __init__(self, app: Deployment) -> None:
         self.app, self.service = app, as_service(app)
-        self.ann, self.ben, self.cem = app.people(3)
+        self.ann, self.ben, self.cem = app.people(3, PASSWORD)
         self.group = group(self.ann, self.ben)
         self.first = self.ann.send(self.group).message_id
         self.pair = conversation_of(self.ann.send(self.ben.id))
@@ -385,7 +385,7 @@ def test_an_rpc_that_nobody_sees_leaves_none(app: Deployment, url: str, path: st
 
 def test_the_commands_for_users_leave_their_changes(app: Deployment, url: str) -> None:
     """Commands go by RPCs, all of them."""
-    ann = app.person()
+    ann = app.person(password=PASSWORD)
     for arguments, expected in (
         (("disable", ann.username), [PROFILE, ENDED, ENDED]),
         (("enable", ann.username), [PROFILE]),

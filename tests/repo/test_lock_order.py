@@ -64,14 +64,14 @@ def acts(app: Deployment, person: Person) -> dict[str, Callable[[], object]]:
         "SetUserRole": lambda: app.account.SetUserRole(
             account_pb2.SetUserRoleRequest(user_id=person.id, role="admin"), metadata=service, timeout=30
         ),
-        "Authenticate": lambda: app.signed_in(person.id, person.username),
+        "Authenticate": lambda: app.signed_in(person.id, person.username, PASSWORD),
     }
 
 
 @pytest.mark.parametrize("name", ["RefreshToken", "Logout", "UpdateUser", "SetPassword", "SetUserRole", "Authenticate"])
 def test_the_user_is_locked_before_their_sessions(app: Deployment, url: str, name: str) -> None:
     """While the user is locked, the act waits and has locked no session."""
-    person = app.person()
+    person = app.person(password=PASSWORD)
     with closing(psycopg2.connect(url)) as other, ThreadPoolExecutor(1) as pool:
         cursor = other.cursor()
         cursor.execute("SELECT 1 FROM users WHERE user_id = %s FOR NO KEY UPDATE", (person.id,))
@@ -84,7 +84,7 @@ def test_the_user_is_locked_before_their_sessions(app: Deployment, url: str, nam
 
 def test_a_message_is_judged_under_the_lock_of_its_conversation(app: Deployment, url: str) -> None:
     """An admin who is demoted while their recall waits recalls nothing."""
-    owner, admin = app.people(2)
+    owner, admin = app.people(2, PASSWORD)
     group_id = owner.CreateGroup(name="Group", member_ids=[admin.id]).group_id
     app.repo.UpdateGroupMemberRole(
         repo_pb2.UpdateGroupMemberRoleRequest(group_id=group_id, user_id=admin.id, role="admin"), metadata=app.service
@@ -107,7 +107,7 @@ def test_a_message_is_judged_under_the_lock_of_its_conversation(app: Deployment,
 
 
 def test_a_send_does_not_wait_for_a_change_of_its_sender(app: Deployment, url: str) -> None:
-    person, friend = app.people(2)
+    person, friend = app.people(2, PASSWORD)
     person.send(friend.id, "first")
     with closing(psycopg2.connect(url)) as other:
         other.cursor().execute("SELECT 1 FROM users WHERE user_id = %s FOR NO KEY UPDATE", (person.id,))
@@ -115,13 +115,13 @@ def test_a_send_does_not_wait_for_a_change_of_its_sender(app: Deployment, url: s
 
 
 def test_sessions_and_users_never_wait_for_each_other(app: Deployment, url: str) -> None:
-    person, over = app.person(), time.monotonic() + 5
+    person, over = app.person(password=PASSWORD), time.monotonic() + 5
     before = query(url, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
 
     def session(device: str) -> None:
         while time.monotonic() < over:
             with suppress(grpc.RpcError):
-                token = app.signed_in(person.id, person.username, device_id=device).refresh_token
+                token = app.signed_in(person.id, person.username, PASSWORD, device_id=device).refresh_token
                 while time.monotonic() < over:
                     token = refresh(app, token)
 
@@ -144,7 +144,7 @@ def test_sessions_and_users_never_wait_for_each_other(app: Deployment, url: str)
 
 
 def test_a_refresh_that_meets_a_logout_is_no_reuse(app: Deployment) -> None:
-    person = app.person()
+    person = app.person(password=PASSWORD)
     for number in range(30):
         request = logic_pb2.AuthRequest(username=person.username, password=PASSWORD, device_id=f"x{number}")
         signed_in = app.logic.Authenticate(request)

@@ -11,7 +11,7 @@ RPCS = sorted(repo_pb2.DESCRIPTOR.services_by_name["RepoService"].methods_by_nam
 
 @pytest.fixture(scope="module")
 def person(app: Deployment) -> Person:
-    return app.person()
+    return app.person(password=PASSWORD)
 
 
 def test_a_created_user_is_answered_as_it_is_kept(app: Deployment) -> None:

@@ -23,7 +23,7 @@ LONG_GRACE = {"GOCHAT_SERVER_GRACE": "60"}
 @pytest.mark.parametrize("mode", SQLITE)
 def test_queued_sign_ins_are_answered_and_new_calls_refused(own: Own, mode: str) -> None:
     app = own(mode, env=LONG_GRACE)
-    person, logic = app.person(), app.processes[0]
+    person, logic = app.person(password=PASSWORD), app.processes[0]
     request = logic_pb2.AuthRequest(username=person.username, password=PASSWORD)
     before = started(logic, "Authenticate")
     running = [app.logic.Authenticate.future(request, timeout=60) for _ in range(30)]
@@ -76,7 +76,7 @@ def test_a_half_without_the_other_is_not_serving_until_it_is_back(own: Own) -> N
 @pytest.mark.parametrize("mode", SQLITE)
 def test_a_second_signal_ends_the_server_immediately(own: Own, mode: str, number: signal.Signals) -> None:
     app = own(mode, env=LONG_GRACE)
-    person, friend = app.person(), app.create_user()
+    person, friend = app.person(password=PASSWORD), app.create_user()
     person.send(friend)
     with locked(app):
         running = person.begin_send(friend)

@@ -32,7 +32,7 @@ def plain(own: Own, mode: str) -> Deployment:
 
 
 def test_messages_are_sent_read_and_searched(plain: Deployment) -> None:
-    ann, ben = plain.people(2)
+    ann, ben = plain.people(2, PASSWORD)
     sent = ann.send(ben.id, "hello").message_id
     conversation = conversation_of(sent)
     assert [message.content for message in ben.GetMessageHistory(conversation_id=conversation).messages] == ["hello"]
@@ -43,7 +43,7 @@ def test_messages_are_sent_read_and_searched(plain: Deployment) -> None:
 
 
 def test_errors_have_their_details_and_calls_are_counted(plain: Deployment) -> None:
-    person = plain.person()
+    person = plain.person(password=PASSWORD)
     for _ in range(3):
         with refused("INVALID_ARGUMENT", field="content"):
             person.SendMessage(to_user_id="u1")
@@ -83,7 +83,7 @@ def test_reflection_answers(plain: Deployment) -> None:
 
 
 def test_streams_are_served_up_to_a_limit(plain: Deployment) -> None:
-    ann, ben = plain.people(2)
+    ann, ben = plain.people(2, PASSWORD)
     with listening(plain, ann.metadata) as listener:
         sent = ben.send(ann.id, "hello")
         listener.until(lambda each: each.contents == ["hello"])

@@ -103,7 +103,7 @@ def test_an_idle_server_stops_on_sigterm(own: Own, mode: str) -> None:
 @pytest.mark.parametrize("mode", SQLITE)
 def test_running_calls_end_before_the_server_does(own: Own, mode: str) -> None:
     app = own(mode)
-    person, friend = app.person(), app.create_user()
+    person, friend = app.person(password=PASSWORD), app.create_user()
     conversation_id = conversation_of(person.send(friend, "first"))
     with locked(app) as lock, ThreadPoolExecutor() as pool:
         running = [person.begin_send(conversation_id) for _ in range(10)]
@@ -120,7 +120,7 @@ def test_running_calls_end_before_the_server_does(own: Own, mode: str) -> None:
 
 def test_calls_that_outlast_the_grace_are_cut_off(own: Own) -> None:
     app = own(env={"GOCHAT_SERVER_GRACE": "0.5"})
-    person, friend = app.person(), app.create_user()
+    person, friend = app.person(password=PASSWORD), app.create_user()
     with locked(app) as lock, ThreadPoolExecutor() as pool:
         running = person.begin_send(friend)
         in_flight(app.processes[0])
@@ -135,10 +135,10 @@ def test_one_server_at_a_time_has_a_data_folder(own: Own, mode: str) -> None:
     app = own(mode)
     said = refused_start("--data", app.data, "--listen", "127.0.0.1:0")
     assert "gochat.db is in use by another gochat process" in said
-    app.person()
+    app.person(password=PASSWORD)
     app.kill()
     app.start()  # a server that was killed leaves nothing behind that keeps the next from starting
-    app.person()
+    app.person(password=PASSWORD)
 
 
 @pytest.mark.parametrize("mode", SQLITE)
@@ -146,7 +146,7 @@ def test_one_server_at_a_time_has_a_port(own: Own, mode: str, tmp_path: Path) ->
     app = own(mode)
     said = refused_start("--data", tmp_path / "other", "--listen", app.address)
     assert f"cannot listen on {app.address}" in said
-    app.person()
+    app.person(password=PASSWORD)
 
 
 def test_an_invalid_address_stops_the_start(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_an_invalid_address_stops_the_start(tmp_path: Path) -> None:
 
 
 def test_a_deadline_that_is_too_short_ends_the_call(app: Deployment) -> None:
-    person = app.person()
+    person = app.person(password=PASSWORD)
     slow = logic_pb2.AuthRequest(username=person.username, password=PASSWORD)  # hashing takes its time by design
     for timeout in (0.001, -1):
         with pytest.raises(grpc.RpcError) as raised:
@@ -166,7 +166,7 @@ def test_a_deadline_that_is_too_short_ends_the_call(app: Deployment) -> None:
 
 
 def test_a_call_needs_no_deadline(app: Deployment) -> None:
-    person = app.person()
+    person = app.person(password=PASSWORD)
     request = logic_pb2.GetUserProfileRequest()
     assert app.logic.GetUserProfile(request, metadata=person.metadata).profile.user_id == person.id
 
@@ -174,7 +174,7 @@ def test_a_call_needs_no_deadline(app: Deployment) -> None:
 @pytest.mark.parametrize("mode", SQLITE)
 def test_a_write_whose_deadline_passed_while_it_waited_is_not_done(own: Own, mode: str) -> None:
     app = own(mode)
-    person, friend = app.person(), app.create_user()
+    person, friend = app.person(password=PASSWORD), app.create_user()
     with locked(app):
         waiting = [person.begin_send(friend, timeout=TIMEOUT) for _ in range(3)]
         assert {answer.code() for answer in waiting} == {grpc.StatusCode.DEADLINE_EXCEEDED}

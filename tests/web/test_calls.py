@@ -21,13 +21,13 @@ from tests.web.client import ON, TRAILERS, Web, bearer, enveloped, path, web_of
 
 @pytest.fixture(scope="module")
 def ann(server: Deployment) -> Person:
-    return server.person("ann")
+    return server.person("ann", password=PASSWORD)
 
 
 @pytest.fixture(scope="module")
 def talk(server: Deployment, ann: Person) -> str:
     """A conversation with 30 messages."""
-    bob = server.person("bob")
+    bob = server.person("bob", password=PASSWORD)
     sent = [ann.SendMessage(to_user_id=bob.id, content=f"ünï {number}") for number in range(30)]
     return str(sent[0].message_id.rpartition("-")[0])
 
@@ -41,7 +41,7 @@ def test_json_is_what_grpc_answers(web: Web, ann: Person, talk: str, rpc: str) -
 
 
 def test_a_message_sent_and_read(server: Deployment, web: Web, ann: Person) -> None:
-    bob = server.person()
+    bob = server.person(password=PASSWORD)
     sent = web.call("SendMessage", {"toUserId": bob.id, "content": "hello ☃", "metadata": {"client_msg_id": "1"}}, ann)
     again = web.call("SendMessage", {"toUserId": bob.id, "content": "hello ☃", "metadata": {"client_msg_id": "1"}}, ann)
     assert (sent.status, again.json) == (200, sent.json)
@@ -236,7 +236,7 @@ def limited(own: Own) -> Deployment:
 
 
 def test_the_limits_of_a_user_hold_over_both_transports(limited: Deployment) -> None:
-    web, person = web_of(limited), limited.person()
+    web, person = web_of(limited), limited.person(password=PASSWORD)
     person.GetUserProfile()  # takes the only one in five seconds
     answer = web.call("GetUserProfile", {}, person)
     assert (answer.status, answer.json["code"]) == (429, "resource_exhausted")

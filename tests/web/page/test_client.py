@@ -88,7 +88,7 @@ def test_a_bad_network_loses_and_doubles_nothing(own: Own, node: Node) -> None:
 
 def test_the_bot_of_the_guide_answers(own: Own, npm: Path, tmp_path: Path) -> None:  # noqa: ARG001 - says that node is there
     app = web(own)
-    bob, alice = app.person("bob"), app.person("alice")
+    bob, alice = app.person("bob", password=PASSWORD), app.person("alice", password=PASSWORD)
     text = (ROOT / "proto/README.md").read_text().partition("<!-- javascript -->")[2].split("```")[1].removeprefix("js")
     settings = {"http://127.0.0.1:8080": url_of(app), '"bob"': f'"{bob.username}"', '"builder"': f'"{PASSWORD}"'}
     for shown, used in settings.items():

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from tests.harness import Deployment, fresh
+from tests.harness import PASSWORD, Deployment, fresh
 from tests.waiting import eventually
 from tests.web.page.pages import Visitor, grouped, pair
 
@@ -38,7 +38,7 @@ def test_what_is_written_while_the_server_is_away_arrives_once(fragile: Deployme
         ann.sees(*expected)
         ben.sees(*expected)
     ann.page.get_by_text("No connection.").wait_for(state="detached")
-    history = fragile.signed_in("", ben_name)
+    history = fragile.signed_in("", ben_name, PASSWORD)
     (conversation,) = history.GetConversations().conversations
     messages = history.GetMessageHistory(conversation_id=conversation.conversation_id).messages
     assert [message.content for message in reversed(messages)] == expected
@@ -144,7 +144,7 @@ def test_names_are_known_without_a_server(fragile: Deployment, visit: Visit) -> 
 def test_a_page_without_a_server_asks_seldom(fragile: Deployment, visit: Visit) -> None:
     """For names that it does not know, and for older messages: each was asked for again as soon as it had failed."""
     visitor, name = visit(fragile), fresh("ann")
-    ann, ben = fragile.signed_in(fragile.create_user(name), name), fragile.person("ben")
+    ann, ben = fragile.signed_in(fragile.create_user(name), name), fragile.person("ben", password=PASSWORD)
     room = ann.CreateGroup(name="The room", member_ids=[ben.id]).group_id
     ben.SendMessages(messages=[{"conversation_id": room, "content": f"number {number}"} for number in range(80)])
     visitor.sign_in(name)
@@ -188,7 +188,7 @@ def test_a_send_that_is_refused_is_shown_and_can_be_discarded(site: Deployment, 
 def test_long_lists_are_shown_in_part(fragile: Deployment, visit: Visit) -> None:
     """A fifth of what the page is for, to spare the machine; what is in the document does not grow with it."""
     visitor, name = visit(fragile), fresh("ann")
-    ann, ben = fragile.signed_in(fragile.create_user(name), name), fragile.person("ben")
+    ann, ben = fragile.signed_in(fragile.create_user(name), name), fragile.person("ben", password=PASSWORD)
     for number in range(1000):
         ann.CreateGroup(name=f"Group {number}", member_ids=[ben.id])
     room = ann.CreateGroup(name="The long one", member_ids=[ben.id]).group_id

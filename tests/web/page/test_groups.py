@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from tests.harness import Deployment, fresh
+from tests.harness import PASSWORD, Deployment, fresh
 from tests.waiting import eventually
 from tests.web.page.pages import Visitor, grouped
 
@@ -188,7 +188,7 @@ def test_an_open_group_is_found_and_joined(site: Deployment, visit: Visit) -> No
 def test_requests_are_shown_to_who_signs_in_elsewhere(site: Deployment, visit: Visit) -> None:
     ann, _, people, group = grouped(site, visit, title := fresh("Asked"))
     people[0].UpdateGroupSettings(group_id=group, joining="JOINING_APPROVAL")
-    for other in site.people(2):
+    for other in site.people(2, PASSWORD):
         other.RequestToJoin(group_id=group)
     elsewhere = visit(site)
     elsewhere.sign_in(people[0].username)
@@ -232,7 +232,7 @@ def test_long_lists_are_read_on(site: Deployment, visit: Visit) -> None:
     """Who reacted, who is banned, who asks to come in: more than a page of each."""
     ann, _, people, group = grouped(site, visit, title := fresh("Many"))
     people[0].UpdateGroupSettings(group_id=group, joining="JOINING_APPROVAL")
-    others = site.people(51)
+    others = site.people(51, PASSWORD)
     people[0].AddGroupMember(group_id=group, user_ids=[other.id for other in others])
     sent = people[0].SendMessage(conversation_id=group, content="who is here?").message_id
     for other in others:
@@ -258,7 +258,7 @@ def test_long_lists_are_read_on(site: Deployment, visit: Visit) -> None:
     eventually(lambda: shown.count() == 50)
     ann.close()
 
-    for asking in site.people(51):
+    for asking in site.people(51, PASSWORD):
         asking.RequestToJoin(group_id=group)
     ann.row(title).get_by_role("img", name="50+ requests").wait_for()
     ann.page.get_by_role("button", name="50+ requests").click()
@@ -272,7 +272,7 @@ def test_a_narrow_page_has_room_for_names(site: Deployment, visit: Visit) -> Non
     ann, _, people, group = grouped(site, visit, "Sunday walkers", viewport={"width": 360, "height": 740})
     people[1].UpdateUserProfile(nickname="Benjamin Okafor")
     people[0].UpdateGroupSettings(group_id=group, joining="JOINING_APPROVAL")
-    site.person().RequestToJoin(group_id=group)
+    site.person(password=PASSWORD).RequestToJoin(group_id=group)
     ann.page.get_by_role("button", name="1 request").wait_for()
     is_whole = "(element) => element.scrollWidth <= element.clientWidth"
     eventually(lambda: ann.page.get_by_role("heading", name="Sunday walkers").evaluate(is_whole))

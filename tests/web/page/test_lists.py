@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from tests.harness import Deployment, fresh
+from tests.harness import PASSWORD, Deployment, fresh
 from tests.waiting import eventually
 from tests.web.page.pages import Visitor, grouped
 
@@ -14,7 +14,7 @@ def busy(site: Deployment, visit: Visit) -> tuple[Visitor, Any, list[Any]]:
     """Ann in her browser, herself, and three people who have written to her, the latest first."""
     ann = visit(site)
     me = site.signed_in(site.create_user(name := fresh("ann")), name)
-    others = site.people(3)
+    others = site.people(3, PASSWORD)
     for other in others:
         other.SendMessage(to_user_id=me.id, content=f"from {other.username}")
     ann.sign_in(name)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Own
-from tests.harness import Deployment, fresh
+from tests.harness import PASSWORD, Deployment, fresh
 from tests.waiting import eventually
 from tests.web.page.conftest import web
 from tests.web.page.pages import Visitor, grouped, pair
@@ -49,7 +49,7 @@ def test_an_answer_shows_what_it_answers_and_leads_there(site: Deployment, visit
 
 
 def test_an_answer_leads_to_a_message_that_was_not_loaded(site: Deployment, visit: Visit) -> None:
-    ann, ben = visit(site), site.person("ben")
+    ann, ben = visit(site), site.person("ben", password=PASSWORD)
     name = fresh("ann")
     me = site.signed_in(site.create_user(name), name)
     old = ben.SendMessage(to_user_id=me.id, content="the first of all").message_id

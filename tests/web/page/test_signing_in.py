@@ -83,7 +83,7 @@ def test_an_answer_that_this_tab_has_not_asked_for_signs_nobody_in(
 
 def test_a_guest_talks_and_keeps_the_account(example: tuple[Deployment, OpenId], visit: Visit) -> None:
     app, _ = example
-    ann = app.person("ann")
+    ann = app.person("ann", password=PASSWORD)
     visitor, name = visit(app), fresh("gus")
     visitor.page.get_by_role("button", name="Continue as a guest").click()
     visitor.page.get_by_role("navigation", name="Chats").wait_for()
