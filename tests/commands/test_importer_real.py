@@ -40,10 +40,10 @@ class Real:
         return rooms + [(self.pair_ids[pair], entries) for pair, entries in self.pairs.items()]
 
 
-@pytest.fixture(scope="module", params=["sqlite-colocated", "postgres-split"])
-def real(request: pytest.FixtureRequest, own_of_module: Own, logs: tuple[Path, Path]) -> Real:
-    """Both logs, replayed into a server of their own."""
-    app = own_of_module(request.param)
+@pytest.fixture(scope="module")
+def real(own_of_module: Own, logs: tuple[Path, Path]) -> Real:
+    """Both logs, replayed into a server of their own. On SQLite test_copy_real.py does so."""
+    app = own_of_module("postgres-split")
     rooms: dict[str, list[Entry]] = {}
     pairs: dict[tuple[str, str], list[Entry]] = {}
     room_file, dialogue_file = ([json.loads(line) for line in file.read_text().split("\n")[:-1]] for file in logs)
