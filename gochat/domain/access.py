@@ -264,6 +264,7 @@ _LOGIN = {
     "SignInExternal": Rule(_SERVICE),
     "CreateGuest": Rule(_SERVICE),
     "ClaimAccount": Rule(_SERVICE, cost=Cost.HASH),
+    "RecordRefusal": Rule(_SERVICE, cost=Cost.WRITE),
 }
 _CHANGE = {
     "ReadChanges": Rule(_SERVICE, cost=Cost.CONTROL),

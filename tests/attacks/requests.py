@@ -125,6 +125,7 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         },
         "CreateGuest": lambda _: {"refresh_id": fresh(), "expires_at": soon()},
         "ClaimAccount": lambda p: guest(p.world) | {"username": fresh(), "password": PASSWORD, "expires_at": soon()},
+        "RecordRefusal": lambda _: {"issuer": "main"},
     },
     "api.user.v1.UserService": USERS,
     "internal.user.v1.UserStoreService": USERS | {"ResolveUsers": lambda p: {"names": [p.world.other.id]}},

@@ -158,8 +158,9 @@ class UserServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteUser(self, request, context):
-        """Deletes a user: as DisableUser, and they leave their groups; those that they own are handed over. The username and
-        the external id stay theirs; SetExternalId frees the latter.
+        """Deletes a user: as DisableUser, and they leave their groups; those that they own are handed over. The username stays
+        theirs. The external id does not: whom UpsertUsers or a sign-in names by it next is a new user. To keep out somebody
+        who can still sign in at your own login, disable them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
