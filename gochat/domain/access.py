@@ -129,6 +129,7 @@ _USERS = {
 }
 _MESSAGE = {
     "SendMessages": Rule(_USER, Condition.SELF | Condition.PARTICIPANT, Rate.SENDS),
+    "ImportMessages": Rule(_SERVICE),
     "ListMessages": Rule(_USER, Condition.PARTICIPANT, cost=Cost.PAGE),
     "GetMessage": Rule(_USER, Condition.SEES, cost=Cost.PAGE),
     "EditMessage": Rule(_USER, Condition.SEES | Condition.SENDER, Rate.SEND, cost=Cost.WRITE),
@@ -293,6 +294,7 @@ _CONVERSATION_STORE = {
     "GetReceipts": Rule(_SERVICE),
 }
 _MESSAGE_STORE = {
+    "ImportMessages": Rule(_SERVICE, cost=Cost.WRITE),
     "ListMessages": Rule(_SERVICE, cost=Cost.PAGE),
     "GetMessage": Rule(_SERVICE, cost=Cost.PAGE),
     "EditMessage": Rule(_SERVICE, cost=Cost.WRITE),

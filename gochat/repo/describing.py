@@ -36,10 +36,10 @@ SELECT wanted.conversation_id, (
 )
 FROM wanted"""
 _READ = f"""
-SELECT {UNREAD}, conversation.type
+SELECT member.user_id, {UNREAD}, conversation.type
 FROM members AS member
 JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
-WHERE member.conversation_id = ? AND member.user_id = ?"""
+WHERE member.conversation_id = ? AND """
 # Unless they have hidden the message.
 _OTHER = "SELECT user_id FROM members WHERE conversation_id = ? AND user_id <> ? AND hidden_seq < ?"
 _PEERS = f"""
@@ -199,18 +199,17 @@ def _pin(_: Tx, change: pb.Change, facts: _Facts) -> Iterable[pb.Delivery]:
 
 
 def _read(tx: Tx, change: pb.Change, _: _Facts) -> Iterable[pb.Delivery]:
-    row = tx.fetch_one(_READ, change.conversation_id, change.user_id)
-    if row is None:
-        return
-    unread, kind = row
-    moved = event_pb2.PositionMoved(
-        user_id=change.user_id, message_id=ids.message(change.conversation_id, change.seq), unread_count=unread
-    )
-    yield _delivery(change, [change.user_id], read=moved)
-    if kind == "single":
-        moved.ClearField("unread_count")
-        for (other,) in tx.fetch_all(_OTHER, change.conversation_id, change.user_id, change.seq):
-            yield _delivery(change, [other], read=moved)
+    """Without a user: of all who have read that far."""
+    whose = ("member.user_id = ?", change.user_id) if change.user_id else ("member.read_seq >= ?", change.seq)
+    for user_id, unread, kind in tx.fetch_all(_READ + whose[0], change.conversation_id, whose[1]):
+        moved = event_pb2.PositionMoved(
+            user_id=user_id, message_id=ids.message(change.conversation_id, change.seq), unread_count=unread
+        )
+        yield _delivery(change, [user_id], read=moved)
+        if kind == "single":
+            moved.ClearField("unread_count")
+            for (other,) in tx.fetch_all(_OTHER, change.conversation_id, user_id, change.seq):
+                yield _delivery(change, [other], read=moved)
 
 
 def _delivered(tx: Tx, change: pb.Change, _: _Facts) -> Iterable[pb.Delivery]:

@@ -8,7 +8,7 @@ from gochat.api.common.v1 import common_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.domain import ids, limits, policy
 from gochat.domain.changes import FOUNDING, Kind
-from gochat.errors import invalid
+from gochat.errors import ChatError, duplicate, invalid
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo.audit import record, record_each
 from gochat.repo.changes import add_change, add_changes_of
@@ -83,6 +83,7 @@ class StoreGroups:
                 description=request.description,
                 avatar=request.avatar,
                 max_members=request.max_members,
+                group_id=ids.keyed_group(request.key, self._database.pair_key) if request.key else "",
             )
         )
         return store_pb2.CreateGroupResponse(group=as_group(created))
@@ -102,8 +103,10 @@ def create_group(
     avatar: str = "",
     max_members: int = 0,
     field: str = "member_ids",
+    group_id: str = "",
 ) -> Conversation:
-    """Makes a group. field: the request field of member_ids, for errors. Raises NOT_FOUND, INVALID_PARAMS."""
+    """Makes a group. field: the request field of member_ids, for errors. group_id: of one that may be there, and is the
+    answer then. Raises NOT_FOUND, INVALID_PARAMS; DUPLICATE_OPERATION where it was dissolved."""
     others = [user_id for user_id in dict.fromkeys(member_ids) if user_id != owner_id]
     places = max_members or limits.DEFAULT_MAX_MEMBERS
     if 1 + len(others) > places:
@@ -113,7 +116,7 @@ def create_group(
     must_be_among(existing, others, field)
     now = ids.now_ms()
     created = Conversation(
-        conversation_id=ids.new_group(),
+        conversation_id=group_id or ids.new_group(),
         type="group",
         name=name,
         description=description,
@@ -126,13 +129,21 @@ def create_group(
         updated_at=now,
         dissolved_at=0,
     )
-    tx.run(Conversation.insert(created.__data__))
+    if not tx.run(Conversation.insert(created.__data__).on_conflict_ignore().as_rowcount()):
+        return _still_there(tx, group_id)
     insert_members(tx, created, [owner_id], policy.OWNER, read_seq=0)
     insert_members(tx, created, others, policy.MEMBER, read_seq=0)
     record(tx, "group.create", created.conversation_id, owner_id)
     record_each(tx, "group.add", created.conversation_id, others)
     add_changes_of(tx, Kind.MEMBER_JOINED, created.conversation_id, [owner_id, *others], FOUNDING)
     return created
+
+
+def _still_there(tx: Tx, group_id: str) -> Conversation:
+    try:
+        return group(tx, group_id)
+    except ChatError:
+        raise duplicate("this group was dissolved", "GROUP_DISSOLVED", "key") from None
 
 
 def _update(tx: Tx, request: repo_pb2.UpdateGroupRequest | store_pb2.UpdateGroupRequest, user_id: str) -> Conversation:

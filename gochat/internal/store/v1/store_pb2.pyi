@@ -498,12 +498,15 @@ class CreateGroupRequest(_message.Message):
     OWNER_ID_FIELD_NUMBER: _builtins.int
     MAX_MEMBERS_FIELD_NUMBER: _builtins.int
     MEMBER_IDS_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     description: _builtins.str
     avatar: _builtins.str
     owner_id: _builtins.str
     max_members: _builtins.int
     """0: 500."""
+    key: _builtins.str
+    """What it is called where it comes from; the id is made of it. Empty: a new group."""
     @_builtins.property
     def member_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """With or without the owner."""
@@ -517,10 +520,11 @@ class CreateGroupRequest(_message.Message):
         owner_id: _builtins.str = ...,
         max_members: _builtins.int = ...,
         member_ids: _abc.Iterable[_builtins.str] | None = ...,
+        key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatar", b"avatar", "description", b"description", "max_members", b"max_members", "member_ids", b"member_ids", "name", b"name", "owner_id", b"owner_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatar", b"avatar", "description", b"description", "key", b"key", "max_members", b"max_members", "member_ids", b"member_ids", "name", b"name", "owner_id", b"owner_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
