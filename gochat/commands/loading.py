@@ -30,7 +30,7 @@ from gochat.domain.forms.rules import EXTERNAL, MAX_EXTERNAL_ID, email
 from gochat.domain.limits import MAX_BATCH, MAX_IMPORTED, MAX_MEMBERS, MAX_REACTIONS
 from gochat.domain.text import DIRECTION_CONTROLS, shows_something
 from gochat.errors import ChatError
-from gochat.imports import SOURCES
+from gochat.imports import read
 from gochat.imports.archive import ExportError
 from gochat.imports.emoji import reaction_of
 from gochat.imports.records import DIRECT, PUBLIC, Channel, Member, Message, NotTaken, User
@@ -58,7 +58,7 @@ def run(arguments: Namespace) -> int:
     prefix = f"{arguments.source}:" if arguments.prefix is None else arguments.prefix
     with Spool(report, int(time.time() * 1000)) as spool:
         try:
-            spool.fill(SOURCES[arguments.source](path))
+            spool.fill(read(arguments.source, path))
         except ExportError as error:
             raise SystemExit(f"gochat: {path}: {error}") from None
         counts = ", ".join(f"{spool.count(table)} {table}" for table in ("users", "channels", "messages"))
@@ -111,7 +111,7 @@ class Loader:
             try:
                 conversation_id = self._conversation(channel, members)
             except ChatError as error:
-                self._refuse(f"a channel: {error.message}", channel.id)
+                self._refuse(f"messages of a channel: {error.message}", channel.id, self._spool.count_in(channel.id))
                 continue
             if conversation_id:
                 self._load_messages(channel, conversation_id)
@@ -134,8 +134,8 @@ class Loader:
         done, total = self._done[f"{what} taken"] + self._done[f"{what} there"], self._spool.count(what)
         show_progress(f"{what} {{}} {done} of {total}", done / total if total else 0)
 
-    def _refuse(self, reason: str, example: str) -> None:
-        self._report.add(NotTaken(reason, example, is_error=True))
+    def _refuse(self, reason: str, example: str, number: int = 1) -> None:
+        self._report.add(NotTaken(reason, example, is_error=True), number)
 
     def _key(self, name: str) -> str:
         """What something of the export is called on the server."""
@@ -188,7 +188,8 @@ class Loader:
         """The id of what the channel is here; "" for what cannot be one. Raises ChatError."""
         users = {member.user: self._user_ids[member.user] for member in members if member.user in self._user_ids}
         if channel.kind == DIRECT and len(users) < 2:
-            self._report.add(NotTaken("notes to oneself, or to users who are not in the export", channel.id))
+            to_oneself = NotTaken("messages to oneself, or to nobody in the export", channel.id)
+            self._report.add(to_oneself, self._spool.count_in(channel.id))
             return ""
         if channel.kind == DIRECT and len(users) == 2:
             one, other = users.values()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from gochat.imports import mattermost, slack, zulip
+from gochat.imports.archive import DAMAGE, ExportError
 from gochat.imports.records import Record
 
 SOURCES: dict[str, Callable[[Path], Iterator[Record]]] = {
@@ -13,3 +14,13 @@ SOURCES: dict[str, Callable[[Path], Iterator[Record]]] = {
     "slack": slack.read,
     "zulip": zulip.read,
 }
+
+
+def read(source: str, path: Path) -> Iterator[Record]:
+    """source: of SOURCES. Raises ExportError."""
+    try:
+        yield from SOURCES[source](path)
+    except DAMAGE as error:
+        raise ExportError(f"is damaged: {error}") from None
+    except OSError as error:
+        raise ExportError(error.strerror or str(error)) from None

@@ -32,22 +32,21 @@ class ExportError(Exception):
     """Why nothing of the export can be imported."""
 
 
+DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError)
+"""What reading a damaged archive raises, or one that is packed in a way that is not known."""
+
+
 def entries(path: Path, wanted: Wanted) -> Iterator[tuple[str, IO[bytes]]]:
     """The files of the export whose names, with / between folders, are wanted, each open until the next one. Raises
     ExportError."""
-    try:
-        if path.is_dir():
-            yield from _of_folder(path, wanted)
-        elif zipfile.is_zipfile(path):
-            yield from _of_zip(path, wanted)
-        elif tarfile.is_tarfile(path):
-            yield from _of_tar(path, wanted)
-        else:
-            raise ExportError("is no zip or tar archive")
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError) as error:
-        raise ExportError(f"is damaged: {error}") from None
-    except OSError as error:
-        raise ExportError(error.strerror or str(error)) from None
+    if path.is_dir():
+        yield from _of_folder(path, wanted)
+    elif zipfile.is_zipfile(path):
+        yield from _of_zip(path, wanted)
+    elif tarfile.is_tarfile(path):
+        yield from _of_tar(path, wanted)
+    else:
+        raise ExportError("is no zip or tar archive")
 
 
 def _of_folder(path: Path, wanted: Wanted) -> Iterator[tuple[str, IO[bytes]]]:

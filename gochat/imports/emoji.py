@@ -52,7 +52,7 @@ _BY_CODE = {
 
 def reaction_of(code: str) -> str:
     """The emoji of a code without colons, or the code between colons; "" for what is neither. Without skin tones."""
-    if is_reaction(code):
+    if is_reaction(code) and not code.startswith(":"):
         return code
     plain = re.sub(r"::skin-tone-\d$", "", code.strip(":")).lower()
     if found := _BY_CODE.get(plain):

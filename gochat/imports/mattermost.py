@@ -57,11 +57,8 @@ def _streams(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
     if path.is_dir() or path.suffix.lower() in (".zip", ".tar", ".gz", ".tgz"):
         yield from entries(path, lambda name: "/" not in name and name.lower().endswith(".jsonl"))
         return
-    try:
-        with path.open("rb") as stream:
-            yield path.name, stream
-    except OSError as error:
-        raise ExportError(error.strerror or str(error)) from None
+    with path.open("rb") as stream:
+        yield path.name, stream
 
 
 def _records(entry: dict[str, Any], where: str) -> Iterator[Record]:

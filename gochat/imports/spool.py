@@ -144,6 +144,10 @@ class Spool:
         ((number,),) = self._database.execute(f"SELECT COUNT(*) FROM {table}")
         return int(number)
 
+    def count_in(self, channel: str) -> int:
+        ((number,),) = self._database.execute("SELECT COUNT(*) FROM messages WHERE channel = ?", (channel,))
+        return int(number)
+
     def users(self) -> Iterator[User]:
         for user_id, username, name, email, is_active in self._database.execute("SELECT * FROM users ORDER BY id"):
             yield User(user_id, username, name, email, bool(is_active))
