@@ -50,8 +50,8 @@ def person_of(app: Deployment, external_id: str) -> Person:
 
 
 def conversations(person: Person) -> dict[str, str]:
-    """Ids by name, or by the number of messages of a conversation of two."""
-    return {each.name or each.type: each.conversation_id for each in person.GetConversations().conversations}
+    """Ids by name; of two people by that of the other."""
+    return {each.name: each.conversation_id for each in person.GetConversations().conversations}
 
 
 def details(person: Person, conversation_id: str) -> list[message_pb2.MessageDetail]:
@@ -78,7 +78,7 @@ def test_an_export_of_mattermost_is_imported_once(app: Deployment, tmp_path: Pat
     )
     assert user_of(app, f"mattermost:eve{tag}").user.status == 2
     where = conversations(ann)
-    assert where.keys() == {"General", "single", f"Ann, Ben B., eve{tag}"}
+    assert where.keys() == {"General", "Ben B.", f"Ann, Ben B., eve{tag}"}
     found = details(ben, where["General"])
     assert [(each.message.content, each.message.created_at - AT) for each in found] == [
         ("m1\n[file: plan.pdf]", 1),
@@ -87,7 +87,7 @@ def test_an_export_of_mattermost_is_imported_once(app: Deployment, tmp_path: Pat
     ]
     assert (found[2].reply.message_id, found[2].edited_at) == (found[1].message.message_id, AT + 6)
     assert [(each.reaction, each.count, each.mine) for each in found[1].reactions] == [("😄", 1, True)]
-    assert [each.message.content for each in details(ann, where["single"])] == ["psst"]
+    assert [each.message.content for each in details(ann, where["Ben B."])] == ["psst"]
     assert {unread(each, where[name]) for each in (ann, ben) for name in where} == {0}
     group = as_service(app).repo.GetGroup(group_id=where["General"]).group
     assert (group.owner_id, group.description, group.current_members) == (ann.id, "All", 3)
@@ -123,12 +123,12 @@ def _zulip(path: Path, number: int) -> Path:
                 "[file: Plan https://x/plan]",
                 "done",
             ],
-            {"secret", "single", "Ann, Ben, eveT{0}"},
+            {"secret", "Ben", "Ann, Ben, eveT{0}"},
         ),
         (
             *("zulip", _zulip, "{1}"),
             ["plans\nfirst", "second", "see [x](/user_uploads/1/x.png)"],
-            {"secret", "single", "Ann, Ben, Eve"},
+            {"secret", "Ben", "Ann, Ben, Eve"},
         ),
     ],
 )
@@ -150,7 +150,7 @@ def test_exports_of_others_are_imported(
     found = details(person, where["general"])
     assert [each.message.content for each in found] == [each.format(number) for each in contents]
     assert found[1].reply.message_id == found[0].message.message_id
-    assert [each.message.content for each in details(person, where["single"])] == ["psst"]
+    assert [each.message.content for each in details(person, where["Ben"])] == ["psst"]
     settings = as_service(app).group.GetGroupSettings(group_id=where["general"]).settings
     assert (settings.joining, settings.searchable) == (1, True)
 
