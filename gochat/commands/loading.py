@@ -20,6 +20,7 @@ from google.rpc import code_pb2
 from gochat.api.conversation.v1 import conversation_pb2
 from gochat.api.conversation.v1.conversation_pb2_grpc import ConversationServiceStub
 from gochat.api.message.v1 import message_pb2
+from gochat.api.message.v1 import message_types_pb2 as types
 from gochat.api.message.v1.message_pb2_grpc import MessageServiceStub
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
@@ -239,7 +240,7 @@ class Loader:
     def _load_messages(self, channel: Channel, conversation_id: str) -> None:
         parents = self._spool.parents(channel.id)
         stored: dict[str, str] = {}  # id in the export -> message id, of those that others answer
-        batch: list[tuple[str, message_pb2.ImportedMessage]] = []
+        batch: list[tuple[str, types.ImportedMessage]] = []
         size, pending = 0, dict[str, str]()  # the latter: id in the export -> import_id, of the batch
         for message in self._spool.messages(channel.id):
             for number, text in enumerate(_pieces(message.text)):
@@ -249,7 +250,7 @@ class Loader:
                     self._report.add(
                         NotTaken("that it answers one which is not before it", f"{channel.id} {message.id}")
                     )
-                made = message_pb2.ImportedMessage(
+                made = types.ImportedMessage(
                     import_id=import_id,
                     from_user_id=self._user_ids.get(message.sender, ""),
                     content=text,
@@ -273,7 +274,7 @@ class Loader:
     def _send(
         self,
         conversation_id: str,
-        batch: Sequence[tuple[str, message_pb2.ImportedMessage]],
+        batch: Sequence[tuple[str, types.ImportedMessage]],
         stored: dict[str, str],
         parents: set[str],
     ) -> None:
@@ -298,7 +299,7 @@ class Loader:
                 self._done["reactions"] += len(message.reactions)
         self._show("messages")
 
-    def _reactions(self, message: Message) -> list[message_pb2.ImportedReaction]:
+    def _reactions(self, message: Message) -> list[types.ImportedReaction]:
         """Those that can be taken."""
         taken: dict[tuple[str, str], int] = {}
         kinds: set[str] = set()
@@ -310,7 +311,7 @@ class Loader:
             kinds.add(reaction)
             taken.setdefault((user_id, reaction), each.at)
         return [
-            message_pb2.ImportedReaction(user_id=user_id, reaction=reaction, created_at=at)
+            types.ImportedReaction(user_id=user_id, reaction=reaction, created_at=at)
             for (user_id, reaction), at in taken.items()
         ]
 

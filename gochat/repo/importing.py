@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from gochat.api.message.v1 import message_pb2 as pb
+from gochat.api.message.v1 import message_types_pb2 as types
 from gochat.api.repo.v1 import repo_pb2
 from gochat.domain import forms, ids, reactions
 from gochat.domain.changes import Kind
@@ -42,7 +43,7 @@ class _Imported(NamedTuple):
     them."""
 
     number: int
-    asked: pb.ImportedMessage
+    asked: types.ImportedMessage
     sent: Outgoing
     reactions: Sequence[tuple[str, str, int]]
     summed: str
@@ -65,7 +66,7 @@ class Importing:
         verdicts |= self._database.write(partial(_import, request, wanted))
         return pb.ImportMessagesResponse(results=[_result(verdicts[number], number) for number in sorted(verdicts)])
 
-    def _imported(self, number: int, conversation_id: str, asked: pb.ImportedMessage, now: int) -> _Imported:
+    def _imported(self, number: int, conversation_id: str, asked: types.ImportedMessage, now: int) -> _Imported:
         forms.check(asked)
         for field in ("created_at", "edited_at"):
             if getattr(asked, field) > now:
@@ -132,7 +133,9 @@ def _import(request: pb.ImportMessagesRequest, wanted: Sequence[_Imported], tx: 
     return verdicts
 
 
-def _check(asked: pb.ImportedMessage, existing: Collection[str], newest_at: int, answerable: Collection[str]) -> None:
+def _check(
+    asked: types.ImportedMessage, existing: Collection[str], newest_at: int, answerable: Collection[str]
+) -> None:
     if asked.from_user_id not in existing:
         raise not_found("user", "from_user_id")
     for index, each in enumerate(asked.reactions):
@@ -194,10 +197,10 @@ def _complete(tx: Tx, conversation_id: str, stored: Sequence[tuple[_Imported, in
             tx.sql(text % listed, *(value for row in some for value in row), *last)
 
 
-def _result(verdict: Outcome | ChatError, number: int) -> pb.ImportResult:
+def _result(verdict: Outcome | ChatError, number: int) -> types.ImportResult:
     if isinstance(verdict, Outcome) and (error := send_error(verdict)):
         verdict = error
     if isinstance(verdict, ChatError):
-        return pb.ImportResult(error=verdict.within(f"messages[{number}].").body())
+        return types.ImportResult(error=verdict.within(f"messages[{number}].").body())
     message_id = ids.message(verdict.conversation_id, verdict.seq)
-    return pb.ImportResult(message_id=message_id, repeated=verdict.outcome == REPEATED)
+    return types.ImportResult(message_id=message_id, repeated=verdict.outcome == REPEATED)

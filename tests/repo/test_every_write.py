@@ -66,12 +66,8 @@ class World:
 SENT, UPDATED, DELETED = Kind.MESSAGES_SENT, Kind.MESSAGE_UPDATED, Kind.MESSAGE_DELETED
 JOINED, LEFT, ROLE, ENDED = Kind.MEMBER_JOINED, Kind.MEMBER_LEFT, Kind.MEMBER_UPDATED, Kind.SESSION_ENDED
 CONVERSATION, HIDDEN = Kind.CONVERSATION_UPDATED, Kind.CONVERSATION_HIDDEN
-DISSOLVED, GROUP_SETTINGS, DETAIL, REQUEST = (
-    Kind.GROUP_DISSOLVED,
-    Kind.GROUP_SETTINGS_UPDATED,
-    Kind.MEMBER_DETAIL_UPDATED,
-    Kind.JOIN_REQUEST_CHANGED,
-)
+DISSOLVED, GROUP_SETTINGS = Kind.GROUP_DISSOLVED, Kind.GROUP_SETTINGS_UPDATED
+DETAIL, REQUEST = Kind.MEMBER_DETAIL_UPDATED, Kind.JOIN_REQUEST_CHANGED
 GROUP, PROFILE, READ, RECEIVED = Kind.GROUP_UPDATED, Kind.PROFILE_UPDATED, Kind.READ, Kind.DELIVERED
 SETTINGS = Kind.SETTINGS_UPDATED
 LATER = 10**15  # milliseconds
@@ -91,7 +87,6 @@ def _refresh(**fields: Any) -> dict[str, Any]:
 
 
 def _imported(w: World) -> dict[str, Any]:
-    """After what Ann has not read is nothing that counts as read for her; but Ben has read his own message."""
     message = {"import_id": "i", "from_user_id": w.ann.id, "content": "x", "created_at": 10**12}
     reaction = {"user_id": w.ben.id, "reaction": "👍"}
     return {"conversation_id": w.group, "messages": [message | {"reactions": [reaction]}], "any_order": True}

@@ -5,6 +5,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from gochat.api.message.v1 import message_pb2 as pb
+from gochat.api.message.v1 import message_types_pb2 as types
 from gochat.domain.forms.rules import (
     Form,
     Rule,
@@ -54,7 +55,7 @@ FORMS: dict[type[Message], Form] = {
     pb.ImportMessagesRequest: form(
         *("conversation_id", "messages"), messages=_imported_batch, unread=anything, any_order=anything
     ),
-    pb.ImportedMessage: form(
+    types.ImportedMessage: form(
         *("import_id", "from_user_id", "content", "created_at"),
         import_id=identifier,
         created_at=_time,

@@ -8,6 +8,7 @@ edit, recall, delete, react, pin.
 from collections import abc as _abc
 from gochat.api.common.v1 import common_pb2 as _common_pb2
 from gochat.api.logic.v1 import logic_pb2 as _logic_pb2
+from gochat.api.message.v1 import message_types_pb2 as _message_types_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -117,14 +118,14 @@ class ImportMessagesRequest(_message.Message):
     any_order: _builtins.bool
     """Store also what is older than the newest message of the conversation."""
     @_builtins.property
-    def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImportedMessage]:
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[_message_types_pb2.ImportedMessage]:
         """1 to 500, oldest first."""
 
     def __init__(
         self,
         *,
         conversation_id: _builtins.str = ...,
-        messages: _abc.Iterable[Global___ImportedMessage] | None = ...,
+        messages: _abc.Iterable[_message_types_pb2.ImportedMessage] | None = ...,
         unread: _builtins.bool = ...,
         any_order: _builtins.bool = ...,
     ) -> None: ...
@@ -137,117 +138,13 @@ class ImportMessagesRequest(_message.Message):
 Global___ImportMessagesRequest: _TypeAlias = ImportMessagesRequest  # noqa: Y015
 
 @_typing.final
-class ImportedMessage(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    @_typing.final
-    class MetadataEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.str
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.str = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-    IMPORT_ID_FIELD_NUMBER: _builtins.int
-    FROM_USER_ID_FIELD_NUMBER: _builtins.int
-    CONTENT_FIELD_NUMBER: _builtins.int
-    MESSAGE_TYPE_FIELD_NUMBER: _builtins.int
-    CREATED_AT_FIELD_NUMBER: _builtins.int
-    EDITED_AT_FIELD_NUMBER: _builtins.int
-    REPLY_TO_FIELD_NUMBER: _builtins.int
-    REACTIONS_FIELD_NUMBER: _builtins.int
-    METADATA_FIELD_NUMBER: _builtins.int
-    import_id: _builtins.str
-    """What the message is called where it comes from: 1 to 128 bytes. Stored as metadata client_msg_id."""
-    from_user_id: _builtins.str
-    content: _builtins.str
-    """As of a send: 1 byte to 16 KiB."""
-    message_type: _builtins.str
-    """As of a send; empty: text."""
-    created_at: _builtins.int
-    """When it was written, in Unix milliseconds; not in the future."""
-    edited_at: _builtins.int
-    """When it was last edited; 0: never."""
-    reply_to: _builtins.str
-    """What it answers: the import_id of a message further up in this request, or the id of one that is stored already and not
-    recalled (NOT_FOUND). Stored as metadata reply_to, with a message id.
-    """
-    @_builtins.property
-    def reactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImportedReaction]:
-        """At most 1000, of at most 50 kinds, oldest first."""
-
-    @_builtins.property
-    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """As of a send, but without client_msg_id, reply_to, mentions and forwarded_from."""
-
-    def __init__(
-        self,
-        *,
-        import_id: _builtins.str = ...,
-        from_user_id: _builtins.str = ...,
-        content: _builtins.str = ...,
-        message_type: _builtins.str = ...,
-        created_at: _builtins.int = ...,
-        edited_at: _builtins.int = ...,
-        reply_to: _builtins.str = ...,
-        reactions: _abc.Iterable[Global___ImportedReaction] | None = ...,
-        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "created_at", b"created_at", "edited_at", b"edited_at", "from_user_id", b"from_user_id", "import_id", b"import_id", "message_type", b"message_type", "metadata", b"metadata", "reactions", b"reactions", "reply_to", b"reply_to"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ImportedMessage: _TypeAlias = ImportedMessage  # noqa: Y015
-
-@_typing.final
-class ImportedReaction(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    USER_ID_FIELD_NUMBER: _builtins.int
-    REACTION_FIELD_NUMBER: _builtins.int
-    CREATED_AT_FIELD_NUMBER: _builtins.int
-    user_id: _builtins.str
-    reaction: _builtins.str
-    """As in AddReaction."""
-    created_at: _builtins.int
-    """Unix milliseconds; 0: when the message was written."""
-    def __init__(
-        self,
-        *,
-        user_id: _builtins.str = ...,
-        reaction: _builtins.str = ...,
-        created_at: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "reaction", b"reaction", "user_id", b"user_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ImportedReaction: _TypeAlias = ImportedReaction  # noqa: Y015
-
-@_typing.final
 class ImportMessagesResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImportResult]:
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[_message_types_pb2.ImportResult]:
         """One for each message, in the order of the request."""
 
     @_builtins.property
@@ -255,7 +152,7 @@ class ImportMessagesResponse(_message.Message):
     def __init__(
         self,
         *,
-        results: _abc.Iterable[Global___ImportResult] | None = ...,
+        results: _abc.Iterable[_message_types_pb2.ImportResult] | None = ...,
         error: _common_pb2.Error | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
@@ -265,38 +162,6 @@ class ImportMessagesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ImportMessagesResponse: _TypeAlias = ImportMessagesResponse  # noqa: Y015
-
-@_typing.final
-class ImportResult(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    MESSAGE_ID_FIELD_NUMBER: _builtins.int
-    REPEATED_FIELD_NUMBER: _builtins.int
-    ERROR_FIELD_NUMBER: _builtins.int
-    message_id: _builtins.str
-    """Empty for one that is refused."""
-    repeated: _builtins.bool
-    """It was there already."""
-    @_builtins.property
-    def error(self) -> _common_pb2.Error:
-        """Fields have names such as messages[3].created_at. Reasons beside those of a send: OUT_OF_ORDER; CLIENT_MSG_ID_REUSED
-        for another content under the same import_id.
-        """
-
-    def __init__(
-        self,
-        *,
-        message_id: _builtins.str = ...,
-        repeated: _builtins.bool = ...,
-        error: _common_pb2.Error | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "message_id", b"message_id", "repeated", b"repeated"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ImportResult: _TypeAlias = ImportResult  # noqa: Y015
 
 @_typing.final
 class ListMessagesRequest(_message.Message):
@@ -666,13 +531,13 @@ class ListVersionsResponse(_message.Message):
     next_page_token: _builtins.str
     """Empty on the last page."""
     @_builtins.property
-    def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Version]: ...
+    def versions(self) -> _containers.RepeatedCompositeFieldContainer[_message_types_pb2.Version]: ...
     @_builtins.property
     def error(self) -> _common_pb2.Error: ...
     def __init__(
         self,
         *,
-        versions: _abc.Iterable[Global___Version] | None = ...,
+        versions: _abc.Iterable[_message_types_pb2.Version] | None = ...,
         next_page_token: _builtins.str = ...,
         error: _common_pb2.Error | None = ...,
     ) -> None: ...
@@ -683,38 +548,6 @@ class ListVersionsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListVersionsResponse: _TypeAlias = ListVersionsResponse  # noqa: Y015
-
-@_typing.final
-class Version(_message.Message):
-    """A text that a message had."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CONTENT_FIELD_NUMBER: _builtins.int
-    CREATED_AT_FIELD_NUMBER: _builtins.int
-    REPLACED_AT_FIELD_NUMBER: _builtins.int
-    REPLACED_BY_FIELD_NUMBER: _builtins.int
-    content: _builtins.str
-    created_at: _builtins.int
-    """From when on, and until when, in Unix milliseconds."""
-    replaced_at: _builtins.int
-    replaced_by: _builtins.str
-    """Who edited it then; empty for a service that acts as nobody."""
-    def __init__(
-        self,
-        *,
-        content: _builtins.str = ...,
-        created_at: _builtins.int = ...,
-        replaced_at: _builtins.int = ...,
-        replaced_by: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "created_at", b"created_at", "replaced_at", b"replaced_at", "replaced_by", b"replaced_by"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Version: _TypeAlias = Version  # noqa: Y015
 
 @_typing.final
 class RecallMessageRequest(_message.Message):
@@ -942,13 +775,13 @@ class ListReactionsResponse(_message.Message):
     next_page_token: _builtins.str
     """Empty on the last page."""
     @_builtins.property
-    def reactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___UserReaction]: ...
+    def reactions(self) -> _containers.RepeatedCompositeFieldContainer[_message_types_pb2.UserReaction]: ...
     @_builtins.property
     def error(self) -> _common_pb2.Error: ...
     def __init__(
         self,
         *,
-        reactions: _abc.Iterable[Global___UserReaction] | None = ...,
+        reactions: _abc.Iterable[_message_types_pb2.UserReaction] | None = ...,
         next_page_token: _builtins.str = ...,
         error: _common_pb2.Error | None = ...,
     ) -> None: ...
@@ -959,32 +792,6 @@ class ListReactionsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListReactionsResponse: _TypeAlias = ListReactionsResponse  # noqa: Y015
-
-@_typing.final
-class UserReaction(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    USER_ID_FIELD_NUMBER: _builtins.int
-    REACTION_FIELD_NUMBER: _builtins.int
-    CREATED_AT_FIELD_NUMBER: _builtins.int
-    user_id: _builtins.str
-    reaction: _builtins.str
-    created_at: _builtins.int
-    """Unix milliseconds."""
-    def __init__(
-        self,
-        *,
-        user_id: _builtins.str = ...,
-        reaction: _builtins.str = ...,
-        created_at: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "reaction", b"reaction", "user_id", b"user_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___UserReaction: _TypeAlias = UserReaction  # noqa: Y015
 
 @_typing.final
 class PinMessageRequest(_message.Message):
