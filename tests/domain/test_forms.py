@@ -5,8 +5,7 @@ from google.protobuf.message import Message
 
 from gochat.api.common.v1.common_pb2 import ERROR_CODE_INVALID_PARAMS, PaginationRequest
 from gochat.api.logic.v1 import logic_pb2
-from gochat.api.message.v1 import message_pb2
-from gochat.api.message.v1 import message_types_pb2
+from gochat.api.message.v1 import message_pb2, message_types_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.user.v1 import user_pb2
 from gochat.domain import forms
