@@ -46,6 +46,11 @@ MAX_BATCH_SIZE = 512 * 1024  # bytes of a request
 USERS = 500  # of a request
 ATTEMPTS, FIRST_PAUSE = 6, 0.5  # seconds; doubles. All pauses together are long enough for a restart of the server
 ACTIVE = 1
+_REASONS = {
+    "CLIENT_MSG_ID_REUSED": "a message was imported with another text",
+    "OUT_OF_ORDER": "a message is older than what its conversation has (--any-order takes it)",
+}
+"""What a refusal by the server means here."""
 _IMPORTER = " importer"  # which is nobody's id in an export
 
 T = TypeVar("T")
@@ -288,7 +293,7 @@ class Loader:
         for (name, message), result in zip(batch, results, strict=True):
             if result.HasField("error"):
                 reason = re.sub(r"^messages\[\d+\]\.", "", result.error.message)
-                self._refuse(f"a message: {reason}", message.import_id)
+                self._refuse(_REASONS.get(result.error.details["reason"], f"a message: {reason}"), message.import_id)
                 continue
             if name in parents:
                 stored.setdefault(name, result.message_id)

@@ -209,7 +209,7 @@ def test_history_that_is_older_than_what_is_there_needs_to_be_wanted(server: Dep
     ann.send(group_id, "live")
     path = lines_of(tmp_path / "all.jsonl", *lines)
     printed = imported(server, "mattermost", path, code=1)
-    assert "1  a message: created_at must not be before that of the newest message" in printed
+    assert "1  a message is older than what its conversation has" in printed
     imported(server, "mattermost", path, "--any-order")
     assert [each.content for each in stored(server, group_id)] == ["m3", "reply", "live", "m1\n[file: plan.pdf]"]
 
