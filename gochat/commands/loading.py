@@ -4,11 +4,9 @@ Repeating an import, also after Ctrl-C or a crash, doubles nothing: users are fo
 their keys, messages by their import ids. What people have changed since stays: names, and who is in a group.
 """
 
-import hashlib
 import re
 import sys
 import time
-import unicodedata
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -27,21 +25,20 @@ from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.api.user.v1 import user_pb2
 from gochat.api.user.v1.user_pb2_grpc import UserServiceStub
 from gochat.commands import config_of, connection, show_progress
-from gochat.domain.forms.rules import EXTERNAL, MAX_EXTERNAL_ID, email
+from gochat.domain.forms.rules import EXTERNAL
 from gochat.domain.limits import MAX_BATCH, MAX_IMPORTED, MAX_MEMBERS, MAX_REACTIONS
-from gochat.domain.text import DIRECTION_CONTROLS, shows_something
 from gochat.errors import ChatError
 from gochat.imports import read
 from gochat.imports.archive import ExportError
 from gochat.imports.emoji import reaction_of
-from gochat.imports.records import DIRECT, PUBLIC, Channel, Member, Message, NotTaken, User
+from gochat.imports.fitting import email_of, key_of, line_of, pieces_of
+from gochat.imports.records import DIRECT, PUBLIC, Channel, Member, Message, NotTaken, Record, User
 from gochat.imports.spool import Report, Spool
 from gochat.internal.store.v1 import store_pb2
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.rpc.client import NetworkChannel
 from gochat.services import LOGIC, REPO
 
-MAX_CONTENT = 16 * 1024  # bytes of a message
 MAX_BATCH_SIZE = 512 * 1024  # bytes of a request
 USERS = 500  # of a request
 ATTEMPTS, FIRST_PAUSE = 6, 0.5  # seconds; doubles. All pauses together are long enough for a restart of the server
@@ -64,7 +61,7 @@ def run(arguments: Namespace) -> int:
     prefix = f"{arguments.source}:" if arguments.prefix is None else arguments.prefix
     with Spool(report, int(time.time() * 1000)) as spool:
         try:
-            spool.fill(read(arguments.source, path))
+            spool.fill(_shown(read(arguments.source, path)))
         except ExportError as error:
             raise SystemExit(f"gochat: {path}: {error}") from None
         counts = ", ".join(f"{spool.count(table)} {table}" for table in ("users", "channels", "messages"))
@@ -145,10 +142,7 @@ class Loader:
 
     def _key(self, name: str) -> str:
         """What something of the export is called on the server."""
-        key = self._prefix + name
-        if len(key.encode()) <= MAX_EXTERNAL_ID and not any(unicodedata.category(each) == "Cc" for each in key):
-            return key
-        return self._prefix + hashlib.sha256(name.encode()).hexdigest()[:32]
+        return key_of(self._prefix, name)
 
     def _load_users(self, users: Sequence[User]) -> None:
         keys = {self._key(user.id): user for user in users}
@@ -182,8 +176,8 @@ class Loader:
             user_pb2.UserUpsert(
                 external_id=key,
                 username=user.username if with_usernames else "",
-                nickname=_line(user.name, 64),
-                email=_email(user.email),
+                nickname=line_of(user.name, 64),
+                email=email_of(user.email),
             )
             for key, user in users.items()
         ]
@@ -193,6 +187,9 @@ class Loader:
     def _conversation(self, channel: Channel, members: Sequence[Member]) -> str:
         """The id of what the channel is here; "" for what cannot be one. Raises ChatError."""
         users = {member.user: self._user_ids[member.user] for member in members if member.user in self._user_ids}
+        if channel.kind == DIRECT and not self._spool.count_in(channel.id):
+            self._report.add(NotTaken("direct channels without messages", channel.id))
+            return ""
         if channel.kind == DIRECT and len(users) < 2:
             to_oneself = NotTaken("messages to oneself, or to nobody in the export", channel.id)
             self._report.add(to_oneself, self._spool.count_in(channel.id))
@@ -202,8 +199,9 @@ class Loader:
             opened = _retried(
                 self._conversations.OpenDirect, conversation_pb2.OpenDirectRequest(user_id=one, peer_user_id=other)
             )
-            self._done["channels taken"] += 1
-            return str(opened.conversation.state.info.conversation_id)
+            info = opened.conversation.state.info
+            self._done["channels there" if info.last_message.message_id else "channels taken"] += 1
+            return str(info.conversation_id)
         admins = [users[member.user] for member in members if member.is_admin and member.user in users]
         owner = users.get(channel.owner) or next(iter([*admins, *users.values()]), "")
         owner = owner or self._user_ids.get(channel.owner) or self._importer()
@@ -213,7 +211,7 @@ class Loader:
             self._store.CreateGroup,
             store_pb2.CreateGroupRequest(
                 key=self._key(channel.id),
-                name=_line(name, 100) or "-",
+                name=line_of(name, 100) or "-",
                 description=channel.about[:1000],
                 owner_id=owner,
                 max_members=MAX_MEMBERS,
@@ -248,7 +246,7 @@ class Loader:
         batch: list[tuple[str, types.ImportedMessage]] = []
         size, pending = 0, dict[str, str]()  # the latter: id in the export -> import_id, of the batch
         for message in self._spool.messages(channel.id):
-            for number, text in enumerate(_pieces(message.text)):
+            for number, text in enumerate(pieces_of(message.text)):
                 import_id = self._key(message.id if number == 0 else f"{message.id}+{number}")
                 reply_to = pending.get(message.parent) or stored.get(message.parent, "") if message.parent else ""
                 if message.parent and not reply_to and number == 0:
@@ -321,6 +319,15 @@ class Loader:
         ]
 
 
+def _shown(records: Iterator[Record]) -> Iterator[Record]:
+    """The same, with progress."""
+    for number, record in enumerate(records, 1):
+        if number % 10_000 == 0:
+            show_progress(f"reading: {number} records", 0)
+        yield record
+    show_progress("", 0)
+
+
 def _retried(call: Callable[[Any], T], request: Any) -> T:
     """The answer to a call that is safe to repeat; while the server is unavailable it is made again."""
     for attempt in range(ATTEMPTS - 1):
@@ -342,28 +349,3 @@ def _chunks(values: Iterator[T], size: int) -> Iterator[list[T]]:
             some = []
     if some:
         yield some
-
-
-def _pieces(text: str) -> Iterator[str]:
-    """The text of a message, in as many as its size takes."""
-    while len(text.encode()) > MAX_CONTENT:
-        piece = text.encode()[:MAX_CONTENT].decode(errors="ignore")
-        yield piece
-        text = text[len(piece) :]
-    if text.strip():
-        yield text
-
-
-def _line(text: str, characters: int) -> str:
-    """A name as the server takes it: one line, nothing that changes its direction. "" if nothing is left."""
-    kept = (each if unicodedata.category(each) not in ("Cc", "Zl", "Zp") else " " for each in text)
-    line = "".join(each for each in kept if each not in DIRECTION_CONTROLS)[:characters].strip()
-    return line if shows_something(line) else ""
-
-
-def _email(address: str) -> str:
-    try:
-        email("email", address)
-    except ChatError:
-        return ""
-    return address

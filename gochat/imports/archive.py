@@ -22,7 +22,7 @@ MAX_RATIO = 200  # of those to its own; JSON packs to a tenth or twentieth
 SMALL_TOTAL = 1 << 30  # bytes up to which the ratio does not matter
 MAX_ENTRIES = 2_000_000
 MAX_ITEM = 16 << 20  # bytes of a line, or of one object of a list
-MAX_DOCUMENT = 512 << 20  # bytes of a file that is read as a whole
+MAX_DOCUMENT = 256 << 20  # bytes of a file that is read as a whole
 _CHUNK = 1 << 16
 
 Wanted = Callable[[str], bool]

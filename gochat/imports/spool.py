@@ -79,7 +79,7 @@ class Report:
                 yield title
             for reason, number in reasons:
                 examples = "; ".join(each[:100] for each in self._examples[wanted, reason])
-                yield f"{number:>9}  {reason} ({examples})"
+                yield f"{number:>9}  {_printable(reason)} ({_printable(examples)})"
 
 
 class Spool:
@@ -169,6 +169,11 @@ class Spool:
         """The messages that others say they answer."""
         found = self._database.execute("SELECT DISTINCT parent FROM messages WHERE channel = ?", (channel,))
         return {parent for (parent,) in found}
+
+
+def _printable(text: str) -> str:
+    """What an export holds may be made to write to the terminal of who reads the report."""
+    return "".join(each if each.isprintable() else "\ufffd" for each in text)
 
 
 def _storable(value: Any) -> Any:

@@ -97,7 +97,7 @@ def test_an_export_of_mattermost_is_imported_once(app: Deployment, tmp_path: Pat
     again = imported(app, "mattermost", path).splitlines()[1:4]
     assert again == [
         "users: 0 taken, 3 there already",
-        "channels: 1 taken, 2 there already",
+        "channels: 0 taken, 3 there already",
         "messages: 0 taken, 5 there already",
     ]
     assert details(ben, where["General"]) == found

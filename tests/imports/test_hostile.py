@@ -238,6 +238,11 @@ def test_what_refers_to_nothing_is_reported() -> None:
     ]
 
 
+def test_a_report_writes_nothing_to_the_terminal_but_text() -> None:
+    _, report = spooled(NotTaken("x", "a\x1b[2J\nb\ud800", is_error=True))
+    assert report == ["not taken:", "        1  x (a\ufffd[2J\ufffdb\ufffd)"]
+
+
 @pytest.mark.parametrize("fields", [{"at": 0}, {"at": LATER + 1}, {"edited_at": LATER + 1}])
 def test_a_time_that_was_not_is_reported(fields: dict[str, int]) -> None:
     messages, report = spooled(*PEOPLE, said(1, **fields), said(2))

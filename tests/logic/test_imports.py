@@ -206,13 +206,28 @@ def test_a_call_that_is_refused_as_a_whole(app: Deployment) -> None:
 def test_streams_get_the_messages_and_that_they_are_read(app: Deployment) -> None:
     ann, ben = app.people(2)
     where = group(ann, ben)
+    with listening(app, ben.metadata) as before:
+        cursor = before.ready() and before.cursor
     with listening(app, ben.metadata) as phone:
         imported(app, where, *(entry(ann, n, edited_at=LONG_AGO + 77) for n in range(3)))
         phone.until(lambda each: each.of_kind("read"))
-    assert phone.contents == ["m0", "m1", "m2"]
-    (read,) = phone.of_kind("read")
     last = history(ben, where)[-1].message_id
-    assert (read.user_id, read.message_id, read.unread_count) == (ben.id, last, 0)
+    with listening(app, ben.metadata, cursor=cursor) as resumed:
+        resumed.until(lambda each: each.of_kind("read"))
+    for each in (phone, resumed):
+        assert each.contents == ["m0", "m1", "m2"]
+        (read,) = each.of_kind("read")
+        assert (read.user_id, read.message_id, read.unread_count) == (ben.id, last, 0)
+
+
+def test_two_people_see_that_the_other_has_read_what_was_imported(app: Deployment) -> None:
+    ann, ben = app.people(2)
+    where = single(ann, ben)
+    with listening(app, ben.metadata) as phone:
+        imported(app, where, entry(ann, 0))
+        phone.until(lambda each: len(each.of_kind("read")) == 2)
+    assert {each.user_id for each in phone.of_kind("read")} == {ann.id, ben.id}
+    assert history(ann, where)[0].status == 3
 
 
 def test_an_import_is_in_the_audit_log(app: Deployment) -> None:
