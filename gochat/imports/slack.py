@@ -123,7 +123,7 @@ class _Export:
         )
 
     def _stranger(self, user_id: str, entry: dict[str, Any]) -> User:
-        """A bot, or a user of another workspace, whom the list of users does not have."""
+        """A bot, or a user of another workspace, who is not in the list of users."""
         profile = object_of(entry.get("user_profile") or entry.get("bot_profile") or {}, "profile")
         name = text_of(profile, "display_name") or text_of(profile, "real_name") or text_of(profile, "name")
         name = name or text_of(entry, "username")

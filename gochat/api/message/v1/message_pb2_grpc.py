@@ -184,8 +184,8 @@ class MessageServiceServicer:
         - Unread: members who had read everything have read these too, and the others find them unread; all do with `unread`.
         - Lists: updated_at of a conversation that was empty becomes the time of its newest message, that of another one moves
         on to it, never back. Those who had hidden the conversation see it again.
-        - Changes: MessageSent of each message to the streams of members, and the read positions of those for whom they are
-        read (of groups of up to 1,000 members): two rows of the log. That of the messages has detail "imported".
+        - Changes: MessageSent of each message to the streams of members, and the read positions of those who have read them
+        (of groups of up to 1,000 members): two rows of the log. That of the messages has detail "imported".
         - Audit: message.import, with the number of messages that are new.
 
         Who may call: admins and services; type system: services. Errors of the call: NOT_FOUND for the conversation;

@@ -159,8 +159,8 @@ class UserServiceServicer:
 
     def DeleteUser(self, request, context):
         """Deletes a user: as DisableUser, and they leave their groups; those that they own are handed over. The username stays
-        theirs. The external id does not: whom UpsertUsers or a sign-in names by it next is a new user. To keep out somebody
-        who can still sign in at your own login, disable them.
+        theirs. The external id does not: who is named by it next, by UpsertUsers or a sign-in, is a new user. Somebody who can
+        still sign in at your own login is kept out by DisableUser.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -64,8 +64,8 @@ class UserServiceStub:
     """Lets a user sign in again, also one who was deleted; the groups that those were in do not come back."""
     DeleteUser: _grpc.UnaryUnaryMultiCallable[_user_pb2.DeleteUserRequest, _user_pb2.DeleteUserResponse]
     """Deletes a user: as DisableUser, and they leave their groups; those that they own are handed over. The username stays
-    theirs. The external id does not: whom UpsertUsers or a sign-in names by it next is a new user. To keep out somebody
-    who can still sign in at your own login, disable them.
+    theirs. The external id does not: who is named by it next, by UpsertUsers or a sign-in, is a new user. Somebody who can
+    still sign in at your own login is kept out by DisableUser.
     """
     ChangeUsername: _grpc.UnaryUnaryMultiCallable[_user_pb2.ChangeUsernameRequest, _user_pb2.ChangeUsernameResponse]
     """Errors: DUPLICATE_OPERATION for a name that is taken, or looks like one that is."""
@@ -114,8 +114,8 @@ class UserServiceAsyncStub(UserServiceStub):
     """Lets a user sign in again, also one who was deleted; the groups that those were in do not come back."""
     DeleteUser: _aio.UnaryUnaryMultiCallable[_user_pb2.DeleteUserRequest, _user_pb2.DeleteUserResponse]  # type: ignore[assignment]
     """Deletes a user: as DisableUser, and they leave their groups; those that they own are handed over. The username stays
-    theirs. The external id does not: whom UpsertUsers or a sign-in names by it next is a new user. To keep out somebody
-    who can still sign in at your own login, disable them.
+    theirs. The external id does not: who is named by it next, by UpsertUsers or a sign-in, is a new user. Somebody who can
+    still sign in at your own login is kept out by DisableUser.
     """
     ChangeUsername: _aio.UnaryUnaryMultiCallable[_user_pb2.ChangeUsernameRequest, _user_pb2.ChangeUsernameResponse]  # type: ignore[assignment]
     """Errors: DUPLICATE_OPERATION for a name that is taken, or looks like one that is."""
@@ -203,8 +203,8 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_user_pb2.DeleteUserResponse, _abc.Awaitable[_user_pb2.DeleteUserResponse]]:
         """Deletes a user: as DisableUser, and they leave their groups; those that they own are handed over. The username stays
-        theirs. The external id does not: whom UpsertUsers or a sign-in names by it next is a new user. To keep out somebody
-        who can still sign in at your own login, disable them.
+        theirs. The external id does not: who is named by it next, by UpsertUsers or a sign-in, is a new user. Somebody who can
+        still sign in at your own login is kept out by DisableUser.
         """
 
     @_abc_1.abstractmethod
