@@ -61,6 +61,12 @@ class ChatError(Exception):
     def body(self) -> common_pb2.Error:
         return common_pb2.Error(code=self.code, message=self.message, details=self.details)
 
+    def within(self, prefix: str) -> "ChatError":
+        """The same error for a caller in whose request the fields are those of one of many messages."""
+        first = next((name for name in self.fields if self.message.startswith(f"{name} ")), None)
+        fields = {prefix + name: rule for name, rule in self.fields.items()}
+        return replace(self, message=self.message if first is None else prefix + self.message, fields=fields)
+
     def renamed(self, old: str, new: str) -> "ChatError":
         """The same error for a caller in whose request the field has another name."""
         fields = {new if name == old else name: rule for name, rule in self.fields.items()}

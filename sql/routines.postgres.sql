@@ -11,6 +11,8 @@
 --     no_recipient     the other user of a one-to-one conversation is deleted
 --     posting, muted, slow_mode   the group does not let them; created_at is until when (0: as long as its settings say).
 --                      Only of messages that are `restricted`, which is absent in those of programs that do not know it
+-- written_at: when, of messages that are imported (all of a call, or none); else 0 or absent. Their senders need not be in
+-- a group, no settings of it bind them, and the conversation moves on to their times: back to them only if it was empty.
 -- On SQLite _store_sqlite in gochat/repo/sending.py takes the same steps.
 --
 -- The first statement locks the conversation, so that sequence numbers have no gap and follow the order of commits; each
@@ -32,11 +34,13 @@ DECLARE
     limits       RECORD;    -- of the sender
     is_free      BOOLEAN;   -- every member may send
     last_sent    BIGINT;
+    is_import    BOOLEAN := FALSE;
+    active       BIGINT := sent_at;  -- of the conversation after this
     newest       BIGINT;
     senders      TEXT[];    -- of the messages that are stored, and
     seqs         BIGINT[];  -- their numbers
 BEGIN
-    SELECT found.type, found.last_seq, found.member_count, found.posting, found.slow_mode_seconds, found.muted_until
+    SELECT found.type, found.last_seq, found.member_count, found.updated_at, found.posting, found.slow_mode_seconds, found.muted_until
     INTO conversation
     FROM conversations AS found
     WHERE found.conversation_id = to_conversation AND found.dissolved_at = 0
@@ -68,14 +72,15 @@ BEGIN
     FOR message IN
         SELECT * FROM json_to_recordset(outgoing) AS wanted (
             number INTEGER, from_user_id TEXT, to_user_id TEXT, content TEXT, message_type TEXT, metadata TEXT,
-            client_msg_id TEXT, digest TEXT, restricted BOOLEAN
+            client_msg_id TEXT, digest TEXT, restricted BOOLEAN, written_at BIGINT
         )
     LOOP
+        is_import := COALESCE(message.written_at, 0) > 0;
         number := message.number;
         conversation_id := to_conversation;
         seq := newest + 1;
         recipient := '';
-        created_at := sent_at;
+        created_at := CASE WHEN is_import THEN message.written_at ELSE sent_at END;
 
         IF conversation.type = 'single' THEN
             is_member := message.from_user_id = ANY (pair);
@@ -83,7 +88,7 @@ BEGIN
         ELSE
             SELECT member.role INTO sender_role FROM members AS member
             WHERE member.conversation_id = to_conversation AND member.user_id = message.from_user_id;
-            is_member := FOUND;
+            is_member := FOUND OR is_import;
         END IF;
         outcome := CASE
             WHEN NOT is_member THEN 'not_participant'
@@ -143,8 +148,13 @@ BEGIN
                 updated_at
             ) VALUES (
                 to_conversation, seq, message.from_user_id, recipient, message.content, message.message_type, 1,
-                message.metadata, sent_at, sent_at
+                message.metadata, created_at, created_at
             );
+            IF is_import THEN
+                conversation.updated_at := CASE seq WHEN 1 THEN created_at
+                    ELSE GREATEST(conversation.updated_at, created_at) END;
+                active := conversation.updated_at;
+            END IF;
             newest := seq;
             senders := senders || message.from_user_id;
             seqs := seqs || seq;
@@ -153,14 +163,14 @@ BEGIN
     END LOOP;
 
     IF newest > conversation.last_seq THEN
-        UPDATE conversations AS found SET last_seq = newest, updated_at = sent_at
+        UPDATE conversations AS found SET last_seq = newest, updated_at = active
         WHERE found.conversation_id = to_conversation;
 
         -- One's own message is read, and everything before it. In small conversations members repeat what lists are
         -- ordered by. In one statement, so that one's own message is at no moment unread.
         IF conversation.member_count <= 10 THEN
             UPDATE members AS member
-            SET last_seq = newest, active_at = sent_at, read_seq = COALESCE((
+            SET last_seq = newest, active_at = active, read_seq = COALESCE((
                 SELECT max(own.seq) FROM unnest(senders, seqs) AS own (sender, seq) WHERE own.sender = member.user_id
             ), member.read_seq), marked_unread = CASE
                 WHEN member.user_id = ANY (senders) THEN 0 ELSE member.marked_unread
@@ -185,7 +195,7 @@ BEGIN
             WHERE member.conversation_id = to_conversation AND member.user_id = ANY (senders);
         END IF;
 
-        IF conversation.slow_mode_seconds > 0 THEN
+        IF conversation.slow_mode_seconds > 0 AND NOT is_import THEN
             INSERT INTO member_details AS detail (conversation_id, user_id, last_sent_at)
             SELECT DISTINCT to_conversation, own.sender, sent_at FROM unnest(senders) AS own (sender)
             ON CONFLICT ON CONSTRAINT member_details_pkey DO UPDATE SET last_sent_at = excluded.last_sent_at;
@@ -193,7 +203,8 @@ BEGIN
 
         -- As gochat/repo/changes.py writes them: 1 is MESSAGES_SENT, 6 above CONVERSATION_UPDATED.
         INSERT INTO changes (kind, conversation_id, user_id, actor_id, first_seq, seq, detail, at)
-        VALUES (1, to_conversation, '', '', conversation.last_seq + 1, newest, '', sent_at);
+        VALUES (1, to_conversation, '', '', conversation.last_seq + 1, newest,
+            CASE WHEN is_import THEN 'imported' ELSE '' END, sent_at);
     END IF;
 END
 $$;

@@ -1,4 +1,5 @@
-"""gochat import: replays chat logs through the running server, by the RPCs that any client has.
+"""gochat import: replays chat logs through the running server, by the RPCs that any client has. (With --from: what
+other chat programs exported, loading.py.)
 
 A room becomes a group, a dialogue a one-to-one conversation (chatlog.py has the format). Repeating an import, also
 after Ctrl-C or a crash, duplicates nothing: users and groups are found again by their names, and each line has a
@@ -30,6 +31,7 @@ from gochat.api.message.v1 import message_pb2
 from gochat.api.message.v1.message_pb2_grpc import MessageServiceStub
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
+from gochat.commands import loading
 from gochat.commands.arguments import REMOTE, Subparsers, add_command, config_of, number
 from gochat.commands.chatlog import Line, read_log
 from gochat.commands.progress import show_progress
@@ -38,6 +40,7 @@ from gochat.domain import forms, limits
 from gochat.domain.forms import rules
 from gochat.domain.text import casefold_key
 from gochat.errors import ChatError, duplicate
+from gochat.imports import SOURCES
 from gochat.rpc.client import NetworkChannel
 from gochat.services import LOGIC, REPO
 
@@ -52,9 +55,18 @@ T = TypeVar("T")
 
 
 def add_to(commands: Subparsers) -> None:
-    imported = add_command(commands, "import", run, "replay chat logs (JSON lines) through a running server", REMOTE)
+    help_text = "replay chat logs (JSON lines), or the export of another chat program, through a running server"
+    imported = add_command(commands, "import", run, help_text, REMOTE)
     imported.add_argument("files", nargs="+", metavar="FILE")
     imported.add_argument("--owner", default="importer", metavar="NAME", help="owns the rooms (default: importer)")
+    imported.add_argument(
+        "--from", dest="source", choices=sorted(SOURCES), help="the program that FILE is an export of"
+    )
+    of_exports = imported.add_argument_group("with --from")
+    of_exports.add_argument("--dry-run", action="store_true", help="only read, and say what is there")
+    of_exports.add_argument("--prefix", metavar="TEXT", help="before external ids (default: the program and a colon)")
+    of_exports.add_argument("--unread", action="store_true", help="count what is imported as unread")
+    of_exports.add_argument("--any-order", action="store_true", help="also what is older than what is there, behind it")
     imported.add_argument(
         "--concurrency", type=number(999), default=16, metavar="N", help="conversations at a time (default: 16)"
     )
@@ -62,6 +74,8 @@ def add_to(commands: Subparsers) -> None:
 
 def run(arguments: Namespace) -> int:
     """Prints what was imported and how fast."""
+    if arguments.source:
+        return loading.run(arguments)
     started = time.monotonic()
     lines = list(read_log(arguments.files))
     config = config_of(arguments)

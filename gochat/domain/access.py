@@ -129,6 +129,7 @@ _USERS = {
 }
 _MESSAGE = {
     "SendMessages": Rule(_USER, Condition.SELF | Condition.PARTICIPANT, Rate.SENDS),
+    "ImportMessages": Rule(_SERVICE),
     "ListMessages": Rule(_USER, Condition.PARTICIPANT, cost=Cost.PAGE),
     "GetMessage": Rule(_USER, Condition.SEES, cost=Cost.PAGE),
     "EditMessage": Rule(_USER, Condition.SEES | Condition.SENDER, Rate.SEND, cost=Cost.WRITE),
@@ -264,6 +265,7 @@ _LOGIN = {
     "SignInExternal": Rule(_SERVICE),
     "CreateGuest": Rule(_SERVICE),
     "ClaimAccount": Rule(_SERVICE, cost=Cost.HASH),
+    "RecordRefusal": Rule(_SERVICE, cost=Cost.WRITE),
 }
 _CHANGE = {
     "ReadChanges": Rule(_SERVICE, cost=Cost.CONTROL),
@@ -292,6 +294,7 @@ _CONVERSATION_STORE = {
     "GetReceipts": Rule(_SERVICE),
 }
 _MESSAGE_STORE = {
+    "ImportMessages": Rule(_SERVICE, cost=Cost.WRITE),
     "ListMessages": Rule(_SERVICE, cost=Cost.PAGE),
     "GetMessage": Rule(_SERVICE, cost=Cost.PAGE),
     "EditMessage": Rule(_SERVICE, cost=Cost.WRITE),

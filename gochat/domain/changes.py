@@ -9,10 +9,10 @@ class Kind(IntEnum):
     """What happened, and which columns say of what."""
 
     BEGIN = 0  # of the log
-    MESSAGES_SENT = 1  # conversation_id, first_seq to seq
+    MESSAGES_SENT = 1  # conversation_id, first_seq to seq; detail: IMPORTED if they were written elsewhere
     MESSAGE_UPDATED = 2  # conversation_id, seq
     MESSAGE_DELETED = 3  # conversation_id, seq
-    READ = 4  # conversation_id, user_id, seq
+    READ = 4  # conversation_id, user_id, seq; without user_id: of all whose position is not before seq
     DELIVERED = 5  # conversation_id, user_id, seq
     CONVERSATION_UPDATED = 6  # conversation_id; user_id: if it is news for them alone
     CONVERSATION_HIDDEN = 7  # conversation_id, user_id
@@ -32,7 +32,7 @@ class Kind(IntEnum):
     JOIN_REQUEST_CHANGED = 21  # conversation_id, user_id; detail: REQUESTED, ACCEPTED, DECLINED or WITHDRAWN
 
 
-FOUNDING, LEFT, REMOVED = "founding", "left", "removed"  # details
+FOUNDING, LEFT, REMOVED, IMPORTED = "founding", "left", "removed", "imported"  # details
 REQUESTED, ACCEPTED, DECLINED, WITHDRAWN = "requested", "accepted", "declined", "withdrawn"
 
 

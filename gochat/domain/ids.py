@@ -34,6 +34,11 @@ def new_group() -> str:
     return "g" + _time_ordered()
 
 
+def keyed_group(name: str, key: bytes) -> str:
+    """The id of the group that is called so where it comes from. key: as of single()."""
+    return "g" + _base32(int.from_bytes(hashlib.blake2b(f"group\0{name}".encode(), key=key, digest_size=16).digest()))
+
+
 def new_session() -> str:
     return "d" + _time_ordered()
 

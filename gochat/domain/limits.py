@@ -3,6 +3,7 @@
 from gochat.api.common.v1.common_pb2 import PaginationRequest
 
 MESSAGE_TYPES = ("text", "image", "file", "audio", "video", "location", "system", "custom")
+MAX_IMPORTED = 500  # messages of one ImportMessages
 MAX_BATCH = 1_000  # items of a list; of message ids MAX_LONG_PAGE
 MIN_PASSWORD = 8  # characters
 DEFAULT_MAX_MEMBERS = 500

@@ -3,7 +3,7 @@
 import base64
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,8 +119,9 @@ class Login:
 
 
 class Issuers:
-    def __init__(self, settings: Mapping[str, Issuer]) -> None:
-        """Raises ConfigError."""
+    def __init__(self, settings: Mapping[str, Issuer], record_refusal: Callable[[str], None]) -> None:
+        """record_refusal: is given the name of the issuer, "" where a token is of none of them. Raises ConfigError."""
+        self._record_refusal = record_refusal
         self._logins = {name: Login(name, each) for name, each in settings.items()}
         self._by_issuer = {login.settings.issuer: login for login in self._logins.values()}
 
@@ -141,10 +142,10 @@ class Issuers:
                 raise BadLoginError("its issuer is not one of [auth.issuers]")
             return login.subject(token, audience=login.settings.accepted_audience), login
         except BadLoginError as error:
-            raise refused(error, login.name if login else "") from None
+            raise self.refused(error, login.name if login else "") from None
 
-
-def refused(error: BadLoginError, name: str) -> ChatError:
-    """One answer, whatever is wrong: what is, is in the log."""
-    log.info("a token of %s is refused: %s", name or "an unknown issuer", error)
-    return unauthorized("the token is not one that this server takes", "BAD_EXTERNAL_TOKEN")
+    def refused(self, error: BadLoginError, name: str) -> ChatError:
+        """One answer, whatever is wrong: what is, is in the log, and that somebody tried, in the audit log."""
+        log.info("a token of %s is refused: %s", name or "an unknown issuer", error)
+        self._record_refusal(name)
+        return unauthorized("the token is not one that this server takes", "BAD_EXTERNAL_TOKEN")

@@ -8,20 +8,22 @@ from collections.abc import Callable, Collection
 from typing import Any
 from urllib.parse import urlencode
 
+from gochat.api.common.v1 import common_pb2
 from gochat.api.session.v1 import session_pb2 as pb
 from gochat.config import Auth as Settings
 from gochat.context import Caller, current
 from gochat.domain import external, ids, policy
 from gochat.domain.external import BadLoginError, Subject
 from gochat.domain.tokens import BadTokenError, Tokens
-from gochat.errors import invalid
+from gochat.errors import ChatError, invalid
 from gochat.internal.login.v1 import login_pb2
 from gochat.internal.login.v1.login_pb2_grpc import LoginStoreServiceStub
 from gochat.logic.auth import Auth
-from gochat.logic.issuers import Issuers, Login, refused
+from gochat.logic.issuers import Issuers, Login
 
 STATE_TTL = 10 * 60  # seconds that somebody may take to sign in at the provider
 _STATE = "sign-in"
+_REFUSALS = (common_pb2.ERROR_CODE_UNAUTHORIZED, common_pb2.ERROR_CODE_PERMISSION_DENIED)  # of who is not let in
 
 
 class Logins:
@@ -35,7 +37,7 @@ class Logins:
     ) -> None:
         """origins: of pages that may have users sign in. Raises ConfigError."""
         self._store, self._auth, self._tokens, self._settings = store, auth, tokens, settings
-        self._issuers, self._origins = Issuers(settings.issuers), origins
+        self._issuers, self._origins = Issuers(settings.issuers, self._record_refusal), origins
 
     def ListSignInMethods(self, request: pb.ListSignInMethodsRequest) -> pb.ListSignInMethodsResponse:  # noqa: ARG002
         settings = self._settings
@@ -81,7 +83,7 @@ class Logins:
             token = login.exchanged(request.code, request.code_verifier, request.redirect_uri)
             subject = login.subject(external.parse(token), audience=login.settings.client_id, nonce=nonce)
         except BadLoginError as error:
-            raise refused(error, login.name) from None
+            raise self._issuers.refused(error, login.name) from None
         return pb.FinishSignInResponse(**self._sign_in(subject, login, request.device_id))
 
     def CreateGuest(self, request: pb.CreateGuestRequest) -> pb.CreateGuestResponse:
@@ -127,22 +129,29 @@ class Logins:
 
     def _sign_in(self, subject: Subject, login: Login, device_id: str) -> dict[str, Any]:
         session = self._auth.new_session()
-        opened = self._store.SignInExternal(
-            login_pb2.SignInExternalRequest(
-                external_id=subject.external_id,
-                username=subject.username,
-                nickname=subject.nickname,
-                email=subject.email,
-                avatar=subject.avatar,
-                create=login.settings.create,
-                device_id=device_id,
-                max_sessions=self._settings.sessions_per_user,
-                **session,
-            )
+        request = login_pb2.SignInExternalRequest(
+            external_id=subject.external_id,
+            username=subject.username,
+            nickname=subject.nickname,
+            email=subject.email,
+            avatar=subject.avatar,
+            create=login.settings.create,
+            device_id=device_id,
+            max_sessions=self._settings.sessions_per_user,
+            **session,
         )
+        try:
+            opened = self._store.SignInExternal(request)
+        except ChatError as error:
+            if error.code in _REFUSALS:
+                self._record_refusal(login.name)
+            raise
         caller = Caller(opened.user_id, opened.role, opened.session_id)
         tokens = self._auth.tokens_of(caller, session)
         return {"user_id": opened.user_id, "created": opened.created, **tokens}
+
+    def _record_refusal(self, issuer: str) -> None:
+        self._store.RecordRefusal(login_pb2.RecordRefusalRequest(issuer=issuer))
 
 
 def _challenge(verifier: str) -> str:

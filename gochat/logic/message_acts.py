@@ -1,7 +1,9 @@
-"""What people do with messages: MessageService but for sending. Each RPC says who acts and asks that of its name of
-MessageStoreService, whose answer it passes on as it is."""
+"""What people do with messages, and importing: MessageService but for sending in bulk. Each RPC says who acts and asks
+that of its name of MessageStoreService, whose answer it passes on as it is."""
 
 from gochat.api.message.v1 import message_pb2 as pb
+from gochat.context import current
+from gochat.domain import policy
 from gochat.internal.message.v1 import message_pb2 as store_pb
 from gochat.internal.message.v1.message_pb2_grpc import MessageStoreServiceStub
 from gochat.logic.acting import acting, actor
@@ -10,6 +12,11 @@ from gochat.logic.acting import acting, actor
 class MessageActs:
     def __init__(self, store: MessageStoreServiceStub) -> None:
         self._store = store
+
+    def ImportMessages(self, request: pb.ImportMessagesRequest) -> pb.ImportMessagesResponse:
+        for each in request.messages:
+            policy.send(current().caller, each.message_type)
+        return self._store.ImportMessages(request)
 
     def ListMessages(self, request: pb.ListMessagesRequest) -> pb.ListMessagesResponse:
         return self._store.ListMessages(store_pb.ListMessagesRequest(**acting(), request=request))

@@ -11,6 +11,7 @@ from gochat.repo.editing import Editing
 from gochat.repo.feed import Feed
 from gochat.repo.group_settings import GroupSettings
 from gochat.repo.groups import Groups, StoreGroups
+from gochat.repo.importing import Importing
 from gochat.repo.inbox import Inbox
 from gochat.repo.invitations import Invitations
 from gochat.repo.logins import Logins
@@ -58,7 +59,7 @@ def handlers(database: Database, settings: MessageSettings) -> Handlers:
         ),
         "MessageStoreService": (
             *(MessageDetails(database), Editing(database, settings.edit_within)),
-            *(Reactions(database), Pins(database)),
+            *(Reactions(database), Pins(database), Importing(database)),
         ),
         "AccountService": (Accounts(database), Sessions(database)),
         "LoginStoreService": (Logins(database),),

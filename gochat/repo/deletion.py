@@ -11,7 +11,7 @@ from gochat.repo.audit import record
 from gochat.repo.changes import add_change
 from gochat.repo.endings import end_all
 from gochat.repo.membership import delete_member, end_requests, group, hand_over, role_of
-from gochat.repo.users import ACTIVE, DELETED, STATUSES, as_user, changed, get_user
+from gochat.repo.users import ACTIVE, DELETED, STATUSES, as_user, get_user, with_fields
 from gochat.storage.database import Database, Tx
 from gochat.storage.models import User
 
@@ -44,9 +44,13 @@ class Deletion:
 
 
 def update_user(tx: Tx, user_id: str, changes: dict[str, Any]) -> User:
-    """The user after the changes that are not empty or 0, of which one may be the status. Raises NOT_FOUND."""
+    """The user after the changes that are not empty or 0, of which one may be the status. Whoever is deleted has no
+    external id any more. Raises NOT_FOUND."""
     before = get_user(tx, user_id, lock=True)
-    user = changed(tx, before, changes)
+    given = {name: value for name, value in changes.items() if value}
+    if given.get("status") == DELETED:
+        given["external_id"] = ""  # so that it can be another's
+    user = with_fields(tx, before, given)
     if user.status != before.status:
         end_all(tx, user_id)
         record(tx, "user.status", user_id, STATUSES[user.status])

@@ -12,6 +12,7 @@ from gochat.api.common.v1 import common_pb2
 from gochat.api.event.v1 import event_pb2
 from gochat.domain import ids, reactions
 from gochat.domain.changes import FOUNDING, REMOVED, Kind
+from gochat.domain.limits import MAX_RECEIPTS
 from gochat.errors import ChatError
 from gochat.internal.change.v1 import change_pb2 as pb
 from gochat.repo import audience, group_settings
@@ -35,11 +36,14 @@ SELECT wanted.conversation_id, (
         AND message.seq BETWEEN wanted.first_seq AND wanted.last_seq AND message.status < {DELETED}
 )
 FROM wanted"""
-_READ = f"""
-SELECT {UNREAD}, conversation.type
+_READ_BY = f"""
+SELECT member.user_id, {UNREAD}, conversation.type
 FROM members AS member
 JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
-WHERE member.conversation_id = ? AND member.user_id = ?"""
+WHERE member.conversation_id = ? AND """
+_READ_BY_ONE = f"{_READ_BY} member.user_id = ?"
+_READ_BY_ALL = f"""{_READ_BY} member.read_seq >= ? AND conversation.member_count <= {MAX_RECEIPTS}
+    AND (? = '' OR conversation.type = 'single' OR member.user_id = ?)"""
 # Unless they have hidden the message.
 _OTHER = "SELECT user_id FROM members WHERE conversation_id = ? AND user_id <> ? AND hidden_seq < ?"
 _PEERS = f"""
@@ -85,11 +89,12 @@ class _Described(NamedTuple):
 
 
 class _Facts(NamedTuple):
-    """What all changes of a call are described from. unseen_by, gone: as of audience.py."""
+    """What all changes of a call are described from. unseen_by, gone, user_id: as of audience.py."""
 
     messages: Mapping[tuple[str, int], _Described]
     unseen_by: Mapping[tuple[str, int], Sequence[str]]
     gone: Mapping[str, Sequence[str]]
+    user_id: str | None
 
     def described(self, change: pb.Change) -> _Described | None:
         return self.messages.get((change.conversation_id, change.seq))
@@ -107,7 +112,7 @@ def describe(tx: Tx, changes: Sequence[pb.Change], user_id: str | None = None) -
     as_now = {change.conversation_id for change in changes if change.kind in _AS_IT_IS_NOW}
     as_now |= {room for (room, _), found in messages.items() if not found.is_as_of(found.message.created_at)}
     gone = audience.gone(tx, changes, user_id, as_now)
-    facts = _Facts(messages, audience.unseen_by(tx, changes, user_id), gone)
+    facts = _Facts(messages, audience.unseen_by(tx, changes, user_id), gone, user_id)
     described = []
     for change in changes:
         try:
@@ -198,19 +203,21 @@ def _pin(_: Tx, change: pb.Change, facts: _Facts) -> Iterable[pb.Delivery]:
     yield _delivery(change, but=[*facts.unseeing(change), *facts.left(change)], pin_changed=changed)
 
 
-def _read(tx: Tx, change: pb.Change, _: _Facts) -> Iterable[pb.Delivery]:
-    row = tx.fetch_one(_READ, change.conversation_id, change.user_id)
-    if row is None:
-        return
-    unread, kind = row
-    moved = event_pb2.PositionMoved(
-        user_id=change.user_id, message_id=ids.message(change.conversation_id, change.seq), unread_count=unread
-    )
-    yield _delivery(change, [change.user_id], read=moved)
-    if kind == "single":
-        moved.ClearField("unread_count")
-        for (other,) in tx.fetch_all(_OTHER, change.conversation_id, change.user_id, change.seq):
-            yield _delivery(change, [other], read=moved)
+def _read(tx: Tx, change: pb.Change, facts: _Facts) -> Iterable[pb.Delivery]:
+    """Without a user: of all who have read that far; of a group for the streams of one user theirs alone."""
+    if change.user_id:
+        rows = tx.fetch_all(_READ_BY_ONE, change.conversation_id, change.user_id)
+    else:
+        rows = tx.fetch_all(_READ_BY_ALL, change.conversation_id, change.seq, *[facts.user_id or ""] * 2)
+    for user_id, unread, kind in rows:
+        moved = event_pb2.PositionMoved(
+            user_id=user_id, message_id=ids.message(change.conversation_id, change.seq), unread_count=unread
+        )
+        yield _delivery(change, [user_id], read=moved)
+        if kind == "single":
+            moved.ClearField("unread_count")
+            for (other,) in tx.fetch_all(_OTHER, change.conversation_id, user_id, change.seq):
+                yield _delivery(change, [other], read=moved)
 
 
 def _delivered(tx: Tx, change: pb.Change, _: _Facts) -> Iterable[pb.Delivery]:

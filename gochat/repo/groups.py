@@ -1,18 +1,26 @@
 """Groups: what a conversation of type group has beyond a conversation. Its members are in members.py."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import peewee
 
 from gochat.api.common.v1 import common_pb2
 from gochat.api.repo.v1 import repo_pb2
-from gochat.domain import ids, limits, policy
+from gochat.domain import group_policy, ids, limits, policy
 from gochat.domain.changes import FOUNDING, Kind
-from gochat.errors import invalid
+from gochat.errors import ChatError, duplicate, invalid
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo.audit import record, record_each
 from gochat.repo.changes import add_change, add_changes_of
-from gochat.repo.membership import group, insert_members, locked_group, must_be_member, update_conversation
+from gochat.repo.membership import (
+    group,
+    insert_members,
+    locked_group,
+    must_be_member,
+    search_key,
+    update_conversation,
+)
 from gochat.repo.users import get_user, lock_existing, must_be_among
 from gochat.storage.database import Database, Tx
 from gochat.storage.models import Conversation, Member
@@ -74,26 +82,37 @@ class StoreGroups:
         self._database = database
 
     def CreateGroup(self, request: store_pb2.CreateGroupRequest) -> store_pb2.CreateGroupResponse:
-        created = self._database.write(
-            lambda tx: create_group(
+        key = request.key
+        made, created = self._database.write(
+            lambda tx: create_group_once(
                 tx,
+                ids.keyed_group(key, self._database.pair_key) if key else ids.new_group(),
                 request.owner_id,
                 request.member_ids,
                 name=request.name,
                 description=request.description,
                 avatar=request.avatar,
                 max_members=request.max_members,
+                search_key=search_key(request.name) if request.is_public else "",
+                joining=group_policy.INVITATION if request.is_closed else group_policy.OPEN,
             )
         )
-        return store_pb2.CreateGroupResponse(group=as_group(created))
+        return store_pb2.CreateGroupResponse(group=as_group(made), created=created)
 
     def UpdateGroup(self, request: store_pb2.UpdateGroupRequest) -> store_pb2.UpdateGroupResponse:
         changed = self._database.write(lambda tx: _update(tx, request, request.user_id))
         return store_pb2.UpdateGroupResponse(group=as_group(changed))
 
 
-def create_group(
+def create_group(tx: Tx, owner_id: str, member_ids: Sequence[str], **fields: Any) -> Conversation:
+    """Makes a group, as create_group_once()."""
+    made, _ = create_group_once(tx, ids.new_group(), owner_id, member_ids, **fields)
+    return made
+
+
+def create_group_once(
     tx: Tx,
+    group_id: str,
     owner_id: str,
     member_ids: Sequence[str],
     *,
@@ -102,8 +121,11 @@ def create_group(
     avatar: str = "",
     max_members: int = 0,
     field: str = "member_ids",
-) -> Conversation:
-    """Makes a group. field: the request field of member_ids, for errors. Raises NOT_FOUND, INVALID_PARAMS."""
+    search_key: str = "",
+    joining: str = group_policy.OPEN,
+) -> tuple[Conversation, bool]:
+    """The group of this id, and whether it was made; one that is there stays as it is. field: the request field of
+    member_ids, for errors. Raises NOT_FOUND, INVALID_PARAMS; DUPLICATE_OPERATION where it was dissolved."""
     others = [user_id for user_id in dict.fromkeys(member_ids) if user_id != owner_id]
     places = max_members or limits.DEFAULT_MAX_MEMBERS
     if 1 + len(others) > places:
@@ -113,7 +135,7 @@ def create_group(
     must_be_among(existing, others, field)
     now = ids.now_ms()
     created = Conversation(
-        conversation_id=ids.new_group(),
+        conversation_id=group_id,
         type="group",
         name=name,
         description=description,
@@ -125,14 +147,24 @@ def create_group(
         created_at=now,
         updated_at=now,
         dissolved_at=0,
+        search_key=search_key,
+        joining=joining,
     )
-    tx.run(Conversation.insert(created.__data__))
+    if not tx.run(Conversation.insert(created.__data__).on_conflict_ignore().as_rowcount()):
+        return _still_there(tx, group_id), False
     insert_members(tx, created, [owner_id], policy.OWNER, read_seq=0)
     insert_members(tx, created, others, policy.MEMBER, read_seq=0)
     record(tx, "group.create", created.conversation_id, owner_id)
     record_each(tx, "group.add", created.conversation_id, others)
     add_changes_of(tx, Kind.MEMBER_JOINED, created.conversation_id, [owner_id, *others], FOUNDING)
-    return created
+    return created, True
+
+
+def _still_there(tx: Tx, group_id: str) -> Conversation:
+    try:
+        return group(tx, group_id)
+    except ChatError:
+        raise duplicate("this group was dissolved", "GROUP_DISSOLVED", "key") from None
 
 
 def _update(tx: Tx, request: repo_pb2.UpdateGroupRequest | store_pb2.UpdateGroupRequest, user_id: str) -> Conversation:

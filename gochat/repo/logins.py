@@ -7,7 +7,7 @@ from gochat.api.user.v1.user_pb2 import OUTCOME_CREATED
 from gochat.errors import ChatError, denied
 from gochat.internal.login.v1 import login_pb2 as pb
 from gochat.repo import passwords
-from gochat.repo.audit import record
+from gochat.repo.audit import REFUSED, record
 from gochat.repo.endings import end_all
 from gochat.repo.provisioning import Verdict, Wanted, provision
 from gochat.repo.sessions import ended, forget_expired, lock_active_user, owned, replace_session
@@ -73,6 +73,10 @@ class Logins:
             return pb.ClaimAccountResponse(role=user.role, session_id=session_id)
 
         return self._database.write(work)
+
+    def RecordRefusal(self, request: pb.RecordRefusalRequest) -> pb.RecordRefusalResponse:
+        self._database.write(lambda tx: record(tx, "session.begin", "", request.issuer, REFUSED))
+        return pb.RecordRefusalResponse()
 
 
 def _found_or_made(tx: Tx, request: pb.SignInExternalRequest) -> tuple[str, bool]:

@@ -19,7 +19,7 @@ from gochat.api.message.v1 import message_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.context import current
 from gochat.domain import forms, group_policy, ids, policy
-from gochat.domain.changes import Kind
+from gochat.domain.changes import IMPORTED, Kind
 from gochat.errors import ChatError, duplicate, invalid, not_found
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo import references
@@ -47,7 +47,7 @@ _ERRORS: dict[str, Callable[[], ChatError]] = {
 
 # The last column: may every member send?
 _CONVERSATION = """
-SELECT type, last_seq, member_count, posting = 'everyone' AND slow_mode_seconds = 0 AND muted_until <= ?
+SELECT type, last_seq, member_count, updated_at, posting = 'everyone' AND slow_mode_seconds = 0 AND muted_until <= ?
 FROM conversations
 WHERE conversation_id = ? AND dissolved_at = 0"""
 _PAIR = f"SELECT user_id FROM members WHERE conversation_id = ? AND role <> '{policy.DELETED}'"
@@ -68,7 +68,7 @@ INSERT INTO messages (
 # Not by changes.py, which is for what is done less often: senders are in their messages.
 _INSERT_CHANGE = """
 INSERT INTO changes (kind, conversation_id, user_id, actor_id, first_seq, seq, detail, at)
-VALUES (?, ?, '', '', ?, ?, '', ?)"""
+VALUES (?, ?, '', '', ?, ?, ?, ?)"""
 
 # Of PostgreSQL, in sql/routines.postgres.sql.
 _SEND_MESSAGES = "SELECT number, conversation_id, outcome, seq, recipient, created_at FROM send_messages(?, ?, ?)"
@@ -78,7 +78,8 @@ _SEND_UNLOCKED = "SELECT number, conversation_id, outcome, seq, recipient, creat
 class Outgoing(NamedTuple):
     """A message in the form that it is stored in. number: its index in the request. to_user_id: as the request names
     it; may be empty. digest: of what is sent with this client_msg_id. names_conversation: else it may be the first of
-    two users. restricted: by what a group lets its members do."""
+    two users. restricted: by what a group lets its members do. written_at: when, of one that is imported, whose sender
+    need not be in a group; else 0. Such are stored apart from others."""
 
     number: int
     conversation_id: str
@@ -91,6 +92,7 @@ class Outgoing(NamedTuple):
     digest: str
     names_conversation: bool
     restricted: bool
+    written_at: int = 0
 
     @property
     def refers(self) -> bool:
@@ -270,14 +272,16 @@ def _store_sqlite(tx: Tx, conversation_id: str, messages: Sequence[Outgoing], no
     conversation = tx.fetch_one(_CONVERSATION, now, conversation_id)
     if conversation is None:
         return [_or_repeat(tx, one, Outcome(one.number, conversation_id, NO_CONVERSATION)) for one in messages]
-    kind, newest, member_count, is_free = conversation
-    is_first, first_seq = newest == 0, newest + 1
-    members = _members(tx, conversation_id, kind, {one.from_user_id for one in messages})
-    limits = None if is_free else SendLimits(tx, conversation_id, members, now)
+    kind, newest, member_count, updated_at, is_free = conversation
+    is_first, first_seq, active_at = newest == 0, newest + 1, now
+    is_import = messages[0].written_at > 0
+    senders = {one.from_user_id for one in messages}
+    members = senders if is_import and kind == "group" else _members(tx, conversation_id, kind, senders)
+    limits = None if is_free or is_import else SendLimits(tx, conversation_id, members, now)
     outcomes, read = [], dict[str, int]()
     for one in messages:
         outcome, recipient = send_verdict(kind, members, one.from_user_id, one.to_user_id)
-        stored = Outcome(one.number, conversation_id, outcome, newest + 1, recipient, now)
+        stored = Outcome(one.number, conversation_id, outcome, newest + 1, recipient, one.written_at or now)
         if limits and outcome == STORED and one.restricted and (refusal := limits.refusal(one.from_user_id)):
             outcome, until = refusal
             stored = stored._replace(outcome=outcome, created_at=until)
@@ -288,7 +292,10 @@ def _store_sqlite(tx: Tx, conversation_id: str, messages: Sequence[Outgoing], no
         if stored.outcome == STORED:
             newest = read[one.from_user_id] = stored.seq
             row = (conversation_id, newest, one.from_user_id, recipient, one.content, one.message_type, one.metadata)
-            tx.sql(_INSERT_MESSAGE, *row, now, now)
+            at = one.written_at or now
+            tx.sql(_INSERT_MESSAGE, *row, at, at)
+            if is_import:
+                active_at = updated_at = at if newest == 1 else max(at, updated_at)
             if limits:
                 limits.add(one.from_user_id)
         outcomes.append(stored)
@@ -297,16 +304,17 @@ def _store_sqlite(tx: Tx, conversation_id: str, messages: Sequence[Outgoing], no
         for sender, seq in read.items():
             move_read(tx, conversation_id, sender, seq)
         update = "UPDATE conversations SET last_seq = ?, updated_at = ? WHERE conversation_id = ?"
-        tx.sql(update, newest, now, conversation_id)
+        tx.sql(update, newest, active_at, conversation_id)
         if member_count <= MAX_INBOX_MEMBERS:
-            update_inbox(tx, conversation_id, (newest, now))
+            update_inbox(tx, conversation_id, (newest, active_at))
             if is_first:
                 show_empty(tx, conversation_id)
                 if kind == "single":
-                    tx.sql(_INSERT_CHANGE, int(Kind.CONVERSATION_UPDATED), conversation_id, 0, 0, now)
+                    tx.sql(_INSERT_CHANGE, int(Kind.CONVERSATION_UPDATED), conversation_id, 0, 0, "", now)
         if limits:
             limits.write(tx)
-        tx.sql(_INSERT_CHANGE, int(Kind.MESSAGES_SENT), conversation_id, first_seq, newest, now)
+        detail = IMPORTED if is_import else ""
+        tx.sql(_INSERT_CHANGE, int(Kind.MESSAGES_SENT), conversation_id, first_seq, newest, detail, now)
     return outcomes
 
 

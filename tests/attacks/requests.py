@@ -51,6 +51,11 @@ def nothing(_: Place) -> dict[str, Any]:
     return {}
 
 
+def imported(place: Place) -> dict[str, Any]:
+    message = by(place, "owner", "from_user_id", import_id=fresh(), content="hello", created_at=10**12)
+    return in_it(place, messages=[message], any_order=True)
+
+
 NEW_PASSWORD = {"old_password": PASSWORD, "new_password": PASSWORD}
 
 
@@ -125,10 +130,12 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         },
         "CreateGuest": lambda _: {"refresh_id": fresh(), "expires_at": soon()},
         "ClaimAccount": lambda p: guest(p.world) | {"username": fresh(), "password": PASSWORD, "expires_at": soon()},
+        "RecordRefusal": lambda _: {"issuer": "main"},
     },
     "api.user.v1.UserService": USERS,
     "internal.user.v1.UserStoreService": USERS | {"ResolveUsers": lambda p: {"names": [p.world.other.id]}},
     "api.message.v1.MessageService": {
+        "ImportMessages": imported,
         "SendMessages": lambda p: in_it(p, content="hello"),
         "ListMessages": in_it,
         "GetMessage": of_message,
@@ -144,6 +151,7 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "ListPinnedMessages": in_it,
     },
     "internal.message.v1.MessageStoreService": {
+        "ImportMessages": imported,
         "ListMessages": lambda p: {"service": True, "request": in_it(p)},
         "GetMessage": lambda p: {"service": True, "request": of_message(p)},
         "EditMessage": lambda p: by(p, "owner", request=of_message(p, content=fresh("content"))),

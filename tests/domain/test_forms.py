@@ -5,7 +5,7 @@ from google.protobuf.message import Message
 
 from gochat.api.common.v1.common_pb2 import ERROR_CODE_INVALID_PARAMS, PaginationRequest
 from gochat.api.logic.v1 import logic_pb2
-from gochat.api.message.v1 import message_pb2
+from gochat.api.message.v1 import message_pb2, message_types_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.user.v1 import user_pb2
 from gochat.domain import forms
@@ -20,7 +20,8 @@ SEND = {"content": "x", "conversation_id": "c"}
 
 
 def test_forms_and_fields_are_those_of_the_contract() -> None:
-    types = [*(rpc.input_type for rpc in rpcs().values()), user_pb2.UserUpsert.DESCRIPTOR]  # each of a batch is checked
+    of_batches = [user_pb2.UserUpsert.DESCRIPTOR, message_types_pb2.ImportedMessage.DESCRIPTOR]  # each is checked
+    types = [*(rpc.input_type for rpc in rpcs().values()), *of_batches]
     requests = {each.full_name: set(each.fields_by_name) for each in types}
     assert forms.FORMS.keys() == requests.keys()
     for request, (required, fields) in forms.FORMS.items():

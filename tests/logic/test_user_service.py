@@ -87,6 +87,17 @@ def test_who_has_no_password_signs_in_by_none(app: Deployment) -> None:
     assert app.run("check", "--help").returncode == 0
 
 
+def test_the_external_id_of_a_deleted_user_is_free(app: Deployment) -> None:
+    external_id = fresh("id-")
+    (first,) = upsert(app, {"external_id": external_id, "nickname": "First"})
+    as_service(app).user.DeleteUser(user_id=f"external:{external_id}")
+    assert not as_service(app).user.GetUsers(ids=[f"external:{external_id}"]).users
+    (second,) = upsert(app, {"external_id": external_id, "nickname": "Second"})
+    assert outcomes([second]) == ["CREATED"]
+    assert second.user_id != first.user_id
+    assert as_service(app).user.EnableUser(user_id=first.user_id).user.external_id == ""
+
+
 def test_a_request_that_is_too_large(app: Deployment) -> None:
     with refused("INVALID_ARGUMENT", "users"):
         upsert(app, *[{"username": "x"}] * 1001)

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import grpc
 import pytest
 
 from gochat.api.repo.v1 import repo_pb2
@@ -112,13 +113,39 @@ def test_users_who_were_not_made_before_are_let_in_only_where_that_is_set(login:
         exchanged(login, hs256())
 
 
-@pytest.mark.parametrize("status", [2, 3])
-def test_who_is_disabled_or_deleted_is_refused(login: Deployment, keys: KeyServer, status: int) -> None:
+def test_who_is_disabled_is_refused(login: Deployment, keys: KeyServer) -> None:
     token = token_of(keys.key, claims_of(ISSUER))
     user_id = exchanged(login, token).user_id
-    login.repo.UpdateUser(repo_pb2.UpdateUserRequest(user_id=user_id, status=status), metadata=login.service)
+    login.repo.UpdateUser(repo_pb2.UpdateUserRequest(user_id=user_id, status=2), metadata=login.service)
     with refused("UNAUTHENTICATED", reason="USER_NOT_ACTIVE"):
         exchanged(login, token)
+
+
+def test_who_was_deleted_comes_as_a_new_user(login: Deployment, keys: KeyServer) -> None:
+    token = token_of(keys.key, claims_of(ISSUER))
+    first = exchanged(login, token)
+    login.repo.UpdateUser(repo_pb2.UpdateUserRequest(user_id=first.user_id, status=3), metadata=login.service)
+    second = exchanged(login, token)
+    assert second.created
+    assert second.user_id != first.user_id
+
+
+def test_who_is_not_let_in_is_in_the_audit_log(login: Deployment, keys: KeyServer) -> None:
+    token = token_of(keys.key, claims_of(ISSUER))
+    user_id = exchanged(login, token).user_id
+    login.repo.UpdateUser(repo_pb2.UpdateUserRequest(user_id=user_id, status=2), metadata=login.service)
+    refusals = [
+        ("main", token_of(keys.key, claims_of(ISSUER, exp=1))),  # expired
+        ("main", token),  # whose user is disabled
+        ("backend", hs256()),  # whose user is not there
+        ("", "a.b.c"),
+    ]
+    for issuer, each in refusals:
+        with pytest.raises(grpc.RpcError):
+            exchanged(login, each)
+        event = login.events(action="session.begin")[-1]
+        assert (event.outcome, event.actor_id, event.target_id, event.detail) == ("refused", "", "", issuer)
+        assert event.peer
 
 
 def test_two_first_tokens_at_once_make_one_user(login: Deployment, keys: KeyServer) -> None:

@@ -13,6 +13,7 @@ NEED_NONE = {
     "CreateGuest": "as Register",
     "BeginSignIn": "it keeps nothing",
     "FinishSignIn": "as ExchangeToken",
+    "RecordRefusal": "as RecordEvent: the audit log is not shown to apps",
 }
 
 
@@ -41,4 +42,5 @@ NONE: dict[str, Callable[[Any], tuple[None, dict[str, Any]]]] = {
     "SignInExternal": lambda _: (None, _refresh(external_id=fresh(), create=True)),
     "SessionService/CreateGuest": lambda _: (None, {}),
     "LoginStoreService/CreateGuest": lambda _: (None, _refresh()),
+    "RecordRefusal": lambda _: (None, {"issuer": "main"}),
 }

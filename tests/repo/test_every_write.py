@@ -66,12 +66,8 @@ class World:
 SENT, UPDATED, DELETED = Kind.MESSAGES_SENT, Kind.MESSAGE_UPDATED, Kind.MESSAGE_DELETED
 JOINED, LEFT, ROLE, ENDED = Kind.MEMBER_JOINED, Kind.MEMBER_LEFT, Kind.MEMBER_UPDATED, Kind.SESSION_ENDED
 CONVERSATION, HIDDEN = Kind.CONVERSATION_UPDATED, Kind.CONVERSATION_HIDDEN
-DISSOLVED, GROUP_SETTINGS, DETAIL, REQUEST = (
-    Kind.GROUP_DISSOLVED,
-    Kind.GROUP_SETTINGS_UPDATED,
-    Kind.MEMBER_DETAIL_UPDATED,
-    Kind.JOIN_REQUEST_CHANGED,
-)
+DISSOLVED, GROUP_SETTINGS = Kind.GROUP_DISSOLVED, Kind.GROUP_SETTINGS_UPDATED
+DETAIL, REQUEST = Kind.MEMBER_DETAIL_UPDATED, Kind.JOIN_REQUEST_CHANGED
 GROUP, PROFILE, READ, RECEIVED = Kind.GROUP_UPDATED, Kind.PROFILE_UPDATED, Kind.READ, Kind.DELIVERED
 SETTINGS = Kind.SETTINGS_UPDATED
 LATER = 10**15  # milliseconds
@@ -88,6 +84,12 @@ def _message(w: World, **fields: Any) -> dict[str, Any]:
 
 def _refresh(**fields: Any) -> dict[str, Any]:
     return {"refresh_id": f"r{next(_ids)}", "expires_at": LATER} | fields
+
+
+def _imported(w: World) -> dict[str, Any]:
+    message = {"import_id": "i", "from_user_id": w.ann.id, "content": "x", "created_at": 10**12}
+    reaction = {"user_id": w.ben.id, "reaction": "👍"}
+    return {"conversation_id": w.group, "messages": [message | {"reactions": [reaction]}], "any_order": True}
 
 
 def _signed_in_twice(w: World) -> dict[str, Any]:
@@ -229,6 +231,7 @@ LOGIC: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
         lambda w: (w.ann, {"messages": [_message(w), _message(w, conversation_id=w.pair), _message(w)]}),
         [SENT, SENT],
     ),
+    "ImportMessages": (lambda w: (None, _imported(w)), [SENT, READ]),
     "Acknowledge": (lambda w: (w.ben, {"message_ids": [w.direct]}), [RECEIVED]),
     **{rpc: (partial(_by_people, *call), kinds) for rpc, (*call, kinds) in GROUPS.items()},
     "OpenDirect": (lambda w: (w.ann, {"peer_user_id": w.cem.id}), [JOINED, JOINED, CONVERSATION]),
@@ -306,6 +309,7 @@ INTERNAL: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
         lambda w: (None, {"user_id": w.ben.id, "request": {"conversation_id": w.pair, "pinned": True}}),
         [SETTINGS],
     ),
+    "ImportMessages": (lambda w: (None, _imported(w)), [SENT, READ]),
     "EditMessage": (lambda w: (None, _by_ann(w, message_id=w.first, content="new")), [UPDATED]),
     "RecallMessage": (lambda w: (None, _by_ann(w, message_id=w.news)), [UPDATED]),
     "MessageStoreService/DeleteMessage": (lambda w: (None, _by_ann(w, message_id=w.news)), [Kind.MESSAGE_HIDDEN]),

@@ -3,7 +3,7 @@
 from google.protobuf.message import Message
 
 from gochat.config import MAX_SESSIONS
-from gochat.domain.forms.rules import Form, anything, form, number, password
+from gochat.domain.forms.rules import Form, anything, form, number, password, text
 from gochat.internal.login.v1 import login_pb2 as pb
 
 FORMS: dict[type[Message], Form] = {
@@ -12,4 +12,5 @@ FORMS: dict[type[Message], Form] = {
     ),
     pb.CreateGuestRequest: form("refresh_id", "expires_at"),
     pb.ClaimAccountRequest: form("user_id", "session_id", "refresh_id", "expires_at", password=password),
+    pb.RecordRefusalRequest: form(issuer=text(size=32)),
 }

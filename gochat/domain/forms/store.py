@@ -2,7 +2,7 @@
 
 from google.protobuf.message import Message
 
-from gochat.domain.forms.rules import Form, batch, form, one_of, paging
+from gochat.domain.forms.rules import Form, anything, batch, form, identifier, one_of, paging
 from gochat.domain.limits import MAX_LONG_PAGE
 from gochat.internal.store.v1 import store_pb2 as pb
 
@@ -16,7 +16,7 @@ FORMS: dict[type[Message], Form] = {
     pb.GetUnreadRequest: form("user_id"),
     pb.HideConversationRequest: form("conversation_id", "user_id"),
     pb.UpdateConversationRequest: form("conversation_id"),
-    pb.CreateGroupRequest: form("name", "owner_id"),
+    pb.CreateGroupRequest: form("name", "owner_id", key=identifier, is_public=anything, is_closed=anything),
     pb.UpdateGroupRequest: form("group_id"),
     pb.JoinGroupRequest: form("group_id", "user_id"),
     pb.LeaveGroupRequest: form("group_id", "user_id"),

@@ -8,6 +8,7 @@ edit, recall, delete, react, pin.
 from collections import abc as _abc
 from gochat.api.common.v1 import common_pb2 as _common_pb2
 from gochat.api.logic.v1 import logic_pb2 as _logic_pb2
+from gochat.api.message.v1 import message_types_pb2 as _message_types_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -102,6 +103,65 @@ class SendResult(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SendResult: _TypeAlias = SendResult  # noqa: Y015
+
+@_typing.final
+class ImportMessagesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_ID_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    UNREAD_FIELD_NUMBER: _builtins.int
+    ANY_ORDER_FIELD_NUMBER: _builtins.int
+    conversation_id: _builtins.str
+    unread: _builtins.bool
+    """They are unread for all members but their senders."""
+    any_order: _builtins.bool
+    """Store also what is older than the newest message of the conversation."""
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[_message_types_pb2.ImportedMessage]:
+        """1 to 500, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        conversation_id: _builtins.str = ...,
+        messages: _abc.Iterable[_message_types_pb2.ImportedMessage] | None = ...,
+        unread: _builtins.bool = ...,
+        any_order: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["any_order", b"any_order", "conversation_id", b"conversation_id", "messages", b"messages", "unread", b"unread"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportMessagesRequest: _TypeAlias = ImportMessagesRequest  # noqa: Y015
+
+@_typing.final
+class ImportMessagesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[_message_types_pb2.ImportResult]:
+        """One for each message, in the order of the request."""
+
+    @_builtins.property
+    def error(self) -> _common_pb2.Error: ...
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[_message_types_pb2.ImportResult] | None = ...,
+        error: _common_pb2.Error | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportMessagesResponse: _TypeAlias = ImportMessagesResponse  # noqa: Y015
 
 @_typing.final
 class ListMessagesRequest(_message.Message):
@@ -471,13 +531,13 @@ class ListVersionsResponse(_message.Message):
     next_page_token: _builtins.str
     """Empty on the last page."""
     @_builtins.property
-    def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Version]: ...
+    def versions(self) -> _containers.RepeatedCompositeFieldContainer[_message_types_pb2.Version]: ...
     @_builtins.property
     def error(self) -> _common_pb2.Error: ...
     def __init__(
         self,
         *,
-        versions: _abc.Iterable[Global___Version] | None = ...,
+        versions: _abc.Iterable[_message_types_pb2.Version] | None = ...,
         next_page_token: _builtins.str = ...,
         error: _common_pb2.Error | None = ...,
     ) -> None: ...
@@ -488,38 +548,6 @@ class ListVersionsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListVersionsResponse: _TypeAlias = ListVersionsResponse  # noqa: Y015
-
-@_typing.final
-class Version(_message.Message):
-    """A text that a message had."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CONTENT_FIELD_NUMBER: _builtins.int
-    CREATED_AT_FIELD_NUMBER: _builtins.int
-    REPLACED_AT_FIELD_NUMBER: _builtins.int
-    REPLACED_BY_FIELD_NUMBER: _builtins.int
-    content: _builtins.str
-    created_at: _builtins.int
-    """From when on, and until when, in Unix milliseconds."""
-    replaced_at: _builtins.int
-    replaced_by: _builtins.str
-    """Who edited it then; empty for a service that acts as nobody."""
-    def __init__(
-        self,
-        *,
-        content: _builtins.str = ...,
-        created_at: _builtins.int = ...,
-        replaced_at: _builtins.int = ...,
-        replaced_by: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "created_at", b"created_at", "replaced_at", b"replaced_at", "replaced_by", b"replaced_by"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Version: _TypeAlias = Version  # noqa: Y015
 
 @_typing.final
 class RecallMessageRequest(_message.Message):
@@ -747,13 +775,13 @@ class ListReactionsResponse(_message.Message):
     next_page_token: _builtins.str
     """Empty on the last page."""
     @_builtins.property
-    def reactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___UserReaction]: ...
+    def reactions(self) -> _containers.RepeatedCompositeFieldContainer[_message_types_pb2.UserReaction]: ...
     @_builtins.property
     def error(self) -> _common_pb2.Error: ...
     def __init__(
         self,
         *,
-        reactions: _abc.Iterable[Global___UserReaction] | None = ...,
+        reactions: _abc.Iterable[_message_types_pb2.UserReaction] | None = ...,
         next_page_token: _builtins.str = ...,
         error: _common_pb2.Error | None = ...,
     ) -> None: ...
@@ -764,32 +792,6 @@ class ListReactionsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListReactionsResponse: _TypeAlias = ListReactionsResponse  # noqa: Y015
-
-@_typing.final
-class UserReaction(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    USER_ID_FIELD_NUMBER: _builtins.int
-    REACTION_FIELD_NUMBER: _builtins.int
-    CREATED_AT_FIELD_NUMBER: _builtins.int
-    user_id: _builtins.str
-    reaction: _builtins.str
-    created_at: _builtins.int
-    """Unix milliseconds."""
-    def __init__(
-        self,
-        *,
-        user_id: _builtins.str = ...,
-        reaction: _builtins.str = ...,
-        created_at: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "reaction", b"reaction", "user_id", b"user_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___UserReaction: _TypeAlias = UserReaction  # noqa: Y015
 
 @_typing.final
 class PinMessageRequest(_message.Message):

@@ -26,8 +26,9 @@ if _version_not_supported:
 
 
 class MessageServiceStub:
-    """MessageService sends in bulk what LogicService.SendMessage sends one by one, by the same rules; lists messages with what
-    the frozen Message has no field for; and is how people edit, recall, delete, react to and pin messages.
+    """MessageService sends in bulk what LogicService.SendMessage sends one by one, by the same rules; takes what people wrote
+    elsewhere; lists messages with what the frozen Message has no field for; and is how people edit, recall, delete, react to
+    and pin messages.
 
     A message that the caller does not see is NOT_FOUND to them in every RPC that names it, as if there were none: it is
     deleted, for all or by themselves, they have hidden it (DeleteConversation), or are not in its conversation (any more).
@@ -58,6 +59,11 @@ class MessageServiceStub:
                 '/gochat.api.message.v1.MessageService/SendMessages',
                 request_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.SendMessagesRequest.SerializeToString,
                 response_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.SendMessagesResponse.FromString,
+                _registered_method=True)
+        self.ImportMessages = channel.unary_unary(
+                '/gochat.api.message.v1.MessageService/ImportMessages',
+                request_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ImportMessagesRequest.SerializeToString,
+                response_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ImportMessagesResponse.FromString,
                 _registered_method=True)
         self.ListMessages = channel.unary_unary(
                 '/gochat.api.message.v1.MessageService/ListMessages',
@@ -122,8 +128,9 @@ class MessageServiceStub:
 
 
 class MessageServiceServicer:
-    """MessageService sends in bulk what LogicService.SendMessage sends one by one, by the same rules; lists messages with what
-    the frozen Message has no field for; and is how people edit, recall, delete, react to and pin messages.
+    """MessageService sends in bulk what LogicService.SendMessage sends one by one, by the same rules; takes what people wrote
+    elsewhere; lists messages with what the frozen Message has no field for; and is how people edit, recall, delete, react to
+    and pin messages.
 
     A message that the caller does not see is NOT_FOUND to them in every RPC that names it, as if there were none: it is
     deleted, for all or by themselves, they have hidden it (DeleteConversation), or are not in its conversation (any more).
@@ -158,6 +165,31 @@ class MessageServiceServicer:
         Errors of the call: INVALID_PARAMS for no messages or more than 1000; RATE_LIMIT. After UNAVAILABLE or
         DEADLINE_EXCEEDED some conversations may have their messages and others not: where each message has a
         client_msg_id, the same request again sends what is missing and doubles nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportMessages(self, request, context):
+        """Stores messages that people wrote elsewhere, with the times at which they did: up to 500 of one conversation, 1 MiB in
+        all, in one transaction, oldest first. Each has an outcome of its own, as in SendMessages. A message whose import_id
+        its sender has used in this conversation is stored once: repeating a request, whole or in part, changes nothing.
+
+        A sender need not be in a group (they may have left it before the export), nor be active, and neither do its settings,
+        mutes and slow mode bind them; of a one-to-one conversation they must be one of the two. Whoever reacted must exist.
+
+        - Order: history is in the order in which messages were stored. So one that is older than the newest that the
+        conversation has is refused (INVALID_PARAMS, reason OUT_OF_ORDER): import before people talk. With any_order it is
+        stored behind what there is, and clients see its time among later ones.
+        - Unread: members who had read everything have read these too, and the others find them unread; all do with `unread`.
+        - Lists: updated_at of a conversation that was empty becomes the time of its newest message, that of another one moves
+        on to it, never back. Those who had hidden the conversation see it again.
+        - Changes: MessageSent of each message to the streams of members, and the read positions of those who have read them
+        (of groups of up to 1,000 members): two rows of the log. That of the messages has detail "imported".
+        - Audit: message.import, with the number of messages that are new.
+
+        Who may call: admins and services; type system: services. Errors of the call: NOT_FOUND for the conversation;
+        INVALID_PARAMS for no messages, or more than 500.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -285,6 +317,11 @@ def add_MessageServiceServicer_to_server(servicer, server):
                     request_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.SendMessagesRequest.FromString,
                     response_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.SendMessagesResponse.SerializeToString,
             ),
+            'ImportMessages': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportMessages,
+                    request_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ImportMessagesRequest.FromString,
+                    response_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ImportMessagesResponse.SerializeToString,
+            ),
             'ListMessages': grpc.unary_unary_rpc_method_handler(
                     servicer.ListMessages,
                     request_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ListMessagesRequest.FromString,
@@ -354,8 +391,9 @@ def add_MessageServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MessageService:
-    """MessageService sends in bulk what LogicService.SendMessage sends one by one, by the same rules; lists messages with what
-    the frozen Message has no field for; and is how people edit, recall, delete, react to and pin messages.
+    """MessageService sends in bulk what LogicService.SendMessage sends one by one, by the same rules; takes what people wrote
+    elsewhere; lists messages with what the frozen Message has no field for; and is how people edit, recall, delete, react to
+    and pin messages.
 
     A message that the caller does not see is NOT_FOUND to them in every RPC that names it, as if there were none: it is
     deleted, for all or by themselves, they have hidden it (DeleteConversation), or are not in its conversation (any more).
@@ -393,6 +431,33 @@ class MessageService:
             '/gochat.api.message.v1.MessageService/SendMessages',
             gochat_dot_api_dot_message_dot_v1_dot_message__pb2.SendMessagesRequest.SerializeToString,
             gochat_dot_api_dot_message_dot_v1_dot_message__pb2.SendMessagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportMessages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.api.message.v1.MessageService/ImportMessages',
+            gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ImportMessagesRequest.SerializeToString,
+            gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ImportMessagesResponse.FromString,
             options,
             channel_credentials,
             insecure,

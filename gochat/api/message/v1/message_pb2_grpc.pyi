@@ -29,8 +29,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class MessageServiceStub:
-    """MessageService sends in bulk what LogicService.SendMessage sends one by one, by the same rules; lists messages with what
-    the frozen Message has no field for; and is how people edit, recall, delete, react to and pin messages.
+    """MessageService sends in bulk what LogicService.SendMessage sends one by one, by the same rules; takes what people wrote
+    elsewhere; lists messages with what the frozen Message has no field for; and is how people edit, recall, delete, react to
+    and pin messages.
 
     A message that the caller does not see is NOT_FOUND to them in every RPC that names it, as if there were none: it is
     deleted, for all or by themselves, they have hidden it (DeleteConversation), or are not in its conversation (any more).
@@ -69,6 +70,27 @@ class MessageServiceStub:
     Errors of the call: INVALID_PARAMS for no messages or more than 1000; RATE_LIMIT. After UNAVAILABLE or
     DEADLINE_EXCEEDED some conversations may have their messages and others not: where each message has a
     client_msg_id, the same request again sends what is missing and doubles nothing.
+    """
+    ImportMessages: _grpc.UnaryUnaryMultiCallable[_message_pb2.ImportMessagesRequest, _message_pb2.ImportMessagesResponse]
+    """Stores messages that people wrote elsewhere, with the times at which they did: up to 500 of one conversation, 1 MiB in
+    all, in one transaction, oldest first. Each has an outcome of its own, as in SendMessages. A message whose import_id
+    its sender has used in this conversation is stored once: repeating a request, whole or in part, changes nothing.
+
+    A sender need not be in a group (they may have left it before the export), nor be active, and neither do its settings,
+    mutes and slow mode bind them; of a one-to-one conversation they must be one of the two. Whoever reacted must exist.
+
+    - Order: history is in the order in which messages were stored. So one that is older than the newest that the
+      conversation has is refused (INVALID_PARAMS, reason OUT_OF_ORDER): import before people talk. With any_order it is
+      stored behind what there is, and clients see its time among later ones.
+    - Unread: members who had read everything have read these too, and the others find them unread; all do with `unread`.
+    - Lists: updated_at of a conversation that was empty becomes the time of its newest message, that of another one moves
+      on to it, never back. Those who had hidden the conversation see it again.
+    - Changes: MessageSent of each message to the streams of members, and the read positions of those who have read them
+      (of groups of up to 1,000 members): two rows of the log. That of the messages has detail "imported".
+    - Audit: message.import, with the number of messages that are new.
+
+    Who may call: admins and services; type system: services. Errors of the call: NOT_FOUND for the conversation;
+    INVALID_PARAMS for no messages, or more than 500.
     """
     ListMessages: _grpc.UnaryUnaryMultiCallable[_message_pb2.ListMessagesRequest, _message_pb2.ListMessagesResponse]
     """The messages after one, oldest first: what a client that was away has missed, however long ago. Without those that
@@ -137,8 +159,9 @@ class MessageServiceStub:
 
 @_typing.type_check_only
 class MessageServiceAsyncStub(MessageServiceStub):
-    """MessageService sends in bulk what LogicService.SendMessage sends one by one, by the same rules; lists messages with what
-    the frozen Message has no field for; and is how people edit, recall, delete, react to and pin messages.
+    """MessageService sends in bulk what LogicService.SendMessage sends one by one, by the same rules; takes what people wrote
+    elsewhere; lists messages with what the frozen Message has no field for; and is how people edit, recall, delete, react to
+    and pin messages.
 
     A message that the caller does not see is NOT_FOUND to them in every RPC that names it, as if there were none: it is
     deleted, for all or by themselves, they have hidden it (DeleteConversation), or are not in its conversation (any more).
@@ -174,6 +197,27 @@ class MessageServiceAsyncStub(MessageServiceStub):
     Errors of the call: INVALID_PARAMS for no messages or more than 1000; RATE_LIMIT. After UNAVAILABLE or
     DEADLINE_EXCEEDED some conversations may have their messages and others not: where each message has a
     client_msg_id, the same request again sends what is missing and doubles nothing.
+    """
+    ImportMessages: _aio.UnaryUnaryMultiCallable[_message_pb2.ImportMessagesRequest, _message_pb2.ImportMessagesResponse]  # type: ignore[assignment]
+    """Stores messages that people wrote elsewhere, with the times at which they did: up to 500 of one conversation, 1 MiB in
+    all, in one transaction, oldest first. Each has an outcome of its own, as in SendMessages. A message whose import_id
+    its sender has used in this conversation is stored once: repeating a request, whole or in part, changes nothing.
+
+    A sender need not be in a group (they may have left it before the export), nor be active, and neither do its settings,
+    mutes and slow mode bind them; of a one-to-one conversation they must be one of the two. Whoever reacted must exist.
+
+    - Order: history is in the order in which messages were stored. So one that is older than the newest that the
+      conversation has is refused (INVALID_PARAMS, reason OUT_OF_ORDER): import before people talk. With any_order it is
+      stored behind what there is, and clients see its time among later ones.
+    - Unread: members who had read everything have read these too, and the others find them unread; all do with `unread`.
+    - Lists: updated_at of a conversation that was empty becomes the time of its newest message, that of another one moves
+      on to it, never back. Those who had hidden the conversation see it again.
+    - Changes: MessageSent of each message to the streams of members, and the read positions of those who have read them
+      (of groups of up to 1,000 members): two rows of the log. That of the messages has detail "imported".
+    - Audit: message.import, with the number of messages that are new.
+
+    Who may call: admins and services; type system: services. Errors of the call: NOT_FOUND for the conversation;
+    INVALID_PARAMS for no messages, or more than 500.
     """
     ListMessages: _aio.UnaryUnaryMultiCallable[_message_pb2.ListMessagesRequest, _message_pb2.ListMessagesResponse]  # type: ignore[assignment]
     """The messages after one, oldest first: what a client that was away has missed, however long ago. Without those that
@@ -241,8 +285,9 @@ class MessageServiceAsyncStub(MessageServiceStub):
     """
 
 class MessageServiceServicer(metaclass=_abc_1.ABCMeta):
-    """MessageService sends in bulk what LogicService.SendMessage sends one by one, by the same rules; lists messages with what
-    the frozen Message has no field for; and is how people edit, recall, delete, react to and pin messages.
+    """MessageService sends in bulk what LogicService.SendMessage sends one by one, by the same rules; takes what people wrote
+    elsewhere; lists messages with what the frozen Message has no field for; and is how people edit, recall, delete, react to
+    and pin messages.
 
     A message that the caller does not see is NOT_FOUND to them in every RPC that names it, as if there were none: it is
     deleted, for all or by themselves, they have hidden it (DeleteConversation), or are not in its conversation (any more).
@@ -282,6 +327,33 @@ class MessageServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors of the call: INVALID_PARAMS for no messages or more than 1000; RATE_LIMIT. After UNAVAILABLE or
         DEADLINE_EXCEEDED some conversations may have their messages and others not: where each message has a
         client_msg_id, the same request again sends what is missing and doubles nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def ImportMessages(
+        self,
+        request: _message_pb2.ImportMessagesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_message_pb2.ImportMessagesResponse, _abc.Awaitable[_message_pb2.ImportMessagesResponse]]:
+        """Stores messages that people wrote elsewhere, with the times at which they did: up to 500 of one conversation, 1 MiB in
+        all, in one transaction, oldest first. Each has an outcome of its own, as in SendMessages. A message whose import_id
+        its sender has used in this conversation is stored once: repeating a request, whole or in part, changes nothing.
+
+        A sender need not be in a group (they may have left it before the export), nor be active, and neither do its settings,
+        mutes and slow mode bind them; of a one-to-one conversation they must be one of the two. Whoever reacted must exist.
+
+        - Order: history is in the order in which messages were stored. So one that is older than the newest that the
+          conversation has is refused (INVALID_PARAMS, reason OUT_OF_ORDER): import before people talk. With any_order it is
+          stored behind what there is, and clients see its time among later ones.
+        - Unread: members who had read everything have read these too, and the others find them unread; all do with `unread`.
+        - Lists: updated_at of a conversation that was empty becomes the time of its newest message, that of another one moves
+          on to it, never back. Those who had hidden the conversation see it again.
+        - Changes: MessageSent of each message to the streams of members, and the read positions of those who have read them
+          (of groups of up to 1,000 members): two rows of the log. That of the messages has detail "imported".
+        - Audit: message.import, with the number of messages that are new.
+
+        Who may call: admins and services; type system: services. Errors of the call: NOT_FOUND for the conversation;
+        INVALID_PARAMS for no messages, or more than 500.
         """
 
     @_abc_1.abstractmethod

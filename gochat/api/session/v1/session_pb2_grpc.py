@@ -173,9 +173,9 @@ class SessionServiceServicer:
         """Signs in by a JSON Web Token of the operator's own login, one of the server's [auth.issuers]; its subject is the
         user's external id. Where there is no such user, one is made, unless the issuer's setting `create` is false: then,
         and then only, its claims say what they are called. The token may be presented again until it expires; it should be
-        short-lived. Needs no access token. Audit: session.begin, user.create.
+        short-lived. Needs no access token. Audit: session.begin, also of who is refused; user.create.
         Errors: UNAUTHORIZED, reason BAD_EXTERNAL_TOKEN, the same whatever is wrong with the token, USER_NOT_ACTIVE for a
-        user who is disabled or deleted; PERMISSION_DENIED, reason NO_ACCOUNT, where users are not made; RATE_LIMIT, of the
+        user who is disabled; PERMISSION_DENIED, reason NO_ACCOUNT, where users are not made; RATE_LIMIT, of the
         failures from an address; UNAVAILABLE, reason ISSUER_UNAVAILABLE, while the issuer's keys were never read.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -158,8 +158,9 @@ class UserServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteUser(self, request, context):
-        """Deletes a user: as DisableUser, and they leave their groups; those that they own are handed over. The username and
-        the external id stay theirs; SetExternalId frees the latter.
+        """Deletes a user: as DisableUser, and they leave their groups; those that they own are handed over. The username stays
+        theirs. The external id does not: who is named by it next, by UpsertUsers or a sign-in, is a new user. Somebody who can
+        still sign in at your own login is kept out by DisableUser.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -63,8 +63,9 @@ class UserServiceStub:
     EnableUser: _grpc.UnaryUnaryMultiCallable[_user_pb2.EnableUserRequest, _user_pb2.EnableUserResponse]
     """Lets a user sign in again, also one who was deleted; the groups that those were in do not come back."""
     DeleteUser: _grpc.UnaryUnaryMultiCallable[_user_pb2.DeleteUserRequest, _user_pb2.DeleteUserResponse]
-    """Deletes a user: as DisableUser, and they leave their groups; those that they own are handed over. The username and
-    the external id stay theirs; SetExternalId frees the latter.
+    """Deletes a user: as DisableUser, and they leave their groups; those that they own are handed over. The username stays
+    theirs. The external id does not: who is named by it next, by UpsertUsers or a sign-in, is a new user. Somebody who can
+    still sign in at your own login is kept out by DisableUser.
     """
     ChangeUsername: _grpc.UnaryUnaryMultiCallable[_user_pb2.ChangeUsernameRequest, _user_pb2.ChangeUsernameResponse]
     """Errors: DUPLICATE_OPERATION for a name that is taken, or looks like one that is."""
@@ -112,8 +113,9 @@ class UserServiceAsyncStub(UserServiceStub):
     EnableUser: _aio.UnaryUnaryMultiCallable[_user_pb2.EnableUserRequest, _user_pb2.EnableUserResponse]  # type: ignore[assignment]
     """Lets a user sign in again, also one who was deleted; the groups that those were in do not come back."""
     DeleteUser: _aio.UnaryUnaryMultiCallable[_user_pb2.DeleteUserRequest, _user_pb2.DeleteUserResponse]  # type: ignore[assignment]
-    """Deletes a user: as DisableUser, and they leave their groups; those that they own are handed over. The username and
-    the external id stay theirs; SetExternalId frees the latter.
+    """Deletes a user: as DisableUser, and they leave their groups; those that they own are handed over. The username stays
+    theirs. The external id does not: who is named by it next, by UpsertUsers or a sign-in, is a new user. Somebody who can
+    still sign in at your own login is kept out by DisableUser.
     """
     ChangeUsername: _aio.UnaryUnaryMultiCallable[_user_pb2.ChangeUsernameRequest, _user_pb2.ChangeUsernameResponse]  # type: ignore[assignment]
     """Errors: DUPLICATE_OPERATION for a name that is taken, or looks like one that is."""
@@ -200,8 +202,9 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _user_pb2.DeleteUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_user_pb2.DeleteUserResponse, _abc.Awaitable[_user_pb2.DeleteUserResponse]]:
-        """Deletes a user: as DisableUser, and they leave their groups; those that they own are handed over. The username and
-        the external id stay theirs; SetExternalId frees the latter.
+        """Deletes a user: as DisableUser, and they leave their groups; those that they own are handed over. The username stays
+        theirs. The external id does not: who is named by it next, by UpsertUsers or a sign-in, is a new user. Somebody who can
+        still sign in at your own login is kept out by DisableUser.
         """
 
     @_abc_1.abstractmethod

@@ -52,6 +52,11 @@ class LoginStoreServiceStub:
                 request_serializer=gochat_dot_internal_dot_login_dot_v1_dot_login__pb2.ClaimAccountRequest.SerializeToString,
                 response_deserializer=gochat_dot_internal_dot_login_dot_v1_dot_login__pb2.ClaimAccountResponse.FromString,
                 _registered_method=True)
+        self.RecordRefusal = channel.unary_unary(
+                '/gochat.internal.login.v1.LoginStoreService/RecordRefusal',
+                request_serializer=gochat_dot_internal_dot_login_dot_v1_dot_login__pb2.RecordRefusalRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_login_dot_v1_dot_login__pb2.RecordRefusalResponse.FromString,
+                _registered_method=True)
 
 
 class LoginStoreServiceServicer:
@@ -85,6 +90,13 @@ class LoginStoreServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecordRefusal(self, request, context):
+        """Records in the audit log that somebody was not let in by another login.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LoginStoreServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -102,6 +114,11 @@ def add_LoginStoreServiceServicer_to_server(servicer, server):
                     servicer.ClaimAccount,
                     request_deserializer=gochat_dot_internal_dot_login_dot_v1_dot_login__pb2.ClaimAccountRequest.FromString,
                     response_serializer=gochat_dot_internal_dot_login_dot_v1_dot_login__pb2.ClaimAccountResponse.SerializeToString,
+            ),
+            'RecordRefusal': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordRefusal,
+                    request_deserializer=gochat_dot_internal_dot_login_dot_v1_dot_login__pb2.RecordRefusalRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_login_dot_v1_dot_login__pb2.RecordRefusalResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -188,6 +205,33 @@ class LoginStoreService:
             '/gochat.internal.login.v1.LoginStoreService/ClaimAccount',
             gochat_dot_internal_dot_login_dot_v1_dot_login__pb2.ClaimAccountRequest.SerializeToString,
             gochat_dot_internal_dot_login_dot_v1_dot_login__pb2.ClaimAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordRefusal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.internal.login.v1.LoginStoreService/RecordRefusal',
+            gochat_dot_internal_dot_login_dot_v1_dot_login__pb2.RecordRefusalRequest.SerializeToString,
+            gochat_dot_internal_dot_login_dot_v1_dot_login__pb2.RecordRefusalResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,6 +48,8 @@ class LoginStoreServiceStub:
     Errors: PERMISSION_DENIED for a user who is no guest; UNAUTHORIZED for a user who is not active, or a session that
     has ended; DUPLICATE_OPERATION for a username or an external id that is taken.
     """
+    RecordRefusal: _grpc.UnaryUnaryMultiCallable[_login_pb2.RecordRefusalRequest, _login_pb2.RecordRefusalResponse]
+    """Records in the audit log that somebody was not let in by another login."""
 
 @_typing.type_check_only
 class LoginStoreServiceAsyncStub(LoginStoreServiceStub):
@@ -69,6 +71,8 @@ class LoginStoreServiceAsyncStub(LoginStoreServiceStub):
     Errors: PERMISSION_DENIED for a user who is no guest; UNAUTHORIZED for a user who is not active, or a session that
     has ended; DUPLICATE_OPERATION for a username or an external id that is taken.
     """
+    RecordRefusal: _aio.UnaryUnaryMultiCallable[_login_pb2.RecordRefusalRequest, _login_pb2.RecordRefusalResponse]  # type: ignore[assignment]
+    """Records in the audit log that somebody was not let in by another login."""
 
 class LoginStoreServiceServicer(metaclass=_abc_1.ABCMeta):
     """LoginStoreService stands beside AccountService, on the persistence side of the seam. Each RPC is one transaction, and
@@ -105,5 +109,13 @@ class LoginStoreServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: PERMISSION_DENIED for a user who is no guest; UNAUTHORIZED for a user who is not active, or a session that
         has ended; DUPLICATE_OPERATION for a username or an external id that is taken.
         """
+
+    @_abc_1.abstractmethod
+    def RecordRefusal(
+        self,
+        request: _login_pb2.RecordRefusalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_login_pb2.RecordRefusalResponse, _abc.Awaitable[_login_pb2.RecordRefusalResponse]]:
+        """Records in the audit log that somebody was not let in by another login."""
 
 def add_LoginStoreServiceServicer_to_server(servicer: LoginStoreServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -38,6 +38,11 @@ class MessageStoreServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.ImportMessages = channel.unary_unary(
+                '/gochat.internal.message.v1.MessageStoreService/ImportMessages',
+                request_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ImportMessagesRequest.SerializeToString,
+                response_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ImportMessagesResponse.FromString,
+                _registered_method=True)
         self.ListMessages = channel.unary_unary(
                 '/gochat.internal.message.v1.MessageStoreService/ListMessages',
                 request_serializer=gochat_dot_internal_dot_message_dot_v1_dot_message__pb2.ListMessagesRequest.SerializeToString,
@@ -105,6 +110,12 @@ class MessageStoreServiceServicer:
     each one transaction. A oneof `acting`, or user_id, says who acts: see StoreService. Errors are those of MessageService.
     Who may call: tokens of role service or admin.
     """
+
+    def ImportMessages(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def ListMessages(self, request, context):
         """Missing associated documentation comment in .proto file."""
@@ -181,6 +192,11 @@ class MessageStoreServiceServicer:
 
 def add_MessageStoreServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'ImportMessages': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportMessages,
+                    request_deserializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ImportMessagesRequest.FromString,
+                    response_serializer=gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ImportMessagesResponse.SerializeToString,
+            ),
             'ListMessages': grpc.unary_unary_rpc_method_handler(
                     servicer.ListMessages,
                     request_deserializer=gochat_dot_internal_dot_message_dot_v1_dot_message__pb2.ListMessagesRequest.FromString,
@@ -254,6 +270,33 @@ class MessageStoreService:
     each one transaction. A oneof `acting`, or user_id, says who acts: see StoreService. Errors are those of MessageService.
     Who may call: tokens of role service or admin.
     """
+
+    @staticmethod
+    def ImportMessages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.internal.message.v1.MessageStoreService/ImportMessages',
+            gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ImportMessagesRequest.SerializeToString,
+            gochat_dot_api_dot_message_dot_v1_dot_message__pb2.ImportMessagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def ListMessages(request,

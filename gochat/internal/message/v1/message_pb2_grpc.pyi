@@ -4,8 +4,8 @@ isort:skip_file
 What MessageService needs from persistence."""
 
 from collections import abc as _abc
-from gochat.api.message.v1 import message_pb2 as _message_pb2_1
-from gochat.internal.message.v1 import message_pb2 as _message_pb2
+from gochat.api.message.v1 import message_pb2 as _message_pb2
+from gochat.internal.message.v1 import message_pb2 as _message_pb2_1
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -37,18 +37,19 @@ class MessageStoreServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> MessageStoreServiceAsyncStub: ...
-    ListMessages: _grpc.UnaryUnaryMultiCallable[_message_pb2.ListMessagesRequest, _message_pb2_1.ListMessagesResponse]
-    GetMessage: _grpc.UnaryUnaryMultiCallable[_message_pb2.GetMessageRequest, _message_pb2_1.GetMessageResponse]
-    EditMessage: _grpc.UnaryUnaryMultiCallable[_message_pb2.EditMessageRequest, _message_pb2_1.EditMessageResponse]
-    ListVersions: _grpc.UnaryUnaryMultiCallable[_message_pb2.ListVersionsRequest, _message_pb2_1.ListVersionsResponse]
-    RecallMessage: _grpc.UnaryUnaryMultiCallable[_message_pb2.RecallMessageRequest, _message_pb2_1.RecallMessageResponse]
-    DeleteMessage: _grpc.UnaryUnaryMultiCallable[_message_pb2.DeleteMessageRequest, _message_pb2_1.DeleteMessageResponse]
-    AddReaction: _grpc.UnaryUnaryMultiCallable[_message_pb2.AddReactionRequest, _message_pb2_1.AddReactionResponse]
-    RemoveReaction: _grpc.UnaryUnaryMultiCallable[_message_pb2.RemoveReactionRequest, _message_pb2_1.RemoveReactionResponse]
-    ListReactions: _grpc.UnaryUnaryMultiCallable[_message_pb2.ListReactionsRequest, _message_pb2_1.ListReactionsResponse]
-    PinMessage: _grpc.UnaryUnaryMultiCallable[_message_pb2.PinMessageRequest, _message_pb2_1.PinMessageResponse]
-    UnpinMessage: _grpc.UnaryUnaryMultiCallable[_message_pb2.UnpinMessageRequest, _message_pb2_1.UnpinMessageResponse]
-    ListPinnedMessages: _grpc.UnaryUnaryMultiCallable[_message_pb2.ListPinnedMessagesRequest, _message_pb2_1.ListPinnedMessagesResponse]
+    ImportMessages: _grpc.UnaryUnaryMultiCallable[_message_pb2.ImportMessagesRequest, _message_pb2.ImportMessagesResponse]
+    ListMessages: _grpc.UnaryUnaryMultiCallable[_message_pb2_1.ListMessagesRequest, _message_pb2.ListMessagesResponse]
+    GetMessage: _grpc.UnaryUnaryMultiCallable[_message_pb2_1.GetMessageRequest, _message_pb2.GetMessageResponse]
+    EditMessage: _grpc.UnaryUnaryMultiCallable[_message_pb2_1.EditMessageRequest, _message_pb2.EditMessageResponse]
+    ListVersions: _grpc.UnaryUnaryMultiCallable[_message_pb2_1.ListVersionsRequest, _message_pb2.ListVersionsResponse]
+    RecallMessage: _grpc.UnaryUnaryMultiCallable[_message_pb2_1.RecallMessageRequest, _message_pb2.RecallMessageResponse]
+    DeleteMessage: _grpc.UnaryUnaryMultiCallable[_message_pb2_1.DeleteMessageRequest, _message_pb2.DeleteMessageResponse]
+    AddReaction: _grpc.UnaryUnaryMultiCallable[_message_pb2_1.AddReactionRequest, _message_pb2.AddReactionResponse]
+    RemoveReaction: _grpc.UnaryUnaryMultiCallable[_message_pb2_1.RemoveReactionRequest, _message_pb2.RemoveReactionResponse]
+    ListReactions: _grpc.UnaryUnaryMultiCallable[_message_pb2_1.ListReactionsRequest, _message_pb2.ListReactionsResponse]
+    PinMessage: _grpc.UnaryUnaryMultiCallable[_message_pb2_1.PinMessageRequest, _message_pb2.PinMessageResponse]
+    UnpinMessage: _grpc.UnaryUnaryMultiCallable[_message_pb2_1.UnpinMessageRequest, _message_pb2.UnpinMessageResponse]
+    ListPinnedMessages: _grpc.UnaryUnaryMultiCallable[_message_pb2_1.ListPinnedMessagesRequest, _message_pb2.ListPinnedMessagesResponse]
 
 @_typing.type_check_only
 class MessageStoreServiceAsyncStub(MessageStoreServiceStub):
@@ -58,18 +59,19 @@ class MessageStoreServiceAsyncStub(MessageStoreServiceStub):
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    ListMessages: _aio.UnaryUnaryMultiCallable[_message_pb2.ListMessagesRequest, _message_pb2_1.ListMessagesResponse]  # type: ignore[assignment]
-    GetMessage: _aio.UnaryUnaryMultiCallable[_message_pb2.GetMessageRequest, _message_pb2_1.GetMessageResponse]  # type: ignore[assignment]
-    EditMessage: _aio.UnaryUnaryMultiCallable[_message_pb2.EditMessageRequest, _message_pb2_1.EditMessageResponse]  # type: ignore[assignment]
-    ListVersions: _aio.UnaryUnaryMultiCallable[_message_pb2.ListVersionsRequest, _message_pb2_1.ListVersionsResponse]  # type: ignore[assignment]
-    RecallMessage: _aio.UnaryUnaryMultiCallable[_message_pb2.RecallMessageRequest, _message_pb2_1.RecallMessageResponse]  # type: ignore[assignment]
-    DeleteMessage: _aio.UnaryUnaryMultiCallable[_message_pb2.DeleteMessageRequest, _message_pb2_1.DeleteMessageResponse]  # type: ignore[assignment]
-    AddReaction: _aio.UnaryUnaryMultiCallable[_message_pb2.AddReactionRequest, _message_pb2_1.AddReactionResponse]  # type: ignore[assignment]
-    RemoveReaction: _aio.UnaryUnaryMultiCallable[_message_pb2.RemoveReactionRequest, _message_pb2_1.RemoveReactionResponse]  # type: ignore[assignment]
-    ListReactions: _aio.UnaryUnaryMultiCallable[_message_pb2.ListReactionsRequest, _message_pb2_1.ListReactionsResponse]  # type: ignore[assignment]
-    PinMessage: _aio.UnaryUnaryMultiCallable[_message_pb2.PinMessageRequest, _message_pb2_1.PinMessageResponse]  # type: ignore[assignment]
-    UnpinMessage: _aio.UnaryUnaryMultiCallable[_message_pb2.UnpinMessageRequest, _message_pb2_1.UnpinMessageResponse]  # type: ignore[assignment]
-    ListPinnedMessages: _aio.UnaryUnaryMultiCallable[_message_pb2.ListPinnedMessagesRequest, _message_pb2_1.ListPinnedMessagesResponse]  # type: ignore[assignment]
+    ImportMessages: _aio.UnaryUnaryMultiCallable[_message_pb2.ImportMessagesRequest, _message_pb2.ImportMessagesResponse]  # type: ignore[assignment]
+    ListMessages: _aio.UnaryUnaryMultiCallable[_message_pb2_1.ListMessagesRequest, _message_pb2.ListMessagesResponse]  # type: ignore[assignment]
+    GetMessage: _aio.UnaryUnaryMultiCallable[_message_pb2_1.GetMessageRequest, _message_pb2.GetMessageResponse]  # type: ignore[assignment]
+    EditMessage: _aio.UnaryUnaryMultiCallable[_message_pb2_1.EditMessageRequest, _message_pb2.EditMessageResponse]  # type: ignore[assignment]
+    ListVersions: _aio.UnaryUnaryMultiCallable[_message_pb2_1.ListVersionsRequest, _message_pb2.ListVersionsResponse]  # type: ignore[assignment]
+    RecallMessage: _aio.UnaryUnaryMultiCallable[_message_pb2_1.RecallMessageRequest, _message_pb2.RecallMessageResponse]  # type: ignore[assignment]
+    DeleteMessage: _aio.UnaryUnaryMultiCallable[_message_pb2_1.DeleteMessageRequest, _message_pb2.DeleteMessageResponse]  # type: ignore[assignment]
+    AddReaction: _aio.UnaryUnaryMultiCallable[_message_pb2_1.AddReactionRequest, _message_pb2.AddReactionResponse]  # type: ignore[assignment]
+    RemoveReaction: _aio.UnaryUnaryMultiCallable[_message_pb2_1.RemoveReactionRequest, _message_pb2.RemoveReactionResponse]  # type: ignore[assignment]
+    ListReactions: _aio.UnaryUnaryMultiCallable[_message_pb2_1.ListReactionsRequest, _message_pb2.ListReactionsResponse]  # type: ignore[assignment]
+    PinMessage: _aio.UnaryUnaryMultiCallable[_message_pb2_1.PinMessageRequest, _message_pb2.PinMessageResponse]  # type: ignore[assignment]
+    UnpinMessage: _aio.UnaryUnaryMultiCallable[_message_pb2_1.UnpinMessageRequest, _message_pb2.UnpinMessageResponse]  # type: ignore[assignment]
+    ListPinnedMessages: _aio.UnaryUnaryMultiCallable[_message_pb2_1.ListPinnedMessagesRequest, _message_pb2.ListPinnedMessagesResponse]  # type: ignore[assignment]
 
 class MessageStoreServiceServicer(metaclass=_abc_1.ABCMeta):
     """MessageStoreService has an RPC for each of MessageService that acts on messages, of its name, with its request and response,
@@ -78,87 +80,94 @@ class MessageStoreServiceServicer(metaclass=_abc_1.ABCMeta):
     """
 
     @_abc_1.abstractmethod
+    def ImportMessages(
+        self,
+        request: _message_pb2.ImportMessagesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_message_pb2.ImportMessagesResponse, _abc.Awaitable[_message_pb2.ImportMessagesResponse]]: ...
+
+    @_abc_1.abstractmethod
     def ListMessages(
         self,
-        request: _message_pb2.ListMessagesRequest,
+        request: _message_pb2_1.ListMessagesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_message_pb2_1.ListMessagesResponse, _abc.Awaitable[_message_pb2_1.ListMessagesResponse]]: ...
+    ) -> _typing.Union[_message_pb2.ListMessagesResponse, _abc.Awaitable[_message_pb2.ListMessagesResponse]]: ...
 
     @_abc_1.abstractmethod
     def GetMessage(
         self,
-        request: _message_pb2.GetMessageRequest,
+        request: _message_pb2_1.GetMessageRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_message_pb2_1.GetMessageResponse, _abc.Awaitable[_message_pb2_1.GetMessageResponse]]: ...
+    ) -> _typing.Union[_message_pb2.GetMessageResponse, _abc.Awaitable[_message_pb2.GetMessageResponse]]: ...
 
     @_abc_1.abstractmethod
     def EditMessage(
         self,
-        request: _message_pb2.EditMessageRequest,
+        request: _message_pb2_1.EditMessageRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_message_pb2_1.EditMessageResponse, _abc.Awaitable[_message_pb2_1.EditMessageResponse]]: ...
+    ) -> _typing.Union[_message_pb2.EditMessageResponse, _abc.Awaitable[_message_pb2.EditMessageResponse]]: ...
 
     @_abc_1.abstractmethod
     def ListVersions(
         self,
-        request: _message_pb2.ListVersionsRequest,
+        request: _message_pb2_1.ListVersionsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_message_pb2_1.ListVersionsResponse, _abc.Awaitable[_message_pb2_1.ListVersionsResponse]]: ...
+    ) -> _typing.Union[_message_pb2.ListVersionsResponse, _abc.Awaitable[_message_pb2.ListVersionsResponse]]: ...
 
     @_abc_1.abstractmethod
     def RecallMessage(
         self,
-        request: _message_pb2.RecallMessageRequest,
+        request: _message_pb2_1.RecallMessageRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_message_pb2_1.RecallMessageResponse, _abc.Awaitable[_message_pb2_1.RecallMessageResponse]]: ...
+    ) -> _typing.Union[_message_pb2.RecallMessageResponse, _abc.Awaitable[_message_pb2.RecallMessageResponse]]: ...
 
     @_abc_1.abstractmethod
     def DeleteMessage(
         self,
-        request: _message_pb2.DeleteMessageRequest,
+        request: _message_pb2_1.DeleteMessageRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_message_pb2_1.DeleteMessageResponse, _abc.Awaitable[_message_pb2_1.DeleteMessageResponse]]: ...
+    ) -> _typing.Union[_message_pb2.DeleteMessageResponse, _abc.Awaitable[_message_pb2.DeleteMessageResponse]]: ...
 
     @_abc_1.abstractmethod
     def AddReaction(
         self,
-        request: _message_pb2.AddReactionRequest,
+        request: _message_pb2_1.AddReactionRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_message_pb2_1.AddReactionResponse, _abc.Awaitable[_message_pb2_1.AddReactionResponse]]: ...
+    ) -> _typing.Union[_message_pb2.AddReactionResponse, _abc.Awaitable[_message_pb2.AddReactionResponse]]: ...
 
     @_abc_1.abstractmethod
     def RemoveReaction(
         self,
-        request: _message_pb2.RemoveReactionRequest,
+        request: _message_pb2_1.RemoveReactionRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_message_pb2_1.RemoveReactionResponse, _abc.Awaitable[_message_pb2_1.RemoveReactionResponse]]: ...
+    ) -> _typing.Union[_message_pb2.RemoveReactionResponse, _abc.Awaitable[_message_pb2.RemoveReactionResponse]]: ...
 
     @_abc_1.abstractmethod
     def ListReactions(
         self,
-        request: _message_pb2.ListReactionsRequest,
+        request: _message_pb2_1.ListReactionsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_message_pb2_1.ListReactionsResponse, _abc.Awaitable[_message_pb2_1.ListReactionsResponse]]: ...
+    ) -> _typing.Union[_message_pb2.ListReactionsResponse, _abc.Awaitable[_message_pb2.ListReactionsResponse]]: ...
 
     @_abc_1.abstractmethod
     def PinMessage(
         self,
-        request: _message_pb2.PinMessageRequest,
+        request: _message_pb2_1.PinMessageRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_message_pb2_1.PinMessageResponse, _abc.Awaitable[_message_pb2_1.PinMessageResponse]]: ...
+    ) -> _typing.Union[_message_pb2.PinMessageResponse, _abc.Awaitable[_message_pb2.PinMessageResponse]]: ...
 
     @_abc_1.abstractmethod
     def UnpinMessage(
         self,
-        request: _message_pb2.UnpinMessageRequest,
+        request: _message_pb2_1.UnpinMessageRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_message_pb2_1.UnpinMessageResponse, _abc.Awaitable[_message_pb2_1.UnpinMessageResponse]]: ...
+    ) -> _typing.Union[_message_pb2.UnpinMessageResponse, _abc.Awaitable[_message_pb2.UnpinMessageResponse]]: ...
 
     @_abc_1.abstractmethod
     def ListPinnedMessages(
         self,
-        request: _message_pb2.ListPinnedMessagesRequest,
+        request: _message_pb2_1.ListPinnedMessagesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_message_pb2_1.ListPinnedMessagesResponse, _abc.Awaitable[_message_pb2_1.ListPinnedMessagesResponse]]: ...
+    ) -> _typing.Union[_message_pb2.ListPinnedMessagesResponse, _abc.Awaitable[_message_pb2.ListPinnedMessagesResponse]]: ...
 
 def add_MessageStoreServiceServicer_to_server(servicer: MessageStoreServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -498,12 +498,21 @@ class CreateGroupRequest(_message.Message):
     OWNER_ID_FIELD_NUMBER: _builtins.int
     MAX_MEMBERS_FIELD_NUMBER: _builtins.int
     MEMBER_IDS_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    IS_PUBLIC_FIELD_NUMBER: _builtins.int
+    IS_CLOSED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     description: _builtins.str
     avatar: _builtins.str
     owner_id: _builtins.str
     max_members: _builtins.int
     """0: 500."""
+    key: _builtins.str
+    """What it is called where it comes from; the id is made of it. Empty: a new group."""
+    is_public: _builtins.bool
+    """It can be found by SearchGroups."""
+    is_closed: _builtins.bool
+    """People join by invitation alone; else it is open."""
     @_builtins.property
     def member_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """With or without the owner."""
@@ -517,10 +526,13 @@ class CreateGroupRequest(_message.Message):
         owner_id: _builtins.str = ...,
         max_members: _builtins.int = ...,
         member_ids: _abc.Iterable[_builtins.str] | None = ...,
+        key: _builtins.str = ...,
+        is_public: _builtins.bool = ...,
+        is_closed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatar", b"avatar", "description", b"description", "max_members", b"max_members", "member_ids", b"member_ids", "name", b"name", "owner_id", b"owner_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatar", b"avatar", "description", b"description", "is_closed", b"is_closed", "is_public", b"is_public", "key", b"key", "max_members", b"max_members", "member_ids", b"member_ids", "name", b"name", "owner_id", b"owner_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -532,6 +544,9 @@ class CreateGroupResponse(_message.Message):
 
     GROUP_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    CREATED_FIELD_NUMBER: _builtins.int
+    created: _builtins.bool
+    """It was not there before."""
     @_builtins.property
     def group(self) -> _common_pb2.Group: ...
     @_builtins.property
@@ -541,10 +556,11 @@ class CreateGroupResponse(_message.Message):
         *,
         group: _common_pb2.Group | None = ...,
         error: _common_pb2.Error | None = ...,
+        created: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "group", b"group"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "group", b"group"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "error", b"error", "group", b"group"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -211,8 +211,9 @@ class StoreServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateGroup(self, request, context):
-        """Creates a group with its first members, all or nothing. Errors: NOT_FOUND for an unknown user,
-        INVALID_PARAMS for more members than places.
+        """Creates a group with its first members, all or nothing. With a key: once; who calls again gets the group that there
+        is, as it is. Errors: NOT_FOUND for an unknown user; INVALID_PARAMS for more members than places; DUPLICATE_OPERATION
+        for the key of a group that was dissolved.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -69,8 +69,9 @@ class StoreServiceStub:
     UpdateConversation: _grpc.UnaryUnaryMultiCallable[_store_pb2.UpdateConversationRequest, _store_pb2.UpdateConversationResponse]
     """RepoService.UpdateConversation by a participant, of a group by its owner or an admin."""
     CreateGroup: _grpc.UnaryUnaryMultiCallable[_store_pb2.CreateGroupRequest, _store_pb2.CreateGroupResponse]
-    """Creates a group with its first members, all or nothing. Errors: NOT_FOUND for an unknown user,
-    INVALID_PARAMS for more members than places.
+    """Creates a group with its first members, all or nothing. With a key: once; who calls again gets the group that there
+    is, as it is. Errors: NOT_FOUND for an unknown user; INVALID_PARAMS for more members than places; DUPLICATE_OPERATION
+    for the key of a group that was dissolved.
     """
     UpdateGroup: _grpc.UnaryUnaryMultiCallable[_store_pb2.UpdateGroupRequest, _store_pb2.UpdateGroupResponse]
     """RepoService.UpdateGroup by the owner or an admin of the group."""
@@ -135,8 +136,9 @@ class StoreServiceAsyncStub(StoreServiceStub):
     UpdateConversation: _aio.UnaryUnaryMultiCallable[_store_pb2.UpdateConversationRequest, _store_pb2.UpdateConversationResponse]  # type: ignore[assignment]
     """RepoService.UpdateConversation by a participant, of a group by its owner or an admin."""
     CreateGroup: _aio.UnaryUnaryMultiCallable[_store_pb2.CreateGroupRequest, _store_pb2.CreateGroupResponse]  # type: ignore[assignment]
-    """Creates a group with its first members, all or nothing. Errors: NOT_FOUND for an unknown user,
-    INVALID_PARAMS for more members than places.
+    """Creates a group with its first members, all or nothing. With a key: once; who calls again gets the group that there
+    is, as it is. Errors: NOT_FOUND for an unknown user; INVALID_PARAMS for more members than places; DUPLICATE_OPERATION
+    for the key of a group that was dissolved.
     """
     UpdateGroup: _aio.UnaryUnaryMultiCallable[_store_pb2.UpdateGroupRequest, _store_pb2.UpdateGroupResponse]  # type: ignore[assignment]
     """RepoService.UpdateGroup by the owner or an admin of the group."""
@@ -264,8 +266,9 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _store_pb2.CreateGroupRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_store_pb2.CreateGroupResponse, _abc.Awaitable[_store_pb2.CreateGroupResponse]]:
-        """Creates a group with its first members, all or nothing. Errors: NOT_FOUND for an unknown user,
-        INVALID_PARAMS for more members than places.
+        """Creates a group with its first members, all or nothing. With a key: once; who calls again gets the group that there
+        is, as it is. Errors: NOT_FOUND for an unknown user; INVALID_PARAMS for more members than places; DUPLICATE_OPERATION
+        for the key of a group that was dissolved.
         """
 
     @_abc_1.abstractmethod
