@@ -272,6 +272,11 @@ _CHANGE = {
     "ListStates": Rule(_SERVICE),
     "Acknowledge": Rule(_SERVICE, cost=Cost.WRITE),
 }
+_READER = {
+    "Claim": Rule(_SERVICE, cost=Cost.WRITE),
+    "Advance": Rule(_SERVICE, cost=Cost.WRITE),
+    "Release": Rule(_SERVICE, cost=Cost.WRITE),
+}
 _SIGNAL = {
     "Watch": Rule(_SERVICE, cost=Cost.NOTHING),
     "Publish": Rule(_SERVICE, cost=Cost.NOTHING),
@@ -323,6 +328,7 @@ RULES: dict[str, Rule] = {
         "internal.login.v1.LoginStoreService": _LOGIN,
         "internal.user.v1.UserStoreService": {**_USERS, "ResolveUsers": Rule(_SERVICE, cost=Cost.PAGE)},
         "internal.change.v1.ChangeService": _CHANGE,
+        "internal.reader.v1.ReaderService": _READER,
         "internal.signal.v1.SignalService": _SIGNAL,
         "api.audit.v1.AuditService": _AUDIT,
         "api.conversation.v1.ConversationService": _CONVERSATION,

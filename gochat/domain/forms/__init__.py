@@ -20,6 +20,7 @@ from gochat.domain.forms import (
     logic,
     login,
     message,
+    reader,
     repo,
     session,
     signal,
@@ -33,7 +34,7 @@ FORMS: dict[str, Form] = {
     request.DESCRIPTOR.full_name: form
     for service in (
         *(logic, session, message, conversation, group, event),
-        *(repo, store, group_store, account, login, change, signal, audit, user),
+        *(repo, store, group_store, account, login, change, reader, signal, audit, user),
     )
     for request, form in service.FORMS.items()
 }
