@@ -25,6 +25,7 @@ from gochat.commands import (
     top,
     users,
     version,
+    webhooks,
 )
 from gochat.repo.backup import BackupError
 from gochat.repo.copying import CopyError
@@ -37,6 +38,7 @@ COMMANDS = (
     token,
     key,
     users,
+    webhooks,
     audit,
     importer,
     chat,

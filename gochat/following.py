@@ -37,8 +37,9 @@ class LeaseLostError(Exception):
 
 class Follower:
     """deliver(changes, deliveries of each): returns when they are done with. If it raises, they come again. Where that
-    may take seconds it calls `keep`. described_for: as of DescribeChanges; "" for a stream of everything, None for all
-    users. Threads: `step` and what it calls belong to one; others may read `behind`."""
+    may take seconds it calls `keep`. wants: of a change; others are neither described nor delivered. idle: is called
+    after each read, while the lease is held. described_for: as of DescribeChanges; "" for a stream of everything, None
+    for all users. Threads: `step` and what it calls belong to one; others may read `behind`."""
 
     def __init__(
         self,
@@ -47,10 +48,12 @@ class Follower:
         readers: ReaderServiceStub,
         deliver: Deliver,
         *,
+        wants: Callable[[pb.Change], bool] = lambda _: True,
+        idle: Callable[[], None] = lambda: None,
         described_for: str | None = "",
     ) -> None:
         self._name, self._changes, self._readers, self._deliver = name, changes, readers, deliver
-        self._described_for = described_for
+        self._wants, self._idle, self._described_for = wants, idle, described_for
         self._holder = secrets.token_hex(8)
         self._position: pb.Position | None = None  # while the lease is held
         self._claim_at = 0.0
@@ -66,15 +69,17 @@ class Follower:
                 yield
         finally:
             self._stopped = True
-            with suppress(ChatError), _calling(RELEASE_TIMEOUT):
+            with suppress(ChatError), calling(RELEASE_TIMEOUT):
                 self._readers.Release(reader_pb2.ReleaseRequest(name=self._name, holder=self._holder))
 
     def step(self) -> None:
         """Delivers what was committed since the last time, if the lease is this process's or free."""
         try:
-            self.keep()
-            while self._read():
+            more = True
+            while more:
                 self.keep()
+                more = self._read()
+                self._idle()
         except LeaseLostError:
             self._position, self.behind = None, 0
 
@@ -84,7 +89,7 @@ class Follower:
             raise LeaseLostError
         if monotonic() >= self._claim_at:
             request = reader_pb2.ClaimRequest(name=self._name, holder=self._holder, seconds=LEASE)
-            with _calling():
+            with calling():
                 claimed = self._readers.Claim(request)
             self._claim_at = monotonic() + RENEW_INTERVAL
             if not claimed.held:
@@ -97,7 +102,7 @@ class Follower:
     def _read(self) -> bool:
         """Returns whether there may be more."""
         assert self._position is not None
-        with _calling():
+        with calling():
             answer = self._changes.ReadChanges(pb.ReadChangesRequest(start=self._position, piecewise=True))
         if answer.gap:
             log.error(
@@ -106,10 +111,11 @@ class Follower:
         for changes, moved in pieces_of(answer.changes, answer.position, PIECE):
             self.keep()
             self.behind = changes[0].at
-            request = pb.DescribeChangesRequest(changes=changes, user_id=self._described_for)
-            with _calling():
-                described = self._changes.DescribeChanges(request).changes
-            self._deliver(changes, [each.deliveries for each in described])
+            if wanted := [change for change in changes if self._wants(change)]:
+                request = pb.DescribeChangesRequest(changes=wanted, user_id=self._described_for)
+                with calling():
+                    described = self._changes.DescribeChanges(request).changes
+                self._deliver(wanted, [each.deliveries for each in described])
             if moved:
                 self._advance(moved)
         if answer.position != self._position:
@@ -120,7 +126,7 @@ class Follower:
     def _advance(self, position: pb.Position) -> None:
         request = reader_pb2.AdvanceRequest(name=self._name, holder=self._holder, position=position)
         try:
-            with _calling():
+            with calling():
                 self._readers.Advance(request)
         except ChatError as error:
             if error.reason == "LEASE_LOST":
@@ -129,5 +135,6 @@ class Follower:
         self._position = position
 
 
-def _calling(seconds: float = TIMEOUT) -> entered:
+def calling(seconds: float = TIMEOUT) -> entered:
+    """The current call, for as long as its block lasts: one of this process itself."""
     return entered(Call(SERVICE, "-", monotonic() + seconds, SERVICE))

@@ -34,6 +34,10 @@ def new_group() -> str:
     return "g" + _time_ordered()
 
 
+def new_webhook() -> str:
+    return "w" + _time_ordered()
+
+
 def new_session() -> str:
     return "d" + _time_ordered()
 

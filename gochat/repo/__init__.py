@@ -31,6 +31,7 @@ from gochat.repo.sessions import Sessions
 from gochat.repo.settings import Settings
 from gochat.repo.states import States
 from gochat.repo.users import Users
+from gochat.repo.webhooks import Outbox, Webhooks
 from gochat.serving.binding import Handlers
 from gochat.storage.database import Database
 
@@ -68,5 +69,6 @@ def handlers(database: Database, settings: MessageSettings) -> Handlers:
         "SignalService": (Activity(database),),
         "AuditService": (Audit(database),),
         "UserStoreService": (Administration(database),),
+        "WebhookStoreService": (Webhooks(database), Outbox(database)),
         "ConversationStoreService": (Inbox(database), Settings(database), Receipts(database)),
     }

@@ -6,7 +6,7 @@ from gochat.errors import aborted
 from gochat.internal.change.v1.change_pb2 import Position
 from gochat.internal.reader.v1 import reader_pb2 as pb
 from gochat.repo.feed import read_log
-from gochat.storage.database import Database, Tx
+from gochat.storage.database import Database, Row, Tx
 
 _CLAIM = """
 UPDATE log_readers SET holder = ?, held_until = ? WHERE name = ? AND (holder = ? OR held_until <= ?)
@@ -30,8 +30,7 @@ class Readers:
             until = now + request.seconds * 1000
             row = tx.fetch_one(_CLAIM, holder, until, name, holder, now)
             if row is None and tx.fetch_one("SELECT 1 FROM log_readers WHERE name = ?", name) is None:
-                here = read_log(tx, Position()).now
-                row = tx.fetch_one(_BEGIN, name, holder, until, here.epoch, here.at)
+                row = begin(tx, name, holder, until)
             if row is None:
                 return pb.ClaimResponse()
             return pb.ClaimResponse(held=True, position=Position(epoch=row[0], at=row[1]))
@@ -50,3 +49,9 @@ class Readers:
     def Release(self, request: pb.ReleaseRequest) -> pb.ReleaseResponse:
         self._database.write(lambda tx: tx.sql(_RELEASE, request.name, request.holder))
         return pb.ReleaseResponse()
+
+
+def begin(tx: Tx, name: str, holder: str = "", held_until: int = 0) -> Row | None:
+    """A new reader, from the log's position of now on, which it returns; None where there is one of that name."""
+    here = read_log(tx, Position()).now
+    return tx.fetch_one(_BEGIN, name, holder, held_until, here.epoch, here.at)

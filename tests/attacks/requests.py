@@ -7,7 +7,7 @@ from gochat.internal.login.v1 import login_pb2
 from gochat.internal.login.v1.login_pb2_grpc import LoginStoreServiceStub
 from gochat.internal.reader.v1 import reader_pb2
 from gochat.internal.reader.v1.reader_pb2_grpc import ReaderServiceStub
-from tests.attacks import conversation_requests, group_requests
+from tests.attacks import conversation_requests, group_requests, webhook_requests
 from tests.attacks.world import Place, World, soon
 from tests.harness import PASSWORD, fresh
 
@@ -138,6 +138,8 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
     },
     "api.user.v1.UserService": USERS,
     "internal.user.v1.UserStoreService": USERS | {"ResolveUsers": lambda p: {"names": [p.world.other.id]}},
+    "api.webhook.v1.WebhookService": webhook_requests.REQUESTS,
+    "internal.webhook.v1.WebhookStoreService": webhook_requests.STORED,
     "api.message.v1.MessageService": {
         "SendMessages": lambda p: in_it(p, content="hello"),
         "ListMessages": in_it,

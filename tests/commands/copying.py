@@ -33,6 +33,8 @@ TABLES = {
     "reactions",
     "mentions",
     "own_deletions",
+    "webhooks",
+    "webhook_deliveries",
     "secrets",
     "activity",
     "audit_log",
