@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from time import monotonic
 
-from gochat import events, lifecycle, logic, repo, startup
+from gochat import events, lifecycle, logic, repo, startup, webhooks
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.config import Config, ConfigError, Messages
@@ -29,11 +29,14 @@ from gochat.internal.conversation.v1.conversation_pb2_grpc import ConversationSt
 from gochat.internal.group.v1.group_pb2_grpc import GroupStoreServiceStub
 from gochat.internal.login.v1.login_pb2_grpc import LoginStoreServiceStub
 from gochat.internal.message.v1.message_pb2_grpc import MessageStoreServiceStub
+from gochat.internal.reader.v1.reader_pb2_grpc import ReaderServiceStub
 from gochat.internal.signal.v1.signal_pb2_grpc import SignalServiceStub
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.internal.user.v1.user_pb2_grpc import UserStoreServiceStub
+from gochat.internal.webhook.v1.webhook_pb2_grpc import WebhookStoreServiceStub
 from gochat.keys import KeyFile
 from gochat.listening import ListenError
+from gochat.logic import before_send
 from gochat.monitoring.sampling import export_sums, monitor
 from gochat.monitoring.shared import Memory, SharedMetrics
 from gochat.repo.guests import disabling
@@ -55,6 +58,9 @@ from gochat.storage.notify import NotifyLink
 from gochat.storage.postgres import PostgresDatabase
 from gochat.web import listener
 from gochat.web.listener import NoListener, WebListener
+from gochat.webhooks.asking import Asker
+from gochat.webhooks.delivery import Stubs
+from gochat.webhooks.hooks import Hooks
 
 log = logging.getLogger(__name__)
 
@@ -113,12 +119,14 @@ def serve(
         logic_methods = _logic_methods(config, channel, tokens, hub, own_origins) if hub else {}
         users = Users(UserStoreServiceStub(channel).ResolveUsers)
         admission = Admission(tokens, Throttle(config.limits), users, config.server.error_mode)
-        executors = Executors(config.server.threads, database.enqueue if database else None)
+        asking = before_send.PATHS if config.webhooks.before_send else ()
+        executors = Executors(config.server.threads, database.enqueue if database else None, asking)
         rpc_server = _rpc_server(config, target, repo_methods | logic_methods, admission, executors, own_metrics)
         web = _listener(config, logic_methods, admission, executors, own_metrics, rpc_server.health)
         own_origins += listener.origins(web.url)
         counters = hub.counters if hub else Counters()
-        measured = (rpc_server, web) if rpc_server.fast else (rpc_server, web, executors)
+        hooks = _hooks(config, control, target)
+        measured = (rpc_server, web, hooks) if rpc_server.fast else (rpc_server, web, hooks, executors)
         metrics_url = resources.enter_context(
             monitor(config, target, own_metrics, measured, counters, database, worker=memory is not None)
         )
@@ -129,6 +137,7 @@ def serve(
         resources.enter_context(lifecycle.following(watch, tokens))
         if hub:
             hub.start()
+        hooks.start()
         relay.start()
         _return_large_blocks()
         _freeze_gc()
@@ -143,6 +152,7 @@ def serve(
         with lifecycle.reporting(rpc_server.health, watch):
             stop.wait()
         log.info("draining: %g s for running calls", config.server.grace)
+        hooks.stop()
         if hub:
             hub.stop()
         relay.stop()
@@ -221,8 +231,16 @@ def _logic_methods(
     users = UserStoreServiceStub(channel)
     pushed = events.handlers(ChangeServiceStub(channel), SignalServiceStub(channel), hub)
     logins = LoginStoreServiceStub(channel), lambda: (*config.http.origins, *own_origins)
-    handlers = {**logic.handlers(*stubs, *talk, users, tokens, config.auth, *logins), **pushed}
+    ask = Asker(config.webhooks).ask if config.webhooks.before_send else None
+    hooked = webhooks.handlers(WebhookStoreServiceStub(channel), config.webhooks)
+    handlers = {**logic.handlers(*stubs, *talk, users, tokens, config.auth, *logins, ask), **pushed, **hooked}
     return bind(served_by(LOGIC), handlers)
+
+
+def _hooks(config: Config, channel: UnaryChannel, target: str) -> Hooks:
+    """Of a process with the logic half; others have none."""
+    stubs = Stubs(ChangeServiceStub(channel), ReaderServiceStub(channel), WebhookStoreServiceStub(channel))
+    return Hooks(stubs, config.webhooks, config.events.poll, serves=target != REPO)
 
 
 def _rpc_server(

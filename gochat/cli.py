@@ -17,6 +17,7 @@ COMMANDS = {
     "token": "token",
     "key": "key",
     "user": "users",
+    "webhook": "webhooks",
     "audit": "audit",
     "import": "importer",
     "chat": "chat",

@@ -8,6 +8,7 @@ import ipaddress
 import os
 import re
 import tomllib
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from pathlib import Path
@@ -140,6 +141,16 @@ class Events:
 
 
 @dataclass(frozen=True)
+class Webhooks:
+    allow: str = ""
+    retry_for: int = _setting(3 * 24 * 3600, minimum=1, maximum=MAX_TTL, is_duration=True)
+    before_send: str = ""
+    before_send_secret: str = field(default="", repr=False)
+    before_send_timeout: float = _setting(1.0, minimum=0.01, maximum=10)
+    before_send_failure: str = _setting("open", choices=("open", "closed"))
+
+
+@dataclass(frozen=True)
 class Http:
     listen: str = "127.0.0.1:8080"
     origins: tuple[str, ...] = ()
@@ -168,6 +179,7 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     messages: Messages = field(default_factory=Messages)
     events: Events = field(default_factory=Events)
+    webhooks: Webhooks = field(default_factory=Webhooks)
     http: Http = field(default_factory=Http)
     metrics: Metrics = field(default_factory=Metrics)
     log: Log = field(default_factory=Log)
@@ -333,7 +345,14 @@ def _check_together(config: Config) -> None:
     for origin in config.http.origins:
         if not re.fullmatch(r"https?://[^/\s,*@]+", origin):
             raise ConfigError(f"http.origins: must be such as https://chat.example.com, not {origin!r}")
-    networks(config.limits.trusted_proxies)
+    networks("limits.trusted_proxies", config.limits.trusted_proxies)
+    networks("webhooks.allow", config.webhooks.allow)
+    if config.webhooks.before_send and not re.fullmatch(r"https?://[^/\s@]+(/[!-~]*)?", config.webhooks.before_send):
+        raise ConfigError("webhooks.before_send: must be such as https://example.com/check")
+    if bool(config.webhooks.before_send) != bool(config.webhooks.before_send_secret):
+        raise ConfigError("webhooks.before_send, webhooks.before_send_secret: go together")
+    if config.webhooks.before_send_secret and not is_webhook_secret(config.webhooks.before_send_secret):
+        raise ConfigError("webhooks.before_send_secret: must be whsec_ and base64 of 24 to 64 bytes")
 
 
 def parse_address(source: str, address: str) -> tuple[str, int]:
@@ -352,9 +371,17 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def networks(text: str) -> "tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]":
-    """[limits] trusted_proxies: addresses or networks, separated by commas. Raises ConfigError."""
+def is_webhook_secret(text: str) -> bool:
+    """As the Standard Webhooks specification writes them."""
+    try:
+        return text.startswith("whsec_") and 24 <= len(b64decode(text.removeprefix("whsec_"), validate=True)) <= 64
+    except ValueError:
+        return False
+
+
+def networks(source: str, text: str) -> "tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]":
+    """Addresses or networks, separated by commas. Raises ConfigError."""
     try:
         return tuple(ipaddress.ip_network(item.strip()) for item in text.split(",") if item.strip())
     except ValueError as error:
-        raise ConfigError(f"limits.trusted_proxies: {error}") from None
+        raise ConfigError(f"{source}: {error}") from None

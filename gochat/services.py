@@ -19,15 +19,18 @@ from gochat.api.message.v1 import message_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.session.v1 import session_pb2
 from gochat.api.user.v1 import user_pb2
+from gochat.api.webhook.v1 import webhook_pb2
 from gochat.internal.account.v1 import account_pb2
 from gochat.internal.change.v1 import change_pb2
 from gochat.internal.conversation.v1 import conversation_pb2 as conversation_store_pb2
 from gochat.internal.group.v1 import group_pb2 as group_store_pb2
 from gochat.internal.login.v1 import login_pb2
 from gochat.internal.message.v1 import message_pb2 as message_store_pb2
+from gochat.internal.reader.v1 import reader_pb2
 from gochat.internal.signal.v1 import signal_pb2
 from gochat.internal.store.v1 import store_pb2
 from gochat.internal.user.v1 import user_pb2 as user_store_pb2
+from gochat.internal.webhook.v1 import webhook_pb2 as webhook_store_pb2
 
 LOGIC, REPO = "logic", "repo"
 """The two halves."""
@@ -57,6 +60,7 @@ SERVICES = tuple(
         (event_pb2, "EventService", LOGIC, Audience.APPS),
         (conversation_pb2, "ConversationService", LOGIC, Audience.APPS),
         (user_pb2, "UserService", LOGIC, Audience.BACKENDS),
+        (webhook_pb2, "WebhookService", LOGIC, Audience.BACKENDS),
         (repo_pb2, "RepoService", REPO, Audience.SERVICES),
         (store_pb2, "StoreService", REPO, Audience.INTERNAL),
         (group_store_pb2, "GroupStoreService", REPO, Audience.INTERNAL),
@@ -64,10 +68,12 @@ SERVICES = tuple(
         (account_pb2, "AccountService", REPO, Audience.INTERNAL),
         (login_pb2, "LoginStoreService", REPO, Audience.INTERNAL),
         (change_pb2, "ChangeService", REPO, Audience.INTERNAL),
+        (reader_pb2, "ReaderService", REPO, Audience.INTERNAL),
         (signal_pb2, "SignalService", REPO, Audience.INTERNAL),
         (audit_pb2, "AuditService", REPO, Audience.SERVICES),
         (conversation_store_pb2, "ConversationStoreService", REPO, Audience.INTERNAL),
         (user_store_pb2, "UserStoreService", REPO, Audience.INTERNAL),
+        (webhook_store_pb2, "WebhookStoreService", REPO, Audience.INTERNAL),
     )
 )
 

@@ -97,8 +97,8 @@ def test_an_address_is_a_host_and_a_port() -> None:
 
 
 def test_networks_are_separated_by_commas() -> None:
-    assert networks("") == ()
-    assert [str(network) for network in networks("10.0.0.0/8, ::1")] == ["10.0.0.0/8", "::1/128"]
+    assert networks("x", "") == ()
+    assert [str(network) for network in networks("x", "10.0.0.0/8, ::1")] == ["10.0.0.0/8", "::1/128"]
 
 
 def test_an_issuer_comes_from_the_file_and_the_environment(tmp_path: Path) -> None:

@@ -274,6 +274,11 @@ _CHANGE = {
     "ListStates": Rule(_SERVICE),
     "Acknowledge": Rule(_SERVICE, cost=Cost.WRITE),
 }
+_READER = {
+    "Claim": Rule(_SERVICE, cost=Cost.WRITE),
+    "Advance": Rule(_SERVICE, cost=Cost.WRITE),
+    "Release": Rule(_SERVICE, cost=Cost.WRITE),
+}
 _SIGNAL = {
     "Watch": Rule(_SERVICE, cost=Cost.NOTHING),
     "Publish": Rule(_SERVICE, cost=Cost.NOTHING),
@@ -308,6 +313,23 @@ _MESSAGE_STORE = {
     "UnpinMessage": Rule(_SERVICE, cost=Cost.WRITE),
     "ListPinnedMessages": Rule(_SERVICE, cost=Cost.PAGE),
 }
+_WEBHOOK = {
+    "CreateWebhook": Rule(_SERVICE, cost=Cost.WRITE),
+    "UpdateWebhook": Rule(_SERVICE, cost=Cost.WRITE),
+    "DeleteWebhook": Rule(_SERVICE, cost=Cost.WRITE),
+    "ListWebhooks": Rule(_SERVICE),
+    "RotateSecret": Rule(_SERVICE, cost=Cost.WRITE),
+    "ListDeliveries": Rule(_SERVICE, cost=Cost.PAGE),
+    "ReplayDeliveries": Rule(_SERVICE, cost=Cost.WRITE),
+}
+_WEBHOOK_STORE = _WEBHOOK | {
+    "ListEndpoints": Rule(_SERVICE, cost=Cost.CONTROL),
+    "FindBlocked": Rule(_SERVICE),
+    "StoreDeliveries": Rule(_SERVICE, cost=Cost.WRITE),
+    "TakeDue": Rule(_SERVICE, cost=Cost.WRITE),
+    "ResolveDeliveries": Rule(_SERVICE, cost=Cost.WRITE),
+    "DisableWebhook": Rule(_SERVICE, cost=Cost.WRITE),
+}
 
 RULES: dict[str, Rule] = {
     f"/gochat.{service}/{rpc}": rule
@@ -325,7 +347,10 @@ RULES: dict[str, Rule] = {
         "internal.account.v1.AccountService": _ACCOUNT,
         "internal.login.v1.LoginStoreService": _LOGIN,
         "internal.user.v1.UserStoreService": {**_USERS, "ResolveUsers": Rule(_SERVICE, cost=Cost.PAGE)},
+        "api.webhook.v1.WebhookService": _WEBHOOK,
+        "internal.webhook.v1.WebhookStoreService": _WEBHOOK_STORE,
         "internal.change.v1.ChangeService": _CHANGE,
+        "internal.reader.v1.ReaderService": _READER,
         "internal.signal.v1.SignalService": _SIGNAL,
         "api.audit.v1.AuditService": _AUDIT,
         "api.conversation.v1.ConversationService": _CONVERSATION,

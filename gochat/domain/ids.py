@@ -39,6 +39,10 @@ def keyed_group(name: str, key: bytes) -> str:
     return "g" + _base32(int.from_bytes(hashlib.blake2b(f"group\0{name}".encode(), key=key, digest_size=16).digest()))
 
 
+def new_webhook() -> str:
+    return "w" + _time_ordered()
+
+
 def new_session() -> str:
     return "d" + _time_ordered()
 

@@ -14,6 +14,7 @@ from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.internal.user.v1.user_pb2_grpc import UserStoreServiceStub
 from gochat.logic.administration import Administration
 from gochat.logic.auth import Auth
+from gochat.logic.before_send import Ask
 from gochat.logic.bulk import Bulk
 from gochat.logic.conversations import Conversations
 from gochat.logic.group_acts import GroupActs
@@ -39,15 +40,22 @@ def handlers(
     settings: AuthSettings,
     logins: LoginStoreServiceStub,
     origins: Callable[[], Collection[str]],
+    ask: Ask | None,
 ) -> Handlers:
     """The objects that serve every RPC of these services, one a noun. origins: of pages that may have users sign in.
-    Raises ConfigError."""
+    ask: before a user's message is stored. Raises ConfigError."""
     auth = Auth(accounts, tokens, settings)
     return {
-        "LogicService": (auth, Users(store), Messages(repo, store), Conversations(repo, store), Groups(repo, store)),
+        "LogicService": (
+            auth,
+            Users(store),
+            Messages(repo, store, ask),
+            Conversations(repo, store),
+            Groups(repo, store),
+        ),
         "SessionService": (auth, Sessions(accounts), Logins(logins, auth, tokens, settings, origins)),
         "GroupService": (GroupActs(groups),),
         "ConversationService": (Inbox(conversations),),
-        "MessageService": (Bulk(store), MessageActs(messages)),
+        "MessageService": (Bulk(store, ask), MessageActs(messages, ask)),
         "UserService": (Administration(users),),
     }

@@ -8,12 +8,16 @@ from gochat.domain import policy
 from gochat.errors import RETRY_AFTER, ChatError
 from gochat.internal.store.v1 import store_pb2
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
+from gochat.logic.before_send import Ask
 from gochat.logic.messages import to_store
 
 
 class Bulk:
-    def __init__(self, store: StoreServiceStub) -> None:
+    """ask: as of Messages; about each message by itself."""
+
+    def __init__(self, store: StoreServiceStub, ask: Ask | None = None) -> None:
         self._store = store
+        self._ask = ask
 
     def SendMessages(self, request: message_pb2.SendMessagesRequest) -> message_pb2.SendMessagesResponse:
         caller = current().caller
@@ -23,7 +27,7 @@ class Bulk:
         for message in request.messages:
             result = response.results.add()
             try:
-                allowed.append(to_store(caller, message))
+                allowed.append(to_store(caller, message, self._ask))
                 results.append(result)
             except ChatError as error:
                 result.error.CopyFrom(error.body())

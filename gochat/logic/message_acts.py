@@ -7,11 +7,15 @@ from gochat.domain import policy
 from gochat.internal.message.v1 import message_pb2 as store_pb
 from gochat.internal.message.v1.message_pb2_grpc import MessageStoreServiceStub
 from gochat.logic.acting import acting, actor
+from gochat.logic.before_send import Ask, asked
 
 
 class MessageActs:
-    def __init__(self, store: MessageStoreServiceStub) -> None:
+    """ask: before a user's edit is stored."""
+
+    def __init__(self, store: MessageStoreServiceStub, ask: Ask | None = None) -> None:
         self._store = store
+        self._ask = ask
 
     def ImportMessages(self, request: pb.ImportMessagesRequest) -> pb.ImportMessagesResponse:
         for each in request.messages:
@@ -25,6 +29,8 @@ class MessageActs:
         return self._store.GetMessage(store_pb.GetMessageRequest(**acting(), request=request))
 
     def EditMessage(self, request: pb.EditMessageRequest) -> pb.EditMessageResponse:
+        caller = current().caller
+        request = asked(self._ask, caller, caller.user_id, request)
         return self._store.EditMessage(store_pb.EditMessageRequest(**acting(), request=request))
 
     def ListVersions(self, request: pb.ListVersionsRequest) -> pb.ListVersionsResponse:

@@ -11,17 +11,21 @@ from gochat.errors import ChatError
 from gochat.internal.store.v1 import store_pb2
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.logic.acting import acting, actor
+from gochat.logic.before_send import Ask, asked
 
 
 class Messages:
-    def __init__(self, repo: RepoServiceStub, store: StoreServiceStub) -> None:
+    """ask: before a user's message is stored. Where it is set, sends are not batched: they may wait."""
+
+    def __init__(self, repo: RepoServiceStub, store: StoreServiceStub, ask: Ask | None = None) -> None:
         self._repo = repo
         self._store = store
+        self._ask = ask
 
     def SendMessage(self, request: logic_pb2.SendMessageRequest) -> logic_pb2.SendMessageResponse:
         caller = current().caller
         store = self._repo.CreateMessage if policy.is_unrestricted(caller) else self._store.StoreMessage
-        stored = store(to_store(caller, request))
+        stored = store(to_store(caller, request, self._ask))
         return logic_pb2.SendMessageResponse(message_id=stored.message_id, created_at=stored.message.created_at)
 
     def batch_SendMessage(
@@ -83,12 +87,17 @@ class Messages:
         return self._store.GetUnread(store_pb2.GetUnreadRequest(user_id=actor(request.user_id)))
 
 
-def to_store(caller: Caller, request: logic_pb2.SendMessageRequest) -> repo_pb2.CreateMessageRequest:
-    """The repo's request for a send. Raises PERMISSION_DENIED where the caller may not act for the sender."""
+def to_store(
+    caller: Caller, request: logic_pb2.SendMessageRequest, ask: Ask | None = None
+) -> repo_pb2.CreateMessageRequest:
+    """The repo's request for a send. Raises PERMISSION_DENIED where the caller may not act for the sender, and whatever
+    before_send.py raises."""
     policy.send(caller, request.message_type)
+    sender = policy.actor(caller, request.from_user_id, "from_user_id")
+    request = asked(ask, caller, sender, request)
     return repo_pb2.CreateMessageRequest(
         conversation_id=request.conversation_id,
-        from_user_id=policy.actor(caller, request.from_user_id, "from_user_id"),
+        from_user_id=sender,
         to_user_id=request.to_user_id,
         content=request.content,
         message_type=request.message_type,

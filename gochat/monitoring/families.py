@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from gochat.events.counters import LAGS
+from gochat.webhooks.counters import OUTCOMES
 
 GAUGE, COUNTER = GaugeMetricFamily, CounterMetricFamily
 ALWAYS, LOGIC, REPO, SQLITE, COUNTED = "always", "logic", "repo", "sqlite", "counted"
@@ -38,6 +39,7 @@ FAMILIES = (
             "search": "searches_waiting",
             "opening": "openings_waiting",
             "fetch": "fetches_waiting",
+            "ask": "asks_waiting",
         },
         "pool",
     ),
@@ -52,6 +54,7 @@ FAMILIES = (
             "search": "searches_on_threads",
             "opening": "openings_on_threads",
             "fetch": "fetches_on_threads",
+            "ask": "asks_on_threads",
         },
         "pool",
     ),
@@ -66,6 +69,7 @@ FAMILIES = (
             "search": "search_threads",
             "opening": "opening_threads",
             "fetch": "fetch_threads",
+            "ask": "ask_threads",
         },
         "pool",
     ),
@@ -115,6 +119,21 @@ FAMILIES = (
         COUNTER,
         LOGIC,
         {"": "queues_dropped"},
+    ),
+    Family(
+        "gochat_webhook_attempts_total",
+        "Events of webhooks: delivered, failed (and tried again), parked, or gone before they were delivered",
+        COUNTER,
+        LOGIC,
+        {outcome: f"webhook_{outcome}" for outcome in OUTCOMES},
+        "outcome",
+    ),
+    Family(
+        "gochat_webhook_lag_seconds",
+        "Age of the oldest change that a webhook is being sent or has not come to: of the one that is furthest behind",
+        GAUGE,
+        LOGIC,
+        {"": "webhook_lag"},
     ),
     Family(
         "gochat_calls_dropped_total",
@@ -226,6 +245,14 @@ FAMILIES = (
         GAUGE,
         COUNTED,
         {"": "changes_held_back"},
+    ),
+    Family(
+        "gochat_webhook_deliveries",
+        "Deliveries of webhooks that failed: pending ones are tried again, parked ones are not",
+        GAUGE,
+        COUNTED,
+        {"pending": "webhooks_pending", "parked": "webhooks_parked"},
+        "state",
     ),
     Family("gochat_group_members", "Members of all groups", GAUGE, COUNTED, {"": "group_members"}),
     Family(

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from typing import Protocol
 
 from gochat import background, logs
@@ -19,6 +20,7 @@ from gochat.monitoring.exporter import MetricsCollector, serve_metrics
 from gochat.monitoring.shared import SharedMetrics
 from gochat.repo import statistics
 from gochat.storage.database import Database
+from gochat.webhooks.counters import OUTCOMES, count_of
 
 SAMPLE_INTERVAL = 1.0  # seconds between two samples of queues and pools in a worker, whose metrics the parent exports
 COUNT_INTERVAL = 30.0  # seconds between two counts of the rows in the database, at least
@@ -30,7 +32,9 @@ class Transport(Protocol):
         """By the names of gochat.monitoring.families."""
 
 
-COUNTERS = {"log_lines_dropped": logs.dropped, "background_failures": background.failures}
+COUNTERS = {"log_lines_dropped": logs.dropped, "background_failures": background.failures} | {
+    f"webhook_{outcome}": partial(count_of, outcome) for outcome in OUTCOMES
+}
 
 
 def export_sums(

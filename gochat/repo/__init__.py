@@ -22,6 +22,7 @@ from gochat.repo.messages import Messages
 from gochat.repo.moderation import Moderation
 from gochat.repo.pins import Pins
 from gochat.repo.reactions import Reactions
+from gochat.repo.readers import Readers
 from gochat.repo.receipts import Receipts
 from gochat.repo.requests import Requests
 from gochat.repo.roles import Roles
@@ -31,6 +32,7 @@ from gochat.repo.sessions import Sessions
 from gochat.repo.settings import Settings
 from gochat.repo.states import States
 from gochat.repo.users import Users
+from gochat.repo.webhooks import Outbox, Webhooks
 from gochat.serving.binding import Handlers
 from gochat.storage.database import Database
 
@@ -64,8 +66,10 @@ def handlers(database: Database, settings: MessageSettings) -> Handlers:
         "AccountService": (Accounts(database), Sessions(database)),
         "LoginStoreService": (Logins(database),),
         "ChangeService": (Feed(database), States(database)),
+        "ReaderService": (Readers(database),),
         "SignalService": (Activity(database),),
         "AuditService": (Audit(database),),
         "UserStoreService": (Administration(database),),
+        "WebhookStoreService": (Webhooks(database), Outbox(database)),
         "ConversationStoreService": (Inbox(database), Settings(database), Receipts(database)),
     }

@@ -9,7 +9,7 @@ from gochat.api.message.v1 import message_pb2 as pb
 from gochat.api.message.v1 import message_types_pb2 as types
 from gochat.api.repo.v1 import repo_pb2
 from gochat.domain import forms, ids, reactions
-from gochat.domain.changes import Kind
+from gochat.domain.changes import IMPORTED, Kind
 from gochat.errors import ChatError, invalid, not_found
 from gochat.repo.audit import record
 from gochat.repo.changes import add_change
@@ -128,7 +128,7 @@ def _import(request: pb.ImportMessagesRequest, wanted: Sequence[_Imported], tx: 
         _complete(tx, conversation_id, stored, seqs)
         _, last = stored[-1]
         if not request.unread and tx.sql(_READ, last, conversation_id, before, last - 1).rowcount:
-            add_change(tx, Kind.READ, conversation_id, seq=last)
+            add_change(tx, Kind.READ, conversation_id, seq=last, detail=IMPORTED)
         record(tx, "message.import", conversation_id, str(len(stored)))
     return verdicts
 

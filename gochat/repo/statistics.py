@@ -1,6 +1,7 @@
 """Numbers for operators, counted by scans that read no message."""
 
 from gochat.domain import ids
+from gochat.domain.webhooks import PARKED, PENDING
 from gochat.storage.database import Database, Row, Tx
 
 DAY = 24 * 3600 * 1000  # milliseconds
@@ -33,10 +34,14 @@ _HELD_BACK = {
 SELECT EXTRACT(EPOCH FROM clock_timestamp() - MIN(xact_start))
 FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND datname = current_database()""",
 }
+_WEBHOOKS = f"""
+SELECT COUNT(*) FILTER (WHERE state = '{PENDING}'), COUNT(*) FILTER (WHERE state = '{PARKED}')
+FROM webhook_deliveries"""
 _NAMES = (
     *("users_active", "users_disabled", "users_deleted", "active_day", "active_month", "messages_sent"),
     *("singles_created", "groups_created", "groups", "singles_active", "groups_active", "group_members"),
     *("changes", "changes_since", "changes_held_back"),
+    *("webhooks_pending", "webhooks_parked"),
 )
 
 
@@ -53,6 +58,7 @@ def count(database: Database) -> dict[str, int]:
             tx.fetch_one(_CHANGES[tx.postgres]),
             tx.fetch_one(_OLDEST_CHANGE),
             tx.fetch_one(_HELD_BACK[tx.postgres]),
+            tx.fetch_one(_WEBHOOKS),
         ]
 
     numbers = [int(number or 0) for row in database.read(work) for number in row or ()]

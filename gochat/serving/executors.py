@@ -6,7 +6,7 @@ SQLite are queued for the one thread that writes, which commits many of them in 
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 from gochat.context import Enqueue, Lane, entered
@@ -25,6 +25,7 @@ SEARCH_THREADS = max(1, CORES - 1)  # searches leave a core to everything else
 CONTROL_THREADS = 2
 OPENING_THREADS = 4
 FETCHING_THREADS = 8
+ASKING_THREADS = 32
 MAX_WAITING_HASHES = 400
 MAX_WAITING_SEARCHES = 64
 MAX_WAITING_OPENINGS = 1000  # streams; half of the calls that may wait in all are left to others
@@ -42,10 +43,11 @@ class Executors:
     pool of their own.
 
     enqueue: of a database that is a file of this process (SQLite): its writes are queued, and reads of a page run
-    inline. None for other databases, where both run in a pool.
+    inline. None for other databases, where both run in a pool. asking: the paths of RPCs that ask another server first;
+    they have a pool of their own, and are neither queued nor batched.
     """
 
-    def __init__(self, threads: int, enqueue: Enqueue | None) -> None:
+    def __init__(self, threads: int, enqueue: Enqueue | None, asking: Collection[str] = ()) -> None:
         self.calls = Pool(
             "call", threads, max_running_per_user=MAX_RUNNING_PER_USER, max_waiting_per_user=MAX_WAITING_PER_USER
         )
@@ -81,13 +83,15 @@ class Executors:
             max_running_per_user=1,
             max_waiting_per_user=MAX_WAITING_HASHES_PER_USER,
         )
+        # So may whoever is asked before messages are stored. One at a time of a user, so that theirs stay in order.
+        self.asking = Pool("ask", ASKING_THREADS, max_running_per_user=1, max_waiting_per_user=MAX_WAITING_PER_USER)
         self.control = Pool("control", CONTROL_THREADS, Lane.CONTROL, max_running_per_user=1, max_waiting_per_user=0)
         self.keys = Pool("keys", 1, max_waiting=MAX_WAITING_FOR_KEYS, max_running_per_user=1, max_waiting_per_user=0)
         # Apart from keys, which anybody may have looked for.
         self.users = Pool("users", 1 if enqueue else LOOK_UP_THREADS, max_running_per_user=1, max_waiting_per_user=0)
         self.inline = Inline(self.calls.execute)
         self.batchers: list[Batcher] = []
-        self._enqueue = enqueue
+        self._enqueue, self._asking = enqueue, asking
         self._of_path: dict[str, Executor] = {}
         self._of_cost: dict[Cost, Executor] = {
             Cost.NOTHING: self.inline.execute,
@@ -112,6 +116,8 @@ class Executors:
         return Lane.INLINE if self.of(method) in inline else Lane.POOLED
 
     def _chosen(self, method: Method) -> Executor:
+        if method.path in self._asking:
+            return self.asking.execute
         executor = self._of_cost[method.rule.cost]
         if method.streams and executor == self.calls.execute:
             return self.openings.execute
@@ -140,6 +146,9 @@ class Executors:
             "fetches_waiting": self.fetching.waiting,
             "fetches_on_threads": self.fetching.active,
             "fetch_threads": self.fetching.threads,
+            "asks_waiting": self.asking.waiting,
+            "asks_on_threads": self.asking.active,
+            "ask_threads": self.asking.threads,
             "searches_waiting": self.searches.waiting,
             "searches_on_threads": self.searches.active,
             "search_threads": self.searches.threads,

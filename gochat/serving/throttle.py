@@ -49,7 +49,7 @@ class Throttle:
             Rate.ADDRESS: Buckets(limits.calls_per_second, max(1.0, limits.calls_per_second * BURST)),
         }
         self._devices = devices  # the sign-ins of devices after those of the address have run out
-        self._proxies = networks(limits.trusted_proxies)
+        self._proxies = networks("limits.trusted_proxies", limits.trusted_proxies)
 
     def address(self, peer: str, forwarded_for: str) -> str:
         """The network address of the client. peer: as gRPC names it, ipv4:192.0.2.1:5000. forwarded_for: the metadata

@@ -302,10 +302,49 @@ class AuditEvent(Model):
         table_name = "audit_log"
 
 
+class Webhook(Model):
+    webhook_id = TextField(primary_key=True)
+    url = TextField()
+    description = TextField()
+    events = TextField()
+    conversation_ids = TextField()
+    message_types = TextField()
+    enabled = IntegerField()
+    disabled_reason = TextField()
+    secret = TextField()
+    previous_secret = TextField()
+    previous_until = BigIntegerField()
+    created_at = BigIntegerField()
+    updated_at = BigIntegerField()
+
+    class Meta:
+        table_name = "webhooks"
+
+
+class WebhookDelivery(Model):
+    webhook_id = TextField()
+    number = BigIntegerField()
+    delivery_id = TextField()
+    event = TextField()
+    lane = TextField()
+    change = TextField()
+    change_index = IntegerField()
+    state = TextField()
+    attempts = IntegerField()
+    next_attempt_at = BigIntegerField()
+    created_at = BigIntegerField()
+    last_error = TextField()
+
+    class Meta:
+        table_name = "webhook_deliveries"
+        primary_key = CompositeKey("webhook_id", "number")
+
+
 # Tables come after those that they refer to.
 ALL = (
     *(User, Activity, Session, Device, EndedSession, Conversation, Member, RemovedMember, FormerMember),
     *(MemberDetail, Ban, Invitation, JoinRequest),
     *(Send, Message, Secret, AuditEvent),
     *(MessageVersion, Reaction, Mention, OwnDeletion),
+    *(Webhook, WebhookDelivery),
 )

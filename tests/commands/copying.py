@@ -33,11 +33,13 @@ TABLES = {
     "reactions",
     "mentions",
     "own_deletions",
+    "webhooks",
+    "webhook_deliveries",
     "secrets",
     "activity",
     "audit_log",
 }
-_OWN = {"schema_migrations", "changes"}  # of each database
+_OWN = {"schema_migrations", "changes", "log_readers"}  # of each database
 
 
 def begin_copy(source: str, target: str, **env: str) -> "subprocess.Popen[str]":

@@ -10,7 +10,10 @@ from typing import Any
 import psycopg2
 import pytest
 
+from gochat.api.webhook.v1.webhook_pb2 import CreateWebhookRequest
 from gochat.config import Config, Database
+from gochat.internal.webhook.v1.webhook_pb2 import StoreDeliveriesRequest
+from gochat.internal.webhook.v1.webhook_pb2_grpc import WebhookStoreServiceStub
 from gochat.storage.engine import open_database
 from gochat.storage.postgres import PostgresDatabase
 from tests.commands.copying import TABLES, copied, opened, refused, rows_of
@@ -98,6 +101,18 @@ class World:
         app.signed_in(self.gone.id, self.gone.username, device_id="phone")
         self.gone.Logout()
         app.run("user", "disable", self.gone.username, "--address", app.repo_address)
+        self._with_a_webhook(app)
+
+    def _with_a_webhook(self, app: Deployment) -> None:
+        """And something that it is sent much later."""
+        store = WebhookStoreServiceStub(app.repo_channel)
+        wanted = {"conversation_ids": ["none"]}
+        created = store.CreateWebhook(
+            CreateWebhookRequest(url="https://hook.invalid/", filter=wanted), metadata=app.service
+        )
+        later = {"delivery_id": "evt_1", "event": "message_sent", "lane": self.group, "next_attempt_at": 2**60}
+        kept = StoreDeliveriesRequest(webhook_id=created.webhook.webhook_id, deliveries=[later])
+        store.StoreDeliveries(kept, metadata=app.service)
 
     @property
     def people(self) -> list[Person]:

@@ -8,6 +8,7 @@ from gochat.api.logic.v1 import logic_pb2
 from gochat.api.message.v1 import message_pb2, message_types_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.user.v1 import user_pb2
+from gochat.api.webhook.v1 import webhook_pb2
 from gochat.domain import forms
 from gochat.domain.forms.rules import FIELDS
 from gochat.errors import ChatError
@@ -20,8 +21,8 @@ SEND = {"content": "x", "conversation_id": "c"}
 
 
 def test_forms_and_fields_are_those_of_the_contract() -> None:
-    of_batches = [user_pb2.UserUpsert.DESCRIPTOR, message_types_pb2.ImportedMessage.DESCRIPTOR]  # each is checked
-    types = [*(rpc.input_type for rpc in rpcs().values()), *of_batches]
+    nested = user_pb2.UserUpsert, message_types_pb2.ImportedMessage, webhook_pb2.WebhookFilter  # checked by themselves
+    types = [*(rpc.input_type for rpc in rpcs().values()), *(each.DESCRIPTOR for each in nested)]
     requests = {each.full_name: set(each.fields_by_name) for each in types}
     assert forms.FORMS.keys() == requests.keys()
     for request, (required, fields) in forms.FORMS.items():
@@ -32,6 +33,20 @@ def test_forms_and_fields_are_those_of_the_contract() -> None:
 @pytest.mark.parametrize(
     ("request_", "field"),
     [
+        (webhook_pb2.CreateWebhookRequest(), "url"),
+        *(
+            (webhook_pb2.CreateWebhookRequest(url=url), "url")
+            for url in (
+                *("ftp://example.com", "https://", "example.com", "https://a:b@example.com/", "https://example.com:0/"),
+                *("https://example.com/#a", "https://example.com/a b", "https://exämple.com/", "https://[::1/"),
+                *("https://example.com:port/", "https://example.com/" + "x" * 2048),
+            )
+        ),
+        (webhook_pb2.CreateWebhookRequest(url="https://a/", filter={"events": ["poem"]}), "events[0]"),
+        (webhook_pb2.CreateWebhookRequest(url="https://a/", filter={"events": ["typing"]}), "events[0]"),
+        (webhook_pb2.CreateWebhookRequest(url="https://a/", filter={"message_types": ["poem"]}), "message_types[0]"),
+        (webhook_pb2.RotateSecretRequest(webhook_id="w", keep_seconds=7 * 86400 + 1), "keep_seconds"),
+        (webhook_pb2.ListDeliveriesRequest(webhook_id="w", state="done"), "state"),
         (logic_pb2.SendMessageRequest(conversation_id="c"), "content"),
         (change_pb2.DescribeChangesRequest(changes=[{"kind": 2442}]), "changes[0].kind"),
         (change_pb2.DescribeChangesRequest(changes=[{"kind": 1, "first_seq": 1, "seq": 2**62}]), "changes[0].seq"),

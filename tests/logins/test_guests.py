@@ -5,6 +5,7 @@ import threading
 import grpc
 import pytest
 
+from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.session.v1 import session_pb2 as pb
 from gochat.domain import ids
@@ -45,7 +46,7 @@ def test_no_password_signs_in_a_guest(open_to_guests: Deployment) -> None:
     name = gus.GetUserProfile(user_id=gus.id).profile.username
     for password in ("", "x", PASSWORD):
         with pytest.raises(grpc.RpcError):
-            open_to_guests.signed_in(gus.id, name, password)
+            open_to_guests.logic.Authenticate(logic_pb2.AuthRequest(username=name, password=password))
 
 
 def test_a_guest_who_claims_an_account_keeps_what_they_wrote(open_to_guests: Deployment) -> None:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from gochat.api.common.v1 import common_pb2
+from gochat.domain.webhooks import PARKED, PENDING
 from gochat.monitoring.exporter import CODE
 from gochat.services import LOGIC, SERVICES, rpcs, served_by
 from tests.conftest import Own
@@ -97,6 +98,7 @@ def possible(label: str) -> set[str]:
         "grpc_code": set(CODE.values()),
         "code": set(common_pb2.ErrorCode.keys()),
         "grpc_method": {rpc.name for rpc in rpcs().values()},
+        "state": {PENDING, PARKED},
         "grpc_service": {service.descriptor.full_name for service in SERVICES},
     }[label]
 

@@ -17,7 +17,7 @@ from tests.conftest import Own
 from tests.conversations import conversation_of, group
 from tests.harness import PASSWORD, Deployment, Person, as_service, fresh
 from tests.issuing import SHARED_LOGIN
-from tests.repo import logins
+from tests.repo import logins, unseen
 
 Call = tuple[Person | None, dict[str, Any]]
 """Who calls, None for a service, and the fields of the request."""
@@ -29,6 +29,7 @@ NEED_NONE = {
     "CreateUser": "nobody is in a conversation with them, nor signed in as them",
     "Register": "as CreateUser; the session that begins is known to its client",
     **logins.NEED_NONE,
+    **unseen.NEED_NONE,
     "RefreshToken": "the session stays; only its client holds the tokens",
     "RotateSession": "as RefreshToken",
     "RecordEvent": "the audit log is not shown to apps",

@@ -20,11 +20,13 @@ from gochat.domain.forms import (
     logic,
     login,
     message,
+    reader,
     repo,
     session,
     signal,
     store,
     user,
+    webhook,
 )
 from gochat.domain.forms.rules import FIELDS, Form, Rule
 from gochat.errors import invalid
@@ -33,7 +35,7 @@ FORMS: dict[str, Form] = {
     request.DESCRIPTOR.full_name: form
     for service in (
         *(logic, session, message, conversation, group, event),
-        *(repo, store, group_store, account, login, change, signal, audit, user),
+        *(repo, store, group_store, account, login, change, reader, signal, audit, user, webhook),
     )
     for request, form in service.FORMS.items()
 }

@@ -254,6 +254,7 @@ FIELDS: dict[str, Rule] = {
     "user_id": user,
     "user_ids": each(user),
     "username": text(size=2048),  # as it is typed to sign in: 64 characters, decomposed, with spaces around
+    "webhook_id": identifier,
 }
 """The rule of a field of this name, where the form of its request has no other."""
 

@@ -1,0 +1,181 @@
+"""Calls of other servers by HTTP: small, soon, and to addresses that they may have.
+
+Whoever may name a URL could otherwise have this server call what only it can reach: itself, its neighbours, the
+metadata service of a cloud. So a host is resolved once, each of its addresses is judged, and the connection is made to
+an address that was; a name that resolves to another one meanwhile changes nothing. No redirect is followed.
+"""
+
+import http.client
+import ipaddress
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from functools import cache
+from time import monotonic
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+MAX_ANSWER = 16 * 1024  # bytes of its body that are read
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Networks = Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
+Resolve = Callable[..., Sequence[tuple[Any, ...]]]
+"""As socket.getaddrinfo."""
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
+
+
+class OutboundError(Exception):
+    """There is no answer; the text says why, to operators."""
+
+
+class Answer(NamedTuple):
+    """retry_after: seconds that the server asks to wait; 0 where it does not."""
+
+    status: int
+    body: bytes
+    retry_after: int = 0
+
+
+def post(
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    timeout: float,
+    networks: Networks | None,
+    resolve: Resolve = socket.getaddrinfo,
+) -> Answer:
+    """What the server says. timeout: seconds for all of it. networks: which may be called beside the public Internet,
+    by http too; None: any address. Raises OutboundError."""
+    until = monotonic() + timeout
+    parts = urlsplit(url)
+    assert parts.hostname
+    is_tls = parts.scheme == "https"
+    port = parts.port or (443 if is_tls else 80)
+    addresses = _resolved(parts.hostname, port, resolve)
+    if networks is not None:
+        for _, address in addresses:
+            judge(address[0], networks, is_tls=is_tls)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    # Not of HTTPSConnection, which would read all certificate authorities for each.
+    connection = http.client.HTTPConnection(parts.hostname, port)
+    try:
+        connected = _connected(addresses, until)
+        if is_tls:
+            connected = tls().wrap_socket(connected, server_hostname=parts.hostname, do_handshake_on_connect=False)
+        with closing(connected), cut_after(connected, until - monotonic()):
+            if isinstance(connected, ssl.SSLSocket):
+                connected.do_handshake()
+            connection.sock = connected
+            connection.request("POST", target, body, {"host": parts.netloc, "connection": "close", **headers})
+            with connection.getresponse() as response:
+                answer = Answer(response.status, response.read(MAX_ANSWER), _retry_after(response))
+        if monotonic() >= until:  # what was cut looks like an end
+            raise TimeoutError
+        return answer
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        if monotonic() >= until or isinstance(error, TimeoutError):
+            raise OutboundError("it did not answer in time") from None
+        raise OutboundError(_reason(error)) from None
+
+
+def judge(address: str, networks: Networks, *, is_tls: bool = True) -> None:
+    """Raises OutboundError for one that may not be called, or not in clear."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if all(_is_in(each, networks) for each in _meant(found)):
+        return
+    if not all(_is_in(each, networks) or _is_public(each) for each in _meant(found)):
+        raise OutboundError(f"its address {found} is not a public one")
+    if not is_tls:
+        raise OutboundError("it must be https: http is for the networks of [webhooks] allow")
+
+
+def _resolved(host: str, port: int, resolve: Resolve) -> list[tuple[Any, tuple[Any, ...]]]:
+    """(family, socket address) of each address."""
+    try:
+        found = resolve(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        found = []
+    if not found:
+        raise OutboundError(f"{host} has no address")
+    return [(family, address) for family, _, _, _, address in found]
+
+
+def _meant(address: Address) -> list[Address]:
+    """The address, and those of IPv4 in it to which a translator or a tunnel would pass a packet on."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return [address]
+    if address.ipv4_mapped:
+        return [address.ipv4_mapped]
+    if address in _NAT64:
+        return [ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)]
+    inner = [address.sixtofour, *(address.teredo or ())]
+    return [address, *(each for each in inner if each)]
+
+
+def _is_in(address: Address, networks: Networks) -> bool:
+    return any(address.version == network.version and address in network for network in networks)
+
+
+def _is_public(address: Address) -> bool:
+    if isinstance(address, ipaddress.IPv6Address) and address.is_site_local:
+        return False
+    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
+
+
+def _connected(addresses: Sequence[tuple[Any, tuple[Any, ...]]], until: float) -> socket.socket:
+    """To the first of them that answers. Raises OSError."""
+    failure: OSError = TimeoutError()
+    for family, address in addresses:
+        if (left := until - monotonic()) <= 0:
+            break
+        connecting = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            connecting.settimeout(left)
+            connecting.connect(address)
+        except OSError as error:
+            connecting.close()
+            failure = error
+        else:
+            connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return connecting
+    raise failure
+
+
+def _retry_after(response: http.client.HTTPResponse) -> int:
+    """RFC 9110, 10.2.3: seconds; a date counts as none."""
+    said = response.headers.get("retry-after", "").strip()
+    return int(said) if said.isascii() and said.isdigit() and len(said) < 7 else 0
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate does not hold: {error.verify_message}"
+    if isinstance(error, OSError):
+        return (error.strerror or type(error).__name__).lower()
+    return f"its answer is not HTTP: {type(error).__name__}"
+
+
+@cache
+def tls() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+@contextmanager
+def cut_after(connected: socket.socket, seconds: float) -> Iterator[None]:
+    """Ends a connection that is not done by then. Its own timeout is of each read: a server that sends a byte now and
+    then would have the thread for ever."""
+
+    def cut() -> None:
+        with suppress(OSError):  # it is closed
+            connected.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(max(0.0, seconds), cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -1,0 +1,266 @@
+"""Delivering to one webhook: by one thread, which follows the log for it, and a few that wait for its answers.
+
+The position in the log moves when all before it is delivered or written down to be tried again. Only failures are
+written down, and without content. Who waits for a failure is its lane, a conversation; and where one attempt after the
+other fails, everything: then all is written down, and one attempt at a time looks whether the receiver is back. So a
+dead receiver costs rows, and a slow one its own threads.
+"""
+
+import random
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from time import monotonic
+from typing import NamedTuple
+
+from gochat import outbound
+from gochat.domain import ids
+from gochat.domain.changes import IMPORTED
+from gochat.domain.clock import clock
+from gochat.domain.webhooks import GONE, reader_of
+from gochat.following import Follower, calling
+from gochat.internal.change.v1 import change_pb2
+from gochat.internal.change.v1.change_pb2_grpc import ChangeServiceStub
+from gochat.internal.reader.v1.reader_pb2_grpc import ReaderServiceStub
+from gochat.internal.webhook.v1 import webhook_pb2 as pb
+from gochat.internal.webhook.v1.webhook_pb2_grpc import WebhookStoreServiceStub
+from gochat.outbound import Networks, OutboundError
+from gochat.webhooks import counters
+from gochat.webhooks.items import Item, is_wanted, items_of
+from gochat.webhooks.signing import signed
+
+TIMEOUT = 10.0  # seconds of an attempt
+CONCURRENT = 4  # attempts at a time, each of another lane
+MAX_FAILURES = 8  # one after the other, without an answer or with one from 500 on, after which it counts as down
+RETRY_INTERVAL = 1.0  # seconds between two looks for what is due
+MAX_TAKEN = 100  # deliveries that are tried again together
+MAX_STORED = 500  # deliveries that are written down together
+MIN_PAUSE, FIRST_PAUSE, MAX_PAUSE = 1.0, 2.0, 3 * 3600.0  # seconds until the next attempt
+MAX_PROBE_PAUSE = 300.0  # seconds between two attempts while the receiver is down
+
+
+class Stubs(NamedTuple):
+    changes: ChangeServiceStub
+    readers: ReaderServiceStub
+    store: WebhookStoreServiceStub
+
+
+class Result(NamedTuple):
+    """Of the items of a lane: how many were delivered, and why the next one was not; "" where it was not tried."""
+
+    delivered: int
+    error: str = ""
+    retry_after: int = 0
+
+
+def pause(attempts: int, most: float = MAX_PAUSE) -> float:
+    """Seconds until the next attempt, after so many that failed: exponential backoff with full jitter."""
+    return MIN_PAUSE + random.uniform(0, min(most, FIRST_PAUSE * 2.0 ** min(attempts, 30)))  # noqa: S311 - no secret
+
+
+class Endpoint:
+    """settings may be replaced by another thread at any time. All else is of the follower's thread, but for what
+    `_lock` guards."""
+
+    def __init__(self, settings: pb.Endpoint, stubs: Stubs, networks: Networks, retry_seconds: int) -> None:
+        self.settings, self._stubs, self._networks, self._retry_seconds = settings, stubs, networks, retry_seconds
+        self._id = settings.webhook_id
+        self.follower = Follower(
+            reader_of(self._id), stubs.changes, stubs.readers, self._deliver, wants=self._wants, idle=self._retry
+        )
+        self._look_at = 0.0
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._is_gone = self._is_disabled = False
+
+    @property
+    def _is_down(self) -> bool:
+        return self._is_gone or self._failures >= MAX_FAILURES
+
+    def _wants(self, change: change_pb2.Change) -> bool:
+        """Is it worth describing? What was written elsewhere years ago is news to nobody."""
+        wanted = self.settings.filter.conversation_ids
+        return change.detail != IMPORTED and (not wanted or change.conversation_id in wanted)
+
+    def _deliver(
+        self, changes: Sequence[change_pb2.Change], described: Sequence[Sequence[change_pb2.Delivery]]
+    ) -> None:
+        wanted = self.settings.filter
+        items = [
+            item
+            for change, deliveries in zip(changes, described, strict=True)
+            for item in items_of(change, deliveries)
+            if is_wanted(item, wanted)
+        ]
+        if not items:
+            return
+        lanes = _by_lane(items)
+        with calling():
+            found = self._stubs.store.FindBlocked(pb.FindBlockedRequest(webhook_id=self._id, lanes=lanes))
+        free = {lane: of_lane for lane, of_lane in lanes.items() if lane not in found.lanes}
+        results = self._attempt_free(free)
+        kept = [
+            (item, results[lane] if lane in results and position == results[lane].delivered else Result(0))
+            for item, lane, position in _positions(items)
+            if lane not in results or position >= results[lane].delivered
+        ]
+        for first in range(0, len(kept), MAX_STORED):
+            self.follower.keep()
+            deliveries = [self._stored(item, result) for item, result in kept[first : first + MAX_STORED]]
+            with calling():
+                request = pb.StoreDeliveriesRequest(webhook_id=self._id, deliveries=deliveries)
+                self._stubs.store.StoreDeliveries(request)
+        self._say_if_gone()
+
+    def _attempt_free(self, lanes: Mapping[str, Sequence[Item]]) -> dict[str, Result]:
+        """While the receiver is down one lane looks, now and then, whether it is back."""
+        results: dict[str, Result] = {}
+        if lanes and self._is_down and not self._is_gone and monotonic() >= self._look_at:
+            first = next(iter(lanes))
+            results = self._attempt({first: lanes[first]})
+            self._look_at = monotonic() + self._wait()
+        if not self._is_down:
+            results |= self._attempt({lane: items for lane, items in lanes.items() if lane not in results})
+        return results
+
+    def _wait(self) -> float:
+        """Seconds until the next look for what is due."""
+        return pause(self._failures - MAX_FAILURES, MAX_PROBE_PAUSE) if self._is_down else RETRY_INTERVAL
+
+    def _retry(self) -> None:
+        """Tries again what is due, some of it: what comes meanwhile in other lanes does not wait for all."""
+        if self._is_gone or monotonic() < self._look_at:
+            return
+        has_more = self._retry_some(1 if self._is_down else MAX_TAKEN)
+        self._look_at = monotonic() + (0 if has_more else self._wait())
+        self._say_if_gone()
+
+    def _retry_some(self, most: int) -> bool:
+        """Returns whether there may be more that is due."""
+        with calling():
+            request = pb.TakeDueRequest(webhook_id=self._id, retry_seconds=self._retry_seconds, most=most)
+            taken = self._stubs.store.TakeDue(request)
+        counters.add(counters.PARKED, taken.parked)
+        if not taken.deliveries:
+            return False
+        with calling():
+            changes = [each.change for each in taken.deliveries]
+            described = self._stubs.changes.DescribeChanges(
+                change_pb2.DescribeChangesRequest(changes=changes, user_id="")
+            )
+        stored: dict[str, pb.StoredDelivery] = {}
+        items, done = list[Item](), list[str]()
+        for each, of_change in zip(taken.deliveries, described.changes, strict=True):
+            item = next((one for one in items_of(each.change, of_change.deliveries) if one.number == each.index), None)
+            if item is None:  # what it was about is deleted
+                done.append(each.delivery_id)
+                counters.add(counters.GONE)
+            else:
+                items.append(item)
+                stored[item.id] = each
+        lanes = _by_lane(items)
+        results = self._attempt(lanes)
+        failed = []
+        for item, lane, position in _positions(items):
+            result, each = results[lane], stored[item.id]
+            if position < result.delivered:
+                done.append(each.delivery_id)
+            elif position == result.delivered and result.error:
+                failed.append(self._stored(item, result, each.attempts))
+                failed[-1].delivery_id = each.delivery_id
+        with calling():
+            resolved = pb.ResolveDeliveriesRequest(webhook_id=self._id, done_ids=done, failed=failed)
+            self._stubs.store.ResolveDeliveries(resolved)
+        return bool(done) and not self._is_down
+
+    def _attempt(self, lanes: Mapping[str, Sequence[Item]]) -> dict[str, Result]:
+        """Of each lane. Lanes are sent at the same time, the items of each one after the other. Raises
+        LeaseLostError."""
+        results = {lane: Result(0) for lane in lanes}
+        waiting, stopped = deque(lanes), threading.Event()
+
+        def work() -> None:
+            while waiting and not stopped.is_set():
+                try:
+                    lane = waiting.popleft()
+                except IndexError:  # another thread took the last one
+                    return
+                for item in lanes[lane]:
+                    # One that is down is tried by a single lane, which is probing.
+                    if stopped.is_set() or (self._is_down and len(lanes) > 1):
+                        break
+                    outcome = self._post(item)
+                    if outcome.error:
+                        results[lane] = outcome._replace(delivered=results[lane].delivered)
+                        break
+                    results[lane] = Result(results[lane].delivered + 1)
+
+        threads = [threading.Thread(target=work, daemon=True) for _ in range(min(CONCURRENT, len(lanes)))]
+        for thread in threads:
+            thread.start()
+        try:
+            for thread in threads:
+                while thread.is_alive():
+                    thread.join(1.0)
+                    self.follower.keep()
+        finally:
+            stopped.set()  # if the lease is lost, or cannot be renewed
+        return results
+
+    def _post(self, item: Item) -> Result:
+        settings, body = self.settings, item.body()
+        headers = signed(settings.secrets, item.id, int(clock.now()), body)
+        try:
+            answer = outbound.post(settings.url, body, headers, TIMEOUT, self._networks)
+        except OutboundError as error:
+            result, is_there = Result(0, str(error)), False
+        else:
+            is_there = answer.status < 500 and answer.status != 429
+            is_success = 200 <= answer.status < 300
+            result = Result(1) if is_success else Result(0, f"status {answer.status}", answer.retry_after)
+            self._is_gone = self._is_gone or answer.status == 410
+        counters.add(counters.FAILED if result.error else counters.DELIVERED)
+        with self._lock:
+            self._failures = 0 if is_there else self._failures + 1
+        return result
+
+    def _stored(self, item: Item, result: Result, attempts: int = 0) -> pb.StoredDelivery:
+        """An item that was not delivered."""
+        if result.error:
+            attempts += 1
+        seconds = max(pause(attempts), min(result.retry_after, MAX_PAUSE)) if result.error else 0
+        return pb.StoredDelivery(
+            delivery_id=item.id,
+            event=item.name,
+            lane=item.lane,
+            change=item.change,
+            index=item.number,
+            attempts=attempts,
+            next_attempt_at=ids.now_ms() + int(seconds * 1000) if seconds else 0,
+            last_error=result.error,
+        )
+
+    def _say_if_gone(self) -> None:
+        """A receiver that answered 410 wants no more. Nothing that it was to get is lost: it is pending."""
+        if self._is_gone and not self._is_disabled:
+            with calling():
+                self._stubs.store.DisableWebhook(pb.DisableWebhookRequest(webhook_id=self._id, reason=GONE))
+            self._is_disabled = True
+
+
+def _by_lane(items: Sequence[Item]) -> dict[str, list[Item]]:
+    lanes: dict[str, list[Item]] = {}
+    for item in items:
+        lanes.setdefault(item.lane, []).append(item)
+    return lanes
+
+
+def _positions(items: Sequence[Item]) -> "list[tuple[Item, str, int]]":
+    """Each with its lane, and which it is of that."""
+    counted: dict[str, int] = {}
+    found = []
+    for item in items:
+        position = counted.get(item.lane, 0)
+        counted[item.lane] = position + 1
+        found.append((item, item.lane, position))
+    return found

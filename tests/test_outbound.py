@@ -1,0 +1,150 @@
+"""Calls of other servers: which addresses may be called, and that nothing leads around that."""
+
+import ipaddress
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from gochat import outbound
+from gochat.outbound import OutboundError, judge, post
+from tests.webhooks.receiver import receiving
+
+PRIVATE = (
+    *("127.0.0.1", "127.8.8.8", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0"),
+    *("192.0.0.1", "198.18.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255"),
+    *("::1", "::", "fe80::1", "fe80::1%eth0", "fd00:ec2::254", "fec0::1", "ff02::1"),
+    *("::ffff:127.0.0.1", "::ffff:169.254.169.254", "::127.0.0.1", "::ffff:0:127.0.0.1"),
+    *("64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::1"),  # NAT64
+    *("2002:7f00:1::", "2002:a9fe:a9fe::1"),  # 6to4
+    *("2001:0:7f00:1::", "2001:0:808:808::80ff:fffe"),  # Teredo: of the server, of the client
+)
+PUBLIC = ("8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1")
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_an_address_that_is_not_public_is_refused(address: str) -> None:
+    with pytest.raises(OutboundError):
+        judge(address, ())
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_a_public_address_may_be_called_by_tls_alone(address: str) -> None:
+    judge(address, ())
+    with pytest.raises(OutboundError, match="https"):
+        judge(address, (), is_tls=False)
+
+
+def test_networks_that_are_allowed_are_and_no_others() -> None:
+    allowed = (ipaddress.ip_network("10.1.0.0/16"), ipaddress.ip_network("fd00::/8"))
+    for address in ("10.1.2.3", "fd00::1", "::ffff:10.1.2.3"):
+        judge(address, allowed)
+        judge(address, allowed, is_tls=False)
+    for address in ("10.2.0.1", "127.0.0.1", "::1"):
+        with pytest.raises(OutboundError):
+            judge(address, allowed)
+
+
+LOOPBACK = (ipaddress.ip_network("127.0.0.1/32"),)
+
+
+def test_the_address_that_was_judged_is_the_one_that_is_called() -> None:
+    """A name that means another address a moment later (DNS rebinding) changes nothing: it is asked for once."""
+    asked = []
+    with receiving() as receiver:
+        port = int(receiver.url.split(":")[2].split("/")[0])
+
+        def resolve(host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
+            asked.append(host)
+            return [
+                (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1" if len(asked) == 1 else "127.0.0.2", port))
+            ]
+
+        url = f"http://rebinding.example:{port}/"
+        assert post(url, b"{}", {"webhook-id": "1"}, 5, LOOPBACK, resolve).status == 204
+        assert asked == ["rebinding.example"]
+        (received,) = receiver.taken
+        assert received.headers["host"] == f"rebinding.example:{port}"
+        with pytest.raises(OutboundError, match=r"127\.0\.0\.2 is not a public one"):
+            post(url, b"{}", {"webhook-id": "1"}, 5, LOOPBACK, resolve)
+
+
+def test_one_address_of_many_that_is_not_public_refuses_all() -> None:
+    def resolve(_: str, port: int, **__: Any) -> list[tuple[Any, ...]]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in ("8.8.8.8", "127.0.0.1")]
+
+    with pytest.raises(OutboundError, match=r"127\.0\.0\.1"):
+        post("https://two.example/", b"", {}, 5, (), resolve)
+
+
+@pytest.mark.parametrize("host", ["2130706433", "0x7f000001", "0177.0.0.1", "127.1", "localhost", "[::1]", "0"])
+def test_no_form_of_a_host_hides_its_address(host: str) -> None:
+    with pytest.raises(OutboundError, match=r"not a public one|no address"):
+        post(f"https://{host}/", b"", {}, 5, ())
+
+
+def test_a_host_without_an_address_is_said_to_have_none() -> None:
+    with pytest.raises(OutboundError, match=r"hook\.invalid has no address"):
+        post("https://hook.invalid/", b"", {}, 5, ())
+
+
+@contextmanager
+def answering(*parts: bytes) -> Iterator[str]:
+    """A server that answers one request so, a part every tenth of a second, and then holds the connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        ended = threading.Event()
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                for part in parts:
+                    try:
+                        connection.sendall(part)
+                    except OSError:
+                        return
+                    if ended.wait(0.1):
+                        return
+                ended.wait(30)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        ended.set()
+        thread.join()
+
+
+def test_an_answer_that_comes_in_drops_has_a_time_for_all_of_it() -> None:
+    with answering(*[b"HTTP/1.1 200 OK\r\n", *[b"x-%d: y\r\n" % number for number in range(60)]]) as url:
+        began = time.monotonic()
+        with pytest.raises(OutboundError, match="did not answer in time"):
+            post(url, b"", {}, 0.5, LOOPBACK)
+        assert time.monotonic() - began < 5
+
+
+def test_of_an_answer_only_so_much_is_read() -> None:
+    body = b"x" * (outbound.MAX_ANSWER + 1)
+    with answering(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % 10**9, body) as url:
+        assert len(post(url, b"", {}, 5, LOOPBACK).body) == outbound.MAX_ANSWER
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH\r\n", b"\r\n\r\n", b"HTTP/1.1 teapot\r\n\r\n"])
+def test_what_is_not_http_is_a_failure(answer: bytes) -> None:
+    with answering(answer) as url, pytest.raises(OutboundError):
+        post(url, b"", {}, 1, LOOPBACK)
+
+
+def test_a_certificate_of_nobody_is_refused() -> None:
+    with receiving() as receiver, pytest.raises(OutboundError):
+        post(receiver.url.replace("http://", "https://"), b"", {}, 5, LOOPBACK)
+
+
+def test_a_server_may_say_when_it_wants_to_be_asked_again() -> None:
+    with answering(b"HTTP/1.1 503 Busy\r\nretry-after: 120\r\ncontent-length: 0\r\n\r\n") as url:
+        assert post(url, b"", {}, 5, LOOPBACK)[::2] == (503, 120)
+    with answering(b"HTTP/1.1 503 Busy\r\nretry-after: tomorrow\r\ncontent-length: 0\r\n\r\n") as url:
+        assert post(url, b"", {}, 5, LOOPBACK)[::2] == (503, 0)
