@@ -180,6 +180,12 @@ _CONVERSATION = {
     "ListConversations": Rule(_USER, Condition.SELF, cost=Cost.PAGE),
     "GetReceipts": Rule(_USER, Condition.SELF | Condition.SEES),
 }
+_PUSH = {
+    "RegisterPushToken": Rule(_USER, Condition.SELF, cost=Cost.WRITE),
+    "UnregisterPushToken": Rule(_USER, Condition.SELF, cost=Cost.WRITE),
+    "ListPushTokens": Rule(_USER, Condition.SELF, cost=Cost.PAGE),
+    "GetWebPushKey": Rule(_USER),
+}
 _REPO = {
     "CreateUser": Rule(_SERVICE, cost=Cost.HASH),
     "GetUser": Rule(_SERVICE, cost=Cost.PAGE),
@@ -284,6 +290,16 @@ _AUDIT = {
     "RecordEvent": Rule(_SERVICE),
 }
 
+_PUSH_STORE = {
+    "RegisterPushToken": Rule(_SERVICE, cost=Cost.WRITE),
+    "UnregisterPushToken": Rule(_SERVICE, cost=Cost.WRITE),
+    "ListPushTokens": Rule(_SERVICE, cost=Cost.PAGE),
+    "GetVapidKey": Rule(_SERVICE),
+    "CollectPending": Rule(_SERVICE),
+    "DecidePending": Rule(_SERVICE),
+    "ClaimDeliveries": Rule(_SERVICE),
+    "FinishDeliveries": Rule(_SERVICE),
+}
 _CONVERSATION_STORE = {
     "OpenDirect": Rule(_SERVICE, cost=Cost.WRITE),
     "GetConversation": Rule(_SERVICE, cost=Cost.PAGE),
@@ -314,6 +330,7 @@ RULES: dict[str, Rule] = {
         "api.message.v1.MessageService": _MESSAGE,
         "api.group.v1.GroupService": _GROUP,
         "api.event.v1.EventService": _EVENT,
+        "api.push.v1.PushService": _PUSH,
         "api.user.v1.UserService": _USERS,
         "api.repo.v1.RepoService": _REPO,
         "internal.store.v1.StoreService": _STORE,
@@ -322,6 +339,7 @@ RULES: dict[str, Rule] = {
         "internal.account.v1.AccountService": _ACCOUNT,
         "internal.login.v1.LoginStoreService": _LOGIN,
         "internal.user.v1.UserStoreService": {**_USERS, "ResolveUsers": Rule(_SERVICE, cost=Cost.PAGE)},
+        "internal.push.v1.PushStoreService": _PUSH_STORE,
         "internal.change.v1.ChangeService": _CHANGE,
         "internal.signal.v1.SignalService": _SIGNAL,
         "api.audit.v1.AuditService": _AUDIT,

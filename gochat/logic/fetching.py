@@ -5,11 +5,10 @@ import json
 import logging
 import math
 import random
-import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from functools import cache
 from time import monotonic
 from typing import Any, Generic, TypeVar
@@ -17,6 +16,7 @@ from urllib.parse import urlencode, urlsplit
 
 from gochat.errors import unavailable
 from gochat.issuers import is_safe
+from gochat.outbound import cut_after
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -50,7 +50,7 @@ def fetch(url: str, form: Mapping[str, str] | None = None, headers: Mapping[str,
     try:
         with closing(connection):
             connection.connect()
-            with _cut_after(connection.sock, TIMEOUT):
+            with cut_after(connection.sock, TIMEOUT):
                 connection.request(
                     "GET" if form is None else "POST",
                     target,
@@ -74,24 +74,6 @@ def fetch(url: str, form: Mapping[str, str] | None = None, headers: Mapping[str,
 @cache
 def _tls() -> ssl.SSLContext:
     return ssl.create_default_context()
-
-
-@contextmanager
-def _cut_after(connected: socket.socket, seconds: float) -> Iterator[None]:
-    """Ends a connection that is not done by then. Its own timeout is of each read: a server that sends a byte now and
-    then would have the thread for ever."""
-
-    def cut() -> None:
-        with suppress(OSError):  # it is closed
-            connected.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(seconds, cut)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 class Kept(Generic[T]):

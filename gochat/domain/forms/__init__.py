@@ -20,6 +20,7 @@ from gochat.domain.forms import (
     logic,
     login,
     message,
+    push,
     repo,
     session,
     signal,
@@ -32,7 +33,7 @@ from gochat.errors import invalid
 FORMS: dict[str, Form] = {
     request.DESCRIPTOR.full_name: form
     for service in (
-        *(logic, session, message, conversation, group, event),
+        *(logic, session, message, conversation, group, event, push),
         *(repo, store, group_store, account, login, change, signal, audit, user),
     )
     for request, form in service.FORMS.items()
