@@ -109,6 +109,11 @@ def unavailable(message: str, reason: str = "UNAVAILABLE") -> ChatError:
     return ChatError(common_pb2.ERROR_CODE_INTERNAL_ERROR, message, reason, status=code_pb2.UNAVAILABLE)
 
 
+def aborted(message: str, reason: str) -> ChatError:
+    """Others were quicker."""
+    return ChatError(common_pb2.ERROR_CODE_INTERNAL_ERROR, message, reason, status=code_pb2.ABORTED)
+
+
 def deadline_exceeded() -> ChatError:
     return ChatError(
         common_pb2.ERROR_CODE_INTERNAL_ERROR,

@@ -27,6 +27,7 @@ from gochat.internal.group.v1 import group_pb2 as group_store_pb2
 from gochat.internal.login.v1 import login_pb2
 from gochat.internal.message.v1 import message_pb2 as message_store_pb2
 from gochat.internal.push.v1 import push_pb2 as push_store_pb2
+from gochat.internal.reader.v1 import reader_pb2
 from gochat.internal.signal.v1 import signal_pb2
 from gochat.internal.store.v1 import store_pb2
 from gochat.internal.user.v1 import user_pb2 as user_store_pb2
@@ -67,6 +68,7 @@ SERVICES = tuple(
         (account_pb2, "AccountService", REPO, Audience.INTERNAL),
         (login_pb2, "LoginStoreService", REPO, Audience.INTERNAL),
         (change_pb2, "ChangeService", REPO, Audience.INTERNAL),
+        (reader_pb2, "ReaderService", REPO, Audience.INTERNAL),
         (signal_pb2, "SignalService", REPO, Audience.INTERNAL),
         (audit_pb2, "AuditService", REPO, Audience.SERVICES),
         (conversation_store_pb2, "ConversationStoreService", REPO, Audience.INTERNAL),

@@ -278,6 +278,11 @@ _CHANGE = {
     "ListStates": Rule(_SERVICE),
     "Acknowledge": Rule(_SERVICE, cost=Cost.WRITE),
 }
+_READER = {
+    "Claim": Rule(_SERVICE, cost=Cost.WRITE),
+    "Advance": Rule(_SERVICE, cost=Cost.WRITE),
+    "Release": Rule(_SERVICE, cost=Cost.WRITE),
+}
 _SIGNAL = {
     "Watch": Rule(_SERVICE, cost=Cost.NOTHING),
     "Publish": Rule(_SERVICE, cost=Cost.NOTHING),
@@ -341,6 +346,7 @@ RULES: dict[str, Rule] = {
         "internal.user.v1.UserStoreService": {**_USERS, "ResolveUsers": Rule(_SERVICE, cost=Cost.PAGE)},
         "internal.push.v1.PushStoreService": _PUSH_STORE,
         "internal.change.v1.ChangeService": _CHANGE,
+        "internal.reader.v1.ReaderService": _READER,
         "internal.signal.v1.SignalService": _SIGNAL,
         "api.audit.v1.AuditService": _AUDIT,
         "api.conversation.v1.ConversationService": _CONVERSATION,

@@ -1,8 +1,15 @@
 """The kinds of changes that the log has, and whom they concern, as both halves know it."""
 
-from collections.abc import Container
+from collections import deque
+from collections.abc import Container, Sequence
 from enum import IntEnum
+from itertools import accumulate
 from typing import Protocol
+
+from gochat.internal.change.v1 import change_pb2 as pb
+
+Piece = tuple[Sequence[pb.Change], pb.Position | None]
+"""Changes, and the position after them; None where a reader has to begin before them."""
 
 
 class Kind(IntEnum):
@@ -70,3 +77,20 @@ def undo(known: set[str], change: Change, user_id: str, dissolved: Container[str
         known.add(change.conversation_id)
     elif is_own and change.kind == Kind.MEMBER_JOINED:
         known.discard(change.conversation_id)
+
+
+def pieces_of(changes: Sequence[pb.Change], goal: pb.Position, size: int) -> deque[Piece]:
+    """The changes up to goal, so many at a time. A piece moves the position if all that follows it has higher ones: on
+    PostgreSQL that is not so everywhere, since changes are in the order of their ids."""
+    lowest = list(accumulate((change.position for change in reversed(changes)), min))[::-1]  # from each one on
+    pieces, highest = deque[Piece](), 0
+    for first in range(0, len(changes), size):
+        piece, after = changes[first : first + size], first + size
+        highest = max(highest, *(change.position for change in piece))
+        moved = None
+        if after >= len(changes):
+            moved = goal
+        elif highest < lowest[after]:
+            moved = pb.Position(epoch=goal.epoch, at=lowest[after])
+        pieces.append((piece, moved))
+    return pieces

@@ -6,17 +6,15 @@ by `register`. The threads of feeders are daemons, so that a database that hangs
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate
 from queue import SimpleQueue
 from time import monotonic
 
 from gochat.api.event.v1.event_pb2 import Event, Goodbye, Resync
 from gochat.context import SERVICE, Call, entered
-from gochat.domain.changes import Kind
+from gochat.domain.changes import Kind, pieces_of
 from gochat.errors import ChatError
-from gochat.events.stream import Frame, Piece, Stream, frame_of
+from gochat.events.stream import Frame, Stream, frame_of
 from gochat.internal.change.v1 import change_pb2 as pb
 from gochat.internal.change.v1.change_pb2_grpc import ChangeServiceStub
 
@@ -75,7 +73,7 @@ class Feeder:
         if opened.gap:
             stream.counters.resync(opened.gap)
             stream.say(opened.position, resync=Resync(reason=_GAPS[opened.gap]))
-        stream.backlog = pieces_of(opened.changes, stream.goal)
+        stream.backlog = pieces_of(opened.changes, stream.goal, CHUNK)
         if len(stream.backlog) > 1:
             self.submit(stream, self.feed)  # the thread may have others to open
         else:
@@ -143,23 +141,6 @@ def ends(change: pb.Change, stream: Stream) -> bool:
     if change.kind != Kind.SESSION_ENDED or change.user_id != stream.caller.user_id:
         return False
     return change.detail == stream.caller.session_id and (change.detail != "" or change.position >= stream.opened.at)
-
-
-def pieces_of(changes: Sequence[pb.Change], goal: pb.Position) -> deque[Piece]:
-    """The changes up to goal, CHUNK at a time. A piece moves the cursor if all that follows it has higher positions: on
-    PostgreSQL that is not so everywhere, since changes are in the order of their ids."""
-    lowest = list(accumulate((change.position for change in reversed(changes)), min))[::-1]  # from each one on
-    pieces, highest = deque[Piece](), 0
-    for first in range(0, len(changes), CHUNK):
-        piece, after = changes[first : first + CHUNK], first + CHUNK
-        highest = max(highest, *(change.position for change in piece))
-        moved = None
-        if after >= len(changes):
-            moved = goal
-        elif highest < lowest[after]:
-            moved = pb.Position(epoch=goal.epoch, at=lowest[after])
-        pieces.append((piece, moved))
-    return pieces
 
 
 def frames_of(events: Sequence[Event], position: pb.Position | None) -> Iterator[Frame]:

@@ -25,11 +25,11 @@ from gochat import config
 from gochat.api.event.v1.event_pb2 import Event, Goodbye, Heartbeat, Ready, SubscribeResponse
 from gochat.context import SERVICE, Call, Caller, Lane, entered
 from gochat.domain import cursors
-from gochat.domain.changes import Kind, follow
+from gochat.domain.changes import Kind, follow, pieces_of
 from gochat.errors import ChatError, overloaded, unavailable
 from gochat.events.counters import Counters
 from gochat.events.ephemeral import Ephemeral
-from gochat.events.feeding import READ_TIMEOUT, Feeder, StreamWork, ends, frames_of, pieces_of
+from gochat.events.feeding import CHUNK, READ_TIMEOUT, Feeder, StreamWork, ends, frames_of
 from gochat.events.recent import Recent
 from gochat.events.registry import Registry, Streams, remove
 from gochat.events.relay import Relay
@@ -308,7 +308,7 @@ class Hub:
                 return
             stream.goal, user_id = self._position, stream.user_id
             wanted = [change for change in missed if not user_id or follow(stream.known, change, user_id)]
-            stream.backlog = pieces_of(wanted, stream.goal)
+            stream.backlog = pieces_of(wanted, stream.goal, CHUNK)
             if stream.backlog:
                 self._feeder.submit(stream, self._feeder.feed)
                 return

@@ -9,7 +9,7 @@ which the limits tolerate.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from time import monotonic
 
 from google.rpc import code_pb2
@@ -17,16 +17,15 @@ from google.rpc import code_pb2
 from gochat.api.event.v1.event_pb2 import Event, EventBatch, Goodbye, SubscribeResponse
 from gochat.context import Caller
 from gochat.domain import cursors
+from gochat.domain.changes import Piece
 from gochat.events.counters import Counters
-from gochat.internal.change.v1.change_pb2 import Change, Position
+from gochat.internal.change.v1.change_pb2 import Position
 from gochat.serving.endpoints import OK, Status
 
 MAX_QUEUED, MAX_QUEUED_BYTES = 256, 1024 * 1024  # of frames; a stream with more is fed no more until it has taken them
 
 Frame = tuple[bytes, Position | None, int, int]
 """What Stream.add takes."""
-Piece = tuple[Sequence[Change], Position | None]
-"""Changes, and the position after them; None where a reader has to begin before them."""
 _ENDED = Status(code_pb2.UNAVAILABLE, "the stream has ended, as its goodbye said")
 
 

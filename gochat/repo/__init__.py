@@ -24,6 +24,7 @@ from gochat.repo.pins import Pins
 from gochat.repo.push_deliveries import PushDeliveries
 from gochat.repo.push_tokens import PushTokens
 from gochat.repo.reactions import Reactions
+from gochat.repo.readers import Readers
 from gochat.repo.receipts import Receipts
 from gochat.repo.requests import Requests
 from gochat.repo.roles import Roles
@@ -66,6 +67,7 @@ def handlers(database: Database, settings: MessageSettings) -> Handlers:
         "AccountService": (Accounts(database), Sessions(database)),
         "LoginStoreService": (Logins(database),),
         "ChangeService": (Feed(database), States(database)),
+        "ReaderService": (Readers(database),),
         "SignalService": (Activity(database),),
         "AuditService": (Audit(database),),
         "UserStoreService": (Administration(database),),

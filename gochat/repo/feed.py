@@ -19,6 +19,7 @@ from gochat.repo.users import ACTIVE, not_active
 from gochat.storage.database import Database, Tx
 
 MAX_READ = 100_000  # rows that are read at once; more are not worth it
+MAX_PIECE = 2000  # of them in a piece, more or less
 MAX_REPLAYED = 10_000  # changes of a stream that resumes
 
 _COLUMNS = ", ".join(f"log.{column}" for column in COLUMNS)
@@ -26,13 +27,13 @@ _COLUMNS = ", ".join(f"log.{column}" for column in COLUMNS)
 # in progress: a server that crashes gives the numbers again of transactions that it has not written down. Its planner
 # takes "from a position on" for a third of the table, and would read all of it; ORDER BY has it go by the index.
 _NOW_AND_LOG = {
-    False: f"""
+    False: """
 now AS (SELECT MAX(position) + 1 AS position FROM changes),
 log AS NOT MATERIALIZED (
     SELECT changes.*, position AS id FROM changes
-    WHERE position >= (SELECT start FROM reader) AND position <= (SELECT start FROM reader) + {MAX_READ}
+    WHERE position >= (SELECT start FROM reader) AND position <= (SELECT start FROM reader) + %(most)d
 )""",
-    True: f"""
+    True: """
 now AS (
     SELECT COALESCE(MAX(position) + 1, (SELECT MIN(position) FROM changes)) AS position FROM changes
     WHERE position < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
@@ -40,17 +41,18 @@ now AS (
 log AS (
     SELECT * FROM changes
     WHERE position >= LEAST((SELECT start FROM reader), (SELECT position FROM now))
-    ORDER BY position LIMIT {MAX_READ + 1}
+    ORDER BY position LIMIT %(most)d + 1
 )""",
 }
 
 
-def _statement(postgres: bool, parts: str = "", condition: str = "", columns: str = "") -> str:
+def _statement(postgres: bool, parts: str = "", condition: str = "", columns: str = "", most: int = MAX_READ) -> str:
     """The log from a position on (NULL: from now on): its epoch and origin, the oldest position there is, the one of
     now, how many rows there are, and the rows; also those that are not complete, as they are to be undone of the
-    present. parts: more that the rest is made of. condition: of the rows."""
+    present. parts: more that the rest is made of. condition: of the rows. most: one more is read of them."""
+    now_and_log = _NOW_AND_LOG[postgres] % {"most": most}
     return f"""
-WITH reader (start, user_id, session_id) AS (VALUES (CAST(? AS BIGINT), ?, ?)), {_NOW_AND_LOG[postgres]}{parts}
+WITH reader (start, user_id, session_id) AS (VALUES (CAST(? AS BIGINT), ?, ?)), {now_and_log}{parts}
 SELECT (SELECT value FROM secrets WHERE name = 'epoch'), (SELECT MIN(position) FROM changes),
     (SELECT position FROM now), (SELECT COUNT(*) FROM log),
     (SELECT json_group_array(json_array(log.position, log.id, {_COLUMNS})) FROM log {condition})
@@ -81,6 +83,7 @@ EXISTS (SELECT 1 FROM sessions WHERE (session_id, user_id) = (SELECT session_id,
 (SELECT json_group_array(json_array(conversation_id)) FROM members WHERE user_id = (SELECT user_id FROM reader)),
 (SELECT json_group_array(json_array(conversation_id)) FROM dissolved)"""
 _EVERYTHING = {postgres: _statement(postgres) for postgres in (False, True)}
+_PIECE = {postgres: _statement(postgres, most=MAX_PIECE) for postgres in (False, True)}
 _OF_USER = {postgres: _statement(postgres, _DISSOLVED, _OF_READER, _READER) for postgres in (False, True)}
 
 
@@ -119,7 +122,8 @@ class Feed:
         self._database = database
 
     def ReadChanges(self, request: pb.ReadChangesRequest) -> pb.ReadChangesResponse:
-        log = self._database.read(lambda tx: read_log(tx, request.start), one_statement=True)
+        read = read_piece if request.piecewise else read_log
+        log = self._database.read(lambda tx: read(tx, request.start), one_statement=True)
         changes = log.complete
         held_back = len(changes) < len(log.rows)
         return pb.ReadChangesResponse(
@@ -161,6 +165,19 @@ def read_log(tx: Tx, start: pb.Position) -> Log:
     (row,) = tx.fetch_all(_EVERYTHING[tx.postgres], start.at if start.epoch else None, "", "")
     log = _log(start, *row)
     return read_log(tx, pb.Position())._replace(gap=log.gap) if log.gap else log
+
+
+def read_piece(tx: Tx, start: pb.Position) -> Log:
+    """The same of at most MAX_PIECE rows, unless one position alone has more: then of up to MAX_READ. Rows are read in
+    the order of their positions, so those before the last one's are all there are."""
+    (row,) = tx.fetch_all(_PIECE[tx.postgres], start.at if start.epoch else None, "", "")
+    log = _log(start, *row)
+    last = max((each.position for each in log.rows), default=0)
+    if len(log.rows) <= MAX_PIECE and not log.gap:
+        return log
+    if log.gap or last <= start.at:
+        return read_log(tx, start)
+    return log._replace(now=pb.Position(epoch=log.now.epoch, at=min(last, log.now.at)))
 
 
 def _read_of_user(tx: Tx, request: pb.OpenFeedRequest) -> tuple[Log, set[str], set[str]]:

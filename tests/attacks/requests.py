@@ -5,6 +5,8 @@ from typing import Any
 
 from gochat.internal.login.v1 import login_pb2
 from gochat.internal.login.v1.login_pb2_grpc import LoginStoreServiceStub
+from gochat.internal.reader.v1 import reader_pb2
+from gochat.internal.reader.v1.reader_pb2_grpc import ReaderServiceStub
 from tests.attacks import conversation_requests, group_requests
 from tests.attacks.world import Place, World, soon
 from tests.harness import PASSWORD, fresh
@@ -45,6 +47,14 @@ def guest(world: World) -> dict[str, Any]:
     request = login_pb2.CreateGuestRequest(refresh_id=fresh(), expires_at=soon())
     made = LoginStoreServiceStub(world.app.repo_channel).CreateGuest(request, metadata=world.app.service)
     return {"user_id": made.user_id, "session_id": made.session_id, "refresh_id": fresh()}
+
+
+def held_reader(place: Place) -> dict[str, Any]:
+    """Of the log, and where it is."""
+    app, name = place.world.app, fresh("reader")
+    claim = reader_pb2.ClaimRequest(name=name, holder="a", seconds=60)
+    position = ReaderServiceStub(app.repo_channel).Claim(claim, metadata=app.service).position
+    return {"name": name, "holder": "a", "position": position}
 
 
 def nothing(_: Place) -> dict[str, Any]:
@@ -231,6 +241,11 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "OpenFeed": of_other,
         "ListStates": of_other,
         "Acknowledge": lambda p: by(p, "owner", message_ids=[p.message_id]),
+    },
+    "internal.reader.v1.ReaderService": {
+        "Claim": lambda _: {"name": fresh("reader"), "holder": "a", "seconds": 1},
+        "Advance": held_reader,
+        "Release": lambda _: {"name": fresh("reader"), "holder": "a"},
     },
     "internal.signal.v1.SignalService": {
         "Watch": nothing,

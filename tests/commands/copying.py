@@ -37,7 +37,7 @@ TABLES = {
     "activity",
     "audit_log",
 }
-_OWN = {"schema_migrations", "changes"}  # of each database
+_OWN = {"schema_migrations", "changes", "log_readers"}  # of each database
 
 
 def begin_copy(source: str, target: str, **env: str) -> "subprocess.Popen[str]":

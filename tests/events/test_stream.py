@@ -3,8 +3,9 @@
 import threading
 
 from gochat.api.event.v1 import event_pb2
+from gochat.domain.changes import pieces_of
 from gochat.events.counters import Counters
-from gochat.events.feeding import CHUNK, pieces_of
+from gochat.events.feeding import CHUNK
 from gochat.events.recent import MAX_RECENT, Recent
 from gochat.events.stream import Stream
 from gochat.internal.change.v1 import change_pb2 as pb
@@ -44,7 +45,7 @@ def test_a_piece_of_a_backlog_moves_the_cursor_where_all_that_follows_is_newer()
     goal = pb.Position(epoch=EPOCH, at=900)
 
     def moved(*positions: int) -> list[int | None]:
-        pieces = pieces_of([pb.Change(position=each) for each in positions], goal)
+        pieces = pieces_of([pb.Change(position=each) for each in positions], goal, CHUNK)
         assert [change.position for changes, _ in pieces for change in changes] == [*positions]
         return [position and position.at for _, position in pieces]
 

@@ -40,6 +40,9 @@ NEED_NONE = {
     "RevokeInvitation": "as CreateInvitation",
     "ChangeEmail": "nobody else is shown the address",
     "SetExternalId": "apps are not shown it",
+    "Claim": "who follows the log is not shown to apps",
+    "Advance": "as Claim",
+    "Release": "as Claim",
     "RecordActivity": "when somebody was last there is told as presence, which is not kept",
 }
 

@@ -21,6 +21,7 @@ from gochat.domain.forms import (
     login,
     message,
     push,
+    reader,
     repo,
     session,
     signal,
@@ -34,7 +35,7 @@ FORMS: dict[str, Form] = {
     request.DESCRIPTOR.full_name: form
     for service in (
         *(logic, session, message, conversation, group, event, push),
-        *(repo, store, group_store, account, login, change, signal, audit, user),
+        *(repo, store, group_store, account, login, change, reader, signal, audit, user),
     )
     for request, form in service.FORMS.items()
 }

@@ -25,7 +25,7 @@ def _changes(name: str, values: Sequence[pb.Change]) -> None:
 
 
 FORMS: dict[type[Message], Form] = {
-    pb.ReadChangesRequest: form(start=anything),
+    pb.ReadChangesRequest: form(start=anything, piecewise=anything),
     pb.DescribeChangesRequest: form(changes=_changes, user_id=identifier),
     pb.OpenFeedRequest: form(start=anything, is_acted_for=anything),
     pb.ListStatesRequest: form("user_id", limit=number(0, MAX_STATES)),

@@ -124,6 +124,9 @@ class ReadChangesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     START_FIELD_NUMBER: _builtins.int
+    PIECEWISE_FIELD_NUMBER: _builtins.int
+    piecewise: _builtins.bool
+    """Some thousand changes at most, and the position after them, instead of GAP_TOO_MUCH."""
     @_builtins.property
     def start(self) -> Global___Position:
         """Nowhere yet: no changes, and the position of now."""
@@ -132,10 +135,11 @@ class ReadChangesRequest(_message.Message):
         self,
         *,
         start: Global___Position | None = ...,
+        piecewise: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["start", b"start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["piecewise", b"piecewise", "start", b"start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,133 @@
+"""Following the change log: one process at a time reads it under a name, and goes on where the last one stopped.
+
+What comes of changes outside of streams reads the log so. Each change is delivered at least once, in the order of the
+log: the position moves when what comes before it is delivered, and whoever takes over begins there.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from time import monotonic
+
+from gochat.background import periodic
+from gochat.context import SERVICE, Call, entered
+from gochat.domain.changes import pieces_of
+from gochat.errors import ChatError
+from gochat.internal.change.v1 import change_pb2 as pb
+from gochat.internal.change.v1.change_pb2_grpc import ChangeServiceStub
+from gochat.internal.reader.v1 import reader_pb2
+from gochat.internal.reader.v1.reader_pb2_grpc import ReaderServiceStub
+
+LEASE = 15  # seconds without a word of its holder after which another process takes over
+RENEW_INTERVAL = 5.0  # seconds between two claims, of the holder and of those who wait
+RETRY_INTERVAL = 1.0  # seconds until the log is read again after a failure
+TIMEOUT = 10.0  # seconds of a call of the repo half
+RELEASE_TIMEOUT = 1.0  # seconds of the last one, when the process stops
+PIECE = 100  # changes that are described and delivered together
+
+log = logging.getLogger(__name__)
+
+Deliver = Callable[[Sequence[pb.Change], Sequence[Sequence[pb.Delivery]]], None]
+
+
+class LeaseLostError(Exception):
+    """Another process reads on, or this one stops."""
+
+
+class Follower:
+    """deliver(changes, deliveries of each): returns when they are done with. If it raises, they come again. Where that
+    may take seconds it calls `keep`. described_for: as of DescribeChanges; "" for a stream of everything, None for all
+    users. Threads: `step` and what it calls belong to one; others may read `behind`."""
+
+    def __init__(
+        self,
+        name: str,
+        changes: ChangeServiceStub,
+        readers: ReaderServiceStub,
+        deliver: Deliver,
+        *,
+        described_for: str | None = "",
+    ) -> None:
+        self._name, self._changes, self._readers, self._deliver = name, changes, readers, deliver
+        self._described_for = described_for
+        self._holder = secrets.token_hex(8)
+        self._position: pb.Position | None = None  # while the lease is held
+        self._claim_at = 0.0
+        self._stopped = False
+        self.behind = 0
+        """Since when the oldest change that is known not to be delivered waits, in Unix milliseconds; 0 for none."""
+
+    @contextmanager
+    def running(self, interval: float) -> Iterator[None]:
+        """Follows on a thread of its own for as long as the block lasts. interval: seconds between two reads."""
+        try:
+            with periodic(f"following the log for {self._name}", self.step, interval, retry=RETRY_INTERVAL):
+                yield
+        finally:
+            self._stopped = True
+            with suppress(ChatError), _calling(RELEASE_TIMEOUT):
+                self._readers.Release(reader_pb2.ReleaseRequest(name=self._name, holder=self._holder))
+
+    def step(self) -> None:
+        """Delivers what was committed since the last time, if the lease is this process's or free."""
+        try:
+            self.keep()
+            while self._read():
+                self.keep()
+        except LeaseLostError:
+            self._position, self.behind = None, 0
+
+    def keep(self) -> None:
+        """Renews the lease where it is time to. Raises LeaseLostError."""
+        if self._stopped:
+            raise LeaseLostError
+        if monotonic() >= self._claim_at:
+            request = reader_pb2.ClaimRequest(name=self._name, holder=self._holder, seconds=LEASE)
+            with _calling():
+                claimed = self._readers.Claim(request)
+            self._claim_at = monotonic() + RENEW_INTERVAL
+            if not claimed.held:
+                raise LeaseLostError
+            if self._position is None:
+                self._position = claimed.position
+        if self._position is None:
+            raise LeaseLostError
+
+    def _read(self) -> bool:
+        """Returns whether there may be more."""
+        assert self._position is not None
+        with _calling():
+            answer = self._changes.ReadChanges(pb.ReadChangesRequest(start=self._position, piecewise=True))
+        if answer.gap:
+            log.error(
+                "%s: goes on from now, since the log has not what follows: %s", self._name, pb.Gap.Name(answer.gap)
+            )
+        for changes, moved in pieces_of(answer.changes, answer.position, PIECE):
+            self.keep()
+            self.behind = changes[0].at
+            request = pb.DescribeChangesRequest(changes=changes, user_id=self._described_for)
+            with _calling():
+                described = self._changes.DescribeChanges(request).changes
+            self._deliver(changes, [each.deliveries for each in described])
+            if moved:
+                self._advance(moved)
+        if answer.position != self._position:
+            self._advance(answer.position)
+        self.behind = 0
+        return len(answer.changes) > 0
+
+    def _advance(self, position: pb.Position) -> None:
+        request = reader_pb2.AdvanceRequest(name=self._name, holder=self._holder, position=position)
+        try:
+            with _calling():
+                self._readers.Advance(request)
+        except ChatError as error:
+            if error.reason == "LEASE_LOST":
+                raise LeaseLostError from None
+            raise
+        self._position = position
+
+
+def _calling(seconds: float = TIMEOUT) -> entered:
+    return entered(Call(SERVICE, "-", monotonic() + seconds, SERVICE))
