@@ -13,7 +13,18 @@ PROTO = ROOT / "proto"
 CLIENT = ROOT / "gochat/web/static/gochat.js"
 PARTS = (
     *("errors", "shapes", "transport", "store", "pause", "session", "details", "conversations"),
-    *("outbox", "stream", "tabs", "feed", "calls", "calls_messages", "calls_groups", "calls_logins", "calls_push", "client"),
+    *(
+        "outbox",
+        "stream",
+        "tabs",
+        "feed",
+        "calls",
+        "calls_messages",
+        "calls_groups",
+        "calls_logins",
+        "calls_push",
+        "client",
+    ),
 )
 
 

@@ -37,7 +37,7 @@ class Kind(IntEnum):
     GROUP_SETTINGS_UPDATED = 19  # conversation_id
     MEMBER_DETAIL_UPDATED = 20  # conversation_id, user_id
     JOIN_REQUEST_CHANGED = 21  # conversation_id, user_id; detail: REQUESTED, ACCEPTED, DECLINED or WITHDRAWN
-    RECIPIENTS_OFFLINE = 22  # conversation_id, first_seq to seq; detail: the users, with spaces between; for services alone
+    RECIPIENTS_OFFLINE = 22  # conversation_id, first_seq to seq; detail: users, spaces between; for services alone
 
 
 FOUNDING, LEFT, REMOVED = "founding", "left", "removed"  # details

@@ -56,9 +56,8 @@ class Ephemeral:
             self._tell_presence(changed)
 
     def closed(self, stream: Stream) -> None:
-        if _is_of_a_device(stream):
-            if self._presence.closed(stream.user_id, monotonic(), ids.now_ms()):
-                self._relay.say(pb.Left(user_id=stream.user_id))
+        if _is_of_a_device(stream) and self._presence.closed(stream.user_id, monotonic(), ids.now_ms()):
+            self._relay.say(pb.Left(user_id=stream.user_id))
 
     def connected(self, user_ids: Iterable[str]) -> list[str]:
         """Those of them who have a stream, in whatever process."""

@@ -1,8 +1,8 @@
 """Who is online: pure logic, on clocks that are passed in.
 
 A user is online while any process *claims* them: it has a stream of one of their devices, or had one until a moment
-ago. Who had one is *online* still, and not *connected*. Processes announce the users that they claim, at once when that changes and all of them periodically. A process
-that died says nothing any more, so its claims expire.
+ago. Who had one is online still, and not *connected*. Processes announce the users that they claim, at once when that
+changes and all of them periodically. A process that died says nothing any more, so its claims expire.
 """
 
 from collections import defaultdict
@@ -30,7 +30,7 @@ class Presence:
     def __init__(self, process: str) -> None:
         self._process = process
         self._claims: dict[str, dict[str, float]] = {}  # user -> process -> until when
-        self._left: defaultdict[str, set[str]] = defaultdict(set)  # user -> claiming processes without a stream of theirs
+        self._left: defaultdict[str, set[str]] = defaultdict(set)  # user -> claiming processes without a stream
         self._streams: dict[str, int] = {}  # users with streams here -> how many
         self._leaving: dict[str, tuple[float, int]] = {}  # who had -> (claimed until, last seen)
 

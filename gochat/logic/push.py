@@ -39,6 +39,8 @@ class Push:
         is_webpush = request.platform == WEBPUSH
         for name in ("p256dh", "auth"):
             if bool(getattr(request, name)) != is_webpush:
-                raise invalid(name, "must not be empty" if is_webpush else f"must be empty unless platform is {WEBPUSH}")
+                raise invalid(
+                    name, "must not be empty" if is_webpush else f"must be empty unless platform is {WEBPUSH}"
+                )
         if is_webpush and not webpush.is_endpoint(request.token, insecure=self._private_endpoints):
             raise invalid("token", "must be the https URL that is the endpoint of the subscription")

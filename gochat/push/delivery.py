@@ -1,4 +1,4 @@
-"""Web Push: sends notifications to the push services of browsers (RFC 8030), encrypted (RFC 8291) and signed (RFC 8292).
+"""Web Push: sends notifications to the push services of browsers (RFC 8030), encrypted (RFC 8291), signed (RFC 8292).
 
 What is claimed is nobody else's any more. It is sent once, or handed back to be sent again later where the push service
 said that it has not taken it: so what a process that is killed had claimed is lost, rather than shown twice.
@@ -35,7 +35,7 @@ SENT, GONE, FAILED, REFUSED = "sent", "gone", "failed", "refused"
 
 
 class WebPush:
-    """`work` is called by one thread. Each notification is sent by a thread of its own; they share `_free`, a semaphore,
+    """One thread calls `work`. Each notification is sent by a thread of its own. They share `_free`, a semaphore,
     and when failures were last reported, which a lock guards. count(outcome): is called for each by any of them."""
 
     def __init__(self, store: PushStoreServiceStub, settings: Push, count: Callable[[str], None]) -> None:

@@ -1,4 +1,4 @@
-"""Has recipients notified who are offline: asks the repo half whose time has come, and says which of them are connected.
+"""Has recipients notified who are offline: asks the repo half whose time has come, and says who of them is connected.
 
 One process at a time does it, the one with the lease of the log's reader: another would do no harm, since each step is
 done once, only work.

@@ -1,8 +1,8 @@
 """Who is to be notified of messages: PushStoreService, the steps from the log of changes to RECIPIENTS_OFFLINE in it.
 
 A row of push_pending is of a user and a conversation: the messages of which they may have to be notified, and when that
-is judged. It stays for an interval after they were notified, so that what comes meanwhile waits until that is over. Each
-step takes what it has done away in its own transaction: so nobody is notified twice, whichever process does it.
+is judged. It stays for an interval after they were notified, so that what comes meanwhile waits until that is over.
+Each step takes what it has done away in its own transaction: so nobody is notified twice, whichever process does it.
 
 Rows are locked here alone, in the order of their keys, and after no other lock. The conversation is not locked for the
 change: it is of messages that this reader has read in the log, so its position comes after theirs.
@@ -17,9 +17,9 @@ from gochat.domain.changes import Kind
 from gochat.internal.change.v1 import change_pb2
 from gochat.internal.push.v1 import push_pb2 as pb
 from gochat.repo.changes import add_change
-from gochat.repo.conversations import RECALLED
 from gochat.repo.feed import Row, read_log
 from gochat.repo.hidden import kept
+from gochat.repo.messages import RECALLED
 from gochat.repo.push_deliveries import add_deliveries
 from gochat.storage.database import Database, Tx, placeholders
 
@@ -143,7 +143,7 @@ def _has_recipients(tx: Tx, request: pb.CollectPendingRequest) -> bool:
 
 
 def _sent(changes: Iterable[Row], delay: int) -> Iterable[list[tuple[str, int, int, int]]]:
-    """What was sent by these changes, in pieces: of each conversation (id, first and last number, when it is judged)."""
+    """What these changes sent, in pieces: of each conversation its id, the first and last number, when it is judged."""
     sent = dict[str, tuple[int, int, int]]()
     for change in changes:
         if change.kind == Kind.MESSAGES_SENT:
@@ -187,7 +187,9 @@ def _decide(tx: Tx, request: pb.DecidePendingRequest) -> int:
     for (conversation_id, first_seq, seq), recipients in sorted(together.items()):
         for start in range(0, len(recipients), _RECIPIENTS):
             detail = " ".join(recipients[start : start + _RECIPIENTS])
-            add_change(tx, Kind.RECIPIENTS_OFFLINE, conversation_id, first_seq=first_seq, seq=seq, detail=detail, at=now)
+            add_change(
+                tx, Kind.RECIPIENTS_OFFLINE, conversation_id, first_seq=first_seq, seq=seq, detail=detail, at=now
+            )
         add_deliveries(tx, conversation_id, seq, recipients, now, request.ttl)
     return len(notified)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from gochat.domain import ids, webpush
 from gochat.internal.push.v1 import push_pb2 as pb
-from gochat.repo.conversations import RECALLED
+from gochat.repo.messages import RECALLED
 from gochat.repo.push_tokens import VALID
 from gochat.repo.recipients import unread_of
 from gochat.storage.database import Database, Row, Tx, placeholders

@@ -1,13 +1,13 @@
-"""The event RecipientsOffline, as it is when it is delivered: who of those who were to be notified is so still, what they
-have not read, and their tokens."""
+"""The event RecipientsOffline, as it is when it is delivered: who of those who were to be notified is to be still, what
+they have not read, and their tokens."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from gochat.api.event.v1 import event_pb2
 from gochat.domain import ids
-from gochat.repo.conversations import RECALLED, UNREAD
-from gochat.repo.details import UNREAD_MENTIONS
+from gochat.repo.conversations import UNREAD, UNREAD_MENTIONS
+from gochat.repo.messages import RECALLED
 from gochat.repo.push_tokens import VALID
 from gochat.storage.database import Tx, placeholders
 

@@ -62,7 +62,7 @@ def test_a_server_names_itself_to_the_push_service_alone(contact: str) -> None:
         ("https://[::1/a", False, False),
     ],
 )
-def test_an_endpoint_is_an_https_url(url: str, secure: bool, insecure: bool) -> None:  # noqa: FBT001
+def test_an_endpoint_is_an_https_url(url: str, secure: bool, insecure: bool) -> None:
     assert (webpush.is_endpoint(url), webpush.is_endpoint(url, insecure=True)) == (secure, insecure)
 
 

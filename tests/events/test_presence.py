@@ -61,8 +61,6 @@ def test_who_has_no_stream_any_more_is_online_for_a_while_and_not_connected(pres
     assert not presence.is_connected("ben", 13 + CLAIM_TIMEOUT), "that process has died"
 
 
-
-
 def test_who_has_a_stream_anywhere_is_online(presence: Presence) -> None:
     presence.opened("ann", 0)
     assert presence.heard("there", ["ann", "ben"], [], 0, 7) == [Seen("ben", ON, 7)]
