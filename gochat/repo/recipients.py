@@ -20,8 +20,9 @@ WITH unread AS (
     WHERE member.user_id IN ({{ids}}) AND member.last_seq > member.read_seq
         AND conversation.last_seq > member.read_seq AND conversation.last_seq > member.hidden_seq
 ), total AS (
-    SELECT user_id, SUM(number) AS number, SUM(CASE WHEN conversation_id = ? THEN number ELSE 0 END) AS here,
-        SUM(mentions) AS mentions
+    SELECT user_id, CAST(SUM(number) AS BIGINT) AS number,
+        CAST(SUM(CASE WHEN conversation_id = ? THEN number ELSE 0 END) AS BIGINT) AS here,
+        CAST(SUM(mentions) AS BIGINT) AS mentions
     FROM unread
     GROUP BY user_id
 )
