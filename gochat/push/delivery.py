@@ -147,7 +147,7 @@ def payload_of(delivery: pb.Delivery) -> bytes:
 
 def pause_after(attempts: int, wanted: float) -> float:
     """Seconds until the next attempt after so many, with jitter. wanted: by the push service."""
-    backoff = min(MAX_PAUSE, FIRST_PAUSE * 2 ** min(attempts, 20))
+    backoff = min(MAX_PAUSE, FIRST_PAUSE * 2.0 ** min(attempts, 20))
     return min(MAX_PAUSE, max(wanted, backoff * random.uniform(0.5, 1)))  # noqa: S311 - no secret
 
 

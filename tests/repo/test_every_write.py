@@ -43,6 +43,14 @@ NEED_NONE = {
     "Claim": "who follows the log is not shown to apps",
     "Advance": "as Claim",
     "Release": "as Claim",
+    "RegisterPushToken": "where somebody is notified is shown to services alone, when they are",
+    "UnregisterPushToken": "as RegisterPushToken",
+    "GetWebPushKey": "the key is made once, and nobody is told",
+    "GetVapidKey": "as GetWebPushKey",
+    "CollectPending": "who may have to be notified is not shown",
+    "DecidePending": "of whom is due it leaves RECIPIENTS_OFFLINE: tests/push/test_notifying.py",
+    "ClaimDeliveries": "what is sent to browsers is not shown",
+    "FinishDeliveries": "as ClaimDeliveries",
     "RecordActivity": "when somebody was last there is told as presence, which is not kept",
 }
 
@@ -325,6 +333,12 @@ NONE: dict[str, Callable[[World], Call]] = {
     "RefreshToken": lambda w: (w.ann, {"refresh_token": w.ann.refresh_token}),
     **UNSEEN_OF_USERS,
     "RecordEvent": lambda _: (None, {"action": "key.rotate", "target_id": "k1"}),
+    "PushService/RegisterPushToken": lambda w: (w.cem, {"platform": "fcm", "token": "t"}),
+    "PushService/UnregisterPushToken": lambda w: (w.cem, {"platform": "fcm", "token": "t"}),
+    "PushService/GetWebPushKey": lambda w: (w.cem, {}),
+    "CollectPending": lambda _: (None, {"interval": 1}),
+    "ClaimDeliveries": lambda _: (None, {"limit": 1}),
+    "FinishDeliveries": lambda _: (None, {"gone_token_ids": ["t"]}),
     **{rpc: partial(_by_people, *call) for rpc, call in UNSEEN.items()},
     **{f"GroupStoreService/{rpc}": partial(_by_store, *call) for rpc, call in UNSEEN.items()},
 }
