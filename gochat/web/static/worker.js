@@ -45,11 +45,10 @@ self.addEventListener("notificationclick", (event) => {
 
 const pages = () => self.clients.matchAll({ type: "window", includeUncontrolled: true });
 
-async function notify({ conversation_id: id = "", title = "GoChat", body = "", unread = 0 }) {
+async function notify({ conversation_id: id = "", title = "GoChat", body = "" }) {
   if ((await pages()).some(({ focused }) => focused)) return;
   const text = body || (navigator.language.startsWith("zh") ? "新消息" : "New message");
   await self.registration.showNotification(title, { body: text, tag: id, renotify: Boolean(id), icon: "/icon.svg", data: id });
-  await navigator.setAppBadge?.(unread);
 }
 
 /** The conversation, in a page that is open, or a new one. */

@@ -1,5 +1,6 @@
-"""Notifications of the web client. Headless Chromium has no push service, so PushManager is a fake here; the page, the
-server, what it sends to a push service and the service worker are real."""
+"""Notifications of the web client. Headless Chromium has no push service and shows no notifications, so PushManager is
+a fake here, and so are showNotification and the list of windows in the service worker; the page, the server, what it
+sends to a push service, and the service worker's own code are real."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from tests.conversations import single
 from tests.harness import Deployment, Person
 from tests.push.service import LOCAL, Subscription, push_service
 from tests.push.test_notifying import QUICK
-from tests.waiting import eventually, polled
+from tests.waiting import eventually
 from tests.web.page.conftest import web
 from tests.web.page.pages import Visitor
 
@@ -18,7 +19,8 @@ Visit = Callable[..., Visitor]
 
 FAKE = """
 const keys = %s;
-let subscribed = JSON.parse(localStorage.getItem("fake") ?? "null");
+const isPage = location.protocol === "http:";
+let subscribed = isPage && JSON.parse(localStorage.getItem("fake") ?? "null");
 const made = () => subscribed && { endpoint: keys.token, toJSON: () => ({ endpoint: keys.token, keys }),
     unsubscribe: async () => localStorage.removeItem("fake") || Boolean(subscribed = null) || true };
 PushManager.prototype.getSubscription = async () => made();
@@ -30,17 +32,26 @@ PushManager.prototype.subscribe = async ({ userVisibleOnly, applicationServerKey
 Object.defineProperty(Notification, "permission", { get: () => "granted" });
 Notification.requestPermission = async () => "granted";
 """
-PUSHED = """async (data) => {
-  const shown = [];
-  const { showNotification } = ServiceWorkerRegistration.prototype;
+WORKER = """async (payload) => {
+  const shown = [], opened = [], page = { focused: true, postMessage: (data) => opened.push(data), focus() {} };
+  let pages = [page];
+  Object.defineProperty(self, "clients", { value: {
+    matchAll: async () => pages, openWindow: async (url) => opened.push(url), claim() {} } });
   ServiceWorkerRegistration.prototype.showNotification = async (title, options) => shown.push({ title, ...options });
-  const event = new PushEvent("push", { data });
-  let waiting;
-  event.waitUntil = (promise) => (waiting = promise);
-  self.dispatchEvent(event);
-  await waiting;
-  ServiceWorkerRegistration.prototype.showNotification = showNotification;
-  return shown;
+  const happens = async (name, more) => {
+    let waiting;
+    self.dispatchEvent(Object.assign(new Event(name), { ...more, waitUntil: (promise) => (waiting = promise) }));
+    await waiting;
+  };
+  const push = () => happens("push", { data: { json: () => payload } });
+  await push(); // somebody looks at a page
+  page.focused = false;
+  await push();
+  const click = () => happens("notificationclick", { notification: { close() {}, data: payload.conversation_id } });
+  await click();
+  pages = [];
+  await click();
+  return { shown, opened };
 }"""
 
 
@@ -73,17 +84,13 @@ def test_the_page_has_its_browser_notified(own: Own, visit: Visit) -> None:
         eventually(lambda: tokens(ben) == [subscription.endpoint])
         visitor.page.keyboard.press("Escape")
         sent_to = single(ann, ben)
-        worker = eventually(lambda: visitor.context.service_workers)[0]
-        visitor.page.goto("about:blank")
+        visitor.page.goto(f"{visitor.url}/icon.svg")
         eventually(lambda: app.processes[0].metrics()("gochat_streams_open") == 0)
         ann.send(sent_to, "hello")
         (push,) = subscription.until(1)
-        (shown,) = worker.evaluate(PUSHED, json.dumps(push.payload))
-        assert (shown["title"], shown["body"], shown["tag"]) == ("Ann", "New message", sent_to)
-
-        visitor.page.goto(visitor.url)
+        assert push.payload == {"conversation_id": sent_to, "title": "Ann", "unread": 1}
+        visitor.page = visitor.new_page()
         visitor.page.get_by_role("navigation", name="Chats").wait_for()
-        assert polled(lambda: worker.evaluate(PUSHED, json.dumps(push.payload)) == [])
         visitor.page.evaluate(
             "(id) => navigator.serviceWorker.dispatchEvent(new MessageEvent('message', { data: { open: id } }))",
             sent_to,
@@ -106,23 +113,10 @@ def test_after_another_sign_in_the_browser_is_registered_again(own: Own, visit: 
         eventually(lambda: tokens(ben) == [subscription.endpoint])
 
 
-def test_a_notification_opens_its_conversation(own: Own, visit: Visit) -> None:
-    """In the service worker, of which `clients` is a fake: a browser lets a click of the user alone open windows."""
-    app = web(own)
-    visitor = visit(app)
+def test_a_notification_is_shown_to_who_does_not_look_and_opens_its_conversation(own: Own, visit: Visit) -> None:
+    visitor = visit(web(own))
     worker: Any = eventually(lambda: visitor.context.service_workers)[0]
-    opened = worker.evaluate(
-        """async () => {
-          const opened = [];
-          Object.defineProperty(self, "clients", { value: {
-            matchAll: async () => [], openWindow: async (url) => opened.push(url), claim() {} } });
-          const event = new Event("notificationclick");
-          let waiting;
-          event.notification = { close() {}, data: "c1" };
-          event.waitUntil = (promise) => (waiting = promise);
-          self.dispatchEvent(event);
-          await waiting;
-          return opened;
-        }"""
-    )
-    assert opened == ["/#/c/c1"]
+    done = worker.evaluate(WORKER, {"conversation_id": "c1", "title": "Ann", "unread": 1})
+    (shown,) = done["shown"]
+    assert (shown["title"], shown["body"], shown["tag"], shown["data"]) == ("Ann", "New message", "c1", "c1")
+    assert done["opened"] == [{"open": "c1"}, "/#/c/c1"]

@@ -33,8 +33,9 @@ function App() {
       select("");
     });
     let renewedFor = "";
-    client.on("connection", () => {
-      if (client.connection !== "online" || renewedFor === client.userId) return;
+    client.on("connection", (connection) => {
+      if (connection === "signedOut") renewedFor = "";
+      if (connection !== "online" || renewedFor === client.userId) return;
       renewedFor = client.userId;
       renewPush().catch(() => (renewedFor = ""));
     });
