@@ -14,6 +14,7 @@ from gochat.domain.text import casefold_key, skeleton
 from gochat.repo.check_groups import group_rules, wrong_search_keys
 from gochat.repo.check_log import log_rules
 from gochat.repo.check_messages import MESSAGE_RULES, wrong_sums
+from gochat.repo.check_push import PUSH_RULES
 from gochat.repo.check_settings import SETTINGS_RULES
 from gochat.storage.database import Row, Tx
 from gochat.storage.failures import driver_error
@@ -253,7 +254,7 @@ def _findings(tx: Tx, step: Callable[[str], None]) -> Iterator[str]:
         yield from found
         if found:
             return
-    rules = (*MESSAGE_RULES, *SETTINGS_RULES, *group_rules(), *log_rules(postgres=tx.postgres))
+    rules = (*MESSAGE_RULES, *SETTINGS_RULES, *PUSH_RULES, *group_rules(), *log_rules(postgres=tx.postgres))
     for rule in (*RULES, *(Rule(*rule) for rule in rules)):
         step(f"checking {rule.table}")
         yield from _listed(rule.table, rule.sentence, tx.fetch_all(f"{rule.offenders} LIMIT {MAX_FINDINGS + 1}"))

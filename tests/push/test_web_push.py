@@ -9,6 +9,7 @@ import pytest
 from gochat.push import delivery
 from tests.conftest import DIAGONAL, Own
 from tests.conversations import group, single
+from tests.events.test_signals import two_workers
 from tests.harness import Deployment, fresh
 from tests.push.service import LOCAL, PushService, push_service
 from tests.push.test_notifying import QUICK, SOON
@@ -114,6 +115,12 @@ def test_of_several_workers_and_after_kills_nobody_is_notified_twice(own: Own, b
     ann, ben = app.people(2)
     subscription = browsers.subscribe()
     ben.RegisterPushToken(**subscription.fields)
+    with two_workers(app) as channels:
+        for channel in channels:
+            with listening(app, ben.metadata, channel=channel) as page:
+                ann.send(group(ann, ben))
+                page.until(lambda each: each.contents)
+                assert not polled(lambda: subscription.requests, seconds=SOON), "a stream at any worker is one"
     rooms = [group(ann, ben, name=fresh("room")) for _ in range(8)]
     with listening(app, app.service) as listener:
         before = listener.cursor
