@@ -11,6 +11,7 @@ from gochat.storage.migrate import migrations
 from tests.conftest import Own
 from tests.harness import Deployment
 from tests.life import Life, lived
+from tests.repo import pushes
 
 LATEST = len(migrations("sqlite"))
 NOBODY, NOWHERE = "unobody", "gnowhere"
@@ -75,26 +76,9 @@ OF_MESSAGES = [
         f"message_versions {{group}} 99 1: {WITHDRAWN}",
     ),
 ]
-TOKENS = (
-    "INSERT INTO push_tokens"
-    " (token_id, user_id, session_id, device_id, platform, token, p256dh, auth, registered_at) VALUES"
-)
-OF_PUSHES = [
-    (f"{TOKENS} ('t1', '{{bob}}', NULL, '', 'pager', 't', '', '', 0)", "push_tokens t1: platform is unknown"),
-    (
-        f"{TOKENS} ('t1', '{{bob}}', '{{session}}', '', 'fcm', 't', '', '', 0)",
-        "push_tokens t1: session_id is of another user, or in no session",
-    ),
-    (
-        "INSERT INTO push_pending"
-        " (conversation_id, user_id, first_seq, seq, due_at, notified_at, was_connected)"
-        " VALUES ('{pair}', '{bob}', 1, 99, 0, 0, 0)",
-        "push_pending {pair} {bob}: its messages are not in the conversation",
-    ),
-]
 HARMS = [
     *OF_MESSAGES,
-    *OF_PUSHES,
+    *pushes.HARMS,
     ("UPDATE users SET status = 9 WHERE user_id = '{zoe}'", "users {zoe}: status is not 1, 2 or 3"),
     ("UPDATE users SET role = 'king' WHERE user_id = '{zoe}'", "users {zoe}: role is not user or admin"),
     ("UPDATE users SET password_hash = 'x' WHERE user_id = '{zoe}'", "users {zoe}: password_hash is not of argon2id"),

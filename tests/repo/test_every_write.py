@@ -17,7 +17,7 @@ from tests.conftest import Own
 from tests.conversations import conversation_of, group
 from tests.harness import PASSWORD, Deployment, Person, as_service, fresh
 from tests.issuing import SHARED_LOGIN
-from tests.repo import logins
+from tests.repo import logins, pushes
 
 Call = tuple[Person | None, dict[str, Any]]
 """Who calls, None for a service, and the fields of the request."""
@@ -28,7 +28,7 @@ WRITES = {
 NEED_NONE = {
     "CreateUser": "nobody is in a conversation with them, nor signed in as them",
     "Register": "as CreateUser; the session that begins is known to its client",
-    **logins.NEED_NONE,
+    **(logins.NEED_NONE | pushes.NEED_NONE),
     "RefreshToken": "the session stays; only its client holds the tokens",
     "RotateSession": "as RefreshToken",
     "RecordEvent": "the audit log is not shown to apps",
@@ -43,14 +43,6 @@ NEED_NONE = {
     "Claim": "who follows the log is not shown to apps",
     "Advance": "as Claim",
     "Release": "as Claim",
-    "RegisterPushToken": "where somebody is notified is shown to services alone, when they are",
-    "UnregisterPushToken": "as RegisterPushToken",
-    "GetWebPushKey": "the key is made once, and nobody is told",
-    "GetVapidKey": "as GetWebPushKey",
-    "CollectPending": "who may have to be notified is not shown",
-    "DecidePending": "of whom is due it leaves RECIPIENTS_OFFLINE: tests/push/test_notifying.py",
-    "ClaimDeliveries": "what is sent to browsers is not shown",
-    "FinishDeliveries": "as ClaimDeliveries",
     "RecordActivity": "when somebody was last there is told as presence, which is not kept",
 }
 
@@ -329,16 +321,10 @@ NONE: dict[str, Callable[[World], Call]] = {
     "CreateUser": lambda _: (None, {"username": fresh(), "password": PASSWORD}),
     "SessionService/Register": lambda w: (w.ann, {"username": fresh(), "password": PASSWORD}),
     "AccountService/Register": lambda _: (None, _refresh(username=fresh(), password=PASSWORD)),
-    **logins.NONE,
+    **(logins.NONE | pushes.NONE),
     "RefreshToken": lambda w: (w.ann, {"refresh_token": w.ann.refresh_token}),
     **UNSEEN_OF_USERS,
     "RecordEvent": lambda _: (None, {"action": "key.rotate", "target_id": "k1"}),
-    "PushService/RegisterPushToken": lambda w: (w.cem, {"platform": "fcm", "token": "t"}),
-    "PushService/UnregisterPushToken": lambda w: (w.cem, {"platform": "fcm", "token": "t"}),
-    "PushService/GetWebPushKey": lambda w: (w.cem, {}),
-    "CollectPending": lambda _: (None, {"interval": 1}),
-    "ClaimDeliveries": lambda _: (None, {"limit": 1}),
-    "FinishDeliveries": lambda _: (None, {"gone_token_ids": ["t"]}),
     **{rpc: partial(_by_people, *call) for rpc, call in UNSEEN.items()},
     **{f"GroupStoreService/{rpc}": partial(_by_store, *call) for rpc, call in UNSEEN.items()},
 }
