@@ -35,6 +35,9 @@ TABLES = {
     "own_deletions",
     "secrets",
     "activity",
+    "push_tokens",
+    "push_pending",
+    "push_deliveries",
     "audit_log",
 }
 _OWN = {"schema_migrations", "changes", "log_readers"}  # of each database

@@ -13,6 +13,7 @@ from gochat.domain.forms.rules import FIELDS
 from gochat.errors import ChatError
 from gochat.internal.account.v1 import account_pb2
 from gochat.internal.change.v1 import change_pb2
+from gochat.internal.push.v1 import push_pb2
 from gochat.internal.store.v1 import store_pb2
 from gochat.services import rpcs
 
@@ -20,7 +21,8 @@ SEND = {"content": "x", "conversation_id": "c"}
 
 
 def test_forms_and_fields_are_those_of_the_contract() -> None:
-    types = [*(rpc.input_type for rpc in rpcs().values()), user_pb2.UserUpsert.DESCRIPTOR]  # each of a batch is checked
+    of_batches = user_pb2.UserUpsert.DESCRIPTOR, push_pb2.Retry.DESCRIPTOR
+    types = [*(rpc.input_type for rpc in rpcs().values()), *of_batches]
     requests = {each.full_name: set(each.fields_by_name) for each in types}
     assert forms.FORMS.keys() == requests.keys()
     for request, (required, fields) in forms.FORMS.items():
