@@ -1,8 +1,9 @@
--- Where a device gets notifications. A token ends with its session.
+-- Where a device gets notifications. A token ends with its session; one whose session is not there, or has expired, does
+-- not count.
 CREATE TABLE push_tokens (
     token_id      TEXT   NOT NULL PRIMARY KEY,  -- a hash of platform and token: of two users the later one has it
     user_id       TEXT   NOT NULL REFERENCES users,
-    session_id    TEXT   REFERENCES sessions ON DELETE CASCADE,  -- NULL: of no session, registered by a service
+    session_id    TEXT   NOT NULL,              -- '': of none, registered by a service
     device_id     TEXT   NOT NULL,
     platform      TEXT   NOT NULL,              -- apns, fcm, webpush, custom
     token         TEXT   NOT NULL,              -- of webpush: the endpoint

@@ -9,9 +9,9 @@ PUSH_RULES = (
     ),
     (
         "push_tokens",
-        "session_id is of another user, or in no session",
-        "SELECT token_id FROM push_tokens AS token WHERE session_id IS NOT NULL AND NOT EXISTS ("
-        "SELECT 1 FROM sessions WHERE sessions.session_id = token.session_id AND sessions.user_id = token.user_id)",
+        "session_id is of another user",
+        "SELECT token.token_id FROM push_tokens AS token"
+        " JOIN sessions AS session ON session.session_id = token.session_id WHERE session.user_id <> token.user_id",
     ),
     (
         "push_pending",

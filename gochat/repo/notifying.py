@@ -21,6 +21,7 @@ from gochat.repo.feed import Row, read_log
 from gochat.repo.hidden import kept
 from gochat.repo.messages import RECALLED
 from gochat.repo.push_deliveries import add_deliveries
+from gochat.repo.push_tokens import VALID
 from gochat.storage.database import Database, Tx, placeholders
 
 READER = "push"
@@ -35,10 +36,11 @@ _MOVE = "UPDATE log_readers SET epoch = ?, position = ? WHERE name = ?"
 _DUE = "SELECT user_id FROM push_pending WHERE seq > 0 AND due_at <= ? ORDER BY due_at LIMIT ?"
 _OVER = "SELECT 1 FROM push_pending WHERE seq = 0 AND due_at <= ? LIMIT 1"
 _FORGET = "DELETE FROM push_pending WHERE seq = 0 AND due_at <= ?"
-_HAS_TOKEN = "EXISTS (SELECT 1 FROM push_tokens AS token WHERE token.user_id = member.user_id)"  # noqa: S105 - SQL
+_HAS_TOKEN = f"EXISTS (SELECT 1 {VALID} AND token.user_id = member.user_id)"
 # A message to who had a stream when the one before was judged is judged by itself.
-_COLLECT = """
-WITH wanted (conversation_id, first_seq, seq, due_at) AS (VALUES {wanted})
+_COLLECT = {
+    all_recipients: f"""
+WITH wanted (conversation_id, first_seq, seq, due_at) AS (VALUES {{}})
 INSERT INTO push_pending (conversation_id, user_id, first_seq, seq, due_at, notified_at, was_connected)
 SELECT wanted.conversation_id, member.user_id, wanted.first_seq, wanted.seq, wanted.due_at, 0, 0
 FROM wanted
@@ -54,6 +56,8 @@ ON CONFLICT (conversation_id, user_id) DO UPDATE SET
         WHEN push_pending.notified_at + ? > excluded.due_at THEN push_pending.notified_at + ?
         ELSE excluded.due_at
     END"""
+    for all_recipients, condition in ((False, _HAS_TOKEN), (True, "member.role <> 'deleted'"))
+}
 _LOCK = """
 SELECT conversation_id, user_id, was_connected
 FROM push_pending
@@ -155,9 +159,9 @@ def _sent(changes: Iterable[Row], delay: int) -> Iterable[list[tuple[str, int, i
 
 
 def _collect(tx: Tx, sent: Sequence[tuple[str, int, int, int]], request: pb.CollectPendingRequest) -> None:
-    condition = "member.role <> 'deleted'" if request.all_recipients else _HAS_TOKEN
-    text = _COLLECT.format(wanted=", ".join(["(?, ?, ?, ?)"] * len(sent)), condition=condition)
-    tx.sql(text, *(value for row in sent for value in row), request.interval, request.interval)
+    text = _COLLECT[request.all_recipients].format(", ".join(["(?, ?, ?, ?)"] * len(sent)))
+    now = () if request.all_recipients else (ids.now_ms(),)
+    tx.sql(text, *(value for row in sent for value in row), *now, request.interval, request.interval)
 
 
 def _decide(tx: Tx, request: pb.DecidePendingRequest) -> int:

@@ -1,5 +1,5 @@
-"""Push tokens: where the devices of users get notifications. A token goes with the row of its session, by its foreign
-key; one of no session with its user's activity."""
+"""Push tokens: where the devices of users get notifications. A token ends with its session (endings.py); one of no
+session when its user is not active any more."""
 
 import hashlib
 
@@ -15,11 +15,11 @@ MAX_TOKENS = 20  # of a user
 VAPID = "vapid"
 """The name of the private key among the secrets of a database."""
 
-# What counts of push_tokens: a session that has expired may have a row until its user signs in again.
+# What counts of push_tokens: a session that has expired, and its tokens, may have rows until its user signs in again.
 VALID = """FROM push_tokens AS token
 JOIN users AS owner ON owner.user_id = token.user_id AND owner.status = 1
 LEFT JOIN sessions AS session ON session.session_id = token.session_id
-WHERE (token.session_id IS NULL OR session.expires_at > ?)"""
+WHERE (token.session_id = '' OR session.expires_at > ?)"""
 _LIST = f"""
 SELECT token.platform, token.token, token.device_id, token.registered_at
 {VALID} AND token.user_id = ?
@@ -65,7 +65,7 @@ class PushTokens:
             tx.sql(_FORGET_OTHERS, token_id, user_id)
             tx.sql(
                 _REGISTER,
-                *(token_id, user_id, session_id or None, device_id),
+                *(token_id, user_id, session_id, device_id),
                 *(wanted.platform, wanted.token, wanted.p256dh, wanted.auth, now),
             )
             tx.sql(_END_OLDEST, user_id, MAX_TOKENS)

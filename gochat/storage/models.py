@@ -280,7 +280,7 @@ class OwnDeletion(Model):
 class PushToken(Model):
     token_id = TextField(primary_key=True)
     user_id = TextField()
-    session_id = TextField(null=True)
+    session_id = TextField()
     device_id = TextField()
     platform = TextField()
     token = TextField()

@@ -29,10 +29,10 @@ TOKENS = (
     " (token_id, user_id, session_id, device_id, platform, token, p256dh, auth, registered_at) VALUES"
 )
 HARMS = [
-    (f"{TOKENS} ('t1', '{{bob}}', NULL, '', 'pager', 't', '', '', 0)", "push_tokens t1: platform is unknown"),
+    (f"{TOKENS} ('t1', '{{bob}}', '', '', 'pager', 't', '', '', 0)", "push_tokens t1: platform is unknown"),
     (
         f"{TOKENS} ('t1', '{{bob}}', '{{session}}', '', 'fcm', 't', '', '', 0)",
-        "push_tokens t1: session_id is of another user, or in no session",
+        "push_tokens t1: session_id is of another user",
     ),
     (
         "INSERT INTO push_pending"

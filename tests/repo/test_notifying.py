@@ -148,7 +148,7 @@ def test_what_waits_to_be_sent_is_handed_out_once(pushing: Pushing) -> None:
     }
     endpoint = "https://push.example.com/x"
     pushing.repo.push.RegisterPushToken(user_id=pushing.ben, request={"platform": "webpush", "token": endpoint, **keys})
-    pushing.send()
+    sent = pushing.send()
     pushing.decide()
     (delivery,) = pushing.repo.push.ClaimDeliveries(limit=10, content=True).deliveries
     assert (delivery.endpoint, delivery.unread_total, delivery.attempts) == (endpoint, 1, 0)
@@ -163,5 +163,5 @@ def test_what_waits_to_be_sent_is_handed_out_once(pushing: Pushing) -> None:
     pushing.repo.push.FinishDeliveries(retries=[again])
     assert [each.attempts for each in pushing.repo.push.ClaimDeliveries(limit=10).deliveries] == [1]
     pushing.repo.push.FinishDeliveries(retries=[again])
-    pushing.repo.store.MarkRead(conversation_id=pushing.room, user_id=pushing.ben, message_id=f"{pushing.room}-1")
+    pushing.repo.store.MarkRead(conversation_id=pushing.room, user_id=pushing.ben, message_id=sent)
     assert not pushing.repo.push.ClaimDeliveries(limit=10).deliveries, "it is read"
