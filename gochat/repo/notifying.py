@@ -8,6 +8,7 @@ Rows are locked here alone, in the order of their keys, and after no other lock.
 change: it is of messages that this reader has read in the log, so its position comes after theirs.
 """
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -23,6 +24,8 @@ from gochat.repo.messages import RECALLED
 from gochat.repo.push_deliveries import add_deliveries
 from gochat.repo.push_tokens import VALID
 from gochat.storage.database import Database, Tx, placeholders
+
+log = logging.getLogger(__name__)
 
 READER = "push"
 """The name of the reader of the log."""
@@ -121,6 +124,8 @@ class Notifying:
             if start is None:  # the reader has not begun
                 return
             changes = read_log(tx, start) if _has_recipients(tx, request) else read_log(tx, change_pb2.Position())
+            if changes.gap:
+                log.warning("what was sent before now notifies nobody: %s", change_pb2.Gap.Name(changes.gap))
             for wanted in _sent(changes.complete, request.delay):
                 _collect(tx, wanted, request)
             tx.sql(_MOVE, changes.now.epoch, changes.now.at, READER)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from gochat.api.push.v1 import push_pb2 as gochat_dot_api_dot_push_dot_v1_dot_push__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"gochat/internal/push/v1/push.proto\x12\x17gochat.internal.push.v1\x1a\x1dgochat/api/push/v1/push.proto\"~\n\x18RegisterPushTokenRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12=\n\x07request\x18\x03 \x01(\x0b\x32,.gochat.api.push.v1.RegisterPushTokenRequest\"n\n\x1aUnregisterPushTokenRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12?\n\x07request\x18\x02 \x01(\x0b\x32..gochat.api.push.v1.UnregisterPushTokenRequest\"(\n\x15ListPushTokensRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"\x14\n\x12GetVapidKeyRequest\">\n\x13GetVapidKeyResponse\x12\x13\n\x0bprivate_key\x18\x01 \x01(\x0c\x12\x12\n\npublic_key\x18\x02 \x01(\t\"P\n\x15\x43ollectPendingRequest\x12\r\n\x05\x64\x65lay\x18\x01 \x01(\x03\x12\x10\n\x08interval\x18\x02 \x01(\x03\x12\x16\n\x0e\x61ll_recipients\x18\x03 \x01(\x08\"<\n\x16\x43ollectPendingResponse\x12\x14\n\x0c\x64ue_user_ids\x18\x01 \x03(\t\x12\x0c\n\x04more\x18\x02 \x01(\x08\"c\n\x14\x44\x65\x63idePendingRequest\x12\x10\n\x08user_ids\x18\x01 \x03(\t\x12\x1a\n\x12\x63onnected_user_ids\x18\x02 \x03(\t\x12\x10\n\x08interval\x18\x03 \x01(\x03\x12\x0b\n\x03ttl\x18\x04 \x01(\x03\")\n\x15\x44\x65\x63idePendingResponse\x12\x10\n\x08notified\x18\x01 \x01(\x05\"8\n\x16\x43laimDeliveriesRequest\x12\r\n\x05limit\x18\x01 \x01(\x05\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x08\"P\n\x17\x43laimDeliveriesResponse\x12\x35\n\ndeliveries\x18\x01 \x03(\x0b\x32!.gochat.internal.push.v1.Delivery\"\xdb\x01\n\x08\x44\x65livery\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12\x0e\n\x06p256dh\x18\x03 \x01(\x0c\x12\x0c\n\x04\x61uth\x18\x04 \x01(\x0c\x12\x17\n\x0f\x63onversation_id\x18\x05 \x01(\t\x12\x0b\n\x03seq\x18\x06 \x01(\x03\x12\x10\n\x08\x61ttempts\x18\x07 \x01(\x05\x12\x12\n\nexpires_at\x18\x08 \x01(\x03\x12\r\n\x05title\x18\t \x01(\t\x12\x0e\n\x06sender\x18\n \x01(\t\x12\x0c\n\x04text\x18\x0b \x01(\t\x12\x14\n\x0cunread_total\x18\x0c \x01(\x05\"b\n\x17\x46inishDeliveriesRequest\x12/\n\x07retries\x18\x01 \x03(\x0b\x32\x1e.gochat.internal.push.v1.Retry\x12\x16\n\x0egone_token_ids\x18\x02 \x03(\t\"u\n\x05Retry\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x0b\n\x03seq\x18\x03 \x01(\x03\x12\x10\n\x08\x61ttempts\x18\x04 \x01(\x05\x12\x0e\n\x06\x64ue_at\x18\x05 \x01(\x03\x12\x12\n\nexpires_at\x18\x06 \x01(\x03\"\x1a\n\x18\x46inishDeliveriesResponse2\xd4\x07\n\x10PushStoreService\x12z\n\x11RegisterPushToken\x12\x31.gochat.internal.push.v1.RegisterPushTokenRequest\x1a-.gochat.api.push.v1.RegisterPushTokenResponse\"\x03\x90\x02\x02\x12\x80\x01\n\x13UnregisterPushToken\x12\x33.gochat.internal.push.v1.UnregisterPushTokenRequest\x1a/.gochat.api.push.v1.UnregisterPushTokenResponse\"\x03\x90\x02\x02\x12q\n\x0eListPushTokens\x12..gochat.internal.push.v1.ListPushTokensRequest\x1a*.gochat.api.push.v1.ListPushTokensResponse\"\x03\x90\x02\x01\x12m\n\x0bGetVapidKey\x12+.gochat.internal.push.v1.GetVapidKeyRequest\x1a,.gochat.internal.push.v1.GetVapidKeyResponse\"\x03\x90\x02\x02\x12v\n\x0e\x43ollectPending\x12..gochat.internal.push.v1.CollectPendingRequest\x1a/.gochat.internal.push.v1.CollectPendingResponse\"\x03\x90\x02\x02\x12s\n\rDecidePending\x12-.gochat.internal.push.v1.DecidePendingRequest\x1a..gochat.internal.push.v1.DecidePendingResponse\"\x03\x90\x02\x02\x12t\n\x0f\x43laimDeliveries\x12/.gochat.internal.push.v1.ClaimDeliveriesRequest\x1a\x30.gochat.internal.push.v1.ClaimDeliveriesResponse\x12|\n\x10\x46inishDeliveries\x12\x30.gochat.internal.push.v1.FinishDeliveriesRequest\x1a\x31.gochat.internal.push.v1.FinishDeliveriesResponse\"\x03\x90\x02\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"gochat/internal/push/v1/push.proto\x12\x17gochat.internal.push.v1\x1a\x1dgochat/api/push/v1/push.proto\"~\n\x18RegisterPushTokenRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12=\n\x07request\x18\x03 \x01(\x0b\x32,.gochat.api.push.v1.RegisterPushTokenRequest\"n\n\x1aUnregisterPushTokenRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12?\n\x07request\x18\x02 \x01(\x0b\x32..gochat.api.push.v1.UnregisterPushTokenRequest\"(\n\x15ListPushTokensRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"\x14\n\x12GetVapidKeyRequest\">\n\x13GetVapidKeyResponse\x12\x13\n\x0bprivate_key\x18\x01 \x01(\x0c\x12\x12\n\npublic_key\x18\x02 \x01(\t\"P\n\x15\x43ollectPendingRequest\x12\r\n\x05\x64\x65lay\x18\x01 \x01(\x03\x12\x10\n\x08interval\x18\x02 \x01(\x03\x12\x16\n\x0e\x61ll_recipients\x18\x03 \x01(\x08\".\n\x16\x43ollectPendingResponse\x12\x14\n\x0c\x64ue_user_ids\x18\x01 \x03(\t\"c\n\x14\x44\x65\x63idePendingRequest\x12\x10\n\x08user_ids\x18\x01 \x03(\t\x12\x1a\n\x12\x63onnected_user_ids\x18\x02 \x03(\t\x12\x10\n\x08interval\x18\x03 \x01(\x03\x12\x0b\n\x03ttl\x18\x04 \x01(\x03\")\n\x15\x44\x65\x63idePendingResponse\x12\x10\n\x08notified\x18\x01 \x01(\x05\"8\n\x16\x43laimDeliveriesRequest\x12\r\n\x05limit\x18\x01 \x01(\x05\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x08\"P\n\x17\x43laimDeliveriesResponse\x12\x35\n\ndeliveries\x18\x01 \x03(\x0b\x32!.gochat.internal.push.v1.Delivery\"\xdb\x01\n\x08\x44\x65livery\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12\x0e\n\x06p256dh\x18\x03 \x01(\x0c\x12\x0c\n\x04\x61uth\x18\x04 \x01(\x0c\x12\x17\n\x0f\x63onversation_id\x18\x05 \x01(\t\x12\x0b\n\x03seq\x18\x06 \x01(\x03\x12\x10\n\x08\x61ttempts\x18\x07 \x01(\x05\x12\x12\n\nexpires_at\x18\x08 \x01(\x03\x12\r\n\x05title\x18\t \x01(\t\x12\x0e\n\x06sender\x18\n \x01(\t\x12\x0c\n\x04text\x18\x0b \x01(\t\x12\x14\n\x0cunread_total\x18\x0c \x01(\x05\"b\n\x17\x46inishDeliveriesRequest\x12/\n\x07retries\x18\x01 \x03(\x0b\x32\x1e.gochat.internal.push.v1.Retry\x12\x16\n\x0egone_token_ids\x18\x02 \x03(\t\"u\n\x05Retry\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x0b\n\x03seq\x18\x03 \x01(\x03\x12\x10\n\x08\x61ttempts\x18\x04 \x01(\x05\x12\x0e\n\x06\x64ue_at\x18\x05 \x01(\x03\x12\x12\n\nexpires_at\x18\x06 \x01(\x03\"\x1a\n\x18\x46inishDeliveriesResponse2\xd4\x07\n\x10PushStoreService\x12z\n\x11RegisterPushToken\x12\x31.gochat.internal.push.v1.RegisterPushTokenRequest\x1a-.gochat.api.push.v1.RegisterPushTokenResponse\"\x03\x90\x02\x02\x12\x80\x01\n\x13UnregisterPushToken\x12\x33.gochat.internal.push.v1.UnregisterPushTokenRequest\x1a/.gochat.api.push.v1.UnregisterPushTokenResponse\"\x03\x90\x02\x02\x12q\n\x0eListPushTokens\x12..gochat.internal.push.v1.ListPushTokensRequest\x1a*.gochat.api.push.v1.ListPushTokensResponse\"\x03\x90\x02\x01\x12m\n\x0bGetVapidKey\x12+.gochat.internal.push.v1.GetVapidKeyRequest\x1a,.gochat.internal.push.v1.GetVapidKeyResponse\"\x03\x90\x02\x02\x12v\n\x0e\x43ollectPending\x12..gochat.internal.push.v1.CollectPendingRequest\x1a/.gochat.internal.push.v1.CollectPendingResponse\"\x03\x90\x02\x02\x12s\n\rDecidePending\x12-.gochat.internal.push.v1.DecidePendingRequest\x1a..gochat.internal.push.v1.DecidePendingResponse\"\x03\x90\x02\x02\x12t\n\x0f\x43laimDeliveries\x12/.gochat.internal.push.v1.ClaimDeliveriesRequest\x1a\x30.gochat.internal.push.v1.ClaimDeliveriesResponse\x12|\n\x10\x46inishDeliveries\x12\x30.gochat.internal.push.v1.FinishDeliveriesRequest\x1a\x31.gochat.internal.push.v1.FinishDeliveriesResponse\"\x03\x90\x02\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -59,23 +59,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COLLECTPENDINGREQUEST']._serialized_start=462
   _globals['_COLLECTPENDINGREQUEST']._serialized_end=542
   _globals['_COLLECTPENDINGRESPONSE']._serialized_start=544
-  _globals['_COLLECTPENDINGRESPONSE']._serialized_end=604
-  _globals['_DECIDEPENDINGREQUEST']._serialized_start=606
-  _globals['_DECIDEPENDINGREQUEST']._serialized_end=705
-  _globals['_DECIDEPENDINGRESPONSE']._serialized_start=707
-  _globals['_DECIDEPENDINGRESPONSE']._serialized_end=748
-  _globals['_CLAIMDELIVERIESREQUEST']._serialized_start=750
-  _globals['_CLAIMDELIVERIESREQUEST']._serialized_end=806
-  _globals['_CLAIMDELIVERIESRESPONSE']._serialized_start=808
-  _globals['_CLAIMDELIVERIESRESPONSE']._serialized_end=888
-  _globals['_DELIVERY']._serialized_start=891
-  _globals['_DELIVERY']._serialized_end=1110
-  _globals['_FINISHDELIVERIESREQUEST']._serialized_start=1112
-  _globals['_FINISHDELIVERIESREQUEST']._serialized_end=1210
-  _globals['_RETRY']._serialized_start=1212
-  _globals['_RETRY']._serialized_end=1329
-  _globals['_FINISHDELIVERIESRESPONSE']._serialized_start=1331
-  _globals['_FINISHDELIVERIESRESPONSE']._serialized_end=1357
-  _globals['_PUSHSTORESERVICE']._serialized_start=1360
-  _globals['_PUSHSTORESERVICE']._serialized_end=2340
+  _globals['_COLLECTPENDINGRESPONSE']._serialized_end=590
+  _globals['_DECIDEPENDINGREQUEST']._serialized_start=592
+  _globals['_DECIDEPENDINGREQUEST']._serialized_end=691
+  _globals['_DECIDEPENDINGRESPONSE']._serialized_start=693
+  _globals['_DECIDEPENDINGRESPONSE']._serialized_end=734
+  _globals['_CLAIMDELIVERIESREQUEST']._serialized_start=736
+  _globals['_CLAIMDELIVERIESREQUEST']._serialized_end=792
+  _globals['_CLAIMDELIVERIESRESPONSE']._serialized_start=794
+  _globals['_CLAIMDELIVERIESRESPONSE']._serialized_end=874
+  _globals['_DELIVERY']._serialized_start=877
+  _globals['_DELIVERY']._serialized_end=1096
+  _globals['_FINISHDELIVERIESREQUEST']._serialized_start=1098
+  _globals['_FINISHDELIVERIESREQUEST']._serialized_end=1196
+  _globals['_RETRY']._serialized_start=1198
+  _globals['_RETRY']._serialized_end=1315
+  _globals['_FINISHDELIVERIESRESPONSE']._serialized_start=1317
+  _globals['_FINISHDELIVERIESRESPONSE']._serialized_end=1343
+  _globals['_PUSHSTORESERVICE']._serialized_start=1346
+  _globals['_PUSHSTORESERVICE']._serialized_end=2326
 # @@protoc_insertion_point(module_scope)

@@ -159,9 +159,6 @@ class CollectPendingResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DUE_USER_IDS_FIELD_NUMBER: _builtins.int
-    MORE_FIELD_NUMBER: _builtins.int
-    more: _builtins.bool
-    """There is more to collect."""
     @_builtins.property
     def due_user_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """At most 1,000."""
@@ -170,11 +167,10 @@ class CollectPendingResponse(_message.Message):
         self,
         *,
         due_user_ids: _abc.Iterable[_builtins.str] | None = ...,
-        more: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_user_ids", b"due_user_ids", "more", b"more"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_user_ids", b"due_user_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
