@@ -55,7 +55,7 @@ class WebPush:
         claimed: Sequence[pb.Delivery] = ()
         try:
             if free:
-                wanted = pb.ClaimDeliveriesRequest(limit=free, content=self._settings.content)
+                wanted = pb.ClaimDeliveriesRequest(most=free, content=self._settings.content)
                 claimed = self._store.ClaimDeliveries(wanted).deliveries
         finally:
             if unused := free - len(claimed):

@@ -66,7 +66,7 @@ class PushDeliveries:
 
         def work(tx: Tx) -> list[pb.Delivery]:
             skip = " FOR UPDATE SKIP LOCKED" if tx.postgres else ""
-            due = tx.fetch_all(_DUE + skip, now, request.limit)
+            due = tx.fetch_all(_DUE + skip, now, request.most)
             if not due:
                 return []
             keys = [part for row in due for part in row[:2]]

@@ -255,7 +255,7 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "GetVapidKey": nothing,
         "CollectPending": lambda _: {"delay": 1000, "interval": 1000},
         "DecidePending": lambda p: {"user_ids": [p.world.other.id], "interval": 1000, "ttl": 1000},
-        "ClaimDeliveries": lambda _: {"limit": 1},
+        "ClaimDeliveries": lambda _: {"most": 1},
         "FinishDeliveries": lambda _: {"gone_token_ids": [fresh("token")]},
     },
     "internal.reader.v1.ReaderService": {

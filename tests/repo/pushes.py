@@ -19,7 +19,7 @@ NONE: dict[str, Callable[[Any], tuple[Any, dict[str, Any]]]] = {
     "PushService/UnregisterPushToken": lambda w: (w.cem, {"platform": "fcm", "token": "t"}),
     "PushService/GetWebPushKey": lambda w: (w.cem, {}),
     "CollectPending": lambda _: (None, {"interval": 1}),
-    "ClaimDeliveries": lambda _: (None, {"limit": 1}),
+    "ClaimDeliveries": lambda _: (None, {"most": 1}),
     "FinishDeliveries": lambda _: (None, {"gone_token_ids": ["t"]}),
 }
 

@@ -150,9 +150,9 @@ def test_what_waits_to_be_sent_is_handed_out_once(pushing: Pushing) -> None:
     pushing.repo.push.RegisterPushToken(user_id=pushing.ben, request={"platform": "webpush", "token": endpoint, **keys})
     sent = pushing.send()
     pushing.decide()
-    (delivery,) = pushing.repo.push.ClaimDeliveries(limit=10, content=True).deliveries
+    (delivery,) = pushing.repo.push.ClaimDeliveries(most=10, content=True).deliveries
     assert (delivery.endpoint, delivery.unread_total, delivery.attempts) == (endpoint, 1, 0)
-    assert not pushing.repo.push.ClaimDeliveries(limit=10).deliveries
+    assert not pushing.repo.push.ClaimDeliveries(most=10).deliveries
     again = {
         "token_id": delivery.token_id,
         "conversation_id": delivery.conversation_id,
@@ -161,7 +161,7 @@ def test_what_waits_to_be_sent_is_handed_out_once(pushing: Pushing) -> None:
         "expires_at": delivery.expires_at,
     }
     pushing.repo.push.FinishDeliveries(retries=[again])
-    assert [each.attempts for each in pushing.repo.push.ClaimDeliveries(limit=10).deliveries] == [1]
+    assert [each.attempts for each in pushing.repo.push.ClaimDeliveries(most=10).deliveries] == [1]
     pushing.repo.push.FinishDeliveries(retries=[again])
     pushing.repo.store.MarkRead(conversation_id=pushing.room, user_id=pushing.ben, message_id=sent)
-    assert not pushing.repo.push.ClaimDeliveries(limit=10).deliveries, "it is read"
+    assert not pushing.repo.push.ClaimDeliveries(most=10).deliveries, "it is read"

@@ -15,6 +15,8 @@ PLATFORMS = ("apns", "fcm", "webpush", "custom")
 MAX_TOKEN = 4096  # bytes
 MAX_CLAIMED = 100  # notifications that are handed out at a time
 _NUMBER = number(0, 2**63 - 1)
+_DURATION = number(0, 24 * 3600 * 1000)  # milliseconds
+_TTL = number(0, 28 * 24 * 3600)  # seconds
 _TOKEN_IDS = each(text(size=64))
 
 
@@ -55,9 +57,9 @@ FORMS: dict[type[Message], Form] = {
     store.UnregisterPushTokenRequest: form("user_id", request=nested),
     store.ListPushTokensRequest: form("user_id"),
     store.GetVapidKeyRequest: form(),
-    store.CollectPendingRequest: form(delay=_NUMBER, interval=_NUMBER, all_recipients=anything),
-    store.DecidePendingRequest: form(connected_user_ids=each(text(size=128)), interval=_NUMBER, ttl=_NUMBER),
-    store.ClaimDeliveriesRequest: form("limit", limit=number(1, MAX_CLAIMED), content=anything),
+    store.CollectPendingRequest: form(delay=_DURATION, interval=_DURATION, all_recipients=anything),
+    store.DecidePendingRequest: form(connected_user_ids=each(text(size=128)), interval=_DURATION, ttl=_TTL),
+    store.ClaimDeliveriesRequest: form("most", most=number(1, MAX_CLAIMED), content=anything),
     store.Retry: form(
         *("token_id", "conversation_id"),
         token_id=text(size=64),

@@ -235,21 +235,21 @@ Global___DecidePendingResponse: _TypeAlias = DecidePendingResponse  # noqa: Y015
 class ClaimDeliveriesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    LIMIT_FIELD_NUMBER: _builtins.int
+    MOST_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
-    limit: _builtins.int
-    """At most 100."""
+    most: _builtins.int
+    """How many, at most 100."""
     content: _builtins.bool
     """With the text of the message."""
     def __init__(
         self,
         *,
-        limit: _builtins.int = ...,
+        most: _builtins.int = ...,
         content: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "limit", b"limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "most", b"most"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
