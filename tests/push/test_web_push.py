@@ -138,13 +138,13 @@ def test_of_several_workers_and_after_kills_nobody_is_notified_twice(own: Own, b
     cem.send(room)
     other.until(1)  # so what was started again has looked
     eventually(lambda: sorted(_said(app, before, [*rooms, room])) == sorted([*rooms, room]))
-    told = [push.payload["conversation_id"] for push in subscription.pushes]
-    assert len(told) == len(set(told))
+    said = [push.payload["conversation_id"] for push in subscription.pushes]
+    assert len(said) == len(set(said))
     assert len(browsers.keys) == 1, "all processes have the same key"
 
 
 def _said(app: Deployment, cursor: str, rooms: list[str]) -> list[str]:
     """Of which of these the log says since then that somebody was to be notified."""
     with listening(app, app.service, cursor=cursor) as listener:
-        told = [event.conversation_id for event in listener.events if event.HasField("recipients_offline")]
-        return [room for room in told if room in rooms]
+        said = [event.conversation_id for event in listener.events if event.HasField("recipients_offline")]
+        return [room for room in said if room in rooms]

@@ -7,10 +7,10 @@ from typing import Any
 NEED_NONE = {
     "RegisterPushToken": "where somebody is notified is shown to services alone, when they are",
     "UnregisterPushToken": "as RegisterPushToken",
-    "GetWebPushKey": "the key is made once, and nobody is told",
+    "GetWebPushKey": "the key is made once, and changes nothing that is shown",
     "GetVapidKey": "as GetWebPushKey",
     "CollectPending": "who may have to be notified is not shown",
-    "DecidePending": "of whom is due it leaves RECIPIENTS_OFFLINE: tests/push/test_notifying.py",
+    "DecidePending": "of those who are due it leaves RECIPIENTS_OFFLINE: tests/push/test_notifying.py",
     "ClaimDeliveries": "what is sent to browsers is not shown",
     "FinishDeliveries": "as ClaimDeliveries",
 }

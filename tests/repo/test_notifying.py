@@ -42,7 +42,7 @@ class Pushing:
         """The time of all that waits has come."""
         self.database.write(lambda tx: tx.sql("UPDATE push_pending SET due_at = 0 WHERE seq > 0"))
 
-    def told(self) -> list[tuple[int, int]]:
+    def logged(self) -> list[tuple[int, int]]:
         """The messages of which the log says that somebody is to be notified."""
         text = "SELECT first_seq, seq FROM changes WHERE kind = ? ORDER BY position"
         return list(self.database.read(lambda tx: tx.fetch_all(text, int(Kind.RECIPIENTS_OFFLINE))))
@@ -53,11 +53,11 @@ def pushing(database: Database) -> Pushing:
     return Pushing(database)
 
 
-def test_a_message_is_collected_once_and_told_once(pushing: Pushing) -> None:
+def test_a_message_is_collected_once_and_logged_once(pushing: Pushing) -> None:
     pushing.send()
     assert pushing.collect() == pushing.collect() == [pushing.ben]
     assert [pushing.decide(), pushing.decide(), pushing.decide(user_ids=[pushing.ben])] == [1, 0, 0]
-    assert pushing.told() == [(1, 1)]
+    assert pushing.logged() == [(1, 1)]
 
 
 def test_within_the_interval_messages_wait_until_it_is_over(pushing: Pushing) -> None:
@@ -68,7 +68,7 @@ def test_within_the_interval_messages_wait_until_it_is_over(pushing: Pushing) ->
         assert pushing.collect() == []
     pushing.later()
     assert pushing.decide() == 1
-    assert pushing.told() == [(1, 1), (2, 4)]
+    assert pushing.logged() == [(1, 1), (2, 4)]
 
 
 def test_who_had_a_stream_is_looked_at_again_and_then_forgotten(pushing: Pushing) -> None:
@@ -78,7 +78,7 @@ def test_who_had_a_stream_is_looked_at_again_and_then_forgotten(pushing: Pushing
     pushing.later()
     assert pushing.decide(pushing.ben) == 0
     pushing.later()
-    assert (pushing.collect(), pushing.told()) == ([], [])
+    assert (pushing.collect(), pushing.logged()) == ([], [])
 
 
 def test_who_had_a_stream_that_was_dead_is_notified_then(pushing: Pushing) -> None:
@@ -93,7 +93,7 @@ def test_what_comes_after_the_stream_has_ended_is_not_delayed(pushing: Pushing) 
     assert pushing.decide(pushing.ben) == 0
     pushing.send()
     assert pushing.decide() == 1
-    assert pushing.told() == [(1, 2)]
+    assert pushing.logged() == [(1, 2)]
 
 
 def test_whose_device_has_acknowledged_before_it_went_is_not_notified(pushing: Pushing) -> None:
@@ -119,7 +119,7 @@ def test_nobody_is_notified_twice_by_several_at_once(pushing: Pushing) -> None:
     for thread in threads:
         thread.join()
     assert sum(counts) == 21
-    assert pushing.told() == [(1, 1)]
+    assert pushing.logged() == [(1, 1)]
 
 
 def test_with_the_setting_those_without_a_token_are_named_too(pushing: Pushing) -> None:

@@ -30,7 +30,7 @@ class PushServiceStub:
     pass it on to FCM, APNs or the like; to browsers (platform "webpush") GoChat sends notifications itself.
 
     A token ends with the session in which it was registered: apps register it after each sign-in, and whenever the
-    platform gives them another. Who may call: users for themselves; services and admins for the user whom they name.
+    platform gives them another. Who may call: users for themselves; services and admins for the user that they name.
     """
 
     def __init__(self, channel):
@@ -66,7 +66,7 @@ class PushServiceServicer:
     pass it on to FCM, APNs or the like; to browsers (platform "webpush") GoChat sends notifications itself.
 
     A token ends with the session in which it was registered: apps register it after each sign-in, and whenever the
-    platform gives them another. Who may call: users for themselves; services and admins for the user whom they name.
+    platform gives them another. Who may call: users for themselves; services and admins for the user that they name.
     """
 
     def RegisterPushToken(self, request, context):
@@ -136,7 +136,7 @@ class PushService:
     pass it on to FCM, APNs or the like; to browsers (platform "webpush") GoChat sends notifications itself.
 
     A token ends with the session in which it was registered: apps register it after each sign-in, and whenever the
-    platform gives them another. Who may call: users for themselves; services and admins for the user whom they name.
+    platform gives them another. Who may call: users for themselves; services and admins for the user that they name.
     """
 
     @staticmethod

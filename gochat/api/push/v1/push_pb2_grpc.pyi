@@ -31,7 +31,7 @@ class PushServiceStub:
     pass it on to FCM, APNs or the like; to browsers (platform "webpush") GoChat sends notifications itself.
 
     A token ends with the session in which it was registered: apps register it after each sign-in, and whenever the
-    platform gives them another. Who may call: users for themselves; services and admins for the user whom they name.
+    platform gives them another. Who may call: users for themselves; services and admins for the user that they name.
     """
 
     @_typing.overload
@@ -58,7 +58,7 @@ class PushServiceAsyncStub(PushServiceStub):
     pass it on to FCM, APNs or the like; to browsers (platform "webpush") GoChat sends notifications itself.
 
     A token ends with the session in which it was registered: apps register it after each sign-in, and whenever the
-    platform gives them another. Who may call: users for themselves; services and admins for the user whom they name.
+    platform gives them another. Who may call: users for themselves; services and admins for the user that they name.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -81,7 +81,7 @@ class PushServiceServicer(metaclass=_abc_1.ABCMeta):
     pass it on to FCM, APNs or the like; to browsers (platform "webpush") GoChat sends notifications itself.
 
     A token ends with the session in which it was registered: apps register it after each sign-in, and whenever the
-    platform gives them another. Who may call: users for themselves; services and admins for the user whom they name.
+    platform gives them another. Who may call: users for themselves; services and admins for the user that they name.
     """
 
     @_abc_1.abstractmethod

@@ -4,7 +4,7 @@ import { client, html, useEffect, useState } from "./ui.js";
 import { t } from "./text.js";
 import { ErrorNote } from "./parts.js";
 
-const KEY = "notify"; // whom this browser notifies; their session may end and begin again
+const KEY = "notify"; // the user that this browser notifies; their session may end and begin again
 
 const isPossible = () => "serviceWorker" in navigator && "PushManager" in globalThis && "Notification" in globalThis;
 
