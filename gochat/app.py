@@ -29,6 +29,7 @@ from gochat.internal.conversation.v1.conversation_pb2_grpc import ConversationSt
 from gochat.internal.group.v1.group_pb2_grpc import GroupStoreServiceStub
 from gochat.internal.login.v1.login_pb2_grpc import LoginStoreServiceStub
 from gochat.internal.message.v1.message_pb2_grpc import MessageStoreServiceStub
+from gochat.internal.push.v1.push_pb2_grpc import PushStoreServiceStub
 from gochat.internal.reader.v1.reader_pb2_grpc import ReaderServiceStub
 from gochat.internal.signal.v1.signal_pb2_grpc import SignalServiceStub
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
@@ -39,6 +40,7 @@ from gochat.listening import ListenError
 from gochat.logic import before_send
 from gochat.monitoring.sampling import export_sums, monitor
 from gochat.monitoring.shared import Memory, SharedMetrics
+from gochat.push import notifying
 from gochat.repo.guests import disabling
 from gochat.repo.retention import trimming
 from gochat.rpc import server
@@ -139,6 +141,9 @@ def serve(
             hub.start()
         hooks.start()
         relay.start()
+        if hub:
+            push = PushStoreServiceStub(control), ReaderServiceStub(control), hub.connected
+            resources.enter_context(notifying(*push, config.push, relay.process, counters.pushed))
         _return_large_blocks()
         _freeze_gc()
         rpc_server.start()
@@ -231,9 +236,10 @@ def _logic_methods(
     users = UserStoreServiceStub(channel)
     pushed = events.handlers(ChangeServiceStub(channel), SignalServiceStub(channel), hub)
     logins = LoginStoreServiceStub(channel), lambda: (*config.http.origins, *own_origins)
+    push = PushStoreServiceStub(channel), config.push
     ask = Asker(config.webhooks).ask if config.webhooks.before_send else None
     hooked = webhooks.handlers(WebhookStoreServiceStub(channel), config.webhooks)
-    handlers = {**logic.handlers(*stubs, *talk, users, tokens, config.auth, *logins, ask), **pushed, **hooked}
+    handlers = {**logic.handlers(*stubs, *talk, users, tokens, config.auth, *logins, *push, ask), **pushed, **hooked}
     return bind(served_by(LOGIC), handlers)
 
 

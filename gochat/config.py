@@ -151,6 +151,17 @@ class Webhooks:
 
 
 @dataclass(frozen=True)
+class Push:
+    delay: float = _setting(2.0, minimum=0, maximum=600)
+    interval: float = _setting(60.0, minimum=0, maximum=86400)
+    recipients: str = _setting("registered", choices=("registered", "all"))
+    ttl: int = _setting(24 * 3600, minimum=1, maximum=28 * 24 * 3600, is_duration=True)
+    content: bool = False
+    contact: str = ""
+    private_endpoints: bool = False
+
+
+@dataclass(frozen=True)
 class Http:
     listen: str = "127.0.0.1:8080"
     origins: tuple[str, ...] = ()
@@ -180,6 +191,7 @@ class Config:
     messages: Messages = field(default_factory=Messages)
     events: Events = field(default_factory=Events)
     webhooks: Webhooks = field(default_factory=Webhooks)
+    push: Push = field(default_factory=Push)
     http: Http = field(default_factory=Http)
     metrics: Metrics = field(default_factory=Metrics)
     log: Log = field(default_factory=Log)
@@ -321,6 +333,8 @@ def _check_together(config: Config) -> None:
         raise ConfigError("database.url: must begin with postgresql:// or sqlite:///")
     if config.events.broker and not config.events.broker.startswith(("redis://", "rediss://", "unix://")):
         raise ConfigError("events.broker: must begin with redis://, rediss:// or unix://")
+    if config.push.contact and not config.push.contact.startswith(("mailto:", "https://")):
+        raise ConfigError("push.contact: must begin with mailto: or https://")
     for key in ("secret", "previous_secret"):
         if 0 < len(getattr(config.auth, key).encode()) < 32:
             raise ConfigError(f"auth.{key}: must have at least 32 bytes")

@@ -16,6 +16,7 @@ from gochat.api.event.v1 import event_pb2
 from gochat.api.group.v1 import group_pb2
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.message.v1 import message_pb2
+from gochat.api.push.v1 import push_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.session.v1 import session_pb2
 from gochat.api.user.v1 import user_pb2
@@ -26,6 +27,7 @@ from gochat.internal.conversation.v1 import conversation_pb2 as conversation_sto
 from gochat.internal.group.v1 import group_pb2 as group_store_pb2
 from gochat.internal.login.v1 import login_pb2
 from gochat.internal.message.v1 import message_pb2 as message_store_pb2
+from gochat.internal.push.v1 import push_pb2 as push_store_pb2
 from gochat.internal.reader.v1 import reader_pb2
 from gochat.internal.signal.v1 import signal_pb2
 from gochat.internal.store.v1 import store_pb2
@@ -59,6 +61,7 @@ SERVICES = tuple(
         (group_pb2, "GroupService", LOGIC, Audience.APPS),
         (event_pb2, "EventService", LOGIC, Audience.APPS),
         (conversation_pb2, "ConversationService", LOGIC, Audience.APPS),
+        (push_pb2, "PushService", LOGIC, Audience.APPS),
         (user_pb2, "UserService", LOGIC, Audience.BACKENDS),
         (webhook_pb2, "WebhookService", LOGIC, Audience.BACKENDS),
         (repo_pb2, "RepoService", REPO, Audience.SERVICES),
@@ -74,6 +77,7 @@ SERVICES = tuple(
         (conversation_store_pb2, "ConversationStoreService", REPO, Audience.INTERNAL),
         (user_store_pb2, "UserStoreService", REPO, Audience.INTERNAL),
         (webhook_store_pb2, "WebhookStoreService", REPO, Audience.INTERNAL),
+        (push_store_pb2, "PushStoreService", REPO, Audience.INTERNAL),
     )
 )
 

@@ -15,7 +15,18 @@ CLIENT = ROOT / "gochat/web/static/gochat.js"
 READS = ROOT / "sql/reads.postgres.sql"
 PARTS = (
     *("errors", "shapes", "transport", "store", "pause", "session", "details", "conversations"),
-    *("outbox", "stream", "tabs", "feed", "calls", "calls_messages", "calls_groups", "calls_logins", "client"),
+    *(
+        "outbox",
+        "stream",
+        "tabs",
+        "feed",
+        "calls",
+        "calls_messages",
+        "calls_groups",
+        "calls_logins",
+        "calls_push",
+        "client",
+    ),
 )
 
 

@@ -23,6 +23,7 @@ from gochat.api.event.v1 import event_pb2, event_pb2_grpc
 from gochat.api.group.v1 import group_pb2, group_pb2_grpc
 from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
 from gochat.api.message.v1 import message_pb2, message_pb2_grpc
+from gochat.api.push.v1 import push_pb2, push_pb2_grpc
 from gochat.api.repo.v1 import repo_pb2, repo_pb2_grpc
 from gochat.api.session.v1 import session_pb2, session_pb2_grpc
 from gochat.api.user.v1 import user_pb2, user_pb2_grpc
@@ -52,6 +53,7 @@ FOR_APPS: tuple[tuple[str, Any, str], ...] = (
     ("group", group_pb2, "GroupService"),
     ("event", event_pb2, "EventService"),
     ("conversation", conversation_pb2, "ConversationService"),
+    ("push", push_pb2, "PushService"),
     ("logic", logic_pb2, "LogicService"),
 )
 """The attribute of a Deployment with the stub, the module, the service."""
@@ -76,8 +78,8 @@ class Deployment:
     """A running GoChat: one process, or two that share the work.
 
     url: of the database; "" for SQLite in the data folder. listen: where apps are served. open_channel: how channels
-    are made. within: as of Process. `logic`, `repo`, `session`, `message`, `group`, `event`, `user`, `store`, `account`
-    and `audit` are generated stubs; `service` is the metadata of a service token.
+    are made. within: as of Process. `logic`, `repo`, `session`, `message`, `group`, `event`, `push`, `user`, `store`,
+    `account` and `audit` are generated stubs; `service` is the metadata of a service token.
     """
 
     def __init__(
@@ -120,6 +122,7 @@ class Deployment:
         self.group = group_pb2_grpc.GroupServiceStub(self.channel)
         self.event = event_pb2_grpc.EventServiceStub(self.channel)
         self.conversation = conversation_pb2_grpc.ConversationServiceStub(self.channel)
+        self.push = push_pb2_grpc.PushServiceStub(self.channel)
         self.user = user_pb2_grpc.UserServiceStub(self.channel)
         self.repo = repo_pb2_grpc.RepoServiceStub(self.repo_channel)
         self.store = store_pb2_grpc.StoreServiceStub(self.repo_channel)
@@ -289,6 +292,7 @@ def as_service(app: Deployment) -> SimpleNamespace:
         message=Calls(app.message, message_pb2, "MessageService"),
         group=Calls(app.group, group_pb2, "GroupService"),
         conversation=Calls(app.conversation, conversation_pb2, "ConversationService"),
+        push=Calls(app.push, push_pb2, "PushService"),
     )
 
 

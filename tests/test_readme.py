@@ -77,6 +77,7 @@ def test_the_guides_work_when_pasted(own: Own, tmp_path: Path) -> None:
     parts = ("talk", "sending", "gateway")
     printed = pasted(users[2] + "".join(blocks(part, "proto/README.md") for part in parts), app, tmp_path, env)
     assert printed == "".join(blocks(f"{part} output", "proto/README.md") for part in parts)
+    assert pasted(blocks("phones", "proto/README.md"), app, tmp_path, env) == blocks("phones output", "proto/README.md")
     printed = pasted(blocks("events", "proto/README.md"), app, tmp_path, env)
     assert printed == blocks("events output", "proto/README.md")
     front = blocks("front", "proto/README.md").replace("http://127.0.0.1:8080", app.processes[0].web_url)

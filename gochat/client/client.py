@@ -18,6 +18,7 @@ from gochat.client.messages import Messages, joined
 from gochat.client.moderation import Moderation
 from gochat.client.outbox import Outbox, Outgoing
 from gochat.client.people import People
+from gochat.client.push import Push
 from gochat.client.session import Session, Tokens
 from gochat.client.store import Store
 
@@ -27,7 +28,7 @@ NOT_FORWARDED = {"client_msg_id", "reply_to", "mentions", "forwarded_from"}
 """Keys of metadata that say something of the one message alone."""
 
 
-class Client(People, Messages, Conversations, Groups, Moderation, Invitations):
+class Client(People, Messages, Conversations, Groups, Moderation, Invitations, Push):
     """What an app does with a GoChat server. Every method raises ChatError; calls raise it after `timeout` at the
     latest.
 

@@ -19,6 +19,8 @@ from gochat.api.logic.v1 import logic_pb2
 from gochat.api.logic.v1.logic_pb2_grpc import LogicServiceStub
 from gochat.api.message.v1 import message_pb2
 from gochat.api.message.v1.message_pb2_grpc import MessageServiceStub
+from gochat.api.push.v1 import push_pb2
+from gochat.api.push.v1.push_pb2_grpc import PushServiceStub
 from gochat.api.session.v1 import session_pb2
 from gochat.api.session.v1.session_pb2_grpc import SessionServiceStub
 from gochat.client.backoff import full_jitter
@@ -29,7 +31,7 @@ RETRY_BACKOFF = (0.1, 2.0)  # seconds, within the deadline of a call
 MAX_RECONNECT_INTERVAL = 3.0  # seconds between two attempts of gRPC itself to connect
 REPEATABLE = frozenset(
     rpc.input_type.full_name
-    for file in (conversation_pb2, event_pb2, group_pb2, logic_pb2, message_pb2, session_pb2)
+    for file in (conversation_pb2, event_pb2, group_pb2, logic_pb2, message_pb2, push_pb2, session_pb2)
     for service in file.DESCRIPTOR.services_by_name.values()
     for rpc in service.methods
     if rpc.GetOptions().idempotency_level
@@ -58,6 +60,7 @@ class Connection:
         self.logic = LogicServiceStub(self._channel)
         self.session = SessionServiceStub(self._channel)
         self.message = MessageServiceStub(self._channel)
+        self.push = PushServiceStub(self._channel)
         self.event = EventServiceStub(self._channel)
         self.conversation = ConversationServiceStub(self._channel)
         self.group = GroupServiceStub(self._channel)

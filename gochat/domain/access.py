@@ -181,6 +181,12 @@ _CONVERSATION = {
     "ListConversations": Rule(_USER, Condition.SELF, cost=Cost.PAGE),
     "GetReceipts": Rule(_USER, Condition.SELF | Condition.SEES),
 }
+_PUSH = {
+    "RegisterPushToken": Rule(_USER, Condition.SELF, cost=Cost.WRITE),
+    "UnregisterPushToken": Rule(_USER, Condition.SELF, cost=Cost.WRITE),
+    "ListPushTokens": Rule(_USER, Condition.SELF, cost=Cost.PAGE),
+    "GetWebPushKey": Rule(_USER),
+}
 _REPO = {
     "CreateUser": Rule(_SERVICE, cost=Cost.HASH),
     "GetUser": Rule(_SERVICE, cost=Cost.PAGE),
@@ -291,6 +297,16 @@ _AUDIT = {
     "RecordEvent": Rule(_SERVICE),
 }
 
+_PUSH_STORE = {
+    "RegisterPushToken": Rule(_SERVICE, cost=Cost.WRITE),
+    "UnregisterPushToken": Rule(_SERVICE, cost=Cost.WRITE),
+    "ListPushTokens": Rule(_SERVICE, cost=Cost.PAGE),
+    "GetVapidKey": Rule(_SERVICE),
+    "CollectPending": Rule(_SERVICE),
+    "DecidePending": Rule(_SERVICE),
+    "ClaimDeliveries": Rule(_SERVICE),
+    "FinishDeliveries": Rule(_SERVICE),
+}
 _CONVERSATION_STORE = {
     "OpenDirect": Rule(_SERVICE, cost=Cost.WRITE),
     "GetConversation": Rule(_SERVICE, cost=Cost.PAGE),
@@ -339,6 +355,7 @@ RULES: dict[str, Rule] = {
         "api.message.v1.MessageService": _MESSAGE,
         "api.group.v1.GroupService": _GROUP,
         "api.event.v1.EventService": _EVENT,
+        "api.push.v1.PushService": _PUSH,
         "api.user.v1.UserService": _USERS,
         "api.repo.v1.RepoService": _REPO,
         "internal.store.v1.StoreService": _STORE,
@@ -349,6 +366,7 @@ RULES: dict[str, Rule] = {
         "internal.user.v1.UserStoreService": {**_USERS, "ResolveUsers": Rule(_SERVICE, cost=Cost.PAGE)},
         "api.webhook.v1.WebhookService": _WEBHOOK,
         "internal.webhook.v1.WebhookStoreService": _WEBHOOK_STORE,
+        "internal.push.v1.PushStoreService": _PUSH_STORE,
         "internal.change.v1.ChangeService": _CHANGE,
         "internal.reader.v1.ReaderService": _READER,
         "internal.signal.v1.SignalService": _SIGNAL,

@@ -37,6 +37,7 @@ class Kind(IntEnum):
     GROUP_SETTINGS_UPDATED = 19  # conversation_id
     MEMBER_DETAIL_UPDATED = 20  # conversation_id, user_id
     JOIN_REQUEST_CHANGED = 21  # conversation_id, user_id; detail: REQUESTED, ACCEPTED, DECLINED or WITHDRAWN
+    RECIPIENTS_OFFLINE = 22  # conversation_id, first_seq to seq; detail: users, spaces between; for services alone
 
 
 FOUNDING, LEFT, REMOVED, IMPORTED = "founding", "left", "removed", "imported"  # details
@@ -57,6 +58,8 @@ class Change(Protocol):
 def follow(known: set[str], change: Change, user_id: str) -> bool:
     """Has known, the conversations that the user is in, be as after the change. Returns whether the change might
     concern the user: more is known once it is described."""
+    if change.kind == Kind.RECIPIENTS_OFFLINE:
+        return False
     is_own = change.user_id == user_id
     might_concern = is_own or change.conversation_id in known or change.kind == Kind.PROFILE_UPDATED
     if is_own and change.kind == Kind.MEMBER_JOINED:

@@ -1,4 +1,4 @@
-"""What the streams of a process have done, as numbers for gochat.monitoring.
+"""What the streams and notifications of a process have done, as numbers for gochat.monitoring.
 
 The transport's serving thread counts what streams take; threads that open and feed streams count the rest; scrapes
 read. One lock, held for a few additions, keeps additions from being lost.
@@ -18,13 +18,16 @@ _RESYNCS = {
     pb.GAP_TOO_MUCH: "resyncs_too_much",
 }
 
+PUSHES = ("recipients_notified", "web_pushes_sent", "web_pushes_gone", "web_pushes_failed", "web_pushes_refused")
+"""Of gochat/push."""
+
 
 class Counters:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._delivered = self._lag = 0
         self._lags = [0] * (len(LAGS) + 1)
-        self._rare = dict.fromkeys(("streams_resumed", "queues_dropped", *_RESYNCS.values()), 0)
+        self._rare = dict.fromkeys(("streams_resumed", "queues_dropped", *_RESYNCS.values(), *PUSHES), 0)
 
     def taken(self, events: int, at: int) -> None:
         """The transport was handed a frame of so many events. at: of the oldest, in Unix milliseconds; 0 for a replay,
@@ -45,9 +48,13 @@ class Counters:
     def resync(self, gap: "pb.Gap.ValueType") -> None:
         self._add(_RESYNCS[gap])
 
-    def _add(self, name: str) -> None:
+    def pushed(self, name: str, number: int) -> None:
+        """name: one of PUSHES."""
+        self._add(name, number)
+
+    def _add(self, name: str, number: int = 1) -> None:
         with self._lock:
-            self._rare[name] += 1
+            self._rare[name] += number
 
     def statistics(self) -> dict[str, int]:
         """By the names of gochat.monitoring.families."""

@@ -56,8 +56,13 @@ class Ephemeral:
             self._tell_presence(changed)
 
     def closed(self, stream: Stream) -> None:
-        if _is_of_a_device(stream):
-            self._presence.closed(stream.user_id, monotonic(), ids.now_ms())
+        if _is_of_a_device(stream) and self._presence.closed(stream.user_id, monotonic(), ids.now_ms()):
+            self._relay.say(pb.Left(user_id=stream.user_id))
+
+    def connected(self, user_ids: Iterable[str]) -> list[str]:
+        """Those of them who have a stream, in whatever process."""
+        now = monotonic()
+        return [user_id for user_id in user_ids if self._presence.is_connected(user_id, now)]
 
     def registered(self, stream: Stream) -> None:
         """Sends the stream the presence of all that it watches, as it is."""
@@ -101,7 +106,10 @@ class Ephemeral:
         for typing in signals.typing:
             self._set_typing((typing.conversation_id, typing.user_id), typing.typing, now)
         offline = [(each.user_id, each.at) for each in signals.offline]
-        self._tell_presence(self._presence.heard(signals.process, signals.online_user_ids, offline, now, ids.now_ms()))
+        left = [each.user_id for each in signals.left]
+        self._tell_presence(
+            self._presence.heard(signals.process, signals.online_user_ids, offline, now, ids.now_ms(), left)
+        )
         if signals.asks:
             self._announce(now)
 
@@ -137,7 +145,8 @@ class Ephemeral:
 
     def _announce(self, now: float) -> None:
         self._announce_at = now + ANNOUNCE_INTERVAL
-        self._relay.say(*self._presence.claimed)
+        left = self._presence.leaving
+        self._relay.say(*self._presence.claimed, *(pb.Left(user_id=user_id) for user_id in left))
 
     def _set_typing(self, typist: Typist, typing: bool, now: float) -> None:
         if self._typing.set(typist, typing, now):

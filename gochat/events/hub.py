@@ -116,6 +116,16 @@ class Hub:
         self._ephemeral.say_typing(said)
         self._post(lambda: self._ephemeral.heard(signal_pb2.Signals(typing=[said])))
 
+    def connected(self, user_ids: Sequence[str], timeout: float) -> list[str]:
+        """Those of them who have a stream, here or in another process. Called by a thread that may wait so many
+        seconds. Raises UNAVAILABLE."""
+        answer = SimpleQueue[list[str]]()
+        self._post(lambda: answer.put(self._ephemeral.connected(user_ids)))
+        try:
+            return answer.get(timeout=timeout)
+        except Empty:
+            raise unavailable("who is connected is not known now") from None
+
     def open(
         self, caller: Caller, user_id: str, start: pb.Position, *, typing: bool, watched: Mapping[str, int]
     ) -> Stream:

@@ -68,7 +68,7 @@ class Registry:
             if change.user_id in self.of_user and change.kind == Kind.MEMBER_JOINED:
                 entered_now.add(change.conversation_id)
             if (
-                change.conversation_id in self.in_conversation
+                (change.conversation_id in self.in_conversation and change.kind != Kind.RECIPIENTS_OFFLINE)
                 or change.conversation_id in entered_now
                 or change.user_id in self.of_user
                 or "" in self.of_user
@@ -79,6 +79,8 @@ class Registry:
 
     def recipients(self, number: int, delivery: pb.Delivery) -> Iterable[Stream]:
         """The streams that the delivery, of this number among those of its change, is for."""
+        if delivery.is_for_services:
+            return self.of_user.get("", ())
         if not delivery.user_ids:
             streams = chain(self.in_conversation.get(delivery.event.conversation_id, ()), self.of_user.get("", ()))
             but = delivery.except_user_ids

@@ -30,7 +30,7 @@ MAX_UNSENT = 1000  # messages that a watching process has not taken; older ones 
 
 _STOPPED = Status(code_pb2.UNAVAILABLE, "the server is stopping")
 
-Signal = pb.Typing | pb.LastActive | str
+Signal = pb.Typing | pb.LastActive | pb.Left | str
 """One ephemeral signal. str: a user who is online."""
 
 
@@ -139,7 +139,7 @@ class Relay:
     def _take(self, signals: pb.Signals) -> None:
         if signals.committed:
             self.on_commit()
-        if signals.typing or signals.online_user_ids or signals.offline or signals.asks:
+        if signals.typing or signals.online_user_ids or signals.left or signals.offline or signals.asks:
             self.on_signals(signals)
 
     def _run(self) -> None:
@@ -175,6 +175,8 @@ class Relay:
                 signals.online_user_ids.append(signal)
             elif isinstance(signal, pb.Typing):
                 signals.typing.append(signal)
+            elif isinstance(signal, pb.Left):
+                signals.left.append(signal)
             else:
                 signals.offline.append(signal)
         if not is_empty:

@@ -136,6 +136,26 @@ FAMILIES = (
         {"": "webhook_lag"},
     ),
     Family(
+        "gochat_recipients_notified_total",
+        "Users who were offline and notified of messages in a conversation",
+        COUNTER,
+        LOGIC,
+        {"": "recipients_notified"},
+    ),
+    Family(
+        "gochat_web_pushes_total",
+        "Notifications that were sent to browsers, by what came of it",
+        COUNTER,
+        LOGIC,
+        {
+            "sent": "web_pushes_sent",
+            "gone": "web_pushes_gone",
+            "failed": "web_pushes_failed",
+            "refused": "web_pushes_refused",
+        },
+        "outcome",
+    ),
+    Family(
         "gochat_calls_dropped_total",
         "Calls that were ended because their request did not arrive or their answer was not taken",
         COUNTER,

@@ -20,7 +20,10 @@ from gochat.repo.members import Members
 from gochat.repo.message_details import MessageDetails
 from gochat.repo.messages import Messages
 from gochat.repo.moderation import Moderation
+from gochat.repo.notifying import Notifying
 from gochat.repo.pins import Pins
+from gochat.repo.push_deliveries import PushDeliveries
+from gochat.repo.push_tokens import PushTokens
 from gochat.repo.reactions import Reactions
 from gochat.repo.readers import Readers
 from gochat.repo.receipts import Receipts
@@ -71,5 +74,6 @@ def handlers(database: Database, settings: MessageSettings) -> Handlers:
         "AuditService": (Audit(database),),
         "UserStoreService": (Administration(database),),
         "WebhookStoreService": (Webhooks(database), Outbox(database)),
+        "PushStoreService": (PushTokens(database), Notifying(database), PushDeliveries(database)),
         "ConversationStoreService": (Inbox(database), Settings(database), Receipts(database)),
     }

@@ -14,6 +14,7 @@ from gochat.domain.text import casefold_key, skeleton
 from gochat.repo.check_groups import group_rules, wrong_search_keys
 from gochat.repo.check_log import log_rules
 from gochat.repo.check_messages import MESSAGE_RULES, wrong_sums
+from gochat.repo.check_push import PUSH_RULES
 from gochat.repo.check_settings import SETTINGS_RULES
 from gochat.repo.check_webhooks import WEBHOOK_RULES
 from gochat.storage.database import Row, Tx
@@ -254,7 +255,8 @@ def _findings(tx: Tx, step: Callable[[str], None]) -> Iterator[str]:
         yield from found
         if found:
             return
-    rules = (*MESSAGE_RULES, *SETTINGS_RULES, *WEBHOOK_RULES, *group_rules(), *log_rules(postgres=tx.postgres))
+    own = *MESSAGE_RULES, *SETTINGS_RULES, *WEBHOOK_RULES, *PUSH_RULES
+    rules = (*own, *group_rules(), *log_rules(postgres=tx.postgres))
     for rule in (*RULES, *(Rule(*rule) for rule in rules)):
         step(f"checking {rule.table}")
         yield from _listed(rule.table, rule.sentence, tx.fetch_all(f"{rule.offenders} LIMIT {MAX_FINDINGS + 1}"))

@@ -47,6 +47,13 @@ def _unread(member: str) -> str:
 
 UNREAD = _unread("member")
 
+# Of a row `member` of members, and its `conversation`. Messages that are recalled or deleted have no mentions.
+UNREAD_MENTIONS = f"""CASE WHEN conversation.last_seq <= member.read_seq THEN 0 ELSE (
+        SELECT COUNT(*) FROM mentions AS mention
+        WHERE mention.conversation_id = member.conversation_id AND mention.user_id IN (member.user_id, '')
+            AND mention.seq > member.read_seq AND {kept("mention", "member")}
+    ) END"""
+
 
 # What a list shows of each conversation of a page: `message`, the newest that is visible, which is the last unless that
 # was recalled or deleted, for all or by the user; and `other`, the other user of a one-to-one conversation without a

@@ -11,6 +11,7 @@ from gochat.repo.audit import record
 from gochat.repo.changes import add_change
 from gochat.repo.endings import end_all
 from gochat.repo.membership import delete_member, end_requests, group, hand_over, role_of
+from gochat.repo.push_tokens import end_tokens
 from gochat.repo.users import ACTIVE, DELETED, STATUSES, as_user, get_user, with_fields
 from gochat.storage.database import Database, Tx
 from gochat.storage.models import User
@@ -56,6 +57,7 @@ def update_user(tx: Tx, user_id: str, changes: dict[str, Any]) -> User:
         record(tx, "user.status", user_id, STATUSES[user.status])
         if user.status != ACTIVE:
             add_change(tx, Kind.SESSION_ENDED, user_id=user_id)
+            end_tokens(tx, user_id)
         if user.status == DELETED:
             _leave_all(tx, user_id)
         elif before.status == DELETED:

@@ -21,6 +21,7 @@ from gochat.repo.groups import as_group
 from gochat.repo.member_details import detail_of
 from gochat.repo.membership import SHOWN, group
 from gochat.repo.messages import COLUMNS, DELETED, RECALLED, RECIPIENT_REACHED, message
+from gochat.repo.recipients import message_count, offline_recipients
 from gochat.repo.settings import settings_of
 from gochat.repo.users import get_user, profile
 from gochat.storage.database import Tx
@@ -66,7 +67,10 @@ SELECT 1 FROM reactions
 WHERE conversation_id = ? AND seq = ? AND user_id = ? AND reaction = ?"""
 
 _Event = event_pb2.Event
-_ABOUT_MESSAGES = (Kind.MESSAGES_SENT, Kind.MESSAGE_UPDATED, Kind.REACTION_CHANGED, Kind.PIN_CHANGED)
+_ABOUT_MESSAGES = (
+    *(Kind.MESSAGES_SENT, Kind.MESSAGE_UPDATED, Kind.REACTION_CHANGED, Kind.PIN_CHANGED),
+    Kind.RECIPIENTS_OFFLINE,
+)
 # Of these all is said as it is now; of messages what was changed since.
 _AS_IT_IS_NOW = frozenset(
     {
@@ -128,7 +132,7 @@ def _messages(tx: Tx, changes: Sequence[pb.Change]) -> Mapping[tuple[str, int], 
         value
         for change in changes
         if change.kind in _ABOUT_MESSAGES
-        for value in (change.conversation_id, change.first_seq or change.seq, change.seq)
+        for value in (change.conversation_id, *_seqs(change))
     ]
     if not wanted:
         return {}
@@ -140,6 +144,11 @@ def _messages(tx: Tx, changes: Sequence[pb.Change]) -> Mapping[tuple[str, int], 
             shown = message(conversation_id, row[:10])
             found[conversation_id, row[0]] = _Described(shown, edited_at, pinned_by, pinned_at, summed)
     return found
+
+
+def _seqs(change: pb.Change) -> tuple[int, int]:
+    """The first and the last message of which something is said."""
+    return (change.first_seq if change.kind == Kind.MESSAGES_SENT else change.seq), change.seq
 
 
 def _delivery(
@@ -300,6 +309,22 @@ def _request(tx: Tx, change: pb.Change, _: _Facts) -> Iterable[pb.Delivery]:
     yield _delivery(change, list({change.user_id: None} | dict.fromkeys(managers)), join_request_changed=changed)
 
 
+def _offline(tx: Tx, change: pb.Change, facts: _Facts) -> Iterable[pb.Delivery]:
+    found = facts.described(change)
+    if found is None or found.message.status == RECALLED:
+        return
+    if recipients := offline_recipients(tx, change.conversation_id, change.seq, change.detail.split()):
+        offline = event_pb2.RecipientsOffline(
+            message=found.message,
+            message_count=message_count(tx, change.conversation_id, change.first_seq, change.seq),
+            recipients=recipients,
+        )
+        delivery = _delivery(change, recipients_offline=offline)
+        delivery.is_for_services = True
+        delivery.event.actor_id = found.message.from_user_id
+        yield delivery
+
+
 def _profile(tx: Tx, change: pb.Change, _: _Facts) -> Iterable[pb.Delivery]:
     updated = event_pb2.ProfileUpdated(profile=profile(get_user(tx, change.user_id)))
     peers = [user_id for (user_id,) in tx.fetch_all(_PEERS, change.user_id)]
@@ -355,4 +380,5 @@ _EVENTS: dict[Kind, Callable[[Tx, pb.Change, _Facts], Iterable[pb.Delivery]]] = 
     Kind.GROUP_SETTINGS_UPDATED: _group_settings,
     Kind.MEMBER_DETAIL_UPDATED: _member_detail,
     Kind.JOIN_REQUEST_CHANGED: _request,
+    Kind.RECIPIENTS_OFFLINE: _offline,
 }

@@ -7,8 +7,7 @@ from typing import Any
 from gochat.api.common.v1 import common_pb2
 from gochat.api.conversation.v1 import conversation_pb2 as pb
 from gochat.domain import policy
-from gochat.repo.conversations import UNREAD
-from gochat.repo.hidden import kept
+from gochat.repo.conversations import UNREAD, UNREAD_MENTIONS
 from gochat.repo.membership import membership
 from gochat.repo.settings import SETTINGS, as_settings
 from gochat.repo.states import FROM_STATES, STATE_COLUMNS, fill_state
@@ -16,13 +15,6 @@ from gochat.repo.users import DELETED, PROFILE_COLUMNS, fill_profile
 from gochat.storage.database import Tx
 
 _INT32 = 2**31 - 1
-
-# Of a row `member` of members, and its `conversation`. Messages that are recalled or deleted have no mentions.
-UNREAD_MENTIONS = f"""CASE WHEN conversation.last_seq <= member.read_seq THEN 0 ELSE (
-        SELECT COUNT(*) FROM mentions AS mention
-        WHERE mention.conversation_id = member.conversation_id AND mention.user_id IN (member.user_id, '')
-            AND mention.seq > member.read_seq AND {kept("mention", "member")}
-    ) END"""
 
 # What a page has of `member`; besides it last_seq and updated_at of the conversation, unread and unread_mentions.
 MEMBER_COLUMNS = f"""member.user_id, member.conversation_id, member.role, member.read_seq, member.delivered_seq,

@@ -1,4 +1,5 @@
-"""Ending sessions: the row is deleted, and the id is kept for as long as an access token may name it."""
+"""Ending sessions: the row is deleted, with its push tokens, and the id is kept for as long as an access token may name
+it."""
 
 from collections.abc import Sequence
 
@@ -33,6 +34,7 @@ ON CONFLICT DO NOTHING""",
 _ADD_CHANGES = f"""
 INSERT INTO changes (kind, conversation_id, user_id, actor_id, first_seq, seq, detail, at)
 SELECT {int(Kind.SESSION_ENDED)}, '', user_id, ?, 0, 0, session_id, ? FROM sessions WHERE %s"""
+_DELETE_TOKENS = "DELETE FROM push_tokens WHERE session_id IN (SELECT session_id FROM sessions WHERE %s)"
 # The newest stays, since the next position follows from it.
 _FORGET = {
     False: """
@@ -93,6 +95,7 @@ def _end(tx: Tx, condition: str, *parameters: str | int) -> None:
     now = ids.now_ms()
     if tx.sql(_INSERT[tx.postgres] % condition, now, *parameters).rowcount:
         tx.sql(_ADD_CHANGES % condition, current().actor.user_id, now, *parameters)
+        tx.sql(_DELETE_TOKENS % condition, *parameters)
         tx.sql(f"DELETE FROM sessions WHERE {condition}", *parameters)
         tx.sql(_FORGET[tx.postgres], now - _KEPT_MS)
 

@@ -7,8 +7,8 @@ from gochat.api.conversation.v1 import conversation_pb2 as pb
 from gochat.domain import cursors
 from gochat.errors import invalid
 from gochat.internal.conversation.v1 import conversation_pb2 as store_pb
-from gochat.repo.conversations import UNREAD, must_be_user
-from gochat.repo.details import DETAIL_COLUMNS, FROM_DETAILS, MEMBER_COLUMNS, UNREAD_MENTIONS, detail_of, fill_detail
+from gochat.repo.conversations import UNREAD, UNREAD_MENTIONS, must_be_user
+from gochat.repo.details import DETAIL_COLUMNS, FROM_DETAILS, MEMBER_COLUMNS, detail_of, fill_detail
 from gochat.repo.membership import open_single
 from gochat.storage.database import Database, Row, Tx
 from gochat.storage.kept import Kept

@@ -170,4 +170,5 @@ def _seen(tx: Tx, user_id: str, now: int) -> None:
 
 
 def forget_expired(tx: Tx, user_id: str) -> None:
+    """A push token that they had does not count any more, and goes when one too many is registered."""
     tx.run(Session.delete().where(Session.user_id == user_id, Session.expires_at <= ids.now_ms()))

@@ -277,6 +277,48 @@ class OwnDeletion(Model):
         primary_key = CompositeKey("conversation_id", "user_id", "seq")
 
 
+class PushToken(Model):
+    token_id = TextField(primary_key=True)
+    user_id = TextField()
+    session_id = TextField()
+    device_id = TextField()
+    platform = TextField()
+    token = TextField()
+    p256dh = TextField()
+    auth = TextField()
+    registered_at = BigIntegerField()
+
+    class Meta:
+        table_name = "push_tokens"
+
+
+class PushPending(Model):
+    conversation_id = TextField()
+    user_id = TextField()
+    first_seq = BigIntegerField()
+    seq = BigIntegerField()
+    due_at = BigIntegerField()
+    notified_at = BigIntegerField()
+    was_connected = IntegerField()
+
+    class Meta:
+        table_name = "push_pending"
+        primary_key = CompositeKey("conversation_id", "user_id")
+
+
+class PushDelivery(Model):
+    token_id = TextField()
+    conversation_id = TextField()
+    seq = BigIntegerField()
+    attempts = IntegerField()
+    due_at = BigIntegerField()
+    expires_at = BigIntegerField()
+
+    class Meta:
+        table_name = "push_deliveries"
+        primary_key = CompositeKey("token_id", "conversation_id")
+
+
 class Secret(Model):
     name = TextField(primary_key=True)
     value = TextField()
@@ -347,4 +389,5 @@ ALL = (
     *(Send, Message, Secret, AuditEvent),
     *(MessageVersion, Reaction, Mention, OwnDeletion),
     *(Webhook, WebhookDelivery),
+    *(PushToken, PushPending, PushDelivery),
 )

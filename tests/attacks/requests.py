@@ -252,6 +252,22 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "ListStates": of_other,
         "Acknowledge": lambda p: by(p, "owner", message_ids=[p.message_id]),
     },
+    "api.push.v1.PushService": {
+        "RegisterPushToken": lambda _: {"platform": "fcm", "token": fresh("token")},
+        "UnregisterPushToken": lambda _: {"platform": "fcm", "token": fresh("token")},
+        "ListPushTokens": nothing,
+        "GetWebPushKey": nothing,
+    },
+    "internal.push.v1.PushStoreService": {
+        "RegisterPushToken": lambda p: of_other(p, request={"platform": "fcm", "token": fresh("token")}),
+        "UnregisterPushToken": lambda p: of_other(p, request={"platform": "fcm", "token": fresh("token")}),
+        "ListPushTokens": of_other,
+        "GetVapidKey": nothing,
+        "CollectPending": lambda _: {"delay": 1000, "interval": 1000},
+        "DecidePending": lambda p: {"user_ids": [p.world.other.id], "interval": 1000, "ttl": 1000},
+        "ClaimDeliveries": lambda _: {"most": 1},
+        "FinishDeliveries": lambda _: {"gone_token_ids": [fresh("token")]},
+    },
     "internal.reader.v1.ReaderService": {
         "Claim": lambda _: {"name": fresh("reader"), "holder": "a", "seconds": 1},
         "Advance": held_reader,

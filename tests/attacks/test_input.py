@@ -18,6 +18,7 @@ from tests.attacks.fuzz import INTERNAL_TEXT, on_the_wire
 from tests.attacks.strategies import RPCS, http2, plain_headers
 from tests.conftest import Own
 from tests.harness import PASSWORD, Deployment, Person, as_service, fresh, refused
+from tests.push.service import Subscription
 
 LOGIC, REPO, ACCOUNT = "/gochat.api.logic.v1.LogicService/", "/gochat.api.repo.v1.RepoService/", "account.v1."
 SEND, PROFILE = LOGIC + "SendMessage", LOGIC + "GetUserProfile"
@@ -101,6 +102,8 @@ def plausible(path: str, **known: str) -> Any:
         "field": "bio",
         "url": "https://hook.invalid/",
         "state": "parked",
+        "platform": "webpush",
+        **{name: Subscription("").fields[name] for name in ("p256dh", "auth")},
     } | known
     words["role"] = "user" if ACCOUNT in path or ".user.v1." in path else "member"
     request = request_class(path)()

@@ -37,6 +37,9 @@ TABLES = {
     "webhook_deliveries",
     "secrets",
     "activity",
+    "push_tokens",
+    "push_pending",
+    "push_deliveries",
     "audit_log",
 }
 _OWN = {"schema_migrations", "changes", "log_readers"}  # of each database

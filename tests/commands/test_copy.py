@@ -23,8 +23,9 @@ from tests.harness import PASSWORD, Deployment, Person, as_service, fresh
 from tests.harness import refused as refused_call
 from tests.postgres import Postgres
 from tests.processes import frozen
+from tests.push.service import Subscription
 from tests.test_readme import blocks
-from tests.waiting import once_available
+from tests.waiting import eventually, once_available
 
 TRICKY = [
     "tab\tnewline\nreturn\r\nend",
@@ -143,6 +144,20 @@ class World:
         return seen
 
 
+def notified(world: World, url: str) -> None:
+    """Has one of them be so, by a push service that cannot be reached, so that there is something to send again."""
+    subscription = Subscription("https://127.0.0.1:9/x")
+    world.ben.RegisterPushToken(**subscription.fields)
+    world.ann.send(world.ben.id, "to be pushed")
+
+    def waits() -> list[Any]:
+        with opened(url) as cursor:
+            cursor.execute("SELECT attempts FROM push_deliveries WHERE attempts > 0")
+            return list(cursor.fetchall())
+
+    eventually(waits)
+
+
 def made(url: str) -> None:
     """As `gochat migrate` makes it."""
     open_database(Config(database=Database(url=url, pool_min=1))).close()
@@ -154,7 +169,8 @@ def made(url: str) -> None:
 )
 def test_clients_see_the_same_after_a_copy(own: Own, new_url: NewUrl, tmp_path: Path, one: str, other: str) -> None:
     source, target = new_url(one), new_url(other)
-    world = World(app := own(folder=tmp_path / "app", url=source))
+    world = World(app := own(folder=tmp_path / "app", url=source, env={"GOCHAT_PUSH_DELAY": "0"}))
+    notified(world, source)
     before, events = world.answers(), app.events()
     assert app.stop() == [0]
 

@@ -14,6 +14,7 @@ from gochat.domain.forms.rules import FIELDS
 from gochat.errors import ChatError
 from gochat.internal.account.v1 import account_pb2
 from gochat.internal.change.v1 import change_pb2
+from gochat.internal.push.v1 import push_pb2
 from gochat.internal.store.v1 import store_pb2
 from gochat.services import rpcs
 
@@ -21,7 +22,10 @@ SEND = {"content": "x", "conversation_id": "c"}
 
 
 def test_forms_and_fields_are_those_of_the_contract() -> None:
-    nested = user_pb2.UserUpsert, message_types_pb2.ImportedMessage, webhook_pb2.WebhookFilter  # checked by themselves
+    nested = (
+        *(user_pb2.UserUpsert, message_types_pb2.ImportedMessage, webhook_pb2.WebhookFilter),
+        push_pb2.Retry,
+    )  # each is checked by itself
     types = [*(rpc.input_type for rpc in rpcs().values()), *(each.DESCRIPTOR for each in nested)]
     requests = {each.full_name: set(each.fields_by_name) for each in types}
     assert forms.FORMS.keys() == requests.keys()

@@ -42,8 +42,23 @@ def test_who_comes_back_soon_was_never_away(presence: Presence) -> None:
     for second in range(0, 300, 20):
         presence.closed("ann", second, 0)
         assert presence.left(second + 19) == ([], [])
-        assert presence.opened("ann", 0) == ([], False)
+        assert presence.opened("ann", 0) == ([], True), "others hear that she is connected"
     assert presence.left(1000) == ([], [])
+
+
+def test_who_has_no_stream_any_more_is_online_for_a_while_and_not_connected(presence: Presence) -> None:
+    presence.opened("ann", 0)
+    presence.heard("there", ["ann", "ben"], [], 0, 0)
+    presence.closed("ann", 10, 0)
+    assert presence.is_connected("ann", 10), "in the other process she is"
+    presence.heard("there", [], [], 11, 0, left=["ann", "ben"])
+    assert (presence.is_online("ann", 12), presence.is_connected("ann", 12)) == (True, False)
+    assert (presence.is_online("ben", 12), presence.is_connected("ben", 12)) == (True, False)
+    presence.opened("ann", 0)
+    presence.heard("there", ["ben"], [], 13, 0)
+    assert presence.is_connected("ann", 13)
+    assert presence.is_connected("ben", 13)
+    assert not presence.is_connected("ben", 13 + CLAIM_TIMEOUT), "that process has died"
 
 
 def test_who_has_a_stream_anywhere_is_online(presence: Presence) -> None:

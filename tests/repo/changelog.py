@@ -12,20 +12,22 @@ from gochat.domain.changes import Kind
 from gochat.events.relay import Relay
 from gochat.internal.account.v1 import account_pb2
 from gochat.internal.change.v1 import change_pb2
+from gochat.internal.push.v1 import push_pb2
+from gochat.internal.reader.v1 import reader_pb2
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo.feed import Row, read_log
 from gochat.services import REPO, served_by
 from gochat.serving.binding import bind
 from gochat.storage.database import Database
 
-_MODULES = (repo_pb2, store_pb2, account_pb2, change_pb2)
+_MODULES = (repo_pb2, store_pb2, account_pb2, change_pb2, push_pb2, reader_pb2)
 LATER = 10**15  # Unix milliseconds
 _names = count()
 
 
 class Repo:
     """`repo.store.MarkRead(user_id=...)` calls the RPC of StoreService without a server; keywords are the fields of its
-    request. So repo, account, change."""
+    request. So repo, account, change, push, reader."""
 
     def __init__(self, database: Database) -> None:
         self.database = database

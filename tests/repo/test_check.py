@@ -11,6 +11,7 @@ from gochat.storage.migrate import migrations
 from tests.conftest import Own
 from tests.harness import Deployment
 from tests.life import Life, lived
+from tests.repo import pushes
 
 LATEST = len(migrations("sqlite"))
 NOBODY, NOWHERE = "unobody", "gnowhere"
@@ -77,6 +78,7 @@ OF_MESSAGES = [
 ]
 HARMS = [
     *OF_MESSAGES,
+    *pushes.HARMS,
     ("UPDATE users SET status = 9 WHERE user_id = '{zoe}'", "users {zoe}: status is not 1, 2 or 3"),
     ("UPDATE users SET role = 'king' WHERE user_id = '{zoe}'", "users {zoe}: role is not user or admin"),
     ("UPDATE users SET password_hash = 'x' WHERE user_id = '{zoe}'", "users {zoe}: password_hash is not of argon2id"),

@@ -17,7 +17,7 @@ from tests.conftest import Own
 from tests.conversations import conversation_of, group
 from tests.harness import PASSWORD, Deployment, Person, as_service, fresh
 from tests.issuing import SHARED_LOGIN
-from tests.repo import logins, unseen
+from tests.repo import logins, pushes, unseen
 
 Call = tuple[Person | None, dict[str, Any]]
 """Who calls, None for a service, and the fields of the request."""
@@ -30,6 +30,7 @@ NEED_NONE = {
     "Register": "as CreateUser; the session that begins is known to its client",
     **logins.NEED_NONE,
     **unseen.NEED_NONE,
+    **pushes.NEED_NONE,
     "RefreshToken": "the session stays; only its client holds the tokens",
     "RotateSession": "as RefreshToken",
     "RecordEvent": "the audit log is not shown to apps",
@@ -323,7 +324,7 @@ NONE: dict[str, Callable[[World], Call]] = {
     "CreateUser": lambda _: (None, {"username": fresh(), "password": PASSWORD}),
     "SessionService/Register": lambda w: (w.ann, {"username": fresh(), "password": PASSWORD}),
     "AccountService/Register": lambda _: (None, _refresh(username=fresh(), password=PASSWORD)),
-    **logins.NONE,
+    **(logins.NONE | pushes.NONE),
     "RefreshToken": lambda w: (w.ann, {"refresh_token": w.ann.refresh_token}),
     **UNSEEN_OF_USERS,
     "RecordEvent": lambda _: (None, {"action": "key.rotate", "target_id": "k1"}),

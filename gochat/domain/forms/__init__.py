@@ -20,6 +20,7 @@ from gochat.domain.forms import (
     logic,
     login,
     message,
+    push,
     reader,
     repo,
     session,
@@ -34,7 +35,7 @@ from gochat.errors import invalid
 FORMS: dict[str, Form] = {
     request.DESCRIPTOR.full_name: form
     for service in (
-        *(logic, session, message, conversation, group, event),
+        *(logic, session, message, conversation, group, event, push),
         *(repo, store, group_store, account, login, change, reader, signal, audit, user, webhook),
     )
     for request, form in service.FORMS.items()

@@ -1,5 +1,5 @@
 /** A user of a GoChat server. gochat.d.ts has the types and what each member does. */
-export class Client extends LoginCalls {
+export class Client extends PushCalls {
   #options;
   #transport;
   #store;

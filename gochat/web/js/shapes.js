@@ -57,6 +57,7 @@ const SESSION = {
   sessionId: "", deviceId: "", createdAt: 0, refreshedAt: 0, expiresAt: 0, current: false,
 };
 const TOKENS = { accessToken: "", refreshToken: "", expiresIn: 0 };
+const PUSH_TOKEN = { platform: "", token: "", deviceId: "", registeredAt: 0 };
 const PAGINATION = { total: 0, page: 0, limit: 0 };
 const MOVED = { userId: "", messageId: "", unreadCount: 0 };
 

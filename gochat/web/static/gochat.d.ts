@@ -5,7 +5,7 @@ import type {
   Ban, ChatEvent, Conversation, ConversationDetail, ConversationFilters, ConversationInfo, ConversationRecord,
   ConversationSettings, DetailPage, Group, GroupPreview, GroupSettings, Invitation, JoinRequest, Member,
   MemberDetail, Message, MessageDetail, MessagePage, PageOptions, Pagination, Presence, Profile, Receipts, Session,
-  SignInMethods, TokenPage, User, UserReaction, Version, Who,
+  PushToken, SignInMethods, TokenPage, User, UserReaction, Version, Who,
 } from "./gochat.types.js";
 
 export type * from "./gochat.types.js";
@@ -158,6 +158,21 @@ export class Client {
   readonly isGuest: boolean;
   /** Gives a guest a way to sign in: a username and a password, or a token as of signInWith(). Their id stays. */
   claimAccount(way: { username: string; password: string } | { token: string }): Promise<void>;
+  /**
+   * Has this device notified while the user has no stream, until the session ends: register it after each sign-in. Of
+   * "webpush" the token is the endpoint of a PushSubscription, made with webPushKey(), and p256dh and auth are its keys.
+   */
+  registerPushToken(token: {
+    platform: "apns" | "fcm" | "webpush" | "custom";
+    token: string;
+    p256dh?: string;
+    auth?: string;
+  }): Promise<PushToken>;
+  unregisterPushToken(platform: string, token: string): Promise<void>;
+  /** Of all devices of the user. */
+  pushTokens(): Promise<PushToken[]>;
+  /** The applicationServerKey of this server. */
+  webPushKey(): Promise<string>;
   /** How users sign in to this server. */
   signInMethods(): Promise<SignInMethods>;
   /**

@@ -98,6 +98,7 @@ const SESSION = {
   sessionId: "", deviceId: "", createdAt: 0, refreshedAt: 0, expiresAt: 0, current: false,
 };
 const TOKENS = { accessToken: "", refreshToken: "", expiresIn: 0 };
+const PUSH_TOKEN = { platform: "", token: "", deviceId: "", registeredAt: 0 };
 const PAGINATION = { total: 0, page: 0, limit: 0 };
 const MOVED = { userId: "", messageId: "", unreadCount: 0 };
 
@@ -1856,8 +1857,30 @@ class LoginCalls extends GroupCalls {
   }
 }
 
+const PUSHES = "gochat.api.push.v1.PushService";
+
+/** Where one is notified. */
+class PushCalls extends LoginCalls {
+  async registerPushToken({ platform, token, p256dh = "", auth = "" }) {
+    const json = await this.call(`${PUSHES}/RegisterPushToken`, { platform, token, p256dh, auth });
+    return fill(PUSH_TOKEN, json.token);
+  }
+
+  async unregisterPushToken(platform, token) {
+    await this.call(`${PUSHES}/UnregisterPushToken`, { platform, token });
+  }
+
+  async pushTokens() {
+    return fill({ tokens: [PUSH_TOKEN] }, await this.call(`${PUSHES}/ListPushTokens`)).tokens;
+  }
+
+  async webPushKey() {
+    return (await this.call(`${PUSHES}/GetWebPushKey`)).publicKey;
+  }
+}
+
 /** A user of a GoChat server. gochat.d.ts has the types and what each member does. */
-export class Client extends LoginCalls {
+export class Client extends PushCalls {
   #options;
   #transport;
   #store;

@@ -310,6 +310,14 @@ export interface DetailPage {
   hasMore: boolean;
 }
 
+export interface PushToken {
+  platform: "apns" | "fcm" | "webpush" | "custom";
+  /** Of "webpush": the endpoint of the subscription. */
+  token: string;
+  deviceId: string;
+  registeredAt: number;
+}
+
 export interface SignInMethods {
   /** By username and password. */
   password: boolean;

@@ -34,3 +34,27 @@ async function freshOrKept(request) {
     throw error;
   }
 }
+
+// Notifications of messages, as gochat/push/delivery.py makes them.
+
+self.addEventListener("push", (event) => event.waitUntil(notify(event.data?.json() ?? {})));
+self.addEventListener("notificationclick", (event) => {
+  event.notification.close();
+  event.waitUntil(open(event.notification.data));
+});
+
+const pages = () => self.clients.matchAll({ type: "window", includeUncontrolled: true });
+
+async function notify({ conversation_id: id = "", title = "GoChat", body = "" }) {
+  if ((await pages()).some(({ focused }) => focused)) return;
+  const text = body || (navigator.language.startsWith("zh") ? "新消息" : "New message");
+  await self.registration.showNotification(title, { body: text, tag: id, renotify: Boolean(id), icon: "/icon.svg", data: id });
+}
+
+/** The conversation, in a page that is open, or a new one. */
+async function open(id) {
+  const [page] = await pages();
+  if (!page) return self.clients.openWindow(`/#/c/${id}`);
+  page.postMessage({ open: id });
+  return page.focus();
+}

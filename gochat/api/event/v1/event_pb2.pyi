@@ -280,6 +280,7 @@ class Event(_message.Message):
     GROUP_SETTINGS_UPDATED_FIELD_NUMBER: _builtins.int
     MEMBER_DETAIL_UPDATED_FIELD_NUMBER: _builtins.int
     JOIN_REQUEST_CHANGED_FIELD_NUMBER: _builtins.int
+    RECIPIENTS_OFFLINE_FIELD_NUMBER: _builtins.int
     at: _builtins.int
     """Unix milliseconds."""
     conversation_id: _builtins.str
@@ -360,6 +361,10 @@ class Event(_message.Message):
     def join_request_changed(self) -> Global___JoinRequestChanged:
         """To the managers of the group and to who asked."""
 
+    @_builtins.property
+    def recipients_offline(self) -> Global___RecipientsOffline:
+        """In streams of everything that happens alone."""
+
     def __init__(
         self,
         *,
@@ -388,12 +393,13 @@ class Event(_message.Message):
         group_settings_updated: Global___GroupSettingsUpdated | None = ...,
         member_detail_updated: Global___MemberDetailUpdated | None = ...,
         join_request_changed: Global___JoinRequestChanged | None = ...,
+        recipients_offline: Global___RecipientsOffline | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["conversation_hidden", b"conversation_hidden", "conversation_settings_updated", b"conversation_settings_updated", "conversation_updated", b"conversation_updated", "delivered", b"delivered", "event", b"event", "group_dissolved", b"group_dissolved", "group_settings_updated", b"group_settings_updated", "group_updated", b"group_updated", "join_request_changed", b"join_request_changed", "member_detail_updated", b"member_detail_updated", "member_joined", b"member_joined", "member_left", b"member_left", "member_updated", b"member_updated", "message_deleted", b"message_deleted", "message_sent", b"message_sent", "message_updated", b"message_updated", "pin_changed", b"pin_changed", "presence", b"presence", "profile_updated", b"profile_updated", "reaction_changed", b"reaction_changed", "read", b"read", "session_ended", b"session_ended", "typing", b"typing"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["conversation_hidden", b"conversation_hidden", "conversation_settings_updated", b"conversation_settings_updated", "conversation_updated", b"conversation_updated", "delivered", b"delivered", "event", b"event", "group_dissolved", b"group_dissolved", "group_settings_updated", b"group_settings_updated", "group_updated", b"group_updated", "join_request_changed", b"join_request_changed", "member_detail_updated", b"member_detail_updated", "member_joined", b"member_joined", "member_left", b"member_left", "member_updated", b"member_updated", "message_deleted", b"message_deleted", "message_sent", b"message_sent", "message_updated", b"message_updated", "pin_changed", b"pin_changed", "presence", b"presence", "profile_updated", b"profile_updated", "reaction_changed", b"reaction_changed", "read", b"read", "recipients_offline", b"recipients_offline", "session_ended", b"session_ended", "typing", b"typing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_id", b"actor_id", "at", b"at", "conversation_hidden", b"conversation_hidden", "conversation_id", b"conversation_id", "conversation_settings_updated", b"conversation_settings_updated", "conversation_updated", b"conversation_updated", "delivered", b"delivered", "event", b"event", "group_dissolved", b"group_dissolved", "group_settings_updated", b"group_settings_updated", "group_updated", b"group_updated", "join_request_changed", b"join_request_changed", "member_detail_updated", b"member_detail_updated", "member_joined", b"member_joined", "member_left", b"member_left", "member_updated", b"member_updated", "message_deleted", b"message_deleted", "message_sent", b"message_sent", "message_updated", b"message_updated", "pin_changed", b"pin_changed", "presence", b"presence", "profile_updated", b"profile_updated", "reaction_changed", b"reaction_changed", "read", b"read", "session_ended", b"session_ended", "typing", b"typing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_id", b"actor_id", "at", b"at", "conversation_hidden", b"conversation_hidden", "conversation_id", b"conversation_id", "conversation_settings_updated", b"conversation_settings_updated", "conversation_updated", b"conversation_updated", "delivered", b"delivered", "event", b"event", "group_dissolved", b"group_dissolved", "group_settings_updated", b"group_settings_updated", "group_updated", b"group_updated", "join_request_changed", b"join_request_changed", "member_detail_updated", b"member_detail_updated", "member_joined", b"member_joined", "member_left", b"member_left", "member_updated", b"member_updated", "message_deleted", b"message_deleted", "message_sent", b"message_sent", "message_updated", b"message_updated", "pin_changed", b"pin_changed", "presence", b"presence", "profile_updated", b"profile_updated", "reaction_changed", b"reaction_changed", "read", b"read", "recipients_offline", b"recipients_offline", "session_ended", b"session_ended", "typing", b"typing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["message_sent", "message_updated", "message_deleted", "read", "delivered", "conversation_updated", "conversation_hidden", "member_joined", "member_left", "member_updated", "group_updated", "group_dissolved", "profile_updated", "session_ended", "typing", "presence", "reaction_changed", "pin_changed", "conversation_settings_updated", "group_settings_updated", "member_detail_updated", "join_request_changed"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["message_sent", "message_updated", "message_deleted", "read", "delivered", "conversation_updated", "conversation_hidden", "member_joined", "member_left", "member_updated", "group_updated", "group_dissolved", "profile_updated", "session_ended", "typing", "presence", "reaction_changed", "pin_changed", "conversation_settings_updated", "group_settings_updated", "member_detail_updated", "join_request_changed", "recipients_offline"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -1116,3 +1122,106 @@ class PinChanged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PinChanged: _TypeAlias = PinChanged  # noqa: Y015
+
+@_typing.final
+class RecipientsOffline(_message.Message):
+    """Users who got a message, have no stream on any device and have not read it: to be notified, by an adapter for FCM,
+    APNs or the like. Not those who sent it, nor who have muted the conversation, unless it mentions them. It comes some
+    seconds after the message, and of one user and conversation at most once a minute: what is sent meanwhile is in one
+    event when the minute is over. It comes at least once, as all that is durable: an adapter that may see an event again
+    after a restart takes conversation, newest message and user for its key.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    MESSAGE_COUNT_FIELD_NUMBER: _builtins.int
+    RECIPIENTS_FIELD_NUMBER: _builtins.int
+    message_count: _builtins.int
+    """How many messages this stands for."""
+    @_builtins.property
+    def message(self) -> _common_pb2.Message:
+        """The newest one, as it is when this is delivered."""
+
+    @_builtins.property
+    def recipients(self) -> _containers.RepeatedCompositeFieldContainer[Global___OfflineRecipient]: ...
+    def __init__(
+        self,
+        *,
+        message: _common_pb2.Message | None = ...,
+        message_count: _builtins.int = ...,
+        recipients: _abc.Iterable[Global___OfflineRecipient] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "message_count", b"message_count", "recipients", b"recipients"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecipientsOffline: _TypeAlias = RecipientsOffline  # noqa: Y015
+
+@_typing.final
+class OfflineRecipient(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    EXTERNAL_ID_FIELD_NUMBER: _builtins.int
+    UNREAD_TOTAL_FIELD_NUMBER: _builtins.int
+    UNREAD_IN_CONVERSATION_FIELD_NUMBER: _builtins.int
+    IS_MENTIONED_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    external_id: _builtins.str
+    """The id that the operator's systems have for them; empty for none."""
+    unread_total: _builtins.int
+    """As GetUnreadMessages counts: for the badge."""
+    unread_in_conversation: _builtins.int
+    is_mentioned: _builtins.bool
+    """By one of the messages that they have not read."""
+    @_builtins.property
+    def tokens(self) -> _containers.RepeatedCompositeFieldContainer[Global___OfflineToken]:
+        """Where to notify them. Of "webpush" GoChat does it."""
+
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        external_id: _builtins.str = ...,
+        unread_total: _builtins.int = ...,
+        unread_in_conversation: _builtins.int = ...,
+        is_mentioned: _builtins.bool = ...,
+        tokens: _abc.Iterable[Global___OfflineToken] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["external_id", b"external_id", "is_mentioned", b"is_mentioned", "tokens", b"tokens", "unread_in_conversation", b"unread_in_conversation", "unread_total", b"unread_total", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OfflineRecipient: _TypeAlias = OfflineRecipient  # noqa: Y015
+
+@_typing.final
+class OfflineToken(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLATFORM_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    platform: _builtins.str
+    """As in RegisterPushToken."""
+    token: _builtins.str
+    device_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        platform: _builtins.str = ...,
+        token: _builtins.str = ...,
+        device_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "platform", b"platform", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OfflineToken: _TypeAlias = OfflineToken  # noqa: Y015

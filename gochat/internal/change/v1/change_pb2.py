@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from gochat.api.event.v1 import event_pb2 as gochat_dot_api_dot_event_dot_v1_dot_event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&gochat/internal/change/v1/change.proto\x12\x19gochat.internal.change.v1\x1a\x1fgochat/api/event/v1/event.proto\"\xa0\x01\n\x06\x43hange\x12\x0c\n\x04kind\x18\x01 \x01(\x05\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x10\n\x08\x61\x63tor_id\x18\x04 \x01(\t\x12\x11\n\tfirst_seq\x18\x05 \x01(\x03\x12\x0b\n\x03seq\x18\x06 \x01(\x03\x12\x0e\n\x06\x64\x65tail\x18\x07 \x01(\t\x12\n\n\x02\x61t\x18\x08 \x01(\x03\x12\x10\n\x08position\x18\t \x01(\x03\"%\n\x08Position\x12\r\n\x05\x65poch\x18\x01 \x01(\t\x12\n\n\x02\x61t\x18\x02 \x01(\x03\"[\n\x12ReadChangesRequest\x12\x32\n\x05start\x18\x01 \x01(\x0b\x32#.gochat.internal.change.v1.Position\x12\x11\n\tpiecewise\x18\x02 \x01(\x08\"\xc3\x01\n\x13ReadChangesResponse\x12\x32\n\x07\x63hanges\x18\x01 \x03(\x0b\x32!.gochat.internal.change.v1.Change\x12\x35\n\x08position\x18\x02 \x01(\x0b\x32#.gochat.internal.change.v1.Position\x12+\n\x03gap\x18\x03 \x01(\x0e\x32\x1e.gochat.internal.change.v1.Gap\x12\x14\n\x0cis_held_back\x18\x04 \x01(\x08\"n\n\x16\x44\x65scribeChangesRequest\x12\x32\n\x07\x63hanges\x18\x01 \x03(\x0b\x32!.gochat.internal.change.v1.Change\x12\x14\n\x07user_id\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\n\n\x08_user_id\"Q\n\x17\x44\x65scribeChangesResponse\x12\x36\n\x07\x63hanges\x18\x01 \x03(\x0b\x32%.gochat.internal.change.v1.Deliveries\"E\n\nDeliveries\x12\x37\n\ndeliveries\x18\x01 \x03(\x0b\x32#.gochat.internal.change.v1.Delivery\"`\n\x08\x44\x65livery\x12)\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1a.gochat.api.event.v1.Event\x12\x10\n\x08user_ids\x18\x02 \x03(\t\x12\x17\n\x0f\x65xcept_user_ids\x18\x03 \x03(\t\"\x80\x01\n\x0fOpenFeedRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x32\n\x05start\x18\x02 \x01(\x0b\x32#.gochat.internal.change.v1.Position\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x14\n\x0cis_acted_for\x18\x04 \x01(\x08\"\xc4\x01\n\x10OpenFeedResponse\x12\x18\n\x10\x63onversation_ids\x18\x01 \x03(\t\x12\x32\n\x07\x63hanges\x18\x02 \x03(\x0b\x32!.gochat.internal.change.v1.Change\x12\x35\n\x08position\x18\x03 \x01(\x0b\x32#.gochat.internal.change.v1.Position\x12+\n\x03gap\x18\x04 \x01(\x0e\x32\x1e.gochat.internal.change.v1.Gap\"d\n\x11ListStatesRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\x05J\x04\x08\x02\x10\x03R\x15\x61\x66ter_conversation_id\"\xb3\x01\n\x12ListStatesResponse\x12=\n\rconversations\x18\x01 \x03(\x0b\x32&.gochat.api.event.v1.ConversationState\x12\x17\n\x0fnext_page_token\x18\x04 \x01(\t\x12\x35\n\x08position\x18\x03 \x01(\x0b\x32#.gochat.internal.change.v1.PositionJ\x04\x08\x02\x10\x03R\x08has_more\":\n\x12\x41\x63knowledgeRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x13\n\x0bmessage_ids\x18\x02 \x03(\t\"\x15\n\x13\x41\x63knowledgeResponse*U\n\x03Gap\x12\x13\n\x0fGAP_UNSPECIFIED\x10\x00\x12\x0f\n\x0bGAP_TOO_OLD\x10\x01\x12\x16\n\x12GAP_OTHER_DATABASE\x10\x02\x12\x10\n\x0cGAP_TOO_MUCH\x10\x03\x32\xce\x04\n\rChangeService\x12q\n\x0bReadChanges\x12-.gochat.internal.change.v1.ReadChangesRequest\x1a..gochat.internal.change.v1.ReadChangesResponse\"\x03\x90\x02\x01\x12}\n\x0f\x44\x65scribeChanges\x12\x31.gochat.internal.change.v1.DescribeChangesRequest\x1a\x32.gochat.internal.change.v1.DescribeChangesResponse\"\x03\x90\x02\x01\x12h\n\x08OpenFeed\x12*.gochat.internal.change.v1.OpenFeedRequest\x1a+.gochat.internal.change.v1.OpenFeedResponse\"\x03\x90\x02\x01\x12n\n\nListStates\x12,.gochat.internal.change.v1.ListStatesRequest\x1a-.gochat.internal.change.v1.ListStatesResponse\"\x03\x90\x02\x01\x12q\n\x0b\x41\x63knowledge\x12-.gochat.internal.change.v1.AcknowledgeRequest\x1a..gochat.internal.change.v1.AcknowledgeResponse\"\x03\x90\x02\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&gochat/internal/change/v1/change.proto\x12\x19gochat.internal.change.v1\x1a\x1fgochat/api/event/v1/event.proto\"\xa0\x01\n\x06\x43hange\x12\x0c\n\x04kind\x18\x01 \x01(\x05\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x10\n\x08\x61\x63tor_id\x18\x04 \x01(\t\x12\x11\n\tfirst_seq\x18\x05 \x01(\x03\x12\x0b\n\x03seq\x18\x06 \x01(\x03\x12\x0e\n\x06\x64\x65tail\x18\x07 \x01(\t\x12\n\n\x02\x61t\x18\x08 \x01(\x03\x12\x10\n\x08position\x18\t \x01(\x03\"%\n\x08Position\x12\r\n\x05\x65poch\x18\x01 \x01(\t\x12\n\n\x02\x61t\x18\x02 \x01(\x03\"[\n\x12ReadChangesRequest\x12\x32\n\x05start\x18\x01 \x01(\x0b\x32#.gochat.internal.change.v1.Position\x12\x11\n\tpiecewise\x18\x02 \x01(\x08\"\xc3\x01\n\x13ReadChangesResponse\x12\x32\n\x07\x63hanges\x18\x01 \x03(\x0b\x32!.gochat.internal.change.v1.Change\x12\x35\n\x08position\x18\x02 \x01(\x0b\x32#.gochat.internal.change.v1.Position\x12+\n\x03gap\x18\x03 \x01(\x0e\x32\x1e.gochat.internal.change.v1.Gap\x12\x14\n\x0cis_held_back\x18\x04 \x01(\x08\"n\n\x16\x44\x65scribeChangesRequest\x12\x32\n\x07\x63hanges\x18\x01 \x03(\x0b\x32!.gochat.internal.change.v1.Change\x12\x14\n\x07user_id\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\n\n\x08_user_id\"Q\n\x17\x44\x65scribeChangesResponse\x12\x36\n\x07\x63hanges\x18\x01 \x03(\x0b\x32%.gochat.internal.change.v1.Deliveries\"E\n\nDeliveries\x12\x37\n\ndeliveries\x18\x01 \x03(\x0b\x32#.gochat.internal.change.v1.Delivery\"y\n\x08\x44\x65livery\x12)\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1a.gochat.api.event.v1.Event\x12\x10\n\x08user_ids\x18\x02 \x03(\t\x12\x17\n\x0f\x65xcept_user_ids\x18\x03 \x03(\t\x12\x17\n\x0fis_for_services\x18\x04 \x01(\x08\"\x80\x01\n\x0fOpenFeedRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x32\n\x05start\x18\x02 \x01(\x0b\x32#.gochat.internal.change.v1.Position\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x14\n\x0cis_acted_for\x18\x04 \x01(\x08\"\xc4\x01\n\x10OpenFeedResponse\x12\x18\n\x10\x63onversation_ids\x18\x01 \x03(\t\x12\x32\n\x07\x63hanges\x18\x02 \x03(\x0b\x32!.gochat.internal.change.v1.Change\x12\x35\n\x08position\x18\x03 \x01(\x0b\x32#.gochat.internal.change.v1.Position\x12+\n\x03gap\x18\x04 \x01(\x0e\x32\x1e.gochat.internal.change.v1.Gap\"d\n\x11ListStatesRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\x05J\x04\x08\x02\x10\x03R\x15\x61\x66ter_conversation_id\"\xb3\x01\n\x12ListStatesResponse\x12=\n\rconversations\x18\x01 \x03(\x0b\x32&.gochat.api.event.v1.ConversationState\x12\x17\n\x0fnext_page_token\x18\x04 \x01(\t\x12\x35\n\x08position\x18\x03 \x01(\x0b\x32#.gochat.internal.change.v1.PositionJ\x04\x08\x02\x10\x03R\x08has_more\":\n\x12\x41\x63knowledgeRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x13\n\x0bmessage_ids\x18\x02 \x03(\t\"\x15\n\x13\x41\x63knowledgeResponse*U\n\x03Gap\x12\x13\n\x0fGAP_UNSPECIFIED\x10\x00\x12\x0f\n\x0bGAP_TOO_OLD\x10\x01\x12\x16\n\x12GAP_OTHER_DATABASE\x10\x02\x12\x10\n\x0cGAP_TOO_MUCH\x10\x03\x32\xce\x04\n\rChangeService\x12q\n\x0bReadChanges\x12-.gochat.internal.change.v1.ReadChangesRequest\x1a..gochat.internal.change.v1.ReadChangesResponse\"\x03\x90\x02\x01\x12}\n\x0f\x44\x65scribeChanges\x12\x31.gochat.internal.change.v1.DescribeChangesRequest\x1a\x32.gochat.internal.change.v1.DescribeChangesResponse\"\x03\x90\x02\x01\x12h\n\x08OpenFeed\x12*.gochat.internal.change.v1.OpenFeedRequest\x1a+.gochat.internal.change.v1.OpenFeedResponse\"\x03\x90\x02\x01\x12n\n\nListStates\x12,.gochat.internal.change.v1.ListStatesRequest\x1a-.gochat.internal.change.v1.ListStatesResponse\"\x03\x90\x02\x01\x12q\n\x0b\x41\x63knowledge\x12-.gochat.internal.change.v1.AcknowledgeRequest\x1a..gochat.internal.change.v1.AcknowledgeResponse\"\x03\x90\x02\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,8 +42,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHANGESERVICE'].methods_by_name['ListStates']._serialized_options = b'\220\002\001'
   _globals['_CHANGESERVICE'].methods_by_name['Acknowledge']._loaded_options = None
   _globals['_CHANGESERVICE'].methods_by_name['Acknowledge']._serialized_options = b'\220\002\002'
-  _globals['_GAP']._serialized_start=1656
-  _globals['_GAP']._serialized_end=1741
+  _globals['_GAP']._serialized_start=1681
+  _globals['_GAP']._serialized_end=1766
   _globals['_CHANGE']._serialized_start=103
   _globals['_CHANGE']._serialized_end=263
   _globals['_POSITION']._serialized_start=265
@@ -59,19 +59,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELIVERIES']._serialized_start=790
   _globals['_DELIVERIES']._serialized_end=859
   _globals['_DELIVERY']._serialized_start=861
-  _globals['_DELIVERY']._serialized_end=957
-  _globals['_OPENFEEDREQUEST']._serialized_start=960
-  _globals['_OPENFEEDREQUEST']._serialized_end=1088
-  _globals['_OPENFEEDRESPONSE']._serialized_start=1091
-  _globals['_OPENFEEDRESPONSE']._serialized_end=1287
-  _globals['_LISTSTATESREQUEST']._serialized_start=1289
-  _globals['_LISTSTATESREQUEST']._serialized_end=1389
-  _globals['_LISTSTATESRESPONSE']._serialized_start=1392
-  _globals['_LISTSTATESRESPONSE']._serialized_end=1571
-  _globals['_ACKNOWLEDGEREQUEST']._serialized_start=1573
-  _globals['_ACKNOWLEDGEREQUEST']._serialized_end=1631
-  _globals['_ACKNOWLEDGERESPONSE']._serialized_start=1633
-  _globals['_ACKNOWLEDGERESPONSE']._serialized_end=1654
-  _globals['_CHANGESERVICE']._serialized_start=1744
-  _globals['_CHANGESERVICE']._serialized_end=2334
+  _globals['_DELIVERY']._serialized_end=982
+  _globals['_OPENFEEDREQUEST']._serialized_start=985
+  _globals['_OPENFEEDREQUEST']._serialized_end=1113
+  _globals['_OPENFEEDRESPONSE']._serialized_start=1116
+  _globals['_OPENFEEDRESPONSE']._serialized_end=1312
+  _globals['_LISTSTATESREQUEST']._serialized_start=1314
+  _globals['_LISTSTATESREQUEST']._serialized_end=1414
+  _globals['_LISTSTATESRESPONSE']._serialized_start=1417
+  _globals['_LISTSTATESRESPONSE']._serialized_end=1596
+  _globals['_ACKNOWLEDGEREQUEST']._serialized_start=1598
+  _globals['_ACKNOWLEDGEREQUEST']._serialized_end=1656
+  _globals['_ACKNOWLEDGERESPONSE']._serialized_start=1658
+  _globals['_ACKNOWLEDGERESPONSE']._serialized_end=1679
+  _globals['_CHANGESERVICE']._serialized_start=1769
+  _globals['_CHANGESERVICE']._serialized_end=2359
 # @@protoc_insertion_point(module_scope)

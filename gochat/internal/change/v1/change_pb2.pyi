@@ -255,6 +255,9 @@ class Delivery(_message.Message):
     EVENT_FIELD_NUMBER: _builtins.int
     USER_IDS_FIELD_NUMBER: _builtins.int
     EXCEPT_USER_IDS_FIELD_NUMBER: _builtins.int
+    IS_FOR_SERVICES_FIELD_NUMBER: _builtins.int
+    is_for_services: _builtins.bool
+    """For streams of everything alone."""
     @_builtins.property
     def event(self) -> _event_pb2.Event: ...
     @_builtins.property
@@ -269,10 +272,11 @@ class Delivery(_message.Message):
         event: _event_pb2.Event | None = ...,
         user_ids: _abc.Iterable[_builtins.str] | None = ...,
         except_user_ids: _abc.Iterable[_builtins.str] | None = ...,
+        is_for_services: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "except_user_ids", b"except_user_ids", "user_ids", b"user_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "except_user_ids", b"except_user_ids", "is_for_services", b"is_for_services", "user_ids", b"user_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&gochat/internal/signal/v1/signal.proto\x12\x19gochat.internal.signal.v1\"\xbf\x01\n\x07Signals\x12\x0f\n\x07process\x18\x01 \x01(\t\x12\x11\n\tcommitted\x18\x02 \x01(\x08\x12\x31\n\x06typing\x18\x03 \x03(\x0b\x32!.gochat.internal.signal.v1.Typing\x12\x17\n\x0fonline_user_ids\x18\x04 \x03(\t\x12\x36\n\x07offline\x18\x05 \x03(\x0b\x32%.gochat.internal.signal.v1.LastActive\x12\x0c\n\x04\x61sks\x18\x06 \x01(\x08\"B\n\x06Typing\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0e\n\x06typing\x18\x03 \x01(\x08\")\n\nLastActive\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\n\n\x02\x61t\x18\x02 \x01(\x03\"\x0e\n\x0cWatchRequest\"D\n\rWatchResponse\x12\x33\n\x07signals\x18\x01 \x01(\x0b\x32\".gochat.internal.signal.v1.Signals\"E\n\x0ePublishRequest\x12\x33\n\x07signals\x18\x01 \x01(\x0b\x32\".gochat.internal.signal.v1.Signals\"\x11\n\x0fPublishResponse\">\n\x12\x43heckTypingRequest\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\"\'\n\x13\x43heckTypingResponse\x12\x10\n\x08is_shown\x18\x01 \x01(\x08\"8\n\x13ListActivityRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08user_ids\x18\x02 \x03(\t\"L\n\x14ListActivityResponse\x12\x34\n\x05users\x18\x01 \x03(\x0b\x32%.gochat.internal.signal.v1.LastActive\"M\n\x15RecordActivityRequest\x12\x34\n\x05users\x18\x01 \x03(\x0b\x32%.gochat.internal.signal.v1.LastActive\"\x18\n\x16RecordActivityResponse2\xbe\x04\n\rSignalService\x12\x61\n\x05Watch\x12\'.gochat.internal.signal.v1.WatchRequest\x1a(.gochat.internal.signal.v1.WatchResponse\"\x03\x90\x02\x01\x30\x01\x12\x65\n\x07Publish\x12).gochat.internal.signal.v1.PublishRequest\x1a*.gochat.internal.signal.v1.PublishResponse\"\x03\x90\x02\x02\x12q\n\x0b\x43heckTyping\x12-.gochat.internal.signal.v1.CheckTypingRequest\x1a..gochat.internal.signal.v1.CheckTypingResponse\"\x03\x90\x02\x01\x12t\n\x0cListActivity\x12..gochat.internal.signal.v1.ListActivityRequest\x1a/.gochat.internal.signal.v1.ListActivityResponse\"\x03\x90\x02\x01\x12z\n\x0eRecordActivity\x12\x30.gochat.internal.signal.v1.RecordActivityRequest\x1a\x31.gochat.internal.signal.v1.RecordActivityResponse\"\x03\x90\x02\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&gochat/internal/signal/v1/signal.proto\x12\x19gochat.internal.signal.v1\"\xee\x01\n\x07Signals\x12\x0f\n\x07process\x18\x01 \x01(\t\x12\x11\n\tcommitted\x18\x02 \x01(\x08\x12\x31\n\x06typing\x18\x03 \x03(\x0b\x32!.gochat.internal.signal.v1.Typing\x12\x17\n\x0fonline_user_ids\x18\x04 \x03(\t\x12\x36\n\x07offline\x18\x05 \x03(\x0b\x32%.gochat.internal.signal.v1.LastActive\x12\x0c\n\x04\x61sks\x18\x06 \x01(\x08\x12-\n\x04left\x18\x07 \x03(\x0b\x32\x1f.gochat.internal.signal.v1.Left\"\x17\n\x04Left\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"B\n\x06Typing\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0e\n\x06typing\x18\x03 \x01(\x08\")\n\nLastActive\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\n\n\x02\x61t\x18\x02 \x01(\x03\"\x0e\n\x0cWatchRequest\"D\n\rWatchResponse\x12\x33\n\x07signals\x18\x01 \x01(\x0b\x32\".gochat.internal.signal.v1.Signals\"E\n\x0ePublishRequest\x12\x33\n\x07signals\x18\x01 \x01(\x0b\x32\".gochat.internal.signal.v1.Signals\"\x11\n\x0fPublishResponse\">\n\x12\x43heckTypingRequest\x12\x17\n\x0f\x63onversation_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\"\'\n\x13\x43heckTypingResponse\x12\x10\n\x08is_shown\x18\x01 \x01(\x08\"8\n\x13ListActivityRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x10\n\x08user_ids\x18\x02 \x03(\t\"L\n\x14ListActivityResponse\x12\x34\n\x05users\x18\x01 \x03(\x0b\x32%.gochat.internal.signal.v1.LastActive\"M\n\x15RecordActivityRequest\x12\x34\n\x05users\x18\x01 \x03(\x0b\x32%.gochat.internal.signal.v1.LastActive\"\x18\n\x16RecordActivityResponse2\xbe\x04\n\rSignalService\x12\x61\n\x05Watch\x12\'.gochat.internal.signal.v1.WatchRequest\x1a(.gochat.internal.signal.v1.WatchResponse\"\x03\x90\x02\x01\x30\x01\x12\x65\n\x07Publish\x12).gochat.internal.signal.v1.PublishRequest\x1a*.gochat.internal.signal.v1.PublishResponse\"\x03\x90\x02\x02\x12q\n\x0b\x43heckTyping\x12-.gochat.internal.signal.v1.CheckTypingRequest\x1a..gochat.internal.signal.v1.CheckTypingResponse\"\x03\x90\x02\x01\x12t\n\x0cListActivity\x12..gochat.internal.signal.v1.ListActivityRequest\x1a/.gochat.internal.signal.v1.ListActivityResponse\"\x03\x90\x02\x01\x12z\n\x0eRecordActivity\x12\x30.gochat.internal.signal.v1.RecordActivityRequest\x1a\x31.gochat.internal.signal.v1.RecordActivityResponse\"\x03\x90\x02\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,31 +42,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SIGNALSERVICE'].methods_by_name['RecordActivity']._loaded_options = None
   _globals['_SIGNALSERVICE'].methods_by_name['RecordActivity']._serialized_options = b'\220\002\002'
   _globals['_SIGNALS']._serialized_start=70
-  _globals['_SIGNALS']._serialized_end=261
-  _globals['_TYPING']._serialized_start=263
-  _globals['_TYPING']._serialized_end=329
-  _globals['_LASTACTIVE']._serialized_start=331
-  _globals['_LASTACTIVE']._serialized_end=372
-  _globals['_WATCHREQUEST']._serialized_start=374
-  _globals['_WATCHREQUEST']._serialized_end=388
-  _globals['_WATCHRESPONSE']._serialized_start=390
-  _globals['_WATCHRESPONSE']._serialized_end=458
-  _globals['_PUBLISHREQUEST']._serialized_start=460
-  _globals['_PUBLISHREQUEST']._serialized_end=529
-  _globals['_PUBLISHRESPONSE']._serialized_start=531
-  _globals['_PUBLISHRESPONSE']._serialized_end=548
-  _globals['_CHECKTYPINGREQUEST']._serialized_start=550
-  _globals['_CHECKTYPINGREQUEST']._serialized_end=612
-  _globals['_CHECKTYPINGRESPONSE']._serialized_start=614
-  _globals['_CHECKTYPINGRESPONSE']._serialized_end=653
-  _globals['_LISTACTIVITYREQUEST']._serialized_start=655
-  _globals['_LISTACTIVITYREQUEST']._serialized_end=711
-  _globals['_LISTACTIVITYRESPONSE']._serialized_start=713
-  _globals['_LISTACTIVITYRESPONSE']._serialized_end=789
-  _globals['_RECORDACTIVITYREQUEST']._serialized_start=791
-  _globals['_RECORDACTIVITYREQUEST']._serialized_end=868
-  _globals['_RECORDACTIVITYRESPONSE']._serialized_start=870
-  _globals['_RECORDACTIVITYRESPONSE']._serialized_end=894
-  _globals['_SIGNALSERVICE']._serialized_start=897
-  _globals['_SIGNALSERVICE']._serialized_end=1471
+  _globals['_SIGNALS']._serialized_end=308
+  _globals['_LEFT']._serialized_start=310
+  _globals['_LEFT']._serialized_end=333
+  _globals['_TYPING']._serialized_start=335
+  _globals['_TYPING']._serialized_end=401
+  _globals['_LASTACTIVE']._serialized_start=403
+  _globals['_LASTACTIVE']._serialized_end=444
+  _globals['_WATCHREQUEST']._serialized_start=446
+  _globals['_WATCHREQUEST']._serialized_end=460
+  _globals['_WATCHRESPONSE']._serialized_start=462
+  _globals['_WATCHRESPONSE']._serialized_end=530
+  _globals['_PUBLISHREQUEST']._serialized_start=532
+  _globals['_PUBLISHREQUEST']._serialized_end=601
+  _globals['_PUBLISHRESPONSE']._serialized_start=603
+  _globals['_PUBLISHRESPONSE']._serialized_end=620
+  _globals['_CHECKTYPINGREQUEST']._serialized_start=622
+  _globals['_CHECKTYPINGREQUEST']._serialized_end=684
+  _globals['_CHECKTYPINGRESPONSE']._serialized_start=686
+  _globals['_CHECKTYPINGRESPONSE']._serialized_end=725
+  _globals['_LISTACTIVITYREQUEST']._serialized_start=727
+  _globals['_LISTACTIVITYREQUEST']._serialized_end=783
+  _globals['_LISTACTIVITYRESPONSE']._serialized_start=785
+  _globals['_LISTACTIVITYRESPONSE']._serialized_end=861
+  _globals['_RECORDACTIVITYREQUEST']._serialized_start=863
+  _globals['_RECORDACTIVITYREQUEST']._serialized_end=940
+  _globals['_RECORDACTIVITYRESPONSE']._serialized_start=942
+  _globals['_RECORDACTIVITYRESPONSE']._serialized_end=966
+  _globals['_SIGNALSERVICE']._serialized_start=969
+  _globals['_SIGNALSERVICE']._serialized_end=1543
 # @@protoc_insertion_point(module_scope)

@@ -28,6 +28,7 @@ class Signals(_message.Message):
     ONLINE_USER_IDS_FIELD_NUMBER: _builtins.int
     OFFLINE_FIELD_NUMBER: _builtins.int
     ASKS_FIELD_NUMBER: _builtins.int
+    LEFT_FIELD_NUMBER: _builtins.int
     process: _builtins.str
     """Who says it: a random name, as long as the process lives."""
     committed: _builtins.bool
@@ -44,6 +45,10 @@ class Signals(_message.Message):
     def offline(self) -> _containers.RepeatedCompositeFieldContainer[Global___LastActive]:
         """Users who have none any more."""
 
+    @_builtins.property
+    def left(self) -> _containers.RepeatedCompositeFieldContainer[Global___Left]:
+        """Users whose last stream in the process has just ended. They stay online for a while, and get no messages."""
+
     def __init__(
         self,
         *,
@@ -53,14 +58,34 @@ class Signals(_message.Message):
         online_user_ids: _abc.Iterable[_builtins.str] | None = ...,
         offline: _abc.Iterable[Global___LastActive] | None = ...,
         asks: _builtins.bool = ...,
+        left: _abc.Iterable[Global___Left] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asks", b"asks", "committed", b"committed", "offline", b"offline", "online_user_ids", b"online_user_ids", "process", b"process", "typing", b"typing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asks", b"asks", "committed", b"committed", "left", b"left", "offline", b"offline", "online_user_ids", b"online_user_ids", "process", b"process", "typing", b"typing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Signals: _TypeAlias = Signals  # noqa: Y015
+
+@_typing.final
+class Left(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Left: _TypeAlias = Left  # noqa: Y015
 
 @_typing.final
 class Typing(_message.Message):

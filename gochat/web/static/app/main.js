@@ -8,6 +8,7 @@ import { Chat } from "./chat.js";
 import { Banner } from "./banner.js";
 import { comeBack, takeAnswer } from "./login.js";
 import { Invited } from "./find_groups.js";
+import { renewPush } from "./push.js";
 
 const theme = localStorage.getItem("theme");
 if (theme) document.documentElement.dataset.theme = theme;
@@ -31,6 +32,14 @@ function App() {
       setNotice(error ? t("sessionOver") : "");
       select("");
     });
+    let renewedFor = "";
+    client.on("connection", (connection) => {
+      if (connection === "signedOut") renewedFor = "";
+      if (connection !== "online" || renewedFor === client.userId) return;
+      renewedFor = client.userId;
+      renewPush().catch(() => (renewedFor = ""));
+    });
+    navigator.serviceWorker?.addEventListener("message", ({ data }) => select(data.open ?? ""));
     client.start();
     if (answer) comeBack(answer).catch(() => setNotice(t("notSignedIn"))).finally(() => setReturning(false));
   }, []);

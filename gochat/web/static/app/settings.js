@@ -3,12 +3,14 @@
 import { client, emptied, html, useEffect, useForm, useState, useUpdates } from "./ui.js";
 import { LANGUAGE_NAMES, currentLanguage, dateTime, setLanguage, t } from "./text.js";
 import { Choice, Dialog, ErrorNote, Field } from "./parts.js";
+import { Notifications } from "./push.js";
 
 export function Settings({ onclose }) {
   const [isGuest, setGuest] = useState(client.isGuest);
   return html`<${Dialog} title=${t("settings")} onclose=${onclose}>
     <${Profile} />
     <${Appearance} />
+    <${Notifications} />
     <${Sessions} />
     ${isGuest ? html`<${Claim} ondone=${() => setGuest(false)} />` : html`<${Password} />`}
     <p><button type="button" class="danger" onClick=${() => client.signOut()}>${t("signOut")}</button></p>
