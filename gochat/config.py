@@ -29,13 +29,7 @@ _NOT_SETTINGS = {COPY_FROM, COPY_TO, "GOCHAT_TEST_BINARY", "GOCHAT_TEST_DATA"}
 """Variables that only `gochat copy` and the tests read."""
 
 
-_EXPECTED = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    tuple: "a list of texts",
-}
+_EXPECTED = {bool: "true or false", int: "a whole number", float: "a number", str: "text", tuple: "a list of texts"}
 
 
 class ConfigError(Exception):

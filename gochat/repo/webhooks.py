@@ -30,7 +30,8 @@ SELECT webhook.webhook_id, webhook.url, webhook.description, {", ".join(f"webhoo
         WHERE reader.name = '{reader_of("")}' || webhook.webhook_id ORDER BY change.position LIMIT 1), 0)
 FROM webhooks AS webhook"""
 _ENDPOINTS = f"""
-SELECT webhook_id, url, {", ".join(_FILTER)}, secret, CASE WHEN previous_until > ? THEN previous_secret ELSE '' END
+SELECT webhook_id, url, updated_at, {", ".join(_FILTER)}, secret,
+    CASE WHEN previous_until > ? THEN previous_secret ELSE '' END
 FROM webhooks WHERE enabled = 1"""
 _DELIVERY = (
     *("webhook_id", "number", "delivery_id", "event", "lane", "change", "change_index", "state", "attempts"),
@@ -160,6 +161,7 @@ class Webhooks:
             chosen = f" AND delivery_id IN ({placeholders(wanted)})" if wanted else ""
             cursor = tx.sql(_REPLAY + chosen, ids.now_ms(), request.webhook_id, *wanted)
             replayed = cursor.rowcount
+            tx.sql("UPDATE webhooks SET updated_at = ? WHERE webhook_id = ?", ids.now_ms(), request.webhook_id)
             record(tx, "webhook.replay", request.webhook_id)
             return pb.ReplayDeliveriesResponse(replayed=replayed)
 
@@ -176,9 +178,14 @@ class Outbox:
         rows = self._database.read(lambda tx: tx.fetch_all(_ENDPOINTS, ids.now_ms()), one_statement=True)
         return store.ListEndpointsResponse(
             endpoints=[
-                store.Endpoint(webhook_id=webhook_id, url=url, secrets=filter(None, secrets), filter=_filter(written))
-                for webhook_id, url, *written, secret, previous in rows
-                for secrets in [(secret, previous)]
+                store.Endpoint(
+                    webhook_id=webhook_id,
+                    url=url,
+                    secrets=filter(None, (secret, previous)),
+                    filter=_filter(written),
+                    updated_at=updated_at,
+                )
+                for webhook_id, url, updated_at, *written, secret, previous in rows
             ]
         )
 

@@ -59,8 +59,7 @@ def pause(attempts: int, most: float = MAX_PAUSE) -> float:
 
 
 class Endpoint:
-    """settings may be replaced by another thread at any time. All else is of the follower's thread, but for what
-    `_lock` guards."""
+    """Another thread may `change` it at any time. All else is of the follower's thread, but for what `_lock` guards."""
 
     def __init__(self, settings: pb.Endpoint, stubs: Stubs, networks: Networks, retry_seconds: int) -> None:
         self.settings, self._stubs, self._networks, self._retry_seconds = settings, stubs, networks, retry_seconds
@@ -72,6 +71,11 @@ class Endpoint:
         self._lock = threading.Lock()
         self._failures = 0
         self._is_gone = self._is_disabled = False
+
+    def change(self, settings: pb.Endpoint) -> None:
+        """Has what is due tried at once, where the operator has done something: replayed it, or moved the receiver."""
+        if settings != self.settings:
+            self.settings, self._look_at = settings, 0.0
 
     @property
     def _is_down(self) -> bool:
@@ -117,11 +121,17 @@ class Endpoint:
         results: dict[str, Result] = {}
         if lanes and self._is_down and not self._is_gone and monotonic() >= self._look_at:
             first = next(iter(lanes))
+            settings = self.settings
             results = self._attempt({first: lanes[first]})
-            self._look_at = monotonic() + self._wait()
+            self._pause(settings, self._wait())
         if not self._is_down:
             results |= self._attempt({lane: items for lane, items in lanes.items() if lane not in results})
         return results
+
+    def _pause(self, settings: pb.Endpoint, seconds: float) -> None:
+        """settings: as they were at the last look; others are tried at once."""
+        if settings is self.settings:
+            self._look_at = monotonic() + seconds
 
     def _wait(self) -> float:
         """Seconds until the next look for what is due."""
@@ -131,8 +141,9 @@ class Endpoint:
         """Tries again what is due, some of it: what comes meanwhile in other lanes does not wait for all."""
         if self._is_gone or monotonic() < self._look_at:
             return
+        settings = self.settings
         has_more = self._retry_some(1 if self._is_down else MAX_TAKEN)
-        self._look_at = monotonic() + (0 if has_more else self._wait())
+        self._pause(settings, 0 if has_more else self._wait())
         self._say_if_gone()
 
     def _retry_some(self, most: int) -> bool:

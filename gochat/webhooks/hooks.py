@@ -54,7 +54,7 @@ class Hooks:
             running.close()
         for webhook_id, settings in found.items():
             if webhook_id in self._running:
-                self._running[webhook_id][0].settings = settings
+                self._running[webhook_id][0].change(settings)
                 continue
             endpoint = Endpoint(settings, self._stubs, self._networks, self._settings.retry_for)
             running = ExitStack()

@@ -186,7 +186,7 @@ def test_a_wrong_old_password_changes_nothing(app: Deployment) -> None:
         phone.ChangePassword(old_password=PASSWORD, new_password="7 chars")
     with refused("UNAUTHENTICATED", reason="BAD_CREDENTIALS"):
         app.signed_in(phone.id, phone.username, NEW)
-    app.signed_in(phone.id, phone.username)
+    app.signed_in(phone.id, phone.username, PASSWORD)
     for session in (phone, laptop):
         refresh(app, session.refresh_token)
 
@@ -199,7 +199,7 @@ def test_only_the_new_password_and_the_new_tokens_work_after_a_change(app: Deplo
     assert session.current
     refresh(app, answer.refresh_token)
     with refused("UNAUTHENTICATED", reason="BAD_CREDENTIALS"):
-        app.signed_in(person.id, person.username)
+        app.signed_in(person.id, person.username, PASSWORD)
     app.signed_in(person.id, person.username, NEW)
 
 

@@ -287,9 +287,9 @@ def test_a_user_cannot_call_rpcs_of_services(app: Deployment, member: Person) ->
         event for event in app.events(since=since) if event.target_id in (member.id, victim.id, "x", session_id)
     ]
     assert as_service(app).repo.GetUser(user_id=victim.id).user.status == 1
-    app.signed_in(victim.id, victim.username)
+    app.signed_in(victim.id, victim.username, PASSWORD)
     with refused("UNAUTHENTICATED", reason="BAD_CREDENTIALS"):
-        app.signed_in("", name)
+        app.signed_in("", name, PASSWORD)
 
 
 def test_a_forged_actor_header_is_ignored_and_the_caller_recorded(app: Deployment) -> None:

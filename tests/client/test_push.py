@@ -8,7 +8,7 @@ from tests.harness import PASSWORD, Deployment
 
 @pytest.mark.parametrize("mode", ["sqlite-colocated"], indirect=True, scope="session")
 def test_a_client_registers_its_device(app: Deployment) -> None:
-    person = app.person()
+    person = app.person(password=PASSWORD)
     with Client(app.address, username=person.username, password=PASSWORD, device_id="phone") as client:
         registered = client.register_push_token("fcm", "a-token")
         assert (registered.device_id, [each.token for each in client.push_tokens()]) == ("phone", ["a-token"])

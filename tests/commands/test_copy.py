@@ -193,7 +193,7 @@ def test_clients_see_the_same_after_a_copy(own: Own, new_url: NewUrl, tmp_path: 
     ann.RefreshToken(refresh_token=ann.refresh_token)
     app.signed_in(ben.id, ben.username, PASSWORD).GetConversations()
     with refused_call("UNAUTHENTICATED"):
-        app.signed_in(gone.id, gone.username)
+        app.signed_in(gone.id, gone.username, PASSWORD)
     with refused_call("UNAUTHENTICATED"):
         gone.RefreshToken(refresh_token=gone.refresh_token)
     with refused_call("PERMISSION_DENIED"):

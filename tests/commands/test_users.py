@@ -134,7 +134,7 @@ def test_a_password_is_typed_twice(app: Deployment) -> None:
             typed.type(PASSWORD.encode() + b"\n")
         assert typed.end() == 0, typed.shown
     assert PASSWORD not in typed.shown
-    assert app.signed_in("", name).GetUserProfile()
+    assert app.signed_in("", name, PASSWORD).GetUserProfile()
 
 
 def test_acts_on_a_user(app: Deployment) -> None:

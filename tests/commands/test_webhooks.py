@@ -1,5 +1,7 @@
 """`gochat webhook`, as an operator types it."""
 
+from typing import Any
+
 from tests.conftest import Own
 from tests.conversations import group
 from tests.waiting import eventually
@@ -23,11 +25,14 @@ def test_a_webhook_from_its_making_to_its_end(own: Own) -> None:
 
         ((second,),) = webhook("rotate", hook, "--keep", "1h")
 
+        sent = list[Any]()
+
         def is_signed_by_both() -> bool:
-            ann.send(room, "again")
+            sent.append(ann.send(room, "again"))
             return is_signed(receiver.taken[-1], second) and is_signed(receiver.taken[-1], secret)
 
         eventually(is_signed_by_both)
+        eventually(lambda: len(receiver.contents) == 1 + len(sent))
         receiver.behave = lambda _: 500
         ann.send(room, "lost")
         line = eventually(lambda: webhook("deliveries", hook, "--state", "parked"), 60)[-1]

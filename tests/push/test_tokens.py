@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.harness import Deployment, Person, as_service, fresh, refused
+from tests.harness import PASSWORD, Deployment, Person, as_service, fresh, refused
 from tests.push.service import Subscription
 
 KEYS = {name: value for name, value in Subscription("").fields.items() if name in ("p256dh", "auth")}
@@ -47,7 +47,7 @@ def test_of_more_than_20_tokens_the_oldest_ends(app: Deployment) -> None:
 
 
 def test_a_token_ends_with_its_session(app: Deployment) -> None:
-    ann = app.person()
+    ann = app.person(password=PASSWORD)
     for end in ("logout", "revoked", "again", "password"):
         phone = app.signed_in(ann.id, ann.username, device_id="phone")
         phone.RegisterPushToken(platform="fcm", token=fresh("token"))
@@ -61,7 +61,7 @@ def test_a_token_ends_with_its_session(app: Deployment) -> None:
         elif end == "again":
             app.signed_in(ann.id, ann.username, device_id="phone")
         else:
-            ann.ChangePassword(old_password="correct horse", new_password="correct horse 2")
+            ann.ChangePassword(old_password=PASSWORD, new_password=f"{PASSWORD} 2")
             break
         assert tokens(ann) == [], end
     assert not as_service(app).push.ListPushTokens(user_id=ann.id).tokens

@@ -1,6 +1,9 @@
-"""RPCs of the operator's and the server's own affairs, which write and which apps are not told of."""
+"""RPCs that write what the log of changes does not hold, each with the reason."""
 
 NEED_NONE = {
+    "UnbanMember": "nobody is told of bans: managers list them",
+    "CreateInvitation": "nobody is told of invitations: those who may invite list them",
+    "RevokeInvitation": "as CreateInvitation",
     "Claim": "who follows the log is not shown to apps",
     **dict.fromkeys(("Advance", "Release"), "as Claim"),
     "CreateWebhook": "webhooks are the operator's, and apps are not shown them",

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.conftest import Own
 from tests.conversations import single
-from tests.harness import Deployment, Person
+from tests.harness import PASSWORD, Deployment, Person
 from tests.push.service import LOCAL, Subscription, push_service
 from tests.push.test_notifying import QUICK
 from tests.waiting import eventually
@@ -77,7 +77,7 @@ def tokens(person: Person) -> list[str]:
 def test_the_page_has_its_browser_notified(own: Own, visit: Visit) -> None:
     with push_service() as browsers:
         app, subscription = web(own, **QUICK, **LOCAL), browsers.subscribe()
-        ann, ben = app.people(2)
+        ann, ben = app.people(2, PASSWORD)
         ann.UpdateUserProfile(nickname="Ann")
         visitor = with_browser(visit, app, subscription, ben)
         toggle(visitor)
@@ -103,7 +103,7 @@ def test_the_page_has_its_browser_notified(own: Own, visit: Visit) -> None:
 def test_after_another_sign_in_the_browser_is_registered_again(own: Own, visit: Visit) -> None:
     with push_service() as browsers:
         app, subscription = web(own, **QUICK, **LOCAL), browsers.subscribe()
-        ben = app.person()
+        ben = app.person(password=PASSWORD)
         visitor = with_browser(visit, app, subscription, ben)
         toggle(visitor)
         eventually(lambda: tokens(ben) == [subscription.endpoint])

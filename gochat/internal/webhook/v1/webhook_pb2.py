@@ -26,7 +26,7 @@ from gochat.api.webhook.v1 import webhook_pb2 as gochat_dot_api_dot_webhook_dot_
 from gochat.internal.change.v1 import change_pb2 as gochat_dot_internal_dot_change_dot_v1_dot_change__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(gochat/internal/webhook/v1/webhook.proto\x12\x1agochat.internal.webhook.v1\x1a#gochat/api/webhook/v1/webhook.proto\x1a&gochat/internal/change/v1/change.proto\"r\n\x08\x45ndpoint\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x0f\n\x07secrets\x18\x03 \x03(\t\x12\x34\n\x06\x66ilter\x18\x04 \x01(\x0b\x32$.gochat.api.webhook.v1.WebhookFilter\"\xc3\x01\n\x0eStoredDelivery\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\t\x12\r\n\x05\x65vent\x18\x02 \x01(\t\x12\x0c\n\x04lane\x18\x03 \x01(\t\x12\x31\n\x06\x63hange\x18\x04 \x01(\x0b\x32!.gochat.internal.change.v1.Change\x12\r\n\x05index\x18\x05 \x01(\x05\x12\x10\n\x08\x61ttempts\x18\x06 \x01(\x05\x12\x17\n\x0fnext_attempt_at\x18\x07 \x01(\x03\x12\x12\n\nlast_error\x18\x08 \x01(\t\"\x16\n\x14ListEndpointsRequest\"P\n\x15ListEndpointsResponse\x12\x37\n\tendpoints\x18\x01 \x03(\x0b\x32$.gochat.internal.webhook.v1.Endpoint\"7\n\x12\x46indBlockedRequest\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\r\n\x05lanes\x18\x02 \x03(\t\"$\n\x13\x46indBlockedResponse\x12\r\n\x05lanes\x18\x01 \x03(\t\"l\n\x16StoreDeliveriesRequest\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12>\n\ndeliveries\x18\x02 \x03(\x0b\x32*.gochat.internal.webhook.v1.StoredDelivery\"\x19\n\x17StoreDeliveriesResponse\"I\n\x0eTakeDueRequest\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\x15\n\rretry_seconds\x18\x02 \x01(\x03\x12\x0c\n\x04most\x18\x03 \x01(\x05\"a\n\x0fTakeDueResponse\x12>\n\ndeliveries\x18\x01 \x03(\x0b\x32*.gochat.internal.webhook.v1.StoredDelivery\x12\x0e\n\x06parked\x18\x02 \x01(\x03\"|\n\x18ResolveDeliveriesRequest\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\x10\n\x08\x64one_ids\x18\x02 \x03(\t\x12:\n\x06\x66\x61iled\x18\x03 \x03(\x0b\x32*.gochat.internal.webhook.v1.StoredDelivery\"\x1b\n\x19ResolveDeliveriesResponse\";\n\x15\x44isableWebhookRequest\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x18\n\x16\x44isableWebhookResponse2\x88\x0c\n\x13WebhookStoreService\x12j\n\rCreateWebhook\x12+.gochat.api.webhook.v1.CreateWebhookRequest\x1a,.gochat.api.webhook.v1.CreateWebhookResponse\x12o\n\rUpdateWebhook\x12+.gochat.api.webhook.v1.UpdateWebhookRequest\x1a,.gochat.api.webhook.v1.UpdateWebhookResponse\"\x03\x90\x02\x02\x12o\n\rDeleteWebhook\x12+.gochat.api.webhook.v1.DeleteWebhookRequest\x1a,.gochat.api.webhook.v1.DeleteWebhookResponse\"\x03\x90\x02\x02\x12l\n\x0cListWebhooks\x12*.gochat.api.webhook.v1.ListWebhooksRequest\x1a+.gochat.api.webhook.v1.ListWebhooksResponse\"\x03\x90\x02\x01\x12g\n\x0cRotateSecret\x12*.gochat.api.webhook.v1.RotateSecretRequest\x1a+.gochat.api.webhook.v1.RotateSecretResponse\x12r\n\x0eListDeliveries\x12,.gochat.api.webhook.v1.ListDeliveriesRequest\x1a-.gochat.api.webhook.v1.ListDeliveriesResponse\"\x03\x90\x02\x01\x12x\n\x10ReplayDeliveries\x12..gochat.api.webhook.v1.ReplayDeliveriesRequest\x1a/.gochat.api.webhook.v1.ReplayDeliveriesResponse\"\x03\x90\x02\x02\x12y\n\rListEndpoints\x12\x30.gochat.internal.webhook.v1.ListEndpointsRequest\x1a\x31.gochat.internal.webhook.v1.ListEndpointsResponse\"\x03\x90\x02\x01\x12s\n\x0b\x46indBlocked\x12..gochat.internal.webhook.v1.FindBlockedRequest\x1a/.gochat.internal.webhook.v1.FindBlockedResponse\"\x03\x90\x02\x01\x12\x7f\n\x0fStoreDeliveries\x12\x32.gochat.internal.webhook.v1.StoreDeliveriesRequest\x1a\x33.gochat.internal.webhook.v1.StoreDeliveriesResponse\"\x03\x90\x02\x02\x12g\n\x07TakeDue\x12*.gochat.internal.webhook.v1.TakeDueRequest\x1a+.gochat.internal.webhook.v1.TakeDueResponse\"\x03\x90\x02\x02\x12\x85\x01\n\x11ResolveDeliveries\x12\x34.gochat.internal.webhook.v1.ResolveDeliveriesRequest\x1a\x35.gochat.internal.webhook.v1.ResolveDeliveriesResponse\"\x03\x90\x02\x02\x12|\n\x0e\x44isableWebhook\x12\x31.gochat.internal.webhook.v1.DisableWebhookRequest\x1a\x32.gochat.internal.webhook.v1.DisableWebhookResponse\"\x03\x90\x02\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(gochat/internal/webhook/v1/webhook.proto\x12\x1agochat.internal.webhook.v1\x1a#gochat/api/webhook/v1/webhook.proto\x1a&gochat/internal/change/v1/change.proto\"\x86\x01\n\x08\x45ndpoint\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x0f\n\x07secrets\x18\x03 \x03(\t\x12\x34\n\x06\x66ilter\x18\x04 \x01(\x0b\x32$.gochat.api.webhook.v1.WebhookFilter\x12\x12\n\nupdated_at\x18\x05 \x01(\x03\"\xc3\x01\n\x0eStoredDelivery\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\t\x12\r\n\x05\x65vent\x18\x02 \x01(\t\x12\x0c\n\x04lane\x18\x03 \x01(\t\x12\x31\n\x06\x63hange\x18\x04 \x01(\x0b\x32!.gochat.internal.change.v1.Change\x12\r\n\x05index\x18\x05 \x01(\x05\x12\x10\n\x08\x61ttempts\x18\x06 \x01(\x05\x12\x17\n\x0fnext_attempt_at\x18\x07 \x01(\x03\x12\x12\n\nlast_error\x18\x08 \x01(\t\"\x16\n\x14ListEndpointsRequest\"P\n\x15ListEndpointsResponse\x12\x37\n\tendpoints\x18\x01 \x03(\x0b\x32$.gochat.internal.webhook.v1.Endpoint\"7\n\x12\x46indBlockedRequest\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\r\n\x05lanes\x18\x02 \x03(\t\"$\n\x13\x46indBlockedResponse\x12\r\n\x05lanes\x18\x01 \x03(\t\"l\n\x16StoreDeliveriesRequest\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12>\n\ndeliveries\x18\x02 \x03(\x0b\x32*.gochat.internal.webhook.v1.StoredDelivery\"\x19\n\x17StoreDeliveriesResponse\"I\n\x0eTakeDueRequest\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\x15\n\rretry_seconds\x18\x02 \x01(\x03\x12\x0c\n\x04most\x18\x03 \x01(\x05\"a\n\x0fTakeDueResponse\x12>\n\ndeliveries\x18\x01 \x03(\x0b\x32*.gochat.internal.webhook.v1.StoredDelivery\x12\x0e\n\x06parked\x18\x02 \x01(\x03\"|\n\x18ResolveDeliveriesRequest\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\x10\n\x08\x64one_ids\x18\x02 \x03(\t\x12:\n\x06\x66\x61iled\x18\x03 \x03(\x0b\x32*.gochat.internal.webhook.v1.StoredDelivery\"\x1b\n\x19ResolveDeliveriesResponse\";\n\x15\x44isableWebhookRequest\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x18\n\x16\x44isableWebhookResponse2\x88\x0c\n\x13WebhookStoreService\x12j\n\rCreateWebhook\x12+.gochat.api.webhook.v1.CreateWebhookRequest\x1a,.gochat.api.webhook.v1.CreateWebhookResponse\x12o\n\rUpdateWebhook\x12+.gochat.api.webhook.v1.UpdateWebhookRequest\x1a,.gochat.api.webhook.v1.UpdateWebhookResponse\"\x03\x90\x02\x02\x12o\n\rDeleteWebhook\x12+.gochat.api.webhook.v1.DeleteWebhookRequest\x1a,.gochat.api.webhook.v1.DeleteWebhookResponse\"\x03\x90\x02\x02\x12l\n\x0cListWebhooks\x12*.gochat.api.webhook.v1.ListWebhooksRequest\x1a+.gochat.api.webhook.v1.ListWebhooksResponse\"\x03\x90\x02\x01\x12g\n\x0cRotateSecret\x12*.gochat.api.webhook.v1.RotateSecretRequest\x1a+.gochat.api.webhook.v1.RotateSecretResponse\x12r\n\x0eListDeliveries\x12,.gochat.api.webhook.v1.ListDeliveriesRequest\x1a-.gochat.api.webhook.v1.ListDeliveriesResponse\"\x03\x90\x02\x01\x12x\n\x10ReplayDeliveries\x12..gochat.api.webhook.v1.ReplayDeliveriesRequest\x1a/.gochat.api.webhook.v1.ReplayDeliveriesResponse\"\x03\x90\x02\x02\x12y\n\rListEndpoints\x12\x30.gochat.internal.webhook.v1.ListEndpointsRequest\x1a\x31.gochat.internal.webhook.v1.ListEndpointsResponse\"\x03\x90\x02\x01\x12s\n\x0b\x46indBlocked\x12..gochat.internal.webhook.v1.FindBlockedRequest\x1a/.gochat.internal.webhook.v1.FindBlockedResponse\"\x03\x90\x02\x01\x12\x7f\n\x0fStoreDeliveries\x12\x32.gochat.internal.webhook.v1.StoreDeliveriesRequest\x1a\x33.gochat.internal.webhook.v1.StoreDeliveriesResponse\"\x03\x90\x02\x02\x12g\n\x07TakeDue\x12*.gochat.internal.webhook.v1.TakeDueRequest\x1a+.gochat.internal.webhook.v1.TakeDueResponse\"\x03\x90\x02\x02\x12\x85\x01\n\x11ResolveDeliveries\x12\x34.gochat.internal.webhook.v1.ResolveDeliveriesRequest\x1a\x35.gochat.internal.webhook.v1.ResolveDeliveriesResponse\"\x03\x90\x02\x02\x12|\n\x0e\x44isableWebhook\x12\x31.gochat.internal.webhook.v1.DisableWebhookRequest\x1a\x32.gochat.internal.webhook.v1.DisableWebhookResponse\"\x03\x90\x02\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -55,34 +55,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WEBHOOKSTORESERVICE'].methods_by_name['ResolveDeliveries']._serialized_options = b'\220\002\002'
   _globals['_WEBHOOKSTORESERVICE'].methods_by_name['DisableWebhook']._loaded_options = None
   _globals['_WEBHOOKSTORESERVICE'].methods_by_name['DisableWebhook']._serialized_options = b'\220\002\002'
-  _globals['_ENDPOINT']._serialized_start=149
-  _globals['_ENDPOINT']._serialized_end=263
-  _globals['_STOREDDELIVERY']._serialized_start=266
-  _globals['_STOREDDELIVERY']._serialized_end=461
-  _globals['_LISTENDPOINTSREQUEST']._serialized_start=463
-  _globals['_LISTENDPOINTSREQUEST']._serialized_end=485
-  _globals['_LISTENDPOINTSRESPONSE']._serialized_start=487
-  _globals['_LISTENDPOINTSRESPONSE']._serialized_end=567
-  _globals['_FINDBLOCKEDREQUEST']._serialized_start=569
-  _globals['_FINDBLOCKEDREQUEST']._serialized_end=624
-  _globals['_FINDBLOCKEDRESPONSE']._serialized_start=626
-  _globals['_FINDBLOCKEDRESPONSE']._serialized_end=662
-  _globals['_STOREDELIVERIESREQUEST']._serialized_start=664
-  _globals['_STOREDELIVERIESREQUEST']._serialized_end=772
-  _globals['_STOREDELIVERIESRESPONSE']._serialized_start=774
-  _globals['_STOREDELIVERIESRESPONSE']._serialized_end=799
-  _globals['_TAKEDUEREQUEST']._serialized_start=801
-  _globals['_TAKEDUEREQUEST']._serialized_end=874
-  _globals['_TAKEDUERESPONSE']._serialized_start=876
-  _globals['_TAKEDUERESPONSE']._serialized_end=973
-  _globals['_RESOLVEDELIVERIESREQUEST']._serialized_start=975
-  _globals['_RESOLVEDELIVERIESREQUEST']._serialized_end=1099
-  _globals['_RESOLVEDELIVERIESRESPONSE']._serialized_start=1101
-  _globals['_RESOLVEDELIVERIESRESPONSE']._serialized_end=1128
-  _globals['_DISABLEWEBHOOKREQUEST']._serialized_start=1130
-  _globals['_DISABLEWEBHOOKREQUEST']._serialized_end=1189
-  _globals['_DISABLEWEBHOOKRESPONSE']._serialized_start=1191
-  _globals['_DISABLEWEBHOOKRESPONSE']._serialized_end=1215
-  _globals['_WEBHOOKSTORESERVICE']._serialized_start=1218
-  _globals['_WEBHOOKSTORESERVICE']._serialized_end=2762
+  _globals['_ENDPOINT']._serialized_start=150
+  _globals['_ENDPOINT']._serialized_end=284
+  _globals['_STOREDDELIVERY']._serialized_start=287
+  _globals['_STOREDDELIVERY']._serialized_end=482
+  _globals['_LISTENDPOINTSREQUEST']._serialized_start=484
+  _globals['_LISTENDPOINTSREQUEST']._serialized_end=506
+  _globals['_LISTENDPOINTSRESPONSE']._serialized_start=508
+  _globals['_LISTENDPOINTSRESPONSE']._serialized_end=588
+  _globals['_FINDBLOCKEDREQUEST']._serialized_start=590
+  _globals['_FINDBLOCKEDREQUEST']._serialized_end=645
+  _globals['_FINDBLOCKEDRESPONSE']._serialized_start=647
+  _globals['_FINDBLOCKEDRESPONSE']._serialized_end=683
+  _globals['_STOREDELIVERIESREQUEST']._serialized_start=685
+  _globals['_STOREDELIVERIESREQUEST']._serialized_end=793
+  _globals['_STOREDELIVERIESRESPONSE']._serialized_start=795
+  _globals['_STOREDELIVERIESRESPONSE']._serialized_end=820
+  _globals['_TAKEDUEREQUEST']._serialized_start=822
+  _globals['_TAKEDUEREQUEST']._serialized_end=895
+  _globals['_TAKEDUERESPONSE']._serialized_start=897
+  _globals['_TAKEDUERESPONSE']._serialized_end=994
+  _globals['_RESOLVEDELIVERIESREQUEST']._serialized_start=996
+  _globals['_RESOLVEDELIVERIESREQUEST']._serialized_end=1120
+  _globals['_RESOLVEDELIVERIESRESPONSE']._serialized_start=1122
+  _globals['_RESOLVEDELIVERIESRESPONSE']._serialized_end=1149
+  _globals['_DISABLEWEBHOOKREQUEST']._serialized_start=1151
+  _globals['_DISABLEWEBHOOKREQUEST']._serialized_end=1210
+  _globals['_DISABLEWEBHOOKRESPONSE']._serialized_start=1212
+  _globals['_DISABLEWEBHOOKRESPONSE']._serialized_end=1236
+  _globals['_WEBHOOKSTORESERVICE']._serialized_start=1239
+  _globals['_WEBHOOKSTORESERVICE']._serialized_end=2783
 # @@protoc_insertion_point(module_scope)

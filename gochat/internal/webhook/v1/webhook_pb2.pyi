@@ -28,8 +28,11 @@ class Endpoint(_message.Message):
     URL_FIELD_NUMBER: _builtins.int
     SECRETS_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
+    UPDATED_AT_FIELD_NUMBER: _builtins.int
     webhook_id: _builtins.str
     url: _builtins.str
+    updated_at: _builtins.int
+    """When the operator last did something with it, after which what is due is tried at once. Unix milliseconds."""
     @_builtins.property
     def secrets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """With which everything is signed, the newest first."""
@@ -43,10 +46,11 @@ class Endpoint(_message.Message):
         url: _builtins.str = ...,
         secrets: _abc.Iterable[_builtins.str] | None = ...,
         filter: _webhook_pb2.WebhookFilter | None = ...,
+        updated_at: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "secrets", b"secrets", "url", b"url", "webhook_id", b"webhook_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "secrets", b"secrets", "updated_at", b"updated_at", "url", b"url", "webhook_id", b"webhook_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
