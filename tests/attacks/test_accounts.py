@@ -24,7 +24,7 @@ def test_nobody_makes_an_account_unless_the_operator_opens_registration(app: Dep
     with refused("PERMISSION_DENIED", reason="REGISTRATION_CLOSED"):
         app.session.Register(session_pb2.RegisterRequest(username=username, password=PASSWORD), metadata=app.service)
     with refused("UNAUTHENTICATED", reason="BAD_CREDENTIALS"):
-        app.signed_in("", username)
+        app.signed_in("", username, PASSWORD)
     assert app.create_user(username)
 
 
@@ -64,7 +64,7 @@ def test_a_taken_username_and_its_look_alikes_are_not_registered(alone: Deployme
     assert like(username) != username or like is str
     with refused("ALREADY_EXISTS", "username", "USERNAME_TAKEN"):
         register(alone, like(username), NEW)
-    alone.signed_in("", username)
+    alone.signed_in("", username, PASSWORD)
     with refused("UNAUTHENTICATED", reason="BAD_CREDENTIALS"):
         alone.signed_in("", username, NEW)
 
@@ -86,9 +86,9 @@ def test_the_operator_disables_and_enables_a_user(alone: Deployment) -> None:
     assert_refused_in_time(person)
     assert not valid(alone, person.access_token)
     with refused("UNAUTHENTICATED", reason="BAD_CREDENTIALS"):
-        alone.signed_in(person.id, person.username)
+        alone.signed_in(person.id, person.username, PASSWORD)
     alone.run("user", "enable", person.username, "--address", alone.address)
-    again = alone.signed_in(person.id, person.username)
+    again = alone.signed_in(person.id, person.username, PASSWORD)
     again.GetConversations()
     for token in (person.access_token, person.refresh_token):
         assert not valid(alone, token)

@@ -7,12 +7,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from gochat.api.logic.v1 import logic_pb2
 from tests.harness import PASSWORD, Deployment, as_service, fresh, refused
 from tests.processes import PROGRAM, environment
+from tests.waiting import polled
 
 CTRL_C, CTRL_D = b"\x03", b"\x04"
 
@@ -67,6 +69,9 @@ class Terminal:
             self.shown += os.read(self._screen, 4096).decode()
 
     def type(self, keys: bytes) -> None:
+        """Once the command reads: a signal that comes before that is lost to Python until the end of a line."""
+        reading = Path(f"/proc/{self.process.pid}/wchan")
+        polled(lambda: "tty" in reading.read_text() or "wait_woken" in reading.read_text(), seconds=20)
         os.write(self._screen, keys)
 
     def end(self) -> int:

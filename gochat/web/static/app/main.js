@@ -8,7 +8,6 @@ import { Chat } from "./chat.js";
 import { Banner } from "./banner.js";
 import { comeBack, takeAnswer } from "./login.js";
 import { Invited } from "./find_groups.js";
-import { renewPush } from "./push.js";
 
 const theme = localStorage.getItem("theme");
 if (theme) document.documentElement.dataset.theme = theme;
@@ -37,7 +36,7 @@ function App() {
       if (connection === "signedOut") renewedFor = "";
       if (connection !== "online" || renewedFor === client.userId) return;
       renewedFor = client.userId;
-      renewPush().catch(() => (renewedFor = ""));
+      import("./push.js").then(({ renewPush }) => renewPush()).catch(() => (renewedFor = ""));
     });
     navigator.serviceWorker?.addEventListener("message", ({ data }) => select(data.open ?? ""));
     client.start();

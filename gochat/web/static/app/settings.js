@@ -3,7 +3,6 @@
 import { client, emptied, html, useEffect, useForm, useState, useUpdates } from "./ui.js";
 import { LANGUAGE_NAMES, currentLanguage, dateTime, setLanguage, t } from "./text.js";
 import { Choice, Dialog, ErrorNote, Field } from "./parts.js";
-import { Notifications } from "./push.js";
 
 export function Settings({ onclose }) {
   const [isGuest, setGuest] = useState(client.isGuest);
@@ -15,6 +14,15 @@ export function Settings({ onclose }) {
     ${isGuest ? html`<${Claim} ondone=${() => setGuest(false)} />` : html`<${Password} />`}
     <p><button type="button" class="danger" onClick=${() => client.signOut()}>${t("signOut")}</button></p>
   <//>`;
+}
+
+/** Loaded when it is looked at: the first look at the page has to do without. */
+function Notifications() {
+  const [parts, setParts] = useState(null);
+  useEffect(() => {
+    import("./push.js").then(setParts, () => {});
+  }, []);
+  return parts && html`<${parts.Notifications} />`;
 }
 
 function Profile() {
