@@ -26,7 +26,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_client_in_another_language_sees_what_the_contract_promises(app: Deployment, client: Path) -> None:
-    me, friend = app.person("node", nickname="诺德"), app.person("friend", password=PASSWORD)
+    me, friend = app.person("node", password=PASSWORD, nickname="诺德"), app.person("friend", password=PASSWORD)
     arguments = (PROTO, app.address, me.username.upper(), friend.username, PASSWORD)
     run = subprocess.run(
         ["node", str(client), *map(str, arguments)], capture_output=True, text=True, encoding="utf-8", timeout=60

@@ -68,10 +68,11 @@ def refusal(*arguments: object, **options: Any) -> str:
 
 
 def everything(database: Path) -> dict[str, list[tuple[object, ...]]]:
-    """But for the log of changes, of which a restored database begins another."""
+    """But for the log of changes, of which a restored database begins another, and who reads it at the moment."""
     with sqlite3.connect(database) as connection:
         tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'user_%'")
-        rows = {name: connection.execute(f"SELECT * FROM {name}").fetchall() for (name,) in tables if name != "changes"}
+        names = {name for (name,) in tables} - {"changes", "log_readers"}
+        rows = {name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in names}
     rows["secrets"] = [row for row in rows["secrets"] if row[0] != "epoch"]
     return rows
 
