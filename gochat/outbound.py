@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-MAX_ANSWER = 16 * 1024  # bytes of its body that are read
+MAX_ANSWER = 128 * 1024  # bytes of its body that are read: the longest message, however JSON spells it, and some more
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Networks = Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]

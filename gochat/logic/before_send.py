@@ -35,13 +35,13 @@ def asked(ask: Ask | None, caller: Caller, user_id: str, request: T) -> T:
     what = {"userId": user_id, "rpc": _RPCS[type(request)], "request": MessageToDict(request)}
     answer = ask("before_send", what) or {"action": "allow"}
     if answer["action"] == "refuse":
-        reason = str(answer.get("reason") or "the message was refused")
+        reason = "".join(filter(str.isprintable, answer.get("reason") or "the message was refused"))
         raise denied(reason[:MAX_REASON], "SEND_REFUSED")
     if answer["action"] == "allow":
         return request
     changed = type(request)()
     changed.CopyFrom(request)
-    changed.content = str(answer.get("content") or "")
+    changed.content = answer["content"]
     forms.check(changed)
     return changed
 

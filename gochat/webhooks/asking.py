@@ -38,9 +38,15 @@ class Asker:
             answer = outbound.post(settings.before_send, body, headers, timeout, None)
             if answer.status != 200:
                 raise OutboundError(f"status {answer.status}")
+            if len(answer.body) == outbound.MAX_ANSWER:
+                raise OutboundError(f"its answer has {outbound.MAX_ANSWER} bytes or more")
             found = json.loads(answer.body)
             if not isinstance(found, dict) or found.get("action") not in ACTIONS:
                 raise OutboundError("its answer has no action of allow, refuse, change")
+            if not all(_is_text(found.get(name, "")) for name in ("content", "reason")):
+                raise OutboundError("its content or reason is no text")
+            if found["action"] == "change" and not found.get("content"):
+                raise OutboundError("its answer changes the message and has no content")
         except (OutboundError, ValueError, RecursionError) as error:
             reason = str(error) if isinstance(error, OutboundError) else "its answer is no JSON"
             log.warning("[webhooks] before_send: %s", reason)
@@ -48,3 +54,8 @@ class Asker:
                 return None
             raise unavailable("messages cannot be checked now", "NOT_ASKED") from None
         return found
+
+
+def _is_text(value: object) -> bool:
+    """Text that a message may hold: no NUL, and no half of a surrogate pair."""
+    return isinstance(value, str) and "\0" not in value and not any("\ud800" <= each <= "\udfff" for each in value)

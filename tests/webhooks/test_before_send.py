@@ -18,6 +18,13 @@ def answer(**fields: Any) -> Answer:
     return 200, {}, json.dumps(fields).encode()
 
 
+BROKEN: tuple[Any, ...] = (
+    *(500, (200, {}, b"no JSON"), answer(action="dance"), (302, {"location": "/"}), (200, {}, b" " * 2**20)),
+    *(answer(action="change", **given) for given in ({}, {"content": ""}, {"content": 5}, {"content": "\ud800"})),
+    answer(action="refuse", reason={"a": 1}),
+)
+
+
 def strict(received: Received) -> Answer:
     """Refuses what has "spam", changes what has "darn", is silent about what has "late", broken about "broken"."""
     content = received.body["data"]["request"].get("content", "")
@@ -25,12 +32,10 @@ def strict(received: Received) -> Answer:
         return answer(action="refuse", reason="no spam here")
     if "darn" in content:
         return answer(action="change", content=content.replace("darn", "****"))
-    if "empty" in content:
-        return answer(action="change", content="")
+    if "endless" in content:
+        return answer(action="change", content="x" * (16 * 1024 + 1))
     if "broken" in content:
-        return {"0": 500, "1": (200, {}, b"no JSON"), "2": answer(action="dance"), "3": (302, {"location": "/"})}[
-            content[-1]
-        ]
+        return BROKEN[int(content[-1])]
     return answer(action="allow")
 
 
@@ -81,8 +86,16 @@ def test_other_words_are_stored_in_place_of_these(asked: Asked) -> None:
 def test_other_words_that_break_the_form_are_refused(asked: Asked) -> None:
     before = asked.contents
     with refused("INVALID_ARGUMENT", "content"):
-        asked.ann.send(asked.room, "empty")
+        asked.ann.send(asked.room, "endless")
     assert asked.contents == before
+
+
+@pytest.mark.parametrize("letter", ["x", "长", "😀", "\x01"])
+def test_the_longest_messages_are_changed_too(asked: Asked, letter: str) -> None:
+    """However JSON spells them: a control character is six bytes."""
+    rest = letter * ((16 * 1024 - len("darn")) // len(letter.encode()))
+    asked.ann.send(asked.room, f"darn{rest}")
+    assert asked.contents[-1] == f"****{rest}"
 
 
 def test_edits_and_bulk_are_asked_about_too(asked: Asked) -> None:
@@ -117,7 +130,7 @@ def test_messages_of_a_user_stay_in_order(asked: Asked) -> None:
     assert seqs == sorted(seqs)
 
 
-@pytest.mark.parametrize("content", ["broken 0", "broken 1", "broken 2", "broken 3"])
+@pytest.mark.parametrize("content", [f"broken {number}" for number in range(len(BROKEN))])
 def test_without_an_answer_messages_are_stored_where_it_fails_open(asked: Asked, content: str) -> None:
     asked.ann.send(asked.room, content)
     assert asked.contents[-1] == content
