@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from gochat.imports.records import BadRecordError
 
@@ -23,6 +23,7 @@ SMALL_TOTAL = 1 << 30  # bytes up to which the ratio does not matter
 MAX_ENTRIES = 2_000_000
 MAX_ITEM = 16 << 20  # bytes of a line, or of one object of a list
 MAX_DOCUMENT = 256 << 20  # bytes of a file that is read as a whole
+MAX_HEADER = 1 << 20  # bytes of a name in a tar archive, which is read as a whole
 _CHUNK = 1 << 16
 
 Wanted = Callable[[str], bool]
@@ -43,10 +44,8 @@ def entries(path: Path, wanted: Wanted) -> Iterator[tuple[str, IO[bytes]]]:
         yield from _of_folder(path, wanted)
     elif zipfile.is_zipfile(path):
         yield from _of_zip(path, wanted)
-    elif tarfile.is_tarfile(path):
-        yield from _of_tar(path, wanted)
     else:
-        raise ExportError("is no zip or tar archive")
+        yield from _of_tar(path, wanted)
 
 
 def _of_folder(path: Path, wanted: Wanted) -> Iterator[tuple[str, IO[bytes]]]:
@@ -79,18 +78,39 @@ def _of_zip(path: Path, wanted: Wanted) -> Iterator[tuple[str, IO[bytes]]]:
                     yield info.filename, opened
 
 
+class _Header(tarfile.TarInfo):
+    """A long name and the like are a block before the entry, which tarfile reads as a whole."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in _BEFORE_ANOTHER and header.size > MAX_HEADER:
+            raise ExportError(f"has a name of {header.size} bytes")
+        return header
+
+
+_BEFORE_ANOTHER = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
+
+
 def _of_tar(path: Path, wanted: Wanted) -> Iterator[tuple[str, IO[bytes]]]:
     total = 0
-    with tarfile.open(path, "r|*") as archive:
+    try:
+        opened = tarfile.open(path, "r|*", tarinfo=_Header)  # noqa: SIM115 - closed below
+    except tarfile.ReadError:
+        raise ExportError("is no zip or tar archive") from None
+    with opened as archive:
         for number, member in enumerate(archive, 1):
             total += member.size
             _check_size(path, number, total)
             _check_name(member.name)
             if not (member.isfile() or member.isdir()):
                 raise ExportError(f"has a link or a device, {member.name!r}")
-            opened = archive.extractfile(member) if member.isfile() and wanted(member.name) else None
-            if opened:
-                yield member.name, opened
+            content = archive.extractfile(member) if member.isfile() and wanted(member.name) else None
+            if content:
+                yield member.name, content
 
 
 def _check_size(path: Path, number: int, total: int) -> None:
@@ -125,6 +145,8 @@ def parsed(text: bytes) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         raise BadRecordError("is not JSON") from None
+    except MemoryError:
+        raise BadRecordError("takes more memory than there is") from None
 
 
 def document(stream: IO[bytes]) -> Any:

@@ -79,6 +79,15 @@ def test_a_bomb_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest
         records("slack", zipped(tmp_path / "many.zip", slack()))
 
 
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_a_name_without_end_is_not_read(tmp_path: Path, kind: bytes) -> None:
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = kind, 2**40
+    (tmp_path / "export.tar").write_bytes(tarfile.TarInfo("users.json").tobuf() + header.tobuf(tarfile.GNU_FORMAT))
+    with pytest.raises(ExportError, match="name of 1099511627776 bytes"):
+        records("zulip", tmp_path / "export.tar")
+
+
 def test_a_size_that_is_not_true_gives_no_more_bytes(tmp_path: Path) -> None:
     path = zipped(tmp_path / "lies.zip", {"users.json": b"[" + b" " * 5000 + b"]"})
     path.write_bytes(path.read_bytes().replace((5002).to_bytes(4, "little"), (10).to_bytes(4, "little")))
