@@ -94,8 +94,8 @@ def rotate(arguments: Namespace) -> int:
 def deliveries(arguments: Namespace) -> int:
     """Prints a line for each."""
     for each in _pages(arguments):
-        told = (each.delivery_id, each.event, each.conversation_id, each.state, str(each.attempts))
-        print("\t".join((*told, _time(each.next_attempt_at), each.last_error or "-")))
+        shown = (each.delivery_id, each.event, each.conversation_id, each.state, str(each.attempts))
+        print("\t".join((*shown, _time(each.next_attempt_at), each.last_error or "-")))
     return 0
 
 

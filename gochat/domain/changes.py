@@ -40,6 +40,8 @@ class Kind(IntEnum):
     RECIPIENTS_OFFLINE = 22  # conversation_id, first_seq to seq; detail: users, spaces between; for services alone
 
 
+PUSH_READER = "push"
+"""The reader of the log that finds who is to be notified: its row of log_readers."""
 FOUNDING, LEFT, REMOVED, IMPORTED = "founding", "left", "removed", "imported"  # details
 REQUESTED, ACCEPTED, DECLINED, WITHDRAWN = "requested", "accepted", "declined", "withdrawn"
 

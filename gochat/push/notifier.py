@@ -9,14 +9,13 @@ from time import monotonic
 
 from gochat.config import Push
 from gochat.context import SERVICE, Call, Lane, entered
+from gochat.domain.changes import PUSH_READER
 from gochat.internal.push.v1 import push_pb2 as pb
 from gochat.internal.push.v1.push_pb2_grpc import PushStoreServiceStub
 from gochat.internal.reader.v1 import reader_pb2
 from gochat.internal.reader.v1.reader_pb2_grpc import ReaderServiceStub
 from gochat.push.delivery import WebPush
 
-READER = "push"
-"""The name of the reader, as in gochat/repo/notifying.py."""
 INTERVAL = 0.5  # seconds between two rounds
 LEASE = 15  # seconds
 SETTLE = 2.0  # seconds after the start in which other processes say who is connected there
@@ -54,7 +53,7 @@ class Notifier:
                 self._web.work()
 
     def _claim(self) -> None:
-        claim = reader_pb2.ClaimRequest(name=READER, holder=self._process, seconds=LEASE)
+        claim = reader_pb2.ClaimRequest(name=PUSH_READER, holder=self._process, seconds=LEASE)
         self._held = self._readers.Claim(claim).held
         self._claim_at = monotonic() + LEASE / 3
 
@@ -79,4 +78,4 @@ class Notifier:
         """Lets another process go on at once."""
         if self._held:
             with entered(Call(SERVICE, "-", monotonic() + RELEASE_TIMEOUT, SERVICE, lane=Lane.CONTROL)):
-                self._readers.Release(reader_pb2.ReleaseRequest(name=READER, holder=self._process))
+                self._readers.Release(reader_pb2.ReleaseRequest(name=PUSH_READER, holder=self._process))

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from gochat.domain import ids
-from gochat.domain.changes import IMPORTED, Kind
+from gochat.domain.changes import IMPORTED, PUSH_READER, Kind
 from gochat.internal.change.v1 import change_pb2
 from gochat.internal.push.v1 import push_pb2 as pb
 from gochat.repo.changes import add_change
@@ -27,8 +27,6 @@ from gochat.storage.database import Database, Tx, placeholders
 
 log = logging.getLogger(__name__)
 
-READER = "push"
-"""The name of the reader of the log."""
 SECOND_LOOK = 60_000  # milliseconds: a connection that is dead without having been closed is found out within these
 MAX_DUE = 1000  # rows that are judged together
 _CONVERSATIONS = 500  # of one statement
@@ -128,7 +126,7 @@ class Notifying:
                 log.warning("what was sent before now notifies nobody: %s", change_pb2.Gap.Name(changes.gap))
             for wanted in _sent(changes.complete, request.delay):
                 _collect(tx, wanted, request)
-            tx.sql(_MOVE, changes.now.epoch, changes.now.at, READER)
+            tx.sql(_MOVE, changes.now.epoch, changes.now.at, PUSH_READER)
             tx.sql(_FORGET, now)
 
         if self._database.read(look):
@@ -143,7 +141,7 @@ class Notifying:
 
 
 def _position(tx: Tx, lock: str = "") -> change_pb2.Position | None:
-    row = tx.fetch_one(_POSITION + lock, READER)
+    row = tx.fetch_one(_POSITION + lock, PUSH_READER)
     return change_pb2.Position(epoch=row[0], at=row[1]) if row else None
 
 

@@ -11,7 +11,6 @@ _WORDS = {
 }
 
 
-@lru_cache(maxsize=1000)
 def for_postgres(text: str) -> str:
     for word, other in _WORDS.items():
         text = text.replace(word, other)

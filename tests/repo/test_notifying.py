@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from gochat.domain.changes import Kind
-from gochat.repo.notifying import READER
+from gochat.domain.changes import PUSH_READER, Kind
 from gochat.storage.database import Database
 from tests.repo.changelog import Repo
 
@@ -21,7 +20,7 @@ class Pushing:
         self.ann, self.ben = self.repo.users(2)
         self.room = self.repo.group(self.ann, self.ben)
         self.register(self.ben)
-        self.repo.reader.Claim(name=READER, holder="here", seconds=60)
+        self.repo.reader.Claim(name=PUSH_READER, holder="here", seconds=60)
 
     def register(self, user_id: str) -> None:
         self.repo.push.RegisterPushToken(user_id=user_id, request={"platform": "fcm", "token": f"of-{user_id}"})

@@ -1,8 +1,8 @@
 """RPCs that write what the log of changes does not hold, each with the reason."""
 
 NEED_NONE = {
-    "UnbanMember": "nobody is told of bans: managers list them",
-    "CreateInvitation": "nobody is told of invitations: those who may invite list them",
+    "UnbanMember": "nobody hears of bans: managers list them",
+    "CreateInvitation": "nobody hears of invitations: those who may invite list them",
     "RevokeInvitation": "as CreateInvitation",
     "Claim": "who follows the log is not shown to apps",
     **dict.fromkeys(("Advance", "Release"), "as Claim"),
