@@ -12,6 +12,7 @@ from time import monotonic
 from gochat import events, lifecycle, logic, repo, startup, webhooks
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
+from gochat.background import end_within
 from gochat.config import Config, ConfigError, Messages
 from gochat.context import Lane
 from gochat.domain import policy
@@ -68,6 +69,7 @@ log = logging.getLogger(__name__)
 
 COUNTED_ITEMS = {"/gochat.api.logic.v1.LogicService/GetMessageHistory": "messages"}
 """The RPC by which clients receive messages, and the field of its response whose elements are counted."""
+ENDING_TIMEOUT = 1.5  # seconds for what runs beside calls, once they are done; less than the lifecycle gives
 LARGE_BLOCK = 256 * 1024  # bytes
 _M_MMAP_THRESHOLD = -3  # as in malloc.h
 STARTUP_ERRORS = (ConfigError, MigrationError, DatabaseError, DatabaseInUseError, ListenError, ChatError)
@@ -127,7 +129,7 @@ def serve(
         web = _listener(config, logic_methods, admission, executors, own_metrics, rpc_server.health)
         own_origins += listener.origins(web.url)
         counters = hub.counters if hub else Counters()
-        hooks = _hooks(config, control, target)
+        hooks = Hooks(_hook_stubs(control), config.webhooks, config.events.poll)
         measured = (rpc_server, web, hooks) if rpc_server.fast else (rpc_server, web, hooks, executors)
         metrics_url = resources.enter_context(
             monitor(config, target, own_metrics, measured, counters, database, worker=memory is not None)
@@ -139,9 +141,9 @@ def serve(
         resources.enter_context(lifecycle.following(watch, tokens))
         if hub:
             hub.start()
-        hooks.start()
         relay.start()
         if hub:
+            resources.enter_context(hooks.running())
             push = PushStoreServiceStub(control), ReaderServiceStub(control), hub.connected
             resources.enter_context(notifying(*push, config.push, relay.process, counters.pushed))
         _return_large_blocks()
@@ -157,7 +159,6 @@ def serve(
         with lifecycle.reporting(rpc_server.health, watch):
             stop.wait()
         log.info("draining: %g s for running calls", config.server.grace)
-        hooks.stop()
         if hub:
             hub.stop()
         relay.stop()
@@ -165,6 +166,7 @@ def serve(
         until = monotonic() + config.server.grace
         rpc_server.drain(config.server.grace)
         web.drain(max(0.0, until - monotonic()))
+        end_within(ENDING_TIMEOUT)
         if hub:
             hub.close()
     log.info("stopped")
@@ -243,10 +245,8 @@ def _logic_methods(
     return bind(served_by(LOGIC), handlers)
 
 
-def _hooks(config: Config, channel: UnaryChannel, target: str) -> Hooks:
-    """Of a process with the logic half; others have none."""
-    stubs = Stubs(ChangeServiceStub(channel), ReaderServiceStub(channel), WebhookStoreServiceStub(channel))
-    return Hooks(stubs, config.webhooks, config.events.poll, serves=target != REPO)
+def _hook_stubs(channel: UnaryChannel) -> Stubs:
+    return Stubs(ChangeServiceStub(channel), ReaderServiceStub(channel), WebhookStoreServiceStub(channel))
 
 
 def _rpc_server(

@@ -5,6 +5,7 @@ others is for its module to explain.
 """
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,11 +22,24 @@ log = logging.getLogger(__name__)
 
 _failures = 0
 _failures_lock = threading.Lock()
+_end_by = math.inf  # of the time of monotonic(); written once, by the thread that ends the process
 
 
 def failures() -> int:
     """How often periodic work has failed in this process."""
     return _failures
+
+
+def end_within(seconds: float) -> None:
+    """The process ends: what runs is waited for no longer than so many seconds altogether. Else each loop that waits
+    for a database that hangs would take its time, one after the other."""
+    global _end_by
+    _end_by = monotonic() + seconds
+
+
+def ending(timeout: float) -> float:
+    """A timeout in seconds, or as much of it as is left to a process that ends."""
+    return max(0.0, min(timeout, _end_by - monotonic()))
 
 
 @contextmanager
@@ -61,7 +75,7 @@ def periodic(
         yield
     finally:
         stopped.set()
-        thread.join(JOIN_TIMEOUT)
+        thread.join(ending(JOIN_TIMEOUT))
 
 
 @contextmanager

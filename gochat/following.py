@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from time import monotonic
 
-from gochat.background import periodic
+from gochat.background import ending, periodic
 from gochat.context import SERVICE, Call, entered
 from gochat.domain.changes import pieces_of
 from gochat.errors import ChatError
@@ -69,7 +69,7 @@ class Follower:
                 yield
         finally:
             self._stopped = True
-            with suppress(ChatError), calling(RELEASE_TIMEOUT):
+            with suppress(ChatError), calling(ending(RELEASE_TIMEOUT)):
                 self._readers.Release(reader_pb2.ReleaseRequest(name=self._name, holder=self._holder))
 
     def step(self) -> None:

@@ -23,6 +23,7 @@ from time import monotonic
 
 from gochat import config
 from gochat.api.event.v1.event_pb2 import Event, Goodbye, Heartbeat, Ready, SubscribeResponse
+from gochat.background import ending
 from gochat.context import SERVICE, Call, Caller, Lane, entered
 from gochat.domain import cursors
 from gochat.domain.changes import Kind, follow, pieces_of
@@ -102,7 +103,7 @@ class Hub:
     def close(self) -> None:
         """After the server has drained: waits until that is remembered, but not for a database that hangs."""
         with suppress(Empty):
-            self._recording.get(timeout=STOP_TIMEOUT).join(STOP_TIMEOUT)
+            self._recording.get(timeout=ending(STOP_TIMEOUT)).join(ending(STOP_TIMEOUT))
 
     def hint(self) -> None:
         """Something may have been committed. Any thread may call this."""

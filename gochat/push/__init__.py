@@ -7,7 +7,7 @@ done in time, by one process at a time, says who is connected, and talks to the 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from gochat.background import periodic
+from gochat.background import ending, periodic
 from gochat.config import Push
 from gochat.errors import ChatError
 from gochat.internal.push.v1.push_pb2_grpc import PushStoreServiceStub
@@ -35,6 +35,6 @@ def notifying(
     )
     with periodic("notifying", notifier.work, INTERVAL):
         yield
-    web.close(CLOSE_TIMEOUT)
+    web.close(ending(CLOSE_TIMEOUT))
     with suppress(ChatError):
         notifier.release()

@@ -7,6 +7,7 @@ done once, only work.
 from collections.abc import Callable, Sequence
 from time import monotonic
 
+from gochat.background import ending
 from gochat.config import Push
 from gochat.context import SERVICE, Call, Lane, entered
 from gochat.domain.changes import PUSH_READER
@@ -20,7 +21,7 @@ INTERVAL = 0.5  # seconds between two rounds
 LEASE = 15  # seconds
 SETTLE = 2.0  # seconds after the start in which other processes say who is connected there
 TIMEOUT = 5.0  # seconds for a round
-RELEASE_TIMEOUT = 0.3  # seconds: a process that stops has no more of them for a silent database
+RELEASE_TIMEOUT = 1.0  # seconds of the last call, when the process stops
 
 
 class Notifier:
@@ -77,5 +78,5 @@ class Notifier:
     def release(self) -> None:
         """Lets another process go on at once."""
         if self._held:
-            with entered(Call(SERVICE, "-", monotonic() + RELEASE_TIMEOUT, SERVICE, lane=Lane.CONTROL)):
+            with entered(Call(SERVICE, "-", monotonic() + ending(RELEASE_TIMEOUT), SERVICE, lane=Lane.CONTROL)):
                 self._readers.Release(reader_pb2.ReleaseRequest(name=PUSH_READER, holder=self._process))

@@ -1,10 +1,11 @@
 """The webhooks of a process: each that is enabled has a follower of the log, which delivers where it has the lease."""
 
 import threading
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from time import monotonic
 
-from gochat.background import periodic
+from gochat.background import ending, periodic
 from gochat.config import Webhooks as Settings
 from gochat.config import networks
 from gochat.domain import ids
@@ -17,25 +18,23 @@ STOP_TIMEOUT = 2.0  # seconds in which the leases are given back when the proces
 
 
 class Hooks:
-    """poll: seconds between two reads of the log. serves: if not, it does nothing."""
+    """poll: seconds between two reads of the log."""
 
-    def __init__(self, stubs: Stubs, settings: Settings, poll: float, *, serves: bool) -> None:
-        self._stubs, self._settings, self._poll, self._serves = stubs, settings, poll, serves
+    def __init__(self, stubs: Stubs, settings: Settings, poll: float) -> None:
+        self._stubs, self._settings, self._poll = stubs, settings, poll
         self._networks = networks("webhooks.allow", settings.allow)
         self._running: dict[str, tuple[Endpoint, ExitStack]] = {}
-        self._looking = ExitStack()
 
-    def start(self) -> None:
-        if self._serves:
-            self._looking.enter_context(periodic("looking for webhooks", self._look, LOOK_INTERVAL))
-
-    def stop(self) -> None:
-        """Waits for attempts that are being made no longer than STOP_TIMEOUT: they are made again."""
-        self._looking.close()
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Delivers for as long as the block lasts. Attempts that are being made then are waited for no longer than
+        STOP_TIMEOUT: they are made again."""
+        with periodic("looking for webhooks", self._look, LOOK_INTERVAL):
+            yield
         stopping = [threading.Thread(target=running.close, daemon=True) for _, running in self._running.values()]
         for thread in stopping:
             thread.start()
-        until = monotonic() + STOP_TIMEOUT
+        until = monotonic() + ending(STOP_TIMEOUT)
         for thread in stopping:
             thread.join(max(0.0, until - monotonic()))
 

@@ -167,12 +167,12 @@ def test_waiting_writes_and_commits_of_sqlite_are_counted(own: Own) -> None:
         assert len({answer.result().message_id for answer in (first, *others)}) == 10
     in_flight(process, 0)  # an answer is counted as sent a moment after it arrives
     after = process.metrics()
-    # The nine that waited were one commit, perhaps with a write of the server's own.
+    # Those that waited were one commit, perhaps with writes of the server's own, one of which may have been the first.
     assert after("gochat_database_commit_size_sum") - before("gochat_database_commit_size_sum") >= 10
     assert after("gochat_database_commit_size_count") - before("gochat_database_commit_size_count") >= 2
     bucket = "gochat_database_commit_size_bucket"
-    assert after(bucket, le="8.0") == after(bucket, le="16.0") - 1 == after(bucket, le="+Inf") - 1
-    assert after("gochat_database_waiting_writes") == 0
+    assert after(bucket, le="8.0") == after(bucket, le="+Inf") - 1
+    eventually(lambda: process.metrics()("gochat_database_waiting_writes") == 0)
 
 
 def test_calls_that_wait_for_a_thread_are_counted(own: Own) -> None:
