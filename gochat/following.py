@@ -24,7 +24,7 @@ RENEW_INTERVAL = 5.0  # seconds between two claims, of the holder and of those w
 RETRY_INTERVAL = 1.0  # seconds until the log is read again after a failure
 TIMEOUT = 10.0  # seconds of a call of the repo half
 RELEASE_TIMEOUT = 1.0  # seconds of the last one, when the process stops
-PIECE = 100  # changes that are described and delivered together
+PIECE = 100  # changes that are described and delivered together; more with all details are more than a request may be
 
 log = logging.getLogger(__name__)
 

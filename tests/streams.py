@@ -109,7 +109,7 @@ class Listener:
 
     def __repr__(self) -> str:
         others = [str(r.WhichOneof("payload")) for r in self.responses if not r.HasField("batch")]
-        return f"{others} {self.kinds} {self.error}"
+        return f"{others[-20:]} {self.kinds[-20:]} {self.error}"
 
 
 def _reason(message: Any, kind: Any) -> str:

@@ -215,6 +215,7 @@ _STORE = {
     "UpdateProfile": Rule(_SERVICE, cost=Cost.WRITE),
     "FindUsers": Rule(_SERVICE, cost=Cost.SEARCH),
     "StoreMessage": Rule(_SERVICE, cost=Cost.WRITE),
+    "StoreRewritten": Rule(_SERVICE, cost=Cost.WRITE),
     "StoreMessages": Rule(_SERVICE, cost=Cost.WRITE),
     "GetHistory": Rule(_SERVICE, cost=Cost.PAGE),
     "MarkRead": Rule(_SERVICE, cost=Cost.WRITE),

@@ -3,6 +3,7 @@
 Which caller may call which RPC is in access.py, with the names of the conditions that are judged here.
 """
 
+import hashlib
 from typing import Any
 
 from gochat.context import Caller
@@ -71,6 +72,11 @@ def is_idempotent(request: Any) -> bool:
     messages, if each has one."""
     sends = getattr(request, "messages", None) or [request]
     return all("client_msg_id" in getattr(send, "metadata", ()) for send in sends)
+
+
+def content_digest(message_type: str, content: str) -> str:
+    """Of what is sent with a client_msg_id: the same again is a repetition, anything else a mistake."""
+    return hashlib.sha256(f"{message_type or 'text'}\0{content}".encode()).hexdigest()[:32]
 
 
 def send(caller: Caller, message_type: str) -> None:

@@ -36,6 +36,7 @@ from gochat.events.registry import Registry, Streams, remove
 from gochat.events.relay import Relay
 from gochat.events.seen import remember
 from gochat.events.stream import Frame, Stream
+from gochat.following import PIECE
 from gochat.internal.change.v1 import change_pb2 as pb
 from gochat.internal.change.v1.change_pb2_grpc import ChangeServiceStub
 from gochat.internal.signal.v1 import signal_pb2
@@ -210,10 +211,14 @@ class Hub:
             for stream in self._registry.all:
                 self._suspend(stream)
             return
-        changes = self._registry.of_interest(answer.changes)
-        if changes:
-            self._deliver(changes, self._feeder.describe(changes), answer.position)
-        self._recent.add(self._position.at, answer.changes)
+        delivered = list[pb.Change]()
+        for changes, moved in pieces_of(answer.changes, answer.position, PIECE):
+            if wanted := self._registry.of_interest(changes):
+                self._deliver(wanted, self._feeder.describe(wanted), moved)
+            delivered += changes
+            if moved:
+                self._recent.add(self._position.at, delivered)
+                self._position, delivered = moved, []
         self._position = answer.position
         if answer.is_held_back:  # their hint was for this read, so it polls sooner; new hints do not wait for that
             self._read_at = min(self._read_at, monotonic() + self._patience)
@@ -226,8 +231,9 @@ class Hub:
         self._recent.begin(position.at)
 
     def _deliver(
-        self, changes: Sequence[pb.Change], described: Sequence[Sequence[pb.Delivery]], position: pb.Position
+        self, changes: Sequence[pb.Change], described: Sequence[Sequence[pb.Delivery]], position: pb.Position | None
     ) -> None:
+        """position: after them; None where a reader has to begin before them."""
         events: list[Event] = []
         indexes_of: defaultdict[Stream, list[int]] = defaultdict(list)  # of the events of each stream
         ended: Streams = {}

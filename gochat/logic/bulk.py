@@ -2,7 +2,6 @@
 
 from gochat.api.common.v1 import common_pb2
 from gochat.api.message.v1 import message_pb2
-from gochat.api.repo.v1 import repo_pb2
 from gochat.context import current
 from gochat.domain import policy
 from gochat.errors import RETRY_AFTER, ChatError
@@ -22,21 +21,21 @@ class Bulk:
     def SendMessages(self, request: message_pb2.SendMessagesRequest) -> message_pb2.SendMessagesResponse:
         caller = current().caller
         response = message_pb2.SendMessagesResponse()
-        allowed: list[repo_pb2.CreateMessageRequest] = []
+        allowed = store_pb2.StoreMessagesRequest()
         results: list[message_pb2.SendResult] = []  # of those that are allowed
         for message in request.messages:
             result = response.results.add()
             try:
-                allowed.append(to_store(caller, message, self._ask))
+                stored, digest = to_store(caller, message, self._ask)
+                if digest:
+                    allowed.digests[len(results)] = digest
+                allowed.messages.append(stored)
                 results.append(result)
             except ChatError as error:
                 result.error.CopyFrom(error.body())
-        if allowed:
-            unrestricted = range(len(allowed)) if policy.is_unrestricted(caller) else ()
-            stored = self._store.StoreMessages(
-                store_pb2.StoreMessagesRequest(messages=allowed, unrestricted=unrestricted)
-            )
-            for result, outcome in zip(results, stored.results, strict=True):
+        if results:
+            allowed.unrestricted.extend(range(len(results)) if policy.is_unrestricted(caller) else ())
+            for result, outcome in zip(results, self._store.StoreMessages(allowed).results, strict=True):
                 result.CopyFrom(outcome)
         for index, result in enumerate(response.results):
             if result.HasField("error"):

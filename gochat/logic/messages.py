@@ -24,8 +24,12 @@ class Messages:
 
     def SendMessage(self, request: logic_pb2.SendMessageRequest) -> logic_pb2.SendMessageResponse:
         caller = current().caller
-        store = self._repo.CreateMessage if policy.is_unrestricted(caller) else self._store.StoreMessage
-        stored = store(to_store(caller, request, self._ask))
+        message, digest = to_store(caller, request, self._ask)
+        if digest:
+            stored = self._store.StoreRewritten(store_pb2.StoreRewrittenRequest(message=message, digest=digest))
+        else:
+            store = self._repo.CreateMessage if policy.is_unrestricted(caller) else self._store.StoreMessage
+            stored = store(message)
         return logic_pb2.SendMessageResponse(message_id=stored.message_id, created_at=stored.message.created_at)
 
     def batch_SendMessage(
@@ -40,7 +44,7 @@ class Messages:
         for index, (call, request) in enumerate(calls):
             try:
                 forms.check(request)
-                asked.messages.append(to_store(call.caller, request))
+                asked.messages.append(to_store(call.caller, request)[0])
                 if policy.is_unrestricted(call.caller):
                     asked.unrestricted.append(len(asked.messages) - 1)
             except ChatError:
@@ -89,17 +93,19 @@ class Messages:
 
 def to_store(
     caller: Caller, request: logic_pb2.SendMessageRequest, ask: Ask | None = None
-) -> repo_pb2.CreateMessageRequest:
-    """The repo's request for a send. Raises PERMISSION_DENIED where the caller may not act for the sender, and whatever
+) -> tuple[repo_pb2.CreateMessageRequest, str]:
+    """The repo's request for a send; and of the sender's words, if the request has others, the digest by which a
+    repetition is recognised. Raises PERMISSION_DENIED where the caller may not act for the sender, and whatever
     before_send.py raises."""
     policy.send(caller, request.message_type)
     sender = policy.actor(caller, request.from_user_id, "from_user_id")
-    request = asked(ask, caller, sender, request)
-    return repo_pb2.CreateMessageRequest(
-        conversation_id=request.conversation_id,
+    sent = asked(ask, caller, sender, request)
+    stored = repo_pb2.CreateMessageRequest(
+        conversation_id=sent.conversation_id,
         from_user_id=sender,
-        to_user_id=request.to_user_id,
-        content=request.content,
-        message_type=request.message_type,
-        metadata=request.metadata,
+        to_user_id=sent.to_user_id,
+        content=sent.content,
+        message_type=sent.message_type,
+        metadata=sent.metadata,
     )
+    return stored, "" if sent is request else policy.content_digest(request.message_type, request.content)

@@ -23,6 +23,7 @@ from gochat.repo.hidden import kept
 from gochat.repo.messages import RECALLED
 from gochat.repo.push_deliveries import add_deliveries
 from gochat.repo.push_tokens import VALID
+from gochat.repo.recipients import sent_since
 from gochat.storage.database import Database, Tx, placeholders
 
 log = logging.getLogger(__name__)
@@ -72,8 +73,9 @@ SELECT pending.conversation_id, pending.user_id, MIN(message.seq), MAX(message.s
 FROM push_pending AS pending
 JOIN users AS owner ON owner.user_id = pending.user_id AND owner.status = 1
 JOIN members AS member ON member.conversation_id = pending.conversation_id AND member.user_id = pending.user_id
+JOIN messages AS first ON first.conversation_id = pending.conversation_id AND first.seq = pending.first_seq
 JOIN messages AS message ON message.conversation_id = pending.conversation_id
-    AND message.seq BETWEEN pending.first_seq AND pending.seq
+    AND message.seq BETWEEN pending.first_seq AND pending.seq AND {sent_since("first", "message")}
 LEFT JOIN mentions AS mention ON mention.conversation_id = message.conversation_id AND mention.seq = message.seq
     AND mention.user_id IN (pending.user_id, '')
 WHERE pending.seq > 0 AND pending.due_at <= ? AND pending.user_id IN ({{}}) AND message.seq > member.read_seq

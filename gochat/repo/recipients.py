@@ -11,6 +11,14 @@ from gochat.repo.messages import RECALLED
 from gochat.repo.push_tokens import VALID
 from gochat.storage.database import Tx, placeholders
 
+_CLOCKS = 60_000  # milliseconds, more than the clocks of two servers differ by
+
+
+def sent_since(first: str, message: str) -> str:
+    """Was a message, which comes after the first one, not imported after it? Then it would be of an earlier time."""
+    return f"{message}.created_at >= {first}.created_at - {_CLOCKS}"
+
+
 _UNREAD = f"""
 WITH unread AS (
     SELECT member.user_id, member.conversation_id, {UNREAD} AS number,
@@ -37,7 +45,11 @@ SELECT token.user_id, token.platform, token.token, token.device_id
 {VALID} AND token.user_id IN ({{}})
 ORDER BY token.user_id, token.registered_at DESC, token.token_id"""
 _COUNT = f"""
-SELECT COUNT(*) FROM messages WHERE conversation_id = ? AND seq BETWEEN ? AND ? AND status < {RECALLED}"""
+SELECT COUNT(*)
+FROM messages AS first
+JOIN messages AS message ON message.conversation_id = first.conversation_id AND message.seq BETWEEN first.seq AND ?
+    AND {sent_since("first", "message")}
+WHERE first.conversation_id = ? AND first.seq = ? AND message.status < {RECALLED}"""
 
 
 class Unread(NamedTuple):
@@ -86,5 +98,5 @@ def offline_recipients(
 
 
 def message_count(tx: Tx, conversation_id: str, first_seq: int, seq: int) -> int:
-    """Of these messages those that are there."""
-    return int(tx.fetch_all(_COUNT, conversation_id, first_seq, seq)[0][0])
+    """Of these messages those that were sent and are there."""
+    return int(tx.fetch_all(_COUNT, seq, conversation_id, first_seq)[0][0])

@@ -6,7 +6,6 @@ function send_messages() of sql/routines.postgres.sql, in one round trip; on SQL
 tests/repo/test_sending.py holds the two, and all who call them, to the same answers.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -125,9 +124,14 @@ class Sending:
     def StoreMessage(self, request: repo_pb2.CreateMessageRequest) -> repo_pb2.CreateMessageResponse:
         return self._create(request, restricted=True)
 
-    def _create(self, request: repo_pb2.CreateMessageRequest, *, restricted: bool) -> repo_pb2.CreateMessageResponse:
+    def StoreRewritten(self, request: store_pb2.StoreRewrittenRequest) -> repo_pb2.CreateMessageResponse:
+        return self._create(request.message, restricted=True, digest=request.digest)
+
+    def _create(
+        self, request: repo_pb2.CreateMessageRequest, *, restricted: bool, digest: str = ""
+    ) -> repo_pb2.CreateMessageResponse:
         policy.send(current().caller, request.message_type)
-        sent = as_stored(0, request, self._database.pair_key, restricted=restricted)
+        sent = as_stored(0, request, self._database.pair_key, restricted=restricted, digest=digest)
         now = ids.now_ms()
         (stored,) = self._database.write(lambda tx: store(tx, [sent], now), one_statement=not sent.refers)
         if stored.outcome == NO_CONVERSATION and not sent.names_conversation:
@@ -146,13 +150,15 @@ class Sending:
     def StoreMessages(self, request: store_pb2.StoreMessagesRequest) -> store_pb2.StoreMessagesResponse:
         """What goes into one conversation is one transaction."""
         caller, pair_key, unrestricted = current().caller, self._database.pair_key, set(request.unrestricted)
+        digests = dict(request.digests)
         answer = store_pb2.StoreMessagesResponse(results=[message_pb2.SendResult()] * len(request.messages))
         conversations: dict[str, list[Outgoing]] = {}
         for number, asked in enumerate(request.messages):
             try:
                 forms.check(asked)
                 policy.send(caller, asked.message_type)
-                one = as_stored(number, asked, pair_key, restricted=number not in unrestricted)
+                restricted, digest = number not in unrestricted, digests.get(number, "")
+                one = as_stored(number, asked, pair_key, restricted=restricted, digest=digest)
             except ChatError as refused:
                 if not request.skip_locked:
                     answer.results[number].error.CopyFrom(refused.body())
@@ -187,9 +193,15 @@ class Sending:
 
 
 def as_stored(
-    number: int, request: repo_pb2.CreateMessageRequest, pair_key: bytes, *, restricted: bool = True
+    number: int,
+    request: repo_pb2.CreateMessageRequest,
+    pair_key: bytes,
+    *,
+    restricted: bool = True,
+    digest: str = "",
 ) -> Outgoing:
-    """conversation_id: of two users also where they have none yet. Raises INVALID_PARAMS."""
+    """conversation_id: of two users also where they have none yet. digest: of the sender's words, where those of the
+    request are others. Raises INVALID_PARAMS."""
     conversation_id, sender, kind = request.conversation_id, request.from_user_id, request.message_type or "text"
     if not conversation_id:
         if not request.to_user_id:
@@ -197,13 +209,13 @@ def as_stored(
         if request.to_user_id == sender:
             raise invalid("to_user_id", "must not be the sender")
         conversation_id = ids.single(sender, request.to_user_id, pair_key)
-    metadata = key = digest = ""
+    metadata = key = ""
     if request.metadata:
         metadata = json.dumps(dict(request.metadata), ensure_ascii=False)
         if key := request.metadata.get("client_msg_id", ""):
-            digest = hashlib.sha256(f"{kind}\0{request.content}".encode()).hexdigest()[:32]
+            digest = digest or policy.content_digest(kind, request.content)
     names_conversation = bool(request.conversation_id)
-    text = (request.content, kind, metadata, key, digest)
+    text = (request.content, kind, metadata, key, digest if key else "")
     return Outgoing(number, conversation_id, sender, request.to_user_id, *text, names_conversation, restricted)
 
 

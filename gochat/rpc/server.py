@@ -25,7 +25,7 @@ from gochat.serving.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-MAX_SEAM_OVERHEAD = 64 * 1024  # bytes that the logic half may add to a request: the senders of a thousand messages
+MAX_SEAM_OVERHEAD = 128 * 1024  # bytes that the logic half may add: senders and digests of a thousand messages
 MAX_METADATA = 16 * 1024  # bytes
 MAX_PENDING = 10_000  # calls
 # A connection whose client was asked to reconnect stays open for so many seconds, while it has calls: longer than any

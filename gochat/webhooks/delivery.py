@@ -1,14 +1,13 @@
-"""Delivering to one webhook: by one thread, which follows the log for it, and a few that wait for its answers.
+"""Delivering to one webhook: by one thread, which follows the log for it, and those of attempts.py.
 
-The position in the log moves when all before it is delivered or written down to be tried again. Only failures are
-written down, and without content. Who waits for a failure is its lane, a conversation; and where one attempt after the
-other fails, everything: then all is written down, and one attempt at a time looks whether the receiver is back. So a
-dead receiver costs rows, and a slow one its own threads.
+The position in the log moves when all before it is delivered or written down to be tried again. Only failures, and
+what takes long, are written down, and without content. Who waits for a failure is its lane, a conversation; and where
+one attempt after the other fails, everything: then all is written down, and one attempt at a time looks whether the
+receiver is back. So a dead receiver costs rows, and a slow one its own threads.
 """
 
 import random
 import threading
-from collections import deque
 from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import NamedTuple
@@ -26,31 +25,24 @@ from gochat.internal.webhook.v1 import webhook_pb2 as pb
 from gochat.internal.webhook.v1.webhook_pb2_grpc import WebhookStoreServiceStub
 from gochat.outbound import Networks, OutboundError
 from gochat.webhooks import counters
+from gochat.webhooks.attempts import Attempts, Result
 from gochat.webhooks.items import Item, is_wanted, items_of
 from gochat.webhooks.signing import signed
 
 TIMEOUT = 10.0  # seconds of an attempt
-CONCURRENT = 4  # attempts at a time, each of another lane
 MAX_FAILURES = 8  # one after the other, without an answer or with one from 500 on, after which it counts as down
 RETRY_INTERVAL = 1.0  # seconds between two looks for what is due
 MAX_TAKEN = 100  # deliveries that are tried again together
-MAX_STORED = 500  # deliveries that are written down together
+MAX_STORED = 100  # deliveries that are written down together: as of following.PIECE
 MIN_PAUSE, FIRST_PAUSE, MAX_PAUSE = 1.0, 2.0, 3 * 3600.0  # seconds until the next attempt
 MAX_PROBE_PAUSE = 300.0  # seconds between two attempts while the receiver is down
+LATE_PAUSE = 2 * TIMEOUT  # seconds after which an attempt that is under way is lost with its process
 
 
 class Stubs(NamedTuple):
     changes: ChangeServiceStub
     readers: ReaderServiceStub
     store: WebhookStoreServiceStub
-
-
-class Result(NamedTuple):
-    """Of the items of a lane: how many were delivered, and why the next one was not; "" where it was not tried."""
-
-    delivered: int
-    error: str = ""
-    retry_after: int = 0
 
 
 def pause(attempts: int, most: float = MAX_PAUSE) -> float:
@@ -67,6 +59,8 @@ class Endpoint:
         self.follower = Follower(
             reader_of(self._id), stubs.changes, stubs.readers, self._deliver, wants=self._wants, idle=self._retry
         )
+        self._attempts = Attempts(self._post, self.follower.keep)
+        self._late: dict[str, pb.StoredDelivery] = {}  # by the ids of items of which an attempt is late
         self._look_at = 0.0
         self._lock = threading.Lock()
         self._failures = 0
@@ -139,12 +133,32 @@ class Endpoint:
 
     def _retry(self) -> None:
         """Tries again what is due, some of it: what comes meanwhile in other lanes does not wait for all."""
+        self._settle_late()
         if self._is_gone or monotonic() < self._look_at:
             return
         settings = self.settings
         has_more = self._retry_some(1 if self._is_down else MAX_TAKEN)
         self._pause(settings, 0 if has_more else self._wait())
         self._say_if_gone()
+
+    def _settle_late(self) -> None:
+        """What came of attempts that were late: those are written down. If it is lost here they are made again."""
+        done, failed = list[str](), list[pb.StoredDelivery]()
+        for item, result in self._attempts.take_outcomes():
+            before = self._late.pop(item.id, pb.StoredDelivery(delivery_id=item.id))
+            if result.error:
+                failed.append(self._stored(item, result, before))
+            else:
+                done.append(before.delivery_id)
+        self._resolve(done, failed)
+        if done:
+            self._look_at = 0.0  # what waited for it is due
+
+    def _resolve(self, done: Sequence[str], failed: Sequence[pb.StoredDelivery]) -> None:
+        if done or failed:
+            with calling():
+                request = pb.ResolveDeliveriesRequest(webhook_id=self._id, done_ids=done, failed=failed)
+                self._stubs.store.ResolveDeliveries(request)
 
     def _retry_some(self, most: int) -> bool:
         """Returns whether there may be more that is due."""
@@ -176,47 +190,14 @@ class Endpoint:
             result, each = results[lane], stored[item.id]
             if position < result.delivered:
                 done.append(each.delivery_id)
-            elif position == result.delivered and result.error:
-                failed.append(self._stored(item, result, each.attempts))
-                failed[-1].delivery_id = each.delivery_id
-        with calling():
-            resolved = pb.ResolveDeliveriesRequest(webhook_id=self._id, done_ids=done, failed=failed)
-            self._stubs.store.ResolveDeliveries(resolved)
+            elif position == result.delivered and (result.error or result.is_late):
+                failed.append(self._stored(item, result, each))
+        self._resolve(done, failed)
         return bool(done) and not self._is_down
 
     def _attempt(self, lanes: Mapping[str, Sequence[Item]]) -> dict[str, Result]:
-        """Of each lane. Lanes are sent at the same time, the items of each one after the other. Raises
-        LeaseLostError."""
-        results = {lane: Result(0) for lane in lanes}
-        waiting, stopped = deque(lanes), threading.Event()
-
-        def work() -> None:
-            while waiting and not stopped.is_set():
-                try:
-                    lane = waiting.popleft()
-                except IndexError:  # another thread took the last one
-                    return
-                for item in lanes[lane]:
-                    # One that is down is tried by a single lane, which is probing.
-                    if stopped.is_set() or (self._is_down and len(lanes) > 1):
-                        break
-                    outcome = self._post(item)
-                    if outcome.error:
-                        results[lane] = outcome._replace(delivered=results[lane].delivered)
-                        break
-                    results[lane] = Result(results[lane].delivered + 1)
-
-        threads = [threading.Thread(target=work, daemon=True) for _ in range(min(CONCURRENT, len(lanes)))]
-        for thread in threads:
-            thread.start()
-        try:
-            for thread in threads:
-                while thread.is_alive():
-                    thread.join(1.0)
-                    self.follower.keep()
-        finally:
-            stopped.set()  # if the lease is lost, or cannot be renewed
-        return results
+        """Of each lane. One that is down is tried by a single lane, which is probing. Raises LeaseLostError."""
+        return self._attempts.make(lanes, lambda: not (self._is_down and len(lanes) > 1))
 
     def _post(self, item: Item) -> Result:
         settings, body = self.settings, item.body()
@@ -235,13 +216,16 @@ class Endpoint:
             self._failures = 0 if is_there else self._failures + 1
         return result
 
-    def _stored(self, item: Item, result: Result, attempts: int = 0) -> pb.StoredDelivery:
-        """An item that was not delivered."""
+    def _stored(self, item: Item, result: Result, before: pb.StoredDelivery | None = None) -> pb.StoredDelivery:
+        """An item that is not delivered yet. before: as it was stored until now."""
+        attempts, seconds = before.attempts if before else 0, 0.0
         if result.error:
             attempts += 1
-        seconds = max(pause(attempts), min(result.retry_after, MAX_PAUSE)) if result.error else 0
-        return pb.StoredDelivery(
-            delivery_id=item.id,
+            seconds = max(pause(attempts), min(result.retry_after, MAX_PAUSE))
+        elif result.is_late:
+            seconds = LATE_PAUSE
+        stored = pb.StoredDelivery(
+            delivery_id=before.delivery_id if before else item.id,
             event=item.name,
             lane=item.lane,
             change=item.change,
@@ -250,6 +234,9 @@ class Endpoint:
             next_attempt_at=ids.now_ms() + int(seconds * 1000) if seconds else 0,
             last_error=result.error,
         )
+        if result.is_late:
+            self._late[item.id] = stored
+        return stored
 
     def _say_if_gone(self) -> None:
         """A receiver that answered 410 wants no more. Nothing that it was to get is lost: it is pending."""

@@ -132,6 +132,25 @@ def test_a_burst_is_one_notification_now_and_one_when_the_interval_is_over(
     assert not polled(lambda: len(of(adapter, room)) > 2, seconds=SOON)
 
 
+def test_what_is_imported_meanwhile_counts_for_nothing(pushing: Deployment, adapter: Listener) -> None:
+    ann, ben = with_token(pushing, 2)
+    room = group(ann, ben)
+    ann.send(room, "first")
+    until(adapter, room, ben)
+    ann.send(room, "one")
+    messages = [
+        {"from_user_id": ann.id, "import_id": f"{n}", "content": "then", "created_at": LONG_AGO} for n in range(5)
+    ]
+    results = (
+        as_service(pushing).message.ImportMessages(conversation_id=room, messages=messages, any_order=True).results
+    )
+    assert [each.error.message for each in results] == [""] * 5
+    ann.send(room, "two")
+    adapter.until(lambda _: len(of(adapter, room)) >= 2)
+    rest = of(adapter, room)[-1]
+    assert (rest.message.content, rest.message_count) == ("two", 2)
+
+
 def test_who_has_left_or_is_not_active_or_signed_out_is_not_notified(pushing: Deployment, adapter: Listener) -> None:
     ann, ben, cem, dan, eve = with_token(pushing, 5)
     room = group(ann, ben, cem, dan, eve)

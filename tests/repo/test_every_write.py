@@ -269,6 +269,7 @@ INTERNAL: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
     ),
     "UpdateProfile": (lambda w: (None, {"user_id": w.ann.id, "nickname": "n"}), [PROFILE]),
     "StoreMessage": (lambda w: (None, _message(w)), [SENT]),
+    "StoreRewritten": (lambda w: (None, {"message": _message(w), "digest": "d"}), [SENT]),
     "StoreMessages": (lambda w: (None, {"messages": [_message(w), _message(w)]}), [SENT]),
     "MarkRead": (lambda w: (None, {"conversation_id": w.pair, "user_id": w.ben.id, "message_id": w.direct}), [READ]),
     "HideConversation": (lambda w: (None, {"conversation_id": w.group, "user_id": w.ben.id}), [HIDDEN]),

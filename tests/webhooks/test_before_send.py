@@ -83,6 +83,26 @@ def test_other_words_are_stored_in_place_of_these(asked: Asked) -> None:
     assert asked.contents[-1] == "oh ****"
 
 
+def test_a_repetition_is_known_by_the_words_of_its_sender(asked: Asked) -> None:
+    """Whatever is made of them the next time."""
+    key = {"client_msg_id": "k1"}
+    first = asked.ann.send(asked.room, "darn it all", metadata=key)
+    before = asked.contents
+    assert before[-1] == "**** it all"
+    again = asked.ann.SendMessages(
+        messages=[{"conversation_id": asked.room, "content": "darn it all", "metadata": key}]
+    )
+    assert [each.message_id for each in again.results] == [first.message_id]
+    behave, asked.receiver.behave = asked.receiver.behave, lambda _: 500  # so that the words stay as they are
+    try:
+        assert asked.ann.send(asked.room, "darn it all", metadata=key).message_id == first.message_id
+        with refused("ALREADY_EXISTS"):
+            asked.ann.send(asked.room, "**** it all", metadata=key)
+    finally:
+        asked.receiver.behave = behave
+    assert asked.contents == before
+
+
 def test_other_words_that_break_the_form_are_refused(asked: Asked) -> None:
     before = asked.contents
     with refused("INVALID_ARGUMENT", "content"):

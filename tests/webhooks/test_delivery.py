@@ -1,5 +1,6 @@
 """What webhooks are sent: each event at least once and signed, in order, whoever of both sides fails meanwhile."""
 
+import threading
 from datetime import datetime
 
 from tests.conversations import group
@@ -88,6 +89,33 @@ def test_a_failure_holds_up_its_conversation_alone_and_is_tried_again(hooked: Ho
         tried = [each.id for each, _ in receiver.got if each.content == "broken 0"]
         assert len(tried) > 1
         assert len(set(tried)) == 1, "the id stays the same"
+        eventually(lambda: hooked.deliveries(hook.id) == [])
+    hooked.hook.DeleteWebhook(webhook_id=hook.id)
+
+
+def test_conversations_whose_events_hang_hold_up_no_others(hooked: Hooked, ann: Person) -> None:
+    hanging, moving = [group(ann) for _ in range(6)], group(ann)
+    go_on = threading.Event()
+
+    def behave(received: Received) -> int:
+        if received.body["data"]["conversationId"] in hanging:
+            go_on.wait(8)  # seconds, less than the attempt has
+        return 200
+
+    with receiving(behave) as receiver:
+        hook = hooked.add(receiver.url, *hanging, moving)
+        for room in hanging:
+            ann.send(room, "a")
+            ann.send(room, "b")
+        eventually(lambda: len(hooked.deliveries(hook.id)) == 12)  # none is taken, and all wait
+        for number in range(3):
+            ann.send(moving, str(number))
+            eventually(lambda: receiver.contents == [str(each) for each in range(number + 1)])  # noqa: B023
+        go_on.set()
+        eventually(lambda: len(receiver.taken) == 15)
+        for room in hanging:
+            of_room = [each for each in receiver.taken if each.body["data"]["conversationId"] == room]
+            assert [each.content for each in of_room] == ["a", "b"], "each once: what was late was not tried again"
         eventually(lambda: hooked.deliveries(hook.id) == [])
     hooked.hook.DeleteWebhook(webhook_id=hook.id)
 

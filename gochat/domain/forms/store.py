@@ -2,7 +2,7 @@
 
 from google.protobuf.message import Message
 
-from gochat.domain.forms.rules import Form, anything, batch, form, identifier, one_of, paging
+from gochat.domain.forms.rules import Form, anything, batch, form, identifier, nested, one_of, paging
 from gochat.domain.limits import MAX_LONG_PAGE
 from gochat.internal.store.v1 import store_pb2 as pb
 
@@ -10,7 +10,8 @@ FORMS: dict[type[Message], Form] = {
     pb.GetProfileRequest: form("user_id"),
     pb.UpdateProfileRequest: form("user_id"),
     pb.FindUsersRequest: form(include_inactive=one_of(False, True)),
-    pb.StoreMessagesRequest: form("messages", skip_locked=one_of(False, True), unrestricted=batch),
+    pb.StoreRewrittenRequest: form("message", "digest", message=nested, digest=identifier),
+    pb.StoreMessagesRequest: form("messages", skip_locked=one_of(False, True), unrestricted=batch, digests=batch),
     pb.GetHistoryRequest: form("conversation_id"),
     pb.MarkReadRequest: form("conversation_id", "user_id", "message_id"),
     pb.GetUnreadRequest: form("user_id"),

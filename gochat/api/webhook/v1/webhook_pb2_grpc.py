@@ -30,8 +30,8 @@ class WebhookServiceStub:
     from its creation on, at least once, those of one conversation in the order in which they were committed: one POST for
     each event, signed as the Standard Webhooks specification says (proto/README.md has a receiver). An answer of a status
     from 200 to 299 within 10 seconds is a success; any other is tried again for [webhooks] retry_for, at intervals that
-    grow, and then parked. Until then it holds up the events of its conversation; others of the webhook wait for the 10
-    seconds of an attempt at most. 410 disables the webhook.
+    grow, and then parked. Until then it holds up the events of its conversation, and no others for longer than a second,
+    unless 16 conversations at a time have no answer. 410 disables the webhook.
     What is imported (MessageService.ImportMessages) is not sent.
     Who may call: tokens of role service or admin; there is no rate limit. Each change is in the audit log.
     Errors of all that name a webhook: NOT_FOUND.
@@ -85,8 +85,8 @@ class WebhookServiceServicer:
     from its creation on, at least once, those of one conversation in the order in which they were committed: one POST for
     each event, signed as the Standard Webhooks specification says (proto/README.md has a receiver). An answer of a status
     from 200 to 299 within 10 seconds is a success; any other is tried again for [webhooks] retry_for, at intervals that
-    grow, and then parked. Until then it holds up the events of its conversation; others of the webhook wait for the 10
-    seconds of an attempt at most. 410 disables the webhook.
+    grow, and then parked. Until then it holds up the events of its conversation, and no others for longer than a second,
+    unless 16 conversations at a time have no answer. 410 disables the webhook.
     What is imported (MessageService.ImportMessages) is not sent.
     Who may call: tokens of role service or admin; there is no rate limit. Each change is in the audit log.
     Errors of all that name a webhook: NOT_FOUND.
@@ -194,8 +194,8 @@ class WebhookService:
     from its creation on, at least once, those of one conversation in the order in which they were committed: one POST for
     each event, signed as the Standard Webhooks specification says (proto/README.md has a receiver). An answer of a status
     from 200 to 299 within 10 seconds is a success; any other is tried again for [webhooks] retry_for, at intervals that
-    grow, and then parked. Until then it holds up the events of its conversation; others of the webhook wait for the 10
-    seconds of an attempt at most. 410 disables the webhook.
+    grow, and then parked. Until then it holds up the events of its conversation, and no others for longer than a second,
+    unless 16 conversations at a time have no answer. 410 disables the webhook.
     What is imported (MessageService.ImportMessages) is not sent.
     Who may call: tokens of role service or admin; there is no rate limit. Each change is in the audit log.
     Errors of all that name a webhook: NOT_FOUND.

@@ -176,12 +176,57 @@ class FindUsersResponse(_message.Message):
 Global___FindUsersResponse: _TypeAlias = FindUsersResponse  # noqa: Y015
 
 @_typing.final
+class StoreRewrittenRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    digest: _builtins.str
+    """Of the sender's words, by which a repetition of their client_msg_id is recognised."""
+    @_builtins.property
+    def message(self) -> _repo_pb2.CreateMessageRequest: ...
+    def __init__(
+        self,
+        *,
+        message: _repo_pb2.CreateMessageRequest | None = ...,
+        digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoreRewrittenRequest: _TypeAlias = StoreRewrittenRequest  # noqa: Y015
+
+@_typing.final
 class StoreMessagesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class DigestsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.int
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.int = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     MESSAGES_FIELD_NUMBER: _builtins.int
     SKIP_LOCKED_FIELD_NUMBER: _builtins.int
     UNRESTRICTED_FIELD_NUMBER: _builtins.int
+    DIGESTS_FIELD_NUMBER: _builtins.int
     skip_locked: _builtins.bool
     """Only what is stored without a wait for anybody and in the usual way, all in one transaction. Of any other message
     (the first of two users, one sent before, one that breaks a rule) the result is empty, and nothing has happened.
@@ -194,16 +239,21 @@ class StoreMessagesRequest(_message.Message):
     def unrestricted(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The indexes of those messages that a group's rules do not bind: what a service sends in a member's name."""
 
+    @_builtins.property
+    def digests(self) -> _containers.ScalarMap[_builtins.int, _builtins.str]:
+        """As StoreRewrittenRequest.digest, by the index of those messages that have other words than their senders'."""
+
     def __init__(
         self,
         *,
         messages: _abc.Iterable[_repo_pb2.CreateMessageRequest] | None = ...,
         skip_locked: _builtins.bool = ...,
         unrestricted: _abc.Iterable[_builtins.int] | None = ...,
+        digests: _abc.Mapping[_builtins.int, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "skip_locked", b"skip_locked", "unrestricted", b"unrestricted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digests", b"digests", "messages", b"messages", "skip_locked", b"skip_locked", "unrestricted", b"unrestricted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

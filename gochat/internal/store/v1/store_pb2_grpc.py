@@ -60,6 +60,11 @@ class StoreServiceStub:
                 request_serializer=gochat_dot_api_dot_repo_dot_v1_dot_repo__pb2.CreateMessageRequest.SerializeToString,
                 response_deserializer=gochat_dot_api_dot_repo_dot_v1_dot_repo__pb2.CreateMessageResponse.FromString,
                 _registered_method=True)
+        self.StoreRewritten = channel.unary_unary(
+                '/gochat.internal.store.v1.StoreService/StoreRewritten',
+                request_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.StoreRewrittenRequest.SerializeToString,
+                response_deserializer=gochat_dot_api_dot_repo_dot_v1_dot_repo__pb2.CreateMessageResponse.FromString,
+                _registered_method=True)
         self.StoreMessages = channel.unary_unary(
                 '/gochat.internal.store.v1.StoreService/StoreMessages',
                 request_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.StoreMessagesRequest.SerializeToString,
@@ -158,6 +163,13 @@ class StoreServiceServicer:
 
     def StoreMessage(self, request, context):
         """RepoService.CreateMessage for a user who sends: bound by what a group lets its members do.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StoreRewritten(self, request, context):
+        """StoreMessage with other words than its sender's.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -288,6 +300,11 @@ def add_StoreServiceServicer_to_server(servicer, server):
             'StoreMessage': grpc.unary_unary_rpc_method_handler(
                     servicer.StoreMessage,
                     request_deserializer=gochat_dot_api_dot_repo_dot_v1_dot_repo__pb2.CreateMessageRequest.FromString,
+                    response_serializer=gochat_dot_api_dot_repo_dot_v1_dot_repo__pb2.CreateMessageResponse.SerializeToString,
+            ),
+            'StoreRewritten': grpc.unary_unary_rpc_method_handler(
+                    servicer.StoreRewritten,
+                    request_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.StoreRewrittenRequest.FromString,
                     response_serializer=gochat_dot_api_dot_repo_dot_v1_dot_repo__pb2.CreateMessageResponse.SerializeToString,
             ),
             'StoreMessages': grpc.unary_unary_rpc_method_handler(
@@ -468,6 +485,33 @@ class StoreService:
             target,
             '/gochat.internal.store.v1.StoreService/StoreMessage',
             gochat_dot_api_dot_repo_dot_v1_dot_repo__pb2.CreateMessageRequest.SerializeToString,
+            gochat_dot_api_dot_repo_dot_v1_dot_repo__pb2.CreateMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StoreRewritten(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.internal.store.v1.StoreService/StoreRewritten',
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.StoreRewrittenRequest.SerializeToString,
             gochat_dot_api_dot_repo_dot_v1_dot_repo__pb2.CreateMessageResponse.FromString,
             options,
             channel_credentials,

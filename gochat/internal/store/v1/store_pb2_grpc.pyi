@@ -47,6 +47,8 @@ class StoreServiceStub:
     """Users by name or nickname: exact matches first, then prefixes, then substrings, each by name."""
     StoreMessage: _grpc.UnaryUnaryMultiCallable[_repo_pb2.CreateMessageRequest, _repo_pb2.CreateMessageResponse]
     """RepoService.CreateMessage for a user who sends: bound by what a group lets its members do."""
+    StoreRewritten: _grpc.UnaryUnaryMultiCallable[_store_pb2.StoreRewrittenRequest, _repo_pb2.CreateMessageResponse]
+    """StoreMessage with other words than its sender's."""
     StoreMessages: _grpc.UnaryUnaryMultiCallable[_store_pb2.StoreMessagesRequest, _store_pb2.StoreMessagesResponse]
     """StoreMessage for up to 1000 messages: one transaction for each conversation. A message that breaks a
     rule is not stored, all others are. Errors: INVALID_PARAMS for no messages or more than 1000.
@@ -114,6 +116,8 @@ class StoreServiceAsyncStub(StoreServiceStub):
     """Users by name or nickname: exact matches first, then prefixes, then substrings, each by name."""
     StoreMessage: _aio.UnaryUnaryMultiCallable[_repo_pb2.CreateMessageRequest, _repo_pb2.CreateMessageResponse]  # type: ignore[assignment]
     """RepoService.CreateMessage for a user who sends: bound by what a group lets its members do."""
+    StoreRewritten: _aio.UnaryUnaryMultiCallable[_store_pb2.StoreRewrittenRequest, _repo_pb2.CreateMessageResponse]  # type: ignore[assignment]
+    """StoreMessage with other words than its sender's."""
     StoreMessages: _aio.UnaryUnaryMultiCallable[_store_pb2.StoreMessagesRequest, _store_pb2.StoreMessagesResponse]  # type: ignore[assignment]
     """StoreMessage for up to 1000 messages: one transaction for each conversation. A message that breaks a
     rule is not stored, all others are. Errors: INVALID_PARAMS for no messages or more than 1000.
@@ -202,6 +206,14 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_repo_pb2.CreateMessageResponse, _abc.Awaitable[_repo_pb2.CreateMessageResponse]]:
         """RepoService.CreateMessage for a user who sends: bound by what a group lets its members do."""
+
+    @_abc_1.abstractmethod
+    def StoreRewritten(
+        self,
+        request: _store_pb2.StoreRewrittenRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_repo_pb2.CreateMessageResponse, _abc.Awaitable[_repo_pb2.CreateMessageResponse]]:
+        """StoreMessage with other words than its sender's."""
 
     @_abc_1.abstractmethod
     def StoreMessages(
