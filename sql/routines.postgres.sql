@@ -263,3 +263,43 @@ BEGIN
     WHERE sent.outcome = 'sent';
 END
 $$;
+
+-- MarkRead in one statement: moves a member's read position forward. Returns '', or why it may not: 'no_conversation',
+-- 'not_participant', 'no_message'. On SQLite membership() and mark_read() in gochat/repo/membership.py take the same steps.
+CREATE OR REPLACE FUNCTION mark_read(in_conversation TEXT, reader TEXT, read_until BIGINT, actor TEXT, read_at BIGINT)
+RETURNS TEXT
+LANGUAGE plpgsql AS $$
+DECLARE
+    facts RECORD;  -- of the conversation, and of the reader in it
+BEGIN
+    SELECT conversation.last_seq, member.role, member.marked_unread INTO facts
+    FROM conversations AS conversation
+    LEFT JOIN members AS member ON member.conversation_id = conversation.conversation_id AND member.user_id = reader
+        AND member.role <> 'deleted'
+    WHERE conversation.conversation_id = in_conversation AND conversation.dissolved_at = 0;
+    IF NOT FOUND THEN
+        RETURN 'no_conversation';
+    ELSIF facts.role IS NULL THEN
+        RETURN 'not_participant';
+    ELSIF read_until NOT BETWEEN 1 AND facts.last_seq THEN
+        RETURN 'no_message';
+    END IF;
+
+    -- 18 is SETTINGS_UPDATED, 4 READ, as gochat/repo/changes.py writes them.
+    IF facts.marked_unread = 1 THEN
+        UPDATE members AS member SET marked_unread = 0
+        WHERE member.conversation_id = in_conversation AND member.user_id = reader AND member.marked_unread = 1;
+        IF FOUND THEN
+            INSERT INTO changes (kind, conversation_id, user_id, actor_id, first_seq, seq, detail, at)
+            VALUES (18, in_conversation, reader, actor, 0, 0, '', read_at);
+        END IF;
+    END IF;
+    UPDATE members AS member SET read_seq = read_until, marked_unread = 0
+    WHERE member.conversation_id = in_conversation AND member.user_id = reader AND member.read_seq < read_until;
+    IF FOUND THEN
+        INSERT INTO changes (kind, conversation_id, user_id, actor_id, first_seq, seq, detail, at)
+        VALUES (4, in_conversation, reader, actor, 0, read_until, '', read_at);
+    END IF;
+    RETURN '';
+END
+$$;

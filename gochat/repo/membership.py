@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from gochat.domain import ids, policy
 from gochat.domain.changes import DECLINED, FOUNDING, LEFT, REMOVED, Kind
 from gochat.domain.text import casefold_key
-from gochat.errors import not_found
+from gochat.errors import ChatError, not_found
 from gochat.repo.audit import record
 from gochat.repo.changes import add_change, add_changes_of
 from gochat.repo.users import ACTIVE, must_exist
@@ -70,12 +70,16 @@ class Membership(NamedTuple):
     marked_unread: bool = False
 
 
+def no_conversation() -> ChatError:
+    return not_found("conversation", "conversation_id")
+
+
 def membership(tx: Tx, conversation_id: str, user_id: str) -> Membership:
     """user_id: "" for the service itself. Raises NOT_FOUND for the conversation, PERMISSION_DENIED for a user who is
     not in it."""
     row = tx.fetch_one(_MEMBERSHIP, user_id, policy.DELETED, conversation_id)
     if row is None:
-        raise not_found("conversation", "conversation_id")
+        raise no_conversation()
     kind, last_seq, member_count, role, hidden_seq, marked_unread = row
     if role is None and user_id:
         raise policy.not_participant()
@@ -90,7 +94,7 @@ def locked_conversation(tx: Tx, conversation_id: str) -> Conversation:
         Conversation.select().where(Conversation.conversation_id == conversation_id, Conversation.dissolved_at == 0)
     )
     if row is None:
-        raise not_found("conversation", "conversation_id")
+        raise no_conversation()
     return row
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from gochat.api.common.v1 import common_pb2
 from gochat.api.repo.v1 import repo_pb2
+from gochat.context import current
 from gochat.domain import ids, limits, policy
 from gochat.domain.changes import Kind
 from gochat.errors import ChatError, invalid, not_found
@@ -13,7 +14,7 @@ from gochat.internal.store.v1 import store_pb2
 from gochat.repo.audit import record
 from gochat.repo.changes import add_change
 from gochat.repo.hidden import hide_emptied, kept
-from gochat.repo.membership import lock_conversation, mark_read, membership
+from gochat.repo.membership import lock_conversation, mark_read, membership, no_conversation
 from gochat.storage.database import Database, Tx, placeholders
 from gochat.storage.kept import Kept
 
@@ -46,6 +47,7 @@ _AT = f"{_OF_CONVERSATION} AND message.seq = ?"
 
 _LISTED = "listed.conversation_id, " + COLUMNS.replace("message.", "listed.")  # SQLite copies what is selected
 _NEWEST = 2**62  # greater than any seq
+_MARK_READ = "SELECT mark_read(?, ?, ?, ?, ?)"  # in sql/routines.postgres.sql
 
 
 # The positions of the other participant are looked up once for the page; for a service, which is not one of the two,
@@ -136,14 +138,22 @@ class Messages:
         return answer
 
     def MarkRead(self, request: store_pb2.MarkReadRequest) -> store_pb2.MarkReadResponse:
+        seq = seq_in(request.conversation_id, request.message_id)
+
         def work(tx: Tx) -> None:
+            if tx.postgres:
+                wanted = request.conversation_id, request.user_id, seq, current().actor.user_id, ids.now_ms()
+                ((refusal,),) = tx.fetch_all(_MARK_READ, *wanted)
+                if refusal:
+                    raise _UNREADABLE[refusal]()
+                return
+            # The same steps as mark_read() of sql/routines.postgres.sql.
             reader = membership(tx, request.conversation_id, request.user_id)
-            seq = seq_in(request.conversation_id, request.message_id)
             if not 1 <= seq <= reader.last_seq:
                 raise _no_message()
             mark_read(tx, request.conversation_id, request.user_id, seq, reader)
 
-        self._database.write(work)
+        self._database.write(work, one_statement=True)
         return store_pb2.MarkReadResponse()
 
 
@@ -198,6 +208,9 @@ def seq_in(conversation_id: str, message_id: str) -> int:
 
 def _no_message() -> ChatError:
     return not_found("message", "message_id")
+
+
+_UNREADABLE = {"no_conversation": no_conversation, "not_participant": policy.not_participant, "no_message": _no_message}
 
 
 def set_status(tx: Tx, message_id: str, user_id: str, status: int) -> None:
