@@ -265,8 +265,11 @@ END
 $$;
 
 -- MarkRead in one statement: moves a member's read position forward. Returns '', or why it may not: 'no_conversation',
--- 'not_participant', 'no_message'. On SQLite membership() and mark_read() in gochat/repo/membership.py take the same steps.
-CREATE OR REPLACE FUNCTION mark_read(in_conversation TEXT, reader TEXT, read_until BIGINT, actor TEXT, read_at BIGINT)
+-- 'not_participant', 'no_message'. skip_locked: 'locked' where another transaction has locked the row, rather than wait.
+-- On SQLite membership() and mark_read() in gochat/repo/membership.py take the same steps.
+CREATE OR REPLACE FUNCTION mark_read(
+    in_conversation TEXT, reader TEXT, read_until BIGINT, actor TEXT, read_at BIGINT, skip_locked BOOLEAN DEFAULT FALSE
+)
 RETURNS TEXT
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -283,6 +286,14 @@ BEGIN
         RETURN 'not_participant';
     ELSIF read_until NOT BETWEEN 1 AND facts.last_seq THEN
         RETURN 'no_message';
+    END IF;
+    IF skip_locked THEN
+        PERFORM 1 FROM members AS member
+        WHERE member.conversation_id = in_conversation AND member.user_id = reader
+        FOR NO KEY UPDATE SKIP LOCKED;
+        IF NOT FOUND THEN
+            RETURN 'locked';
+        END IF;
     END IF;
 
     -- 18 is SETTINGS_UPDATED, 4 READ, as gochat/repo/changes.py writes them.

@@ -217,6 +217,7 @@ _STORE = {
     "StoreMessage": Rule(_SERVICE, cost=Cost.WRITE),
     "StoreRewritten": Rule(_SERVICE, cost=Cost.WRITE),
     "StoreMessages": Rule(_SERVICE, cost=Cost.WRITE),
+    "CallTogether": Rule(_SERVICE),
     "GetHistory": Rule(_SERVICE, cost=Cost.PAGE),
     "MarkRead": Rule(_SERVICE, cost=Cost.WRITE),
     "GetUnread": Rule(_SERVICE, cost=Cost.PAGE),

@@ -1,13 +1,18 @@
 """Conversations of a user."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
-from gochat.context import current
+from gochat.context import Call, current
+from gochat.domain import policy
 from gochat.errors import ChatError, invalid
 from gochat.internal.store.v1 import store_pb2
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.logic.acting import acting, actor
+from gochat.logic.together import together
 
 
 class Conversations:
@@ -38,6 +43,16 @@ class Conversations:
         """Returns the repo's answer: on the wire it is a GetConversationsResponse too, and to copy a list is slow."""
         return self._repo.GetConversationsByUser(
             repo_pb2.GetConversationsByUserRequest(user_id=actor(request.user_id), pagination=request.pagination)
+        )
+
+    def batch_GetConversations(self, calls: Sequence[tuple[Call, logic_pb2.GetConversationsRequest]]) -> list[Any]:
+        return together(
+            self._store,
+            "get_conversations",
+            calls,
+            lambda caller, request: repo_pb2.GetConversationsByUserRequest(
+                user_id=policy.actor(caller, request.user_id, "user_id"), pagination=request.pagination
+            ),
         )
 
     def UpdateConversation(self, request: logic_pb2.UpdateConversationRequest) -> logic_pb2.UpdateConversationResponse:

@@ -1,17 +1,20 @@
 """Sending and reading."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
 from gochat.context import Call, Caller, current
 from gochat.domain import forms, policy
+from gochat.domain.limits import DEFAULT_LONG_PAGE
 from gochat.errors import ChatError
 from gochat.internal.store.v1 import store_pb2
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
-from gochat.logic.acting import acting, actor
+from gochat.logic.acting import actor
 from gochat.logic.before_send import Ask, asked
+from gochat.logic.together import together
 
 
 class Messages:
@@ -67,28 +70,55 @@ class Messages:
 
     def GetMessageHistory(self, request: logic_pb2.GetMessageHistoryRequest) -> store_pb2.GetHistoryResponse:
         """As it is; see Conversations.GetConversations."""
-        return self._store.GetHistory(
-            store_pb2.GetHistoryRequest(
-                conversation_id=request.conversation_id,
-                **acting(),
-                before_message_id=request.before_message_id,
-                limit=request.limit,
-            )
+        return self._store.GetHistory(_to_history(current().caller, request))
+
+    def batch_GetMessageHistory(self, calls: Sequence[tuple[Call, logic_pb2.GetMessageHistoryRequest]]) -> list[Any]:
+        """The longest pages are made alone: they have megabytes."""
+        return together(
+            self._store,
+            "get_history",
+            calls,
+            lambda caller, request: _to_history(caller, request) if request.limit <= DEFAULT_LONG_PAGE else None,
         )
 
     def MarkMessageRead(self, request: logic_pb2.MarkMessageReadRequest) -> logic_pb2.MarkMessageReadResponse:
-        self._store.MarkRead(
-            store_pb2.MarkReadRequest(
-                conversation_id=request.conversation_id,
-                user_id=actor(request.user_id),
-                message_id=request.message_id,
-            )
-        )
+        self._store.MarkRead(_to_mark_read(current().caller, request))
         return logic_pb2.MarkMessageReadResponse(success=True)
+
+    def batch_MarkMessageRead(self, calls: Sequence[tuple[Call, logic_pb2.MarkMessageReadRequest]]) -> list[Any]:
+        answers = together(self._store, "mark_read", calls, _to_mark_read)
+        return [answer and logic_pb2.MarkMessageReadResponse(success=True) for answer in answers]
 
     def GetUnreadMessages(self, request: logic_pb2.GetUnreadMessagesRequest) -> store_pb2.GetUnreadResponse:
         """As it is; see Conversations.GetConversations."""
         return self._store.GetUnread(store_pb2.GetUnreadRequest(user_id=actor(request.user_id)))
+
+    def batch_GetUnreadMessages(self, calls: Sequence[tuple[Call, logic_pb2.GetUnreadMessagesRequest]]) -> list[Any]:
+        return together(
+            self._store,
+            "get_unread",
+            calls,
+            lambda caller, request: store_pb2.GetUnreadRequest(
+                user_id=policy.actor(caller, request.user_id, "user_id")
+            ),
+        )
+
+
+def _to_history(caller: Caller, request: logic_pb2.GetMessageHistoryRequest) -> store_pb2.GetHistoryRequest:
+    return store_pb2.GetHistoryRequest(
+        conversation_id=request.conversation_id,
+        **policy.acting(caller),
+        before_message_id=request.before_message_id,
+        limit=request.limit,
+    )
+
+
+def _to_mark_read(caller: Caller, request: logic_pb2.MarkMessageReadRequest) -> store_pb2.MarkReadRequest:
+    return store_pb2.MarkReadRequest(
+        conversation_id=request.conversation_id,
+        user_id=policy.actor(caller, request.user_id, "user_id"),
+        message_id=request.message_id,
+    )
 
 
 def to_store(

@@ -1,12 +1,17 @@
 """Profiles and search."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from gochat.api.common.v1 import common_pb2
 from gochat.api.logic.v1 import logic_pb2
-from gochat.context import Caller, current
+from gochat.context import Call, Caller, current
+from gochat.domain import policy
 from gochat.domain.text import masked_email
 from gochat.internal.store.v1 import store_pb2
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
 from gochat.logic.acting import actor
+from gochat.logic.together import together
 
 
 class Users:
@@ -17,6 +22,16 @@ class Users:
         """As it is; see Conversations.GetConversations."""
         user_id = request.user_id or actor("")
         return self._store.GetProfile(store_pb2.GetProfileRequest(user_id=user_id))
+
+    def batch_GetUserProfile(self, calls: Sequence[tuple[Call, logic_pb2.GetUserProfileRequest]]) -> list[Any]:
+        return together(
+            self._store,
+            "get_profile",
+            calls,
+            lambda caller, request: store_pb2.GetProfileRequest(
+                user_id=request.user_id or policy.actor(caller, "", "user_id")
+            ),
+        )
 
     def UpdateUserProfile(self, request: logic_pb2.UpdateUserProfileRequest) -> logic_pb2.UpdateUserProfileResponse:
         changed = self._store.UpdateProfile(

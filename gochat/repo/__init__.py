@@ -34,6 +34,7 @@ from gochat.repo.sending import Sending
 from gochat.repo.sessions import Sessions
 from gochat.repo.settings import Settings
 from gochat.repo.states import States
+from gochat.repo.together import Together
 from gochat.repo.users import Users
 from gochat.repo.webhooks import Outbox, Webhooks
 from gochat.serving.binding import Handlers
@@ -55,7 +56,7 @@ def handlers(database: Database, settings: MessageSettings) -> Handlers:
             members,
         ),
         "StoreService": (
-            *(users, Search(database), messages, sending),
+            *(users, Search(database), messages, sending, Together(database)),
             *(StoreConversations(database), StoreGroups(database), members),
         ),
         "GroupStoreService": (

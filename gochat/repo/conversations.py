@@ -23,6 +23,7 @@ from gochat.repo.membership import (
     update_conversation,
 )
 from gochat.repo.messages import COLUMNS, DELETED, RECALLED, RECIPIENT_REACHED, fill, reached
+from gochat.repo.reads import AloneError, Read
 from gochat.repo.users import get_user
 from gochat.storage.database import Database, Tx
 from gochat.storage.kept import Kept
@@ -30,6 +31,9 @@ from gochat.storage.models import LOOKED_UP
 
 MAX_UNREAD = 100  # conversations in one answer: of the largest messages, as much as gRPC clients take by default
 _INT32 = 2**31 - 1
+
+
+_IS_USER = "EXISTS (SELECT 1 FROM users WHERE user_id = ?1)"
 
 
 # Sequence numbers count messages, so the number after a read position is a subtraction; only those that were recalled
@@ -114,14 +118,14 @@ SELECT (SELECT COUNT(*) FROM members WHERE user_id = ?1) - (
 ), (
     SELECT json_group_array(json_array({_unread("page")}, {INFO_COLUMNS}))
     {FROM_PAGE}
-)"""
+), {_IS_USER}"""
 
 
 PAGE = Kept(
     "conversations_page",
     _page(),
     ("TEXT", "BIGINT", "BIGINT"),  # user_id, limit, offset
-    ("BIGINT", "JSON"),
+    ("BIGINT", "JSON", "BOOLEAN"),
     postgres=_page("LIMIT ?2 + ?3"),
 )
 
@@ -140,10 +144,9 @@ UNREAD_PAGE = Kept(
 {_UNREAD_CONVERSATIONS}, page AS (
     SELECT * FROM unread WHERE number > 0 ORDER BY updated_at DESC, conversation_id DESC LIMIT ?2
 )
-SELECT json_group_array(json_array(page.number, {INFO_COLUMNS}))
-{FROM_PAGE}""",
+SELECT (SELECT json_group_array(json_array(page.number, {INFO_COLUMNS})) {FROM_PAGE}), {_IS_USER}""",
     ("TEXT", "BIGINT"),  # user_id, limit
-    ("JSON",),
+    ("JSON", "BOOLEAN"),
 )
 UNREAD_TOTAL = Kept(
     "unread_total",
@@ -210,17 +213,9 @@ class Conversations:
     def GetConversationsByUser(
         self, request: repo_pb2.GetConversationsByUserRequest
     ) -> repo_pb2.GetConversationsByUserResponse:
-        page, limit = limits.page_of(request.pagination)
-
-        ((total, found),) = self._database.read(
-            lambda tx: tx.fetch_all(PAGE, request.user_id, limit, (page - 1) * limit), one_statement=True
+        answer: repo_pb2.GetConversationsByUserResponse = CONVERSATIONS.alone(
+            self._database, request, repo_pb2.GetConversationsByUserResponse()
         )
-        if not total:
-            must_be_user(self._database, request.user_id)
-        answer = repo_pb2.GetConversationsByUserResponse(
-            pagination=common_pb2.PaginationResponse(total=total, page=page, limit=limit)
-        )
-        _fill(answer.conversations, Tx.decode_rows(found))
         return answer
 
 
@@ -231,18 +226,14 @@ class StoreConversations:
         self._database = database
 
     def GetUnread(self, request: store_pb2.GetUnreadRequest) -> store_pb2.GetUnreadResponse:
-        ((page,),) = self._database.read(
-            lambda tx: tx.fetch_all(UNREAD_PAGE, request.user_id, MAX_UNREAD), one_statement=True
-        )
         answer = store_pb2.GetUnreadResponse()
-        total = _fill(answer.conversations, Tx.decode_rows(page))
-        if len(answer.conversations) == MAX_UNREAD:  # there may be more; by a statement of its own, since few have
+        try:
+            UNREAD_MESSAGES.alone(self._database, request, answer)
+        except AloneError:
             ((total,),) = self._database.read(
                 lambda tx: tx.fetch_all(UNREAD_TOTAL, request.user_id), one_statement=True
             )
-        if not total:
-            must_be_user(self._database, request.user_id)
-        answer.total_count = min(int(total), _INT32)
+            answer.total_count = min(int(total), _INT32)
         return answer
 
     def UpdateConversation(self, request: store_pb2.UpdateConversationRequest) -> store_pb2.UpdateConversationResponse:
@@ -308,6 +299,37 @@ def _fill(infos: Any, rows: Sequence[Sequence[Any]]) -> int:
     for row in sorted(rows, key=_latest, reverse=True):
         total += fill_info(infos.add(), row)
     return total
+
+
+def _fill_page(
+    answer: repo_pb2.GetConversationsByUserResponse,
+    request: repo_pb2.GetConversationsByUserRequest,
+    found: Sequence[Any],
+) -> None:
+    ((total, rows, is_user),) = found
+    if not is_user:
+        raise not_found("user", "user_id")
+    page, limit = limits.page_of(request.pagination)
+    answer.pagination.MergeFrom(common_pb2.PaginationResponse(total=total, page=page, limit=limit))
+    _fill(answer.conversations, Tx.decode_rows(rows))
+
+
+def _page_parameters(request: repo_pb2.GetConversationsByUserRequest) -> tuple[str, int, int]:
+    page, limit = limits.page_of(request.pagination)
+    return request.user_id, limit, (page - 1) * limit
+
+
+def _fill_unread(answer: store_pb2.GetUnreadResponse, _: store_pb2.GetUnreadRequest, found: Sequence[Any]) -> None:
+    ((rows, is_user),) = found
+    if not is_user:
+        raise not_found("user", "user_id")
+    answer.total_count = min(_fill(answer.conversations, Tx.decode_rows(rows)), _INT32)
+    if len(answer.conversations) == MAX_UNREAD:  # there may be more; by a statement of its own, since few have
+        raise AloneError
+
+
+CONVERSATIONS = Read(PAGE, _page_parameters, _fill_page)
+UNREAD_MESSAGES = Read(UNREAD_PAGE, lambda request: (request.user_id, MAX_UNREAD), _fill_unread)
 
 
 def fill_info(info: Any, row: Sequence[Any]) -> int:

@@ -1,6 +1,7 @@
 """Messages: reading, read positions, status, recalling, deleting. Sending is in sending.py."""
 
 import json
+from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -15,6 +16,7 @@ from gochat.repo.audit import record
 from gochat.repo.changes import add_change
 from gochat.repo.hidden import hide_emptied, kept
 from gochat.repo.membership import lock_conversation, mark_read, membership, no_conversation
+from gochat.repo.reads import Read
 from gochat.storage.database import Database, Tx, placeholders
 from gochat.storage.kept import Kept
 
@@ -48,6 +50,9 @@ _AT = f"{_OF_CONVERSATION} AND message.seq = ?"
 _LISTED = "listed.conversation_id, " + COLUMNS.replace("message.", "listed.")  # SQLite copies what is selected
 _NEWEST = 2**62  # greater than any seq
 _MARK_READ = "SELECT mark_read(?, ?, ?, ?, ?)"  # in sql/routines.postgres.sql
+_MARK_ALL_READ = """
+SELECT wanted.number, mark_read(wanted.room, wanted.reader, wanted.seq, wanted.actor, wanted.read_at, TRUE)
+FROM (VALUES %s) AS wanted (number, room, reader, seq, actor, read_at)"""
 
 
 # The positions of the other participant are looked up once for the page; for a service, which is not one of the two,
@@ -114,47 +119,89 @@ class Messages:
         return repo_pb2.DeleteMessageResponse(success=True)
 
     def GetHistory(self, request: store_pb2.GetHistoryRequest) -> store_pb2.GetHistoryResponse:
-        limit = request.limit or limits.DEFAULT_LONG_PAGE
-        cursor = request.before_message_id
-        before = seq_in(request.conversation_id, cursor) if cursor else _NEWEST
-
-        found = self._database.read(
-            lambda tx: tx.fetch_all(HISTORY, request.conversation_id, request.user_id, before, limit + 1),
-            one_statement=True,
+        answer: store_pb2.GetHistoryResponse = HISTORY_PAGE.alone(
+            self._database, request, store_pb2.GetHistoryResponse()
         )
-        if not found:
-            raise not_found("conversation", "conversation_id")
-        ((last_seq, role, page),) = found
-        if role is None and request.user_id:
-            raise policy.not_participant()
-        if cursor and not 1 <= before <= last_seq:
-            raise invalid("before_message_id", "must be the id of a message of this conversation")
-        rows = sorted(Tx.decode_rows(page), key=_seq_column)
-        del found, page  # a page may have megabytes, so it is not kept twice
-        answer = store_pb2.GetHistoryResponse(has_more=len(rows) > limit)
-        del rows[: max(0, len(rows) - limit)]
-        while rows:
-            fill(answer.messages.add(), request.conversation_id, rows.pop())
         return answer
 
     def MarkRead(self, request: store_pb2.MarkReadRequest) -> store_pb2.MarkReadResponse:
-        seq = seq_in(request.conversation_id, request.message_id)
-
         def work(tx: Tx) -> None:
-            if tx.postgres:
-                wanted = request.conversation_id, request.user_id, seq, current().actor.user_id, ids.now_ms()
-                ((refusal,),) = tx.fetch_all(_MARK_READ, *wanted)
-                if refusal:
-                    raise _UNREADABLE[refusal]()
+            if not tx.postgres:
+                _mark_read(tx, request)
                 return
-            # The same steps as mark_read() of sql/routines.postgres.sql.
-            reader = membership(tx, request.conversation_id, request.user_id)
-            if not 1 <= seq <= reader.last_seq:
-                raise _no_message()
-            mark_read(tx, request.conversation_id, request.user_id, seq, reader)
+            ((refusal,),) = tx.fetch_all(_MARK_READ, *_read_until(request, current().actor.user_id))
+            if refusal:
+                raise _UNREADABLE[refusal]()
 
         self._database.write(work, one_statement=True)
         return store_pb2.MarkReadResponse()
+
+
+def mark_all_read(database: Database, requests: Sequence[tuple[store_pb2.MarkReadRequest, str]]) -> list[bool]:
+    """Was it done? If not, nothing has happened: a rule refuses it, or another transaction has locked the row.
+    requests: with the ids of those who act."""
+    wanted = [(number, *_read_until(request, actor_id)) for number, (request, actor_id) in enumerate(requests)]
+    wanted.sort(key=itemgetter(1, 2))  # rows are locked in the order of their keys
+
+    def work(tx: Tx) -> list[bool]:
+        if not tx.postgres:
+            return [_is_marked_read(tx, request) for request, _ in requests]
+        text = _MARK_ALL_READ % ", ".join(["(?, ?, ?, CAST(? AS BIGINT), ?, CAST(? AS BIGINT))"] * len(wanted))
+        refusals: dict[int, str] = dict(tx.fetch_all(text, *(value for row in wanted for value in row)))
+        return [not refusals[number] for number in range(len(requests))]
+
+    return database.write(work, one_statement=True)
+
+
+def _read_until(request: store_pb2.MarkReadRequest, actor_id: str) -> tuple[Any, ...]:
+    """Parameters of mark_read() in sql/routines.postgres.sql."""
+    seq = seq_in(request.conversation_id, request.message_id)
+    return request.conversation_id, request.user_id, seq, actor_id, ids.now_ms()
+
+
+def _mark_read(tx: Tx, request: store_pb2.MarkReadRequest) -> None:
+    """The same steps as that function."""
+    seq = seq_in(request.conversation_id, request.message_id)
+    reader = membership(tx, request.conversation_id, request.user_id)
+    if not 1 <= seq <= reader.last_seq:
+        raise _no_message()
+    mark_read(tx, request.conversation_id, request.user_id, seq, reader)
+
+
+def _is_marked_read(tx: Tx, request: store_pb2.MarkReadRequest) -> bool:
+    try:
+        _mark_read(tx, request)
+    except ChatError:  # before anything was written
+        return False
+    return True
+
+
+def _history_parameters(request: store_pb2.GetHistoryRequest) -> tuple[Any, ...]:
+    before = _NEWEST
+    if request.before_message_id:
+        before = seq_in(request.conversation_id, request.before_message_id)
+    return request.conversation_id, request.user_id, before, (request.limit or limits.DEFAULT_LONG_PAGE) + 1
+
+
+def _fill_history(
+    answer: store_pb2.GetHistoryResponse, request: store_pb2.GetHistoryRequest, found: Sequence[Any]
+) -> None:
+    if not found:
+        raise no_conversation()
+    ((last_seq, role, page),) = found
+    if role is None and request.user_id:
+        raise policy.not_participant()
+    if request.before_message_id and not 1 <= seq_in(request.conversation_id, request.before_message_id) <= last_seq:
+        raise invalid("before_message_id", "must be the id of a message of this conversation")
+    rows = sorted(Tx.decode_rows(page), key=_seq_column)
+    limit = request.limit or limits.DEFAULT_LONG_PAGE
+    answer.has_more = len(rows) > limit
+    del rows[: max(0, len(rows) - limit)]
+    while rows:
+        fill(answer.messages.add(), request.conversation_id, rows.pop())
+
+
+HISTORY_PAGE = Read(HISTORY, _history_parameters, _fill_history)
 
 
 def message(conversation_id: str, row: Any) -> common_pb2.Message:

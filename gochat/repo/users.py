@@ -15,7 +15,9 @@ from gochat.internal.store.v1 import store_pb2
 from gochat.repo import passwords
 from gochat.repo.audit import record
 from gochat.repo.changes import add_change
+from gochat.repo.reads import Read
 from gochat.storage.database import Database, Row, T, Tx, placeholders
+from gochat.storage.kept import Kept
 from gochat.storage.models import User
 
 ACTIVE, DISABLED, DELETED = 1, 2, 3
@@ -25,7 +27,13 @@ STATUSES = {ACTIVE: "active", DISABLED: "disabled", DELETED: "deleted"}
 COLUMNS = User._meta.sorted_field_names
 _BY_ID = f"SELECT {', '.join(COLUMNS)} FROM users WHERE user_id = ?"
 PROFILE_COLUMNS = ("user_id", "username", "nickname", "avatar", "bio", "status", "created_at", "updated_at")
-_PROFILE = f"SELECT {', '.join(PROFILE_COLUMNS)} FROM users WHERE user_id = ? AND status < ?"
+
+_PROFILE = Kept(
+    "profile",
+    f"SELECT {', '.join(PROFILE_COLUMNS)} FROM users WHERE user_id = ?1 AND status < {DELETED}",
+    ("TEXT",),  # user_id
+    ("TEXT", "TEXT", "TEXT", "TEXT", "TEXT", "INTEGER", "BIGINT", "BIGINT"),
+)
 
 # The search index of SQLite keeps no text of its own, so it has to be given the old names to forget them.
 _NAMES = "number, text FROM user_names WHERE number IN (SELECT rowid FROM users WHERE user_id IN (%s))"
@@ -63,11 +71,7 @@ class Users:
         return repo_pb2.GetUsersResponse(users=[as_user(by_id[user_id]) for user_id in wanted if user_id in by_id])
 
     def GetProfile(self, request: store_pb2.GetProfileRequest) -> store_pb2.GetProfileResponse:
-        row = self._database.read(lambda tx: tx.fetch_one(_PROFILE, request.user_id, DELETED), one_statement=True)
-        if row is None:
-            raise not_found("user", "user_id")
-        answer = store_pb2.GetProfileResponse()
-        fill_profile(answer.profile, row)
+        answer: store_pb2.GetProfileResponse = PROFILE.alone(self._database, request, store_pb2.GetProfileResponse())
         return answer
 
     def UpdateProfile(self, request: store_pb2.UpdateProfileRequest) -> store_pb2.UpdateProfileResponse:
@@ -256,3 +260,14 @@ def fill_profile(profile: common_pb2.UserProfile, row: Sequence[Any]) -> None:
     """row: PROFILE_COLUMNS."""
     profile.user_id, profile.username, profile.nickname, profile.avatar, profile.bio, *rest = row
     profile.status, profile.created_at, profile.updated_at = rest
+
+
+def _fill_profile_of(
+    answer: store_pb2.GetProfileResponse, _: store_pb2.GetProfileRequest, rows: Sequence[Sequence[Any]]
+) -> None:
+    if not rows:
+        raise not_found("user", "user_id")
+    fill_profile(answer.profile, rows[0])
+
+
+PROFILE = Read(_PROFILE, lambda request: (request.user_id,), _fill_profile_of)

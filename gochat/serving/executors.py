@@ -22,6 +22,7 @@ from gochat.serving.pool import Pool, in_lane
 CORES = os.cpu_count() or 1
 HASHING_THREADS = CORES + 2
 SEARCH_THREADS = max(1, CORES - 1)  # searches leave a core to everything else
+READ_BATCHES = 2  # of an RPC at a time
 CONTROL_THREADS = 2
 OPENING_THREADS = 4
 FETCHING_THREADS = 8
@@ -39,8 +40,8 @@ MAX_WAITING_OPENINGS_PER_USER = 20
 
 class Executors:
     """The executors of one process. `of` chooses one for a method, by the cost of its RPC; with two exceptions: a
-    method with a batch handler is batched, unless its writes are queued; and streams that are opened by reads have a
-    pool of their own.
+    method with a batch handler is batched, unless the database is a file of this process, which no trip leads to; and
+    streams that are opened by reads have a pool of their own.
 
     enqueue: of a database that is a file of this process (SQLite): its writes are queued, and reads of a page run
     inline. None for other databases, where both run in a pool. asking: the paths of RPCs that ask another server first;
@@ -121,9 +122,11 @@ class Executors:
         executor = self._of_cost[method.rule.cost]
         if method.streams and executor == self.calls.execute:
             return self.openings.execute
-        if method.batch is None or executor == self._queue:
+        if method.batch is None or self._enqueue:
             return executor
-        self.batchers.append(Batcher(method.batch, unbatched=executor))
+        # Writes meet at the disk; each connection of a database reads on a core of its own.
+        running = 1 if method.rule.cost is Cost.WRITE else READ_BATCHES
+        self.batchers.append(Batcher(method.batch, executor, running))
         return self.batchers[-1].execute
 
     def _queue(self, call: ServerCall) -> None:

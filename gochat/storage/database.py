@@ -83,6 +83,16 @@ class Tx:
         self._log_if_slow(started, text)
         return rows
 
+    def fetch_each(self, kept: Kept, parameters: Sequence[Sequence[Any]]) -> list[list[Row]]:
+        """The rows of the statement with each of these parameters; on PostgreSQL in one round trip."""
+        if not self.postgres:
+            return [self.fetch_all(kept, *values) for values in parameters]
+        flat = [value for number, values in enumerate(parameters) for value in (number, *values)]
+        found: list[list[Row]] = [[] for _ in parameters]
+        for number, *row in self.fetch_all(kept.call_each(len(parameters)), *flat):
+            found[number].append(tuple(row))
+        return found
+
     @staticmethod
     def decode_rows(value: Any) -> list[Any]:
         """The rows that json_group_array(json_array(...)) made of a subquery, in no order. A query of many rows returns

@@ -40,6 +40,14 @@ class Kept:
     def call(self) -> str:
         return f"SELECT * FROM {self.function}({', '.join('?' * len(self.parameters))})"  # noqa: S608 - all constants
 
+    def call_each(self, number: int) -> str:
+        """Calls it so many times. The first column of a row is the index of the call, from 0 on."""
+        names = [f"value_{index}" for index in range(len(self.parameters))]
+        row = f"({', '.join('?' * (len(names) + 1))})"
+        values = f"(VALUES {', '.join([row] * number)}) AS wanted (number, {', '.join(names)})"
+        called = f"{self.function}({', '.join(f'wanted.{name}' for name in names)})"
+        return f"SELECT wanted.number, found.* FROM {values} CROSS JOIN LATERAL {called} AS found"  # noqa: S608 - as above
+
     @cached_property
     def definition(self) -> str:
         columns = ", ".join(f"column_{number} {kind}" for number, kind in enumerate(self.columns, 1))

@@ -207,7 +207,11 @@ VALID: dict[str, dict[str, Callable[[Place], dict[str, Any]]]] = {
         "UpdateProfile": lambda p: of_other(p, bio=fresh("bio")),
         "FindUsers": lambda p: {"query": p.world.other.username},
         "StoreMessage": lambda p: by(p, "owner", "from_user_id", **in_it(p, content="hello")),
-        "StoreRewritten": lambda p: by(p, "owner", "from_user_id", **in_it(p, content="hello")),
+        "CallTogether": lambda p: {"calls": [{"get_profile": of_other(p)}]},
+        "StoreRewritten": lambda p: {
+            "message": by(p, "owner", "from_user_id", **in_it(p, content="hello")),
+            "digest": "d",
+        },
         "StoreMessages": lambda p: by(p, "owner", "from_user_id", **in_it(p, content="hello")),
         "GetHistory": lambda p: by(p, "member", **in_it(p)),
         "MarkRead": lambda p: by(p, "member", **in_it(p, message_id=p.message_id)),

@@ -81,6 +81,10 @@ def _message(w: World, **fields: Any) -> dict[str, Any]:
     return {"conversation_id": w.group, "from_user_id": w.ann.id, "content": "x"} | fields
 
 
+def _read(w: World) -> dict[str, Any]:
+    return {"conversation_id": w.pair, "user_id": w.ben.id, "message_id": w.direct}
+
+
 def _refresh(**fields: Any) -> dict[str, Any]:
     return {"refresh_id": f"r{next(_ids)}", "expires_at": LATER} | fields
 
@@ -269,9 +273,10 @@ INTERNAL: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
     ),
     "UpdateProfile": (lambda w: (None, {"user_id": w.ann.id, "nickname": "n"}), [PROFILE]),
     "StoreMessage": (lambda w: (None, _message(w)), [SENT]),
+    "CallTogether": (lambda w: (None, {"calls": [{"mark_read": _read(w)}, {"mark_read": _read(w)}]}), [READ]),
     "StoreRewritten": (lambda w: (None, {"message": _message(w), "digest": "d"}), [SENT]),
     "StoreMessages": (lambda w: (None, {"messages": [_message(w), _message(w)]}), [SENT]),
-    "MarkRead": (lambda w: (None, {"conversation_id": w.pair, "user_id": w.ben.id, "message_id": w.direct}), [READ]),
+    "MarkRead": (lambda w: (None, _read(w)), [READ]),
     "HideConversation": (lambda w: (None, {"conversation_id": w.group, "user_id": w.ben.id}), [HIDDEN]),
     "StoreService/UpdateConversation": (
         lambda w: (None, {"conversation_id": w.pair, "user_id": w.ann.id, "name": "n"}),

@@ -10,6 +10,7 @@ FORMS: dict[type[Message], Form] = {
     pb.GetProfileRequest: form("user_id"),
     pb.UpdateProfileRequest: form("user_id"),
     pb.FindUsersRequest: form(include_inactive=one_of(False, True)),
+    pb.CallTogetherRequest: form("calls", calls=batch),
     pb.StoreRewrittenRequest: form("message", "digest", message=nested, digest=identifier),
     pb.StoreMessagesRequest: form("messages", skip_locked=one_of(False, True), unrestricted=batch, digests=batch),
     pb.GetHistoryRequest: form("conversation_id"),

@@ -176,6 +176,134 @@ class FindUsersResponse(_message.Message):
 Global___FindUsersResponse: _TypeAlias = FindUsersResponse  # noqa: Y015
 
 @_typing.final
+class CallTogetherRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___Call]:
+        """1 to 1000."""
+
+    def __init__(
+        self,
+        *,
+        calls: _abc.Iterable[Global___Call] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallTogetherRequest: _TypeAlias = CallTogetherRequest  # noqa: Y015
+
+@_typing.final
+class CallTogetherResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Answer]:
+        """One for each call, in the order of the request."""
+
+    @_builtins.property
+    def error(self) -> _common_pb2.Error: ...
+    def __init__(
+        self,
+        *,
+        answers: _abc.Iterable[Global___Answer] | None = ...,
+        error: _common_pb2.Error | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "error", b"error"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallTogetherResponse: _TypeAlias = CallTogetherResponse  # noqa: Y015
+
+@_typing.final
+class Call(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GET_PROFILE_FIELD_NUMBER: _builtins.int
+    GET_HISTORY_FIELD_NUMBER: _builtins.int
+    GET_UNREAD_FIELD_NUMBER: _builtins.int
+    GET_CONVERSATIONS_FIELD_NUMBER: _builtins.int
+    MARK_READ_FIELD_NUMBER: _builtins.int
+    ACTOR_ID_FIELD_NUMBER: _builtins.int
+    actor_id: _builtins.str
+    """Of mark_read: in whose name."""
+    @_builtins.property
+    def get_profile(self) -> Global___GetProfileRequest: ...
+    @_builtins.property
+    def get_history(self) -> Global___GetHistoryRequest: ...
+    @_builtins.property
+    def get_unread(self) -> Global___GetUnreadRequest: ...
+    @_builtins.property
+    def get_conversations(self) -> _repo_pb2.GetConversationsByUserRequest: ...
+    @_builtins.property
+    def mark_read(self) -> Global___MarkReadRequest: ...
+    def __init__(
+        self,
+        *,
+        get_profile: Global___GetProfileRequest | None = ...,
+        get_history: Global___GetHistoryRequest | None = ...,
+        get_unread: Global___GetUnreadRequest | None = ...,
+        get_conversations: _repo_pb2.GetConversationsByUserRequest | None = ...,
+        mark_read: Global___MarkReadRequest | None = ...,
+        actor_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "get_conversations", b"get_conversations", "get_history", b"get_history", "get_profile", b"get_profile", "get_unread", b"get_unread", "mark_read", b"mark_read"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor_id", b"actor_id", "call", b"call", "get_conversations", b"get_conversations", "get_history", b"get_history", "get_profile", b"get_profile", "get_unread", b"get_unread", "mark_read", b"mark_read"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_call: _TypeAlias = _typing.Literal["get_profile", "get_history", "get_unread", "get_conversations", "mark_read"]  # noqa: Y015
+    _WhichOneofArgType_call: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_call) -> _WhichOneofReturnType_call | None: ...
+
+Global___Call: _TypeAlias = Call  # noqa: Y015
+
+@_typing.final
+class Answer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GET_PROFILE_FIELD_NUMBER: _builtins.int
+    GET_HISTORY_FIELD_NUMBER: _builtins.int
+    GET_UNREAD_FIELD_NUMBER: _builtins.int
+    GET_CONVERSATIONS_FIELD_NUMBER: _builtins.int
+    MARK_READ_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def get_profile(self) -> Global___GetProfileResponse: ...
+    @_builtins.property
+    def get_history(self) -> Global___GetHistoryResponse: ...
+    @_builtins.property
+    def get_unread(self) -> Global___GetUnreadResponse: ...
+    @_builtins.property
+    def get_conversations(self) -> _repo_pb2.GetConversationsByUserResponse: ...
+    @_builtins.property
+    def mark_read(self) -> Global___MarkReadResponse: ...
+    def __init__(
+        self,
+        *,
+        get_profile: Global___GetProfileResponse | None = ...,
+        get_history: Global___GetHistoryResponse | None = ...,
+        get_unread: Global___GetUnreadResponse | None = ...,
+        get_conversations: _repo_pb2.GetConversationsByUserResponse | None = ...,
+        mark_read: Global___MarkReadResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "get_conversations", b"get_conversations", "get_history", b"get_history", "get_profile", b"get_profile", "get_unread", b"get_unread", "mark_read", b"mark_read"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "get_conversations", b"get_conversations", "get_history", b"get_history", "get_profile", b"get_profile", "get_unread", b"get_unread", "mark_read", b"mark_read"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["get_profile", "get_history", "get_unread", "get_conversations", "mark_read"]  # noqa: Y015
+    _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
+
+Global___Answer: _TypeAlias = Answer  # noqa: Y015
+
+@_typing.final
 class StoreRewrittenRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -70,6 +70,11 @@ class StoreServiceStub:
                 request_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.StoreMessagesRequest.SerializeToString,
                 response_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.StoreMessagesResponse.FromString,
                 _registered_method=True)
+        self.CallTogether = channel.unary_unary(
+                '/gochat.internal.store.v1.StoreService/CallTogether',
+                request_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.CallTogetherRequest.SerializeToString,
+                response_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.CallTogetherResponse.FromString,
+                _registered_method=True)
         self.GetHistory = channel.unary_unary(
                 '/gochat.internal.store.v1.StoreService/GetHistory',
                 request_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.GetHistoryRequest.SerializeToString,
@@ -178,6 +183,14 @@ class StoreServiceServicer:
     def StoreMessages(self, request, context):
         """StoreMessage for up to 1000 messages: one transaction for each conversation. A message that breaks a
         rule is not stored, all others are. Errors: INVALID_PARAMS for no messages or more than 1000.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CallTogether(self, request, context):
+        """Calls that came in together, those of a kind in one round trip to the database. Of a call that a rule refuses, or
+        that would wait for a lock, nothing has happened: it is to be made alone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -311,6 +324,11 @@ def add_StoreServiceServicer_to_server(servicer, server):
                     servicer.StoreMessages,
                     request_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.StoreMessagesRequest.FromString,
                     response_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.StoreMessagesResponse.SerializeToString,
+            ),
+            'CallTogether': grpc.unary_unary_rpc_method_handler(
+                    servicer.CallTogether,
+                    request_deserializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.CallTogetherRequest.FromString,
+                    response_serializer=gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.CallTogetherResponse.SerializeToString,
             ),
             'GetHistory': grpc.unary_unary_rpc_method_handler(
                     servicer.GetHistory,
@@ -540,6 +558,33 @@ class StoreService:
             '/gochat.internal.store.v1.StoreService/StoreMessages',
             gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.StoreMessagesRequest.SerializeToString,
             gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.StoreMessagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CallTogether(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gochat.internal.store.v1.StoreService/CallTogether',
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.CallTogetherRequest.SerializeToString,
+            gochat_dot_internal_dot_store_dot_v1_dot_store__pb2.CallTogetherResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,6 +53,10 @@ class StoreServiceStub:
     """StoreMessage for up to 1000 messages: one transaction for each conversation. A message that breaks a
     rule is not stored, all others are. Errors: INVALID_PARAMS for no messages or more than 1000.
     """
+    CallTogether: _grpc.UnaryUnaryMultiCallable[_store_pb2.CallTogetherRequest, _store_pb2.CallTogetherResponse]
+    """Calls that came in together, those of a kind in one round trip to the database. Of a call that a rule refuses, or
+    that would wait for a lock, nothing has happened: it is to be made alone.
+    """
     GetHistory: _grpc.UnaryUnaryMultiCallable[_store_pb2.GetHistoryRequest, _store_pb2.GetHistoryResponse]
     """Messages of a conversation, newest first, without deleted ones and without those the viewer has hidden.
     Errors: NOT_FOUND; PERMISSION_DENIED for a viewer who is not in it; INVALID_PARAMS for a foreign cursor.
@@ -121,6 +125,10 @@ class StoreServiceAsyncStub(StoreServiceStub):
     StoreMessages: _aio.UnaryUnaryMultiCallable[_store_pb2.StoreMessagesRequest, _store_pb2.StoreMessagesResponse]  # type: ignore[assignment]
     """StoreMessage for up to 1000 messages: one transaction for each conversation. A message that breaks a
     rule is not stored, all others are. Errors: INVALID_PARAMS for no messages or more than 1000.
+    """
+    CallTogether: _aio.UnaryUnaryMultiCallable[_store_pb2.CallTogetherRequest, _store_pb2.CallTogetherResponse]  # type: ignore[assignment]
+    """Calls that came in together, those of a kind in one round trip to the database. Of a call that a rule refuses, or
+    that would wait for a lock, nothing has happened: it is to be made alone.
     """
     GetHistory: _aio.UnaryUnaryMultiCallable[_store_pb2.GetHistoryRequest, _store_pb2.GetHistoryResponse]  # type: ignore[assignment]
     """Messages of a conversation, newest first, without deleted ones and without those the viewer has hidden.
@@ -223,6 +231,16 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_store_pb2.StoreMessagesResponse, _abc.Awaitable[_store_pb2.StoreMessagesResponse]]:
         """StoreMessage for up to 1000 messages: one transaction for each conversation. A message that breaks a
         rule is not stored, all others are. Errors: INVALID_PARAMS for no messages or more than 1000.
+        """
+
+    @_abc_1.abstractmethod
+    def CallTogether(
+        self,
+        request: _store_pb2.CallTogetherRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_store_pb2.CallTogetherResponse, _abc.Awaitable[_store_pb2.CallTogetherResponse]]:
+        """Calls that came in together, those of a kind in one round trip to the database. Of a call that a rule refuses, or
+        that would wait for a lock, nothing has happened: it is to be made alone.
         """
 
     @_abc_1.abstractmethod
