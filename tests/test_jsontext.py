@@ -2,12 +2,14 @@
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gochat.api.logic.v1 import logic_pb2
 from gochat.commands.chatlog import read_log
+from gochat.commands.user_import import _json_lines
 from gochat.errors import ChatError
 from gochat.jsontext import loads
 from gochat.web.decoding import from_json
@@ -43,7 +45,18 @@ def test_a_request_is_refused_for_the_field_that_has_it_and_for_no_other() -> No
             from_json(logic_pb2.SearchUsersRequest, body)
 
 
-def test_a_chat_log_names_the_line_and_the_rule(tmp_path: Any) -> None:
+def test_a_file_of_users_refuses_the_line_for_its_field(tmp_path: Path) -> None:
+    users = tmp_path / "users.jsonl"
+    users.write_text(f'{{"username": "ann"}}\n{{"username": "b", "email": {LONG}}}\n{{"username": "eve"}}\n')
+    first, second, third = (entry for _, entry in _json_lines(users))
+    assert (getattr(first, "username", ""), second, getattr(third, "username", "")) == (
+        "ann",
+        "email is not text",
+        "eve",
+    )
+
+
+def test_a_chat_log_names_the_line_and_the_rule(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     for line, rule in ((f'"at": {LONG}', "at must be a whole number"), ('"at": ' + "[" * 100_000, "nested too deeply")):
         log.write_text(f'{{"room": "r", "sender": "a", "content": "c", {line}}}\n')
