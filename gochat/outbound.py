@@ -25,6 +25,40 @@ Resolve = Callable[..., Sequence[tuple[Any, ...]]]
 """As socket.getaddrinfo."""
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
+_ISATAP = 0x5EFE  # before the address of IPv4 (RFC 5214, 6.1), but for a bit that says whether that is unique
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # all that is given out (iana.org/assignments/ipv6-address-space)
+_SPECIAL = tuple(
+    ipaddress.ip_network(each)
+    for each in (
+        # iana.org/assignments/iana-ipv4-special-registry. Also what it calls globally reachable: such as 192.0.0.9 is
+        # whichever server is nearest, which may be one's own router.
+        "0.0.0.0/8",  # this network
+        "10.0.0.0/8",  # private use
+        "100.64.0.0/10",  # shared by customers of a provider
+        "127.0.0.0/8",  # loopback
+        "169.254.0.0/16",  # link local, and the metadata service of clouds
+        "172.16.0.0/12",  # private use
+        "192.0.0.0/24",  # protocol assignments, of 192.0.0.0/29, .8, .9, .10, .170 and .171
+        "192.0.2.0/24",  # documentation
+        "192.31.196.0/24",  # AS112
+        "192.52.193.0/24",  # AMT
+        "192.88.99.0/24",  # relays of 6to4, and .2 of 6a44
+        "192.168.0.0/16",  # private use
+        "192.175.48.0/24",  # AS112
+        "198.18.0.0/15",  # benchmarking
+        "198.51.100.0/24",  # documentation
+        "203.0.113.0/24",  # documentation
+        "224.0.0.0/4",  # multicast (iana.org/assignments/multicast-addresses)
+        "240.0.0.0/4",  # reserved, and limited broadcast
+        # iana.org/assignments/iana-ipv6-special-registry: those of 2000::/3. Of the others, none is public but those of
+        # IPv4 in 64:ff9b::/96 and ::ffff:0:0/96.
+        "2001::/23",  # protocol assignments: Teredo, PCP, TURN, DNS-SD, benchmarking, AMT, AS112, ORCHID, drones
+        "2001:db8::/32",  # documentation
+        "2002::/16",  # 6to4, whose relays are gone
+        "2620:4f:8000::/48",  # AS112
+        "3fff::/20",  # documentation
+    )
+)
 
 
 class OutboundError(Exception):
@@ -104,15 +138,14 @@ def _resolved(host: str, port: int, resolve: Resolve) -> list[tuple[Any, tuple[A
 
 
 def _meant(address: Address) -> list[Address]:
-    """The address, and those of IPv4 in it to which a translator or a tunnel would pass a packet on."""
+    """The address, and that of IPv4 in it to which a translator or a tunnel would pass a packet on."""
     if isinstance(address, ipaddress.IPv4Address):
         return [address]
-    if address.ipv4_mapped:
-        return [address.ipv4_mapped]
-    if address in _NAT64:
-        return [ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)]
-    inner = [address.sixtofour, *(address.teredo or ())]
-    return [address, *(each for each in inner if each)]
+    inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    if address.ipv4_mapped or address in _NAT64:
+        return [inner]
+    is_isatap = int(address) >> 32 & 0xFDFFFFFF == _ISATAP
+    return [address, inner] if is_isatap else [address]
 
 
 def _is_in(address: Address, networks: Networks) -> bool:
@@ -120,9 +153,7 @@ def _is_in(address: Address, networks: Networks) -> bool:
 
 
 def _is_public(address: Address) -> bool:
-    if isinstance(address, ipaddress.IPv6Address) and address.is_site_local:
-        return False
-    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
+    return not _is_in(address, _SPECIAL) and (address.version == 4 or address in _GLOBAL_UNICAST)
 
 
 def _connected(addresses: Sequence[tuple[Any, tuple[Any, ...]]], until: float) -> socket.socket:

@@ -5,10 +5,11 @@ between two people.
 """
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+
+from gochat.jsontext import loads
 
 ROOM_KEYS, DIALOGUE_KEYS = {"room", "at", "sender", "content"}, {"dialogue", "sender", "receiver", "content"}
 
@@ -38,7 +39,7 @@ def read_log(files: Iterable[str]) -> Iterator[Line]:
             with open(file, "rb") as log:
                 for number, raw in enumerate(log, 1):
                     try:
-                        yield _parse(f"{file}:{number}", json.loads(raw.decode()), positions)
+                        yield _parse(f"{file}:{number}", loads(raw.decode()), positions)
                     except ValueError as error:
                         raise SystemExit(f"gochat: {file}:{number}: {error}") from None
         except OSError as error:

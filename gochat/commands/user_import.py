@@ -4,7 +4,6 @@ A line of JSON, or a row of CSV, for each user, with the fields of UserUpsert. R
 """
 
 import csv
-import json
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from gochat.commands.arguments import config_of
 from gochat.commands.progress import show_progress
 from gochat.commands.server import connection
 from gochat.internal.user.v1.user_pb2_grpc import UserStoreServiceStub
+from gochat.jsontext import loads
 from gochat.services import REPO
 
 BATCH = 1000
@@ -76,8 +76,8 @@ def _json_lines(path: Path) -> Iterator[Entry]:
         for number, line in enumerate(file, 1):
             if line.strip():
                 try:
-                    yield number, _user(json.loads(line))
-                except (ValueError, RecursionError) as error:
+                    yield number, _user(loads(line))
+                except ValueError as error:
                     yield number, str(error) if isinstance(error, _NoUserError) else "is not JSON"
 
 

@@ -7,9 +7,10 @@ members.
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from gochat.imports.archive import ExportError, entries, lines, parsed
+from gochat.imports.archive import ExportError, entries
+from gochat.imports.reading import Stream, lines, parsed
 from gochat.imports.records import (
     DIRECT,
     PRIVATE,
@@ -53,7 +54,7 @@ def read(path: Path) -> Iterator[Record]:
         raise ExportError("has no .jsonl file")
 
 
-def _streams(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
+def _streams(path: Path) -> Iterator[tuple[str, Stream]]:
     if path.is_dir() or path.suffix.lower() in (".zip", ".tar", ".gz", ".tgz"):
         yield from entries(path, lambda name: "/" not in name and name.lower().endswith(".jsonl"))
         return
@@ -68,7 +69,7 @@ def _records(entry: dict[str, Any], where: str) -> Iterator[Record]:
     elif kind in _READERS:
         yield from _READERS[kind](object_of(entry.get(kind), kind))
     elif kind not in ("version", "team"):
-        yield NotTaken(f"objects of type {kind[:40]!r}", where, is_error=True)
+        yield NotTaken("objects of an unknown type", f"{where}: {kind[:40]!r}", is_error=True)
 
 
 def _channel(entry: dict[str, Any]) -> Iterator[Record]:

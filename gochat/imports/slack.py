@@ -3,14 +3,14 @@ users.json; channels.json, groups.json (private channels), mpims.json and dms.js
 folder, of its name or, of dms, its id, with a file for each day.
 """
 
-import html
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from gochat.imports.archive import ExportError, entries, items
+from gochat.imports.archive import ExportError, entries
+from gochat.imports.reading import Stream, items
 from gochat.imports.records import (
     DIRECT,
     PRIVATE,
@@ -35,6 +35,8 @@ from gochat.imports.records import (
 _LISTS = {"channels.json": PUBLIC, "groups.json": PRIVATE, "mpims.json": DIRECT, "dms.json": DIRECT}
 _SAID = ("", "bot_message", "file_share", "file_comment", "me_message", "thread_broadcast", "slackbot_response")
 """Subtypes of messages that somebody wrote; the others are notices."""
+_ESCAPED = (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))
+"""All that Slack writes so (docs.slack.dev, "Formatting message text"), the last one last."""
 _LINK = re.compile(r"<([^<>|]*)(?:\|([^<>]*))?>")
 
 
@@ -53,7 +55,7 @@ def read(path: Path) -> Iterator[Record]:
         yield from _each(name, stream, partial(export.message, name.partition("/")[0]))
 
 
-def _each(name: str, stream: IO[bytes], records: Callable[[dict[str, Any]], Iterator[Record]]) -> Iterator[Record]:
+def _each(name: str, stream: Stream, records: Callable[[dict[str, Any]], Iterator[Record]]) -> Iterator[Record]:
     """What `records` makes of each object of the file."""
     number = 0
     try:
@@ -143,7 +145,10 @@ class _Export:
                 return label or f"@{target[1:].partition('^')[0]}"
             return f"{label} ({target})" if label and label not in target else target
 
-        return html.unescape(_LINK.sub(shown, text))
+        plain = _LINK.sub(shown, text)
+        for written, meant in _ESCAPED:
+            plain = plain.replace(written, meant)
+        return plain
 
 
 def _text(entry: dict[str, Any]) -> str:

@@ -1,14 +1,12 @@
 """The records of an export in order: users, channels with their members, and the messages of a channel by time. An
-export may have them in any order and be larger than memory, so they go through a database file in the folder for
-temporary files, which needs as much space as the export unpacked.
+export may have them in any order and be larger than memory, so they go through a database file among the temporary
+ones, which needs as much space as the export unpacked.
 """
 
 import json
 import sqlite3
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -87,8 +85,8 @@ class Spool:
 
     def __init__(self, report: Report, now: int) -> None:
         self._report, self._now = report, now
-        self._folder = tempfile.TemporaryDirectory(prefix="gochat-import-")
-        self._database = sqlite3.connect(Path(self._folder.name) / "spool.db", isolation_level=None)
+        # A file without a name (sqlite.org/inmemorydb.html, "Temporary Databases"), of which a kill leaves nothing.
+        self._database = sqlite3.connect("", isolation_level=None)
         self._database.executescript(_SCHEMA)
 
     def __enter__(self) -> "Spool":
@@ -96,7 +94,6 @@ class Spool:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._database.close()
-        self._folder.cleanup()
 
     def fill(self, records: Iterable[Record]) -> None:
         """Takes all of an export, and then drops what refers to nothing."""

@@ -1,7 +1,6 @@
 """JSON from the login of the operator: small, soon, from where it should be, and kept for a while."""
 
 import http.client
-import json
 import logging
 import math
 import random
@@ -14,6 +13,7 @@ from urllib.parse import urlencode, urlsplit
 
 from gochat.errors import unavailable
 from gochat.issuers import is_safe
+from gochat.jsontext import loads
 from gochat.outbound import cut_after, tls
 
 log = logging.getLogger(__name__)
@@ -64,8 +64,8 @@ def fetch(url: str, form: Mapping[str, str] | None = None, headers: Mapping[str,
     if response.status != 200:
         raise FetchError(f"status {response.status}")
     try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
+        return loads(data)
+    except ValueError:
         raise FetchError("it is no JSON") from None
 
 

@@ -1,7 +1,6 @@
 """The operator's own logins while the server runs: their keys, their endpoints, and the verdict on their tokens."""
 
 import base64
-import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from gochat.domain.clock import clock
 from gochat.domain.external import BadLoginError, PublicKey, Subject, Token
 from gochat.errors import ChatError, not_found, unauthorized
 from gochat.issuers import Issuer, is_safe
+from gochat.jsontext import loads
 from gochat.logic.fetching import FetchError, Kept, fetch
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class Login:
         settings = self.settings
         try:
             if settings.jwks_file:
-                document = json.loads(Path(settings.jwks_file).read_bytes())
+                document = loads(Path(settings.jwks_file).read_bytes())
             else:
                 document = fetch(settings.jwks_url or self._jwks_uri())
             return external.key_set(document)

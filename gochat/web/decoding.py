@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from gochat.errors import ChatError, invalid
+from gochat.jsontext import whole
 from gochat.web.encoding import is_well_known
 
 MAX_DEPTH = 100  # of messages in messages, as in protobuf
@@ -56,7 +57,7 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-_loads = json.JSONDecoder(parse_constant=_no_constant).decode
+_loads = json.JSONDecoder(parse_int=whole, parse_constant=_no_constant).decode
 
 
 @cache

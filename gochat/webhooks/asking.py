@@ -11,6 +11,7 @@ from gochat.config import Webhooks as Settings
 from gochat.context import current
 from gochat.domain import ids
 from gochat.errors import deadline_exceeded, unavailable
+from gochat.jsontext import loads
 from gochat.outbound import OutboundError
 from gochat.webhooks.signing import rfc3339, signed
 
@@ -40,14 +41,14 @@ class Asker:
                 raise OutboundError(f"status {answer.status}")
             if len(answer.body) == outbound.MAX_ANSWER:
                 raise OutboundError(f"its answer has {outbound.MAX_ANSWER} bytes or more")
-            found = json.loads(answer.body)
+            found = loads(answer.body)
             if not isinstance(found, dict) or found.get("action") not in ACTIONS:
                 raise OutboundError("its answer has no action of allow, refuse, change")
             if not all(_is_text(found.get(name, "")) for name in ("content", "reason")):
                 raise OutboundError("its content or reason is no text")
             if found["action"] == "change" and not found.get("content"):
                 raise OutboundError("its answer changes the message and has no content")
-        except (OutboundError, ValueError, RecursionError) as error:
+        except (OutboundError, ValueError) as error:
             reason = str(error) if isinstance(error, OutboundError) else "its answer is no JSON"
             log.warning("[webhooks] before_send: %s", reason)
             if settings.before_send_failure == "open":

@@ -61,13 +61,18 @@ class Authority:
     def cert(self) -> Path:
         return self._own.cert
 
-    def issue(self, name: str = NAME) -> Pair:
+    @property
+    def own(self) -> Pair:
+        return self._own
+
+    def issue(self, name: str = NAME, days: int = 30) -> Pair:
+        """days: until it expires; negative: it has."""
         self._issued += 1
         pair = self._pair(f"{name}-{self._issued}")
         request = pair.cert.with_suffix(".csr")
         self._openssl("req", "-new", *self._request(name, Pair(request, pair.key)))
         self._openssl(
-            *("x509", "-req", "-days", "30", "-in", request, "-out", pair.cert, "-set_serial", self._issued),
+            *("x509", "-req", "-days", days, "-in", request, "-out", pair.cert, "-set_serial", self._issued),
             *("-CA", self._own.cert, "-CAkey", self._own.key),
             *("-extfile", self._folder / "openssl.cnf", "-extensions", "leaf"),
         )

@@ -204,6 +204,11 @@ def zulip(tag: int = 0) -> dict[str, Any]:
             *(sub(user, pair) for user in (ann, ben, eve)),
             sub(ann, to_ann),
         ],
+        "zerver_reaction": [{"user_profile": ben, "message": tag + 1, "emoji_name": "tada"}],
+        "import_source": None,
+        "sort_by_date": True,
+        "version": 1.5,
+        "realm": {"name": "x"},
     }
     messages = {
         "zerver_message": [
@@ -214,6 +219,6 @@ def zulip(tag: int = 0) -> dict[str, Any]:
             said(5, ben, to_ann, "", "psst"),
             said(6, ann, to_ann, "", "to myself"),
         ],
-        "zerver_reaction": [{"user_profile": ben, "message": tag + 1, "emoji_name": "tada"}],
+        "zerver_usermessage": [{"id": tag + 1, "user_profile": ben, "message": tag + 1, "flags_mask": 1}],
     }
     return {"export/realm.json": realm, "export/messages-000001.json": messages, "export/uploads/x": b"x"}

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from gochat.imports import archive
-from gochat.imports.archive import ExportError, items, lines
+from gochat.imports import archive, reading
+from gochat.imports.archive import ExportError
+from gochat.imports.reading import items, lines
 from gochat.imports.records import BadRecordError, Message, NotTaken, Reaction
 from tests.imports.exports import (
     AT,
@@ -115,7 +116,7 @@ def test_damaged_and_odd_archives_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_endless_line_costs_itself_alone_and_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "MAX_ITEM", 1 << 16)
+    monkeypatch.setattr(reading, "MAX_ITEM", 1 << 16)
     path = lines_of(tmp_path / "export.jsonl", GOOD[0], b'{"type": "' + b"x" * (20 << 20), *GOOD[1:])
     tracemalloc.start()
     found = records("mattermost", path)
@@ -174,7 +175,7 @@ def test_a_broken_line_costs_itself_alone(tmp_path: Path, line: bytes) -> None:
 def test_what_is_not_known_is_reported(tmp_path: Path) -> None:
     found = records("mattermost", lines_of(tmp_path / "export.jsonl", *GOOD, {"type": "spaceship", "spaceship": {}}))
     (error,) = [each for each in of(NotTaken, found) if each.is_error]
-    assert error.reason == "objects of type 'spaceship'"
+    assert (error.reason, error.example[-13:]) == ("objects of an unknown type", ": 'spaceship'")
 
 
 class Chunks(io.BytesIO):
@@ -203,7 +204,7 @@ def test_what_is_no_list_of_objects(text: str) -> None:
 
 
 def test_an_object_that_does_not_end_takes_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "MAX_ITEM", 1 << 16)
+    monkeypatch.setattr(reading, "MAX_ITEM", 1 << 16)
 
     class Endless:
         given = 0

@@ -11,6 +11,7 @@ import yaml
 from gochat.api.common.v1 import common_pb2
 from gochat.domain.webhooks import PARKED, PENDING
 from gochat.monitoring.exporter import CODE
+from gochat.push.delivery import FAILED, GONE, REFUSED, SENT
 from gochat.services import LOGIC, SERVICES, rpcs, served_by
 from tests.conftest import Own
 from tests.harness import refused
@@ -99,6 +100,7 @@ def possible(label: str) -> set[str]:
         "code": set(common_pb2.ErrorCode.keys()),
         "grpc_method": {rpc.name for rpc in rpcs().values()},
         "state": {PENDING, PARKED},
+        "outcome": {SENT, GONE, FAILED, REFUSED},
         "grpc_service": {service.descriptor.full_name for service in SERVICES},
     }[label]
 
@@ -132,6 +134,20 @@ def test_limits_are_bounds_of_the_histogram(used: Metrics) -> None:
     bounds = {s.labels["le"] for s in used.samples if s.name == "grpc_server_handling_seconds_bucket"}
     assert {"0.05", "0.1", "0.2", "1.0", "30.0"} <= bounds, "else the quantile is a guess just where it matters"
     assert min(float(bound) for bound in bounds) < 0.001
+
+
+NEEDED = {
+    "gochat_webhook_lag_seconds",
+    "gochat_webhook_deliveries",
+    "gochat_web_pushes_total",
+    "gochat_recipients_notified_total",
+}
+
+
+@pytest.mark.parametrize("expressions", [QUERIES, [rule["expr"] for rule in ALERTS]], ids=["dashboard", "alerts"])
+def test_what_goes_out_is_watched(expressions: list[str]) -> None:
+    """Webhooks that are behind, notifications that are not taken: nobody else notices."""
+    assert {name for expression in expressions for name, _ in selectors(expression)} >= NEEDED
 
 
 def test_alert_rules_have_a_severity_and_a_summary() -> None:

@@ -113,7 +113,7 @@ def test_kinds_of_fields_that_the_api_does_not_have() -> None:
         (logic_pb2.SendMessageRequest, "", "request"),
         (logic_pb2.SendMessageRequest, "{", "request"),
         (logic_pb2.GetMessageHistoryRequest, '{"limit": NaN}', "request"),
-        (logic_pb2.GetMessageHistoryRequest, '{"limit": ' + "9" * 5000 + "}", "request"),
+        (logic_pb2.GetMessageHistoryRequest, '{"limit": ' + "9" * 5000 + "}", "limit"),
         (logic_pb2.SendMessageRequest, "[" * 100_000, "request"),
     ],
 )

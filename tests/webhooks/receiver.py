@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -55,7 +56,7 @@ class Receiver:
 
 
 @contextmanager
-def receiving(behave: Behave = lambda _: 204, port: int = 0) -> Iterator[Receiver]:
+def receiving(behave: Behave = lambda _: 204, port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
     receiver = Receiver(behave=behave)
 
     class Handler(BaseHTTPRequestHandler):
@@ -81,7 +82,9 @@ def receiving(behave: Behave = lambda _: 204, port: int = 0) -> Iterator[Receive
             """The server was killed while it asked."""
 
     with Server(("127.0.0.1", port), Handler) as server:
-        receiver.url = f"http://127.0.0.1:{server.server_port}/hook"
+        if tls:  # of which a handshake is done by the thread of the request, when it reads
+            server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        receiver.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}/hook"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         yield receiver

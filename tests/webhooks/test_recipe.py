@@ -1,5 +1,6 @@
 """The receiver of proto/README.md: it takes what is genuine, once, and nothing else."""
 
+import socket
 import subprocess
 import sys
 import time
@@ -49,8 +50,23 @@ def test_the_receiver_takes_what_is_genuine_once_and_nothing_else(tmp_path: Path
         assert status(signed([secret], "evt_3", now, BODY % b"one"), BODY % b"other") == 401
         assert status(good | {"webhook-id": "evt_4"}, BODY % b"once") == 401
         assert status(signed([secret], "evt_5", now - 301, BODY % b"old"), BODY % b"old") == 401
-        assert status(good | {"webhook-timestamp": "soon"}, BODY % b"once") == 401
+        for header, value in (("timestamp", "soon"), ("timestamp", "9" * 5000), ("timestamp", "²"), ("signature", "é")):
+            assert status(good | {f"webhook-{header}": value}, BODY % b"once") == 401
+        assert status({}, BODY % b"once") == 401
         assert printed() == ["message_sent once"]
+
+
+def test_the_receiver_waits_for_nobody_and_reads_no_more_than_it_says(tmp_path: Path) -> None:
+    secret = new_secret()
+    with recipe(tmp_path, secret) as (_, port, printed), socket.create_connection(("127.0.0.1", port)) as silent:
+        silent.sendall(b"POST / HTTP/1.1\r\ncontent-length: 100\r\n\r\n")
+        for size in ("1048577", "-1", "1e3", "9" * 5000, ""):
+            with socket.create_connection(("127.0.0.1", port), 10) as calling:
+                calling.sendall(f"POST / HTTP/1.1\r\ncontent-length: {size}\r\n\r\n".encode())
+                assert calling.makefile("rb").readline().split()[1] == b"413"
+        good = signed([secret], "evt_1", int(time.time()), BODY % b"meanwhile")
+        assert post(f"http://127.0.0.1:{port}/", BODY % b"meanwhile", good, 10, None).status == 204
+        assert printed() == ["message_sent meanwhile"]
 
 
 def test_it_gets_all_from_a_server_also_what_came_while_it_was_dead(
