@@ -32,7 +32,7 @@ from tests.commands.importing import (
     unread_by_hand,
     users_like,
 )
-from tests.conftest import Own
+from tests.conftest import DIAGONAL, Own
 from tests.harness import Deployment, as_service, fresh
 from tests.processes import free_address
 from tests.waiting import eventually
@@ -248,6 +248,7 @@ def test_a_repeat_completes_an_import_that_was_killed(app: Deployment, long: Lon
     long.check(app)
 
 
+@DIAGONAL
 def test_ctrl_c_stops_an_import_cleanly(app: Deployment, long: Long) -> None:
     process = begin_import(app, long.file, "--owner", long.owner)
     long.wait_for(app, 100)
@@ -260,6 +261,7 @@ def test_ctrl_c_stops_an_import_cleanly(app: Deployment, long: Long) -> None:
     long.check(app)
 
 
+@pytest.mark.parametrize("mode", ["sqlite-colocated"], indirect=True, scope="session")
 def test_a_terminal_shows_progress(app: Deployment, long: Long) -> None:
     master, slave = pty.openpty()
     process = begin_import(app, long.file, "--owner", long.owner, stderr=slave)
