@@ -10,6 +10,13 @@ def main() -> int:
         from gochat import onefile
 
         onefile.bootstrap()
+    configure_grpc()
+    from gochat.cli import main as run
+
+    return run()
+
+
+def configure_grpc() -> None:
     # Both variables must be set before grpc is imported. gRPC's core logs to stderr on the threads that serve: they
     # would wait for the reader of stderr, and clients can cause any number of lines.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -18,9 +25,6 @@ def main() -> int:
     # not know the name logs an error at each start.
     if version("grpcio").startswith("1.85."):
         os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
-    from gochat.cli import main as run
-
-    return run()
 
 
 if __name__ == "__main__":

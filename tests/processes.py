@@ -18,6 +18,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from tests.zygote import Forked, may_fork
+
 PROGRAM = os.environ.get("GOCHAT_TEST_BINARY", sys.executable)
 """Runs `-m gochat`: Python, or dist/gochat."""
 
@@ -56,8 +58,14 @@ def begin(
     """Starts a gochat command. env: as of environment(). program: sys.executable, for a test that sends a signal to the
     process or looks for its children, which the one file would not be. options: of Popen."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    command = [program, "-m", "gochat", *map(str, arguments)]
-    return subprocess.Popen(command, env=environment(env), text=True, **(pipes | options))
+    return _popen([program, "-m", "gochat", *map(str, arguments)], environment(env), **(pipes | options))
+
+
+def _popen(command: list[str], variables: Settings, **options: Any) -> "subprocess.Popen[str]":
+    """Forks the process where that makes no difference, else executes it."""
+    is_plain = command[0] == sys.executable and options.keys() <= {"stdin", "stdout", "stderr", "cwd"}
+    popen = Forked if is_plain and may_fork(variables) else subprocess.Popen
+    return popen(command, env=variables, text=True, **options)
 
 
 def gochat(
@@ -69,14 +77,17 @@ def gochat(
     timeout: float = 120,
     **options: Any,
 ) -> "subprocess.CompletedProcess[str]":
-    """Runs a gochat command to its end. env, program: as of begin(). check: it must succeed. options: of
-    subprocess.run."""
-    command = [program, "-m", "gochat", *map(str, arguments)]
-    run = subprocess.run(
-        command, env=environment(env), input=stdin, capture_output=True, text=True, timeout=timeout, **options
-    )
-    assert not check or run.returncode == 0, f"{' '.join(command[3:])}: {run.returncode}\n{run.stderr}"
-    return run
+    """Runs a gochat command to its end. env, program, options: as of begin(). check: it must succeed."""
+    if stdin is not None:
+        options["stdin"] = subprocess.PIPE
+    with begin(*arguments, env=env, program=program, **options) as process:
+        try:
+            out, err = process.communicate(stdin, timeout)
+        except BaseException:
+            process.kill()
+            raise
+    assert not check or process.returncode == 0, f"{' '.join(map(str, arguments))}: {process.returncode}\n{err}"
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def refused_start(*arguments: object, **env: str) -> str:
@@ -100,13 +111,8 @@ class Process:
         self.log = log
         Process.logs.add(log)
         with log.open("ab") as stderr:
-            self._popen = subprocess.Popen(
-                [*within, PROGRAM, "-m", "gochat", *arguments],
-                env=environment(env),
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-            )
+            command = [*within, PROGRAM, "-m", "gochat", *arguments]
+            self._popen = _popen(command, environment(env), stdout=subprocess.PIPE, stderr=stderr)
         assert self._popen.stdout is not None
         self.ready_line = self._popen.stdout.readline().rstrip("\n")
         if not self.ready_line.startswith("gochat ready on "):

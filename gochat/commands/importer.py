@@ -11,7 +11,6 @@ each thread sets keys of its own, which is atomic in CPython.
 """
 
 import hashlib
-import secrets
 import sys
 import threading
 import time
@@ -31,6 +30,8 @@ from gochat.api.message.v1 import message_pb2
 from gochat.api.message.v1.message_pb2_grpc import MessageServiceStub
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
+from gochat.api.user.v1 import user_pb2
+from gochat.api.user.v1.user_pb2_grpc import UserServiceStub
 from gochat.commands import loading
 from gochat.commands.arguments import REMOTE, Subparsers, add_command, config_of, number
 from gochat.commands.chatlog import Line, read_log
@@ -38,7 +39,7 @@ from gochat.commands.progress import show_progress
 from gochat.commands.server import connection
 from gochat.domain import forms, limits
 from gochat.domain.forms import rules
-from gochat.domain.text import casefold_key
+from gochat.domain.text import casefold_key, normal_name
 from gochat.errors import ChatError, duplicate
 from gochat.imports import SOURCES
 from gochat.rpc.client import NetworkChannel
@@ -49,6 +50,11 @@ FIRST_PAUSE = 0.5  # seconds; doubles. All pauses together are long enough for a
 PROGRESS_INTERVAL = 0.2  # seconds between two updates of the progress bar
 MAX_BATCH = 500  # messages of a request
 MAX_BATCH_SIZE = 512 * 1024  # bytes of a request
+_TAKEN = {  # a username: by a disabled user, a deleted one, an active one that looks like it
+    common_pb2.ERROR_CODE_NONE,
+    common_pb2.ERROR_CODE_PERMISSION_DENIED,
+    common_pb2.ERROR_CODE_DUPLICATE_OPERATION,
+}
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -79,7 +85,7 @@ def run(arguments: Namespace) -> int:
     started = time.monotonic()
     lines = list(read_log(arguments.files))
     config = config_of(arguments)
-    # Users are created by the repo half.
+    # The groups of the owner are listed by the repo half.
     with (
         connection(config, LOGIC, arguments.address) as logic,
         connection(config, REPO, config.repo.address or arguments.address) as repo,
@@ -109,7 +115,8 @@ class Replay:
 
     def __init__(self, logic: NetworkChannel, repo: NetworkChannel, owner: str, concurrency: int) -> None:
         self._logic, self._messages = LogicServiceStub(logic), MessageServiceStub(logic)
-        self._repo, self._owner, self._concurrency = RepoServiceStub(repo), owner, concurrency
+        self._users, self._repo = UserServiceStub(logic), RepoServiceStub(repo)
+        self._owner, self._concurrency = owner, concurrency
         self._stopped = threading.Event()
         self._owner_id = ""
         self._rooms: dict[str, str] = {}  # name -> group id
@@ -192,13 +199,17 @@ class Replay:
         to a user who is not active."""
         if found := self._find(username):
             return found
-        request = repo_pb2.CreateUserRequest(username=username, nickname=nickname, password=secrets.token_urlsafe())
-        try:
-            return self._repo.CreateUser(request).user
-        except ChatError as error:
-            if error.code != common_pb2.ERROR_CODE_DUPLICATE_OPERATION:
-                raise
-            return self._find(username)  # another import has created the user meanwhile
+        # Without a password, whose hash takes longer than all else. Without a nickname, where it is the username: who
+        # has the name, since this moment or disabled, keeps theirs.
+        other_nickname = nickname if nickname != normal_name(username) else ""
+        wanted = user_pb2.UserUpsert(username=username, nickname=other_nickname)
+        (result,) = self._users.UpsertUsers(user_pb2.UpsertUsersRequest(users=[wanted])).results
+        if result.outcome == user_pb2.OUTCOME_CREATED:
+            return common_pb2.User(user_id=result.user_id, username=username, nickname=nickname)
+        found = self._find(username)  # another import has created the user meanwhile
+        if not found and result.error.code not in _TAKEN:
+            raise ChatError(result.error.code, result.error.message, result.error.details["reason"])
+        return found
 
     def _find(self, username: str) -> common_pb2.User | None:
         page = common_pb2.PaginationRequest(limit=limits.MAX_PAGE)

@@ -177,7 +177,7 @@ def test_commands_reach_an_encrypted_server(encrypted: Deployment, name: str) ->
 
 
 def test_a_token_of_the_command_is_accepted_by_an_encrypted_server(encrypted: Deployment) -> None:
-    assert encrypted.create_user()  # with such a token
+    assert encrypted.create_user(fresh())  # with such a token
 
 
 @pytest.mark.parametrize("name", COMMANDS)

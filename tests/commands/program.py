@@ -3,6 +3,7 @@
 import subprocess
 from typing import Any
 
+from tests import processes
 from tests.processes import PROGRAM, Settings, environment
 
 OTHER_USER = "tests.commands.other_user"
@@ -10,17 +11,24 @@ OTHER_USER = "tests.commands.other_user"
 
 
 def gochat(
-    *arguments: str, env: Settings | None = None, module: str = "gochat", within: tuple[str, ...] = (), **options: Any
+    *arguments: str,
+    env: Settings | None = None,
+    stdin: str = "",
+    module: str = "gochat",
+    within: tuple[str, ...] = (),
+    **options: Any,
 ) -> "subprocess.CompletedProcess[str]":
-    """As tests.processes.gochat. module: or OTHER_USER. within: as of tests.processes.Process. options: of
-    subprocess.run."""
+    """As tests.processes.gochat. module: or OTHER_USER. within: as of tests.processes.Process."""
+    if module == "gochat" and not within:
+        return processes.gochat(*arguments, env=env, stdin=stdin, **options)
     return subprocess.run(
         [*within, PROGRAM, "-m", module, *arguments],
         env=environment(env),
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=120,
-        **({"input": ""} | options),
+        **options,
     )
 
 

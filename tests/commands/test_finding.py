@@ -35,7 +35,7 @@ def run(app: Deployment, elsewhere: Path) -> Callable[..., str]:
     """Runs a command in another folder, which must succeed; returns what it prints."""
 
     def of(*arguments: str, stdin: str = "") -> str:
-        done = gochat(*arguments, "--data", str(app.data), cwd=elsewhere, input=stdin)
+        done = gochat(*arguments, "--data", str(app.data), cwd=elsewhere, stdin=stdin)
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
@@ -81,7 +81,7 @@ def test_the_start_says_in_one_line_what_serves(app: Deployment) -> None:
 def test_the_start_names_the_command_that_makes_the_first_user(own: Own, mode: str, elsewhere: Path) -> None:
     app = own(mode)
     (command,) = re.findall(r"this makes the first: gochat (user create NAME .*)", app.logs())
-    done = gochat(*command.split(), "--password-stdin", cwd=elsewhere, input="x\n")
+    done = gochat(*command.split(), "--password-stdin", cwd=elsewhere, stdin="x\n")
     assert (done.returncode, done.stderr) == (0, "")
     app.stop()
     app.start()
@@ -154,7 +154,7 @@ def test_an_encrypted_server_is_found_and_trusted(tmp_path: Path, elsewhere: Pat
     process = Process(
         "serve", "--data", str(data), "--listen", "127.0.0.1:0", env=UNLIMITED | env, log=tmp_path / "log"
     )
-    created = gochat("user", "create", "ann", "--password-stdin", "--data", str(data), cwd=elsewhere, input="x\n")
+    created = gochat("user", "create", "ann", "--password-stdin", "--data", str(data), cwd=elsewhere, stdin="x\n")
     process.stop()
     assert (created.returncode, created.stderr) == (0, "")
     assert "with TLS" in process.log.read_text()

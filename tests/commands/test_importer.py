@@ -32,7 +32,7 @@ from tests.commands.importing import (
     unread_by_hand,
     users_like,
 )
-from tests.conftest import Own
+from tests.conftest import DIAGONAL, Own
 from tests.harness import Deployment, as_service, fresh
 from tests.processes import free_address
 from tests.waiting import eventually
@@ -66,6 +66,8 @@ def test_both_formats_are_imported_in_order_and_a_repeat_adds_nothing(app: Deplo
     assert users[odd[0]].username == odd[0]  # the first of those alike has the plain name
     assert users[odd[1]].username.startswith(f"{odd[1]}~")
     assert users[odd[-4]].username.startswith("import~")
+    details = as_service(app).user.GetUsers(ids=[user.user_id for user in users.values()]).users
+    assert not any(detail.has_password for detail in details)
     for room, said_there in rooms.items():
         assert said(app, ids[room], users) == [(entry["sender"], entry["content"]) for entry in said_there]
         messages = stored(app, ids[room], limit=7)
@@ -90,13 +92,15 @@ def test_both_formats_are_imported_in_order_and_a_repeat_adds_nothing(app: Deplo
 def test_a_taken_username_gets_a_suffix(app: Deployment, tmp_path: Path) -> None:
     tag = fresh("x")
     taken, gone = app.create_user(f"bob{tag}", nickname=f"Bobby {tag}"), app.create_user(f"eve{tag}")
-    as_service(app).repo.UpdateUser(user_id=gone, status=2)
-    file = log_of(tmp_path / "log.jsonl", dialogue_line("1", f"bob{tag}", f"EVE{tag}", "hi"))
+    as_service(app).user.DisableUser(user_id=gone)
+    as_service(app).user.DeleteUser(user_id=app.create_user(f"mal{tag}"))
+    lines = (dialogue_line("1", f"bob{tag}", f"{name}{tag}", "hi") for name in ("EVE", "mal"))
+    file = log_of(tmp_path / "log.jsonl", *lines)
     for _ in range(2):
-        assert replayed(app, file) == (1, 2, 1)
+        assert replayed(app, file) == (2, 3, 2)
     users = users_like(app, tag)
     assert users[f"Bobby {tag}"].user_id == taken
-    for name in (f"bob{tag}", f"EVE{tag}"):
+    for name in (f"bob{tag}", f"EVE{tag}", f"mal{tag}"):
         assert re.fullmatch(name + "~[0-9a-f]{6}", users[name].username)
     assert said(app, pair_of(app, users[f"bob{tag}"], users[f"EVE{tag}"]), users) == [(f"bob{tag}", "hi")]
 
@@ -244,6 +248,7 @@ def test_a_repeat_completes_an_import_that_was_killed(app: Deployment, long: Lon
     long.check(app)
 
 
+@DIAGONAL
 def test_ctrl_c_stops_an_import_cleanly(app: Deployment, long: Long) -> None:
     process = begin_import(app, long.file, "--owner", long.owner)
     long.wait_for(app, 100)
@@ -256,6 +261,7 @@ def test_ctrl_c_stops_an_import_cleanly(app: Deployment, long: Long) -> None:
     long.check(app)
 
 
+@pytest.mark.parametrize("mode", ["sqlite-colocated"], indirect=True, scope="session")
 def test_a_terminal_shows_progress(app: Deployment, long: Long) -> None:
     master, slave = pty.openpty()
     process = begin_import(app, long.file, "--owner", long.owner, stderr=slave)

@@ -34,7 +34,7 @@ class Client:
 @pytest.fixture(scope="module")
 def crowd(app: Deployment) -> Iterator[list[Client]]:
     with ThreadPoolExecutor(4) as pool:
-        clients = [Client(app, user_id) for user_id in pool.map(lambda _: app.create_user(), range(CROWD))]
+        clients = [Client(app, user_id) for user_id in pool.map(lambda _: app.create_user(fresh()), range(CROWD))]
     together(one.GetUserProfile for one in clients)  # each is connected, so that races begin together
     yield clients
     for client in clients:
