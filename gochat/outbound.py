@@ -11,6 +11,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
 from functools import cache
 from time import monotonic
@@ -61,6 +62,10 @@ _SPECIAL = tuple(
 )
 
 
+_lookups: dict[tuple[str, int, Resolve], Future[Sequence[tuple[Any, ...]]]] = {}
+_looking_up = threading.Lock()  # guards them
+
+
 class OutboundError(Exception):
     """There is no answer; the text says why, to operators."""
 
@@ -88,7 +93,7 @@ def post(
     assert parts.hostname
     is_tls = parts.scheme == "https"
     port = parts.port or (443 if is_tls else 80)
-    addresses = _resolved(parts.hostname, port, resolve)
+    addresses = _resolved(parts.hostname, port, resolve, until)
     if networks is not None:
         for _, address in addresses:
             judge(address[0], networks, is_tls=is_tls)
@@ -126,15 +131,33 @@ def judge(address: str, networks: Networks, *, is_tls: bool = True) -> None:
         raise OutboundError("it must be https: http is for the networks of [webhooks] allow")
 
 
-def _resolved(host: str, port: int, resolve: Resolve) -> list[tuple[Any, tuple[Any, ...]]]:
-    """(family, socket address) of each address."""
+def _resolved(host: str, port: int, resolve: Resolve, until: float) -> list[tuple[Any, tuple[Any, ...]]]:
+    """(family, socket address) of each address. The C library has no time limit of ours, so a thread of its own waits
+    for it: one for each name, whose answer all get who wait for it then."""
+    asked = host, port, resolve
+    with _looking_up:
+        if (lookup := _lookups.get(asked)) is None:
+            lookup = _lookups[asked] = Future()
+            threading.Thread(target=_look_up, args=(asked, lookup), name="resolving", daemon=True).start()
     try:
-        found = resolve(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        found = []
+        found = lookup.result(max(0.0, until - monotonic()))
+    except TimeoutError:
+        raise OutboundError(f"the address of {host} was not found out in time") from None
     if not found:
         raise OutboundError(f"{host} has no address")
     return [(family, address) for family, _, _, _, address in found]
+
+
+def _look_up(asked: tuple[str, int, Resolve], lookup: Future[Sequence[tuple[Any, ...]]]) -> None:
+    host, port, resolve = asked
+    found: Sequence[tuple[Any, ...]] = ()
+    try:
+        with suppress(OSError, UnicodeError):
+            found = resolve(host, port, type=socket.SOCK_STREAM)
+    finally:
+        with _looking_up:
+            del _lookups[asked]
+        lookup.set_result(found)
 
 
 def _meant(address: Address) -> list[Address]:

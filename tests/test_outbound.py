@@ -12,6 +12,7 @@ import pytest
 
 from gochat import outbound
 from gochat.outbound import OutboundError, judge, post
+from tests.waiting import polled
 from tests.webhooks.receiver import receiving
 
 PRIVATE = (
@@ -98,6 +99,27 @@ def test_the_address_that_was_judged_is_the_one_that_is_called() -> None:
         assert received.headers["host"] == f"rebinding.example:{port}"
         with pytest.raises(OutboundError, match=r"127\.0\.0\.2 is not a public one"):
             post(url, b"{}", {"webhook-id": "1"}, 5, LOOPBACK, resolve)
+
+
+def test_a_resolver_that_is_silent_is_waited_for_no_longer_than_anything_else() -> None:
+    """Nor by a thread for each call."""
+    go_on, asked = threading.Event(), []
+
+    def resolve(host: str, *_: Any, **__: Any) -> list[tuple[Any, ...]]:
+        asked.append(host)
+        go_on.wait(20)
+        return []
+
+    try:
+        for _ in range(3):
+            with pytest.raises(OutboundError, match="was not found out in time"):
+                post("https://silent.example/", b"", {}, 0.05, (), resolve)
+        assert asked == ["silent.example"]
+    finally:
+        go_on.set()
+    assert polled(lambda: not [each for each in threading.enumerate() if each.name == "resolving"])
+    with pytest.raises(OutboundError, match="has no address"):
+        post("https://silent.example/", b"", {}, 5, (), resolve)
 
 
 def test_one_address_of_many_that_is_not_public_refuses_all() -> None:
