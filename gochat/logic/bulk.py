@@ -27,9 +27,8 @@ class Bulk:
             result = response.results.add()
             try:
                 stored, digest = to_store(caller, message, self._ask)
-                if digest:
-                    allowed.digests[len(results)] = digest
                 allowed.messages.append(stored)
+                allowed.digests.append(digest)
                 results.append(result)
             except ChatError as error:
                 result.error.CopyFrom(error.body())

@@ -150,7 +150,7 @@ class Sending:
     def StoreMessages(self, request: store_pb2.StoreMessagesRequest) -> store_pb2.StoreMessagesResponse:
         """What goes into one conversation is one transaction."""
         caller, pair_key, unrestricted = current().caller, self._database.pair_key, set(request.unrestricted)
-        digests = dict(request.digests)
+        digests = dict(enumerate(request.digests))
         answer = store_pb2.StoreMessagesResponse(results=[message_pb2.SendResult()] * len(request.messages))
         conversations: dict[str, list[Outgoing]] = {}
         for number, asked in enumerate(request.messages):

@@ -38,11 +38,11 @@ class Together:
         answer = pb.CallTogetherResponse(answers=[pb.Answer()] * len(request.calls))
         of_kind = defaultdict[str, list[tuple[pb.Call, pb.Answer]]](list)
         for call, one in zip(request.calls, answer.answers, strict=True):
-            kind: str | None = call.WhichOneof("call")
-            if kind:
-                with suppress(ChatError):
-                    forms.check(getattr(call, kind))
-                    of_kind[kind].append((call, one))
+            with suppress(ChatError):
+                forms.check(call)
+                kind = str(call.WhichOneof("call"))
+                forms.check(getattr(call, kind))
+                of_kind[kind].append((call, one))
         for name, found in of_kind.items():
             if name in _READS:
                 self._read(_READS[name], name, found)

@@ -93,12 +93,6 @@ def _refresh(**fields: Any) -> dict[str, Any]:
     return {"refresh_id": f"r{next(_ids)}", "expires_at": LATER} | fields
 
 
-def _imported(w: World) -> dict[str, Any]:
-    message = {"import_id": "i", "from_user_id": w.ann.id, "content": "x", "created_at": 10**12}
-    reaction = {"user_id": w.ben.id, "reaction": "👍"}
-    return {"conversation_id": w.group, "messages": [message | {"reactions": [reaction]}], "any_order": True}
-
-
 def _signed_in_twice(w: World) -> dict[str, Any]:
     w.app.signed_in(w.dan.id, w.dan.username, device_id="phone")
     return {"username": w.dan.username, "password": PASSWORD, "device_id": "phone"}
@@ -238,7 +232,7 @@ LOGIC: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
         lambda w: (w.ann, {"messages": [_message(w), _message(w, conversation_id=w.pair), _message(w)]}),
         [SENT, SENT],
     ),
-    "ImportMessages": (lambda w: (None, _imported(w)), [SENT, READ]),
+    "ImportMessages": (lambda w: (None, unseen.imported(w)), [SENT, READ]),
     "Acknowledge": (lambda w: (w.ben, {"message_ids": [w.direct]}), [RECEIVED]),
     **{rpc: (partial(_by_people, *call), kinds) for rpc, (*call, kinds) in GROUPS.items()},
     "OpenDirect": (lambda w: (w.ann, {"peer_user_id": w.cem.id}), [JOINED, JOINED, CONVERSATION]),
@@ -315,7 +309,7 @@ INTERNAL: dict[str, tuple[Callable[[World], Call], list[Kind]]] = {
         lambda w: (None, {"user_id": w.ben.id, "request": {"conversation_id": w.pair, "pinned": True}}),
         [SETTINGS],
     ),
-    "ImportMessages": (lambda w: (None, _imported(w)), [SENT, READ]),
+    "ImportMessages": (lambda w: (None, unseen.imported(w)), [SENT, READ]),
     "EditMessage": (lambda w: (None, _by_ann(w, message_id=w.first, content="new")), [UPDATED]),
     "RecallMessage": (lambda w: (None, _by_ann(w, message_id=w.news)), [UPDATED]),
     "MessageStoreService/DeleteMessage": (lambda w: (None, _by_ann(w, message_id=w.news)), [Kind.MESSAGE_HIDDEN]),

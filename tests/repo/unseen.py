@@ -1,4 +1,7 @@
-"""RPCs that write what the log of changes does not hold, each with the reason."""
+"""Of test_every_write.py: the RPCs that write what the log of changes does not hold, each with the reason; and the
+longest request of those that do."""
+
+from typing import Any
 
 NEED_NONE = {
     "UnbanMember": "nobody hears of bans: managers list them",
@@ -15,3 +18,9 @@ NEED_NONE = {
         "as CreateWebhook",
     ),
 }
+
+
+def imported(w: Any) -> dict[str, Any]:
+    message = {"import_id": "i", "from_user_id": w.ann.id, "content": "x", "created_at": 10**12}
+    reaction = {"user_id": w.ben.id, "reaction": "👍"}
+    return {"conversation_id": w.group, "messages": [message | {"reactions": [reaction]}], "any_order": True}

@@ -182,6 +182,7 @@ def test_garbage_is_refused_and_the_next_call_served(app: Deployment, person: Pe
 def test_random_bytes_never_make_an_internal_error(app: Deployment) -> None:
     chance = random.Random(7)
     harmless = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "UNAUTHENTICATED", "PERMISSION_DENIED", "ALREADY_EXISTS"}
+    harmless |= {"ABORTED"}  # of who follows the log without a lease
     for path in RPCS:
         for _ in range(20):
             # Tags of the fields 1 to 6, as text or number, with lengths that mostly fit.
@@ -269,6 +270,6 @@ def test_an_internal_error_says_nothing_of_its_cause(own: Own, mode: str) -> Non
     # The log says what the client is not to know.
     eventually(lambda: f"[{refusal.request_id}] gochat" in app.logs())
     cause = next(line for line in app.logs().splitlines() if f"[{refusal.request_id}] gochat" in line)
-    assert "GetConversations" in cause
+    assert f"{'CallTogether' if app.split else 'GetConversations'} failed" in cause  # the repo half's, or the only one
     eventually(lambda: "no such table: members" in app.logs())
     profile(app, *person.metadata)

@@ -307,8 +307,8 @@ Global___Answer: _TypeAlias = Answer  # noqa: Y015
 class StoreRewrittenRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    MESSAGE_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
     digest: _builtins.str
     """Of the sender's words, by which a repetition of their client_msg_id is recognised."""
     @_builtins.property
@@ -316,8 +316,8 @@ class StoreRewrittenRequest(_message.Message):
     def __init__(
         self,
         *,
-        message: _repo_pb2.CreateMessageRequest | None = ...,
         digest: _builtins.str = ...,
+        message: _repo_pb2.CreateMessageRequest | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -331,34 +331,18 @@ Global___StoreRewrittenRequest: _TypeAlias = StoreRewrittenRequest  # noqa: Y015
 class StoreMessagesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    @_typing.final
-    class DigestsEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.int
-        value: _builtins.str
-        def __init__(
-            self,
-            *,
-            key: _builtins.int = ...,
-            value: _builtins.str = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
+    DIGESTS_FIELD_NUMBER: _builtins.int
     MESSAGES_FIELD_NUMBER: _builtins.int
     SKIP_LOCKED_FIELD_NUMBER: _builtins.int
     UNRESTRICTED_FIELD_NUMBER: _builtins.int
-    DIGESTS_FIELD_NUMBER: _builtins.int
     skip_locked: _builtins.bool
     """Only what is stored without a wait for anybody and in the usual way, all in one transaction. Of any other message
     (the first of two users, one sent before, one that breaks a rule) the result is empty, and nothing has happened.
     """
+    @_builtins.property
+    def digests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As StoreRewrittenRequest.digest, one for each message; "" for one with its sender's words. Or none."""
+
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_repo_pb2.CreateMessageRequest]:
         """1 to 1000."""
@@ -367,17 +351,13 @@ class StoreMessagesRequest(_message.Message):
     def unrestricted(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The indexes of those messages that a group's rules do not bind: what a service sends in a member's name."""
 
-    @_builtins.property
-    def digests(self) -> _containers.ScalarMap[_builtins.int, _builtins.str]:
-        """As StoreRewrittenRequest.digest, by the index of those messages that have other words than their senders'."""
-
     def __init__(
         self,
         *,
+        digests: _abc.Iterable[_builtins.str] | None = ...,
         messages: _abc.Iterable[_repo_pb2.CreateMessageRequest] | None = ...,
         skip_locked: _builtins.bool = ...,
         unrestricted: _abc.Iterable[_builtins.int] | None = ...,
-        digests: _abc.Mapping[_builtins.int, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
