@@ -145,7 +145,7 @@ def serve(
         if hub:
             resources.enter_context(hooks.running())
             push = PushStoreServiceStub(control), ReaderServiceStub(control), hub.connected
-            resources.enter_context(notifying(*push, config.push, relay.process, counters.pushed))
+            resources.enter_context(notifying(*push, config.push, counters.pushed))
         _return_large_blocks()
         _freeze_gc()
         rpc_server.start()

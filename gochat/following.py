@@ -35,6 +35,42 @@ class LeaseLostError(Exception):
     """Another process reads on, or this one stops."""
 
 
+class Lease:
+    """That one process at a time does something, which goes by the log up to a position. Of one thread, within a call
+    of its own. held: was it, when it was last claimed?"""
+
+    def __init__(self, name: str, readers: ReaderServiceStub) -> None:
+        self._name, self._readers, self._holder = name, readers, secrets.token_hex(8)
+        self._claim_at = 0.0
+        self.held = False
+        self.position = pb.Position()
+        """Where it stood when it was claimed last."""
+
+    def keep(self) -> bool:
+        """Claims or renews it where it is time to; returns whether it is held."""
+        if monotonic() >= self._claim_at:
+            request = reader_pb2.ClaimRequest(name=self._name, holder=self._holder, seconds=LEASE)
+            claimed = self._readers.Claim(request)
+            self._claim_at = monotonic() + RENEW_INTERVAL
+            self.held, self.position = claimed.held, claimed.position
+        return self.held
+
+    def advance(self, position: pb.Position) -> None:
+        """Raises LeaseLostError."""
+        request = reader_pb2.AdvanceRequest(name=self._name, holder=self._holder, position=position)
+        try:
+            self._readers.Advance(request)
+        except ChatError as error:
+            if error.reason == "LEASE_LOST":
+                self.held = False
+                raise LeaseLostError from None
+            raise
+
+    def release(self) -> None:
+        """Lets another process go on at once."""
+        self._readers.Release(reader_pb2.ReleaseRequest(name=self._name, holder=self._holder))
+
+
 class Follower:
     """deliver(changes, deliveries of each): returns when they are done with. If it raises, they come again. Where that
     may take seconds it calls `keep`. wants: of a change; others are neither described nor delivered. idle: is called
@@ -52,11 +88,9 @@ class Follower:
         idle: Callable[[], None] = lambda: None,
         described_for: str | None = "",
     ) -> None:
-        self._name, self._changes, self._readers, self._deliver = name, changes, readers, deliver
+        self._name, self._changes, self._lease, self._deliver = name, changes, Lease(name, readers), deliver
         self._wants, self._idle, self._described_for = wants, idle, described_for
-        self._holder = secrets.token_hex(8)
         self._position: pb.Position | None = None  # while the lease is held
-        self._claim_at = 0.0
         self._stopped = False
         self.behind = 0
         """Since when the oldest change that is known not to be delivered waits, in Unix milliseconds; 0 for none."""
@@ -70,7 +104,7 @@ class Follower:
         finally:
             self._stopped = True
             with suppress(ChatError), calling(ending(RELEASE_TIMEOUT)):
-                self._readers.Release(reader_pb2.ReleaseRequest(name=self._name, holder=self._holder))
+                self._lease.release()
 
     def step(self) -> None:
         """Delivers what was committed since the last time, if the lease is this process's or free."""
@@ -87,17 +121,11 @@ class Follower:
         """Renews the lease where it is time to. Raises LeaseLostError."""
         if self._stopped:
             raise LeaseLostError
-        if monotonic() >= self._claim_at:
-            request = reader_pb2.ClaimRequest(name=self._name, holder=self._holder, seconds=LEASE)
-            with calling():
-                claimed = self._readers.Claim(request)
-            self._claim_at = monotonic() + RENEW_INTERVAL
-            if not claimed.held:
+        with calling():
+            if not self._lease.keep():
                 raise LeaseLostError
-            if self._position is None:
-                self._position = claimed.position
         if self._position is None:
-            raise LeaseLostError
+            self._position = self._lease.position
 
     def _read(self) -> bool:
         """Returns whether there may be more."""
@@ -124,14 +152,8 @@ class Follower:
         return len(answer.changes) > 0
 
     def _advance(self, position: pb.Position) -> None:
-        request = reader_pb2.AdvanceRequest(name=self._name, holder=self._holder, position=position)
-        try:
-            with calling():
-                self._readers.Advance(request)
-        except ChatError as error:
-            if error.reason == "LEASE_LOST":
-                raise LeaseLostError from None
-            raise
+        with calling():
+            self._lease.advance(position)
         self._position = position
 
 

@@ -24,15 +24,12 @@ def notifying(
     readers: ReaderServiceStub,
     connected: Callable[[Sequence[str], float], Sequence[str]],
     settings: Push,
-    process: str,
     count: Callable[[str, int], None],
 ) -> Iterator[None]:
-    """Notifies recipients for as long as the block lasts. connected, process: as of Notifier. count(what, number): of
+    """Notifies recipients for as long as the block lasts. connected: as of Notifier. count(what, number): of
     gochat.monitoring."""
     web = WebPush(store, settings, lambda outcome: count(f"web_pushes_{outcome}", 1))
-    notifier = Notifier(
-        store, readers, connected, web, settings, process, lambda number: count("recipients_notified", number)
-    )
+    notifier = Notifier(store, readers, connected, web, settings, lambda number: count("recipients_notified", number))
     with periodic("notifying", notifier.work, INTERVAL):
         yield
     web.close(ending(CLOSE_TIMEOUT))

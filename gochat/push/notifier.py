@@ -11,22 +11,20 @@ from gochat.background import ending
 from gochat.config import Push
 from gochat.context import SERVICE, Call, Lane, entered
 from gochat.domain.changes import PUSH_READER
+from gochat.following import RELEASE_TIMEOUT, Lease
 from gochat.internal.push.v1 import push_pb2 as pb
 from gochat.internal.push.v1.push_pb2_grpc import PushStoreServiceStub
-from gochat.internal.reader.v1 import reader_pb2
 from gochat.internal.reader.v1.reader_pb2_grpc import ReaderServiceStub
 from gochat.push.delivery import WebPush
 
 INTERVAL = 0.5  # seconds between two rounds
-LEASE = 15  # seconds
 SETTLE = 2.0  # seconds after the start in which other processes say who is connected there
 TIMEOUT = 5.0  # seconds for a round
-RELEASE_TIMEOUT = 1.0  # seconds of the last call, when the process stops
 
 
 class Notifier:
     """Of one thread. connected(user_ids, seconds): those of them who have a stream, in any process. count(number): is
-    called with how many were notified. process: a name that no other one has."""
+    called with how many were notified."""
 
     def __init__(
         self,
@@ -35,28 +33,18 @@ class Notifier:
         connected: Callable[[Sequence[str], float], Sequence[str]],
         web: WebPush,
         settings: Push,
-        process: str,
         count: Callable[[int], None],
     ) -> None:
-        self._store, self._readers, self._connected, self._web = store, readers, connected, web
-        self._settings, self._process, self._count = settings, process, count
-        self._held = False
-        self._claim_at = 0.0
+        self._store, self._lease, self._connected, self._web = store, Lease(PUSH_READER, readers), connected, web
+        self._settings, self._count = settings, count
         self._begin_at = monotonic() + SETTLE
 
     def work(self) -> None:
         """A round. Raises ChatError."""
         with entered(Call(SERVICE, "-", monotonic() + TIMEOUT, SERVICE, lane=Lane.CONTROL)):
-            if monotonic() >= self._claim_at:
-                self._claim()
-            if self._held:
+            if self._lease.keep():
                 self._notify()
                 self._web.work()
-
-    def _claim(self) -> None:
-        claim = reader_pb2.ClaimRequest(name=PUSH_READER, holder=self._process, seconds=LEASE)
-        self._held = self._readers.Claim(claim).held
-        self._claim_at = monotonic() + LEASE / 3
 
     def _notify(self) -> None:
         interval = int(self._settings.interval * 1000)
@@ -77,6 +65,6 @@ class Notifier:
 
     def release(self) -> None:
         """Lets another process go on at once."""
-        if self._held:
+        if self._lease.held:
             with entered(Call(SERVICE, "-", monotonic() + ending(RELEASE_TIMEOUT), SERVICE, lane=Lane.CONTROL)):
-                self._readers.Release(reader_pb2.ReleaseRequest(name=PUSH_READER, holder=self._process))
+                self._lease.release()

@@ -32,11 +32,13 @@ class Batcher:
     batch hangs for longer than MAX_WAIT. A call belongs to the thread that took it from the queue until it is done.
 
     unbatched: the executor for calls that the handler leaves out of the batch, and for all calls while every thread
-    hangs. running: how many batches run at a time, less than THREADS.
+    hangs. running: how many batches run at a time, less than THREADS. most: calls of a batch.
     """
 
-    def __init__(self, batch: Batch, unbatched: Callable[[ServerCall], None], running: int = 1) -> None:
-        self._batch = batch
+    def __init__(
+        self, batch: Batch, unbatched: Callable[[ServerCall], None], *, running: int = 1, most: int = MAX_BATCH
+    ) -> None:
+        self._batch, self._most = batch, most
         self._unbatched = unbatched
         self._queue: SimpleQueue[ServerCall] = SimpleQueue()
         self._collecting = threading.Lock()
@@ -65,7 +67,7 @@ class Batcher:
         with self._collecting:
             calls = [self._queue.get()]
             first = self._running.acquire(timeout=MAX_WAIT)
-            while len(calls) < MAX_BATCH and not self._queue.empty():
+            while len(calls) < self._most and not self._queue.empty():
                 calls.append(self._queue.get())
             self._free.acquire()
         try:

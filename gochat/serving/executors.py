@@ -23,6 +23,7 @@ CORES = os.cpu_count() or 1
 HASHING_THREADS = CORES + 2
 SEARCH_THREADS = max(1, CORES - 1)  # searches leave a core to everything else
 READ_BATCHES = 2  # of an RPC at a time
+MAX_READS = 16  # calls of one: the largest lists are 1.6 MB, and all answers are one across the seam
 CONTROL_THREADS = 2
 OPENING_THREADS = 4
 FETCHING_THREADS = 8
@@ -125,8 +126,8 @@ class Executors:
         if method.batch is None or self._enqueue:
             return executor
         # Writes meet at the disk; each connection of a database reads on a core of its own.
-        running = 1 if method.rule.cost is Cost.WRITE else READ_BATCHES
-        self.batchers.append(Batcher(method.batch, executor, running))
+        limits = {} if method.rule.cost is Cost.WRITE else {"running": READ_BATCHES, "most": MAX_READS}
+        self.batchers.append(Batcher(method.batch, executor, **limits))
         return self.batchers[-1].execute
 
     def _queue(self, call: ServerCall) -> None:
