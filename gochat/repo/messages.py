@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
 from gochat.api.common.v1 import common_pb2
 from gochat.api.repo.v1 import repo_pb2
-from gochat.context import current
+from gochat.context import current, entered
 from gochat.domain import ids, limits, policy
 from gochat.domain.changes import Kind
 from gochat.errors import ChatError, invalid, not_found
@@ -145,7 +146,7 @@ def mark_all_read(database: Database, requests: Sequence[tuple[store_pb2.MarkRea
 
     def work(tx: Tx) -> list[bool]:
         if not tx.postgres:
-            return [_is_marked_read(tx, request) for request, _ in requests]
+            return [_is_marked_read(tx, request, actor_id) for request, actor_id in requests]
         text = _MARK_ALL_READ % ", ".join(["(?, ?, ?, CAST(? AS BIGINT), ?, CAST(? AS BIGINT))"] * len(wanted))
         refusals: dict[int, str] = dict(tx.fetch_all(text, *(value for row in wanted for value in row)))
         return [not refusals[number] for number in range(len(requests))]
@@ -168,9 +169,11 @@ def _mark_read(tx: Tx, request: store_pb2.MarkReadRequest) -> None:
     mark_read(tx, request.conversation_id, request.user_id, seq, reader)
 
 
-def _is_marked_read(tx: Tx, request: store_pb2.MarkReadRequest) -> bool:
+def _is_marked_read(tx: Tx, request: store_pb2.MarkReadRequest, actor_id: str) -> bool:
+    call = current()
     try:
-        _mark_read(tx, request)
+        with entered(replace(call, actor=replace(call.actor, user_id=actor_id))):
+            _mark_read(tx, request)
     except ChatError:  # before anything was written
         return False
     return True

@@ -24,7 +24,7 @@ SEND = {"content": "x", "conversation_id": "c"}
 def test_forms_and_fields_are_those_of_the_contract() -> None:
     nested = (
         *(user_pb2.UserUpsert, message_types_pb2.ImportedMessage, webhook_pb2.WebhookFilter),
-        push_pb2.Retry,
+        *(push_pb2.Retry, store_pb2.Call),
     )  # each is checked by itself
     types = [*(rpc.input_type for rpc in rpcs().values()), *(each.DESCRIPTOR for each in nested)]
     requests = {each.full_name: set(each.fields_by_name) for each in types}

@@ -165,6 +165,20 @@ def test_a_batch_leaves_a_row_for_each_conversation(repo: Repo, logged: Logged, 
     assert sorted(logged()) == sorted([("MESSAGES_SENT", room, 2, 4), ("MESSAGES_SENT", other, 1, 1)])
 
 
+def test_each_reads_in_their_own_name_together_too(repo: Repo) -> None:
+    ann, ben, cem = repo.users(3)
+    room = repo.group(ann, ben, cem)
+    message_id = repo.send(ann, room)
+    reader = Reader(repo.database)
+    reads = [
+        {"mark_read": {"conversation_id": where, "user_id": each, "message_id": message_id}, "actor_id": each}
+        for where, each in ((room, ben), ("none", ben), (room, cem))
+    ]
+    answers = repo.store.CallTogether(calls=reads).answers
+    assert [answer.WhichOneof("answer") for answer in answers] == ["mark_read", None, "mark_read"]
+    assert {(row.user_id, row.actor_id) for row in reader.read_all()} == {(ben, ben), (cem, cem)}
+
+
 def test_positions_leave_a_row_only_where_they_move(repo: Repo, logged: Logged) -> None:
     ann, ben = repo.users(2)
     first, second, third = (repo.send(ann, ben) for _ in range(3))
