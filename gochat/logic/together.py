@@ -28,8 +28,15 @@ def together(
             one = asked.calls.add(actor_id=call.actor.user_id)
             getattr(one, kind).CopyFrom(wanted)
             indexes.append(index)
-    if indexes:
-        for index, answer in zip(indexes, store.CallTogether(asked).answers, strict=True):
-            if answer.WhichOneof("answer"):
-                answers[index] = getattr(answer, kind)
+    if not indexes:
+        return answers
+    try:
+        found = store.CallTogether(asked).answers
+    except ChatError as error:
+        if error.reason == "NOT_OFFERED":  # by a host of the repo half of an older version
+            return answers
+        raise
+    for index, answer in zip(indexes, found, strict=True):
+        if answer.WhichOneof("answer"):
+            answers[index] = getattr(answer, kind)
     return answers

@@ -2,13 +2,17 @@
 it would get alone."""
 
 from contextlib import closing
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import grpc
 import psycopg2
 import pytest
 
 from gochat.api.logic.v1 import logic_pb2 as pb
+from gochat.context import SERVICE, Call
+from gochat.errors import internal
+from gochat.logic.users import Users
 from tests.conftest import Own
 from tests.conversations import group
 from tests.harness import Deployment, Person
@@ -112,6 +116,15 @@ def test_each_reads_in_their_own_name(world: World) -> None:
 
 def read_in(listener: Any) -> list[str]:
     return [event.read.message_id for event in listener.events if event.HasField("read")]
+
+
+def test_calls_are_made_alone_where_the_repo_half_is_older() -> None:
+    def refuse(_: Any) -> Any:
+        raise internal("NOT_OFFERED")
+
+    store = cast("Any", SimpleNamespace(CallTogether=refuse))
+    calls = [(Call(SERVICE, "-", 0.0), pb.GetUserProfileRequest(user_id=each)) for each in ("u1", "u2")]
+    assert Users(store).batch_GetUserProfile(calls) == [None, None]
 
 
 def test_a_locked_row_holds_up_its_own_reader_alone(own: Own) -> None:
