@@ -40,7 +40,7 @@ class Lease:
     of its own. held: was it, when it was last claimed?"""
 
     def __init__(self, name: str, readers: ReaderServiceStub) -> None:
-        self._name, self._readers, self._holder = name, readers, secrets.token_hex(8)
+        self._name, self._readers, self.holder = name, readers, secrets.token_hex(8)
         self._claim_at = 0.0
         self.held = False
         self.position = pb.Position()
@@ -49,7 +49,7 @@ class Lease:
     def keep(self) -> bool:
         """Claims or renews it where it is time to; returns whether it is held."""
         if monotonic() >= self._claim_at:
-            request = reader_pb2.ClaimRequest(name=self._name, holder=self._holder, seconds=LEASE)
+            request = reader_pb2.ClaimRequest(name=self._name, holder=self.holder, seconds=LEASE)
             claimed = self._readers.Claim(request)
             self._claim_at = monotonic() + RENEW_INTERVAL
             self.held, self.position = claimed.held, claimed.position
@@ -57,7 +57,7 @@ class Lease:
 
     def advance(self, position: pb.Position) -> None:
         """Raises LeaseLostError."""
-        request = reader_pb2.AdvanceRequest(name=self._name, holder=self._holder, position=position)
+        request = reader_pb2.AdvanceRequest(name=self._name, holder=self.holder, position=position)
         try:
             self._readers.Advance(request)
         except ChatError as error:
@@ -68,7 +68,7 @@ class Lease:
 
     def release(self) -> None:
         """Lets another process go on at once."""
-        self._readers.Release(reader_pb2.ReleaseRequest(name=self._name, holder=self._holder))
+        self._readers.Release(reader_pb2.ReleaseRequest(name=self._name, holder=self.holder))
 
 
 class Follower:

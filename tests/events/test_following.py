@@ -143,7 +143,7 @@ def test_who_has_lost_the_lease_moves_nothing(world: World, monkeypatch: pytest.
     assert heirs == ["heir"]
     assert claim(world, "heir").position == begun, "the position is where the heir found it"
     with pytest.raises(ChatError) as refused:
-        world.readers.Advance(pb.AdvanceRequest(name="test", holder=slow._holder, position=begun))
+        world.readers.Advance(pb.AdvanceRequest(name="test", holder=slow._lease.holder, position=begun))
     assert refused.value.reason == "LEASE_LOST"
 
 
@@ -152,7 +152,7 @@ def claim(world: World, holder: str, seconds: int = 60) -> pb.ClaimResponse:
 
 
 def claim_position(world: World, follower: Follower) -> Position:
-    return claim(world, follower._holder, 1).position
+    return claim(world, follower._lease.holder, 1).position
 
 
 def test_a_lease_is_taken_where_it_is_free_expired_or_ones_own(world: World) -> None:
