@@ -43,34 +43,35 @@ class Attempts:
         waiting, begun = deque(lanes), dict[str, float]()  # of lanes that are tried: since when their item is
         is_over = False
 
-        def run(lane: str) -> None:
-            for item in lanes[lane]:
-                with self._changed:
-                    if is_over or not goes_on():
-                        break
-                    begun[lane] = monotonic()
+        def next_of(lane: str) -> Item | None:
+            """Under the lock: the lane's next item, which is under way from now on; None where there is to be none."""
+            delivered, error = results[lane][:2]
+            if error or delivered == len(lanes[lane]) or is_over or not goes_on():
+                del begun[lane]
+                return None
+            begun[lane] = monotonic()
+            return lanes[lane][delivered]
+
+        def run(lane: str, item: Item | None) -> None:
+            while item:
                 outcome = self._post(item)
                 with self._changed:
+                    self._changed.notify()
                     if results[lane].is_late:
                         self._late -= 1
                         self._outcomes.append((item, outcome))
-                        self._changed.notify()
                         return
                     delivered = results[lane].delivered
                     results[lane] = outcome._replace(delivered=delivered) if outcome.error else Result(delivered + 1)
-                if outcome.error:
-                    break
-            with self._changed:
-                del begun[lane]
-                self._changed.notify()
+                    item = next_of(lane)
 
         try:
             while True:
                 with self._changed:
                     while waiting and goes_on() and self._has_room(len(begun)):
                         lane = waiting.popleft()
-                        begun[lane] = monotonic()
-                        threading.Thread(target=run, args=(lane,), daemon=True).start()
+                        begun[lane] = 0.0
+                        threading.Thread(target=run, args=(lane, next_of(lane)), daemon=True).start()
                     if not begun and not (waiting and goes_on()):
                         return results
                     self._changed.wait(PATIENCE / 4)
