@@ -6,7 +6,7 @@ from typing import Any
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
 from gochat.api.repo.v1.repo_pb2_grpc import RepoServiceStub
-from gochat.context import Call, current
+from gochat.context import Call, Caller, current
 from gochat.domain import policy
 from gochat.errors import ChatError, invalid
 from gochat.internal.store.v1 import store_pb2
@@ -41,19 +41,10 @@ class Conversations:
 
     def GetConversations(self, request: logic_pb2.GetConversationsRequest) -> repo_pb2.GetConversationsByUserResponse:
         """Returns the repo's answer: on the wire it is a GetConversationsResponse too, and to copy a list is slow."""
-        return self._repo.GetConversationsByUser(
-            repo_pb2.GetConversationsByUserRequest(user_id=actor(request.user_id), pagination=request.pagination)
-        )
+        return self._repo.GetConversationsByUser(_to_list(current().caller, request))
 
     def batch_GetConversations(self, calls: Sequence[tuple[Call, logic_pb2.GetConversationsRequest]]) -> list[Any]:
-        return together(
-            self._store,
-            "get_conversations",
-            calls,
-            lambda caller, request: repo_pb2.GetConversationsByUserRequest(
-                user_id=policy.actor(caller, request.user_id, "user_id"), pagination=request.pagination
-            ),
-        )
+        return together(self._store, "get_conversations", calls, _to_list)
 
     def UpdateConversation(self, request: logic_pb2.UpdateConversationRequest) -> logic_pb2.UpdateConversationResponse:
         changed = self._store.UpdateConversation(
@@ -74,3 +65,8 @@ class Conversations:
             )
         )
         return logic_pb2.DeleteConversationResponse(success=True)
+
+
+def _to_list(caller: Caller, request: logic_pb2.GetConversationsRequest) -> repo_pb2.GetConversationsByUserRequest:
+    user_id = policy.actor(caller, request.user_id, "user_id")
+    return repo_pb2.GetConversationsByUserRequest(user_id=user_id, pagination=request.pagination)

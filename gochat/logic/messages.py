@@ -12,7 +12,6 @@ from gochat.domain.limits import DEFAULT_LONG_PAGE
 from gochat.errors import ChatError
 from gochat.internal.store.v1 import store_pb2
 from gochat.internal.store.v1.store_pb2_grpc import StoreServiceStub
-from gochat.logic.acting import actor
 from gochat.logic.before_send import Ask, asked
 from gochat.logic.together import together
 
@@ -91,17 +90,10 @@ class Messages:
 
     def GetUnreadMessages(self, request: logic_pb2.GetUnreadMessagesRequest) -> store_pb2.GetUnreadResponse:
         """As it is; see Conversations.GetConversations."""
-        return self._store.GetUnread(store_pb2.GetUnreadRequest(user_id=actor(request.user_id)))
+        return self._store.GetUnread(_to_unread(current().caller, request))
 
     def batch_GetUnreadMessages(self, calls: Sequence[tuple[Call, logic_pb2.GetUnreadMessagesRequest]]) -> list[Any]:
-        return together(
-            self._store,
-            "get_unread",
-            calls,
-            lambda caller, request: store_pb2.GetUnreadRequest(
-                user_id=policy.actor(caller, request.user_id, "user_id")
-            ),
-        )
+        return together(self._store, "get_unread", calls, _to_unread)
 
 
 def _to_history(caller: Caller, request: logic_pb2.GetMessageHistoryRequest) -> store_pb2.GetHistoryRequest:
@@ -111,6 +103,10 @@ def _to_history(caller: Caller, request: logic_pb2.GetMessageHistoryRequest) -> 
         before_message_id=request.before_message_id,
         limit=request.limit,
     )
+
+
+def _to_unread(caller: Caller, request: logic_pb2.GetUnreadMessagesRequest) -> store_pb2.GetUnreadRequest:
+    return store_pb2.GetUnreadRequest(user_id=policy.actor(caller, request.user_id, "user_id"))
 
 
 def _to_mark_read(caller: Caller, request: logic_pb2.MarkMessageReadRequest) -> store_pb2.MarkReadRequest:

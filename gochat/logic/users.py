@@ -20,18 +20,10 @@ class Users:
 
     def GetUserProfile(self, request: logic_pb2.GetUserProfileRequest) -> store_pb2.GetProfileResponse:
         """As it is; see Conversations.GetConversations."""
-        user_id = request.user_id or actor("")
-        return self._store.GetProfile(store_pb2.GetProfileRequest(user_id=user_id))
+        return self._store.GetProfile(_to_profile(current().caller, request))
 
     def batch_GetUserProfile(self, calls: Sequence[tuple[Call, logic_pb2.GetUserProfileRequest]]) -> list[Any]:
-        return together(
-            self._store,
-            "get_profile",
-            calls,
-            lambda caller, request: store_pb2.GetProfileRequest(
-                user_id=request.user_id or policy.actor(caller, "", "user_id")
-            ),
-        )
+        return together(self._store, "get_profile", calls, _to_profile)
 
     def UpdateUserProfile(self, request: logic_pb2.UpdateUserProfileRequest) -> logic_pb2.UpdateUserProfileResponse:
         changed = self._store.UpdateProfile(
@@ -56,3 +48,7 @@ def _shown_to(caller: Caller, user: common_pb2.User) -> common_pb2.User:
     if not caller.privileged and user.user_id != caller.user_id:
         user.email = masked_email(user.email)
     return user
+
+
+def _to_profile(caller: Caller, request: logic_pb2.GetUserProfileRequest) -> store_pb2.GetProfileRequest:
+    return store_pb2.GetProfileRequest(user_id=request.user_id or policy.actor(caller, "", "user_id"))

@@ -24,15 +24,12 @@ from gochat.repo.membership import (
 )
 from gochat.repo.messages import COLUMNS, DELETED, RECALLED, RECIPIENT_REACHED, fill, reached
 from gochat.repo.reads import AloneError, Read
-from gochat.repo.users import get_user
 from gochat.storage.database import Database, Tx
 from gochat.storage.kept import Kept
 from gochat.storage.models import LOOKED_UP
 
 MAX_UNREAD = 100  # conversations in one answer: of the largest messages, as much as gRPC clients take by default
 _INT32 = 2**31 - 1
-
-
 _IS_USER = "EXISTS (SELECT 1 FROM users WHERE user_id = ?1)"
 
 
@@ -213,9 +210,8 @@ class Conversations:
     def GetConversationsByUser(
         self, request: repo_pb2.GetConversationsByUserRequest
     ) -> repo_pb2.GetConversationsByUserResponse:
-        answer: repo_pb2.GetConversationsByUserResponse = CONVERSATIONS.alone(
-            self._database, request, repo_pb2.GetConversationsByUserResponse()
-        )
+        answer = repo_pb2.GetConversationsByUserResponse()
+        CONVERSATIONS.alone(self._database, request, answer)
         return answer
 
 
@@ -253,11 +249,6 @@ class StoreConversations:
 
         self._database.write(work)
         return store_pb2.HideConversationResponse()
-
-
-def must_be_user(database: Database, user_id: str) -> None:
-    """Raises NOT_FOUND. Asked only where a list is empty."""
-    database.read(lambda tx: get_user(tx, user_id), one_statement=True)
 
 
 def _update(tx: Tx, conversation_id: str, user_id: str, name: str, avatar: str) -> common_pb2.Conversation:

@@ -7,9 +7,10 @@ from gochat.api.conversation.v1 import conversation_pb2 as pb
 from gochat.domain import cursors
 from gochat.errors import invalid
 from gochat.internal.conversation.v1 import conversation_pb2 as store_pb
-from gochat.repo.conversations import UNREAD, UNREAD_MENTIONS, must_be_user
+from gochat.repo.conversations import UNREAD, UNREAD_MENTIONS
 from gochat.repo.details import DETAIL_COLUMNS, FROM_DETAILS, MEMBER_COLUMNS, detail_of, fill_detail
 from gochat.repo.membership import open_single
+from gochat.repo.users import get_user
 from gochat.storage.database import Database, Row, Tx
 from gochat.storage.kept import Kept
 from gochat.storage.models import LOOKED_UP
@@ -97,7 +98,7 @@ class Inbox:
         )
         rows = sorted(Tx.decode_rows(table), key=_place, reverse=True)
         if not (rows or wanted.page_token):
-            must_be_user(self._database, user_id)
+            self._database.read(lambda tx: get_user(tx, user_id), one_statement=True)  # raises NOT_FOUND
         answer = pb.ListConversationsResponse()
         number = _fill(answer, rows[: page.limit])
         if number < len(rows):

@@ -120,9 +120,8 @@ class Messages:
         return repo_pb2.DeleteMessageResponse(success=True)
 
     def GetHistory(self, request: store_pb2.GetHistoryRequest) -> store_pb2.GetHistoryResponse:
-        answer: store_pb2.GetHistoryResponse = HISTORY_PAGE.alone(
-            self._database, request, store_pb2.GetHistoryResponse()
-        )
+        answer = store_pb2.GetHistoryResponse()
+        HISTORY_PAGE.alone(self._database, request, answer)
         return answer
 
     def MarkRead(self, request: store_pb2.MarkReadRequest) -> store_pb2.MarkReadResponse:
@@ -141,12 +140,12 @@ class Messages:
 def mark_all_read(database: Database, requests: Sequence[tuple[store_pb2.MarkReadRequest, str]]) -> list[bool]:
     """Was it done? If not, nothing has happened: a rule refuses it, or another transaction has locked the row.
     requests: with the ids of those who act."""
-    wanted = [(number, *_read_until(request, actor_id)) for number, (request, actor_id) in enumerate(requests)]
-    wanted.sort(key=itemgetter(1, 2))  # rows are locked in the order of their keys
 
     def work(tx: Tx) -> list[bool]:
         if not tx.postgres:
             return [_is_marked_read(tx, request, actor_id) for request, actor_id in requests]
+        wanted = [(number, *_read_until(request, actor_id)) for number, (request, actor_id) in enumerate(requests)]
+        wanted.sort(key=itemgetter(1, 2))  # rows are locked in the order of their keys
         text = _MARK_ALL_READ % ", ".join(["(?, ?, ?, CAST(? AS BIGINT), ?, CAST(? AS BIGINT))"] * len(wanted))
         refusals: dict[int, str] = dict(tx.fetch_all(text, *(value for row in wanted for value in row)))
         return [not refusals[number] for number in range(len(requests))]

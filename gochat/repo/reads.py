@@ -21,11 +21,10 @@ class Read(NamedTuple):
     parameters: Callable[[Any], tuple[Any, ...]]
     fill: Callable[[Any, Any, Sequence[Row]], None]
 
-    def alone(self, database: Database, request: Message, answer: Any) -> Any:
-        """The answer, filled."""
+    def alone(self, database: Database, request: Message, answer: Message) -> None:
+        """Fills the answer."""
         values = self.parameters(request)
         self.fill(answer, request, database.read(lambda tx: tx.fetch_all(self.statement, *values), one_statement=True))
-        return answer
 
     def together(self, database: Database, requests: Sequence[Any]) -> list[list[Row]]:
         """The rows of each."""

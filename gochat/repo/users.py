@@ -71,7 +71,8 @@ class Users:
         return repo_pb2.GetUsersResponse(users=[as_user(by_id[user_id]) for user_id in wanted if user_id in by_id])
 
     def GetProfile(self, request: store_pb2.GetProfileRequest) -> store_pb2.GetProfileResponse:
-        answer: store_pb2.GetProfileResponse = PROFILE.alone(self._database, request, store_pb2.GetProfileResponse())
+        answer = store_pb2.GetProfileResponse()
+        PROFILE.alone(self._database, request, answer)
         return answer
 
     def UpdateProfile(self, request: store_pb2.UpdateProfileRequest) -> store_pb2.UpdateProfileResponse:

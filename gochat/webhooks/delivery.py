@@ -17,7 +17,7 @@ from gochat.domain import ids
 from gochat.domain.changes import IMPORTED
 from gochat.domain.clock import clock
 from gochat.domain.webhooks import GONE, reader_of
-from gochat.following import Follower, calling
+from gochat.following import PIECE, Follower, calling
 from gochat.internal.change.v1 import change_pb2
 from gochat.internal.change.v1.change_pb2_grpc import ChangeServiceStub
 from gochat.internal.reader.v1.reader_pb2_grpc import ReaderServiceStub
@@ -33,7 +33,7 @@ TIMEOUT = 10.0  # seconds of an attempt
 MAX_FAILURES = 8  # one after the other, without an answer or with one from 500 on, after which it counts as down
 RETRY_INTERVAL = 1.0  # seconds between two looks for what is due
 MAX_TAKEN = 100  # deliveries that are tried again together
-MAX_STORED = 100  # deliveries that are written down together: as of following.PIECE
+MAX_STORED = PIECE  # deliveries that are written down together, each with a change
 MIN_PAUSE, FIRST_PAUSE, MAX_PAUSE = 1.0, 2.0, 3 * 3600.0  # seconds until the next attempt
 MAX_PROBE_PAUSE = 300.0  # seconds between two attempts while the receiver is down
 LATE_PAUSE = 2 * TIMEOUT  # seconds after which an attempt that is under way is lost with its process
