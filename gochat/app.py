@@ -43,6 +43,7 @@ from gochat.monitoring.sampling import export_sums, monitor
 from gochat.monitoring.shared import Memory, SharedMetrics
 from gochat.push import notifying
 from gochat.repo.guests import disabling
+from gochat.repo.inboxes import Inboxes
 from gochat.repo.retention import trimming
 from gochat.rpc import server
 from gochat.rpc.client import SEAM_FAILURES, NetworkChannel
@@ -101,8 +102,11 @@ def serve(
     with ExitStack() as resources:
         database = resources.enter_context(closing(open_database(config))) if target != LOGIC else None
         relay = Relay(_links(config, database))
-        repo_methods = bind(served_by(REPO), repo_handlers(database, relay, config.messages)) if database else {}
+        repo_methods = dict[str, Method]()
         if database:
+            inboxes = Inboxes(database)
+            repo_methods = bind(served_by(REPO), repo_handlers(database, relay, config.messages, inboxes))
+            resources.enter_context(inboxes.refreshing())
             resources.enter_context(lifecycle.probing(database))
             resources.enter_context(trimming(database, config.events.keep))
             resources.enter_context(disabling(database, config.auth.guest_ttl))
@@ -221,9 +225,9 @@ def _links(config: Config, database: Database | None) -> list[Link]:
     return []
 
 
-def repo_handlers(database: Database, relay: Relay, settings: Messages) -> Handlers:
+def repo_handlers(database: Database, relay: Relay, settings: Messages, inboxes: Inboxes) -> Handlers:
     """The objects that serve every RPC of the repo half."""
-    handlers = dict(repo.handlers(database, settings))
+    handlers = dict(repo.handlers(database, settings, inboxes))
     for name, served in events.relay_handlers(relay).items():
         handlers[name] = (*handlers[name], *served)
     return handlers

@@ -13,6 +13,7 @@ from gochat.repo.group_settings import GroupSettings
 from gochat.repo.groups import Groups, StoreGroups
 from gochat.repo.importing import Importing
 from gochat.repo.inbox import Inbox
+from gochat.repo.inboxes import Inboxes
 from gochat.repo.invitations import Invitations
 from gochat.repo.logins import Logins
 from gochat.repo.member_details import MemberDetails
@@ -41,7 +42,7 @@ from gochat.serving.binding import Handlers
 from gochat.storage.database import Database
 
 
-def handlers(database: Database, settings: MessageSettings) -> Handlers:
+def handlers(database: Database, settings: MessageSettings, inboxes: Inboxes) -> Handlers:
     """The objects that serve every RPC of these services, one a noun; two where the services share names of RPCs."""
     users, messages, sending = Users(database), Messages(database), Sending(database)
     members = Members(database)
@@ -51,13 +52,13 @@ def handlers(database: Database, settings: MessageSettings) -> Handlers:
             Deletion(database),
             messages,
             sending,
-            Conversations(database),
+            Conversations(database, inboxes),
             Groups(database),
             members,
         ),
         "StoreService": (
-            *(users, Search(database), messages, sending, Together(database)),
-            *(StoreConversations(database), StoreGroups(database), members),
+            *(users, Search(database), messages, sending, Together(database, inboxes)),
+            *(StoreConversations(database, inboxes), StoreGroups(database), members),
         ),
         "GroupStoreService": (
             *(Roles(database), Moderation(database), GroupSettings(database)),
@@ -76,5 +77,5 @@ def handlers(database: Database, settings: MessageSettings) -> Handlers:
         "UserStoreService": (Administration(database),),
         "WebhookStoreService": (Webhooks(database), Outbox(database)),
         "PushStoreService": (PushTokens(database), Notifying(database), PushDeliveries(database)),
-        "ConversationStoreService": (Inbox(database), Settings(database), Receipts(database)),
+        "ConversationStoreService": (Inbox(database, inboxes), Settings(database), Receipts(database)),
     }

@@ -12,6 +12,7 @@ import peewee
 from gochat.domain import ids, limits
 from gochat.domain.text import casefold_key, skeleton
 from gochat.repo.check_groups import group_rules, wrong_search_keys
+from gochat.repo.check_inboxes import ASTRAY
 from gochat.repo.check_log import log_rules
 from gochat.repo.check_messages import MESSAGE_RULES, wrong_sums
 from gochat.repo.check_push import PUSH_RULES
@@ -20,7 +21,7 @@ from gochat.repo.check_webhooks import WEBHOOK_RULES
 from gochat.storage.database import Row, Tx
 from gochat.storage.failures import driver_error
 from gochat.storage.migrate import Migration, is_migrated, migrations, objects, routines
-from gochat.storage.models import ALL, LOOKED_UP, MAX_INBOX_MEMBERS
+from gochat.storage.models import ALL
 
 MAX_FINDINGS = 100  # of one rule
 COUNTED = ("users", "conversations", "members", "messages")
@@ -29,6 +30,7 @@ DAMAGED = "file: "
 _PAGE = 10_000  # rows in memory
 _CLOCK = 60_000  # milliseconds that the two times of an entry of the audit log may differ
 _KEYS = {model._meta.table_name: [key.column_name for key in model._meta.get_primary_keys()] for model in ALL}
+_KEYS["inboxes"] = ["user_id"]
 
 
 class Rule(NamedTuple):
@@ -154,14 +156,8 @@ RULES = (
     _where("former_members", "is a member nevertheless", f"EXISTS {_members('1', ' AND m.user_id = t.user_id')}"),
     _refers("devices", "user_id", "users"),
     _where("members", "hidden_seq is below -1 or beyond read_seq", "t.hidden_seq < -1 OR t.hidden_seq > t.read_seq"),
-    _where(
-        "members",
-        "last_seq or active_at is not what it is to carry (sql/README.md)",
-        _conversation(
-            f"(t.last_seq <> CASE WHEN c.member_count <= {MAX_INBOX_MEMBERS} THEN c.last_seq ELSE {LOOKED_UP} END OR"
-            f" t.active_at <> CASE WHEN c.member_count <= {MAX_INBOX_MEMBERS} THEN c.updated_at ELSE {LOOKED_UP} END)"
-        ),
-    ),
+    _where("members", "last_seq or active_at is not what it is to carry (sql/README.md)", _conversation(ASTRAY)),
+    _refers("inboxes", "user_id", "users"),
     _where(
         "conversations",
         "recalled_seq is not that of the newest message that was recalled or deleted",

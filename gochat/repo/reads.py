@@ -14,17 +14,18 @@ class AloneError(Exception):
 
 
 class Read(NamedTuple):
-    """parameters(request): of the statement. fill(answer, request, rows): raises ChatError and, where the read is to be
-    made alone if it is not, AloneError."""
+    """parameters(request): of the statement. fill(answer, request, rows): how many conversations were looked up for it,
+    which is for inboxes.py. Raises ChatError and, where the read is to be made alone if it is not, AloneError."""
 
     statement: Kept
     parameters: Callable[[Any], tuple[Any, ...]]
-    fill: Callable[[Any, Any, Sequence[Row]], None]
+    fill: Callable[[Any, Any, Sequence[Row]], int]
 
-    def alone(self, database: Database, request: Message, answer: Message) -> None:
+    def alone(self, database: Database, request: Message, answer: Message) -> int:
         """Fills the answer."""
         values = self.parameters(request)
-        self.fill(answer, request, database.read(lambda tx: tx.fetch_all(self.statement, *values), one_statement=True))
+        rows = database.read(lambda tx: tx.fetch_all(self.statement, *values), one_statement=True)
+        return self.fill(answer, request, rows)
 
     def together(self, database: Database, requests: Sequence[Any]) -> list[list[Row]]:
         """The rows of each."""
