@@ -5,14 +5,16 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
+from typing import Any, Self
 
 import psycopg2
 
 from tests.harness import fresh
 from tests.processes import frozen, missing
+from tests.waiting import eventually
 
 
 @contextmanager
@@ -111,6 +113,14 @@ class Postgres:
     def frozen(self) -> AbstractContextManager[None]:
         return frozen(self.pid)
 
+    def ask(self, question: str, name: str = "postgres") -> Any:
+        """The first column of the first row; None where there is none. name: of the database."""
+        with closing(psycopg2.connect(f"postgresql://postgres@{self.host}:{self.port}/{name}")) as connection:
+            connection.autocommit = True
+            cursor = connection.cursor()
+            cursor.execute(question)
+            return next(iter(cursor.fetchall()), [None])[0] if cursor.description else None
+
     def create_database(self, encoding: str = "") -> str:
         """Returns the URL of a new, empty database. encoding: "" for the server's."""
         name = fresh("db")
@@ -126,3 +136,42 @@ class Postgres:
         if (self.data / "postmaster.pid").exists():
             self.stop("immediate")
         shutil.rmtree(self._folder)
+
+
+class Pair:
+    """A primary and its hot standby, with a database `name`. url: names both."""
+
+    def __init__(self, primary: Postgres) -> None:
+        self.primary, self.standby = primary, Postgres(primary=primary)
+        self.name = primary.create_database().rpartition("/")[2]
+        self.url = self.url_of(primary, self.standby)
+        eventually(self.replayed)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.standby.remove()
+
+    def url_of(self, *servers: Postgres) -> str:
+        hosts = ",".join(f"{server.host}:{server.port}" for server in servers)
+        return f"postgresql://postgres@{hosts}/{self.name}"
+
+    def replayed(self) -> bool:
+        """Has the standby all that the primary has committed?"""
+        written = self.primary.ask("SELECT pg_current_wal_lsn()::text")
+        try:
+            return bool(self.standby.ask(f"SELECT pg_last_wal_replay_lsn() >= '{written}'", self.name))
+        except psycopg2.OperationalError:  # the database has not come to the standby
+            return False
+
+    def fail_over(self, losing: Callable[[], None] | None = None) -> None:
+        """The primary dies, and the standby is promoted. losing: what it does has not come to the standby."""
+        eventually(self.replayed)
+        if losing:
+            self.standby.ask("ALTER SYSTEM SET primary_conninfo = ''")
+            self.standby.ask("SELECT pg_reload_conf()")
+            eventually(lambda: not self.standby.ask("SELECT count(*) FROM pg_stat_wal_receiver"))
+            losing()
+        self.primary.stop("immediate")
+        self.standby.promote()

@@ -116,7 +116,7 @@ def look_at(url: str, *, writing: bool = True) -> Server:
     Raises ConfigError with the reason and the remedy where GoChat cannot work with the database; ChatError where it
     cannot be reached.
     """
-    parameters = {**PARAMETERS, **_parsed(url)}
+    parameters = _parsed(url)
     own = parameters.pop("options", "")
     with unavailable_on_failure():
         database = _connect({**parameters, "options": f"{own} {startup_options(SETTINGS)}".strip()})
@@ -187,11 +187,13 @@ def _must_have_rights(
 
 
 def _parsed(url: str) -> dict[str, Any]:
-    """Raises ConfigError where libpq would misread it. The message does not quote it: it may hold a password."""
+    """With our PARAMETERS; of several hosts the one that takes writes, unless the URL says another. Raises ConfigError
+    where libpq would misread it. The message does not quote it: it may hold a password."""
     try:
         parsed = parse_dsn(url)
     except psycopg2.ProgrammingError:
         raise ConfigError("database.url: is no postgresql:// URL that libpq understands") from None
     if not re.fullmatch(r"\w+://([^@/]*@)?[^@]*", url):  # libpq would take a part of the password for the host
         raise ConfigError("database.url: in a user name or password write @ as %40 and / as %2F")
-    return dict(parsed)
+    of_several = {"target_session_attrs": "read-write"} if "," in parsed.get("host", "") else {}
+    return {**PARAMETERS, **of_several, **parsed}

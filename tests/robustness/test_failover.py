@@ -2,17 +2,15 @@
 within 5 s, and back by itself once there is a server that takes writes."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import psycopg2
 import pytest
 
 from tests.conversations import conversation_of, history
 from tests.harness import Deployment, Person, refused
 from tests.health import NOT_SERVING, SERVING, health
-from tests.postgres import Postgres, running_postgres
+from tests.postgres import Pair, running_postgres
 from tests.processes import gochat
 from tests.waiting import eventually, once_available
 
@@ -21,40 +19,10 @@ PASSING_OVER = 10.0  # seconds: each attempt first waits for the host that hangs
 SPLIT = pytest.mark.parametrize("split", [False, True], ids=["colocated", "split"])
 
 
-class Pair:
-    """A primary and its hot standby, with a database. url: names both, in this order or the other."""
-
-    def __init__(self, primary: Postgres) -> None:
-        self.primary, self.standby = primary, Postgres(primary=primary)
-        self.name = primary.create_database().rpartition("/")[2]
-        self.url = self.url_of(primary, self.standby)
-        eventually(self.replayed)
-
-    def url_of(self, *servers: Postgres) -> str:
-        hosts = ",".join(f"{server.host}:{server.port}" for server in servers)
-        return f"postgresql://postgres@{hosts}/{self.name}?target_session_attrs=read-write"
-
-    def replayed(self) -> bool:
-        """Has the standby all that the primary has committed?"""
-        try:
-            written = self._ask(self.primary, "SELECT pg_current_wal_lsn()::text")
-            return bool(self._ask(self.standby, f"SELECT pg_last_wal_replay_lsn() >= '{written}'"))
-        except psycopg2.OperationalError:  # the database has not come to the standby
-            return False
-
-    def _ask(self, server: Postgres, question: str) -> Any:
-        with closing(psycopg2.connect(f"postgresql://postgres@{server.host}:{server.port}/{self.name}")) as connection:
-            cursor = connection.cursor()
-            cursor.execute(question)
-            return cursor.fetchall()[0][0]
-
-
 @pytest.fixture
 def pair() -> Iterator[Pair]:
-    with running_postgres() as primary:
-        made = Pair(primary)
+    with running_postgres() as primary, Pair(primary) as made:
         yield made
-        made.standby.remove()
 
 
 @contextmanager
