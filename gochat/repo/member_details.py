@@ -90,7 +90,7 @@ class MemberDetails:
                 return []
             return tx.fetch_all(text, asked.group_id, *page.after, *named, page.fetched)
 
-        rows = self._database.read(work)
+        rows = self._database.read(work, replica=True)
         token = page.cut(rows)
         return api.ListMembersResponse(members=map(_detail, rows), next_page_token=token)
 

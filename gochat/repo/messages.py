@@ -109,7 +109,7 @@ class Messages:
             found = [message(request.conversation_id, row) for row in rows]
             return repo_pb2.GetMessagesResponse(messages=found, total=conversation.last_seq - deleted)
 
-        return self._database.read(work)
+        return self._database.read(work, replica=True)
 
     def UpdateMessageStatus(self, request: repo_pb2.UpdateMessageStatusRequest) -> repo_pb2.UpdateMessageStatusResponse:
         self._database.write(lambda tx: set_status(tx, request.message_id, request.user_id, request.status))
@@ -203,7 +203,7 @@ def _fill_history(
         fill(answer.messages.add(), request.conversation_id, rows.pop())
 
 
-HISTORY_PAGE = Read(HISTORY, _history_parameters, _fill_history)
+HISTORY_PAGE = Read(HISTORY, _history_parameters, _fill_history, replica=True)
 
 
 def message(conversation_id: str, row: Any) -> common_pb2.Message:

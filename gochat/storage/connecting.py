@@ -3,7 +3,7 @@ database, the cluster or the environment. They are startup options, so a connect
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import peewee
@@ -89,6 +89,13 @@ class Server:
     parameters: Mapping[str, str] = field(repr=False)
     settings: Mapping[str, str]
     options: str
+
+    def at(self, key: str, url: str) -> "Server":
+        """How to connect to a standby of this database; of several hosts in the URL to one that is. Raises
+        ConfigError, which names the key."""
+        parameters = _parsed(url, key, "standby")
+        own = parameters.pop("options", "")
+        return replace(self, parameters=parameters, options=own)
 
     def connect(self, limits: Mapping[str, str]) -> peewee.Database:
         """limits: CALL_LIMITS or none. Raises peewee's OperationalError."""
@@ -186,14 +193,14 @@ def _must_have_rights(
         )
 
 
-def _parsed(url: str) -> dict[str, Any]:
-    """With our PARAMETERS; of several hosts the one that takes writes, unless the URL says another. Raises ConfigError
-    where libpq would misread it. The message does not quote it: it may hold a password."""
+def _parsed(url: str, key: str = "database.url", of_several: str = "read-write") -> dict[str, Any]:
+    """With our PARAMETERS. of_several: which one of several hosts, unless the URL says that. Raises ConfigError where
+    libpq would misread it. The message does not quote it: it may hold a password."""
     try:
         parsed = parse_dsn(url)
     except psycopg2.ProgrammingError:
-        raise ConfigError("database.url: is no postgresql:// URL that libpq understands") from None
+        raise ConfigError(f"{key}: is no postgresql:// URL that libpq understands") from None
     if not re.fullmatch(r"\w+://([^@/]*@)?[^@]*", url):  # libpq would take a part of the password for the host
-        raise ConfigError("database.url: in a user name or password write @ as %40 and / as %2F")
-    of_several = {"target_session_attrs": "read-write"} if "," in parsed.get("host", "") else {}
-    return {**PARAMETERS, **of_several, **parsed}
+        raise ConfigError(f"{key}: in a user name or password write @ as %40 and / as %2F")
+    which = {"target_session_attrs": of_several} if "," in parsed.get("host", "") else {}
+    return {**PARAMETERS, **which, **parsed}

@@ -21,6 +21,7 @@ from gochat.storage.connecting import CALL_LIMITS, UNLIMITED, look_at
 from gochat.storage.database import DatabaseInUseError, T, Tx, Work, Writability, unavailable_on_failure
 from gochat.storage.failures import DISK_FULL, READ_ONLY, RETRYABLE, Failure, failure, sqlstate
 from gochat.storage.pool import CHECK_TIMEOUT, MAX_CONTROL, Driver, NoRoomError, Pool
+from gochat.storage.replica import NotOnReplicaError, Replica
 
 MAX_ATTEMPTS = 3
 RETRY_PAUSE = 0.05  # seconds at most, before the first attempt after a failed one; then twice as long
@@ -64,6 +65,7 @@ class PostgresDatabase:
         self._server, self._exclusive = look_at(url), exclusive
         self.pair_key = b""
         self._writability = Writability()
+        self._replica: Replica | None = None
         self._after_commit: Callable[[], None] = lambda: None
         self._was_full = False  # a write has failed since the disk was full
         # With an exclusive lock a second connection would not get its own.
@@ -93,8 +95,20 @@ class PostgresDatabase:
     def on_commit(self, hint: Callable[[], None]) -> None:
         self._after_commit = hint
 
-    def read(self, work: Work[T], *, one_statement: bool = False) -> T:
-        return self._transact(_begin(SNAPSHOT, one_statement), work, False)
+    def follow_replica(self, url: str, pool_max: int, max_lag: float) -> None:
+        """Has reads that may be from a replica made there. Raises ConfigError, ChatError."""
+
+        def driver(connect: Callable[[], peewee.Database]) -> Driver:
+            return Driver(connect, _is_usable, _answers, _interrupt)
+
+        self._replica = Replica(self, self._server.at("database.replica_url", url), driver, pool_max, max_lag)
+
+    def read(self, work: Work[T], *, one_statement: bool = False, replica: bool = False) -> T:
+        begin = _begin(SNAPSHOT, one_statement)
+        if replica and self._replica:
+            with suppress(NotOnReplicaError):
+                return self._replica.read(begin, work)
+        return self._transact(begin, work, False)
 
     def write(self, work: Work[T], *, one_statement: bool = False) -> T:
         return self._transact(_begin(WRITING, one_statement), work, True)
@@ -156,9 +170,12 @@ class PostgresDatabase:
         return interruptible()
 
     def statistics(self) -> dict[str, int]:
-        return {"connections_used": self._pool.in_use, "connections_max": self._pool.max_size}
+        of_replica = self._replica.statistics() if self._replica else {}
+        return {"connections_used": self._pool.in_use, "connections_max": self._pool.max_size, **of_replica}
 
     def close(self) -> None:
+        if self._replica:
+            self._replica.close()
         self._pool.close()
         self._control.close()
 
