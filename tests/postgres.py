@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -13,7 +14,7 @@ from typing import Any, Self
 import psycopg2
 
 from tests.harness import fresh
-from tests.processes import frozen, missing
+from tests.processes import children, frozen, missing
 from tests.waiting import eventually
 
 
@@ -30,9 +31,9 @@ def running_postgres(host: str = "127.0.0.1") -> Iterator["Postgres"]:
 
 class Postgres:
     """A PostgreSQL server of the tests' own, in a folder of its own. host: its address, trusted with its /24. primary:
-    the server that this one follows, as a hot standby."""
+    the server that this one follows, as a hot standby. port: 0 for a free one."""
 
-    def __init__(self, host: str = "127.0.0.1", primary: "Postgres | None" = None) -> None:
+    def __init__(self, host: str = "127.0.0.1", primary: "Postgres | None" = None, port: int = 0) -> None:
         programs = [Path(found).resolve().parent for found in [shutil.which("initdb")] if found]
         programs += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
         if not programs:
@@ -50,8 +51,8 @@ class Postgres:
         else:
             self._run("initdb", "-D", str(self.data), "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8")
             with (self.data / "pg_hba.conf").open("a") as trusted:
-                trusted.write(f"host all all {host}/24 trust\n")
-        self.port = self._free_port()
+                trusted.write(f"host all all {host}/24 trust\nhost replication all {host}/24 trust\n")
+        self.port = port or self._free_port()
         self.start()
 
     @property
@@ -101,6 +102,14 @@ class Postgres:
         """mode: fast, or immediate, which is like a crash."""
         self._run("pg_ctl", "-D", str(self.data), "-m", mode, "-w", "stop")
 
+    def kill(self) -> None:
+        """All of it at once, as where its host is gone."""
+        pid = self.pid
+        os.kill(pid, signal.SIGSTOP)  # it must not see its children die
+        for each in (*children(pid), pid):
+            os.kill(each, signal.SIGKILL)
+        (self.data / "postmaster.pid").unlink()
+
     def demote(self) -> None:
         """Makes it a standby, of no primary: it reads, and writes nothing."""
         self.stop()
@@ -135,14 +144,14 @@ class Postgres:
     def remove(self) -> None:
         if (self.data / "postmaster.pid").exists():
             self.stop("immediate")
-        shutil.rmtree(self._folder)
+        shutil.rmtree(self._folder, ignore_errors=True)  # it may be gone
 
 
 class Pair:
     """A primary and its hot standby, with a database `name`. url: names both."""
 
     def __init__(self, primary: Postgres) -> None:
-        self.primary, self.standby = primary, Postgres(primary=primary)
+        self.primary, self.standby = primary, Postgres(primary.host, primary=primary)
         self.name = primary.create_database().rpartition("/")[2]
         self.url = self.url_of(primary, self.standby)
         eventually(self.replayed)
@@ -151,7 +160,8 @@ class Pair:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.standby.remove()
+        for server in (self.standby, self.primary):
+            server.remove()
 
     def url_of(self, *servers: Postgres) -> str:
         hosts = ",".join(f"{server.host}:{server.port}" for server in servers)
@@ -175,3 +185,15 @@ class Pair:
             losing()
         self.primary.stop("immediate")
         self.standby.promote()
+
+    def synchronous(self) -> None:
+        """Has the primary acknowledge what the standby has too."""
+        self.primary.ask("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        self.primary.ask("SELECT pg_reload_conf()")
+        eventually(lambda: self.primary.ask("SELECT sync_state FROM pg_stat_replication") == "sync")
+
+    def pair_again(self) -> None:
+        """The standby that was promoted gets one of its own, on the address of the dead primary."""
+        self.primary.remove()
+        host, port = self.primary.host, self.primary.port
+        self.primary, self.standby = self.standby, Postgres(host, primary=self.standby, port=port)

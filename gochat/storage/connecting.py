@@ -61,7 +61,7 @@ PARAMETERS = {
 _TABLES = [model._meta.table_name for model in ALL]
 _FACTS = """
 SELECT current_user, NULLIF(current_schema(), 'pg_catalog'), current_setting('default_transaction_read_only'),
-    current_setting('synchronous_commit'), ARRAY(
+    current_setting('synchronous_commit'), current_setting('synchronous_standby_names'), ARRAY(
         SELECT schemaname::text FROM pg_tables
         WHERE tablename = 'schema_migrations' AND has_schema_privilege(schemaname::text, 'USAGE')
             AND (schemaname = ANY (current_schemas(false)) OR schemaname = %(default)s)
@@ -84,11 +84,31 @@ SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = %(schema)s), COALESCE(
 @dataclass(frozen=True)
 class Server:
     """How to connect to a database that was looked at. settings: those that depend on the server. options: the URL's
-    own, before ours."""
+    own, before ours. is_synchronous: does it acknowledge only what a standby has too?"""
 
     parameters: Mapping[str, str] = field(repr=False)
     settings: Mapping[str, str]
     options: str
+    is_synchronous: bool = False
+
+    @property
+    def name(self) -> str:
+        """HOST:PORT, of several hosts each."""
+        return f"{self.parameters.get('host', 'local socket')}:{self.parameters.get('port', 5432)}"
+
+    @property
+    def each(self) -> "list[Server]":
+        """Each of several hosts, if it takes writes; none where there is one host."""
+        hosts, ports = (self.parameters.get(key, "").split(",") for key in ("host", "port"))
+        if len(hosts) == 1 or "hostaddr" in self.parameters:
+            return []
+        ports *= len(hosts) if len(ports) == 1 else 1
+        return [
+            replace(
+                self, parameters={**self.parameters, "host": host, "port": port, "target_session_attrs": "read-write"}
+            )
+            for host, port in zip(hosts, ports, strict=False)
+        ]
 
     def at(self, key: str, url: str) -> "Server":
         """How to connect to a standby of this database; of several hosts in the URL to one that is. Raises
@@ -133,7 +153,7 @@ def look_at(url: str, *, writing: bool = True) -> Server:
             cursor = connection.cursor()
             default = "" if "search_path" in own else "public"
             cursor.execute(_FACTS, {"default": default})
-            role, current, read_only, synchronous, with_tables = cursor.fetchone()
+            role, current, read_only, synchronous, standbys, with_tables = cursor.fetchone()
             schema = next(iter(with_tables), current or default)
             if writing:
                 cursor.execute(_RIGHTS, {"schema": schema, "tables": _TABLES})
@@ -141,7 +161,8 @@ def look_at(url: str, *, writing: bool = True) -> Server:
             version = connection.server_version
         finally:
             database.close()
-    return Server(parameters, _settings(own, schema, read_only, synchronous, version), own)
+    is_synchronous = standbys.strip() != "" and synchronous != "local"
+    return Server(parameters, _settings(own, schema, read_only, synchronous, version), own, is_synchronous)
 
 
 def _settings(own: str, schema: str, read_only: str, synchronous: str, version: int) -> dict[str, str]:

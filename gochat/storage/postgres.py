@@ -7,19 +7,21 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any
 
 import peewee
 import psycopg2
 from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE, TRANSACTION_STATUS_IDLE, parse_dsn, set_wait_callback
 
+from gochat.background import periodic
 from gochat.context import Lane, current, current_deadline
 from gochat.errors import unavailable
 from gochat.storage.connecting import CALL_LIMITS, UNLIMITED, look_at
 from gochat.storage.database import DatabaseInUseError, T, Tx, Work, Writability, unavailable_on_failure
 from gochat.storage.failures import DISK_FULL, READ_ONLY, RETRYABLE, Failure, failure, sqlstate
+from gochat.storage.fence import LOOK_INTERVAL, Fence
 from gochat.storage.pool import CHECK_TIMEOUT, MAX_CONTROL, Driver, NoRoomError, Pool
 from gochat.storage.replica import NotOnReplicaError, Replica
 
@@ -69,14 +71,21 @@ class PostgresDatabase:
         self._after_commit: Callable[[], None] = lambda: None
         self._was_full = False  # a write has failed since the disk was full
         # With an exclusive lock a second connection would not get its own.
-        driver = Driver(self._connect, _is_usable, None if exclusive else _answers, _interrupt)
+        driver = Driver(self._connect, self._is_usable, None if exclusive else _answers, _interrupt)
+        self._fence, self._loops = Fence(self._server.each), ExitStack()
         with unavailable_on_failure():
+            if self._fence.servers:
+                self._fence.look()
+                self._loops.enter_context(periodic("all servers of the database", self._fence.look, LOOK_INTERVAL))
             self._pool = Pool(driver, min_size=pool_min, max_size=pool_max)
             self._control = Pool(driver, min_size=0 if exclusive else 1, max_size=MAX_CONTROL)
 
+    def _is_usable(self, database: peewee.Database) -> bool:
+        return _is_usable(database) and self._fence.is_current(database)
+
     def _connect(self) -> peewee.Database:
         """Raises NoRoomError rather than take the last connections of the server."""
-        database = self._server.connect({} if self._exclusive else CALL_LIMITS)
+        database = self._connect_to_newest({} if self._exclusive else CALL_LIMITS)
         locked, room = _lock(database, exclusive=self._exclusive)
         if locked and room >= SPARE:
             return database
@@ -87,10 +96,29 @@ class PostgresDatabase:
             raise DatabaseInUseError("the database is in use by another gochat process")
         raise unavailable("the database is in use by gochat copy")
 
+    def _connect_to_newest(self, limits: Mapping[str, str]) -> peewee.Database:
+        """Where an old primary is in the way, to another server of the URL."""
+        database = self._server.connect(limits)
+        if self._fence.admits(database):
+            return database
+        database.close()
+        for server in self._fence.servers:
+            with suppress(peewee.OperationalError):
+                database = server.connect(limits)
+                if self._fence.admits(database):
+                    return database
+                database.close()
+        raise peewee.OperationalError("the only server that takes writes is an old primary")
+
+    @property
+    def may_lose_commits(self) -> bool:
+        """By a failover."""
+        return bool(self._fence.servers) and not self._server.is_synchronous
+
     def connect_listener(self) -> peewee.Database:
         """A connection for NOTIFY (notify.py), without the lock that those for calls have. Raises peewee's
         OperationalError."""
-        return self._server.connect({})
+        return self._connect_to_newest({})
 
     def on_commit(self, hint: Callable[[], None]) -> None:
         self._after_commit = hint
@@ -174,6 +202,7 @@ class PostgresDatabase:
         return {"connections_used": self._pool.in_use, "connections_max": self._pool.max_size, **of_replica}
 
     def close(self) -> None:
+        self._loops.close()
         if self._replica:
             self._replica.close()
         self._pool.close()

@@ -71,6 +71,17 @@ def test_a_primary_that_hangs_is_passed_over(pair: Pair, tmp_path: Path, split: 
             pair.standby.promote()
             eventually(lambda: health(app) == {SERVING}, PASSING_OVER)
             go_on()
+        messages = "SELECT count(*) FROM messages"
+        written = pair.primary.ask(messages, pair.name)  # it is back, and takes writes
+        for _ in range(2):
+            person = app.person()
+            for _ in range(10):
+                person.send(app.create_user(), "to the new primary")
+            app.kill()
+            app.start()  # it has to find out by itself
+        assert pair.primary.ask(messages, pair.name) == written
+        assert pair.standby.ask(messages, pair.name) == written + 21
+        assert f"and is not written to: stop 127.0.0.1:{pair.primary.port}" in app.logs()
 
 
 @SPLIT
@@ -82,6 +93,17 @@ def test_a_server_that_becomes_a_standby(tmp_path: Path, split: bool) -> None:
         server.promote()
         eventually(lambda: health(app) == {SERVING}, WITHIN)
         go_on()
+
+
+def test_the_log_says_whether_a_failover_may_lose_commits(pair: Pair, tmp_path: Path) -> None:
+    warning = "after a failover the last commits may be missing"
+    with talking(tmp_path / "asynchronous", pair.url, split=False) as (app, _):
+        assert app.logs().count(warning) == 1
+    pair.synchronous()
+    with talking(tmp_path / "synchronous", pair.url, split=False) as (app, _):
+        assert warning not in app.logs()
+    with talking(tmp_path / "one", pair.url_of(pair.primary), split=False) as (app, _):
+        assert warning not in app.logs()
 
 
 def test_commands_understand_urls_of_several_hosts(pair: Pair, tmp_path: Path) -> None:
