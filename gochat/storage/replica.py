@@ -211,6 +211,9 @@ class Replica:
         try:
             with entered(Call(SERVICE, "-", monotonic() + ASK_TIMEOUT, SERVICE)), self._pool.connection() as database:
                 there, is_standby = _position(database)
+                if there.history != primary.history or not is_standby:
+                    database.connection().close()  # of several servers another one may be fit
+                    self._pool.drop_idle()
         except ConfigError:
             self._unfit = "is of another cluster"
             raise

@@ -220,6 +220,22 @@ def test_one_that_is_promoted_is_read_from_no_more(caplog: pytest.LogCaptureFixt
         assert where(database) is AT_PRIMARY
 
 
+def test_of_several_servers_one_is_read_from_that_is_a_standby() -> None:
+    """Both are named for both uses, before and after they change places."""
+    with running_postgres() as primary, Pair(primary) as pair:
+        config = Config(database=Database(url=pair.url, replica_url=pair.url, pool_min=1))
+        with closing(open_database(config)) as database:
+            assert isinstance(database, PostgresDatabase)
+            eventually(lambda: where(database) is AT_REPLICA)
+            with ThreadPoolExecutor(4) as pool:
+                list(pool.map(lambda _: where(database), range(20)))  # there are several connections to it
+            pair.fail_over()
+            eventually(lambda: is_noted(database, 1))
+            assert where(database) is AT_PRIMARY
+            pair.pair_again()
+            eventually(lambda: where(database) is AT_REPLICA)
+
+
 def test_one_of_an_old_primary_is_not_read_from_by_who_follows_the_new_one() -> None:
     """It has replayed what the new primary never had, so it seems to be as far as that."""
     with running_postgres() as primary, Pair(primary) as pair:
