@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from gochat.api.event.v1.event_pb2 import SubscribeRequest
 from tests.conversations import conversation_of, history
 from tests.harness import Deployment, Person, refused
 from tests.health import NOT_SERVING, SERVING, health
 from tests.postgres import Pair, running_postgres
 from tests.processes import gochat
+from tests.streams import Listener
 from tests.waiting import eventually, once_available
 
 WITHIN = 5.0  # seconds
@@ -60,6 +62,32 @@ def test_a_standby_that_is_promoted_takes_over(pair: Pair, tmp_path: Path, split
         pair.standby.promote()
         eventually(lambda: health(app) == {SERVING}, WITHIN)
         go_on()
+
+
+@SPLIT
+def test_streams_read_their_state_again_where_something_may_be_lost(pair: Pair, tmp_path: Path, split: bool) -> None:
+    with talking(tmp_path, pair.url, split) as (app, _):
+        ann, ben = app.person(), app.person()
+        ann.send(ben.id, "before")
+        opened = Listener(app.channel, ben.metadata, SubscribeRequest())
+        opened.ready()
+
+        def lose() -> None:
+            ann.send(ben.id, "lost")
+            opened.until(lambda it: it.contents == ["lost"])
+
+        pair.fail_over(losing=lose)
+        beyond = opened.cursor
+        for number in range(20):  # changes of now have the positions of what is lost
+            once_available(lambda number=number: ann.send(ben.id, str(number)))  # type: ignore[misc]
+        opened.until(lambda it: it.resync == "OTHER_DATABASE")
+        later = Listener(app.channel, ben.metadata, SubscribeRequest(cursor=beyond))
+        later.until(lambda it: it.resync == "OTHER_DATABASE")
+        ann.send(ben.id, "after")
+        for listener in (opened, later):
+            listener.until(lambda it: it.contents[-1:] == ["after"])
+        resumed = Listener(app.channel, ben.metadata, SubscribeRequest(cursor=later.cursor))
+        assert resumed.ready().resumed
 
 
 @SPLIT
