@@ -157,6 +157,7 @@ def serve(
         log.info("served by %s", "the serving loop" if rpc_server.fast else "grpc.server")
         if database and (memory is None or own_metrics.counts_rows):
             startup.log_first_user(config, database)
+            startup.warn_of_failover(database)
         if memory is None:
             resources.enter_context(startup.announced(config, target, rpc_server.address, web.url, metrics_url))
         ready(rpc_server.address, web.url, lambda: rpc_server.alive() & web.alive())

@@ -66,6 +66,8 @@ class Database:
     url: str = field(default="", repr=False)
     pool_min: int = _setting(10, minimum=1, maximum=1000)
     pool_max: int = _setting(100, minimum=1, maximum=1000)
+    replica_url: str = field(default="", repr=False)
+    max_lag: int = _setting(5, minimum=1, maximum=3600, is_duration=True)
 
     @property
     def is_postgres(self) -> bool:
@@ -325,6 +327,9 @@ def _check_together(config: Config) -> None:
     url = config.database.url
     if url and not url.startswith(("postgresql://", "postgres://", "sqlite:///")):
         raise ConfigError("database.url: must begin with postgresql:// or sqlite:///")
+    replica = config.database.replica_url
+    if replica and not (config.database.is_postgres and replica.startswith(("postgresql://", "postgres://"))):
+        raise ConfigError("database.replica_url: must begin with postgresql://, and goes with such a database.url")
     if config.events.broker and not config.events.broker.startswith(("redis://", "rediss://", "unix://")):
         raise ConfigError("events.broker: must begin with redis://, rediss:// or unix://")
     if config.push.contact and not config.push.contact.startswith(("mailto:", "https://")):

@@ -49,11 +49,14 @@ class Lease:
     def keep(self) -> bool:
         """Claims or renews it where it is time to; returns whether it is held."""
         if monotonic() >= self._claim_at:
-            request = reader_pb2.ClaimRequest(name=self._name, holder=self.holder, seconds=LEASE)
-            claimed = self._readers.Claim(request)
-            self._claim_at = monotonic() + RENEW_INTERVAL
-            self.held, self.position = claimed.held, claimed.position
+            self.claim()
         return self.held
+
+    def claim(self) -> None:
+        request = reader_pb2.ClaimRequest(name=self._name, holder=self.holder, seconds=LEASE)
+        claimed = self._readers.Claim(request)
+        self._claim_at = monotonic() + RENEW_INTERVAL
+        self.held, self.position = claimed.held, claimed.position
 
     def advance(self, position: pb.Position) -> None:
         """Raises LeaseLostError."""
@@ -133,6 +136,8 @@ class Follower:
         with calling():
             answer = self._changes.ReadChanges(pb.ReadChangesRequest(start=self._position, piecewise=True))
         if answer.gap:
+            if self._begin_again():
+                return True
             log.error(
                 "%s: goes on from now, since the log has not what follows: %s", self._name, pb.Gap.Name(answer.gap)
             )
@@ -150,6 +155,16 @@ class Follower:
             self._advance(answer.position)
         self.behind = 0
         return len(answer.changes) > 0
+
+    def _begin_again(self) -> bool:
+        """Where the log has not what follows: it may do so from where the reader stands in the database, which another
+        server has taken over. Raises LeaseLostError."""
+        with calling():
+            self._lease.claim()
+        if not self._lease.held:
+            raise LeaseLostError
+        before, self._position = self._position, self._lease.position
+        return before != self._position
 
     def _advance(self, position: pb.Position) -> None:
         with calling():

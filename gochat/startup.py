@@ -17,6 +17,7 @@ from gochat.rpc.tls import certificate_name
 from gochat.services import LOGIC, REPO
 from gochat.storage.database import Database
 from gochat.storage.engine import place
+from gochat.storage.postgres import PostgresDatabase
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,15 @@ def log_first_user(config: Config, database: Database) -> None:
     if users.are_none(database):
         folder = quote(str(Path(config.server.data).absolute()))
         log.info("there are no users yet; this makes the first: gochat user create NAME --data %s", folder)
+
+
+def warn_of_failover(database: Database) -> None:
+    """Says what the operator may not know of the servers that they named."""
+    if isinstance(database, PostgresDatabase) and database.may_lose_commits:
+        log.warning(
+            "database.url names several servers, and synchronous_standby_names is empty: after a failover the last"
+            " commits may be missing"
+        )
 
 
 def _summary(config: Config, target: str, address: str, web: str, metrics: str) -> str:

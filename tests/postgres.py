@@ -2,17 +2,20 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
+from typing import Any, Self
 
 import psycopg2
 
 from tests.harness import fresh
-from tests.processes import frozen, missing
+from tests.processes import children, frozen, missing
+from tests.waiting import eventually
 
 
 @contextmanager
@@ -28,9 +31,9 @@ def running_postgres(host: str = "127.0.0.1") -> Iterator["Postgres"]:
 
 class Postgres:
     """A PostgreSQL server of the tests' own, in a folder of its own. host: its address, trusted with its /24. primary:
-    the server that this one follows, as a hot standby."""
+    the server that this one follows, as a hot standby. port: 0 for a free one."""
 
-    def __init__(self, host: str = "127.0.0.1", primary: "Postgres | None" = None) -> None:
+    def __init__(self, host: str = "127.0.0.1", primary: "Postgres | None" = None, port: int = 0) -> None:
         programs = [Path(found).resolve().parent for found in [shutil.which("initdb")] if found]
         programs += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
         if not programs:
@@ -48,8 +51,8 @@ class Postgres:
         else:
             self._run("initdb", "-D", str(self.data), "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8")
             with (self.data / "pg_hba.conf").open("a") as trusted:
-                trusted.write(f"host all all {host}/24 trust\n")
-        self.port = self._free_port()
+                trusted.write(f"host all all {host}/24 trust\nhost replication all {host}/24 trust\n")
+        self.port = port or self._free_port()
         self.start()
 
     @property
@@ -99,6 +102,14 @@ class Postgres:
         """mode: fast, or immediate, which is like a crash."""
         self._run("pg_ctl", "-D", str(self.data), "-m", mode, "-w", "stop")
 
+    def kill(self) -> None:
+        """All of it at once, as where its host is gone."""
+        pid = self.pid
+        os.kill(pid, signal.SIGSTOP)  # it must not see its children die
+        for each in (*children(pid), pid):
+            os.kill(each, signal.SIGKILL)
+        (self.data / "postmaster.pid").unlink()
+
     def demote(self) -> None:
         """Makes it a standby, of no primary: it reads, and writes nothing."""
         self.stop()
@@ -110,6 +121,14 @@ class Postgres:
 
     def frozen(self) -> AbstractContextManager[None]:
         return frozen(self.pid)
+
+    def ask(self, question: str, name: str = "postgres") -> Any:
+        """The first column of the first row; None where there is none. name: of the database."""
+        with closing(psycopg2.connect(f"postgresql://postgres@{self.host}:{self.port}/{name}")) as connection:
+            connection.autocommit = True
+            cursor = connection.cursor()
+            cursor.execute(question)
+            return next(iter(cursor.fetchall()), [None])[0] if cursor.description else None
 
     def create_database(self, encoding: str = "") -> str:
         """Returns the URL of a new, empty database. encoding: "" for the server's."""
@@ -125,4 +144,56 @@ class Postgres:
     def remove(self) -> None:
         if (self.data / "postmaster.pid").exists():
             self.stop("immediate")
-        shutil.rmtree(self._folder)
+        shutil.rmtree(self._folder, ignore_errors=True)  # it may be gone
+
+
+class Pair:
+    """A primary and its hot standby, with a database `name`. url: names both."""
+
+    def __init__(self, primary: Postgres) -> None:
+        self.primary, self.standby = primary, Postgres(primary.host, primary=primary)
+        self.name = primary.create_database().rpartition("/")[2]
+        self.url = self.url_of(primary, self.standby)
+        eventually(self.replayed)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in (self.standby, self.primary):
+            server.remove()
+
+    def url_of(self, *servers: Postgres) -> str:
+        hosts = ",".join(f"{server.host}:{server.port}" for server in servers)
+        return f"postgresql://postgres@{hosts}/{self.name}"
+
+    def replayed(self) -> bool:
+        """Has the standby all that the primary has committed?"""
+        written = self.primary.ask("SELECT pg_current_wal_lsn()::text")
+        try:
+            return bool(self.standby.ask(f"SELECT pg_last_wal_replay_lsn() >= '{written}'", self.name))
+        except psycopg2.OperationalError:  # the database has not come to the standby
+            return False
+
+    def fail_over(self, losing: Callable[[], None] | None = None) -> None:
+        """The primary dies, and the standby is promoted. losing: what it does has not come to the standby."""
+        eventually(self.replayed)
+        if losing:
+            self.standby.ask("ALTER SYSTEM SET primary_conninfo = ''")
+            self.standby.ask("SELECT pg_reload_conf()")
+            eventually(lambda: not self.standby.ask("SELECT count(*) FROM pg_stat_wal_receiver"))
+            losing()
+        self.primary.stop("immediate")
+        self.standby.promote()
+
+    def synchronous(self) -> None:
+        """Has the primary acknowledge what the standby has too."""
+        self.primary.ask("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        self.primary.ask("SELECT pg_reload_conf()")
+        eventually(lambda: self.primary.ask("SELECT sync_state FROM pg_stat_replication") == "sync")
+
+    def pair_again(self) -> None:
+        """The standby that was promoted gets one of its own, on the address of the dead primary."""
+        self.primary.remove()
+        host, port = self.primary.host, self.primary.port
+        self.primary, self.standby = self.standby, Postgres(host, primary=self.standby, port=port)

@@ -184,6 +184,28 @@ FAMILIES = (
         {"": "connections_max"},
     ),
     Family(
+        "gochat_database_replica_reads_total",
+        "Reads that may be made on the replica, by where they were",
+        COUNTER,
+        REPO,
+        {"replica": "replica_reads", "primary": "replica_reads_passed_on"},
+        "where",
+    ),
+    Family(
+        "gochat_database_replica_lag_seconds",
+        "How long the primary has been where the replica is not yet; 0 where it is",
+        GAUGE,
+        REPO,
+        {"": "replica_lag"},
+    ),
+    Family(
+        "gochat_database_replica_lag_bytes",
+        "How much of the primary's log the replica has not replayed",
+        GAUGE,
+        REPO,
+        {"": "replica_lag_bytes"},
+    ),
+    Family(
         "gochat_database_waiting_writes",
         "Writes that wait for the transaction before theirs",
         GAUGE,
@@ -283,6 +305,8 @@ FAMILIES = (
         {"": "counted_at"},
     ),
 )
+OF_ONE_WORKER = ("replica_lag", "replica_lag_bytes")
+"""Gauges of which one of several workers is enough, and their sum means nothing."""
 BATCHES = (*(str(2**power) for power in range(11)), "more")
 """Upper bounds of the sizes of transactions, as gochat.storage.writer counts them."""
 LAG_BUCKETS = tuple(f"delivery_lag_{index}" for index in range(len(LAGS) + 1))

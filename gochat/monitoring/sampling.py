@@ -17,6 +17,7 @@ from gochat.config import Config
 from gochat.context import MAX_DEADLINE, SERVICE, Call, Lane, entered
 from gochat.events.counters import Counters
 from gochat.monitoring.exporter import MetricsCollector, serve_metrics
+from gochat.monitoring.families import OF_ONE_WORKER
 from gochat.monitoring.shared import SharedMetrics
 from gochat.repo import statistics
 from gochat.storage.database import Database
@@ -60,13 +61,15 @@ def monitor(
     """Keeps the gauges of this process up to date, the sums of those of its transports, and exports them unless this is
     a worker, whose parent does. Yields and raises as export_sums()."""
 
+    elsewhere = OF_ONE_WORKER if worker and not own.counts_rows else ()
     before = own.named()  # what the process before this worker had counted
 
     def sample() -> None:
         gauges = Counter[str]()
         for transport in transports:
             gauges.update(transport.statistics())
-        own.put(dict(gauges) | (database.statistics() if database else {}))
+        gauges.update(database.statistics() if database else {})
+        own.put({name: value for name, value in gauges.items() if name not in elsewhere})
         counted = streams.statistics() | {name: count() for name, count in COUNTERS.items()}
         own.put({name: before[name] + number for name, number in counted.items()})
 

@@ -118,7 +118,7 @@ class Administration:
     def ListUsers(self, request: pb.ListUsersRequest) -> pb.ListUsersResponse:
         page = cursors.page(request, self._database.pair_key, [""])
         values = (*page.after, request.status, request.status, request.role, request.role, page.fetched)
-        rows = self._database.read(lambda tx: tx.fetch_all(_PAGE, *values), one_statement=True)
+        rows = self._database.read(lambda tx: tx.fetch_all(_PAGE, *values), one_statement=True, replica=True)
         more = page.cut(rows)
         return pb.ListUsersResponse(users=[_detail(of_row(row)) for row in rows], next_page_token=more)
 

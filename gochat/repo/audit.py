@@ -39,6 +39,7 @@ class Audit:
                 limit + 1,
             ),
             one_statement=True,
+            replica=True,
         )
         events = [audit_pb2.Event(**dict(zip(_NAMES, row, strict=True))) for row in rows[:limit]]
         return audit_pb2.ListEventsResponse(events=events, has_more=len(rows) > limit)

@@ -255,7 +255,7 @@ class StoreConversations:
             self._inboxes.note(request.user_id, UNREAD_MESSAGES.alone(self._database, request, answer))
         except AloneError:
             ((total,),) = self._database.read(
-                lambda tx: tx.fetch_all(UNREAD_TOTAL, request.user_id), one_statement=True
+                lambda tx: tx.fetch_all(UNREAD_TOTAL, request.user_id), one_statement=True, replica=True
             )
             answer.total_count = min(int(total), _INT32)
         return answer
@@ -349,8 +349,8 @@ def _fill_unread(answer: store_pb2.GetUnreadResponse, _: store_pb2.GetUnreadRequ
     return int(lookups)
 
 
-CONVERSATIONS = Read(PAGE, _page_parameters, _fill_page)
-UNREAD_MESSAGES = Read(UNREAD_PAGE, lambda request: (request.user_id, MAX_UNREAD), _fill_unread)
+CONVERSATIONS = Read(PAGE, _page_parameters, _fill_page, replica=True)
+UNREAD_MESSAGES = Read(UNREAD_PAGE, lambda request: (request.user_id, MAX_UNREAD), _fill_unread, replica=True)
 
 
 def fill_info(info: Any, row: Sequence[Any]) -> int:

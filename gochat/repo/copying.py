@@ -79,6 +79,9 @@ class Progress(NamedTuple):
     rows: int
 
 
+_COPIED_SECRETS = "name NOT IN ('epoch', 'timeline')"  # those are of this database, and of this server
+
+
 def _table(model: type[peewee.Model]) -> Table:
     meta: Any = model._meta  # where Peewee keeps what it knows of a table
     return Table(
@@ -86,7 +89,7 @@ def _table(model: type[peewee.Model]) -> Table:
         tuple(meta.columns),
         tuple(name for name, field in meta.columns.items() if isinstance(field, peewee.IntegerField)),
         tuple(meta.primary_key.field_names) if meta.composite_key else (meta.primary_key.name,),
-        "name <> 'epoch'" if model is models.Secret else "1 = 1",
+        _COPIED_SECRETS if model is models.Secret else "1 = 1",
     )
 
 
@@ -173,7 +176,7 @@ def _state(tx: Tx) -> tuple[list[int], str]:
         columns = "".join(f", coalesce(sum({name} & {0xFFFFFFFF}), 0)" for name in table.numbers)
         (row,) = tx.fetch_all(f"SELECT count(*){columns} FROM {table.name} WHERE {table.copied}")
         sums.append([int(number) for number in row])
-    secrets = sorted(tx.fetch_all("SELECT name, value FROM secrets WHERE name <> 'epoch'"))
+    secrets = sorted(tx.fetch_all(f"SELECT name, value FROM secrets WHERE {_COPIED_SECRETS}"))
     digest = hashlib.sha256(json.dumps([TABLES, sums, secrets], default=vars).encode()).hexdigest()
     return [numbers[0] for numbers in sums], digest
 

@@ -61,7 +61,7 @@ class Editing:
                 )
             return answer
 
-        return self._database.read(work)
+        return self._database.read(work, replica=True)
 
     def RecallMessage(self, request: store_pb.RecallMessageRequest) -> pb.RecallMessageResponse:
         def work(tx: Tx) -> None:

@@ -4,6 +4,11 @@ A position is a place in the log: everything before it has been read. On SQLite 
 PostgreSQL it is a transaction (see sql/0013_changes.postgres.sql): the rows of positions that are older than any
 transaction in progress are complete, and none is added to them. They are read in one snapshot and in the order of their
 ids, and never cut: ids commit out of order, so what a LIMIT left out could be before what it let in.
+
+A standby that is promoted goes on with the numbers of transactions, so what the old primary had not yet sent it and
+what it does itself may have the same positions. It counts its timeline up, and the epoch of a position says of which
+timeline it is: what was read on another one is unknown here. Only readers that keep their position in the database
+itself go on (`kept_position`).
 """
 
 from typing import Any, NamedTuple
@@ -23,6 +28,20 @@ MAX_PIECE = 2000  # of them in a piece, more or less
 MAX_REPLAYED = 10_000  # changes of a stream that resumes
 
 _COLUMNS = ", ".join(f"log.{column}" for column in COLUMNS)
+_LOG_EPOCH = {
+    False: "SELECT value FROM secrets WHERE name = 'epoch'",
+    True: "SELECT split_part(value, ' ', 1) FROM secrets WHERE name = 'epoch'",
+}
+"""Of the log; on PostgreSQL its origin goes after it."""
+_EPOCH = {
+    False: _LOG_EPOCH[False],
+    True: f"""
+    SELECT CASE timeline WHEN '00000001' THEN log_epoch ELSE left(md5(log_epoch || timeline), 12) END
+    FROM (
+        SELECT ({_LOG_EPOCH[True]}) AS log_epoch, left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline
+    ) AS here""",
+}
+"""Of positions: that of the log, or one made of it and of a later timeline of PostgreSQL. A standby refuses it."""
 # On PostgreSQL the position of now follows the newest row that is complete, and is not that of the oldest transaction
 # in progress: a server that crashes gives the numbers again of transactions that it has not written down. Its planner
 # takes "from a position on" for a third of the table, and would read all of it; ORDER BY has it go by the index.
@@ -47,13 +66,13 @@ log AS (
 
 
 def _statement(postgres: bool, parts: str = "", condition: str = "", columns: str = "", most: int = MAX_READ) -> str:
-    """The log from a position on (NULL: from now on): its epoch and origin, the oldest position there is, the one of
-    now, how many rows there are, and the rows; also those that are not complete, as they are to be undone of the
+    """The log from a position on (NULL: from now on): the epoch of its positions, the oldest there is, the one of now,
+    how many rows there are, and the rows; also those that are not complete, as they are to be undone of the
     present. parts: more that the rest is made of. condition: of the rows. most: one more is read of them."""
     now_and_log = _NOW_AND_LOG[postgres] % {"most": most}
     return f"""
 WITH reader (start, user_id, session_id) AS (VALUES (CAST(? AS BIGINT), ?, ?)), {now_and_log}{parts}
-SELECT (SELECT value FROM secrets WHERE name = 'epoch'), (SELECT MIN(position) FROM changes),
+SELECT ({_EPOCH[postgres]}), (SELECT MIN(position) FROM changes),
     (SELECT position FROM now), (SELECT COUNT(*) FROM log),
     (SELECT json_group_array(json_array(log.position, log.id, {_COLUMNS})) FROM log {condition})
     {columns}"""
@@ -181,6 +200,19 @@ def read_piece(tx: Tx, start: pb.Position) -> Log:
     return log._replace(now=pb.Position(epoch=log.now.epoch, at=min(last, log.now.at)))
 
 
+def kept_epoch(tx: Tx, position: pb.Position) -> str:
+    """What a reader keeps of its position's epoch in the database; "" where the position is not of this timeline."""
+    ((of_log, of_positions),) = tx.fetch_all(f"SELECT ({_LOG_EPOCH[tx.postgres]}), ({_EPOCH[tx.postgres]})")
+    return str(of_log) if position.epoch == of_positions else ""
+
+
+def kept_position(tx: Tx, epoch: str, at: int) -> pb.Position:
+    """The position that a reader keeps in the database. It was complete when it was written down, so all before it is
+    there wherever it is read: it goes on, on whatever timeline."""
+    ((of_log, of_positions),) = tx.fetch_all(f"SELECT ({_LOG_EPOCH[tx.postgres]}), ({_EPOCH[tx.postgres]})")
+    return pb.Position(epoch=of_positions if epoch == of_log else epoch, at=at)
+
+
 def _read_of_user(tx: Tx, request: pb.OpenFeedRequest) -> tuple[Log, set[str], set[str]]:
     """What of the log might concern the user, the conversations that they are in now, and the groups that they were in
     until those were dissolved. Raises NOT_FOUND, UNAUTHORIZED where the session has ended, PERMISSION_DENIED where
@@ -209,7 +241,7 @@ def _ids(table: Any) -> set[str]:
 def _log(start: pb.Position, epoch: str, oldest: int, now: int, number: int, table: Any) -> Log:
     """Of what was read."""
     rows = sorted((Row(*row) for row in Tx.decode_rows(table)), key=lambda row: row.order)
-    here = pb.Position(epoch=epoch.partition(" ")[0], at=now)
+    here = pb.Position(epoch=epoch, at=now)
     gap = pb.GAP_UNSPECIFIED
     if start.epoch and (start.epoch != here.epoch or start.at > now):
         gap = pb.GAP_OTHER_DATABASE

@@ -63,7 +63,7 @@ class GroupSettings:
         def work(tx: Tx) -> list[Row]:
             return tx.fetch_all(_SEARCH, key, key, key, key, key, *page.after, page.fetched)
 
-        rows = self._database.read(work, one_statement=True)
+        rows = self._database.read(work, one_statement=True, replica=True)
         token = page.cut(rows)
         return api.SearchGroupsResponse(groups=[preview(*row[2:]) for row in rows], next_page_token=token)
 

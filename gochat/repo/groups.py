@@ -72,7 +72,7 @@ class Groups:
                 pagination=common_pb2.PaginationResponse(total=total, page=page, limit=limit),
             )
 
-        return self._database.read(work)
+        return self._database.read(work, replica=True)
 
 
 class StoreGroups:

@@ -113,7 +113,9 @@ class Inbox:
         filters = user_id, wanted.type, archived, int(wanted.unread), int(wanted.mentioned)
         of_pinned, of_others = _after(page.after, pinned)
         ((table, lookups),) = self._database.read(
-            lambda tx: tx.fetch_all(PAGE, *filters, *of_pinned, *of_others, page.fetched), one_statement=True
+            lambda tx: tx.fetch_all(PAGE, *filters, *of_pinned, *of_others, page.fetched),
+            one_statement=True,
+            replica=True,
         )
         self._inboxes.note(user_id, lookups)
         rows = sorted(Tx.decode_rows(table), key=_place, reverse=True)

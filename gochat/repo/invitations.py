@@ -81,7 +81,7 @@ class Invitations:
             rows = tx.fetch_all(_OF_GROUP, group_id, ids.now_ms())
             return [row for row in rows if role != policy.MEMBER or row[1] == request.user_id]
 
-        rows = self._database.read(work)
+        rows = self._database.read(work, replica=True)
         return api.ListInvitationsResponse(invitations=[_invitation(group_id, row) for row in rows])
 
     def RevokeInvitation(self, request: pb.RevokeInvitationRequest) -> api.RevokeInvitationResponse:

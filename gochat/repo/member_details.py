@@ -114,7 +114,7 @@ class MemberDetails:
             condition, wanted = _named(tx, asked.group_id, key)
             return tx.fetch_all(_PAGE % condition, *here, *wanted, page.fetched)
 
-        rows = self._database.read(work)
+        rows = self._database.read(work, replica=True)
         token = page.cut(rows)
         return api.ListMembersResponse(members=map(_detail, rows), next_page_token=token)
 

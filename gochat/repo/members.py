@@ -152,7 +152,7 @@ class Members:
             )
             return [user_id for (user_id,) in tx.model_all(rows.tuples())]
 
-        return repo_pb2.GetConversationParticipantsResponse(participant_ids=self._database.read(work))
+        return repo_pb2.GetConversationParticipantsResponse(participant_ids=self._database.read(work, replica=True))
 
     def _list(
         self, group_id: str, viewer_id: str, pagination: common_pb2.PaginationRequest
@@ -162,7 +162,7 @@ class Members:
         def work(tx: Tx) -> Row | None:
             return tx.fetch_one(_PAGE, viewer_id, limit, (page - 1) * limit, group_id)
 
-        found = self._database.read(work, one_statement=True)
+        found = self._database.read(work, one_statement=True, replica=True)
         if found is None:
             raise not_found("group", "group_id")
         total, viewer, rows = found

@@ -99,7 +99,7 @@ class MessageDetails:
         return answer
 
     def _fetch(self, text: str | Kept, *parameters: Any) -> list[Row]:
-        return self._database.read(lambda tx: tx.fetch_all(text, *parameters), one_statement=True)
+        return self._database.read(lambda tx: tx.fetch_all(text, *parameters), one_statement=True, replica=True)
 
 
 def detail(fetch: Fetch, message_id: str, reader_id: str) -> pb.MessageDetail:

@@ -109,7 +109,7 @@ class Messages:
             found = [message(request.conversation_id, row) for row in rows]
             return repo_pb2.GetMessagesResponse(messages=found, total=conversation.last_seq - deleted)
 
-        return self._database.read(work)
+        return self._database.read(work, replica=True)
 
     def UpdateMessageStatus(self, request: repo_pb2.UpdateMessageStatusRequest) -> repo_pb2.UpdateMessageStatusResponse:
         self._database.write(lambda tx: set_status(tx, request.message_id, request.user_id, request.status))
@@ -204,7 +204,7 @@ def _fill_history(
     return 0
 
 
-HISTORY_PAGE = Read(HISTORY, _history_parameters, _fill_history)
+HISTORY_PAGE = Read(HISTORY, _history_parameters, _fill_history, replica=True)
 
 
 def message(conversation_id: str, row: Any) -> common_pb2.Message:

@@ -95,7 +95,7 @@ class Moderation:
             group_policy.manage(role)
             return tx.fetch_all(_BANS, asked.group_id, *page.after, ids.now_ms(), page.fetched)
 
-        rows = self._database.read(work)
+        rows = self._database.read(work, replica=True)
         answer = api.ListBannedMembersResponse(next_page_token=page.cut(rows))
         for banned_at, user_id, nickname, until, reason, banned_by in rows:
             answer.bans.add(

@@ -19,7 +19,7 @@ from gochat.domain.limits import MAX_NOTIFIED
 from gochat.internal.change.v1 import change_pb2
 from gochat.internal.push.v1 import push_pb2 as pb
 from gochat.repo.changes import add_change
-from gochat.repo.feed import Row, read_log
+from gochat.repo.feed import Row, kept_epoch, kept_position, read_log
 from gochat.repo.hidden import kept
 from gochat.repo.messages import RECALLED
 from gochat.repo.push_deliveries import add_deliveries
@@ -153,7 +153,7 @@ class Notifying:
                 log.warning("what was sent before now notifies nobody: %s", change_pb2.Gap.Name(changes.gap))
             for wanted in _sent(changes.complete, request.delay):
                 _collect(tx, wanted, request)
-            tx.sql(_MOVE, changes.now.epoch, changes.now.at, PUSH_READER)
+            tx.sql(_MOVE, kept_epoch(tx, changes.now), changes.now.at, PUSH_READER)
             tx.sql(_FORGET, now)
 
         if self._database.read(look):
@@ -169,7 +169,7 @@ class Notifying:
 
 def _position(tx: Tx, lock: str = "") -> change_pb2.Position | None:
     row = tx.fetch_one(_POSITION + lock, PUSH_READER)
-    return change_pb2.Position(epoch=row[0], at=row[1]) if row else None
+    return kept_position(tx, *row) if row else None
 
 
 def _has_recipients(tx: Tx, request: pb.CollectPendingRequest) -> bool:

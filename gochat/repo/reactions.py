@@ -69,7 +69,7 @@ class Reactions:
                 answer.reactions.add(user_id=user_id, reaction=reaction, created_at=created_at)
             return answer
 
-        return self._database.read(work)
+        return self._database.read(work, replica=True)
 
 
 def _changed(tx: Tx, message: Seen, user_id: str, reaction: str, summed: pb.MessageDetail) -> None:

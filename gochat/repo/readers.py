@@ -5,7 +5,7 @@ from gochat.domain import ids
 from gochat.errors import aborted
 from gochat.internal.change.v1.change_pb2 import Position
 from gochat.internal.reader.v1 import reader_pb2 as pb
-from gochat.repo.feed import read_log
+from gochat.repo.feed import kept_epoch, kept_position, read_log
 from gochat.storage.database import Database, Row, Tx
 
 _CLAIM = """
@@ -33,16 +33,21 @@ class Readers:
                 row = begin(tx, name, holder, until)
             if row is None:
                 return pb.ClaimResponse()
-            return pb.ClaimResponse(held=True, position=Position(epoch=row[0], at=row[1]))
+            return pb.ClaimResponse(held=True, position=kept_position(tx, *row))
 
         return self._database.write(work)
 
     def Advance(self, request: pb.AdvanceRequest) -> pb.AdvanceResponse:
-        """Back too, where the log of a database that was restored is shorter: the holder alone knows."""
-        here = request.position
-        if not self._database.write(
-            lambda tx: tx.fetch_one(_ADVANCE, here.epoch, here.at, request.name, request.holder)
-        ):
+        """Back too, where the log of a database that was restored is shorter: the holder alone knows. What it has read
+        on another server, which this one has taken over from, is no position here."""
+
+        def work(tx: Tx) -> bool:
+            epoch = kept_epoch(tx, request.position)
+            return epoch != "" and bool(
+                tx.fetch_one(_ADVANCE, epoch, request.position.at, request.name, request.holder)
+            )
+
+        if not self._database.write(work):
             raise aborted("another process reads on", "LEASE_LOST")
         return pb.AdvanceResponse()
 
@@ -54,4 +59,4 @@ class Readers:
 def begin(tx: Tx, name: str, holder: str = "", held_until: int = 0) -> Row | None:
     """A new reader, from the log's position of now on, which it returns; None where there is one of that name."""
     here = read_log(tx, Position()).now
-    return tx.fetch_one(_BEGIN, name, holder, held_until, here.epoch, here.at)
+    return tx.fetch_one(_BEGIN, name, holder, held_until, kept_epoch(tx, here), here.at)

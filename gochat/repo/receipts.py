@@ -29,7 +29,8 @@ class Receipts:
         self._database = database
 
     def GetReceipts(self, request: store_pb.GetReceiptsRequest) -> pb.GetReceiptsResponse:
-        return self._database.read(lambda tx: _receipts(tx, seen(tx, request.request.message_id, request.user_id)))
+        message_id, user_id = request.request.message_id, request.user_id
+        return self._database.read(lambda tx: _receipts(tx, seen(tx, message_id, user_id)), replica=True)
 
 
 def _receipts(tx: Tx, message: Seen) -> pb.GetReceiptsResponse:

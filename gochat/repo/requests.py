@@ -65,7 +65,7 @@ class Requests:
             group_policy.manage(role)
             return tx.fetch_all(_REQUESTS, asked.group_id, *page.after, page.fetched)
 
-        rows = self._database.read(work)
+        rows = self._database.read(work, replica=True)
         answer = api.ListJoinRequestsResponse(next_page_token=page.cut(rows))
         for requested_at, user_id, nickname, avatar, note in rows:
             answer.requests.add(user_id=user_id, nickname=nickname, avatar=avatar, note=note, requested_at=requested_at)

@@ -46,7 +46,7 @@ class Search:
             total, user_ids = find(tx, key, status, (page - 1) * limit, limit)
             return total, _users(tx, user_ids)
 
-        total, users = self._database.read(work)
+        total, users = self._database.read(work, replica=True)
         return store_pb2.FindUsersResponse(
             users=users, pagination=common_pb2.PaginationResponse(total=total, page=page, limit=limit)
         )

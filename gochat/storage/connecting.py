@@ -3,7 +3,7 @@ database, the cluster or the environment. They are startup options, so a connect
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import peewee
@@ -61,7 +61,7 @@ PARAMETERS = {
 _TABLES = [model._meta.table_name for model in ALL]
 _FACTS = """
 SELECT current_user, NULLIF(current_schema(), 'pg_catalog'), current_setting('default_transaction_read_only'),
-    current_setting('synchronous_commit'), ARRAY(
+    current_setting('synchronous_commit'), current_setting('synchronous_standby_names'), ARRAY(
         SELECT schemaname::text FROM pg_tables
         WHERE tablename = 'schema_migrations' AND has_schema_privilege(schemaname::text, 'USAGE')
             AND (schemaname = ANY (current_schemas(false)) OR schemaname = %(default)s)
@@ -84,11 +84,38 @@ SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = %(schema)s), COALESCE(
 @dataclass(frozen=True)
 class Server:
     """How to connect to a database that was looked at. settings: those that depend on the server. options: the URL's
-    own, before ours."""
+    own, before ours. is_synchronous: does it acknowledge only what a standby has too?"""
 
     parameters: Mapping[str, str] = field(repr=False)
     settings: Mapping[str, str]
     options: str
+    is_synchronous: bool = False
+
+    @property
+    def name(self) -> str:
+        """HOST:PORT, of several hosts each."""
+        return f"{self.parameters.get('host', 'local socket')}:{self.parameters.get('port', 5432)}"
+
+    @property
+    def each(self) -> "list[Server]":
+        """Each of several hosts, if it takes writes; none where there is one host."""
+        hosts, ports = (self.parameters.get(key, "").split(",") for key in ("host", "port"))
+        if len(hosts) == 1 or "hostaddr" in self.parameters:
+            return []
+        ports *= len(hosts) if len(ports) == 1 else 1
+        return [
+            replace(
+                self, parameters={**self.parameters, "host": host, "port": port, "target_session_attrs": "read-write"}
+            )
+            for host, port in zip(hosts, ports, strict=False)
+        ]
+
+    def at(self, key: str, url: str) -> "Server":
+        """How to connect to a standby of this database; of several hosts in the URL to one that is. Raises
+        ConfigError, which names the key."""
+        parameters = _parsed(url, key, "standby")
+        own = parameters.pop("options", "")
+        return replace(self, parameters=parameters, options=own)
 
     def connect(self, limits: Mapping[str, str]) -> peewee.Database:
         """limits: CALL_LIMITS or none. Raises peewee's OperationalError."""
@@ -116,7 +143,7 @@ def look_at(url: str, *, writing: bool = True) -> Server:
     Raises ConfigError with the reason and the remedy where GoChat cannot work with the database; ChatError where it
     cannot be reached.
     """
-    parameters = {**PARAMETERS, **_parsed(url)}
+    parameters = _parsed(url)
     own = parameters.pop("options", "")
     with unavailable_on_failure():
         database = _connect({**parameters, "options": f"{own} {startup_options(SETTINGS)}".strip()})
@@ -126,7 +153,7 @@ def look_at(url: str, *, writing: bool = True) -> Server:
             cursor = connection.cursor()
             default = "" if "search_path" in own else "public"
             cursor.execute(_FACTS, {"default": default})
-            role, current, read_only, synchronous, with_tables = cursor.fetchone()
+            role, current, read_only, synchronous, standbys, with_tables = cursor.fetchone()
             schema = next(iter(with_tables), current or default)
             if writing:
                 cursor.execute(_RIGHTS, {"schema": schema, "tables": _TABLES})
@@ -134,7 +161,8 @@ def look_at(url: str, *, writing: bool = True) -> Server:
             version = connection.server_version
         finally:
             database.close()
-    return Server(parameters, _settings(own, schema, read_only, synchronous, version), own)
+    is_synchronous = standbys.strip() != "" and synchronous != "local"
+    return Server(parameters, _settings(own, schema, read_only, synchronous, version), own, is_synchronous)
 
 
 def _settings(own: str, schema: str, read_only: str, synchronous: str, version: int) -> dict[str, str]:
@@ -186,12 +214,14 @@ def _must_have_rights(
         )
 
 
-def _parsed(url: str) -> dict[str, Any]:
-    """Raises ConfigError where libpq would misread it. The message does not quote it: it may hold a password."""
+def _parsed(url: str, key: str = "database.url", of_several: str = "read-write") -> dict[str, Any]:
+    """With our PARAMETERS. of_several: which one of several hosts, unless the URL says that. Raises ConfigError where
+    libpq would misread it. The message does not quote it: it may hold a password."""
     try:
         parsed = parse_dsn(url)
     except psycopg2.ProgrammingError:
-        raise ConfigError("database.url: is no postgresql:// URL that libpq understands") from None
+        raise ConfigError(f"{key}: is no postgresql:// URL that libpq understands") from None
     if not re.fullmatch(r"\w+://([^@/]*@)?[^@]*", url):  # libpq would take a part of the password for the host
-        raise ConfigError("database.url: in a user name or password write @ as %40 and / as %2F")
-    return dict(parsed)
+        raise ConfigError(f"{key}: in a user name or password write @ as %40 and / as %2F")
+    which = {"target_session_attrs": of_several} if "," in parsed.get("host", "") else {}
+    return {**PARAMETERS, **which, **parsed}

@@ -149,8 +149,9 @@ class Database(Protocol):
     def on_commit(self, hint: Callable[[], None]) -> None:
         """Has hint() called after each commit of this process, by the thread that made it."""
 
-    def read(self, work: Work[T], *, one_statement: bool = False) -> T:
-        """Runs work in a transaction that sees one state of the database and writes nothing."""
+    def read(self, work: Work[T], *, one_statement: bool = False, replica: bool = False) -> T:
+        """Runs work in a transaction that sees one state of the database and writes nothing. replica: it may do so on
+        a replica that has all that was committed when the call came in; for what costs more than to ask that."""
 
     def write(self, work: Work[T], *, one_statement: bool = False) -> T:
         """Runs work in a transaction; returns when it is durable. An exception of work rolls its writes back."""

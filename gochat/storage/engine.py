@@ -73,6 +73,8 @@ def _opened(
             migrate(database, dialect, show)
         database.pair_key = database.write(_pair_key)
         database.write(begin_log)
+        if isinstance(database, PostgresDatabase) and settings.replica_url and not exclusive:
+            database.follow_replica(settings.replica_url, settings.pool_max, settings.max_lag)
     except BaseException as error:
         database.close()
         cause = error.__cause__ or error

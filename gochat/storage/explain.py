@@ -29,8 +29,7 @@ _BY_CODE = {
 
 _BY_STATE = {
     INSUFFICIENT_PRIVILEGE: "the user of database.url needs the rights to create and to use what is in the schema",
-    READ_ONLY: "it is a standby, or read-only: name the server that takes writes, or all of them and"
-    " ?target_session_attrs=read-write",
+    READ_ONLY: "it is a standby, or read-only: name the server that takes writes, or all of them",
 }
 """PostgreSQL's SQLSTATE -> what follows its own words."""
 

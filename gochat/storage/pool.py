@@ -252,11 +252,19 @@ class Pool:
                     other.checked_at = -math.inf
                 self._driver.interrupt(taken.database)
 
+    def drop_idle(self) -> None:
+        """Closes the connections that nobody uses now: they lead to a server that is not the one any more."""
+        self._discard_unchecked_since(math.inf)
+
+    def interrupt(self) -> None:
+        """Makes whatever waits on a connection fail."""
+        self._interrupt_overdue(math.inf)
+
     def close(self) -> None:
         """Closes the idle connections and interrupts the others."""
         self._closed.set()
         self._loops.close()
-        self._interrupt_overdue(math.inf)
+        self.interrupt()
         while self._idle:
             self._discard(self._idle.pop())
 

@@ -7,20 +7,23 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any
 
 import peewee
 import psycopg2
 from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE, TRANSACTION_STATUS_IDLE, parse_dsn, set_wait_callback
 
+from gochat.background import periodic
 from gochat.context import Lane, current, current_deadline
 from gochat.errors import unavailable
 from gochat.storage.connecting import CALL_LIMITS, UNLIMITED, look_at
 from gochat.storage.database import DatabaseInUseError, T, Tx, Work, Writability, unavailable_on_failure
 from gochat.storage.failures import DISK_FULL, READ_ONLY, RETRYABLE, Failure, failure, sqlstate
+from gochat.storage.fence import LOOK_INTERVAL, Fence
 from gochat.storage.pool import CHECK_TIMEOUT, MAX_CONTROL, Driver, NoRoomError, Pool
+from gochat.storage.replica import NotOnReplicaError, Replica
 
 MAX_ATTEMPTS = 3
 RETRY_PAUSE = 0.05  # seconds at most, before the first attempt after a failed one; then twice as long
@@ -64,17 +67,25 @@ class PostgresDatabase:
         self._server, self._exclusive = look_at(url), exclusive
         self.pair_key = b""
         self._writability = Writability()
+        self._replica: Replica | None = None
         self._after_commit: Callable[[], None] = lambda: None
         self._was_full = False  # a write has failed since the disk was full
         # With an exclusive lock a second connection would not get its own.
-        driver = Driver(self._connect, _is_usable, None if exclusive else _answers, _interrupt)
+        driver = Driver(self._connect, self._is_usable, None if exclusive else _answers, _interrupt)
+        self._fence, self._loops = Fence(self._server.each), ExitStack()
         with unavailable_on_failure():
+            if self._fence.servers:
+                self._fence.look()
+                self._loops.enter_context(periodic("all servers of the database", self._fence.look, LOOK_INTERVAL))
             self._pool = Pool(driver, min_size=pool_min, max_size=pool_max)
             self._control = Pool(driver, min_size=0 if exclusive else 1, max_size=MAX_CONTROL)
 
+    def _is_usable(self, database: peewee.Database) -> bool:
+        return _is_usable(database) and self._fence.is_current(database)
+
     def _connect(self) -> peewee.Database:
         """Raises NoRoomError rather than take the last connections of the server."""
-        database = self._server.connect({} if self._exclusive else CALL_LIMITS)
+        database = self._connect_to_newest({} if self._exclusive else CALL_LIMITS)
         locked, room = _lock(database, exclusive=self._exclusive)
         if locked and room >= SPARE:
             return database
@@ -85,16 +96,47 @@ class PostgresDatabase:
             raise DatabaseInUseError("the database is in use by another gochat process")
         raise unavailable("the database is in use by gochat copy")
 
+    def _connect_to_newest(self, limits: Mapping[str, str]) -> peewee.Database:
+        """Where an old primary is in the way, to another server of the URL."""
+        database = self._server.connect(limits)
+        if self._fence.admits(database):
+            return database
+        database.close()
+        for server in self._fence.servers:
+            with suppress(peewee.OperationalError):
+                database = server.connect(limits)
+                if self._fence.admits(database):
+                    return database
+                database.close()
+        raise peewee.OperationalError("the only server that takes writes is an old primary")
+
+    @property
+    def may_lose_commits(self) -> bool:
+        """By a failover."""
+        return bool(self._fence.servers) and not self._server.is_synchronous
+
     def connect_listener(self) -> peewee.Database:
         """A connection for NOTIFY (notify.py), without the lock that those for calls have. Raises peewee's
         OperationalError."""
-        return self._server.connect({})
+        return self._connect_to_newest({})
 
     def on_commit(self, hint: Callable[[], None]) -> None:
         self._after_commit = hint
 
-    def read(self, work: Work[T], *, one_statement: bool = False) -> T:
-        return self._transact(_begin(SNAPSHOT, one_statement), work, False)
+    def follow_replica(self, url: str, pool_max: int, max_lag: float) -> None:
+        """Has reads that may be from a replica made there. Raises ConfigError, ChatError."""
+
+        def driver(connect: Callable[[], peewee.Database]) -> Driver:
+            return Driver(connect, _is_usable, _answers, _interrupt)
+
+        self._replica = Replica(self, self._server.at("database.replica_url", url), driver, pool_max, max_lag)
+
+    def read(self, work: Work[T], *, one_statement: bool = False, replica: bool = False) -> T:
+        begin = _begin(SNAPSHOT, one_statement)
+        if replica and self._replica:
+            with suppress(NotOnReplicaError):
+                return self._replica.read(begin, work)
+        return self._transact(begin, work, False)
 
     def write(self, work: Work[T], *, one_statement: bool = False) -> T:
         return self._transact(_begin(WRITING, one_statement), work, True)
@@ -156,9 +198,13 @@ class PostgresDatabase:
         return interruptible()
 
     def statistics(self) -> dict[str, int]:
-        return {"connections_used": self._pool.in_use, "connections_max": self._pool.max_size}
+        of_replica = self._replica.statistics() if self._replica else {}
+        return {"connections_used": self._pool.in_use, "connections_max": self._pool.max_size, **of_replica}
 
     def close(self) -> None:
+        self._loops.close()
+        if self._replica:
+            self._replica.close()
         self._pool.close()
         self._control.close()
 

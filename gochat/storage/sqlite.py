@@ -81,7 +81,7 @@ class SqliteDatabase:
     def enqueue(self) -> Enqueue:
         return self._writer.enqueue
 
-    def read(self, work: Work[T], *, one_statement: bool = False) -> T:
+    def read(self, work: Work[T], *, one_statement: bool = False, replica: bool = False) -> T:  # noqa: ARG002 - none
         if self._writer.is_current_thread():
             return work(Tx(self._writer.connection))
         lane = current().lane

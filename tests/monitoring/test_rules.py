@@ -100,6 +100,7 @@ def possible(label: str) -> set[str]:
         "code": set(common_pb2.ErrorCode.keys()),
         "grpc_method": {rpc.name for rpc in rpcs().values()},
         "state": {PENDING, PARKED},
+        "where": {"replica", "primary"},
         "outcome": {SENT, GONE, FAILED, REFUSED},
         "grpc_service": {service.descriptor.full_name for service in SERVICES},
     }[label]

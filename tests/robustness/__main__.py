@@ -48,7 +48,11 @@ class Robustness:
             with self.fault.strike(self.cluster, self.dice):
                 time.sleep(self.dice.uniform(0, self.fault.outage))
             time.sleep(self.dice.uniform(0.2, 0.4))
-        return self.check()
+        problems = self.check(pushes=not self.fault.resyncs)
+        if self.fault.resyncs:
+            problems += [f"push: {device.name} has not caught up" for device in self.devices.late()]
+            self.devices.settle()
+        return problems
 
     def until_acknowledged(self, more: int) -> None:
         """Returns once so many more acts are acknowledged."""
@@ -106,7 +110,7 @@ def robustness(
         env = (moving_clocks(folder) if fault == "clock" else {}) | (settings or {})
         if fault == "full":
             resources.enter_context(small_disk(folder))
-        made = resources.enter_context(cluster(mode, folder, env))
+        made = resources.enter_context(cluster(mode, folder, env, with_standby=fault == "failover"))
         run = Robustness(made, fault, seed, clients)
         resources.callback(run.devices.stop)
         yield run

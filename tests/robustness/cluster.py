@@ -13,7 +13,7 @@ import grpc
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
 from tests.harness import PASSWORD, UNLIMITED, bearer, fresh
-from tests.postgres import Postgres, running_postgres
+from tests.postgres import Pair, Postgres, running_postgres
 from tests.processes import Process, free_address, gochat
 from tests.robustness import network
 from tests.robustness.ledger import Ledger
@@ -75,9 +75,14 @@ class Cluster:
     """nodes: every server process. logic, repo: gRPC targets. user: one that there is."""
 
     def __init__(
-        self, folder: Path, nodes: list[Node], postgres: Postgres | None, seam: network.Network | None
+        self,
+        folder: Path,
+        nodes: list[Node],
+        postgres: Postgres | None,
+        pair: Pair | None,
+        seam: network.Network | None,
     ) -> None:
-        self.folder, self.nodes, self.postgres, self.seam = folder, nodes, postgres, seam
+        self.folder, self.nodes, self.postgres, self.pair, self.seam = folder, nodes, postgres, pair, seam
         self.data = nodes[0].data
         self.logic_addresses = [node.address for node in nodes if node.target != "repo"]
         self.logic = _targets([node for node in nodes if node.target != "repo"])
@@ -148,19 +153,24 @@ def _targets(nodes: list[Node]) -> str:
 
 
 @contextmanager
-def cluster(mode: str, folder: Path, env: dict[str, str] | None = None) -> Iterator[Cluster]:
+def cluster(
+    mode: str, folder: Path, env: dict[str, str] | None = None, *, with_standby: bool = False
+) -> Iterator[Cluster]:
     """A running one. In split mode each process is on a host of its own where that is permitted.
 
-    env: settings for all processes.
+    env: settings for all processes. with_standby: PostgreSQL has a synchronous one.
     """
     with ExitStack() as resources:
         hosts = resources.enter_context(network.network(HOSTS)) if mode == "split" and network.permitted() else None
-        postgres, env = None, dict(env or {})
+        postgres, pair, env = None, None, dict(env or {})
         if mode != "sqlite":
             postgres = resources.enter_context(running_postgres(hosts.host if hosts else "127.0.0.1"))
-            env["GOCHAT_DATABASE_URL"] = postgres.create_database()
+            pair = resources.enter_context(Pair(postgres)) if with_standby else None
+            env["GOCHAT_DATABASE_URL"] = pair.url if pair else postgres.create_database()
+            if pair:
+                pair.synchronous()
         nodes = _split(folder / "data", env, hosts) if mode == "split" else [_node("all", folder / "data", env)]
-        made = Cluster(folder, nodes, postgres, hosts)
+        made = Cluster(folder, nodes, postgres, pair, hosts)
         resources.callback(lambda: [node.kill() for node in nodes])
         made.start()
         yield made

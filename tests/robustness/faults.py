@@ -49,6 +49,17 @@ def database(cluster: Cluster, dice: random.Random) -> Iterator[None]:
 
 
 @contextmanager
+def failover(cluster: Cluster, _: random.Random) -> Iterator[None]:
+    """The PostgreSQL server and its host are gone, its standby is promoted, and gets a standby of its own."""
+    assert cluster.pair is not None
+    cluster.pair.primary.kill()
+    yield
+    cluster.pair.standby.promote()
+    cluster.pair.pair_again()
+    cluster.pair.synchronous()
+
+
+@contextmanager
 def disk(cluster: Cluster, _: random.Random) -> Iterator[None]:
     """The servers' files may not grow (RLIMIT_FSIZE), as on a full disk; some have room left and some have none."""
     size = (cluster.data / "gochat.db-wal").stat().st_size
@@ -147,13 +158,15 @@ def freeze(cluster: Cluster, dice: random.Random) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Fault:
-    """needs() -> what is missing here for it; "" if nothing. may_fail: status codes that calls may end with."""
+    """needs() -> what is missing here for it; "" if nothing. may_fail: status codes that calls may end with. resyncs:
+    devices have to read everything again, and what they were pushed is not looked at."""
 
     strike: Strike
     modes: tuple[str, ...]
     needs: Callable[[], str] = lambda: ""
     may_fail: frozenset[str] = frozenset({"UNAVAILABLE"})
     outage: float = 0.5  # seconds at most
+    resyncs: bool = False
 
 
 def _root() -> str:
@@ -167,6 +180,7 @@ FAULTS = {
         may_fail=frozenset({"UNAVAILABLE", "CANCELLED"}),  # grpc's word for it when workers drain, whose parent is dead
     ),
     "database": Fault(database, ("postgres", "split")),
+    "failover": Fault(failover, ("postgres", "split"), resyncs=True),
     "disk": Fault(disk, ("sqlite",)),
     "full": Fault(full, ("sqlite", "postgres"), _root),
     "clock": Fault(

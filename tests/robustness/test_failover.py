@@ -2,18 +2,18 @@
 within 5 s, and back by itself once there is a server that takes writes."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import psycopg2
 import pytest
 
+from gochat.api.event.v1.event_pb2 import SubscribeRequest
 from tests.conversations import conversation_of, history
 from tests.harness import Deployment, Person, refused
 from tests.health import NOT_SERVING, SERVING, health
-from tests.postgres import Postgres, running_postgres
+from tests.postgres import Pair, running_postgres
 from tests.processes import gochat
+from tests.streams import Listener
 from tests.waiting import eventually, once_available
 
 WITHIN = 5.0  # seconds
@@ -21,40 +21,10 @@ PASSING_OVER = 10.0  # seconds: each attempt first waits for the host that hangs
 SPLIT = pytest.mark.parametrize("split", [False, True], ids=["colocated", "split"])
 
 
-class Pair:
-    """A primary and its hot standby, with a database. url: names both, in this order or the other."""
-
-    def __init__(self, primary: Postgres) -> None:
-        self.primary, self.standby = primary, Postgres(primary=primary)
-        self.name = primary.create_database().rpartition("/")[2]
-        self.url = self.url_of(primary, self.standby)
-        eventually(self.replayed)
-
-    def url_of(self, *servers: Postgres) -> str:
-        hosts = ",".join(f"{server.host}:{server.port}" for server in servers)
-        return f"postgresql://postgres@{hosts}/{self.name}?target_session_attrs=read-write"
-
-    def replayed(self) -> bool:
-        """Has the standby all that the primary has committed?"""
-        try:
-            written = self._ask(self.primary, "SELECT pg_current_wal_lsn()::text")
-            return bool(self._ask(self.standby, f"SELECT pg_last_wal_replay_lsn() >= '{written}'"))
-        except psycopg2.OperationalError:  # the database has not come to the standby
-            return False
-
-    def _ask(self, server: Postgres, question: str) -> Any:
-        with closing(psycopg2.connect(f"postgresql://postgres@{server.host}:{server.port}/{self.name}")) as connection:
-            cursor = connection.cursor()
-            cursor.execute(question)
-            return cursor.fetchall()[0][0]
-
-
 @pytest.fixture
 def pair() -> Iterator[Pair]:
-    with running_postgres() as primary:
-        made = Pair(primary)
+    with running_postgres() as primary, Pair(primary) as made:
         yield made
-        made.standby.remove()
 
 
 @contextmanager
@@ -95,6 +65,32 @@ def test_a_standby_that_is_promoted_takes_over(pair: Pair, tmp_path: Path, split
 
 
 @SPLIT
+def test_streams_read_their_state_again_where_something_may_be_lost(pair: Pair, tmp_path: Path, split: bool) -> None:
+    with talking(tmp_path, pair.url, split) as (app, _):
+        ann, ben = app.person(), app.person()
+        ann.send(ben.id, "before")
+        opened = Listener(app.channel, ben.metadata, SubscribeRequest())
+        opened.ready()
+
+        def lose() -> None:
+            ann.send(ben.id, "lost")
+            opened.until(lambda it: it.contents == ["lost"])
+
+        pair.fail_over(losing=lose)
+        beyond = opened.cursor
+        for number in range(20):  # changes of now have the positions of what is lost
+            once_available(lambda number=number: ann.send(ben.id, str(number)))  # type: ignore[misc]
+        opened.until(lambda it: it.resync == "OTHER_DATABASE")
+        later = Listener(app.channel, ben.metadata, SubscribeRequest(cursor=beyond))
+        later.until(lambda it: it.resync == "OTHER_DATABASE")
+        ann.send(ben.id, "after")
+        for listener in (opened, later):
+            listener.until(lambda it: it.contents[-1:] == ["after"])
+        resumed = Listener(app.channel, ben.metadata, SubscribeRequest(cursor=later.cursor))
+        assert resumed.ready().resumed
+
+
+@SPLIT
 def test_a_primary_that_hangs_is_passed_over(pair: Pair, tmp_path: Path, split: bool) -> None:
     with talking(tmp_path, pair.url, split) as (app, go_on):
         eventually(pair.replayed)
@@ -103,6 +99,17 @@ def test_a_primary_that_hangs_is_passed_over(pair: Pair, tmp_path: Path, split: 
             pair.standby.promote()
             eventually(lambda: health(app) == {SERVING}, PASSING_OVER)
             go_on()
+        messages = "SELECT count(*) FROM messages"
+        written = pair.primary.ask(messages, pair.name)  # it is back, and takes writes
+        for _ in range(2):
+            person = app.person()
+            for _ in range(10):
+                person.send(app.create_user(), "to the new primary")
+            app.kill()
+            app.start()  # it has to find out by itself
+        assert pair.primary.ask(messages, pair.name) == written
+        assert pair.standby.ask(messages, pair.name) == written + 21
+        assert f"and is not written to: stop 127.0.0.1:{pair.primary.port}" in app.logs()
 
 
 @SPLIT
@@ -114,6 +121,17 @@ def test_a_server_that_becomes_a_standby(tmp_path: Path, split: bool) -> None:
         server.promote()
         eventually(lambda: health(app) == {SERVING}, WITHIN)
         go_on()
+
+
+def test_the_log_says_whether_a_failover_may_lose_commits(pair: Pair, tmp_path: Path) -> None:
+    warning = "after a failover the last commits may be missing"
+    with talking(tmp_path / "asynchronous", pair.url, split=False) as (app, _):
+        assert app.logs().count(warning) == 1
+    pair.synchronous()
+    with talking(tmp_path / "synchronous", pair.url, split=False) as (app, _):
+        assert warning not in app.logs()
+    with talking(tmp_path / "one", pair.url_of(pair.primary), split=False) as (app, _):
+        assert warning not in app.logs()
 
 
 def test_commands_understand_urls_of_several_hosts(pair: Pair, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ SHORT = (
     ("sqlite", "unwritable", 1),
     ("sqlite", "frozen", 1),
     ("postgres", "database", 1),
+    ("postgres", "failover", 2),
 )
 """Split mode is in test_split.py."""
 SEED = 1

@@ -1,5 +1,5 @@
-"""A log of changes goes on over restarts, and begins again, with another epoch, in a database that was made of another:
-then no cursor that a client holds points into it."""
+"""A log of changes goes on over restarts, and begins again, with another epoch, in a database that was made of another,
+and where a standby takes over: then no cursor that a client holds points into it."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,14 +10,17 @@ import pytest
 
 from gochat.api.repo.v1 import repo_pb2
 from gochat.config import Config, Database
+from gochat.errors import ChatError
 from gochat.internal.change.v1 import change_pb2 as pb
+from gochat.internal.reader.v1 import reader_pb2
 from gochat.repo.backup import backup, restore
 from gochat.repo.copying import copy
 from gochat.repo.feed import read_log
 from gochat.repo.groups import Groups
+from gochat.repo.readers import Readers
 from gochat.repo.users import Users
 from gochat.storage.engine import open_database
-from tests.postgres import Postgres
+from tests.postgres import Pair, Postgres, running_postgres
 
 Make = Callable[[str], Config]
 
@@ -36,10 +39,10 @@ def make(tmp_path: Path, request: pytest.FixtureRequest) -> Make:
     return config
 
 
-def lived(config: Config) -> pb.Position:
+def lived(config: Config, name: str = "ann") -> pb.Position:
     """Something happens in the database; returns the position after it."""
     with closing(open_database(config)) as database:
-        user = Users(database).CreateUser(repo_pb2.CreateUserRequest(username="ann", password="x")).user_id
+        user = Users(database).CreateUser(repo_pb2.CreateUserRequest(username=name, password="x")).user_id
         for name in ("one", "two"):
             Groups(database).CreateGroup(repo_pb2.CreateGroupRequest(name=name, owner_id=user))
         return database.read(lambda tx: read_log(tx, pb.Position())).now
@@ -108,3 +111,42 @@ def test_programs_that_start_together_begin_one_log(make: Make, postgres: Postgr
     with ThreadPoolExecutor(4) as programs:
         positions = list(programs.map(lived_again, [target] * 4))
     assert len({position.epoch for position in positions}) == 1
+
+
+def test_a_standby_that_takes_over_begins_again(tmp_path: Path) -> None:
+    """What the old primary had not sent it is lost, and its own changes have the same positions."""
+    with running_postgres() as primary, Pair(primary) as pair:
+        config = Config(database=Database(url=f"{pair.url}?target_session_attrs=read-write", pool_min=1))
+        config = config.with_settings("server", data=str(tmp_path))
+        early = lived(config)
+        lost: list[pb.Position] = []
+        pair.fail_over(losing=lambda: lost.append(lived(config, "bob")))
+        assert early.at < lost[0].at
+        now = lived(config, "cat")
+        assert now.at >= lost[0].at, "it is no position beyond the end"
+        assert now.epoch != early.epoch == lost[0].epoch
+        assert [gap_at(config, each) for each in (early, *lost)] == [pb.GAP_OTHER_DATABASE] * 2
+        assert gap_at(config, now) == pb.GAP_UNSPECIFIED
+
+
+def test_a_reader_in_the_database_goes_on_where_a_standby_takes_over(tmp_path: Path) -> None:
+    with running_postgres() as primary, Pair(primary) as pair:
+        config = Config(database=Database(url=f"{pair.url}?target_session_attrs=read-write", pool_min=1))
+        config = config.with_settings("server", data=str(tmp_path))
+        lived(config)
+        with closing(open_database(config)) as database:
+            readers = Readers(database)
+            claim = reader_pb2.ClaimRequest(name="one", holder="a", seconds=60)
+            advance = reader_pb2.AdvanceRequest(name="one", holder="a", position=readers.Claim(claim).position)
+            before = lived(config, "bob")
+            pair.fail_over(losing=lambda: [])
+            advance.position.CopyFrom(before)  # read on the server before
+            with pytest.raises(ChatError, match="another process reads on"):
+                readers.Advance(advance)
+            kept = readers.Claim(claim).position
+            log = database.read(lambda tx: read_log(tx, kept))
+            assert not log.gap
+            assert len(log.complete) > 0, "what happened since is still to be read"
+            advance.position.CopyFrom(log.now)
+            readers.Advance(advance)
+            assert readers.Claim(claim).position == log.now
