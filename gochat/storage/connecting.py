@@ -140,10 +140,9 @@ def look_at(url: str, *, writing: bool = True) -> Server:
                 _must_have_rights(role, schema, bool(with_tables), *cursor.fetchone())
             settings = _settings(own, schema, read_only, synchronous, version)
             if pooled:
+                first = {"search_path"} if schema == current else set()
                 wanted = {**SETTINGS, **WATCHFUL, **settings, **CALL_LIMITS}
-                if schema == current:
-                    del wanted["search_path"]
-                pooler.must_be_set(cursor, own, wanted)
+                pooler.must_be_set(cursor, own, {name: wanted[name] for name in wanted.keys() - first})
         finally:
             database.close()
     return Server(parameters, settings, own, pooled)

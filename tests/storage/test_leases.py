@@ -105,9 +105,10 @@ def test_a_process_that_died_is_waited_for_and_then_forgotten(url: str, monkeypa
 
 
 def test_who_could_not_renew_writes_nothing_until_it_can(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "LEASE", 1.0)
     with closing(server(url)) as database:
         die(database)
+        monkeypatch.setattr(leases, "LEASE", 1.0)
+        probed(database)
         database.write(lambda tx: tx.sql(NOTE, "before"))
         time.sleep(1.1)  # that is what is tested: its time is over
         with pytest.raises(ChatError, match="may be in use by gochat copy"):
