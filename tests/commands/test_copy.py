@@ -48,7 +48,7 @@ def new_url(tmp_path: Path, request: pytest.FixtureRequest) -> NewUrl:
     def make(kind: str) -> str:
         if kind == "sqlite":
             return f"sqlite:///{tmp_path}/{fresh('data')}.db"
-        url = str(request.getfixturevalue("postgres").create_database())
+        url = str(request.getfixturevalue("direct_postgres" if kind == "icu" else "postgres").create_database())
         if kind == "icu":
             name = url.rpartition("/")[2]
             with_icu = f"{name}_icu TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en'"

@@ -21,6 +21,8 @@ SHORT = (
     ("sqlite", "unwritable", 1),
     ("sqlite", "frozen", 1),
     ("postgres", "database", 1),
+    ("pgbouncer", "pooler", 2),
+    ("pgbouncer", "backend", 1),
 )
 """Split mode is in test_split.py."""
 SEED = 1
