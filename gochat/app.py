@@ -222,7 +222,13 @@ def _links(config: Config, database: Database | None) -> list[Link]:
 
         return [BrokerLink(config.events.broker)]
     if config.events.notify and isinstance(database, PostgresDatabase):
-        return [NotifyLink(database.connect_listener)]
+        if not database.pooled:
+            return [NotifyLink(database.connect_listener)]
+        log.warning(
+            "database.url goes through a pooler, which passes no NOTIFY on: other processes look for what is new every"
+            " %g s, and neither typing nor presence comes from them: set events.broker",
+            config.events.poll,
+        )
     return []
 
 

@@ -45,6 +45,8 @@ class Postgres:
         if self._user:
             shutil.chown(self._folder, "postgres", "postgres")
         self.host = host
+        self.reached: Callable[[str], str] = str
+        """The URL by which tests reach a new database, of its own one."""
         if primary:
             source = ("-h", primary.host, "-p", str(primary.port), "-U", "postgres")
             self._run("pg_basebackup", "-D", str(self.data), *source, "-R", "-c", "fast", "--no-sync")
@@ -139,7 +141,7 @@ class Postgres:
             f"CREATE DATABASE {name}" + (f" ENCODING '{encoding}' TEMPLATE template0 LOCALE 'C'" if encoding else "")
         )
         connection.close()
-        return f"postgresql://postgres@{self.host}:{self.port}/{name}"
+        return self.reached(f"postgresql://postgres@{self.host}:{self.port}/{name}")
 
     def remove(self) -> None:
         if (self.data / "postmaster.pid").exists():

@@ -69,8 +69,10 @@ def _opened(
     try:
         if UNFINISHED in database.read(tables):
             raise MigrationError("the database holds a copy that is not complete: run that gochat copy again")
+        database.claim(show)
         with database.interruptible():
             migrate(database, dialect, show)
+        database.claim(show)  # one that was new
         database.pair_key = database.write(_pair_key)
         database.write(begin_log)
         if isinstance(database, PostgresDatabase) and settings.replica_url and not exclusive:

@@ -234,7 +234,8 @@ def test_a_database_with_findings_is_copied_and_they_are_reported(app: Deploymen
     assert (tmp_path / "new" / "gochat.db").exists()
 
 
-def test_postgres_is_backed_up_by_its_own_programs(own: Own, postgres: Postgres, tmp_path: Path) -> None:
+def test_postgres_is_backed_up_by_its_own_programs(own: Own, direct_postgres: Postgres, tmp_path: Path) -> None:
+    postgres = direct_postgres
     url = postgres.create_database()
     app = own(url=url)
     life = lived(app)

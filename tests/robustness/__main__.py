@@ -128,7 +128,7 @@ def main() -> int:
         parser.error(f"--fault {given.fault} goes with --mode {', '.join(fault.modes)}")
     if missing := fault.needs():
         parser.error(f"--fault {given.fault} needs {missing}")
-    wrong, settings = 0, WORKERS if given.mode == "postgres" else {}
+    wrong, settings = 0, WORKERS if given.mode in ("postgres", "pgbouncer") else {}
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended
     print(f"{given.mode}, {given.fault}, seed {given.seed}", flush=True)
     with (

@@ -60,6 +60,15 @@ def failover(cluster: Cluster, _: random.Random) -> Iterator[None]:
 
 
 @contextmanager
+def pooler(cluster: Cluster, _: random.Random) -> Iterator[None]:
+    """PgBouncer is killed."""
+    assert cluster.pooler is not None
+    cluster.pooler.kill()
+    yield
+    cluster.pooler.start()
+
+
+@contextmanager
 def disk(cluster: Cluster, _: random.Random) -> Iterator[None]:
     """The servers' files may not grow (RLIMIT_FSIZE), as on a full disk; some have room left and some have none."""
     size = (cluster.data / "gochat.db-wal").stat().st_size
@@ -176,11 +185,14 @@ def _root() -> str:
 FAULTS = {
     "kill": Fault(
         kill,
-        ("sqlite", "postgres", "split"),
+        ("sqlite", "postgres", "pgbouncer", "split"),
         may_fail=frozenset({"UNAVAILABLE", "CANCELLED"}),  # grpc's word for it when workers drain, whose parent is dead
     ),
     "database": Fault(database, ("postgres", "split")),
     "failover": Fault(failover, ("postgres", "split"), resyncs=True),
+    # PgBouncer has calls wait for it.
+    "backend": Fault(database, ("pgbouncer",), may_fail=frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})),
+    "pooler": Fault(pooler, ("pgbouncer",)),
     "disk": Fault(disk, ("sqlite",)),
     "full": Fault(full, ("sqlite", "postgres"), _root),
     "clock": Fault(
@@ -201,7 +213,7 @@ FAULTS = {
     ),
     "frozen": Fault(
         freeze,
-        ("sqlite", "postgres", "split"),
+        ("sqlite", "postgres", "pgbouncer", "split"),
         may_fail=frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"}),
         outage=5.0,
     ),

@@ -22,6 +22,8 @@ SHORT = (
     ("sqlite", "frozen", 1),
     ("postgres", "database", 1),
     ("postgres", "failover", 2),
+    ("pgbouncer", "pooler", 2),
+    ("pgbouncer", "backend", 1),
 )
 """Split mode is in test_split.py."""
 SEED = 1

@@ -25,6 +25,12 @@ from tests.postgres import Pair, Postgres, running_postgres
 Make = Callable[[str], Config]
 
 
+@pytest.fixture(scope="module")
+def postgres(direct_postgres: Postgres) -> Postgres:
+    """pg_restore changes settings of its session."""
+    return direct_postgres
+
+
 @pytest.fixture
 def make(tmp_path: Path, request: pytest.FixtureRequest) -> Make:
     """make("sqlite" | "postgres"): the configuration of an empty database."""
