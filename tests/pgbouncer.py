@@ -14,7 +14,7 @@ from typing import Any
 import psycopg2
 
 from gochat.storage.connecting import CALL_LIMITS, SETTINGS, WATCHFUL
-from tests.postgres import Postgres
+from tests.postgres import AS_POSTGRES, Postgres
 from tests.processes import frozen, missing
 from tests.waiting import eventually
 
@@ -22,12 +22,15 @@ GUIDE = Path(__file__).parent.parent / "gochat" / "commands" / "README.md"
 
 
 @contextmanager
-def running_pgbouncer(server: Postgres, **settings: Any) -> Iterator["PgBouncer"]:
-    """Where there is no pgbouncer, this is a skip that says so, and under CI a failure."""
+def running_pgbouncer(
+    server: Postgres, *, host: str = "127.0.0.1", port: int = 0, within: tuple[str, ...] = (), **settings: Any
+) -> Iterator["PgBouncer"]:
+    """host, port, within: as of Postgres. Where there is no pgbouncer, this is a skip that says so, and under CI a
+    failure."""
     program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
     if not program:
         missing("no pgbouncer on the PATH")
-    pooler = PgBouncer(program, server, settings)
+    pooler = PgBouncer(program, server, settings, host, port, within)
     try:
         yield pooler
     finally:
@@ -38,20 +41,33 @@ def running_pgbouncer(server: Postgres, **settings: Any) -> Iterator["PgBouncer"
 class PgBouncer:
     """settings: of [pgbouncer], over those of the guide. Roles need no password."""
 
-    def __init__(self, program: str, server: Postgres, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        program: str,
+        server: Postgres,
+        settings: Mapping[str, Any],
+        host: str = "127.0.0.1",
+        port: int = 0,
+        within: tuple[str, ...] = (),
+    ) -> None:
         self._program, self._server = program, server
         # It refuses to run as root.
-        self._user = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
+        self._user = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 and not within else {}
+        self._within = (*within, *AS_POSTGRES) if within else ()
+        self.host = host
         self.folder = Path(mkdtemp(prefix="gochat-pgbouncer-"))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = port
+        if not port:
+            with socket.socket() as probe:
+                probe.bind((host, 0))
+                self.port = int(probe.getsockname()[1])
         (self.folder / "users").write_text('"postgres" ""\n')
         written = ConfigParser(interpolation=None)
         written.read_string(guide())
         written["databases"] = {"*": f"host={server.host} port={server.port}"}
         written["pgbouncer"].update(
             {
+                "listen_addr": host,
                 "listen_port": str(self.port),
                 "unix_socket_dir": "",
                 "auth_type": "trust",
@@ -63,20 +79,20 @@ class PgBouncer:
         written["pgbouncer"].update({name: str(value) for name, value in settings.items()})
         with (self.folder / "pgbouncer.ini").open("w") as file:
             written.write(file)
-        if self._user:
+        if self._user or within:
             for path in (self.folder, *self.folder.iterdir()):
                 shutil.chown(path, "postgres", "postgres")
         self.start()
 
     def start(self) -> None:
-        command = [self._program, str(self.folder / "pgbouncer.ini")]
+        command = [*self._within, self._program, str(self.folder / "pgbouncer.ini")]
         with (self.folder / "log").open("a") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._user)  # type: ignore[call-overload]
         eventually(self._answers)
 
     def _answers(self) -> bool:
         with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+            return probe.connect_ex((self.host, self.port)) == 0
 
     def kill(self) -> None:
         self._process.kill()
@@ -87,7 +103,7 @@ class PgBouncer:
 
     def console(self, command: str) -> list[dict[str, Any]]:
         """What its administration console answers: rows by the names of their columns."""
-        with closing(psycopg2.connect(f"postgresql://postgres@127.0.0.1:{self.port}/pgbouncer")) as connection:
+        with closing(psycopg2.connect(f"postgresql://postgres@{self.host}:{self.port}/pgbouncer")) as connection:
             connection.autocommit = True
             cursor = connection.cursor()
             cursor.execute(command)
@@ -98,7 +114,7 @@ class PgBouncer:
 
     def through(self, url: str) -> str:
         """The URL of a database, by this pooler."""
-        return url.replace(f"@{self._server.host}:{self._server.port}/", f"@127.0.0.1:{self.port}/")
+        return url.replace(f"@{self._server.host}:{self._server.port}/", f"@{self.host}:{self.port}/")
 
     def prepared(self, url: str) -> str:
         """The same of a new database, which is given the settings that GoChat needs there."""

@@ -25,7 +25,7 @@ SHORT = (
     ("pgbouncer", "pooler", 2),
     ("pgbouncer", "backend", 1),
 )
-"""Split mode is in test_split.py."""
+"""Split mode is in test_split.py, several hosts are in test_hosts.py."""
 SEED = 1
 
 
