@@ -130,6 +130,15 @@ class Postgres:
         (self.data / "standby.signal").touch()
         self.start()
 
+    def recover(self) -> None:
+        """Makes a standby a server of its own, by recovery to where its log ends, as from a backup."""
+        self.stop()
+        (self.data / "standby.signal").rename(self.data / "recovery.signal")
+        with (self.data / "postgresql.auto.conf").open("a") as settings:
+            settings.write("restore_command = 'false'\n")
+        self.start()
+        eventually(lambda: self.ask("SELECT pg_is_in_recovery()") is False)
+
     def promote(self) -> None:
         self._run("pg_ctl", "-D", str(self.data), "-w", "promote")
 

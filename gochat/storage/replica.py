@@ -155,8 +155,8 @@ class Replica:
                 raise NotOnReplicaError
             answer = self._attempt(begin, work)
         except (NotOnReplicaError, *_ERRORS) as error:
-            # A ChatError is of the primary, or there is no time left; the call finds that out there.
-            if not isinstance(error, (NotOnReplicaError, ChatError)) and current().remaining() > 0:
+            # A ChatError or a TimeoutError is of the primary, or there is no time left; the call finds that out there.
+            if not isinstance(error, (NotOnReplicaError, ChatError, TimeoutError)) and current().remaining() > 0:
                 self._say(f"failed: {describe(error)}")
             self._count(passed_on=1)
             raise NotOnReplicaError from None

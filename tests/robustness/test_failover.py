@@ -4,17 +4,20 @@ within 5 s, and back by itself once there is a server that takes writes."""
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from gochat.api.event.v1.event_pb2 import SubscribeRequest
-from tests.conversations import conversation_of, history
+from tests.conversations import conversation_of, group, history
 from tests.harness import Deployment, Person, refused
 from tests.health import NOT_SERVING, SERVING, health
 from tests.postgres import Pair, running_postgres
 from tests.processes import gochat
 from tests.streams import Listener
 from tests.waiting import eventually, once_available
+from tests.webhooks.conftest import Hooked
+from tests.webhooks.receiver import LOOPBACK, Received, receiving
 
 WITHIN = 5.0  # seconds
 PASSING_OVER = 10.0  # seconds: each attempt first waits for the host that hangs
@@ -88,6 +91,35 @@ def test_streams_read_their_state_again_where_something_may_be_lost(pair: Pair, 
             listener.until(lambda it: it.contents[-1:] == ["after"])
         resumed = Listener(app.channel, ben.metadata, SubscribeRequest(cursor=later.cursor))
         assert resumed.ready().resumed
+
+
+def test_webhooks_go_on_where_they_were(pair: Pair, tmp_path: Path) -> None:
+    hooked = Hooked(Deployment(tmp_path, url=pair.url, env=LOOPBACK))
+    failed_over = Event()
+
+    def behave(received: Received) -> int:
+        if received.content == "1":  # under way while the standby takes over
+            failed_over.wait(8)
+        return 204
+
+    try:
+        ann = hooked.app.person()
+        room = group(ann)
+        with receiving(behave) as receiver:
+            hooked.add(receiver.url, room)
+            for number in range(3):
+                ann.send(room, str(number))
+            eventually(lambda: "1" in receiver.contents)
+            pair.fail_over()
+            failed_over.set()
+            for number in range(3, 6):
+                once_available(lambda number=number: ann.send(room, str(number)))  # type: ignore[misc]
+            eventually(lambda: "5" in receiver.contents, 60)
+        once = {each.id: each.content for each in receiver.taken}
+        assert list(once.values()) == [str(number) for number in range(6)]
+        assert "goes on from now" not in hooked.app.logs()
+    finally:
+        hooked.app.kill()
 
 
 @SPLIT

@@ -21,6 +21,7 @@ from gochat.repo.readers import Readers
 from gochat.repo.users import Users
 from gochat.storage.engine import open_database
 from tests.postgres import Pair, Postgres, running_postgres
+from tests.waiting import eventually
 
 Make = Callable[[str], Config]
 
@@ -133,6 +134,19 @@ def test_a_standby_that_takes_over_begins_again(tmp_path: Path) -> None:
         assert now.epoch != early.epoch == lost[0].epoch
         assert [gap_at(config, each) for each in (early, *lost)] == [pb.GAP_OTHER_DATABASE] * 2
         assert gap_at(config, now) == pb.GAP_UNSPECIFIED
+
+
+def test_what_was_recovered_from_a_backup_begins_again(tmp_path: Path) -> None:
+    with running_postgres() as primary, Pair(primary) as pair:
+        live, recovered = (
+            Config(database=Database(url=pair.url_of(server), pool_min=1)).with_settings("server", data=str(tmp_path))
+            for server in (primary, pair.standby)
+        )
+        position = lived(live)
+        eventually(pair.replayed)
+        pair.standby.recover()
+        assert gap_at(recovered, position) == pb.GAP_OTHER_DATABASE
+        assert gap_at(live, position) == pb.GAP_UNSPECIFIED
 
 
 def test_a_reader_in_the_database_goes_on_where_a_standby_takes_over(tmp_path: Path) -> None:
