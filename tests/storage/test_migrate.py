@@ -1,5 +1,6 @@
 """The schema: migrations, and the models over it."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -79,10 +80,10 @@ def test_a_changed_migration_stops_the_start(config: Config, changed_folder: Pat
 
 
 def test_a_newer_database_stops_the_start(config: Config, changed_folder: Path) -> None:
-    (changed_folder / f"{LATEST + 1:04d}_future.sql").write_text("CREATE TABLE future (x INTEGER);\n")
+    (changed_folder / f"{LATEST + 1:04d}_contract_9999_future.sql").write_text("CREATE TABLE future (x INTEGER);\n")
     open_database(config).close()
-    (changed_folder / f"{LATEST + 1:04d}_future.sql").unlink()
-    with pytest.raises(MigrationError, match=f"schema version {LATEST + 1}, this program knows {LATEST}"):
+    (changed_folder / f"{LATEST + 1:04d}_contract_9999_future.sql").unlink()
+    with pytest.raises(MigrationError, match=f"schema version {LATEST + 1}, this program knows {LATEST}, "):
         open_database(config)
 
 
@@ -145,6 +146,20 @@ def test_there_are_no_triggers_but_those_of_the_audit_log(database: Database, di
         else "SELECT tgrelid::regclass::text FROM pg_trigger WHERE NOT tgisinternal"
     )
     assert {table for (table,) in database.read(lambda tx: tx.fetch_all(triggers))} == {"audit_log"}
+
+
+TAKES_AWAY = re.compile(r"^\s*(DROP (?!FUNCTION)|ALTER TABLE .*(DROP|RENAME|SET NOT NULL|ALTER COLUMN \w+ TYPE))", re.M)
+BEFORE_THE_RULE = 20
+
+
+def test_only_files_that_say_so_take_something_away() -> None:
+    """What the program of the version before needs, while both serve."""
+    files = {one.label: one for dialect in ("sqlite", "postgres") for one in migrate.migrations(dialect)}
+    later = [one for one in files.values() if one.version > BEFORE_THE_RULE]
+    assert [one.label for one in later if TAKES_AWAY.search(one.text) and not one.needs] == []
+    assert TAKES_AWAY.search("ALTER TABLE users DROP COLUMN bio;\n")
+    assert TAKES_AWAY.search("DROP INDEX members_by_time;\n")
+    assert not TAKES_AWAY.search("ALTER TABLE users ADD COLUMN bio TEXT NOT NULL DEFAULT '';\n")
 
 
 @pytest.mark.parametrize("name", [f"{LATEST + 2:04d}_gap.sql", "three.sql"])
