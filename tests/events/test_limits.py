@@ -179,6 +179,11 @@ def test_hosts_that_share_redis_and_the_database_alone_know_who_is_online(
             listener.until(lambda each: presence_of(each)[2:] == [(ben.id, OFF)], seconds=CLAIM_TIMEOUT + 5)
         last_active = listener.of_kind("presence")[-1].last_active_at / 1000
         assert killed_at - 20 < last_active < killed_at + 1, "when it was last heard of"
+    assert set(app.stop()) == {0}
+    app.start()
+    with listening(app, ann.metadata, presence_user_ids=[ben.id]) as listener:
+        listener.until(lambda each: presence_of(each) == [(ben.id, OFF)])
+        assert abs(listener.of_kind("presence")[0].last_active_at / 1000 - last_active) < 1, "it is remembered"
 
 
 assert SETTLE_INTERVAL < PAUSE
