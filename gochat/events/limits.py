@@ -34,9 +34,9 @@ for number, key in ipairs(KEYS) do
   else
     redis.call('DEL', key)
   end
-  heard[number] = {math.max(full_at - now, 0)}
+  heard[number] = string.format('%.0f', math.max(full_at - now, 0))
 end
-return heard"""
+return table.concat(heard, ' ')"""
 """The times in microseconds, by Redis's clock, at which buckets are full again; see Buckets."""
 
 _FAILURES = """
@@ -50,9 +50,10 @@ for number, key in ipairs(KEYS) do
     redis.call('INCRBY', key, failures)
     redis.call('PEXPIRE', key, kept)
   end
-  heard[number] = {tonumber(redis.call('GET', key) or 0), kept - math.max(redis.call('PTTL', key), 0)}
+  local age = kept - math.max(redis.call('PTTL', key), 0)
+  heard[number] = string.format('%.0f %.0f', redis.call('GET', key) or 0, age)
 end
-return heard"""
+return table.concat(heard, ' ')"""
 """Numbers of failures; when the last one was is known by when the key expires."""
 
 
@@ -84,9 +85,13 @@ def settle(client: redis.Redis, limits: list[Settled]) -> None:
             answers = pipeline.execute()
         except (redis.RedisError, OSError) as error:
             raise broken(error) from None
-    for (limit, keys), heard in zip(rounds, answers, strict=True):
-        for key, values in zip(keys, heard, strict=True):
-            limit.heard(key, values)
+    for (limit, keys), answer in zip(rounds, answers, strict=True):
+        numbers = [
+            int(number) for number in answer.split()
+        ]  # as one text: redis-py takes most of a round to read a list
+        width = len(numbers) // len(keys)
+        for index, key in enumerate(keys):
+            limit.heard(key, numbers[index * width : (index + 1) * width])
 
 
 def _key(name: str, key: str) -> str:
