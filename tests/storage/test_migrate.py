@@ -87,6 +87,30 @@ def test_a_newer_database_stops_the_start(config: Config, changed_folder: Path) 
         open_database(config)
 
 
+def test_a_newer_database_that_has_only_more_is_opened(config: Config, changed_folder: Path, dialect: str) -> None:
+    later = changed_folder / f"{LATEST + 1:04d}_future.sql"
+    later.write_text("CREATE TABLE future (x INTEGER);\n")
+    open_database(config).close()
+    later.unlink()
+    with closing(open_database(config)) as database:
+        assert migrate.migrate(database, dialect) == []
+        assert database.read(lambda tx: migrate.pending(tx, dialect)) == []
+        assert database.read(migrate.newest) == LATEST + 1
+
+
+def test_a_contract_names_the_oldest_schema_that_goes_on(config: Config, changed_folder: Path) -> None:
+    names = f"{LATEST + 1:04d}_more.sql", f"{LATEST + 2:04d}_contract_{LATEST + 1:04d}_less.sql"
+    files = [changed_folder / name for name in names]
+    for file in files:
+        file.write_text(f"CREATE TABLE t{file.name[:4]} (x INTEGER);\n")
+    open_database(config).close()
+    files[1].unlink()
+    open_database(config).close()
+    files[0].unlink()
+    with pytest.raises(MigrationError, match=f"is for programs that know {LATEST + 1}: run a newer one"):
+        open_database(config)
+
+
 def test_a_failing_migration_leaves_nothing_behind(config: Config, changed_folder: Path) -> None:
     broken = changed_folder / f"{LATEST + 1:04d}_broken.sql"
     broken.write_text("CREATE TABLE half (x INTEGER);\nINSERT INTO nowhere (x) VALUES (1);\n")
@@ -136,6 +160,18 @@ def test_functions_come_in_the_transaction_of_the_last_migration(config: Config,
     (changed_folder / later).write_text("SELECT send_unlocked('[]', 0);\n")  # it is there still
     functions.write_text(text + "SELECT send_unlocked('[]', 0);\n")
     open_database(config).close()
+
+
+@ONLY_POSTGRES
+def test_a_program_starts_on_a_newer_schema_only_where_its_functions_are(config: Config, changed_folder: Path) -> None:
+    later = changed_folder / f"{LATEST + 1:04d}_future.sql"
+    later.write_text("CREATE TABLE future (x INTEGER);\n")
+    open_database(config).close()
+    later.unlink()
+    with (changed_folder / "routines.postgres.sql").open("a") as file:
+        file.write("CREATE OR REPLACE FUNCTION of_its_own() RETURNS INTEGER LANGUAGE SQL AS 'SELECT 1';\n")
+    with pytest.raises(MigrationError, match="not of_its_own of this program"):
+        open_database(config)
 
 
 def test_there_are_no_triggers_but_those_of_the_audit_log(database: Database, dialect: str) -> None:
