@@ -16,7 +16,7 @@ from gochat.commands.migrate import PENDING
 from gochat.storage import migrate
 from tests.conftest import Own
 from tests.harness import Deployment
-from tests.processes import environment, gochat, refused_start
+from tests.processes import Settings, environment, gochat, refused_start
 from tests.streams import listening
 
 PACKAGE = Path(migrate.__file__).parents[1]
@@ -42,14 +42,14 @@ class Program:
 
     def run(self, app: Deployment, *arguments: str) -> tuple[int, str]:
         """Exit code and output of a command with the settings of the app."""
-        with self.begin(app, *arguments) as process:
+        with self.begin(app.data, app.env, *arguments) as process:
             out, _ = process.communicate(timeout=120)
         return process.returncode, out.strip()
 
-    def begin(self, app: Deployment, *arguments: str) -> "subprocess.Popen[str]":
-        command = [*self.within, sys.executable, "-m", "gochat", *arguments, "--data", str(app.data)]
+    def begin(self, data: Path, env: Settings, *arguments: str) -> "subprocess.Popen[str]":
+        command = [*self.within, sys.executable, "-m", "gochat", *arguments, "--data", str(data)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        return subprocess.Popen(command, env=environment(app.env), text=True, **pipes)
+        return subprocess.Popen(command, env=environment(env), text=True, **pipes)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,7 @@ def test_calls_do_not_wait_behind_a_migration_that_waits(own: Own, wider: Progra
     ann, ben = app.people(2)
     slowest = 0.0
     with reading(app.url, "users"):
-        running = wider.begin(app, "migrate")
+        running = wider.begin(app.data, app.env, "migrate")
         until = time.monotonic() + 5
         while time.monotonic() < until:
             began = time.monotonic()
