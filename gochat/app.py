@@ -17,7 +17,9 @@ from gochat.config import Config, ConfigError, Messages
 from gochat.context import Lane
 from gochat.domain import policy
 from gochat.domain.clock import clock
+from gochat.domain.rates import OWN_COUNTS, Counts
 from gochat.domain.revocation import Revocations
+from gochat.domain.shared_rates import SharedCounts
 from gochat.domain.tokens import Tokens
 from gochat.errors import ChatError
 from gochat.events.counters import Counters
@@ -103,9 +105,10 @@ def serve(
         database = resources.enter_context(closing(open_database(config))) if target != LOGIC else None
         relay = Relay(_links(config, database))
         repo_methods = dict[str, Method]()
+        counts = resources.enter_context(_counts(config))
         if database:
             inboxes = Inboxes(database)
-            repo_methods = bind(served_by(REPO), repo_handlers(database, relay, config.messages, inboxes))
+            repo_methods = bind(served_by(REPO), repo_handlers(database, relay, config.messages, inboxes, counts))
             resources.enter_context(inboxes.refreshing())
             resources.enter_context(lifecycle.probing(database))
             resources.enter_context(trimming(database, config.events.keep))
@@ -126,7 +129,7 @@ def serve(
         own_origins: list[str] = []
         logic_methods = _logic_methods(config, channel, tokens, hub, own_origins) if hub else {}
         users = Users(UserStoreServiceStub(channel).ResolveUsers)
-        admission = Admission(tokens, Throttle(config.limits), users, config.server.error_mode)
+        admission = Admission(tokens, Throttle(config.limits, counts), users, config.server.error_mode)
         asking = before_send.PATHS if config.webhooks.before_send else ()
         executors = Executors(config.server.threads, database.enqueue if database else None, asking)
         rpc_server = _rpc_server(config, target, repo_methods | logic_methods, admission, executors, own_metrics)
@@ -232,9 +235,24 @@ def _links(config: Config, database: Database | None) -> list[Link]:
     return []
 
 
-def repo_handlers(database: Database, relay: Relay, settings: Messages, inboxes: Inboxes) -> Handlers:
+@contextmanager
+def _counts(config: Config) -> Iterator[Counts]:
+    """What the rate limits are counted by: of all processes that have this broker, or of this one."""
+    if not config.events.broker:
+        yield OWN_COUNTS
+        return
+    from gochat.events.limits import settling
+
+    counts = SharedCounts()
+    with settling(config.events.broker, counts.made):
+        yield counts
+
+
+def repo_handlers(
+    database: Database, relay: Relay, settings: Messages, inboxes: Inboxes, counts: Counts = OWN_COUNTS
+) -> Handlers:
     """The objects that serve every RPC of the repo half."""
-    handlers = dict(repo.handlers(database, settings, inboxes))
+    handlers = dict(repo.handlers(database, settings, inboxes, counts))
     for name, served in events.relay_handlers(relay).items():
         handlers[name] = (*handlers[name], *served)
     return handlers

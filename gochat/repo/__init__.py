@@ -1,6 +1,7 @@
 """Persistence: the services of the repo half, over SQLite or PostgreSQL."""
 
 from gochat.config import Messages as MessageSettings
+from gochat.domain.rates import OWN_COUNTS, Counts
 from gochat.repo.accounts import Accounts
 from gochat.repo.activity import Activity
 from gochat.repo.administration import Administration
@@ -42,7 +43,7 @@ from gochat.serving.binding import Handlers
 from gochat.storage.database import Database
 
 
-def handlers(database: Database, settings: MessageSettings, inboxes: Inboxes) -> Handlers:
+def handlers(database: Database, settings: MessageSettings, inboxes: Inboxes, counts: Counts = OWN_COUNTS) -> Handlers:
     """The objects that serve every RPC of these services, one a noun; two where the services share names of RPCs."""
     users, messages, sending = Users(database), Messages(database), Sending(database)
     members = Members(database)
@@ -68,7 +69,7 @@ def handlers(database: Database, settings: MessageSettings, inboxes: Inboxes) ->
             *(MessageDetails(database), Editing(database, settings.edit_within)),
             *(Reactions(database), Pins(database), Importing(database)),
         ),
-        "AccountService": (Accounts(database), Sessions(database)),
+        "AccountService": (Accounts(database, counts), Sessions(database)),
         "LoginStoreService": (Logins(database),),
         "ChangeService": (Feed(database), States(database)),
         "ReaderService": (Readers(database),),

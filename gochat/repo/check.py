@@ -20,7 +20,7 @@ from gochat.repo.check_settings import SETTINGS_RULES
 from gochat.repo.check_webhooks import WEBHOOK_RULES
 from gochat.storage.database import Row, Tx
 from gochat.storage.failures import driver_error
-from gochat.storage.migrate import Migration, is_migrated, migrations, objects, routines
+from gochat.storage.migrate import ROUTINES, Migration, is_migrated, migrations, needed, objects, routines
 from gochat.storage.models import ALL
 
 MAX_FINDINGS = 100  # of one rule
@@ -312,25 +312,27 @@ def _of_schema(tx: Tx) -> Iterator[str]:
         return
     dialect = "postgres" if tx.postgres else "sqlite"
     known = [*migrations(dialect), *routines(dialect)]
-    yield from _of_versions(
-        dict(tx.fetch_all("SELECT version, checksum FROM schema_migrations ORDER BY version")), known
-    )
+    rows = tx.fetch_all("SELECT version, name, checksum FROM schema_migrations ORDER BY version")
+    yield from _of_versions(rows, known)
     for kind, name in objects(known):
         if name not in there:
             yield f"{name}: this {kind} is missing"
 
 
-def _of_versions(applied: dict[int, str], known: list[Migration]) -> Iterator[str]:
-    """applied: checksums by version."""
+def _of_versions(rows: Iterable[Row], known: list[Migration]) -> Iterator[str]:
+    """rows: (version, name, checksum). Functions are those of the newest program."""
+    newest = max(migration.version for migration in known)
+    applied = {version: checksum for version, _, checksum in rows}
+    newer = {version: name for version, name, _ in rows if version > newest}
     for migration in known:
-        checksum = applied.pop(migration.version, None)
+        checksum = applied.get(migration.version)
         if checksum is None:
             yield f"schema_migrations {migration.version}: was not applied: run gochat migrate"
-        elif checksum != migration.checksum:
+        elif checksum != migration.checksum and not (newer and migration.version == ROUTINES):
             yield f"schema_migrations {migration.version}: was applied with other text than this program has"
-    newest = max(migration.version for migration in known)
-    for version in applied:
-        yield f"schema_migrations {version}: is of a newer program; this one knows {newest}"
+    for version, name in newer.items():
+        if needed(name) > newest:
+            yield f"schema_migrations {version}: is of a newer program; this one knows {newest}"
 
 
 def _of_pairs(tx: Tx) -> Iterator[str]:

@@ -34,13 +34,15 @@ SETTINGS = UNLIMITED | {
 
 @dataclass
 class Node:
-    """One server process, with an address that it keeps when it is started again."""
+    """One server process, with an address that it keeps when it is started again. within: words that have it run on
+    its host. program: words that make it another version (tests/storage/test_rolling.py)."""
 
     target: str
     address: str
     data: Path
     env: dict[str, str] = field(default_factory=dict)
     within: tuple[str, ...] = ()
+    program: tuple[str, ...] = ()
     process: Process | None = None
 
     @property
@@ -59,7 +61,7 @@ class Node:
         listen = f"0.0.0.0:{port}" if self.within else f"{host}:{port}"
         arguments = ("serve", "--target", self.target, "--data", str(self.data), "--listen", listen, "--insecure")
         log = self.data.parent / f"{self.target}{port}{'-'.join(self.within[-1:])}.log"
-        self.process = Process(*arguments, env=env, log=log, within=self.within)
+        self.process = Process(*arguments, env=env, log=log, within=(*self.within, *self.program))
 
     def kill(self) -> None:
         if self.process:
