@@ -8,6 +8,9 @@ position of the log on that may be out of date; a list looks up the large conver
 moved, and a send to 100,000 members pays for none of them.
 
 Positions are those of the log (feed.py): on PostgreSQL what a transaction wrote that had not ended is not before them.
+
+Programs that know no `inboxes` take whatever is carried for up to date. While one of them has the database, which the
+lock of its connections shows, nothing large is carried.
 """
 
 from collections.abc import Callable
@@ -17,7 +20,8 @@ from time import monotonic
 from gochat.background import periodic
 from gochat.context import SERVICE, Call, Lane, entered
 from gochat.repo.membership import POSITION
-from gochat.storage.database import Database, Tx, placeholders
+from gochat.storage.database import Database, Tx, Work, placeholders
+from gochat.storage.leases import IN_USE_LOCK
 from gochat.storage.models import LOOKED_UP, MAX_INBOX_MEMBERS
 
 MOST = 64  # conversations that a list may look up
@@ -81,6 +85,10 @@ WHERE own.user_id = ?
 LIMIT {PIECE}"""
     for postgres, moved in MOVED.items()
 }
+_OLDER = """
+SELECT 1 FROM pg_locks
+WHERE locktype = 'advisory' AND (classid::BIGINT << 32) + objid::BIGINT = ?
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 _LOCK = "SELECT 1 FROM members WHERE user_id = ? AND conversation_id IN ({}) ORDER BY conversation_id"
 _CARRY = f"""
 UPDATE members SET last_seq = conversation.last_seq, active_at = conversation.updated_at
@@ -116,15 +124,22 @@ class Inboxes:
 def refresh(database: Database, user_id: str) -> None:
     """Has the user's large conversations carry what they look up now. Each transaction is short, and whatever becomes
     of the next ones, lists are right after it. Raises ChatError."""
-    complete = _write(database, lambda tx: _begin(tx, user_id))
-    while _write(database, lambda tx: _carry(tx, user_id)):
+    if _call(database.read, _is_shared_with_older):
+        return
+    complete = _call(database.write, lambda tx: _begin(tx, user_id))
+    while _call(database.write, lambda tx: _carry(tx, user_id)):
         pass
-    _write(database, lambda tx: int(tx.sql(_ADVANCE, complete, user_id, complete).rowcount))
+    _call(database.write, lambda tx: int(tx.sql(_ADVANCE, complete, user_id, complete).rowcount))
 
 
-def _write(database: Database, work: Callable[[Tx], int]) -> int:
+def _call(transact: Callable[[Work[int]], int], work: Work[int]) -> int:
+    """transact: read or write of a database."""
     with entered(Call(SERVICE, "-", monotonic() + TIMEOUT, SERVICE, lane=Lane.CONTROL)):
-        return database.write(work)
+        return transact(work)
+
+
+def _is_shared_with_older(tx: Tx) -> bool:
+    return tx.postgres and tx.fetch_one(_OLDER, IN_USE_LOCK) is not None
 
 
 def _begin(tx: Tx, user_id: str) -> int:

@@ -1,10 +1,13 @@
 """Lists of a user in many large conversations: that they look up few, and leave out nothing."""
 
 import threading
+from contextlib import closing
 
+import psycopg2
 import pytest
 
 from gochat.api.repo.v1 import repo_pb2
+from gochat.config import Config
 from gochat.domain import ids
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo import inboxes
@@ -14,8 +17,10 @@ from gochat.repo.recipients import unread_of
 from gochat.repo.sending import as_stored, store
 from gochat.storage.database import Database, Tx
 from gochat.storage.engine import renew_log
+from gochat.storage.leases import IN_USE_LOCK
 from gochat.storage.models import LOOKED_UP
 from gochat.storage.models import MAX_INBOX_MEMBERS as SMALL
+from gochat.storage.postgres import PostgresDatabase
 from tests.repo.test_inbox import astray
 from tests.repo.test_query_counts import Handlers
 from tests.waiting import eventually
@@ -121,6 +126,16 @@ def test_whose_list_looks_up_many_is_refreshed_and_nobody_else(
         noted.note(crowd.reader, MOST + 1)
         eventually(lambda: crowd.lookups() == 0)
     assert database.read(lambda tx: tx.fetch_all("SELECT user_id FROM inboxes")) == [(crowd.reader,)]
+
+
+@pytest.mark.parametrize("dialect", ["postgres"], indirect=True)  # SQLite has one process
+def test_nothing_is_carried_while_a_program_of_before_reads_it(database: PostgresDatabase, config: Config) -> None:
+    crowd = Crowd(database, 2)
+    with closing(psycopg2.connect(config.database.url)) as older:
+        older.cursor().execute("SELECT pg_advisory_lock_shared(%s)", (IN_USE_LOCK,))
+        refresh(database, crowd.reader)
+        assert crowd.lookups() == 2
+    eventually(lambda: refresh(database, crowd.reader) or crowd.lookups() == 0)
 
 
 def test_a_new_log_has_everything_looked_up_again(database: Database) -> None:
