@@ -68,7 +68,7 @@ POOLED = os.environ.get("GOCHAT_TEST_POOLER") == "1"
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
+def shared_postgres() -> Iterator[Postgres]:
     with running_postgres() as server, ExitStack() as before:
         if POOLED:
             # Each test has a database of its own, and each of these a pool.
@@ -78,13 +78,19 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
-def direct_postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
-    """In any run without PgBouncer: for what is about sessions of PostgreSQL."""
+def postgres(shared_postgres: Postgres) -> Postgres:
+    """What files with tests about sessions of PostgreSQL replace by the direct one."""
+    return shared_postgres
+
+
+@pytest.fixture(scope="session")
+def direct_postgres(shared_postgres: Postgres) -> Iterator[Postgres]:
+    """In any run without PgBouncer."""
     if POOLED:
         with running_postgres() as server:
             yield server
     else:
-        yield request.getfixturevalue("postgres")
+        yield shared_postgres
 
 
 @pytest.fixture(scope="module")
