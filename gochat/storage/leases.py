@@ -63,12 +63,12 @@ class Lease:
         self._id, self._name = secrets.token_hex(8), f"{os.getpid()} on {socket.gethostname()}"
         self._valid_until = math.inf  # of the time of time.monotonic(); nothing is refused before there is a claim
         self._loops = ExitStack()
-        self._claimed = False
+        self._claimed = self._released = False
 
-    @property
-    def lost(self) -> bool:
-        """Another process may have the database for itself."""
-        return time.monotonic() > self._valid_until
+    def must_hold(self) -> None:
+        """Raises UNAVAILABLE where another process may have the database for itself."""
+        if time.monotonic() > self._valid_until:
+            raise unavailable("the database may be in use by another process: this one has not reached it for a while")
 
     def claim(self, show: Callable[[str], None]) -> None:
         """Does nothing in a database that has not GoChat's tables yet, nor when it is repeated. Where processes may be
@@ -95,6 +95,8 @@ class Lease:
         asked_at = time.monotonic()
         renewed = self._write(lambda tx: tx.fetch_all(_RENEW, self._id), one_statement=True)
         if not renewed:  # it was lost, and may be another's
+            if self._released:
+                raise unavailable("the server is stopping")
             if others := self._others():
                 self._valid_until = 0.0
                 raise unavailable(self._refusal(others[0][1]))
@@ -104,9 +106,9 @@ class Lease:
 
     def release(self) -> None:
         """Lets others in at once."""
+        self._released = True
         self._loops.close()
         if self._claimed:
-            self._claimed, self._valid_until = False, 0.0
             with suppress(ChatError), _calling(ending(TIMEOUT)):
                 self._write(lambda tx: tx.sql(_RELEASE, self._id), one_statement=True)
 

@@ -17,7 +17,6 @@ from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE, TRANSACTION_STAT
 
 from gochat.background import periodic
 from gochat.context import Lane, current, current_deadline
-from gochat.errors import unavailable
 from gochat.storage.connecting import CALL_LIMITS, UNLIMITED, look_at
 from gochat.storage.database import T, Tx, Work, Writability, unavailable_on_failure
 from gochat.storage.failures import DISK_FULL, READ_ONLY, RETRYABLE, Failure, failure, sqlstate
@@ -133,9 +132,16 @@ class PostgresDatabase:
         return self._transact(begin, work, False)
 
     def write(self, work: Work[T], *, one_statement: bool = False) -> T:
-        if self._lease.lost:
-            raise unavailable("the database may be in use by gochat copy: this process has not reached it for a while")
-        return self._write(work, one_statement=one_statement)
+        self._lease.must_hold()
+        if one_statement:
+            return self._write(work, one_statement=True)
+
+        def fenced(tx: Tx) -> T:
+            answer = work(tx)
+            self._lease.must_hold()  # the process may have been stopped meanwhile
+            return answer
+
+        return self._write(fenced)
 
     def _write(self, work: Work[T], *, one_statement: bool = False) -> T:
         return self._transact(_begin(WRITING, one_statement), work, True)

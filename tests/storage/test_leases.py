@@ -12,7 +12,7 @@ from gochat.config import Config
 from gochat.context import SERVICE, Call, Lane, entered
 from gochat.errors import ChatError
 from gochat.storage import leases
-from gochat.storage.database import DatabaseInUseError
+from gochat.storage.database import DatabaseInUseError, Tx
 from gochat.storage.engine import open_database
 from gochat.storage.leases import IN_USE_LOCK
 from gochat.storage.postgres import PostgresDatabase
@@ -111,15 +111,23 @@ def test_who_could_not_renew_writes_nothing_until_it_can(url: str, monkeypatch: 
         probed(database)
         database.write(lambda tx: tx.sql(NOTE, "before"))
         time.sleep(1.1)  # that is what is tested: its time is over
-        with pytest.raises(ChatError, match="may be in use by gochat copy"):
+        with pytest.raises(ChatError, match="may be in use by another process"):
             database.write(lambda tx: tx.sql(NOTE, "late"))
         assert database.read(lambda tx: tx.fetch_all("SELECT 1")) == [(1,)]
         with alone(url):
             with pytest.raises(ChatError, match=BY_COMMAND):
                 probed(database)
-            with pytest.raises(ChatError, match="may be in use by gochat copy"):
+            with pytest.raises(ChatError, match="may be in use by another process"):
                 database.write(lambda tx: tx.sql(NOTE, "meanwhile"))
         assert abs(probed(database) - time.time() * 1000) < 60_000
+
+        def stopped_in_the_middle(tx: Tx) -> None:
+            tx.sql(NOTE, "in the middle")
+            time.sleep(1.1)  # as above
+
+        with pytest.raises(ChatError, match="may be in use by another process"):
+            database.write(stopped_in_the_middle)
+        probed(database)
         database.write(lambda tx: tx.sql(NOTE, "after"))
         names = database.read(lambda tx: tx.fetch_all("SELECT name FROM secrets WHERE value = 'x' ORDER BY name"))
         assert names == [("after",), ("before",)]

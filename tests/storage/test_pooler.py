@@ -26,7 +26,7 @@ from tests.pgbouncer import PgBouncer, running_pgbouncer
 from tests.postgres import Postgres
 from tests.processes import gochat, refused_start
 from tests.streams import listening, received
-from tests.waiting import eventually, once_available
+from tests.waiting import eventually, once_available, polled
 
 POOL = 20
 FOUR = {"GOCHAT_SERVER_WORKERS": "4", "GOCHAT_SERVER_THREADS": "32"}
@@ -176,6 +176,20 @@ def test_four_workers_do_everything_with_twenty_connections(own: Own, url: str, 
         assert len(seen) == POOL - 4
     assert app.stop() == [0]
     assert execute(url, "SELECT * FROM processes") == []
+
+
+def test_where_all_fit_into_the_pool_the_polls_do_not_wait(own: Own, direct: str, url: str) -> None:
+    app = own(url=url, env=FOUR | {"GOCHAT_DATABASE_POOL_MIN": "3", "GOCHAT_DATABASE_POOL_MAX": "3"})
+    people = app.people(24)
+    group = people[0].CreateGroup(name="Crowd", member_ids=[person.id for person in people[1:]]).group_id
+    with ExitStack() as open_ones:
+        channels = [open_ones.enter_context(new_connection(app.address)) for _ in range(16)]
+        with closing(psycopg2.connect(direct)) as other:
+            other.cursor().execute("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE")
+            sends = [person.begin_send(group, channels[number % 16]) for number, person in enumerate(people * 2)]
+            assert not polled(lambda: health(app) != {SERVING}, seconds=6)
+            other.rollback()
+        assert len({send.result().message_id for send in sends}) == 48
 
 
 def test_the_pooler_dies_freezes_and_pauses(own: Own, own_postgres: Postgres) -> None:
