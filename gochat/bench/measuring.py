@@ -22,8 +22,8 @@ from gochat.storage.engine import snapshot
 SIZES = LoadSizes(users=2000, conversations=400, messages=20_000, members=50)
 CALLS = 16  # in flight
 STREAMS = 1000  # with a connection each
-BULK = "SendMessages"
-SENDS = 200  # of which the deliveries are measured
+BULK, BULK_CALLS = "SendMessages", 4
+WARM_UP, SENDS = 20, 200  # of the latter the deliveries are measured
 SETTLE = 1.0  # seconds
 IDLE = 4.0  # seconds: /proc counts hundredths
 MAX_SECONDS = 2.0  # of each RPC
@@ -60,7 +60,8 @@ class Measuring:
                 database_us[rpc] = row.cpu_per_call * share
             show("measuring the disk")
             size, sent = self._size(), self._sent()
-            measurement.measure(BULK)  # so many that what was free in pages does not matter
+            # So many messages that what was free in pages does not matter.
+            Measurement(self._server, bare, callers, signed_in, BULK_CALLS, self._seconds).measure(BULK)
             message_bytes = (self._size() - size) / (self._sent() - sent)
         show("measuring streams")
         delivery_us = self._delivery()
@@ -97,14 +98,14 @@ class Measuring:
         room, members = next(one for one in self._people.groups if len(one[1]) >= SIZES.members)
         targets = [(room, user_id) for user_id in members]
         with remote(Sender, self._address, self._token) as sender:
-            _send(sender, targets)  # to warm up
-            alone = self._cpu_while(lambda: _send(sender, targets))
+            _send(sender, targets, WARM_UP)
+            alone = self._cpu_while(lambda: _send(sender, targets, SENDS))
             with remote(Listeners, self._address, self._token) as listeners:
                 listeners("open", [(user_id, "") for user_id in members], len(members), OPENING)
                 time.sleep(SETTLE)
 
                 def deliver() -> None:
-                    _send(sender, targets)
+                    _send(sender, targets, SENDS)
                     came, until = 0, time.monotonic() + ANSWER_TIMEOUT
                     while came < SENDS * len(members):
                         if time.monotonic() > until:
@@ -136,10 +137,10 @@ class Measuring:
         return self._server.cpu() - before
 
 
-def _send(sender: Any, targets: Sequence[tuple[str, str]]) -> None:
-    sent: Sent = sender("run", targets, ANSWER_TIMEOUT, 0, 1, SENDS)
+def _send(sender: Any, targets: Sequence[tuple[str, str]], sends: int) -> None:
+    sent: Sent = sender("run", targets, ANSWER_TIMEOUT, 0, 1, sends)
     if sent.errors:
-        raise ConfigError(f"{sent.errors} of {SENDS} sends failed")
+        raise ConfigError(f"{sent.errors} of {sends} sends failed")
 
 
 def _backends(settings: Config) -> Callable[[], list[int]]:
