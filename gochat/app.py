@@ -17,7 +17,9 @@ from gochat.config import Config, ConfigError, Messages
 from gochat.context import Lane
 from gochat.domain import policy
 from gochat.domain.clock import clock
+from gochat.domain.rates import OWN_COUNTS, Counts
 from gochat.domain.revocation import Revocations
+from gochat.domain.shared_rates import SharedCounts
 from gochat.domain.tokens import Tokens
 from gochat.errors import ChatError
 from gochat.events.counters import Counters
@@ -43,6 +45,7 @@ from gochat.monitoring.sampling import export_sums, monitor
 from gochat.monitoring.shared import Memory, SharedMetrics
 from gochat.push import notifying
 from gochat.repo.guests import disabling
+from gochat.repo.inboxes import Inboxes
 from gochat.repo.retention import trimming
 from gochat.rpc import server
 from gochat.rpc.client import SEAM_FAILURES, NetworkChannel
@@ -101,8 +104,12 @@ def serve(
     with ExitStack() as resources:
         database = resources.enter_context(closing(open_database(config))) if target != LOGIC else None
         relay = Relay(_links(config, database))
-        repo_methods = bind(served_by(REPO), repo_handlers(database, relay, config.messages)) if database else {}
+        repo_methods = dict[str, Method]()
+        counts = resources.enter_context(_counts(config))
         if database:
+            inboxes = Inboxes(database)
+            repo_methods = bind(served_by(REPO), repo_handlers(database, relay, config.messages, inboxes, counts))
+            resources.enter_context(inboxes.refreshing())
             resources.enter_context(lifecycle.probing(database))
             resources.enter_context(trimming(database, config.events.keep))
             resources.enter_context(disabling(database, config.auth.guest_ttl))
@@ -122,7 +129,7 @@ def serve(
         own_origins: list[str] = []
         logic_methods = _logic_methods(config, channel, tokens, hub, own_origins) if hub else {}
         users = Users(UserStoreServiceStub(channel).ResolveUsers)
-        admission = Admission(tokens, Throttle(config.limits), users, config.server.error_mode)
+        admission = Admission(tokens, Throttle(config.limits, counts), users, config.server.error_mode)
         asking = before_send.PATHS if config.webhooks.before_send else ()
         executors = Executors(config.server.threads, database.enqueue if database else None, asking)
         rpc_server = _rpc_server(config, target, repo_methods | logic_methods, admission, executors, own_metrics)
@@ -218,13 +225,34 @@ def _links(config: Config, database: Database | None) -> list[Link]:
 
         return [BrokerLink(config.events.broker)]
     if config.events.notify and isinstance(database, PostgresDatabase):
-        return [NotifyLink(database.connect_listener)]
+        if not database.pooled:
+            return [NotifyLink(database.connect_listener)]
+        log.warning(
+            "database.url goes through a pooler, which passes no NOTIFY on: other processes look for what is new every"
+            " %g s, and neither typing nor presence comes from them: set events.broker",
+            config.events.poll,
+        )
     return []
 
 
-def repo_handlers(database: Database, relay: Relay, settings: Messages) -> Handlers:
+@contextmanager
+def _counts(config: Config) -> Iterator[Counts]:
+    """What the rate limits are counted by: of all processes that have this broker, or of this one."""
+    if not config.events.broker:
+        yield OWN_COUNTS
+        return
+    from gochat.events.limits import settling
+
+    counts = SharedCounts()
+    with settling(config.events.broker, counts.made):
+        yield counts
+
+
+def repo_handlers(
+    database: Database, relay: Relay, settings: Messages, inboxes: Inboxes, counts: Counts = OWN_COUNTS
+) -> Handlers:
     """The objects that serve every RPC of the repo half."""
-    handlers = dict(repo.handlers(database, settings))
+    handlers = dict(repo.handlers(database, settings, inboxes, counts))
     for name, served in events.relay_handlers(relay).items():
         handlers[name] = (*handlers[name], *served)
     return handlers

@@ -163,7 +163,9 @@ BEGIN
     END LOOP;
 
     IF newest > conversation.last_seq THEN
-        UPDATE conversations AS found SET last_seq = newest, updated_at = active
+        UPDATE conversations AS found SET last_seq = newest, updated_at = active, position = CASE
+            WHEN found.member_count > 10 THEN pg_current_xact_id()::TEXT::BIGINT ELSE found.position
+        END
         WHERE found.conversation_id = to_conversation;
 
         -- One's own message is read, and everything before it. In small conversations members repeat what lists are

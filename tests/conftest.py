@@ -19,6 +19,7 @@ from gochat.storage.engine import open_database
 from gochat.storage.postgres import PostgresDatabase
 from gochat.storage.sqlite import SqliteDatabase
 from tests.harness import CONTENT, PASSWORD, Deployment
+from tests.pgbouncer import running_pgbouncer
 from tests.postgres import Postgres, running_postgres
 from tests.processes import Process
 
@@ -62,10 +63,34 @@ def _key_lines(file: Path) -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
 
 
+POOLED = os.environ.get("GOCHAT_TEST_POOLER") == "1"
+"""Do the servers of this run reach their PostgreSQL through PgBouncer?"""
+
+
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    with running_postgres() as server:
+def shared_postgres() -> Iterator[Postgres]:
+    with running_postgres() as server, ExitStack() as before:
+        if POOLED:
+            # Each test has a database of its own, and each of these a pool.
+            pooler = before.enter_context(running_pgbouncer(server, server_idle_timeout=5))
+            server.reached = pooler.prepared
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgres(shared_postgres: Postgres) -> Postgres:
+    """What files with tests about sessions of PostgreSQL replace by the direct one."""
+    return shared_postgres
+
+
+@pytest.fixture(scope="session")
+def direct_postgres(shared_postgres: Postgres) -> Iterator[Postgres]:
+    """In any run without PgBouncer."""
+    if POOLED:
+        with running_postgres() as server:
+            yield server
+    else:
+        yield shared_postgres
 
 
 @pytest.fixture(scope="module")

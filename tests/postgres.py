@@ -17,6 +17,9 @@ from tests.harness import fresh
 from tests.processes import children, frozen, missing
 from tests.waiting import eventually
 
+AS_POSTGRES = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups")
+"""What a command of root's begins with, for programs that refuse to run as root."""
+
 
 @contextmanager
 def running_postgres(host: str = "127.0.0.1") -> Iterator["Postgres"]:
@@ -31,20 +34,31 @@ def running_postgres(host: str = "127.0.0.1") -> Iterator["Postgres"]:
 
 class Postgres:
     """A PostgreSQL server of the tests' own, in a folder of its own. host: its address, trusted with its /24. primary:
-    the server that this one follows, as a hot standby. port: 0 for a free one."""
+    the server that this one follows, as a hot standby. port: 0 for a free one. within: what a command begins with to
+    run on a host of its own, by root."""
 
-    def __init__(self, host: str = "127.0.0.1", primary: "Postgres | None" = None, port: int = 0) -> None:
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        primary: "Postgres | None" = None,
+        port: int = 0,
+        *,
+        within: tuple[str, ...] = (),
+    ) -> None:
         programs = [Path(found).resolve().parent for found in [shutil.which("initdb")] if found]
         programs += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
         if not programs:
             raise FileNotFoundError("no initdb on the PATH nor below /usr/lib/postgresql")
         self._bin = programs[0]
         # The server refuses to run as root, so its folder belongs to whoever runs it.
-        self._user = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
+        self._user = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 and not within else {}
+        self._within = (*within, *AS_POSTGRES) if within else ()
         self._folder = Path(tempfile.mkdtemp(prefix="gochat-postgres-"))
-        if self._user:
+        if self._user or within:
             shutil.chown(self._folder, "postgres", "postgres")
         self.host = host
+        self.reached: Callable[[str], str] = str
+        """The URL by which tests reach a new database, of its own one."""
         if primary:
             source = ("-h", primary.host, "-p", str(primary.port), "-U", "postgres")
             self._run("pg_basebackup", "-D", str(self.data), *source, "-R", "-c", "fast", "--no-sync")
@@ -71,7 +85,7 @@ class Postgres:
 
     def _run(self, program: str, *arguments: str) -> None:
         subprocess.run(
-            [str(self._bin / program), *arguments],
+            [*self._within, str(self._bin / program), *arguments],
             check=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -148,7 +162,7 @@ class Postgres:
             f"CREATE DATABASE {name}" + (f" ENCODING '{encoding}' TEMPLATE template0 LOCALE 'C'" if encoding else "")
         )
         connection.close()
-        return f"postgresql://postgres@{self.host}:{self.port}/{name}"
+        return self.reached(f"postgresql://postgres@{self.host}:{self.port}/{name}")
 
     def remove(self) -> None:
         if (self.data / "postmaster.pid").exists():

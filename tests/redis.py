@@ -58,6 +58,13 @@ class Redis:
         """That somebody listens to."""
         return self._ask("pubsub", "channels", "gochat.*")
 
+    def keys(self) -> list[str]:
+        return self._ask("-n", str(self.number), "keys", "*")
+
+    def expires(self, key: str) -> bool:
+        """Or it is gone already."""
+        return self._ask("-n", str(self.number), "pttl", key) != ["-1"]
+
     def _ask(self, *words: str) -> list[str]:
         run = subprocess.run([*self.client, *words], capture_output=True, text=True)
         return run.stdout.split()

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gochat.bench import growth, push, report
+from gochat.bench import growth, measuring, plan, push, report
 from gochat.bench.clients import clients, sign_in
 from gochat.bench.databases import SQLITE, config_of, people_of, prepare, temporary_databases
 from gochat.bench.load import LoadSizes, Measurement, Row
@@ -38,11 +38,15 @@ def run(arguments: Namespace) -> int:
         raise ConfigError(f"--database: must be {SQLITE} or postgresql://user:password@host/name")
     if arguments.seed_only and arguments.database == SQLITE and not arguments.data:
         raise ConfigError("--seed-only: goes with --data, which says where")
+    if arguments.plan and (arguments.growth or arguments.push or arguments.rpc or arguments.workers > 1):
+        raise ConfigError("--plan: goes without --growth, --push, --rpc and --workers")
     with ExitStack() as resources:
         resources.enter_context(_cleaning_up_on_signals())
         scratch = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="gochat-bench-")))
         data = Path(arguments.data).absolute() if arguments.data else scratch
-        if arguments.growth:
+        if arguments.plan:
+            _plan(arguments, data, scratch)
+        elif arguments.growth:
             _growth(arguments, data, scratch)
         elif arguments.push:
             _push(arguments, data, scratch)
@@ -80,6 +84,22 @@ def _load(arguments: Namespace, data: Path, scratch: Path) -> None:
         ]
     options = {name: getattr(arguments, name) for name in _OPTIONS} | asdict(sizes)
     print(report.load(described, options, measurement.echo(), rows, memory, as_json=arguments.json))
+
+
+def _plan(arguments: Namespace, data: Path, scratch: Path) -> None:
+    sizes = measuring.SIZES
+    settings = config_of(arguments.database, data)
+    database = prepare(settings, _seed_parameters("plan", asdict(sizes)), sizes.users, sizes.rooms)
+    if arguments.seed_only:
+        return
+    described, people = report.machine(database), people_of(settings)
+    with gochat(settings, arguments.target, scratch) as server:
+        token = _service_token(settings)  # of the key that the server has made
+        measured = measuring.Measuring(server, settings, people, token, arguments.duration)
+        figures = measured.run(scratch, described.cores, _show)
+        _show("")
+    planned = plan.planned(figures, *arguments.plan)
+    print(plan.report(described, figures, planned, as_json=arguments.json))
 
 
 def _growth(arguments: Namespace, data: Path, scratch: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from time import monotonic
 
 from gochat.api.common.v1.common_pb2 import PaginationRequest
+from gochat.api.group.v1 import group_pb2
 from gochat.api.logic.v1 import logic_pb2 as pb
 from gochat.api.repo.v1 import repo_pb2
 from gochat.bench.clients import sign_in
@@ -16,18 +17,20 @@ from gochat.rpc.load import Probe, percentile
 
 PAGE = 10  # items; as many as the small database has, so that the answers of both have the same size
 UNREAD_ROOMS = 5
+GROUP = 12  # members, more than those of a small group: see gochat/repo/inboxes.py
 MIN_CALLS = 20  # calls of each kind on each database
 WARM_UP = 5  # calls
 
 
 @dataclass(frozen=True)
 class GrowthSizes:
-    """messages: in one conversation. users: in all. conversations, unread messages: of one user. members: of one
-    group."""
+    """messages: in one conversation. users: in all. conversations, groups of GROUP, unread messages: of one user.
+    members: of one group."""
 
     messages: int
     users: int
     conversations: int
+    groups: int
     members: int
     unread: int
 
@@ -39,15 +42,18 @@ class GrowthSizes:
             Room("group", [TALKER, *friends[:9]], self.messages),
             Room("group", [MEMBER, *friends[: self.members - 1]], 100),
             Room("group", [BEHIND, *friends[:9]], self.unread, self.unread),
+            *(Room("group", [IN_GROUPS, *friends[: GROUP - 1]], 10) for _ in range(self.groups)),
             *(Room("single", [IN_MANY, other], 10, int(index < UNREAD_ROOMS)) for index, other in enumerate(others)),
         ]
 
 
-TALKER, IN_MANY, MEMBER, JOINER, BEHIND, FRIENDS = range(6)
+TALKER, IN_MANY, IN_GROUPS, MEMBER, JOINER, BEHIND, FRIENDS = range(7)
 """The numbers of users; those from FRIENDS on only fill conversations."""
 
-SMALL = GrowthSizes(messages=1_000, users=100, conversations=10, members=10, unread=10)
-LARGE = GrowthSizes(messages=1_000_000, users=100_000, conversations=5_000, members=10_000, unread=100_000)
+SMALL = GrowthSizes(messages=1_000, users=100, conversations=10, groups=20, members=10, unread=10)
+LARGE = GrowthSizes(
+    messages=1_000_000, users=100_000, conversations=5_000, groups=2_000, members=99_000, unread=100_000
+)
 
 
 def large(scale: float) -> GrowthSizes:
@@ -62,7 +68,8 @@ class World:
     def __init__(self, server: Deployment, sizes: GrowthSizes, service: str) -> None:
         self.sizes, self.service = sizes, service
         self.people = {
-            number: sign_in(server.logic.address, number) for number in (TALKER, IN_MANY, MEMBER, JOINER, BEHIND)
+            number: sign_in(server.logic.address, number)
+            for number in (TALKER, IN_MANY, IN_GROUPS, MEMBER, JOINER, BEHIND)
         }
         self._logic, self._repo = Probe(server.logic.address), Probe(server.repo.address)
         for group_id in self.people[JOINER].groups:  # an earlier measurement was interrupted
@@ -160,6 +167,11 @@ def _members(world: World, page: int) -> Call:
     return call("GetGroupMembers", pb.GetGroupMembersRequest(group_id=world.room(MEMBER), pagination=pagination))
 
 
+def _named(world: World) -> Call:
+    request = group_pb2.ListMembersRequest(group_id=world.room(MEMBER), query=username(world.sizes.members // 2)[1:])
+    return "/gochat.api.group.v1.GroupService/ListMembers", request.SerializeToString()
+
+
 def _leave(group_id: str) -> Call:
     return call("LeaveGroup", pb.LeaveGroupRequest(group_id=group_id))
 
@@ -197,6 +209,9 @@ TIMED = (
     Timed("conversations", "GetConversations", IN_MANY, _conversations),
     Timed("conversations", "GetUnreadMessages", IN_MANY, _unread),
     Timed("conversations", "SendMessage", IN_MANY, _send(IN_MANY)),
+    Timed("groups", "GetConversations", IN_GROUPS, _conversations),
+    Timed("groups", "GetUnreadMessages", IN_GROUPS, _unread),
+    Timed("groups", "SendMessage", IN_GROUPS, _send(IN_GROUPS)),
     Timed("members", "GetGroupMembers, first page", MEMBER, lambda world: _members(world, 1)),
     Timed("members", "GetGroupMembers, last page", MEMBER, lambda world: _members(world, world.sizes.members // PAGE)),
     Timed(
@@ -205,6 +220,7 @@ TIMED = (
         lambda world: _leave(world.room(MEMBER)),
     ),
     Timed("members", "SendMessage", MEMBER, _send(MEMBER)),
+    Timed("members", "ListMembers, by name", MEMBER, _named),
     Timed("unread", "GetUnreadMessages", BEHIND, _unread),
     Timed("unread", "GetConversations", BEHIND, _conversations),
     Timed("unread", "GetMessageHistory, first page", BEHIND, lambda world: _history(world, BEHIND)),

@@ -12,7 +12,7 @@ from gochat.config import MAX_ACCESS_TTL, Config, ConfigError, Server
 
 HIGH_LIMIT = "1000000"  # a rate limit that is checked and never reached
 STOP_TIMEOUT = 20.0  # seconds
-_TICKS = os.sysconf("SC_CLK_TCK")
+TICKS = os.sysconf("SC_CLK_TCK")  # a second, in which /proc counts processor time
 _PAGE = os.sysconf("SC_PAGE_SIZE")  # bytes
 
 
@@ -27,7 +27,7 @@ class Running:
 
     def cpu(self) -> float:
         """Seconds of processor time, user and system. Raises ConfigError if the process has ended."""
-        return sum(int(fields[11]) + int(fields[12]) for fields in self._stats().values()) / _TICKS
+        return sum(int(fields[11]) + int(fields[12]) for fields in self._stats().values()) / TICKS
 
     def memory(self) -> float:
         """Resident memory in MiB."""

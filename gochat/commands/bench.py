@@ -41,6 +41,13 @@ def add_to(commands: Subparsers) -> None:
         "--push", action="store_true", help="instead: streams of events; their delay, cost, memory, and return"
     )
     measured.add_argument(
+        "--plan",
+        nargs=2,
+        type=number(10**9 - 1),
+        metavar=("USERS", "MESSAGES_PER_DAY"),
+        help="instead: measure for a minute, and say what so much takes: cores, memory, disk, and which step of growth",
+    )
+    measured.add_argument(
         "--scale",
         type=between(0.001, 1),
         default=1.0,

@@ -11,6 +11,7 @@ from gochat.api.audit.v1.audit_pb2_grpc import AuditServiceStub
 from gochat.api.logic.v1.logic_pb2 import ValidateTokenRequest
 from gochat.api.logic.v1.logic_pb2_grpc import LogicServiceStub
 from gochat.commands.arguments import REMOTE, Subparsers, add_command, config_of
+from gochat.commands.progress import show_line
 from gochat.commands.server import connection, server_of
 from gochat.config import Config, ConfigError
 from gochat.internal.account.v1.account_pb2 import ListEndedSessionsRequest
@@ -119,7 +120,7 @@ def _rotate_without_server(config: Config, arguments: Namespace) -> None:
             " server with --address, or its database with database.url"
         )
     try:
-        database = open_database(config, exclusive=True)
+        database = open_database(config, show_line, exclusive=True)
     except DatabaseInUseError as error:
         at, _ = server_of(config, REPO, "")
         raise ConfigError(f"{error}, but none answers at {at}: name the running server with --address") from None

@@ -8,10 +8,9 @@ it has. The counts are kept by the password's hash too: a new password begins wi
 failures, in every process.
 """
 
-import time
 from typing import NamedTuple
 
-from gochat.domain.rates import Clock, Failures
+from gochat.domain.rates import Failures
 from gochat.errors import ChatError, limited
 
 
@@ -51,8 +50,8 @@ def _of_name(name: str, password_hash: str) -> str:
 
 
 class Guesses:
-    def __init__(self, clock: Clock = time.monotonic) -> None:
-        self._failures = Failures(clock)
+    def __init__(self, failures: Failures) -> None:
+        self._failures = failures
 
     def admit(self, attempt: Attempt) -> tuple[float, bool]:
         """(seconds until the next attempt is heard, is this one heard)."""

@@ -21,6 +21,8 @@ MAX_WATCHED = 200  # users whose presence a stream shows
 
 MAX_PINNED = 100  # conversations of a user
 MAX_RECEIPTS = 1_000  # members of a group in which it is known who has received and read what
+MAX_ANNOUNCED = 1_000  # members of a group in which all are pushed who comes and goes
+MAX_NOTIFIED = 1_000  # members of a group who are notified of each message, and not only of those that mention them
 MAX_EXTERNAL_TOKEN = 16 * 1024  # bytes of a token of another login
 
 

@@ -1,4 +1,5 @@
-"""Rate limits: token buckets, and delays that grow with failures. In the memory of this process."""
+"""Rate limits: token buckets, and delays that grow with failures. In the memory of this process; shared_rates.py has
+those that processes have in common."""
 
 import math
 import threading
@@ -41,10 +42,15 @@ class Buckets:
             _remember(self._full_at, key, full_at)
             return 0.0
 
-    def give_back(self, key: str) -> None:
+    def give_back(self, key: str, tokens: int = 1) -> None:
         with self._lock:
             if key in self._full_at:
-                self._full_at[key] -= self._interval
+                self._full_at[key] -= tokens * self._interval
+
+    def set(self, key: str, full_in: float) -> None:
+        """full_in: seconds until the bucket is full again, whatever it was before."""
+        with self._lock:
+            _remember(self._full_at, key, self._clock() + full_in)
 
 
 class Failures:
@@ -70,6 +76,27 @@ class Failures:
     def succeeded(self, key: str) -> None:
         with self._lock:
             self._counts.pop(key, None)
+
+    def set(self, key: str, count: int, age: float) -> None:
+        """age: seconds since the last failure, of so many, whatever was known before."""
+        with self._lock:
+            _remember(self._counts, key, (count, self._clock() - age))
+
+
+class Counts:
+    """Makes what counts, each by the name of its limit."""
+
+    def buckets(self, name: str, rate: float, burst: float) -> Buckets:
+        del name
+        return Buckets(rate, burst)
+
+    def failures(self, name: str) -> Failures:
+        del name
+        return Failures()
+
+
+OWN_COUNTS = Counts()
+"""In the memory of this process alone."""
 
 
 def _remember(kept: dict[str, T], key: str, value: T) -> None:

@@ -18,23 +18,28 @@ PING_INTERVAL = 10.0  # seconds of silence after which the connection is tested
 CHANNEL = "gochat.signals"
 
 
+def client_of(url: str) -> redis.Redis:
+    """It makes no retries of its own: what is lost is lost, and who calls is to hear of each failure. url: as redis-py
+    reads it. Raises ConfigError."""
+    try:
+        return redis.Redis.from_url(
+            url,
+            socket_connect_timeout=TIMEOUT,
+            socket_timeout=TIMEOUT,
+            health_check_interval=PING_INTERVAL,
+            retry=Retry(NoBackoff(), 0),
+        )
+    except ValueError:  # whose text may have the password
+        raise ConfigError("events.broker: is no URL of a Redis server") from None
+
+
 class BrokerLink:
     """By a channel of a Redis server, which has the number of the database in its name: Redis itself does not keep the
     channels of its databases apart."""
 
     def __init__(self, url: str) -> None:
         """url: as redis-py reads it. Raises ConfigError."""
-        try:
-            # No retries of its own: what is lost is lost, and `connected` is to be called after each failure.
-            self._client = redis.Redis.from_url(
-                url,
-                socket_connect_timeout=TIMEOUT,
-                socket_timeout=TIMEOUT,
-                health_check_interval=PING_INTERVAL,
-                retry=Retry(NoBackoff(), 0),
-            )
-        except ValueError:  # whose text may have the password
-            raise ConfigError("events.broker: is no URL of a Redis server") from None
+        self._client = client_of(url)
         number = self._client.connection_pool.connection_kwargs.get("db", 0)
         self._channel = f"{CHANNEL}.{number}"
         self._outbox = Outbox()
@@ -63,10 +68,10 @@ class BrokerLink:
                 connected()
             message = self._subscription.get_message(timeout=WAIT)
         except (redis.RedisError, OSError) as error:
-            broken, self._subscription = self._subscription, None
-            if broken is not None:
-                broken.close()
-            raise _broken(error) from None
+            subscription, self._subscription = self._subscription, None
+            if subscription is not None:
+                subscription.close()
+            raise broken(error) from None
         if message is not None:
             heard(message["data"])
 
@@ -75,8 +80,8 @@ class BrokerLink:
             for data in self._outbox.take():
                 self._client.publish(self._channel, data)
         except (redis.RedisError, OSError) as error:
-            raise _broken(error) from None
+            raise broken(error) from None
 
 
-def _broken(error: Exception) -> Exception:
+def broken(error: Exception) -> Exception:
     return unavailable(f"the broker of [events] broker does not work: {error}")

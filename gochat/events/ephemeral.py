@@ -134,7 +134,11 @@ class Ephemeral:
             self._record(last)
         if now >= self._expire_at:
             self._expire_at = now + EXPIRE_INTERVAL
-            changed += self._presence.expire(now, ids.now_ms())
+            if expired := self._presence.expire(
+                now, ids.now_ms()
+            ):  # by each process that is left: the newest time stays
+                self._record([pb.LastActive(user_id=seen.user_id, at=seen.at) for seen in expired])
+                changed += expired
         self._tell_presence(changed)
         if now >= self._announce_at and self._relay.has_links:
             self._announce(now)

@@ -1,6 +1,7 @@
 """Persistence: the services of the repo half, over SQLite or PostgreSQL."""
 
 from gochat.config import Messages as MessageSettings
+from gochat.domain.rates import OWN_COUNTS, Counts
 from gochat.repo.accounts import Accounts
 from gochat.repo.activity import Activity
 from gochat.repo.administration import Administration
@@ -13,6 +14,7 @@ from gochat.repo.group_settings import GroupSettings
 from gochat.repo.groups import Groups, StoreGroups
 from gochat.repo.importing import Importing
 from gochat.repo.inbox import Inbox
+from gochat.repo.inboxes import Inboxes
 from gochat.repo.invitations import Invitations
 from gochat.repo.logins import Logins
 from gochat.repo.member_details import MemberDetails
@@ -41,7 +43,7 @@ from gochat.serving.binding import Handlers
 from gochat.storage.database import Database
 
 
-def handlers(database: Database, settings: MessageSettings) -> Handlers:
+def handlers(database: Database, settings: MessageSettings, inboxes: Inboxes, counts: Counts = OWN_COUNTS) -> Handlers:
     """The objects that serve every RPC of these services, one a noun; two where the services share names of RPCs."""
     users, messages, sending = Users(database), Messages(database), Sending(database)
     members = Members(database)
@@ -51,13 +53,13 @@ def handlers(database: Database, settings: MessageSettings) -> Handlers:
             Deletion(database),
             messages,
             sending,
-            Conversations(database),
+            Conversations(database, inboxes),
             Groups(database),
             members,
         ),
         "StoreService": (
-            *(users, Search(database), messages, sending, Together(database)),
-            *(StoreConversations(database), StoreGroups(database), members),
+            *(users, Search(database), messages, sending, Together(database, inboxes)),
+            *(StoreConversations(database, inboxes), StoreGroups(database), members),
         ),
         "GroupStoreService": (
             *(Roles(database), Moderation(database), GroupSettings(database)),
@@ -67,7 +69,7 @@ def handlers(database: Database, settings: MessageSettings) -> Handlers:
             *(MessageDetails(database), Editing(database, settings.edit_within)),
             *(Reactions(database), Pins(database), Importing(database)),
         ),
-        "AccountService": (Accounts(database), Sessions(database)),
+        "AccountService": (Accounts(database, counts), Sessions(database)),
         "LoginStoreService": (Logins(database),),
         "ChangeService": (Feed(database), States(database)),
         "ReaderService": (Readers(database),),
@@ -76,5 +78,5 @@ def handlers(database: Database, settings: MessageSettings) -> Handlers:
         "UserStoreService": (Administration(database),),
         "WebhookStoreService": (Webhooks(database), Outbox(database)),
         "PushStoreService": (PushTokens(database), Notifying(database), PushDeliveries(database)),
-        "ConversationStoreService": (Inbox(database), Settings(database), Receipts(database)),
+        "ConversationStoreService": (Inbox(database, inboxes), Settings(database), Receipts(database)),
     }

@@ -4,6 +4,7 @@ from typing import Any
 
 from gochat.domain import ids
 from gochat.domain.guesses import Attempt, Guesses, address_limited, changing, signing_in
+from gochat.domain.rates import Counts
 from gochat.domain.text import casefold_key, full_casefold, skeleton
 from gochat.errors import ChatError, limited, unauthorized
 from gochat.internal.account.v1 import account_pb2
@@ -18,9 +19,9 @@ from gochat.storage.models import User
 
 
 class Accounts:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, counts: Counts) -> None:
         self._database = database
-        self._guesses = Guesses()
+        self._guesses = Guesses(counts.failures("guesses"))
 
     def Register(self, request: account_pb2.RegisterRequest) -> account_pb2.RegisterResponse:
         user = new_user(request)

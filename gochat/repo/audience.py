@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
 from gochat.domain.changes import Kind
+from gochat.domain.limits import MAX_ANNOUNCED
 from gochat.internal.change.v1 import change_pb2 as pb
 from gochat.storage.database import Tx, placeholders
 
@@ -21,7 +22,8 @@ JOIN own_deletions AS own ON own.conversation_id = wanted.conversation_id AND ow
 UNION ALL
 SELECT wanted.conversation_id, wanted.seq, own.user_id
 FROM wanted
-JOIN members AS own ON own.conversation_id = wanted.conversation_id AND own.hidden_seq >= wanted.seq {}"""
+JOIN members AS own ON own.conversation_id = wanted.conversation_id AND own.hidden_seq > 0
+    AND own.hidden_seq >= wanted.seq {}"""
 # Whoever was in a conversation at a change of it and is not any more has left after that in the log.
 _LEFT = f"""
 SELECT DISTINCT gone.conversation_id, gone.user_id
@@ -30,6 +32,8 @@ WHERE gone.position >= ? AND gone.kind = {Kind.MEMBER_LEFT} AND gone.conversatio
     SELECT 1 FROM members AS member
     WHERE member.conversation_id = gone.conversation_id AND member.user_id = gone.user_id
 )"""
+_IS_LARGE = f"SELECT 1 FROM conversations WHERE conversation_id = ? AND member_count > {MAX_ANNOUNCED}"
+_MANAGERS = "SELECT user_id FROM members WHERE conversation_id = ? AND role IN ('owner', 'admin')"
 _HERE = "SELECT conversation_id FROM members WHERE user_id = ? AND conversation_id IN ({})"
 
 
@@ -64,3 +68,17 @@ def gone(
     for conversation_id, each in tx.fetch_all(_LEFT.format(wanted), first, *conversation_ids):
         left[conversation_id].append(each)
     return left
+
+
+def hearing(tx: Tx, change: pb.Change, user_id: str | None, but: Collection[str] = ()) -> list[str] | None:
+    """Who is sent that somebody comes into a conversation, or leaves it; None for all. In a large group that are its
+    managers, and whoever it is."""
+    if user_id == "" or not tx.fetch_one(_IS_LARGE, change.conversation_id):
+        return None
+    return [each for each in with_managers(tx, change) if each not in but]
+
+
+def with_managers(tx: Tx, change: pb.Change) -> list[str]:
+    """The user that the change is about, and the managers of the group."""
+    managers = [each for (each,) in tx.fetch_all(_MANAGERS, change.conversation_id)]
+    return [*dict.fromkeys([change.user_id, *managers])]

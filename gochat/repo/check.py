@@ -12,6 +12,7 @@ import peewee
 from gochat.domain import ids, limits
 from gochat.domain.text import casefold_key, skeleton
 from gochat.repo.check_groups import group_rules, wrong_search_keys
+from gochat.repo.check_inboxes import ASTRAY
 from gochat.repo.check_log import log_rules
 from gochat.repo.check_messages import MESSAGE_RULES, wrong_sums
 from gochat.repo.check_push import PUSH_RULES
@@ -19,8 +20,8 @@ from gochat.repo.check_settings import SETTINGS_RULES
 from gochat.repo.check_webhooks import WEBHOOK_RULES
 from gochat.storage.database import Row, Tx
 from gochat.storage.failures import driver_error
-from gochat.storage.migrate import Migration, is_migrated, migrations, objects, routines
-from gochat.storage.models import ALL, LOOKED_UP, MAX_INBOX_MEMBERS
+from gochat.storage.migrate import ROUTINES, Migration, is_migrated, migrations, needed, objects, routines
+from gochat.storage.models import ALL
 
 MAX_FINDINGS = 100  # of one rule
 COUNTED = ("users", "conversations", "members", "messages")
@@ -29,6 +30,7 @@ DAMAGED = "file: "
 _PAGE = 10_000  # rows in memory
 _CLOCK = 60_000  # milliseconds that the two times of an entry of the audit log may differ
 _KEYS = {model._meta.table_name: [key.column_name for key in model._meta.get_primary_keys()] for model in ALL}
+_KEYS["inboxes"] = ["user_id"]
 
 
 class Rule(NamedTuple):
@@ -154,14 +156,8 @@ RULES = (
     _where("former_members", "is a member nevertheless", f"EXISTS {_members('1', ' AND m.user_id = t.user_id')}"),
     _refers("devices", "user_id", "users"),
     _where("members", "hidden_seq is below -1 or beyond read_seq", "t.hidden_seq < -1 OR t.hidden_seq > t.read_seq"),
-    _where(
-        "members",
-        "last_seq or active_at is not what it is to carry (sql/README.md)",
-        _conversation(
-            f"(t.last_seq <> CASE WHEN c.member_count <= {MAX_INBOX_MEMBERS} THEN c.last_seq ELSE {LOOKED_UP} END OR"
-            f" t.active_at <> CASE WHEN c.member_count <= {MAX_INBOX_MEMBERS} THEN c.updated_at ELSE {LOOKED_UP} END)"
-        ),
-    ),
+    _where("members", "last_seq or active_at is not what it is to carry (sql/README.md)", _conversation(ASTRAY)),
+    _refers("inboxes", "user_id", "users"),
     _where(
         "conversations",
         "recalled_seq is not that of the newest message that was recalled or deleted",
@@ -316,25 +312,27 @@ def _of_schema(tx: Tx) -> Iterator[str]:
         return
     dialect = "postgres" if tx.postgres else "sqlite"
     known = [*migrations(dialect), *routines(dialect)]
-    yield from _of_versions(
-        dict(tx.fetch_all("SELECT version, checksum FROM schema_migrations ORDER BY version")), known
-    )
+    rows = tx.fetch_all("SELECT version, name, checksum FROM schema_migrations ORDER BY version")
+    yield from _of_versions(rows, known)
     for kind, name in objects(known):
         if name not in there:
             yield f"{name}: this {kind} is missing"
 
 
-def _of_versions(applied: dict[int, str], known: list[Migration]) -> Iterator[str]:
-    """applied: checksums by version."""
+def _of_versions(rows: Iterable[Row], known: list[Migration]) -> Iterator[str]:
+    """rows: (version, name, checksum). Functions are those of the newest program."""
+    newest = max(migration.version for migration in known)
+    applied = {version: checksum for version, _, checksum in rows}
+    newer = {version: name for version, name, _ in rows if version > newest}
     for migration in known:
-        checksum = applied.pop(migration.version, None)
+        checksum = applied.get(migration.version)
         if checksum is None:
             yield f"schema_migrations {migration.version}: was not applied: run gochat migrate"
-        elif checksum != migration.checksum:
+        elif checksum != migration.checksum and not (newer and migration.version == ROUTINES):
             yield f"schema_migrations {migration.version}: was applied with other text than this program has"
-    newest = max(migration.version for migration in known)
-    for version in applied:
-        yield f"schema_migrations {version}: is of a newer program; this one knows {newest}"
+    for version, name in newer.items():
+        if needed(name) > newest:
+            yield f"schema_migrations {version}: is of a newer program; this one knows {newest}"
 
 
 def _of_pairs(tx: Tx) -> Iterator[str]:

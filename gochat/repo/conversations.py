@@ -14,6 +14,7 @@ from gochat.repo.audit import record
 from gochat.repo.changes import add_change
 from gochat.repo.groups import create_group
 from gochat.repo.hidden import kept, unread_deleted
+from gochat.repo.inboxes import CARRIES, LOOKUPS, MOVED, Inboxes
 from gochat.repo.membership import (
     lock_conversation,
     locked_conversation,
@@ -87,23 +88,30 @@ INFO_COLUMNS = f"""page.conversation_id, conversation.type, COALESCE(NULLIF(conv
         END"""
 
 
+_LOOKED_UP = """member.user_id, member.conversation_id, conversation.updated_at, conversation.last_seq, member.read_seq,
+        member.delivered_seq, member.hidden_seq, member.deleted_seq"""
+HAS_UNREAD = "conversation.last_seq > member.read_seq AND conversation.last_seq > member.hidden_seq"
+
+
 # The page is cut first, then all else is looked up. It is cut by the inbox columns of members, which an index has in
 # order, merged with the large conversations, which are looked up. Of the former SQLite reads as many as the page takes;
 # PostgreSQL reads and sorts them all unless it is given a limit, for which SQLite would sort once more.
-def _page(carried: str = "") -> str:
-    """carried: of the inbox columns."""
+def _page(postgres: bool) -> str:
     return f"""
 WITH looked_up AS (
-    SELECT member.user_id, member.conversation_id, conversation.updated_at, conversation.last_seq, member.read_seq,
-        member.delivered_seq, member.hidden_seq, member.deleted_seq
+    SELECT {_LOOKED_UP}
     FROM members AS member
     JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
     WHERE member.user_id = ?1 AND member.active_at = {LOOKED_UP} AND conversation.last_seq > member.hidden_seq
+    UNION ALL
+    SELECT {_LOOKED_UP}
+    FROM {MOVED[postgres]}
+    WHERE own.user_id = ?1 AND conversation.last_seq > member.hidden_seq
 ), carried AS (
     SELECT user_id, conversation_id, active_at AS updated_at, last_seq, read_seq, delivered_seq, hidden_seq, deleted_seq
-    FROM members
-    WHERE user_id = ?1 AND active_at < {LOOKED_UP} AND last_seq > hidden_seq
-    ORDER BY active_at DESC, conversation_id DESC {carried}
+    FROM members AS member
+    WHERE user_id = ?1 AND active_at < {LOOKED_UP} AND last_seq > hidden_seq AND {CARRIES}
+    ORDER BY active_at DESC, conversation_id DESC {"LIMIT ?2 + ?3" if postgres else ""}
 ), page AS (
     SELECT * FROM (SELECT * FROM looked_up UNION ALL SELECT * FROM carried) AS latest
     ORDER BY updated_at DESC, conversation_id DESC LIMIT ?2 OFFSET ?3
@@ -115,41 +123,61 @@ SELECT (SELECT COUNT(*) FROM members WHERE user_id = ?1) - (
 ), (
     SELECT json_group_array(json_array({_unread("page")}, {INFO_COLUMNS}))
     {FROM_PAGE}
-), {_IS_USER}"""
+), {_IS_USER}, {LOOKUPS}"""
 
 
 PAGE = Kept(
     "conversations_page",
-    _page(),
+    _page(postgres=False),
     ("TEXT", "BIGINT", "BIGINT"),  # user_id, limit, offset
-    ("BIGINT", "JSON", "BOOLEAN"),
-    postgres=_page("LIMIT ?2 + ?3"),
+    ("BIGINT", "JSON", "BOOLEAN", "BIGINT"),
+    postgres=_page(postgres=True),
+    joins=True,
 )
 
-_UNREAD_CONVERSATIONS = f"""
+
+# Those that have moved are looked up where their rows do not say that something is unread.
+def _unread_conversations(postgres: bool) -> str:
+    return f"""
 WITH unread AS (
-    SELECT member.user_id, member.conversation_id, conversation.updated_at, conversation.last_seq, member.read_seq,
-        member.delivered_seq, member.hidden_seq, member.deleted_seq, {UNREAD} AS number
+    SELECT {_LOOKED_UP}, {UNREAD} AS number
     FROM members AS member INDEXED BY members_unread
     JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
-    WHERE member.user_id = ?1 AND member.last_seq > member.read_seq AND conversation.last_seq > member.read_seq
-        AND conversation.last_seq > member.hidden_seq
+    WHERE member.user_id = ?1 AND member.last_seq > member.read_seq AND {HAS_UNREAD}
+    UNION ALL
+    SELECT {_LOOKED_UP}, {UNREAD}
+    FROM {MOVED[postgres]}
+    WHERE own.user_id = ?1 AND member.last_seq <= member.read_seq AND {HAS_UNREAD}
 )"""
-UNREAD_PAGE = Kept(
-    "unread_page",
-    f"""
-{_UNREAD_CONVERSATIONS}, page AS (
+
+
+def _unread_page(postgres: bool) -> str:
+    return f"""
+{_unread_conversations(postgres)}, page AS (
     SELECT * FROM unread WHERE number > 0 ORDER BY updated_at DESC, conversation_id DESC LIMIT ?2
 )
-SELECT (SELECT json_group_array(json_array(page.number, {INFO_COLUMNS})) {FROM_PAGE}), {_IS_USER}""",
+SELECT (SELECT json_group_array(json_array(page.number, {INFO_COLUMNS})) {FROM_PAGE}), {_IS_USER}, {LOOKUPS}"""
+
+
+def _unread_total(postgres: bool) -> str:
+    return f"{_unread_conversations(postgres)} SELECT COALESCE(SUM(number), 0) FROM unread"
+
+
+UNREAD_PAGE = Kept(
+    "unread_page",
+    _unread_page(postgres=False),
     ("TEXT", "BIGINT"),  # user_id, limit
-    ("JSON", "BOOLEAN"),
+    ("JSON", "BOOLEAN", "BIGINT"),
+    postgres=_unread_page(postgres=True),
+    joins=True,
 )
 UNREAD_TOTAL = Kept(
     "unread_total",
-    f"{_UNREAD_CONVERSATIONS} SELECT COALESCE(SUM(number), 0) FROM unread",
+    _unread_total(postgres=False),
     ("TEXT",),  # user_id
     ("NUMERIC",),
+    postgres=_unread_total(postgres=True),
+    joins=True,
 )
 _CONVERSATION = f"""
 SELECT conversation.type, conversation.name, conversation.avatar, conversation.created_at, conversation.updated_at, (
@@ -168,8 +196,8 @@ _latest = itemgetter(5, 1)  # updated_at and conversation_id, of the rows of a p
 class Conversations:
     """Of RepoService."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, inboxes: Inboxes) -> None:
+        self._database, self._inboxes = database, inboxes
 
     def CreateConversation(self, request: repo_pb2.CreateConversationRequest) -> repo_pb2.CreateConversationResponse:
         participants = list(dict.fromkeys(request.participant_ids))
@@ -211,20 +239,20 @@ class Conversations:
         self, request: repo_pb2.GetConversationsByUserRequest
     ) -> repo_pb2.GetConversationsByUserResponse:
         answer = repo_pb2.GetConversationsByUserResponse()
-        CONVERSATIONS.alone(self._database, request, answer)
+        self._inboxes.note(request.user_id, CONVERSATIONS.alone(self._database, request, answer))
         return answer
 
 
 class StoreConversations:
     """Of StoreService: as their participants see and change them."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, inboxes: Inboxes) -> None:
+        self._database, self._inboxes = database, inboxes
 
     def GetUnread(self, request: store_pb2.GetUnreadRequest) -> store_pb2.GetUnreadResponse:
         answer = store_pb2.GetUnreadResponse()
         try:
-            UNREAD_MESSAGES.alone(self._database, request, answer)
+            self._inboxes.note(request.user_id, UNREAD_MESSAGES.alone(self._database, request, answer))
         except AloneError:
             ((total,),) = self._database.read(
                 lambda tx: tx.fetch_all(UNREAD_TOTAL, request.user_id), one_statement=True, replica=True
@@ -296,13 +324,14 @@ def _fill_page(
     answer: repo_pb2.GetConversationsByUserResponse,
     request: repo_pb2.GetConversationsByUserRequest,
     found: Sequence[Any],
-) -> None:
-    ((total, rows, is_user),) = found
+) -> int:
+    ((total, rows, is_user, lookups),) = found
     if not is_user:
         raise not_found("user", "user_id")
     page, limit = limits.page_of(request.pagination)
     answer.pagination.MergeFrom(common_pb2.PaginationResponse(total=total, page=page, limit=limit))
     _fill(answer.conversations, Tx.decode_rows(rows))
+    return int(lookups)
 
 
 def _page_parameters(request: repo_pb2.GetConversationsByUserRequest) -> tuple[str, int, int]:
@@ -310,13 +339,14 @@ def _page_parameters(request: repo_pb2.GetConversationsByUserRequest) -> tuple[s
     return request.user_id, limit, (page - 1) * limit
 
 
-def _fill_unread(answer: store_pb2.GetUnreadResponse, _: store_pb2.GetUnreadRequest, found: Sequence[Any]) -> None:
-    ((rows, is_user),) = found
+def _fill_unread(answer: store_pb2.GetUnreadResponse, _: store_pb2.GetUnreadRequest, found: Sequence[Any]) -> int:
+    ((rows, is_user, lookups),) = found
     if not is_user:
         raise not_found("user", "user_id")
     answer.total_count = min(_fill(answer.conversations, Tx.decode_rows(rows)), _INT32)
     if len(answer.conversations) == MAX_UNREAD:  # there may be more; by a statement of its own, since few have
         raise AloneError
+    return int(lookups)
 
 
 CONVERSATIONS = Read(PAGE, _page_parameters, _fill_page, replica=True)

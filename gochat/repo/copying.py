@@ -103,7 +103,7 @@ def copy(
 
     show_line: is given a line of progress on what has no rows to show. Raises CopyError.
     """
-    with _opened(_FROM, source_url) as source:
+    with _opened(_FROM, source_url, show_line) as source:
         with _named(_FROM), source.interruptible(), progress(show_line) as step:
             check_current(source, _dialect(source))
             step("counting rows")
@@ -112,7 +112,7 @@ def copy(
             same = _same_file(source_url, target_url)
         if same:
             raise CopyError(f"{_FROM} and {_TO} are the same database")
-        with _opened(_TO, target_url) as target:
+        with _opened(_TO, target_url, show_line) as target:
             with _named(_TO), target.interruptible():
                 begun = _begin(target, state)
             _copy_rows(source, target, begun, partial(show, "copied", sum(counts)))
@@ -122,11 +122,13 @@ def copy(
 
 
 @contextmanager
-def _opened(side: str, url: str) -> Iterator[PostgresDatabase | SqliteDatabase]:
+def _opened(side: str, url: str, show_line: Callable[[str], None]) -> Iterator[PostgresDatabase | SqliteDatabase]:
     """A database that nobody else has open. Raises CopyError."""
     with _named(side):
         database = _open(side, url)
     with closing(database):
+        with _named(side):
+            database.claim(show_line)
         yield database
 
 
@@ -181,12 +183,14 @@ def _state(tx: Tx) -> tuple[list[int], str]:
     return [numbers[0] for numbers in sums], digest
 
 
-def _begin(target: Database, state: str) -> Progress:
+def _begin(target: PostgresDatabase | SqliteDatabase, state: str) -> Progress:
     """Brings the target to this program's schema and returns where to go on. Raises CopyError."""
     found = target.read(_beginning)
     if found is None:
         target.read(_must_be_empty)
         migrate(target, _dialect(target))
+        target.claim()  # others may have come since it has tables
+        target.read(_must_be_empty)
         return target.write(partial(_mark, state))
     if found[0] != state:
         raise CopyError(

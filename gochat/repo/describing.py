@@ -60,7 +60,6 @@ SELECT member.user_id, member.hidden_seq
 FROM conversations AS conversation
 JOIN members AS member ON member.conversation_id = conversation.conversation_id
 WHERE conversation.conversation_id = ? AND conversation.type = 'single' AND conversation.last_seq = 0"""
-_MANAGERS = "SELECT user_id FROM members WHERE conversation_id = ? AND role IN ('owner', 'admin')"
 _JOINED_AT = "SELECT joined_at FROM members WHERE conversation_id = ? AND user_id = ?"
 _HAS_REACTION = """
 SELECT 1 FROM reactions
@@ -261,18 +260,23 @@ def _settings(tx: Tx, change: pb.Change, _: _Facts) -> Iterable[pb.Delivery]:
 def _joined(tx: Tx, change: pb.Change, facts: _Facts) -> Iterable[pb.Delivery]:
     shown = conversation_of(tx, change.conversation_id, change.user_id)
     # A one-to-one conversation is not shown before there is something in it.
-    if shown.type == "group" and change.user_id not in facts.left(change):
+    if is_here := shown.type == "group" and change.user_id not in facts.left(change):
         updated = event_pb2.ConversationUpdated(conversation=shown)
         yield _delivery(change, [change.user_id], conversation_updated=updated)
     if change.detail != FOUNDING:
         member, but = _member(tx, change, facts)
-        yield _delivery(change, but=but, member_joined=event_pb2.MemberJoined(member=member))
+        hearing = audience.hearing(tx, change, facts.user_id, but)
+        joined = _delivery(change, hearing, but, member_joined=event_pb2.MemberJoined(member=member))
+        yield joined
+        if hearing and is_here:  # of those that are not for all a stream of everything gets the first alone
+            yield pb.Delivery(event=joined.event, is_for_services=True)
 
 
-def _left(_: Tx, change: pb.Change, __: _Facts) -> Iterable[pb.Delivery]:
+def _left(tx: Tx, change: pb.Change, facts: _Facts) -> Iterable[pb.Delivery]:
     reasons = event_pb2.MemberLeft
     reason = reasons.REASON_REMOVED if change.detail == REMOVED else reasons.REASON_LEFT
-    yield _delivery(change, member_left=event_pb2.MemberLeft(user_id=change.user_id, reason=reason))
+    left = event_pb2.MemberLeft(user_id=change.user_id, reason=reason)
+    yield _delivery(change, audience.hearing(tx, change, facts.user_id), member_left=left)
 
 
 def _role(tx: Tx, change: pb.Change, facts: _Facts) -> Iterable[pb.Delivery]:
@@ -304,9 +308,8 @@ def _member_detail(tx: Tx, change: pb.Change, facts: _Facts) -> Iterable[pb.Deli
 
 def _request(tx: Tx, change: pb.Change, _: _Facts) -> Iterable[pb.Delivery]:
     state = event_pb2.JoinRequestChanged.State.Value(f"STATE_{change.detail.upper()}")
-    managers = [user_id for (user_id,) in tx.fetch_all(_MANAGERS, change.conversation_id)]
     changed = event_pb2.JoinRequestChanged(user_id=change.user_id, state=state)
-    yield _delivery(change, list({change.user_id: None} | dict.fromkeys(managers)), join_request_changed=changed)
+    yield _delivery(change, audience.with_managers(tx, change), join_request_changed=changed)
 
 
 def _offline(tx: Tx, change: pb.Change, facts: _Facts) -> Iterable[pb.Delivery]:

@@ -9,6 +9,7 @@ from gochat.errors import invalid
 from gochat.internal.conversation.v1 import conversation_pb2 as store_pb
 from gochat.repo.conversations import UNREAD, UNREAD_MENTIONS
 from gochat.repo.details import DETAIL_COLUMNS, FROM_DETAILS, MEMBER_COLUMNS, detail_of, fill_detail
+from gochat.repo.inboxes import CARRIES, LOOKUPS, MOVED, Inboxes
 from gochat.repo.membership import open_single
 from gochat.repo.users import get_user
 from gochat.storage.database import Database, Row, Tx
@@ -21,31 +22,40 @@ _FIRST = LOOKED_UP, ""  # before all places: (time, conversation id)
 _NONE = -1, ""  # after all places
 _START = LOOKED_UP, LOOKED_UP, ""  # of the list
 
+_MEMBERSHIPS = """members AS member
+    JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id"""
+
+
 # Of those of the user's conversations that they have not hidden the ones for which all filters hold. The last two hold
-# only where the two before do, which need no conversation to be read.
-_PART = f"""
+# only where the two before do, which need no conversation to be read where the member's row carries its last_seq.
+def _part(source: str = _MEMBERSHIPS, last_seq: str = "conversation.last_seq") -> str:
+    return f"""
     SELECT {MEMBER_COLUMNS}, conversation.last_seq, conversation.updated_at
-    FROM members AS member
-    JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
+    FROM {source}
     WHERE member.user_id = ?1 AND conversation.last_seq > member.hidden_seq
         AND ?2 IN ('', conversation.type) AND ?3 IN ({_EITHER}, member.archived)
-        AND (?4 = 0 OR member.marked_unread = 1 OR member.last_seq > member.read_seq)
-        AND (?5 = 0 OR member.last_seq > member.read_seq)
+        AND (?4 = 0 OR member.marked_unread = 1 OR {last_seq} > member.read_seq)
+        AND (?5 = 0 OR {last_seq} > member.read_seq)
         AND (?4 = 0 OR member.marked_unread = 1 OR {UNREAD} > 0)
         AND (?5 = 0 OR {UNREAD_MENTIONS} > 0)"""
+
+
 # The page is cut from three parts, then all else is looked up. Those that are pinned are few. Of others an index has
-# most in order, as far as the page takes them; large conversations are looked up: see sql/README.md.
-PAGE = Kept(
-    "inbox_page",
-    f"""
-WITH pinned AS ({_PART}
+# most in order, as far as the page takes them; large conversations are looked up, or those of them that have moved: see
+# inboxes.py.
+def _page(postgres: bool) -> str:
+    return f"""
+WITH pinned AS ({_part()}
         AND member.pinned_at > 0 AND (member.pinned_at, member.conversation_id) < (?6, ?7)
-), looked_up AS ({_PART}
+), looked_up AS ({_part()}
         AND member.pinned_at = 0 AND member.active_at = {LOOKED_UP}
         AND (conversation.updated_at, member.conversation_id) < (?8, ?9)
-), carried AS ({_PART}
+    UNION ALL {_part(MOVED[postgres])}
+        AND member.pinned_at = 0 AND own.user_id = ?1
+        AND (conversation.updated_at, member.conversation_id) < (?8, ?9)
+), carried AS ({_part(last_seq="member.last_seq")}
         AND member.pinned_at = 0 AND member.active_at < {LOOKED_UP}
-        AND (member.active_at, member.conversation_id) < (?8, ?9)
+        AND (member.active_at, member.conversation_id) < (?8, ?9) AND {CARRIES}
     ORDER BY member.active_at DESC, member.conversation_id DESC LIMIT ?10
 ), member AS (
     SELECT * FROM (
@@ -59,17 +69,26 @@ WITH pinned AS ({_PART}
     FROM member
     JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
 )
-SELECT json_group_array(json_array(page.pinned_at, page.moved_at, page.conversation_id, {DETAIL_COLUMNS}))
-{FROM_DETAILS}""",
+SELECT (
+    SELECT json_group_array(json_array(page.pinned_at, page.moved_at, page.conversation_id, {DETAIL_COLUMNS}))
+    {FROM_DETAILS}
+), {LOOKUPS}"""
+
+
+PAGE = Kept(
+    "inbox_page",
+    _page(postgres=False),
     # user_id; the filters type, archived, unread, mentioned; the place among the pinned and among the others; the limit
     ("TEXT", "TEXT", "INTEGER", "INTEGER", "INTEGER", "BIGINT", "TEXT", "BIGINT", "TEXT", "BIGINT"),
-    ("JSON",),
+    ("JSON", "BIGINT"),
+    postgres=_page(postgres=True),
+    joins=True,
 )
 
 
 class Inbox:
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, inboxes: Inboxes) -> None:
+        self._database, self._inboxes = database, inboxes
 
     def OpenDirect(self, request: store_pb.OpenDirectRequest) -> pb.OpenDirectResponse:
         user_id, peer_id = request.user_id, request.request.peer_user_id
@@ -93,11 +112,12 @@ class Inbox:
         pinned = int(wanted.pinned) if wanted.HasField("pinned") else _EITHER
         filters = user_id, wanted.type, archived, int(wanted.unread), int(wanted.mentioned)
         of_pinned, of_others = _after(page.after, pinned)
-        ((table,),) = self._database.read(
+        ((table, lookups),) = self._database.read(
             lambda tx: tx.fetch_all(PAGE, *filters, *of_pinned, *of_others, page.fetched),
             one_statement=True,
             replica=True,
         )
+        self._inboxes.note(user_id, lookups)
         rows = sorted(Tx.decode_rows(table), key=_place, reverse=True)
         if not (rows or wanted.page_token):
             self._database.read(lambda tx: get_user(tx, user_id), one_statement=True)  # raises NOT_FOUND

@@ -9,6 +9,8 @@ send), then reads members: so acts on one conversation happen one after the othe
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import peewee
+
 from gochat.domain import ids, policy
 from gochat.domain.changes import DECLINED, FOUNDING, LEFT, REMOVED, Kind
 from gochat.domain.text import casefold_key
@@ -153,6 +155,10 @@ def target_role(tx: Tx, group_id: str, user_id: str) -> str:
     return role
 
 
+# Where the log is, of a transaction that writes: see inboxes.py.
+POSITION = {False: "(SELECT MAX(position) + 1 FROM changes)", True: "pg_current_xact_id()::TEXT::BIGINT"}
+
+
 def inbox_columns(member_count: int, last_seq: int, updated_at: int) -> tuple[int, int]:
     """last_seq and active_at of the members of a conversation with these: see sql/README.md."""
     return (last_seq, updated_at) if member_count <= MAX_INBOX_MEMBERS else (LOOKED_UP, LOOKED_UP)
@@ -170,6 +176,8 @@ def update_conversation(tx: Tx, conversation: Conversation, **changes: Any) -> N
     fewest = min(conversation.member_count, changes.get("member_count", conversation.member_count))
     for name, value in changes.items():
         setattr(conversation, name, value)
+    if "updated_at" in changes and conversation.member_count > MAX_INBOX_MEMBERS:
+        changes["position"] = peewee.SQL(POSITION[tx.postgres])
     tx.run(Conversation.update(changes).where(Conversation.conversation_id == conversation.conversation_id))
     if fewest <= MAX_INBOX_MEMBERS:  # else the members repeat nothing, neither before nor after
         update_inbox(tx, conversation.conversation_id, _inbox_columns_of(conversation))

@@ -187,7 +187,7 @@ def _history_parameters(request: store_pb2.GetHistoryRequest) -> tuple[Any, ...]
 
 def _fill_history(
     answer: store_pb2.GetHistoryResponse, request: store_pb2.GetHistoryRequest, found: Sequence[Any]
-) -> None:
+) -> int:
     if not found:
         raise no_conversation()
     ((last_seq, role, page),) = found
@@ -201,6 +201,7 @@ def _fill_history(
     del rows[: max(0, len(rows) - limit)]
     while rows:
         fill(answer.messages.add(), request.conversation_id, rows.pop())
+    return 0
 
 
 HISTORY_PAGE = Read(HISTORY, _history_parameters, _fill_history, replica=True)

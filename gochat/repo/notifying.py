@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from gochat.domain import ids
 from gochat.domain.changes import IMPORTED, PUSH_READER, Kind
+from gochat.domain.limits import MAX_NOTIFIED
 from gochat.internal.change.v1 import change_pb2
 from gochat.internal.push.v1 import push_pb2 as pb
 from gochat.repo.changes import add_change
@@ -38,17 +39,41 @@ _MOVE = "UPDATE log_readers SET epoch = ?, position = ? WHERE name = ?"
 _DUE = "SELECT user_id FROM push_pending WHERE seq > 0 AND due_at <= ? ORDER BY due_at LIMIT ?"
 _OVER = "SELECT 1 FROM push_pending WHERE seq = 0 AND due_at <= ? LIMIT 1"
 _FORGET = "DELETE FROM push_pending WHERE seq = 0 AND due_at <= ?"
+_IS_LARGE = f"""EXISTS (
+        SELECT 1 FROM conversations AS conversation
+        WHERE conversation.conversation_id = wanted.conversation_id AND conversation.member_count > {MAX_NOTIFIED}
+    )"""
 _HAS_TOKEN = f"EXISTS (SELECT 1 {VALID} AND token.user_id = member.user_id)"
+# Whose messages these are news to: of a small group all members, of a large one those who are mentioned.
+_RECIPIENTS_OF = (
+    f"""
+JOIN members AS member ON member.conversation_id = wanted.conversation_id
+WHERE NOT {_IS_LARGE}""",
+    f"""
+JOIN mentions AS mention ON mention.conversation_id = wanted.conversation_id
+    AND mention.seq BETWEEN wanted.first_seq AND wanted.seq
+JOIN members AS member ON member.conversation_id = wanted.conversation_id AND member.user_id = mention.user_id
+WHERE {_IS_LARGE}""",
+    f"""
+JOIN mentions AS mention ON mention.conversation_id = wanted.conversation_id
+    AND mention.seq BETWEEN wanted.first_seq AND wanted.seq AND mention.user_id = ''
+JOIN members AS member ON member.conversation_id = wanted.conversation_id
+WHERE {_IS_LARGE}""",
+)
 # A message to who had a stream when the one before was judged is judged by itself.
 _COLLECT = {
-    all_recipients: f"""
-WITH wanted (conversation_id, first_seq, seq, due_at) AS (VALUES {{}})
+    all_recipients: """
+WITH wanted (conversation_id, first_seq, seq, due_at) AS (VALUES {})
 INSERT INTO push_pending (conversation_id, user_id, first_seq, seq, due_at, notified_at, was_connected)
+"""
+    + " UNION ".join(
+        f"""
 SELECT wanted.conversation_id, member.user_id, wanted.first_seq, wanted.seq, wanted.due_at, 0, 0
-FROM wanted
-JOIN members AS member ON member.conversation_id = wanted.conversation_id
-WHERE member.read_seq < wanted.seq AND member.hidden_seq < wanted.seq AND {condition}
-ORDER BY wanted.conversation_id, member.user_id
+FROM wanted {recipients} AND member.read_seq < wanted.seq AND member.hidden_seq < wanted.seq AND {condition}"""
+        for recipients in _RECIPIENTS_OF
+    )
+    + """
+ORDER BY 1, 2
 ON CONFLICT (conversation_id, user_id) DO UPDATE SET
     first_seq = CASE WHEN push_pending.seq = 0 THEN excluded.first_seq ELSE push_pending.first_seq END,
     seq = excluded.seq,
@@ -165,7 +190,7 @@ def _sent(changes: Iterable[Row], delay: int) -> Iterable[list[tuple[str, int, i
 
 def _collect(tx: Tx, sent: Sequence[tuple[str, int, int, int]], request: pb.CollectPendingRequest) -> None:
     text = _COLLECT[request.all_recipients].format(", ".join(["(?, ?, ?, ?)"] * len(sent)))
-    now = () if request.all_recipients else (ids.now_ms(),)
+    now = [] if request.all_recipients else [ids.now_ms()] * len(_RECIPIENTS_OF)
     tx.sql(text, *(value for row in sent for value in row), *now, request.interval, request.interval)
 
 

@@ -14,19 +14,20 @@ class AloneError(Exception):
 
 
 class Read(NamedTuple):
-    """parameters(request): of the statement. fill(answer, request, rows): raises ChatError and, where the read is to be
-    made alone if it is not, AloneError. replica: as of Database.read."""
+    """parameters(request): of the statement. fill(answer, request, rows): how many conversations were looked up for it,
+    which is for inboxes.py. Raises ChatError and, where the read is to be made alone if it is not, AloneError. replica:
+    as of Database.read."""
 
     statement: Kept
     parameters: Callable[[Any], tuple[Any, ...]]
-    fill: Callable[[Any, Any, Sequence[Row]], None]
+    fill: Callable[[Any, Any, Sequence[Row]], int]
     replica: bool = False
 
-    def alone(self, database: Database, request: Message, answer: Message) -> None:
+    def alone(self, database: Database, request: Message, answer: Message) -> int:
         """Fills the answer."""
         values = self.parameters(request)
         rows = database.read(lambda tx: tx.fetch_all(self.statement, *values), one_statement=True, replica=self.replica)
-        self.fill(answer, request, rows)
+        return self.fill(answer, request, rows)
 
     def together(self, database: Database, requests: Sequence[Any]) -> list[list[Row]]:
         """The rows of each."""

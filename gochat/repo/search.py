@@ -4,6 +4,8 @@ What very many users match is not looked up but read in the order of the answer,
 takes longer than to walk past the others.
 """
 
+from typing import Any
+
 from gochat.api.common.v1 import common_pb2
 from gochat.domain import limits
 from gochat.domain.text import casefold_key
@@ -65,13 +67,7 @@ def _is_in_very_many(tx: Tx, key: str) -> bool:
 
 def _looked_up(tx: Tx, key: str, status: int, start: int, limit: int) -> tuple[int, list[str]]:
     """How many users match, and the ids of a page of them."""
-    tokens, source = (
-        (_grams(key), "users WHERE name_grams(username_key, nickname_key) @> ?")
-        if tx.postgres
-        else (_match(key), "user_search CROSS JOIN users ON users.rowid = user_search.rowid WHERE user_search MATCH ?")
-    )
-    source += f" AND {_WITHIN} AND status <= ?"
-    wanted = (tokens, key, key, status)
+    source, wanted = users_named(tx, key, status)
     rows = tx.fetch_all(
         _sql(
             tx,
@@ -90,6 +86,17 @@ def _looked_up(tx: Tx, key: str, status: int, start: int, limit: int) -> tuple[i
         *(limit, start),
     )
     return rows[0][0], [user_id for _, user_id in rows if user_id is not None]
+
+
+def users_named(tx: Tx, key: str, status: int = DELETED) -> tuple[str, tuple[Any, ...]]:
+    """What comes after FROM, to find the users up to this status with the key in a name by index, and its
+    parameters."""
+    tokens, source = (
+        (_grams(key), "users WHERE name_grams(username_key, nickname_key) @> ?")
+        if tx.postgres
+        else (_match(key), "user_search CROSS JOIN users ON users.rowid = user_search.rowid WHERE user_search MATCH ?")
+    )
+    return _sql(tx, f"{source} AND {_WITHIN} AND status <= ?"), (tokens, key, key, status)
 
 
 def _walked(tx: Tx, key: str, status: int, start: int, limit: int) -> tuple[int, list[str]]:

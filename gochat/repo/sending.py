@@ -22,7 +22,7 @@ from gochat.domain.changes import IMPORTED, Kind
 from gochat.errors import ChatError, duplicate, invalid, not_found
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo import references
-from gochat.repo.membership import move_read, open_single, show_empty, update_inbox
+from gochat.repo.membership import POSITION, move_read, open_single, show_empty, update_inbox
 from gochat.repo.messages import SENT, message, message_at
 from gochat.repo.send_limits import SendLimits
 from gochat.storage.database import Database, Tx
@@ -64,6 +64,9 @@ _INSERT_MESSAGE = f"""
 INSERT INTO messages (
     conversation_id, seq, from_user_id, to_user_id, content, message_type, status, metadata, created_at, updated_at
 ) VALUES (?, ?, ?, ?, ?, ?, {SENT}, ?, ?, ?)"""
+_MOVE = "UPDATE conversations SET last_seq = ?, updated_at = ? WHERE conversation_id = ?"
+_MOVE_LARGE = f"""
+UPDATE conversations SET last_seq = ?, updated_at = ?, position = {POSITION[False]} WHERE conversation_id = ?"""
 # Not by changes.py, which is for what is done less often: senders are in their messages.
 _INSERT_CHANGE = """
 INSERT INTO changes (kind, conversation_id, user_id, actor_id, first_seq, seq, detail, at)
@@ -315,8 +318,7 @@ def _store_sqlite(tx: Tx, conversation_id: str, messages: Sequence[Outgoing], no
         # One's own message is read, and everything before it; first, so that it is at no moment unread.
         for sender, seq in read.items():
             move_read(tx, conversation_id, sender, seq)
-        update = "UPDATE conversations SET last_seq = ?, updated_at = ? WHERE conversation_id = ?"
-        tx.sql(update, newest, active_at, conversation_id)
+        tx.sql(_MOVE if member_count <= MAX_INBOX_MEMBERS else _MOVE_LARGE, newest, active_at, conversation_id)
         if member_count <= MAX_INBOX_MEMBERS:
             update_inbox(tx, conversation_id, (newest, active_at))
             if is_first:

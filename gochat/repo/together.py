@@ -14,6 +14,7 @@ from gochat.domain import forms
 from gochat.errors import ChatError
 from gochat.internal.store.v1 import store_pb2 as pb
 from gochat.repo.conversations import CONVERSATIONS, UNREAD_MESSAGES
+from gochat.repo.inboxes import Inboxes
 from gochat.repo.messages import HISTORY_PAGE, mark_all_read
 from gochat.repo.reads import AloneError, Read
 from gochat.repo.users import PROFILE
@@ -31,8 +32,8 @@ _READS = {
 class Together:
     """Of StoreService."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, inboxes: Inboxes) -> None:
+        self._database, self._inboxes = database, inboxes
 
     def CallTogether(self, request: pb.CallTogetherRequest) -> pb.CallTogetherResponse:
         answer = pb.CallTogetherResponse(answers=[pb.Answer()] * len(request.calls))
@@ -55,7 +56,8 @@ class Together:
         rows_of_each = read.together(self._database, requests)
         for request, (_, answer), rows in zip(requests, found, rows_of_each, strict=True):
             try:
-                read.fill(getattr(answer, kind), request, rows)
+                if lookups := read.fill(getattr(answer, kind), request, rows):
+                    self._inboxes.note(request.user_id, lookups)
             except (ChatError, AloneError):
                 answer.Clear()
 

@@ -265,10 +265,11 @@ def fill_profile(profile: common_pb2.UserProfile, row: Sequence[Any]) -> None:
 
 def _fill_profile_of(
     answer: store_pb2.GetProfileResponse, _: store_pb2.GetProfileRequest, rows: Sequence[Sequence[Any]]
-) -> None:
+) -> int:
     if not rows:
         raise not_found("user", "user_id")
     fill_profile(answer.profile, rows[0])
+    return 0
 
 
 PROFILE = Read(_PROFILE, lambda request: (request.user_id,), _fill_profile_of)

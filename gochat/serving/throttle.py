@@ -11,7 +11,7 @@ from gochat.config import Limits, networks
 from gochat.context import Caller
 from gochat.domain.access import Rate
 from gochat.domain.guesses import address_limited
-from gochat.domain.rates import Buckets
+from gochat.domain.rates import OWN_COUNTS, Buckets, Counts
 from gochat.errors import ChatError, invalid, limited
 
 MAX_ADDRESS = 64  # characters of an address and a port
@@ -32,23 +32,30 @@ _COUNTED: dict[Rate, Callable[[ChatError | None], bool]] = {
 
 
 class Throttle:
-    def __init__(self, limits: Limits) -> None:
-        self._calls = Buckets(limits.calls_per_second, max(1.0, limits.calls_per_second * BURST))
-        self._sends = Buckets(limits.sends_per_second, max(1.0, limits.sends_per_second * BURST))
-        self._typing = Buckets(TYPING_PER_SECOND if limits.calls_per_second else 0, TYPING_BURST)
-        per_minute = limits.failed_sign_ins_per_minute
-        sign_ins, refreshes, devices = (
-            Buckets(rate / 60, max(1.0, rate)) for rate in (per_minute, per_minute, per_minute * DEVICE_FACTOR)
-        )
-        # Apart, since wrong passwords of one client are not to sign out its neighbours, who have a token.
-        self._by_address = {Rate.SIGN_IN: sign_ins, Rate.REGISTER: sign_ins, Rate.REFRESH: refreshes}
+    def __init__(self, limits: Limits, counts: Counts = OWN_COUNTS) -> None:
+        def per_second(name: str, rate: float) -> Buckets:
+            return counts.buckets(name, rate, max(1.0, rate * BURST))
+
+        def per_minute(name: str, rate: float) -> Buckets:
+            return counts.buckets(name, rate / 60, max(1.0, rate))
+
+        self._calls = per_second("calls", limits.calls_per_second)
+        self._sends = per_second("sends", limits.sends_per_second)
+        self._typing = counts.buckets("typing", TYPING_PER_SECOND if limits.calls_per_second else 0, TYPING_BURST)
+        failed = limits.failed_sign_ins_per_minute
+        sign_ins, refreshes = per_minute("sign-ins", failed), per_minute("refreshes", failed)
         guests = limits.guests_per_address_per_hour
-        self._by_address |= {
+        # Apart, since wrong passwords of one client are not to sign out its neighbours, who have a token.
+        self._by_address = {
+            Rate.SIGN_IN: sign_ins,
+            Rate.REGISTER: sign_ins,
             Rate.EXCHANGE: sign_ins,
-            Rate.GUEST: Buckets(guests / 3600, max(1.0, guests)),
-            Rate.ADDRESS: Buckets(limits.calls_per_second, max(1.0, limits.calls_per_second * BURST)),
+            Rate.REFRESH: refreshes,
+            Rate.GUEST: counts.buckets("guests", guests / 3600, max(1.0, guests)),
+            Rate.ADDRESS: per_second("addresses", limits.calls_per_second),
         }
-        self._devices = devices  # the sign-ins of devices after those of the address have run out
+        # The sign-ins of devices after those of the address have run out.
+        self._devices = per_minute("devices", failed * DEVICE_FACTOR)
         self._proxies = networks("limits.trusted_proxies", limits.trusted_proxies)
 
     def address(self, peer: str, forwarded_for: str) -> str:

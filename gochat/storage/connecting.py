@@ -1,5 +1,7 @@
 """Connections to PostgreSQL, with every setting that GoChat relies on: none of these is inherited from the role, the
-database, the cluster or the environment. They are startup options, so a connection costs no statement more."""
+database, the cluster or the environment. They are startup options, so a connection costs no statement more.
+
+Behind a pooler it is another matter (pooler.py)."""
 
 import re
 from collections.abc import Mapping
@@ -11,6 +13,7 @@ import psycopg2
 from psycopg2.extensions import parse_dsn
 
 from gochat.config import ConfigError
+from gochat.storage import pooler
 from gochat.storage.database import unavailable_on_failure
 from gochat.storage.models import ALL
 
@@ -58,7 +61,7 @@ PARAMETERS = {
 }
 """Of libpq; what the URL says stands."""
 
-_TABLES = [model._meta.table_name for model in ALL]
+_TABLES = [*(model._meta.table_name for model in ALL), "processes"]
 _FACTS = """
 SELECT current_user, NULLIF(current_schema(), 'pg_catalog'), current_setting('default_transaction_read_only'),
     current_setting('synchronous_commit'), current_setting('synchronous_standby_names'), ARRAY(
@@ -84,11 +87,13 @@ SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = %(schema)s), COALESCE(
 @dataclass(frozen=True)
 class Server:
     """How to connect to a database that was looked at. settings: those that depend on the server. options: the URL's
-    own, before ours. is_synchronous: does it acknowledge only what a standby has too?"""
+    own, before ours. pooled: through a pooler, which passes no settings on. is_synchronous: does it acknowledge only
+    what a standby has too?"""
 
     parameters: Mapping[str, str] = field(repr=False)
     settings: Mapping[str, str]
     options: str
+    pooled: bool
     is_synchronous: bool = False
 
     @property
@@ -119,6 +124,8 @@ class Server:
 
     def connect(self, limits: Mapping[str, str]) -> peewee.Database:
         """limits: CALL_LIMITS or none. Raises peewee's OperationalError."""
+        if self.pooled:
+            return _connect(self.parameters)
         options = startup_options({**SETTINGS, **WATCHFUL, **self.settings, **limits})
         return _connect({**self.parameters, "options": f"{self.options} {options}".strip()})
 
@@ -146,10 +153,11 @@ def look_at(url: str, *, writing: bool = True) -> Server:
     parameters = _parsed(url)
     own = parameters.pop("options", "")
     with unavailable_on_failure():
-        database = _connect({**parameters, "options": f"{own} {startup_options(SETTINGS)}".strip()})
+        database, pooled = _first(parameters, f"{own} {startup_options(SETTINGS)}".strip())
         try:
             connection = database.connection()
-            must_suit(connection.server_version, connection.get_parameter_status("server_encoding"))
+            version = connection.server_version
+            must_suit(version, connection.get_parameter_status("server_encoding"))
             cursor = connection.cursor()
             default = "" if "search_path" in own else "public"
             cursor.execute(_FACTS, {"default": default})
@@ -158,11 +166,30 @@ def look_at(url: str, *, writing: bool = True) -> Server:
             if writing:
                 cursor.execute(_RIGHTS, {"schema": schema, "tables": _TABLES})
                 _must_have_rights(role, schema, bool(with_tables), *cursor.fetchone())
-            version = connection.server_version
+            settings = _settings(own, schema, read_only, synchronous, version)
+            if pooled:
+                first = {"search_path"} if schema == current else set()
+                wanted = {**SETTINGS, **WATCHFUL, **settings, **CALL_LIMITS}
+                pooler.must_be_set(cursor, own, {name: wanted[name] for name in wanted.keys() - first})
         finally:
             database.close()
     is_synchronous = standbys.strip() != "" and synchronous != "local"
-    return Server(parameters, _settings(own, schema, read_only, synchronous, version), own, is_synchronous)
+    return Server(parameters, settings, own, pooled, is_synchronous)
+
+
+def _first(parameters: Mapping[str, str], options: str) -> tuple[peewee.Database, bool]:
+    """A connection, with these options unless it goes through a pooler; and whether it does."""
+    try:
+        database = _connect({**parameters, "options": options})
+    except peewee.OperationalError as error:
+        if "unsupported startup parameter" not in str(error):
+            raise
+    else:
+        # A pooler that ignores them names a process of its own invention, for those who would cancel statements.
+        if database.execute_sql("SELECT pg_backend_pid()").fetchone()[0] == database.connection().info.backend_pid:
+            return database, False
+        database.close()
+    return _connect(parameters), True
 
 
 def _settings(own: str, schema: str, read_only: str, synchronous: str, version: int) -> dict[str, str]:

@@ -8,6 +8,7 @@ _WORDS = {
     " INDEXED BY messages_withdrawn": "",  # its planner chooses the index by itself
     " INDEXED BY members_unread": "",
     " INDEXED BY members_hiding": "",
+    " INDEXED BY conversations_moved": "",
 }
 
 

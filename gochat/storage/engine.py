@@ -13,6 +13,7 @@ from gochat.storage.database import DatabaseInUseError, Tx
 from gochat.storage.explain import DatabaseError, damaged, explained, sqlite_file
 from gochat.storage.failures import NO_RIGHTS, describe, sqlstate
 from gochat.storage.migrate import LOCK, UNFINISHED, MigrationError, is_migrated, migrate, tables
+from gochat.storage.models import LOOKED_UP, MAX_INBOX_MEMBERS
 from gochat.storage.postgres import PostgresDatabase, postgres_snapshot, server_of
 from gochat.storage.sqlite import SqliteDatabase, sqlite_snapshot
 
@@ -68,8 +69,10 @@ def _opened(
     try:
         if UNFINISHED in database.read(tables):
             raise MigrationError("the database holds a copy that is not complete: run that gochat copy again")
+        database.claim(show)
         with database.interruptible():
             migrate(database, dialect, show)
+        database.claim(show)  # one that was new
         database.pair_key = database.write(_pair_key)
         database.write(begin_log)
         if isinstance(database, PostgresDatabase) and settings.replica_url and not exclusive:
@@ -126,6 +129,9 @@ def _pair_key(tx: Tx) -> bytes:
 _OIDS = """
 SELECT (SELECT oid FROM pg_database WHERE datname = current_database())::text || '.' || 'changes'::regclass::oid::text,
     has_function_privilege('pg_control_system()', 'EXECUTE')"""
+_LOOK_UP = """
+UPDATE members SET last_seq = ?, active_at = ?
+WHERE active_at < ? AND conversation_id IN (SELECT conversation_id FROM conversations WHERE member_count > ?)"""
 _BEGIN = """
 INSERT INTO changes (kind, conversation_id, user_id, actor_id, first_seq, seq, detail, at)
 VALUES (0, '', '', '', 0, 0, '', ?)"""
@@ -143,6 +149,10 @@ def begin_log(tx: Tx) -> None:
         if _goes_on(tx, origin):
             return
     tx.sql("DELETE FROM changes")
+    # What is as of a position of it: see gochat/repo/inboxes.py.
+    tx.sql(_LOOK_UP, LOOKED_UP, LOOKED_UP, LOOKED_UP, MAX_INBOX_MEMBERS)
+    tx.sql("UPDATE conversations SET position = 0 WHERE position > 0")
+    tx.sql("DELETE FROM inboxes")
     tx.sql(_BEGIN, ids.now_ms())
     tx.sql("DELETE FROM secrets WHERE name = 'epoch'")
     tx.sql("INSERT INTO secrets (name, value) VALUES ('epoch', ?)", f"{ids.new_secret()[:12]} {origin}".strip())

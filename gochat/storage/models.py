@@ -93,6 +93,7 @@ class Conversation(Model):
     joining = TextField(default="open")
     muted_until = BigIntegerField(default=0)
     search_key = TextField(default="")
+    position = BigIntegerField(default=0)
 
     class Meta:
         table_name = "conversations"

@@ -19,9 +19,10 @@ from gochat.background import periodic
 from gochat.context import Lane, current, current_deadline
 from gochat.errors import unavailable
 from gochat.storage.connecting import CALL_LIMITS, UNLIMITED, look_at
-from gochat.storage.database import DatabaseInUseError, T, Tx, Work, Writability, unavailable_on_failure
+from gochat.storage.database import T, Tx, Work, Writability, unavailable_on_failure
 from gochat.storage.failures import DISK_FULL, READ_ONLY, RETRYABLE, Failure, failure, sqlstate
 from gochat.storage.fence import LOOK_INTERVAL, Fence
+from gochat.storage.leases import Lease
 from gochat.storage.pool import CHECK_TIMEOUT, MAX_CONTROL, Driver, NoRoomError, Pool
 from gochat.storage.replica import NotOnReplicaError, Replica
 
@@ -30,23 +31,14 @@ RETRY_PAUSE = 0.05  # seconds at most, before the first attempt after a failed o
 SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # A statement that waited for a row's lock sees what the lock's holder committed.
 WRITING = "BEGIN ISOLATION LEVEL READ COMMITTED"
-IN_USE_LOCK = 0x676F63686175  # an advisory lock's number: any but that of migrate.py
-LOCK_TIMEOUT = 3.0  # seconds: PostgreSQL takes a moment to notice that a process that held the lock is gone
 SPARE = 3  # connections of the server that are left to others: an administrator, a backup
 
-# Polled instead of waited for in PostgreSQL's queue, where one connection that waits for an exclusive lock would block
-# all that want a shared one. With it comes how many more connections there may be.
-_LOCK = """
-SELECT pg_try_advisory_lock%s(%d), (
+# How many more connections the server has for us.
+_ROOM = """
+SELECT (
     SELECT sum(CASE name WHEN 'max_connections' THEN setting::int ELSE -setting::int END) FROM pg_settings
     WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections')
 ) - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')"""
-
-
-# Changes nothing, but is a write; and tells the time.
-_PROBE = """
-UPDATE secrets SET value = value WHERE name = 'pair'
-RETURNING (extract(epoch FROM clock_timestamp()) * 1000)::bigint"""
 # An update finds room in the page that it is in; that the disk has room again only something large shows.
 _FILL = (
     "CREATE TEMPORARY TABLE gochat_room ON COMMIT DROP AS SELECT n, md5(n::text) FROM generate_series(1, 20000) AS n"
@@ -56,22 +48,21 @@ _FILL = (
 class PostgresDatabase:
     """url: postgresql://user:password@host:port/name, as libpq reads it.
 
-    Each connection holds an advisory lock on the database: a shared one or, if exclusive, one that excludes all others.
+    Once it is claimed, other processes may use it too or, if exclusive, none does (leases.py).
     """
 
     enqueue = None
 
     def __init__(self, url: str, pool_min: int, pool_max: int, *, exclusive: bool = False) -> None:
-        """exclusive: for one connection, which has no time limits. Raises ConfigError and ChatError; DatabaseInUseError
-        if exclusive."""
+        """exclusive: without time limits. Raises ConfigError and ChatError."""
         self._server, self._exclusive = look_at(url), exclusive
         self.pair_key = b""
         self._writability = Writability()
         self._replica: Replica | None = None
         self._after_commit: Callable[[], None] = lambda: None
         self._was_full = False  # a write has failed since the disk was full
-        # With an exclusive lock a second connection would not get its own.
-        driver = Driver(self._connect, self._is_usable, None if exclusive else _answers, _interrupt)
+        self._lease = Lease(self._write, alone=exclusive)
+        driver = Driver(self._connect, self._is_usable, _answers, _interrupt)
         self._fence, self._loops = Fence(self._server.each), ExitStack()
         with unavailable_on_failure():
             if self._fence.servers:
@@ -86,15 +77,19 @@ class PostgresDatabase:
     def _connect(self) -> peewee.Database:
         """Raises NoRoomError rather than take the last connections of the server."""
         database = self._connect_to_newest({} if self._exclusive else CALL_LIMITS)
-        locked, room = _lock(database, exclusive=self._exclusive)
-        if locked and room >= SPARE:
+        if self._server.pooled or int(database.execute_sql(_ROOM).fetchone()[0]) >= SPARE:
             return database
         database.close()
-        if locked:
-            raise NoRoomError
-        if self._exclusive:
-            raise DatabaseInUseError("the database is in use by another gochat process")
-        raise unavailable("the database is in use by gochat copy")
+        raise NoRoomError
+
+    def claim(self, show: Callable[[str], None] = lambda _: None) -> None:
+        """Has this process use the database, as the lease says (Lease.claim)."""
+        self._lease.claim(show)
+
+    @property
+    def pooled(self) -> bool:
+        """Do the connections go through a pooler of transactions? They have no sessions then."""
+        return self._server.pooled
 
     def _connect_to_newest(self, limits: Mapping[str, str]) -> peewee.Database:
         """Where an old primary is in the way, to another server of the URL."""
@@ -116,8 +111,7 @@ class PostgresDatabase:
         return bool(self._fence.servers) and not self._server.is_synchronous
 
     def connect_listener(self) -> peewee.Database:
-        """A connection for NOTIFY (notify.py), without the lock that those for calls have. Raises peewee's
-        OperationalError."""
+        """A connection for NOTIFY (notify.py), without time limits. Raises peewee's OperationalError."""
         return self._connect_to_newest({})
 
     def on_commit(self, hint: Callable[[], None]) -> None:
@@ -139,6 +133,11 @@ class PostgresDatabase:
         return self._transact(begin, work, False)
 
     def write(self, work: Work[T], *, one_statement: bool = False) -> T:
+        if self._lease.lost:
+            raise unavailable("the database may be in use by gochat copy: this process has not reached it for a while")
+        return self._write(work, one_statement=one_statement)
+
+    def _write(self, work: Work[T], *, one_statement: bool = False) -> T:
         return self._transact(_begin(WRITING, one_statement), work, True)
 
     def write_each(self, works: Sequence[Work[T]]) -> list[T]:
@@ -188,11 +187,11 @@ class PostgresDatabase:
 
     def probe(self) -> int:
         if self._was_full:
-            self.write(lambda tx: tx.sql(_FILL))
+            self._write(lambda tx: tx.sql(_FILL))
             self._was_full = False
-        ((now,),) = self.write(lambda tx: tx.fetch_all(_PROBE), one_statement=True)
+        now = self._lease.renew()
         self._writability.note()
-        return int(now)
+        return now
 
     def interruptible(self) -> AbstractContextManager[None]:
         return interruptible()
@@ -202,6 +201,7 @@ class PostgresDatabase:
         return {"connections_used": self._pool.in_use, "connections_max": self._pool.max_size, **of_replica}
 
     def close(self) -> None:
+        self._lease.release()
         self._loops.close()
         if self._replica:
             self._replica.close()
@@ -249,7 +249,7 @@ def postgres_snapshot(url: str) -> Iterator[Tx]:
     with interruptible(), unavailable_on_failure():
         database = server.connect({})
         try:
-            database.execute_sql(SNAPSHOT)
+            database.execute_sql(f"{SNAPSHOT}; {UNLIMITED}")
             yield Tx(database)
         finally:
             database.connection().close()
@@ -268,17 +268,6 @@ def server_of(url: str) -> str:
 
 class _RetryableError(peewee.OperationalError):
     """The transaction was rolled back through no fault of its own and may be run again."""
-
-
-def _lock(database: peewee.Database, *, exclusive: bool) -> tuple[bool, int]:
-    """(is it locked, how many more connections the server has for us)."""
-    statement = _LOCK % ("" if exclusive else "_shared", IN_USE_LOCK)
-    until = time.monotonic() + LOCK_TIMEOUT
-    while True:
-        locked, room = database.execute_sql(statement).fetchone()
-        if locked or time.monotonic() > until:
-            return bool(locked), int(room)
-        time.sleep(0.05)
 
 
 def _is_usable(database: peewee.Database) -> bool:

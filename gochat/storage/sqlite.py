@@ -74,6 +74,9 @@ class SqliteDatabase:
         self._inline_until = 0.0  # on the clock of time.monotonic()
         self._inline.connection().set_progress_handler(self._is_too_long, INLINE_STEPS)
 
+    def claim(self, show: Callable[[str], None] = lambda _: None) -> None:
+        """As of PostgresDatabase: nothing, since opening the file was that."""
+
     def on_commit(self, hint: Callable[[], None]) -> None:
         self._writer.after_commit = hint
 

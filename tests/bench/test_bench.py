@@ -74,6 +74,7 @@ def test_growth_compares_a_small_and_a_large_database(temporary: Path) -> None:
         "messages": (1000, 1000),
         "users": (100, 100),
         "conversations": (10, 10),
+        "groups": (20, 20),
         "members": (10, 10),
         "unread": (10, 100),
     }

@@ -42,7 +42,7 @@ TABLES = {
     "push_deliveries",
     "audit_log",
 }
-_OWN = {"schema_migrations", "changes", "log_readers"}  # of each database
+_OWN = {"schema_migrations", "changes", "log_readers", "inboxes", "processes"}  # of each database
 
 
 def begin_copy(source: str, target: str, **env: str) -> "subprocess.Popen[str]":

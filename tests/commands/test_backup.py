@@ -217,7 +217,8 @@ def test_only_a_sound_backup_is_restored(app: Deployment, tmp_path: Path) -> Non
     assert f"{tmp_path / 'scratched'}: is damaged: database disk image is malformed" in tried("scratched")
     shutil.copy(tmp_path / "good", tmp_path / "newer")
     with sqlite3.connect(tmp_path / "newer") as newer:
-        newer.execute("INSERT INTO schema_migrations (version, name, checksum, applied_at) VALUES (9999, 'x', '', 0)")
+        row = "(9999, 'contract_9999_x', '', 0)"
+        newer.execute(f"INSERT INTO schema_migrations (version, name, checksum, applied_at) VALUES {row}")
     assert "schema version 9999, this program knows" in tried("newer")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["gochat.db.lock"]
 
@@ -234,7 +235,8 @@ def test_a_database_with_findings_is_copied_and_they_are_reported(app: Deploymen
     assert (tmp_path / "new" / "gochat.db").exists()
 
 
-def test_postgres_is_backed_up_by_its_own_programs(own: Own, postgres: Postgres, tmp_path: Path) -> None:
+def test_postgres_is_backed_up_by_its_own_programs(own: Own, direct_postgres: Postgres, tmp_path: Path) -> None:
+    postgres = direct_postgres
     url = postgres.create_database()
     app = own(url=url)
     life = lived(app)

@@ -105,7 +105,8 @@ def test_a_server_that_was_killed_is_not_taken_for_running(own: Own, mode: str, 
     listed = gochat("user", "list", "--data", str(app.data), cwd=elsewhere)
     assert sentence(listed) == f"{address}: nobody answers there"
     rotated = app.run("key", "rotate", check=False)
-    assert (rotated.returncode, rotated.stderr) == (0, "")
+    assert rotated.returncode == 0
+    assert rotated.stderr == "" or "seems dead" in rotated.stderr
     app.start()
     assert app.events(action="key.rotate")[-1].target_id == rotated.stdout.strip()
 

@@ -6,7 +6,7 @@ import pytest
 
 from gochat.domain import policy
 from gochat.domain.guesses import Attempt, Guesses, changing, signing_in
-from gochat.domain.rates import FREE_FAILURES
+from gochat.domain.rates import FREE_FAILURES, Failures
 
 STRANGER = signing_in("ann", "hash", "", is_known_device=False)
 KNOWN = signing_in("ann", "hash", "phone", is_known_device=True)
@@ -19,7 +19,7 @@ def fail(guesses: Guesses, attempt: Attempt, number: int = FREE_FAILURES) -> Non
 
 
 def test_strangers_hold_up_neither_a_known_device_nor_a_session() -> None:
-    guesses = Guesses(lambda: 0.0)
+    guesses = Guesses(Failures(lambda: 0.0))
     fail(guesses, STRANGER)
     wait = guesses.admit(STRANGER)[0]
     assert guesses.admit(STRANGER) == guesses.admit(UNKNOWN) == (wait, False)
@@ -33,7 +33,7 @@ def test_strangers_hold_up_neither_a_known_device_nor_a_session() -> None:
 
 
 def test_guesses_from_its_address_do_not_hold_up_a_known_device() -> None:
-    guesses = Guesses(lambda: 0.0)
+    guesses = Guesses(Failures(lambda: 0.0))
     stranger, unknown, known = (
         signing_in("ann", "hash", device, is_known_device=device == "phone", address_delay=2.0)
         for device in ("", "other", "phone")
@@ -48,7 +48,7 @@ def test_guesses_from_its_address_do_not_hold_up_a_known_device() -> None:
 
 
 def test_guesses_of_a_session_count_for_the_name_too() -> None:
-    guesses = Guesses(lambda: 0.0)
+    guesses = Guesses(Failures(lambda: 0.0))
     change = changing("ann", "hash", "session")
     fail(guesses, change)
     assert not guesses.admit(change)[1]

@@ -18,6 +18,7 @@ from gochat.internal.change.v1.change_pb2_grpc import ChangeServiceStub
 from gochat.internal.reader.v1 import reader_pb2 as pb
 from gochat.internal.reader.v1.reader_pb2_grpc import ReaderServiceStub
 from gochat.repo import feed
+from gochat.repo.inboxes import Inboxes
 from gochat.rpc.local import LocalChannel
 from gochat.services import REPO, served_by
 from gochat.serving.binding import bind
@@ -35,7 +36,8 @@ class World:
         self.database, self.repo = database, Repo(database)
         self.ann = self.repo.user()
         self.room = self.repo.group(self.ann)
-        self.channel = LocalChannel(bind(served_by(REPO), repo_handlers(database, Relay(), Messages())))
+        handlers = repo_handlers(database, Relay(), Messages(), Inboxes(database))
+        self.channel = LocalChannel(bind(served_by(REPO), handlers))
         self.readers = ReaderServiceStub(self.channel)
 
     def send(self, content: str) -> None:

@@ -16,6 +16,7 @@ from gochat.internal.push.v1 import push_pb2
 from gochat.internal.reader.v1 import reader_pb2
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo.feed import Row, read_log
+from gochat.repo.inboxes import Inboxes
 from gochat.services import REPO, served_by
 from gochat.serving.binding import bind
 from gochat.storage.database import Database
@@ -31,7 +32,7 @@ class Repo:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._methods = bind(served_by(REPO), repo_handlers(database, Relay(), Messages()))
+        self._methods = bind(served_by(REPO), repo_handlers(database, Relay(), Messages(), Inboxes(database)))
 
     def __getattr__(self, noun: str) -> Any:
         (module,) = (module for module in _MODULES if module.__name__.endswith(f".{noun}_pb2"))

@@ -294,7 +294,7 @@ HARMS = [
         "schema_migrations 1: was applied with other text than this program has",
     ),
     (
-        f"INSERT INTO schema_migrations (version, name, checksum, applied_at) VALUES ({LATEST + 1}, 'x', '', 0)",
+        f"INSERT INTO schema_migrations VALUES ({LATEST + 1}, 'contract_9999_x', '', 0)",
         f"schema_migrations {LATEST + 1}: is of a newer program; this one knows {LATEST}",
     ),
 ]

@@ -22,6 +22,7 @@ from gochat.events.relay import Relay
 from gochat.internal.account.v1.account_pb2_grpc import AccountServiceStub
 from gochat.lifecycle import SessionWatch
 from gochat.repo import statistics
+from gochat.repo.inboxes import Inboxes
 from gochat.rpc.local import LocalChannel
 from gochat.services import REPO, served_by
 from gochat.serving.binding import bind
@@ -62,7 +63,7 @@ def config(config: Config) -> Config:
 
 def test_the_servers_own_queries_wait_for_no_reader(config: Config, database: Database) -> None:
     revocations = Revocations(config.auth.access_ttl)
-    channel = LocalChannel(bind(served_by(REPO), repo_handlers(database, Relay(), Messages())))
+    channel = LocalChannel(bind(served_by(REPO), repo_handlers(database, Relay(), Messages(), Inboxes(database))))
     watch = SessionWatch(AccountServiceStub(channel), revocations)
     watch.poll()
     database.write(lambda tx: end_new(tx, "s"))

@@ -19,6 +19,7 @@ from gochat.internal.group.v1 import group_pb2
 from gochat.internal.message.v1 import message_pb2 as message_store_pb2
 from gochat.internal.store.v1 import store_pb2
 from gochat.internal.user.v1 import user_pb2 as user_store_pb2
+from gochat.repo.inboxes import Inboxes
 from gochat.services import REPO, served_by
 from gochat.serving.binding import bind
 from gochat.storage.database import Database, Tx
@@ -30,7 +31,7 @@ class Handlers:
     """Every RPC of the repo half by its name."""
 
     def __init__(self, database: Database) -> None:
-        methods = bind(served_by(REPO), repo_handlers(database, Relay(), Messages())).items()
+        methods = bind(served_by(REPO), repo_handlers(database, Relay(), Messages(), Inboxes(database))).items()
         self._methods = {(path.rpartition("/")[2], method.request_class): method for path, method in methods}
 
     def __getattr__(self, rpc: str) -> Callable[[Any], Any]:

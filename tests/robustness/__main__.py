@@ -18,6 +18,7 @@ from tests.robustness.check import Checker
 from tests.robustness.clients import Client
 from tests.robustness.cluster import MODES, Cluster, cluster
 from tests.robustness.faults import FAULTS, moving_clocks, small_disk
+from tests.robustness.hosts import Hosts, hosts
 from tests.robustness.ledger import Ledger
 from tests.robustness.push_checker import PushChecker
 from tests.robustness.streams import Devices
@@ -110,7 +111,10 @@ def robustness(
         env = (moving_clocks(folder) if fault == "clock" else {}) | (settings or {})
         if fault == "full":
             resources.enter_context(small_disk(folder))
-        made = resources.enter_context(cluster(mode, folder, env, with_standby=fault == "failover"))
+        if mode == "hosts":
+            made: Cluster = resources.enter_context(hosts(folder, env))
+        else:
+            made = resources.enter_context(cluster(mode, folder, env, with_standby=fault == "failover"))
         run = Robustness(made, fault, seed, clients)
         resources.callback(run.devices.stop)
         yield run
@@ -118,7 +122,7 @@ def robustness(
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.robustness", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--mode", choices=MODES, default="sqlite")
+    parser.add_argument("--mode", choices=(*MODES, "hosts"), default="sqlite")
     parser.add_argument("--fault", choices=FAULTS, default="kill")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
@@ -128,7 +132,7 @@ def main() -> int:
         parser.error(f"--fault {given.fault} goes with --mode {', '.join(fault.modes)}")
     if missing := fault.needs():
         parser.error(f"--fault {given.fault} needs {missing}")
-    wrong, settings = 0, WORKERS if given.mode == "postgres" else {}
+    wrong, settings = 0, WORKERS if given.mode in ("postgres", "pgbouncer") else {}
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended
     print(f"{given.mode}, {given.fault}, seed {given.seed}", flush=True)
     with (
@@ -140,6 +144,8 @@ def main() -> int:
             wrong += len(problems)
             for problem in problems:
                 print(f"round {number}: {problem}", flush=True)
+            if problems and isinstance(run.cluster, Hosts):
+                print(f"round {number}: {', '.join(run.cluster.struck)}", flush=True)
             if number % 10 == 0 or number == given.rounds:
                 print(f"{time.strftime('%X')} {run.summary()}; {wrong} wrong", flush=True)
     return int(wrong > 0)

@@ -13,6 +13,7 @@ import grpc
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.repo.v1 import repo_pb2
 from tests.harness import PASSWORD, UNLIMITED, bearer, fresh
+from tests.pgbouncer import PgBouncer, running_pgbouncer
 from tests.postgres import Pair, Postgres, running_postgres
 from tests.processes import Process, free_address, gochat
 from tests.robustness import network
@@ -20,7 +21,7 @@ from tests.robustness.ledger import Ledger
 from tests.robustness.people import Person, Stubs
 from tests.waiting import polled
 
-MODES = ("sqlite", "postgres", "split")
+MODES = ("sqlite", "postgres", "pgbouncer", "split")
 CLOCK_FILE = "TEST_CLOCK"  # of clocks.c; each node has one of its own
 HOSTS = ("l1", "l2", "r1", "r2")  # two of Logic, two of Repo
 SETTINGS = UNLIMITED | {
@@ -33,13 +34,15 @@ SETTINGS = UNLIMITED | {
 
 @dataclass
 class Node:
-    """One server process, with an address that it keeps when it is started again."""
+    """One server process, with an address that it keeps when it is started again. within: words that have it run on
+    its host. program: words that make it another version (tests/storage/test_rolling.py)."""
 
     target: str
     address: str
     data: Path
     env: dict[str, str] = field(default_factory=dict)
     within: tuple[str, ...] = ()
+    program: tuple[str, ...] = ()
     process: Process | None = None
 
     @property
@@ -58,7 +61,7 @@ class Node:
         listen = f"0.0.0.0:{port}" if self.within else f"{host}:{port}"
         arguments = ("serve", "--target", self.target, "--data", str(self.data), "--listen", listen, "--insecure")
         log = self.data.parent / f"{self.target}{port}{'-'.join(self.within[-1:])}.log"
-        self.process = Process(*arguments, env=env, log=log, within=self.within)
+        self.process = Process(*arguments, env=env, log=log, within=(*self.within, *self.program))
 
     def kill(self) -> None:
         if self.process:
@@ -81,8 +84,10 @@ class Cluster:
         postgres: Postgres | None,
         pair: Pair | None,
         seam: network.Network | None,
+        pooler: PgBouncer | None = None,
     ) -> None:
         self.folder, self.nodes, self.postgres, self.pair, self.seam = folder, nodes, postgres, pair, seam
+        self.pooler = pooler
         self.data = nodes[0].data
         self.logic_addresses = [node.address for node in nodes if node.target != "repo"]
         self.logic = _targets([node for node in nodes if node.target != "repo"])
@@ -162,15 +167,19 @@ def cluster(
     """
     with ExitStack() as resources:
         hosts = resources.enter_context(network.network(HOSTS)) if mode == "split" and network.permitted() else None
-        postgres, pair, env = None, None, dict(env or {})
+        postgres, pair, pooler, env = None, None, None, dict(env or {})
         if mode != "sqlite":
             postgres = resources.enter_context(running_postgres(hosts.host if hosts else "127.0.0.1"))
             pair = resources.enter_context(Pair(postgres)) if with_standby else None
-            env["GOCHAT_DATABASE_URL"] = pair.url if pair else postgres.create_database()
+            url = pair.url if pair else postgres.create_database()
             if pair:
                 pair.synchronous()
+            if mode == "pgbouncer":
+                pooler = resources.enter_context(running_pgbouncer(postgres))
+                url = pooler.prepared(url)
+            env["GOCHAT_DATABASE_URL"] = url
         nodes = _split(folder / "data", env, hosts) if mode == "split" else [_node("all", folder / "data", env)]
-        made = Cluster(folder, nodes, postgres, pair, hosts)
+        made = Cluster(folder, nodes, postgres, pair, hosts, pooler)
         resources.callback(lambda: [node.kill() for node in nodes])
         made.start()
         yield made

@@ -16,6 +16,7 @@ from pathlib import Path
 from tests.processes import children, frozen
 from tests.robustness import network
 from tests.robustness.cluster import CLOCK_FILE, Cluster
+from tests.robustness.hosts import Hosts
 from tests.waiting import eventually
 
 CLOCKS = Path(__file__).with_name("clocks.c")
@@ -57,6 +58,15 @@ def failover(cluster: Cluster, _: random.Random) -> Iterator[None]:
     cluster.pair.standby.promote()
     cluster.pair.pair_again()
     cluster.pair.synchronous()
+
+
+@contextmanager
+def pooler(cluster: Cluster, _: random.Random) -> Iterator[None]:
+    """PgBouncer is killed."""
+    assert cluster.pooler is not None
+    cluster.pooler.kill()
+    yield
+    cluster.pooler.start()
 
 
 @contextmanager
@@ -156,6 +166,27 @@ def freeze(cluster: Cluster, dice: random.Random) -> Iterator[None]:
     cluster.settle()  # what lay in buffers is done before the calls that are answered then
 
 
+@contextmanager
+def any_host(cluster: Cluster, dice: random.Random) -> Iterator[None]:
+    """Any one host of mode "hosts" is killed, cut off or frozen."""
+    assert isinstance(cluster, Hosts)
+    host, how = dice.choice(cluster.hosts), dice.choice(("killed", "cut off", "frozen"))
+    cluster.struck[f"{host.name} {how}"] += 1
+    if how == "killed":
+        cluster.kill(host)
+        yield
+        host.start()
+    elif how == "cut off":
+        cluster.net.cut_off(host.name)
+        yield
+        cluster.net.mend(host.name)
+    else:
+        cluster.net.signal(host.name, signal.SIGSTOP)
+        yield
+        cluster.net.signal(host.name, signal.SIGCONT)
+    cluster.settle()
+
+
 @dataclass(frozen=True)
 class Fault:
     """needs() -> what is missing here for it; "" if nothing. may_fail: status codes that calls may end with. resyncs:
@@ -176,11 +207,21 @@ def _root() -> str:
 FAULTS = {
     "kill": Fault(
         kill,
-        ("sqlite", "postgres", "split"),
+        ("sqlite", "postgres", "pgbouncer", "split"),
         may_fail=frozenset({"UNAVAILABLE", "CANCELLED"}),  # grpc's word for it when workers drain, whose parent is dead
     ),
     "database": Fault(database, ("postgres", "split")),
     "failover": Fault(failover, ("postgres", "split"), resyncs=True),
+    # PgBouncer has calls wait for it.
+    "backend": Fault(database, ("pgbouncer",), may_fail=frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})),
+    "pooler": Fault(pooler, ("pgbouncer",)),
+    "any": Fault(
+        any_host,
+        ("hosts",),
+        lambda: "" if network.permitted() else "root, for network namespaces",
+        frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"}),
+        15.0,
+    ),
     "disk": Fault(disk, ("sqlite",)),
     "full": Fault(full, ("sqlite", "postgres"), _root),
     "clock": Fault(
@@ -201,7 +242,7 @@ FAULTS = {
     ),
     "frozen": Fault(
         freeze,
-        ("sqlite", "postgres", "split"),
+        ("sqlite", "postgres", "pgbouncer", "split"),
         may_fail=frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"}),
         outage=5.0,
     ),

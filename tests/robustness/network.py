@@ -70,6 +70,22 @@ class Network:
     def mend_seam(self, name: str = "") -> None:
         _ip("link", "set", self._seam(name), "up")
 
+    def cut_off(self, name: str) -> None:
+        """From now on whatever is sent to and from this host is lost without a word."""
+        for bridge in self._bridges:
+            _ip("link", "set", f"{self._spaces[name]}{bridge}", "down")
+
+    def mend(self, name: str) -> None:
+        for bridge in self._bridges:
+            _ip("link", "set", f"{self._spaces[name]}{bridge}", "up")
+
+    def signal(self, name: str, number: int) -> None:
+        """To all processes of this host."""
+        found = subprocess.run(["ip", "netns", "pids", self._spaces[name]], check=True, capture_output=True, text=True)
+        for pid in found.stdout.split():
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), number)
+
     def _seam(self, name: str) -> str:
         return f"{self._spaces[name]}11" if name else self._bridges[11]
 

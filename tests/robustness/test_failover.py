@@ -172,6 +172,7 @@ def test_commands_understand_urls_of_several_hosts(pair: Pair, tmp_path: Path) -
     with talking(tmp_path / "app", pair.url, split=False) as (app, _):
         assert f"; PostgreSQL {primary},{standby}/{pair.name}; " in app.logs()
         assert gochat("check", env=env).stdout.startswith("clean: 2 users")
+        app.stop()
     moved = f"sqlite:///{tmp_path}/moved.db"
     copied = gochat("copy", "--from", pair.url, "--to", moved)
     assert (copied.returncode, copied.stderr) == (0, ""), copied.stderr

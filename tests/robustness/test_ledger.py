@@ -22,8 +22,10 @@ SHORT = (
     ("sqlite", "frozen", 1),
     ("postgres", "database", 1),
     ("postgres", "failover", 2),
+    ("pgbouncer", "pooler", 2),
+    ("pgbouncer", "backend", 1),
 )
-"""Split mode is in test_split.py."""
+"""Split mode is in test_split.py, several hosts are in test_hosts.py."""
 SEED = 1
 
 

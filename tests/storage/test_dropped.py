@@ -35,6 +35,12 @@ class Firewall(Proxy):
         return len(self.connections)
 
 
+@pytest.fixture(scope="module")
+def postgres(direct_postgres: Postgres) -> Postgres:
+    """Its connections are counted."""
+    return direct_postgres
+
+
 @pytest.fixture
 def firewall(postgres: Postgres) -> Iterator[Firewall]:
     made = Firewall(postgres.create_database())

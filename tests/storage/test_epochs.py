@@ -26,6 +26,12 @@ from tests.waiting import eventually
 Make = Callable[[str], Config]
 
 
+@pytest.fixture(scope="module")
+def postgres(direct_postgres: Postgres) -> Postgres:
+    """pg_restore changes settings of its session."""
+    return direct_postgres
+
+
 @pytest.fixture
 def make(tmp_path: Path, request: pytest.FixtureRequest) -> Make:
     """make("sqlite" | "postgres"): the configuration of an empty database."""

@@ -1,5 +1,6 @@
 """The schema: migrations, and the models over it."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -38,7 +39,9 @@ def test_models_and_schema_agree(database: Database) -> None:
                 else:
                     assert kind == "TEXT", (meta.table_name, name)
         # The log of changes has no model: it is written and read in SQL alone, and gochat copy leaves it out.
-        known = {model._meta.table_name for model in TABLES} | {"schema_migrations", "changes", "log_readers"}
+        others = {"schema_migrations", "changes", "log_readers", "inboxes"}
+        others |= {"processes"} if tx.postgres else set()  # of leases.py
+        known = {model._meta.table_name for model in TABLES} | others
         # The search index of SQLite is tables too, made by FTS5.
         assert {table for table in real.get_tables() if not table.startswith("user_search")} == known
 
@@ -79,10 +82,34 @@ def test_a_changed_migration_stops_the_start(config: Config, changed_folder: Pat
 
 
 def test_a_newer_database_stops_the_start(config: Config, changed_folder: Path) -> None:
-    (changed_folder / f"{LATEST + 1:04d}_future.sql").write_text("CREATE TABLE future (x INTEGER);\n")
+    (changed_folder / f"{LATEST + 1:04d}_contract_9999_future.sql").write_text("CREATE TABLE future (x INTEGER);\n")
     open_database(config).close()
-    (changed_folder / f"{LATEST + 1:04d}_future.sql").unlink()
-    with pytest.raises(MigrationError, match=f"schema version {LATEST + 1}, this program knows {LATEST}"):
+    (changed_folder / f"{LATEST + 1:04d}_contract_9999_future.sql").unlink()
+    with pytest.raises(MigrationError, match=f"schema version {LATEST + 1}, this program knows {LATEST}, "):
+        open_database(config)
+
+
+def test_a_newer_database_that_has_only_more_is_opened(config: Config, changed_folder: Path, dialect: str) -> None:
+    later = changed_folder / f"{LATEST + 1:04d}_future.sql"
+    later.write_text("CREATE TABLE future (x INTEGER);\n")
+    open_database(config).close()
+    later.unlink()
+    with closing(open_database(config)) as database:
+        assert migrate.migrate(database, dialect) == []
+        assert database.read(lambda tx: migrate.pending(tx, dialect)) == []
+        assert database.read(migrate.newest) == LATEST + 1
+
+
+def test_a_contract_names_the_oldest_schema_that_goes_on(config: Config, changed_folder: Path) -> None:
+    names = f"{LATEST + 1:04d}_more.sql", f"{LATEST + 2:04d}_contract_{LATEST + 1:04d}_less.sql"
+    files = [changed_folder / name for name in names]
+    for file in files:
+        file.write_text(f"CREATE TABLE t{file.name[:4]} (x INTEGER);\n")
+    open_database(config).close()
+    files[1].unlink()
+    open_database(config).close()
+    files[0].unlink()
+    with pytest.raises(MigrationError, match=f"is for programs that know {LATEST + 1}: run a newer one"):
         open_database(config)
 
 
@@ -137,6 +164,18 @@ def test_functions_come_in_the_transaction_of_the_last_migration(config: Config,
     open_database(config).close()
 
 
+@ONLY_POSTGRES
+def test_a_program_starts_on_a_newer_schema_only_where_its_functions_are(config: Config, changed_folder: Path) -> None:
+    later = changed_folder / f"{LATEST + 1:04d}_future.sql"
+    later.write_text("CREATE TABLE future (x INTEGER);\n")
+    open_database(config).close()
+    later.unlink()
+    with (changed_folder / "routines.postgres.sql").open("a") as file:
+        file.write("CREATE OR REPLACE FUNCTION of_its_own() RETURNS INTEGER LANGUAGE SQL AS 'SELECT 1';\n")
+    with pytest.raises(MigrationError, match="not of_its_own of this program"):
+        open_database(config)
+
+
 def test_there_are_no_triggers_but_those_of_the_audit_log(database: Database, dialect: str) -> None:
     """They keep off statements that are not ours; what ours do they do themselves."""
     triggers = (
@@ -145,6 +184,20 @@ def test_there_are_no_triggers_but_those_of_the_audit_log(database: Database, di
         else "SELECT tgrelid::regclass::text FROM pg_trigger WHERE NOT tgisinternal"
     )
     assert {table for (table,) in database.read(lambda tx: tx.fetch_all(triggers))} == {"audit_log"}
+
+
+TAKES_AWAY = re.compile(r"^\s*(DROP (?!FUNCTION)|ALTER TABLE .*(DROP|RENAME|SET NOT NULL|ALTER COLUMN \w+ TYPE))", re.M)
+BEFORE_THE_RULE = 20
+
+
+def test_only_files_that_say_so_take_something_away() -> None:
+    """What the program of the version before needs, while both serve."""
+    files = {one.label: one for dialect in ("sqlite", "postgres") for one in migrate.migrations(dialect)}
+    later = [one for one in files.values() if one.version > BEFORE_THE_RULE]
+    assert [one.label for one in later if TAKES_AWAY.search(one.text) and not one.needs] == []
+    assert TAKES_AWAY.search("ALTER TABLE users DROP COLUMN bio;\n")
+    assert TAKES_AWAY.search("DROP INDEX members_by_time;\n")
+    assert not TAKES_AWAY.search("ALTER TABLE users ADD COLUMN bio TEXT NOT NULL DEFAULT '';\n")
 
 
 @pytest.mark.parametrize("name", [f"{LATEST + 2:04d}_gap.sql", "three.sql"])

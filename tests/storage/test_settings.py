@@ -1,7 +1,6 @@
 """What GoChat relies on is set by GoChat: whatever the role, the database, the cluster and the URL say, its connections
 are the same. What it cannot work with stops the start, with the reason and the remedy."""
 
-import os
 import re
 import signal
 import subprocess
@@ -25,6 +24,7 @@ from gochat.storage.engine import open_database, snapshot
 from gochat.storage.postgres import PostgresDatabase
 from tests.harness import fresh
 from tests.postgres import Postgres, running_postgres
+from tests.processes import environment
 
 STRANGE = {
     "client_encoding": "LATIN1",
@@ -61,6 +61,12 @@ def execute(url: str, *statements: str) -> None:
 
 def with_role(url: str, role: str) -> str:
     return url.replace("//postgres@", f"//{role}@")
+
+
+@pytest.fixture(scope="module")
+def postgres(direct_postgres: Postgres) -> Postgres:
+    """Its connections get settings."""
+    return direct_postgres
 
 
 @pytest.fixture
@@ -251,7 +257,7 @@ def test_a_migration_that_is_interrupted_has_done_nothing(
     config: Config, dialect: str, tmp_path: Path, number: signal.Signals
 ) -> None:
     statement = "SELECT pg_sleep(60);\n" if dialect == "postgres" else COUNTING % 200_000_000
-    env = os.environ | ({"GOCHAT_DATABASE_URL": config.database.url} if dialect == "postgres" else {})
+    env = environment({"GOCHAT_DATABASE_URL": config.database.url} if dialect == "postgres" else {})
     arguments = [sys.executable, "-c", INTERRUPTED, statement, str(tmp_path)]
     with subprocess.Popen(arguments, env=env, stderr=subprocess.PIPE, text=True) as program:
         assert program.stderr is not None
