@@ -116,11 +116,11 @@ class Server:
         ]
 
     def at(self, key: str, url: str) -> "Server":
-        """How to connect to a standby of this database; of several hosts in the URL to one that is. Raises
-        ConfigError, which names the key."""
+        """How to connect to a standby of this database, through no pooler of transactions; of several hosts in the URL
+        to one that is a standby. Raises ConfigError, which names the key."""
         parameters = _parsed(url, key, "standby")
         own = parameters.pop("options", "")
-        return replace(self, parameters=parameters, options=own)
+        return replace(self, parameters=parameters, options=own, pooled=False)
 
     def connect(self, limits: Mapping[str, str]) -> peewee.Database:
         """limits: CALL_LIMITS or none. Raises peewee's OperationalError."""

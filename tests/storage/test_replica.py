@@ -12,10 +12,12 @@ import pytest
 
 from gochat.config import Config, Database
 from gochat.context import SERVICE, Call, entered
+from gochat.storage.connecting import CALL_LIMITS
 from gochat.storage.database import T, Tx
 from gochat.storage.engine import open_database
 from gochat.storage.postgres import PostgresDatabase
 from gochat.storage.replica import Shared
+from tests.pgbouncer import running_pgbouncer
 from tests.postgres import Pair, Postgres, running_postgres
 from tests.processes import refused_start
 from tests.waiting import eventually
@@ -202,6 +204,20 @@ def test_one_that_cannot_be_reached_does_not_stop_the_start(pair: Pair) -> None:
         goes_on_without(database)
         pair.standby.start()
         eventually(lambda: where(database) is AT_REPLICA)
+
+
+def test_the_primary_may_be_behind_a_pooler_of_transactions(pair: Pair) -> None:
+    with running_pgbouncer(pair.primary) as pooler:
+        urls = {"url": pooler.prepared(pair.url_of(pair.primary)), "replica_url": pair.url_of(pair.standby)}
+        with closing(open_database(Config(database=Database(**urls, pool_min=1)))) as database:
+            assert isinstance(database, PostgresDatabase)
+            assert database.pooled
+            eventually(lambda: where(database) is AT_REPLICA)
+            for value in range(20):
+                note(database, "pooled", value)
+                assert noted(database, "pooled") == str(value)
+            limit = read(database, lambda tx: tx.fetch_all("SHOW statement_timeout")[0][0])
+            assert limit == CALL_LIMITS["statement_timeout"]
 
 
 def test_a_server_of_another_cluster_is_refused() -> None:
