@@ -68,29 +68,21 @@ POOLED = os.environ.get("GOCHAT_TEST_POOLER") == "1"
 
 
 @pytest.fixture(scope="session")
-def shared_postgres() -> Iterator[Postgres]:
-    with running_postgres() as server, ExitStack() as before:
-        if POOLED:
-            # Each test has a database of its own, and each of these a pool.
-            pooler = before.enter_context(running_pgbouncer(server, server_idle_timeout=5))
-            server.reached = pooler.prepared
+def direct_postgres() -> Iterator[Postgres]:
+    """In any run without PgBouncer: for what is about sessions of PostgreSQL."""
+    with running_postgres() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def postgres(shared_postgres: Postgres) -> Postgres:
-    """What files with tests about sessions of PostgreSQL replace by the direct one."""
-    return shared_postgres
-
-
-@pytest.fixture(scope="session")
-def direct_postgres(shared_postgres: Postgres) -> Iterator[Postgres]:
-    """In any run without PgBouncer."""
-    if POOLED:
-        with running_postgres() as server:
-            yield server
-    else:
-        yield shared_postgres
+def postgres(direct_postgres: Postgres) -> Iterator[Postgres]:
+    if not POOLED:
+        yield direct_postgres
+        return
+    # Each test has a database of its own, and each of these a pool.
+    with running_postgres() as server, running_pgbouncer(server, server_idle_timeout=5) as pooler:
+        server.reached = pooler.prepared
+        yield server
 
 
 @pytest.fixture(scope="module")
