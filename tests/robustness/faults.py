@@ -184,7 +184,6 @@ def any_host(cluster: Cluster, dice: random.Random) -> Iterator[None]:
         cluster.net.signal(host.name, signal.SIGSTOP)
         yield
         cluster.net.signal(host.name, signal.SIGCONT)
-    cluster.settle()
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,9 @@ from tests.waiting import eventually
 
 NAMES = ("l1", "l2", "r1", "r2", "n1", "d1", "d2", "b1", "c1")
 _NGINX, _BOUNCER, _REDIS, _POSTGRES = 50051, 6432, 6379, 5432
+_BUSY = """
+SELECT count(*) FROM pg_stat_activity
+WHERE backend_type = 'client backend' AND state <> 'idle' AND pid <> pg_backend_pid()"""
 _CONF = """
 daemon off;
 user root;
@@ -62,11 +65,20 @@ class Host:
 class Hosts(Cluster):
     """A cluster whose clients come by nginx, and that has more hosts than those of GoChat."""
 
-    def __init__(self, folder: Path, nodes: list[Node], seam: network.Network, hosts: list[Host]) -> None:
+    def __init__(
+        self, folder: Path, nodes: list[Node], seam: network.Network, hosts: list[Host], database: Postgres
+    ) -> None:
         super().__init__(folder, nodes, None, None, seam)
         self.hosts, self.net, self.struck = hosts, seam, Counter[str]()
+        self._database = database
         entrance = f"{seam.address('n1')}:{_NGINX}"
         self.logic_addresses, self.logic = [entrance], f"ipv4:{entrance}"
+
+    def settle(self) -> None:
+        """Also returns when nothing is left of calls that were given up: in buffers, which TCP may send half a minute
+        after a network was mended, or in the database."""
+        super().settle()
+        eventually(lambda: all(map(self.net.is_quiet, NAMES)) and self._database.ask(_BUSY) == 0, 120)
 
     def kill(self, host: Host) -> None:
         for node in self.nodes:
@@ -118,6 +130,7 @@ def hosts(folder: Path, env: dict[str, str]) -> Iterator[Hosts]:
                 Host("c1", redis.start),
                 Host("n1", nginx.start),
             ],
+            database,
         )
         resources.callback(lambda: [node.kill() for node in nodes])
         made.start()

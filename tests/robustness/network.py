@@ -79,6 +79,12 @@ class Network:
         for bridge in self._bridges:
             _ip("link", "set", f"{self._spaces[name]}{bridge}", "up")
 
+    def is_quiet(self, name: str) -> bool:
+        """Has this host sent all that it was given to send by TCP, and read all that has come?"""
+        found = subprocess.run([*self.within(name), "ss", "-tanH"], check=True, capture_output=True, text=True)
+        sockets = [line.split() for line in found.stdout.splitlines()]
+        return all(state == "LISTEN" or queued == ["0", "0"] for state, *queued in (each[:3] for each in sockets))
+
     def signal(self, name: str, number: int) -> None:
         """To all processes of this host."""
         found = subprocess.run(["ip", "netns", "pids", self._spaces[name]], check=True, capture_output=True, text=True)
