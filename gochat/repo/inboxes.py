@@ -80,7 +80,7 @@ WHERE member.user_id = ? AND member.active_at = {LOOKED_UP} AND conversation.mem
 UNION ALL
 SELECT member.conversation_id
 FROM {moved}
-WHERE own.user_id = ?
+WHERE own.user_id = ? AND conversation.position < ?
     AND (member.last_seq, member.active_at) <> (conversation.last_seq, conversation.updated_at)
 LIMIT {PIECE}"""
     for postgres, moved in MOVED.items()
@@ -127,7 +127,7 @@ def refresh(database: Database, user_id: str) -> None:
     if _call(database.read, _is_shared_with_older):
         return
     complete = _call(database.write, lambda tx: _begin(tx, user_id))
-    while _call(database.write, lambda tx: _carry(tx, user_id)):
+    while _call(database.write, lambda tx: _carry(tx, user_id, complete)):
         pass
     _call(database.write, lambda tx: int(tx.sql(_ADVANCE, complete, user_id, complete).rowcount))
 
@@ -149,12 +149,12 @@ def _begin(tx: Tx, user_id: str) -> int:
     return int(complete)
 
 
-def _carry(tx: Tx, user_id: str) -> int:
-    """How many conversations are up to date by this. The rows are locked first, so that the next statement sees what
-    whoever had them before has committed: that a group is small now, say, and carries all by itself."""
-    rows = tx.fetch_all(_OUT_OF_DATE[tx.postgres], user_id, user_id)
-    if not rows:
-        return 0
-    found = [conversation_id for (conversation_id,) in rows]
-    tx.sql(_LOCK.format(placeholders(found)) + tx.lock, user_id, *found)
-    return int(tx.sql(_CARRY.format(placeholders(found)), user_id, *found).rowcount)
+def _carry(tx: Tx, user_id: str, complete: int) -> int:
+    """How many conversations were out of date; those that have moved since `complete` will be looked up in any case.
+    The rows are locked first, so that the next statement sees what whoever had them before has committed: that a group
+    is small now, say, and carries all by itself."""
+    found = [room for (room,) in tx.fetch_all(_OUT_OF_DATE[tx.postgres], user_id, user_id, complete)]
+    if found:
+        tx.sql(_LOCK.format(placeholders(found)) + tx.lock, user_id, *found)
+        tx.sql(_CARRY.format(placeholders(found)), user_id, *found)
+    return len(found)

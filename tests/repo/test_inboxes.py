@@ -2,6 +2,7 @@
 
 import threading
 from contextlib import closing
+from typing import Any
 
 import psycopg2
 import pytest
@@ -15,7 +16,7 @@ from gochat.repo.conversations import UNREAD_PAGE
 from gochat.repo.inboxes import MOST, Inboxes, refresh
 from gochat.repo.recipients import unread_of
 from gochat.repo.sending import as_stored, store
-from gochat.storage.database import Database, Tx
+from gochat.storage.database import Database, Tx, Work
 from gochat.storage.engine import renew_log
 from gochat.storage.leases import IN_USE_LOCK
 from gochat.storage.models import LOOKED_UP
@@ -114,6 +115,30 @@ def test_a_send_that_commits_after_a_refresh_is_looked_up(database: Database) ->
         sending.join()
     assert crowd.unread() == dict.fromkeys(crowd.groups, 1)
     assert astray(database) == []
+
+
+def test_a_refresh_ends_while_messages_go_on(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    crowd = Crowd(database, 3)
+    refresh(database, crowd.reader)
+    for group_id in crowd.groups:
+        crowd.do.CreateMessage(crowd.message(group_id))
+    write, calls = database.write, list[str]()
+
+    def write_and_send(work: Work[Any], **how: Any) -> Any:
+        done = write(work, **how)
+        if len(calls) % 2 == 0:  # not after the send itself
+            calls.append("refresh")
+            assert len(calls) < 100
+            crowd.do.CreateMessage(crowd.message(crowd.groups[len(calls) % 3]))
+            calls.append("send")
+        return done
+
+    monkeypatch.setattr(database, "write", write_and_send)
+    refresh(database, crowd.reader)
+    monkeypatch.undo()
+    assert astray(database) == []
+    assert sum(crowd.unread().values()) == 3 + len(calls) // 2
+    assert crowd.lookups() <= 3
 
 
 def test_whose_list_looks_up_many_is_refreshed_and_nobody_else(
