@@ -131,4 +131,4 @@ class PgBouncer:
 
 def guide() -> str:
     """pgbouncer.ini of the operator's guide."""
-    return GUIDE.read_text().split("<!-- pgbouncer.ini -->\n```ini\n")[1].split("```")[0]
+    return GUIDE.read_text().split("<!-- pgbouncer.ini -->\n```cfg\n")[1].split("```")[0]

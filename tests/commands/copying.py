@@ -63,6 +63,7 @@ def refused(source: str, target: str) -> str:
     process = begin_copy(source, target)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, ""), err
+    err = re.sub(r"^waiting \d+ s at most for a process .*\n", "", err)  # which was killed just now
     assert err.startswith("gochat: "), err
     assert err.count("\n") == 1, err
     return err.removeprefix("gochat: ").rstrip("\n")

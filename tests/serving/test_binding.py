@@ -13,6 +13,7 @@ from gochat.domain.access import RULES
 from gochat.domain.forms import rules
 from gochat.events.relay import Relay
 from gochat.internal.store.v1 import store_pb2
+from gochat.repo.inboxes import Inboxes
 from gochat.services import LOGIC, REPO, Audience, Service, served_by
 from gochat.serving.binding import BindError, Handlers, bind
 from gochat.storage.database import Database
@@ -61,7 +62,7 @@ def test_every_rpc_has_one_handler_and_every_handler_an_rpc(handlers: Handlers, 
 
 
 def test_services_may_have_rpcs_of_the_same_name(database: Database) -> None:
-    methods = bind(served_by(REPO), repo_handlers(database, Relay(), Messages()))
+    methods = bind(served_by(REPO), repo_handlers(database, Relay(), Messages(), Inboxes(database)))
     repo_group, store_group = (methods[f"/{path}/CreateGroup"] for path in (REPO_SERVICE, STORE_SERVICE))
     assert repo_group.request_class is repo_pb2.CreateGroupRequest
     assert store_group.request_class is store_pb2.CreateGroupRequest
