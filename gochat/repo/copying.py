@@ -82,12 +82,16 @@ class Progress(NamedTuple):
 _COPIED_SECRETS = "name NOT IN ('epoch', 'timeline')"  # those are of this database, and of this server
 
 
+_OF_LOG = models.Conversation.position  # which is not copied
+
+
 def _table(model: type[peewee.Model]) -> Table:
     meta: Any = model._meta  # where Peewee keeps what it knows of a table
+    columns = {name: field for name, field in meta.columns.items() if field is not _OF_LOG}
     return Table(
         meta.table_name,
-        tuple(meta.columns),
-        tuple(name for name, field in meta.columns.items() if isinstance(field, peewee.IntegerField)),
+        tuple(columns),
+        tuple(name for name, field in columns.items() if isinstance(field, peewee.IntegerField)),
         tuple(meta.primary_key.field_names) if meta.composite_key else (meta.primary_key.name,),
         _COPIED_SECRETS if model is models.Secret else "1 = 1",
     )
