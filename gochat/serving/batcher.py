@@ -27,22 +27,20 @@ class Batcher:
     """Runs calls of one RPC in batches, on THREADS threads of its own.
 
     Any thread calls `execute`, which only queues the call. One batcher thread at a time collects a batch
-    (`_collecting`): it takes the first call, waits until fewer batches run than may (`_running`), and meanwhile more
-    calls queue up. So in the normal case one thread more works, which collects the next; the others take over where a
+    (`_collecting`): it takes the first call, waits until no batch runs (`_running`), and meanwhile more calls queue
+    up. So in the normal case one thread more works, which collects the next; the others take over where a
     batch hangs for longer than MAX_WAIT. A call belongs to the thread that took it from the queue until it is done.
 
     unbatched: the executor for calls that the handler leaves out of the batch, and for all calls while every thread
-    hangs. running: how many batches run at a time, less than THREADS. most: calls of a batch.
+    hangs. most: calls of a batch.
     """
 
-    def __init__(
-        self, batch: Batch, unbatched: Callable[[ServerCall], None], *, running: int = 1, most: int = MAX_BATCH
-    ) -> None:
+    def __init__(self, batch: Batch, unbatched: Callable[[ServerCall], None], most: int = MAX_BATCH) -> None:
         self._batch, self._most = batch, most
         self._unbatched = unbatched
         self._queue: SimpleQueue[ServerCall] = SimpleQueue()
         self._collecting = threading.Lock()
-        self._running = threading.Semaphore(running)
+        self._running = threading.Semaphore()
         self._free = threading.Semaphore(THREADS)  # threads that are not running a batch
         for _ in range(THREADS):
             threading.Thread(target=self._work, name="batcher", daemon=True).start()

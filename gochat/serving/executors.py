@@ -13,7 +13,7 @@ from gochat.context import Enqueue, Lane, entered
 from gochat.domain.access import Cost
 from gochat.errors import overloaded
 from gochat.serving.acting import LookUpNeeded
-from gochat.serving.batcher import Batcher
+from gochat.serving.batcher import MAX_BATCH, Batcher
 from gochat.serving.binding import Method
 from gochat.serving.call import Executor, ServerCall
 from gochat.serving.inline import Inline
@@ -22,7 +22,6 @@ from gochat.serving.pool import Pool, in_lane
 CORES = os.cpu_count() or 1
 HASHING_THREADS = CORES + 2
 SEARCH_THREADS = max(1, CORES - 1)  # searches leave a core to everything else
-READ_BATCHES = 2  # of an RPC at a time
 MAX_READS = 16  # calls of one: the largest lists are 1.6 MB, and all answers are one across the seam
 CONTROL_THREADS = 2
 OPENING_THREADS = 4
@@ -125,9 +124,8 @@ class Executors:
             return self.openings.execute
         if method.batch is None or self._enqueue:
             return executor
-        # Writes meet at the disk; each connection of a database reads on a core of its own.
-        limits = {} if method.rule.cost is Cost.WRITE else {"running": READ_BATCHES, "most": MAX_READS}
-        self.batchers.append(Batcher(method.batch, executor, **limits))
+        most = MAX_BATCH if method.rule.cost is Cost.WRITE else MAX_READS
+        self.batchers.append(Batcher(method.batch, executor, most))
         return self.batchers[-1].execute
 
     def _queue(self, call: ServerCall) -> None:
