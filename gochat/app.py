@@ -104,15 +104,8 @@ def serve(
     with ExitStack() as resources:
         database = resources.enter_context(closing(open_database(config))) if target != LOGIC else None
         relay = Relay(_links(config, database))
-        repo_methods = dict[str, Method]()
         counts = resources.enter_context(_counts(config))
-        if database:
-            inboxes = Inboxes(database)
-            repo_methods = bind(served_by(REPO), repo_handlers(database, relay, config.messages, inboxes, counts))
-            resources.enter_context(inboxes.refreshing())
-            resources.enter_context(lifecycle.probing(database))
-            resources.enter_context(trimming(database, config.events.keep))
-            resources.enter_context(disabling(database, config.auth.guest_ttl))
+        repo_methods = resources.enter_context(_repo_methods(config, database, relay, counts)) if database else {}
         channel = resources.enter_context(_channel(config, target, repo_methods, tokens))
         if target == LOGIC and not _wait_for_repo(RepoServiceStub(channel), config.repo.address, stop):
             return
@@ -246,6 +239,19 @@ def _counts(config: Config) -> Iterator[Counts]:
     counts = SharedCounts()
     with settling(config.events.broker, counts.made):
         yield counts
+
+
+@contextmanager
+def _repo_methods(config: Config, database: Database, relay: Relay, counts: Counts) -> Iterator[dict[str, Method]]:
+    """Of every RPC of the repo half; while the block lasts, what that does beside calls is done."""
+    inboxes = Inboxes(database)
+    with (
+        inboxes.refreshing(),
+        lifecycle.probing(database),
+        trimming(database, config.events.keep),
+        disabling(database, config.auth.guest_ttl),
+    ):
+        yield bind(served_by(REPO), repo_handlers(database, relay, config.messages, inboxes, counts))
 
 
 def repo_handlers(

@@ -19,7 +19,7 @@ def add_to(commands: Subparsers) -> None:
         "--check",
         action="store_true",
         help=f"change nothing; exit code 0 if there is nothing to do, {PENDING} with the files that are pending, 1 if"
-        " this program does not go with the database or that cannot be told",
+        " this program does not go with the database or that is not to be seen",
     )
 
 

@@ -22,6 +22,7 @@ from gochat.repo.describing import describe
 from gochat.repo.sessions import ended
 from gochat.repo.users import ACTIVE, not_active
 from gochat.storage.database import Database, Tx
+from gochat.storage.fence import TIMELINE
 
 MAX_READ = 100_000  # rows that are read at once; more are not worth it
 MAX_PIECE = 2000  # of them in a piece, more or less
@@ -38,7 +39,7 @@ _EPOCH = {
     True: f"""
     SELECT CASE timeline WHEN '00000001' THEN log_epoch ELSE left(md5(log_epoch || timeline), 12) END
     FROM (
-        SELECT ({_LOG_EPOCH[True]}) AS log_epoch, left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline
+        SELECT ({_LOG_EPOCH[True]}) AS log_epoch, {TIMELINE} AS timeline
     ) AS here""",
 }
 """Of positions: that of the log, or one made of it and of a later timeline of PostgreSQL. A standby refuses it."""
@@ -202,15 +203,21 @@ def read_piece(tx: Tx, start: pb.Position) -> Log:
 
 def kept_epoch(tx: Tx, position: pb.Position) -> str:
     """What a reader keeps of its position's epoch in the database; "" where the position is not of this timeline."""
-    ((of_log, of_positions),) = tx.fetch_all(f"SELECT ({_LOG_EPOCH[tx.postgres]}), ({_EPOCH[tx.postgres]})")
-    return str(of_log) if position.epoch == of_positions else ""
+    of_log, of_positions = _epochs(tx)
+    return of_log if position.epoch == of_positions else ""
 
 
 def kept_position(tx: Tx, epoch: str, at: int) -> pb.Position:
     """The position that a reader keeps in the database. It was complete when it was written down, so all before it is
     there wherever it is read: it goes on, on whatever timeline."""
-    ((of_log, of_positions),) = tx.fetch_all(f"SELECT ({_LOG_EPOCH[tx.postgres]}), ({_EPOCH[tx.postgres]})")
+    of_log, of_positions = _epochs(tx)
     return pb.Position(epoch=of_positions if epoch == of_log else epoch, at=at)
+
+
+def _epochs(tx: Tx) -> tuple[str, str]:
+    """Of the log, and of positions."""
+    ((of_log, of_positions),) = tx.fetch_all(f"SELECT ({_LOG_EPOCH[tx.postgres]}), ({_EPOCH[tx.postgres]})")
+    return of_log, of_positions
 
 
 def _read_of_user(tx: Tx, request: pb.OpenFeedRequest) -> tuple[Log, set[str], set[str]]:

@@ -12,7 +12,7 @@ from gochat.folders import make_folder
 from gochat.storage.database import DatabaseInUseError, Tx
 from gochat.storage.explain import DatabaseError, damaged, explained, sqlite_file
 from gochat.storage.failures import NO_RIGHTS, describe, sqlstate
-from gochat.storage.migrate import LOCK, UNFINISHED, MigrationError, is_migrated, migrate, tables
+from gochat.storage.migrate import LOCK, MigrationError, is_migrated, migrate, must_be_whole, tables
 from gochat.storage.models import LOOKED_UP, MAX_INBOX_MEMBERS
 from gochat.storage.postgres import PostgresDatabase, postgres_snapshot, server_of
 from gochat.storage.sqlite import SqliteDatabase, sqlite_snapshot
@@ -67,8 +67,7 @@ def _opened(
         _check_ours(path)
         dialect, database = "sqlite", SqliteDatabase(path)
     try:
-        if UNFINISHED in database.read(tables):
-            raise MigrationError("the database holds a copy that is not complete: run that gochat copy again")
+        must_be_whole(database.read(tables))
         database.claim(show)
         with database.interruptible():
             migrate(database, dialect, show)

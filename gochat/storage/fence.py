@@ -21,8 +21,10 @@ from gochat.storage.connecting import Server
 
 LOOK_INTERVAL = 5.0  # seconds between two looks at all servers of the URL
 
-_TIMELINE = """
-SELECT CASE WHEN pg_is_in_recovery() THEN '' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END"""
+TIMELINE = "left(pg_walfile_name(pg_current_wal_lsn()), 8)"
+"""SQL: that of a server which is no standby, in eight hexadecimal digits."""
+
+_TIMELINE = f"SELECT CASE WHEN pg_is_in_recovery() THEN '' ELSE {TIMELINE} END"
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +35,7 @@ class Fence:
     def __init__(self, servers: Sequence[Server]) -> None:
         self.servers = servers
         self._lock = threading.Lock()
-        self._newest = ""  # eight hexadecimal digits, as are all timelines; "" of a standby
+        self._newest = ""  # timeline; "" of a standby
         self._of = WeakKeyDictionary[peewee.Database, str]()
         self._said = ""
 

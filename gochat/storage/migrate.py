@@ -14,7 +14,7 @@ import hashlib
 import re
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -173,8 +173,7 @@ def check_current(database: Database, dialect: str) -> None:
     there = database.read(tables)
     if not database.read(is_migrated):
         raise MigrationError("this is no GoChat database")
-    if UNFINISHED in there:
-        raise MigrationError("the database holds a copy that is not complete: run that gochat copy again")
+    must_be_whole(there)
     known = migrations(dialect)[-1].version
     version = database.read(newest)
     if version != known:
@@ -182,11 +181,16 @@ def check_current(database: Database, dialect: str) -> None:
         raise MigrationError(f"the database has schema version {version}, this program's is {known}: {way}")
 
 
+def must_be_whole(there: Collection[str]) -> None:
+    """there: the tables of a database. Raises MigrationError."""
+    if UNFINISHED in there:
+        raise MigrationError("the database holds a copy that is not complete: run that gochat copy again")
+
+
 def pending(tx: Tx, dialect: str) -> list[Migration]:
     """What `migrate` would apply. Raises MigrationError where a start would."""
     there = tables(tx)
-    if UNFINISHED in there:
-        raise MigrationError("the database holds a copy that is not complete: run that gochat copy again")
+    must_be_whole(there)
     if "schema_migrations" not in there:
         if there and not tx.postgres:
             raise MigrationError("this is the database of another program")

@@ -35,6 +35,7 @@ from gochat.errors import ChatError
 from gochat.storage.connecting import CALL_LIMITS, Server
 from gochat.storage.database import Database, T, Tx, Work
 from gochat.storage.failures import describe
+from gochat.storage.fence import TIMELINE
 from gochat.storage.pool import Driver, NoRoomError, Pool
 
 WAIT = 0.02  # seconds that a read waits for the replica; after that the primary is quicker
@@ -44,10 +45,10 @@ RETRY_INTERVAL = 0.1  # seconds without a read from a replica that a read has wa
 WATCH_INTERVAL = 1.0  # seconds between two looks, one of which has to find a replica fit that failed
 MAX_SAMPLES = 4000  # of the primary's position, to measure how far behind a replica is; more than max_lag has seconds
 
-_PRIMARY = "SELECT pg_current_wal_flush_lsn()::text, left(pg_walfile_name(pg_current_wal_flush_lsn()), 8)"
-_MARK = """
-INSERT INTO secrets (name, value) VALUES ('timeline', left(pg_walfile_name(pg_current_wal_flush_lsn()), 8))
-ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE secrets.value <> excluded.value"""
+_PRIMARY = f"SELECT pg_current_wal_flush_lsn()::text, {TIMELINE}"
+_MARK = f"""
+INSERT INTO secrets (name, value) VALUES ('timeline', {TIMELINE})
+ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE secrets.value <> excluded.value"""  # noqa: S608 - a constant
 _EPOCH = "SELECT value FROM secrets WHERE name = 'epoch'"
 _REPLICA = """
 SELECT pg_last_wal_replay_lsn()::text, pg_is_in_recovery(),

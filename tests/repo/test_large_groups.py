@@ -21,7 +21,7 @@ SIZE = max(MAX_ANNOUNCED, MAX_NOTIFIED) + 1
 
 
 class Large(Repo):
-    """A group of SIZE, the first of whom owns it, and one of few; `outside` is in neither."""
+    """A group of SIZE, which the first of them owns, and one of few; `outside` is in neither."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
