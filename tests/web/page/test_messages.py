@@ -84,6 +84,9 @@ def test_reactions_are_counted_and_taken_back(site: Deployment, visit: Visit) ->
     ben.act(TALK[1], "Who reacted")
     listed = ben.page.get_by_role("dialog", name="Reactions")
     eventually(lambda: ann_name in listed.get_by_role("list", name="🍕").inner_text())
+    ann.message(TALK[1]).get_by_role("button", name="👍 1").click()
+    listed.get_by_role("heading", name="👍 2").wait_for()  # what is open says what is so now
+    eventually(lambda: ann_name in listed.get_by_role("list", name="👍").inner_text())
     ben.page.reload()
     ben.message(TALK[1]).get_by_role("button", name="🍕 1").wait_for()
 

@@ -82,12 +82,13 @@ export function Chat({ conversationId }) {
     (error) => setNotice({ text: errorText(error), isError: true }),
   );
   const close = () => setOpened(null);
+  const current = (detail) => (detail && timeline.get(detail.message.messageId)) ?? detail;
   const acts = {
     run,
     menu: (detail, anchor) => setOpened({ kind: "menu", detail, anchor }),
     pick: (detail, anchor) => setOpened({ kind: "picker", detail, anchor }),
     show: (kind, detail) => setOpened({ kind, detail }),
-    react: (detail, reaction) => run(toggleReaction(timeline.get(detail.message.messageId) ?? detail, reaction)),
+    react: (detail, reaction) => run(toggleReaction(current(detail), reaction)),
     reply: (detail) => setDraft({ kind: "reply", detail }),
     edit: (detail) => setDraft({ kind: "edit", detail }),
     copy: (text) => run(copyText(text), t("copied")),
@@ -118,7 +119,7 @@ export function Chat({ conversationId }) {
     ${notice && html`<p class=${`toast ${notice.isError ? "error" : ""}`} role=${notice.isError ? "alert" : "status"}>${notice.text}</p>`}
     ${conversation && html`<${Composer} conversation=${conversation} draft=${draft} ondone=${() => setDraft(null)} oneditlast=${editLast}
       onsend=${() => setSends(sends + 1)} />`}
-    ${conversation && opened && html`<${Opened} ...${opened} conversation=${conversation} pins=${pins} acts=${acts} onclose=${close} />`}
+    ${conversation && opened && html`<${Opened} ...${opened} detail=${current(opened.detail)} conversation=${conversation} pins=${pins} acts=${acts} onclose=${close} />`}
   </section>`;
 }
 

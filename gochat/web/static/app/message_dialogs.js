@@ -11,12 +11,12 @@ import { Content } from "./content.js";
 const READ = 3;
 const DELIVERED = 2;
 
-/** What a call answers, or its error; null until then. */
-function useAnswer(call) {
+/** What a call answers, or its error; null until then. It is made again when one of those that it depends on changes. */
+function useAnswer(call, dependsOn = []) {
   const [answer, setAnswer] = useState({ value: null, error: null });
   useEffect(() => {
     call().then((value) => setAnswer({ value, error: null }), (error) => setAnswer({ value: null, error }));
-  }, []);
+  }, dependsOn);
   return answer;
 }
 
@@ -53,7 +53,7 @@ function WhoReacted({ detail: { message, reactions: counted }, onclose }) {
     const { reactions, nextPageToken } = await client.reactions(message.messageId, { pageToken });
     return { items: reactions, nextPageToken };
   });
-  useEffect(() => void again(), []);
+  useEffect(() => void again(), [counted]);
   usePeople();
   const reactions = items ?? [];
   const count = (kind) => Math.max(by(kind).length, (pages.nextPageToken && counted.find(({ reaction }) => reaction === kind)?.count) || 0);
@@ -80,7 +80,7 @@ async function versionsOf(messageId) {
 }
 
 function Versions({ detail: { message, editedAt }, onclose }) {
-  const answer = useAnswer(() => versionsOf(message.messageId));
+  const answer = useAnswer(() => versionsOf(message.messageId), [editedAt]);
   const versions = [...(answer.value ?? []), { content: message.content, createdAt: editedAt }];
   return html`<${Dialog} title=${t("versions")} onclose=${onclose}>
     <${Waiting} ...${answer} />

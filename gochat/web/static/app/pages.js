@@ -8,6 +8,7 @@ export function usePages(load) {
   const [state, setState] = useState({ items: null, nextPageToken: "", error: null });
   const known = useRef(state);
   const reading = useRef(Promise.resolve());
+  const isDue = useRef(false); // a reading that has not begun will see all changes until it does
   const set = (changes) => setState((known.current = { ...known.current, error: null, ...changes }));
   const read = async (before, pageToken, wanted) => {
     const items = [...before];
@@ -19,7 +20,14 @@ export function usePages(load) {
     set({ items, nextPageToken: pageToken });
   };
   const inTurn = (act) => (reading.current = reading.current.then(act).catch((error) => set({ error })));
-  const again = () => inTurn(() => read([], "", known.current.items?.length ?? 0));
+  const again = () => {
+    if (isDue.current) return reading.current;
+    isDue.current = true;
+    return inTurn(() => {
+      isDue.current = false;
+      return read([], "", known.current.items?.length ?? 0);
+    });
+  };
   const more = () => inTurn(() => known.current.nextPageToken && read(known.current.items, known.current.nextPageToken, 0));
   return { ...state, again, more, fail: (error) => set({ error }) };
 }
