@@ -23,6 +23,7 @@ from gochat.repo.sessions import ended
 from gochat.repo.users import ACTIVE, not_active
 from gochat.storage.database import Database, Tx
 from gochat.storage.fence import TIMELINE
+from gochat.storage.kept import Kept
 
 MAX_READ = 100_000  # rows that are read at once; more are not worth it
 MAX_PIECE = 2000  # of them in a piece, more or less
@@ -44,67 +45,90 @@ _EPOCH = {
 }
 """Of positions: that of the log, or one made of it and of a later timeline of PostgreSQL. A standby refuses it."""
 # On PostgreSQL the position of now follows the newest row that is complete, and is not that of the oldest transaction
-# in progress: a server that crashes gives the numbers again of transactions that it has not written down. Its planner
-# takes "from a position on" for a third of the table, and would read all of it; ORDER BY has it go by the index.
-_NOW_AND_LOG = {
-    False: """
-now AS (SELECT MAX(position) + 1 AS position FROM changes),
-log AS NOT MATERIALIZED (
-    SELECT changes.*, position AS id FROM changes
-    WHERE position >= (SELECT start FROM reader) AND position <= (SELECT start FROM reader) + %(most)d
-)""",
+# in progress: a server that crashes gives the numbers again of transactions that it has not written down.
+_NOW = {
+    False: "SELECT MAX(position) + 1 AS position FROM changes",
     True: """
-now AS (
     SELECT COALESCE(MAX(position) + 1, (SELECT MIN(position) FROM changes)) AS position FROM changes
-    WHERE position < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
-),
-log AS (
-    SELECT * FROM changes
-    WHERE position >= LEAST((SELECT start FROM reader), (SELECT position FROM now))
-    ORDER BY position LIMIT %(most)d + 1
-)""",
+    WHERE position < pg_snapshot_xmin(pg_current_snapshot())::text::bigint""",
 }
-
-
-def _statement(postgres: bool, parts: str = "", condition: str = "", columns: str = "", most: int = MAX_READ) -> str:
-    """The log from a position on (NULL: from now on): the epoch of its positions, the oldest there is, the one of now,
-    how many rows there are, and the rows; also those that are not complete, as they are to be undone of the
-    present. parts: more that the rest is made of. condition: of the rows. most: one more is read of them."""
-    now_and_log = _NOW_AND_LOG[postgres] % {"most": most}
-    return f"""
-WITH reader (start, user_id, session_id) AS (VALUES (CAST(? AS BIGINT), ?, ?)), {now_and_log}{parts}
-SELECT ({_EPOCH[postgres]}), (SELECT MIN(position) FROM changes),
-    (SELECT position FROM now), (SELECT COUNT(*) FROM log),
-    (SELECT json_group_array(json_array(log.position, log.id, {_COLUMNS})) FROM log {condition})
-    {columns}"""
-
-
-# The groups that the user was in until they were dissolved, which is in the log.
-_DISSOLVED = f""",
-dissolved AS (
-    SELECT conversation_id FROM former_members
-    WHERE user_id = (SELECT user_id FROM reader)
-        AND conversation_id IN (SELECT conversation_id FROM log WHERE kind = {Kind.GROUP_DISSOLVED})
-)"""
-# What might concern one user, since decoding all rows would take longer than all else.
-_OF_READER = f"""
-WHERE log.user_id = (SELECT user_id FROM reader) OR log.kind = {Kind.PROFILE_UPDATED} OR log.conversation_id IN (
-    SELECT conversation_id FROM members WHERE user_id = (SELECT user_id FROM reader)
-    UNION ALL
-    SELECT conversation_id FROM log WHERE user_id = (SELECT user_id FROM reader) AND kind = {Kind.MEMBER_LEFT}
-    UNION ALL
+# Where a reader begins; nowhere: from now on. On PostgreSQL also rows that are not complete are read: they are to be
+# undone of the present.
+_START = {False: "?1", True: "LEAST(?1, (SELECT position FROM now))"}
+# PostgreSQL's planner takes "from a position on" for a third of the table, and would read all of it; ORDER BY has it go
+# by the index.
+_LOG = {
+    False: """
+    SELECT changes.*, position AS id FROM changes
+    WHERE position >= (SELECT position FROM start) AND position <= (SELECT position FROM start) + {most}""",
+    True: """
+    SELECT * FROM changes
+    WHERE position >= (SELECT position FROM start)
+    ORDER BY position LIMIT {most} + 1""",
+}
+# What might concern one user is found by index, however long the log is: what is of the user, or in a conversation that
+# they are in now or were in since, and all profiles. A row may be found twice: a condition that is like an index's but
+# for a parameter would have SQLite prepare the statement again each time.
+_SINCE = "changes.position >= (SELECT position FROM start)"
+_OF_USER = f"changes.user_id = ?2 AND changes.user_id <> '' AND {_SINCE}"
+_CONCERNED = f""", dissolved AS (
+    SELECT former.conversation_id
+    FROM changes JOIN former_members AS former ON former.conversation_id = changes.conversation_id
+    WHERE changes.kind = {Kind.GROUP_DISSOLVED} AND {_SINCE} AND former.user_id = ?2
+), concerned AS (
+    SELECT conversation_id FROM members WHERE user_id = ?2
+    UNION
+    SELECT conversation_id FROM changes WHERE {_OF_USER} AND changes.kind = {Kind.MEMBER_LEFT}
+    UNION
     SELECT conversation_id FROM dissolved
 )"""
+_LOG_OF_USER = f"""
+    SELECT {{columns}} FROM changes WHERE {_OF_USER}
+    UNION ALL
+    SELECT {{columns}} FROM concerned JOIN changes ON changes.conversation_id = concerned.conversation_id
+    WHERE {_SINCE}
+    UNION ALL
+    SELECT {{columns}} FROM changes WHERE changes.kind = {Kind.PROFILE_UPDATED} AND {_SINCE}
+    LIMIT {MAX_READ + 1}"""
 # What is the status of the user, is the session there, in which conversations is the user now, and in which groups were
 # they until those were dissolved?
 _READER = """,
-(SELECT status FROM users WHERE user_id = (SELECT user_id FROM reader)),
-EXISTS (SELECT 1 FROM sessions WHERE (session_id, user_id) = (SELECT session_id, user_id FROM reader)),
-(SELECT json_group_array(json_array(conversation_id)) FROM members WHERE user_id = (SELECT user_id FROM reader)),
-(SELECT json_group_array(json_array(conversation_id)) FROM dissolved)"""
-_EVERYTHING = {postgres: _statement(postgres) for postgres in (False, True)}
-_PIECE = {postgres: _statement(postgres, most=MAX_PIECE) for postgres in (False, True)}
-_OF_USER = {postgres: _statement(postgres, _DISSOLVED, _OF_READER, _READER) for postgres in (False, True)}
+    (SELECT status FROM users WHERE user_id = ?2),
+    EXISTS (SELECT 1 FROM sessions WHERE session_id = ?3 AND user_id = ?2),
+    (SELECT json_group_array(json_array(conversation_id)) FROM members WHERE user_id = ?2),
+    (SELECT json_group_array(json_array(conversation_id)) FROM dissolved)"""
+
+
+def _statement(postgres: bool, rows: str, parts: str = "", columns: str = "") -> str:
+    """The log from a position on (NULL: from now on): the epoch of its positions, the oldest there is, the one of now,
+    and the rows; also those that are not complete, as they are to be undone of the present. parts: what the rows are
+    made of. columns: more that is read."""
+    return f"""
+WITH now AS ({_NOW[postgres]}), start (position) AS (SELECT CAST({_START[postgres]} AS BIGINT)){parts}, log AS ({rows})
+SELECT ({_EPOCH[postgres]}), (SELECT MIN(position) FROM changes), (SELECT position FROM now),
+    (SELECT json_group_array(json_array(log.position, log.id, {_COLUMNS})) FROM log){columns}"""
+
+
+def _of_all(name: str, most: int) -> Kept:
+    """most: rows; one more is read."""
+    text, postgres = (_statement(each, _LOG[each].format(most=most)) for each in (False, True))
+    return Kept(name, text, ("BIGINT",), _READ, postgres=postgres, joins=True)
+
+
+def _of_user() -> Kept:
+    columns = f"changes.position, changes.{{id}}, {_COLUMNS.replace('log.', 'changes.')}"
+    text, postgres = (
+        _statement(each, _LOG_OF_USER.format(columns=columns.format(id=identity)), _CONCERNED, _READER)
+        for each, identity in ((False, "position AS id"), (True, "id"))
+    )
+    types = ("BIGINT", "TEXT", "TEXT")  # position, user_id, session_id
+    return Kept(
+        "changes_of_user", text, types, (*_READ, "INTEGER", "BOOLEAN", "JSON", "JSON"), postgres=postgres, joins=True
+    )
+
+
+_READ = ("TEXT", "BIGINT", "BIGINT", "JSON")
+EVERYTHING, PIECE, OF_USER = _of_all("changes_read", MAX_READ), _of_all("changes_piece", MAX_PIECE), _of_user()
 
 
 class Row(NamedTuple):
@@ -183,7 +207,7 @@ class Feed:
 
 def read_log(tx: Tx, start: pb.Position) -> Log:
     """The log from a position on; nowhere yet: from now on."""
-    (row,) = tx.fetch_all(_EVERYTHING[tx.postgres], start.at if start.epoch else None, "", "")
+    (row,) = tx.fetch_all(EVERYTHING, start.at if start.epoch else None)
     log = _log(start, *row)
     return read_log(tx, pb.Position())._replace(gap=log.gap) if log.gap else log
 
@@ -191,7 +215,7 @@ def read_log(tx: Tx, start: pb.Position) -> Log:
 def read_piece(tx: Tx, start: pb.Position) -> Log:
     """The same of at most MAX_PIECE rows, unless one position alone has more: then of up to MAX_READ. Rows are read in
     the order of their positions, so those before the last one's are all there are."""
-    (row,) = tx.fetch_all(_PIECE[tx.postgres], start.at if start.epoch else None, "", "")
+    (row,) = tx.fetch_all(PIECE, start.at if start.epoch else None)
     log = _log(start, *row)
     last = max((each.position for each in log.rows), default=0)
     if len(log.rows) <= MAX_PIECE and not log.gap:
@@ -225,7 +249,7 @@ def _read_of_user(tx: Tx, request: pb.OpenFeedRequest) -> tuple[Log, set[str], s
     until those were dissolved. Raises NOT_FOUND, UNAUTHORIZED where the session has ended, PERMISSION_DENIED where
     nobody may act as the user any more."""
     start, user_id, session_id = request.start, request.user_id, request.session_id
-    (row,) = tx.fetch_all(_OF_USER[tx.postgres], start.at if start.epoch else None, user_id, session_id)
+    (row,) = tx.fetch_all(OF_USER, start.at if start.epoch else None, user_id, session_id)
     *read, status, has_session, known, dissolved = row
     if status is None:
         raise not_found("user", "user_id")
@@ -245,16 +269,16 @@ def _ids(table: Any) -> set[str]:
     return {conversation_id for (conversation_id,) in Tx.decode_rows(table)}
 
 
-def _log(start: pb.Position, epoch: str, oldest: int, now: int, number: int, table: Any) -> Log:
+def _log(start: pb.Position, epoch: str, oldest: int, now: int, table: Any) -> Log:
     """Of what was read."""
-    rows = sorted((Row(*row) for row in Tx.decode_rows(table)), key=lambda row: row.order)
+    rows = sorted({Row(*row) for row in Tx.decode_rows(table)}, key=lambda row: row.order)
     here = pb.Position(epoch=epoch, at=now)
     gap = pb.GAP_UNSPECIFIED
     if start.epoch and (start.epoch != here.epoch or start.at > now):
         gap = pb.GAP_OTHER_DATABASE
     elif start.epoch and start.at < oldest:
         gap = pb.GAP_TOO_OLD
-    elif number > MAX_READ:
+    elif len(rows) > MAX_READ:
         gap = pb.GAP_TOO_MUCH
     return Log(here, rows, gap)
 

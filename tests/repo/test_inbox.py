@@ -1,6 +1,9 @@
 """Lists of conversations by index: what members carry, what the lists answer, and that neither reads all there is."""
 
 import random
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,12 +11,14 @@ import pytest
 from gochat.api.common.v1.common_pb2 import PaginationRequest
 from gochat.api.conversation.v1 import conversation_pb2
 from gochat.api.repo.v1 import repo_pb2
+from gochat.config import Config
 from gochat.errors import ChatError
 from gochat.internal.conversation.v1 import conversation_pb2 as conversation_store_pb2
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo import (
     conversations,
     editing,
+    feed,
     members,
     message_details,
     messages,
@@ -25,8 +30,10 @@ from gochat.repo import (
 from gochat.repo.check_inboxes import ASTRAY
 from gochat.repo.inboxes import refresh
 from gochat.storage.database import Database, Tx, placeholders
+from gochat.storage.engine import open_database
 from gochat.storage.kept import Kept
 from gochat.storage.models import MAX_INBOX_MEMBERS as SMALL
+from tests.generate import all_kept
 from tests.harness import fresh
 from tests.repo.test_query_counts import Handlers
 
@@ -173,12 +180,34 @@ GROWING = {"users", "sessions", "conversations", "members", "messages", "sends",
         (sending._IS_MEMBER, ("c", "u")),
         (sending._EARLIER, ("c", "u", "k")),
         (members._PAGE, ("u", 50, 0, "g")),
+        (feed.EVERYTHING, (1,)),
+        (feed.PIECE, (1,)),
+        (feed.OF_USER, (1, "u", "s")),
     ],
 )
 def test_no_hot_query_reads_all_of_a_growing_table(
     database: Database, dialect: str, statement: str | Kept, parameters: tuple[object, ...]
 ) -> None:
     plan_by_index(database, dialect, statement, parameters)
+
+
+def test_sqlite_prepares_no_kept_statement_again(tmp_path: Path) -> None:
+    """Where a condition is like that of a partial index but for a parameter, SQLite plans anew for each value of it,
+    which takes ten times as long as the statement. It asks the authorizer whenever it prepares one."""
+    open_database(Config().with_settings("server", data=str(tmp_path))).close()
+    asked = list[str]()
+
+    def is_asked(*what: object) -> int:
+        asked.append(str(what))
+        return sqlite3.SQLITE_OK
+
+    with closing(sqlite3.connect(tmp_path / "gochat.db")) as connection:
+        connection.set_authorizer(is_asked)
+        for kept in all_kept().values():
+            for value in ("1", "2"):
+                asked.clear()
+                connection.execute(kept.text, [value] * len(kept.parameters)).fetchall()
+            assert not asked, kept.name
 
 
 def test_a_page_of_conversations_sorts_only_those_that_are_looked_up(database: Database, dialect: str) -> None:
