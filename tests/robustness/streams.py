@@ -189,13 +189,16 @@ class Device(threading.Thread):
     def _skipped(
         self, following: Sequence[event_pb2.Event], event: event_pb2.Event, may_be_back: bool
     ) -> Sequence[event_pb2.Event]:
-        """Of the record, what is left out now that this event comes. may_be_back: of it."""
+        """Of the record, what is left out now that this event comes. may_be_back: of it: what happened later in the
+        record may still come after it."""
         for number, known in enumerate(following):
             if _is_repeat(known, event):
                 skipped = following[:number]
                 return skipped if all(kind_of(each) in _MAY_BE_WITHHELD for each in skipped) else ()
         kinds = _WITHHELD_AS_OF_NOW if may_be_back else _MAY_BE_WITHHELD
-        return list(takewhile(lambda known: kind_of(known) in kinds, following))
+        return list(
+            takewhile(lambda known: kind_of(known) in kinds and not (may_be_back and known.at >= event.at), following)
+        )
 
     def unrepeated(self) -> list[event_pb2.Event]:
         """Of the record, what the present stream, which has caught up, did not bring again, or an earlier one left

@@ -12,6 +12,7 @@ from gochat.api.logic.v1 import logic_pb2
 from tests.harness import bearer
 from tests.robustness.__main__ import Robustness, robustness
 from tests.robustness.clients import Client
+from tests.robustness.ledger import RECALLED
 from tests.robustness.people import Person
 from tests.robustness.streams import Device, kind_of, message_of
 
@@ -167,6 +168,13 @@ def sent(seq: int, content: str, cursor: str = "", status: int = 1) -> event_pb2
     return response
 
 
+def recalled(seq: int, at: int) -> event_pb2.SubscribeResponse:
+    response = event_pb2.SubscribeResponse(cursor=f"after the recall of {seq}")
+    message = response.batch.events.add(conversation_id="c", at=at).message_updated.message
+    message.message_id, message.conversation_id, message.status = f"c-{seq}", "c", RECALLED
+    return response
+
+
 @pytest.fixture
 def device() -> Device:
     """It has had three messages, and resumes from the cursor after the first."""
@@ -206,6 +214,19 @@ def test_what_does_not_come_again_where_more_does_is_missed(
 ) -> None:
     device.take(pushed, resumes=True)
     assert device.unrepeated()[0].message_sent.message.message_id == "c-2"
+
+
+def test_what_was_withheld_comes_before_what_happened_after_it(device: Device) -> None:
+    """Recalled were 1, withheld while the user was away, and then 2; once they are back, both come."""
+    earlier, later = (recalled(seq, at) for seq, at in ((1, 5), (2, 6)))
+    device.take(sent(2, "content 2"), resumes=True)
+    device.take(sent(3, "content 3"), resumes=True)
+    device.take(later, resumes=True)
+    device.resume_from(device.marks[3])
+    device.take(earlier, resumes=True)
+    device.take(later, resumes=True)
+    updated = [event.message_updated.message.message_id for event in device.record["c"][3:]]
+    assert (device.problems, device.unrepeated(), updated) == ([], [], ["c-1", "c-2"])
 
 
 def test_what_comes_again_must_be_the_same(device: Device) -> None:
