@@ -117,7 +117,7 @@ def _servers(request: pytest.FixtureRequest, base: Path) -> Iterator[Own]:
         def own(mode: str = "sqlite", *, folder: Path | None = None, url: str = "", **more: Any) -> Deployment:
             database, _, layout = mode.partition("-")
             if database == "postgres" and not url:
-                url = request.getfixturevalue("postgres").create_database()
+                url = request.getfixturevalue("postgres").create_migrated()
             folder = folder or base / f"gochat{next(numbers)}"
             app = Deployment(folder, url=url, split=layout == "split", **more)
             started.callback(app.kill)
@@ -192,7 +192,10 @@ def dialect(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def config(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> Config:
-    url = request.getfixturevalue("postgres").create_database() if dialect == "postgres" else ""
+    url = ""
+    if dialect == "postgres":
+        server: Postgres = request.getfixturevalue("postgres")
+        url = server.create_migrated() if "database" in request.fixturenames else server.create_database()
     settings = Database(url=url, pool_min=1)
     return replace(Config().with_settings("server", data=str(tmp_path)), database=settings)
 
