@@ -13,6 +13,7 @@ from gochat.api.event.v1.event_pb2 import SetTypingRequest
 from gochat.api.event.v1.event_pb2_grpc import EventServiceStub
 from gochat.api.logic.v1 import logic_pb2
 from gochat.api.logic.v1.logic_pb2_grpc import LogicServiceStub
+from gochat.domain.rates import FREE_FAILURES
 from gochat.events.limits import SETTLE_INTERVAL
 from gochat.events.presence import CLAIM_TIMEOUT
 from tests.attacks.answers import Answer, answer
@@ -123,11 +124,13 @@ def test_guesses_at_a_name_count_in_all_processes(own: Own, redis: Redis) -> Non
     with all_workers(app) as channels:
         guess = guessing(lambda: name)
         assert {guess(channels[0]).reason for _ in range(5)} == {"BAD_CREDENTIALS"}
-        time.sleep(PAUSE)
-        for channel in channels[1:]:
-            guess(channel)  # heard, since the process has not asked for the name yet: one in each
-        time.sleep(PAUSE)
-        assert {guess(channel).reason for channel in channels} == {"ACCOUNT_DELAYED"}
+        # The first guess at each other process is heard, since that has not asked for the name yet; on a busy machine
+        # another one too, before it has the answer. By itself it would hear FREE_FAILURES.
+        for number in range(1, FREE_FAILURES):
+            time.sleep(number * PAUSE)
+            if (reasons := {guess(channel).reason for channel in channels}) == {"ACCOUNT_DELAYED"}:
+                break
+        assert reasons == {"ACCOUNT_DELAYED"}
 
 
 @pytest.mark.parametrize("fault", ["killed", "frozen"])
