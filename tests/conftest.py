@@ -32,6 +32,48 @@ DIAGONAL = pytest.mark.parametrize("mode", ["sqlite-colocated", "postgres-split"
 """A mark for a file whose scenarios are many and depend on the database or the layout, but not on both together."""
 
 
+LONG_FILES = (
+    "attacks/test_hostile.py",
+    "commands/test_importer_real.py",
+    "clients/test_languages.py",
+    "commands/test_copy.py",
+    "commands/test_finding.py",
+    "commands/test_importer.py",
+    "robustness/test_failover.py",
+    "web/page/test_messages.py",
+    "web/page/test_groups.py",
+    "web/page/test_faults.py",
+    "web/page/test_talking.py",
+    "repo/test_writable.py",
+    "repo/test_every_write.py",
+    "repo/test_listing.py",
+    "repo/test_outage.py",
+    "bench/test_bench.py",
+    "bench/test_plan.py",
+    "bench/test_push.py",
+    "events/test_limits.py",
+    "rpc/test_stream_connections.py",
+    "rpc/test_workers.py",
+    "commands/test_interrupts.py",
+    "commands/test_copy_real.py",
+    "commands/test_backup.py",
+    "robustness/test_ledger.py",
+    "robustness/test_split.py",
+    "robustness/test_rolling.py",
+    "storage/test_replica.py",
+    "storage/test_pooler.py",
+    "web/test_conformance.py",
+    "events/test_nginx.py",
+)
+
+
+@pytest.hookimpl(trylast=True)  # pytest sorts by parameters of fixtures before
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begins with the files that take a minute or more: at the end no process has one while others have none."""
+    places = {(Path(__file__).parent / name).resolve(strict=True): at for at, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
 SECRETS = re.compile(rf"{PASSWORD}|{CONTENT}|eyJ[\w-]+\.[\w-]+|[Bb]earer |\$argon2|PRIVATE KEY")
 
 
