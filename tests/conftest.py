@@ -69,9 +69,11 @@ LONG_FILES = (
 
 @pytest.hookimpl(trylast=True)  # pytest sorts by parameters of fixtures before
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begins with the files that take a minute or more: at the end no process has one while others have none."""
+    """Files that need no `app` come first: the servers that tests share take a tenth of the machine while they idle. Of
+    both kinds those that take a minute or more: at the end no process has one while others have none."""
     places = {(Path(__file__).parent / name).resolve(strict=True): at for at, name in enumerate(LONG_FILES)}
-    items.sort(key=lambda item: places.get(item.path, len(places)))
+    sharing = {item.path for item in items if "app" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: (item.path in sharing, places.get(item.path, len(places))))
 
 
 SECRETS = re.compile(rf"{PASSWORD}|{CONTENT}|eyJ[\w-]+\.[\w-]+|[Bb]earer |\$argon2|PRIVATE KEY")
