@@ -32,6 +32,50 @@ DIAGONAL = pytest.mark.parametrize("mode", ["sqlite-colocated", "postgres-split"
 """A mark for a file whose scenarios are many and depend on the database or the layout, but not on both together."""
 
 
+LONG_FILES = (
+    "attacks/test_hostile.py",
+    "commands/test_importer_real.py",
+    "clients/test_languages.py",
+    "commands/test_copy.py",
+    "commands/test_finding.py",
+    "commands/test_importer.py",
+    "robustness/test_failover.py",
+    "web/page/test_messages.py",
+    "web/page/test_groups.py",
+    "web/page/test_faults.py",
+    "web/page/test_talking.py",
+    "repo/test_writable.py",
+    "repo/test_every_write.py",
+    "repo/test_listing.py",
+    "repo/test_outage.py",
+    "bench/test_bench.py",
+    "bench/test_plan.py",
+    "bench/test_push.py",
+    "events/test_limits.py",
+    "rpc/test_stream_connections.py",
+    "rpc/test_workers.py",
+    "commands/test_interrupts.py",
+    "commands/test_copy_real.py",
+    "commands/test_backup.py",
+    "robustness/test_ledger.py",
+    "robustness/test_split.py",
+    "robustness/test_rolling.py",
+    "storage/test_replica.py",
+    "storage/test_pooler.py",
+    "web/test_conformance.py",
+    "events/test_nginx.py",
+)
+
+
+@pytest.hookimpl(trylast=True)  # pytest sorts by parameters of fixtures before
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that need no `app` come first: the servers that tests share take a tenth of the machine while they idle. Of
+    both kinds those that take a minute or more: at the end no process has one while others have none."""
+    places = {(Path(__file__).parent / name).resolve(strict=True): at for at, name in enumerate(LONG_FILES)}
+    sharing = {item.path for item in items if "app" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: (item.path in sharing, places.get(item.path, len(places))))
+
+
 SECRETS = re.compile(rf"{PASSWORD}|{CONTENT}|eyJ[\w-]+\.[\w-]+|[Bb]earer |\$argon2|PRIVATE KEY")
 
 
@@ -117,7 +161,7 @@ def _servers(request: pytest.FixtureRequest, base: Path) -> Iterator[Own]:
         def own(mode: str = "sqlite", *, folder: Path | None = None, url: str = "", **more: Any) -> Deployment:
             database, _, layout = mode.partition("-")
             if database == "postgres" and not url:
-                url = request.getfixturevalue("postgres").create_database()
+                url = request.getfixturevalue("postgres").create_migrated()
             folder = folder or base / f"gochat{next(numbers)}"
             app = Deployment(folder, url=url, split=layout == "split", **more)
             started.callback(app.kill)
@@ -192,7 +236,10 @@ def dialect(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def config(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> Config:
-    url = request.getfixturevalue("postgres").create_database() if dialect == "postgres" else ""
+    url = ""
+    if dialect == "postgres":
+        server: Postgres = request.getfixturevalue("postgres")
+        url = server.create_migrated() if "database" in request.fixturenames else server.create_database()
     settings = Database(url=url, pool_min=1)
     return replace(Config().with_settings("server", data=str(tmp_path)), database=settings)
 

@@ -26,6 +26,9 @@ PROGRAM = os.environ.get("GOCHAT_TEST_BINARY", sys.executable)
 FAST = os.environ.get("GOCHAT_SERVER_FAST") != "0"
 """Do the servers of this run have the serving loop? The whole suite passes without it too (tests say what does not)."""
 
+UNDER_WAY = re.compile(r".*: \d+ s so far; it may be interrupted, and then begins again\n")
+"""What a command says every 5 s of work that takes long, as on a busy machine all does."""
+
 Settings = Mapping[str, str]
 """Environment variables: GOCHAT_<SECTION>_<KEY>, and others."""
 
@@ -77,7 +80,8 @@ def gochat(
     timeout: float = 120,
     **options: Any,
 ) -> "subprocess.CompletedProcess[str]":
-    """Runs a gochat command to its end. env, program, options: as of begin(). check: it must succeed."""
+    """Runs a gochat command to its end; what it says is without the lines UNDER_WAY. env, program, options: as of
+    begin(). check: it must succeed."""
     if stdin is not None:
         options["stdin"] = subprocess.PIPE
     with begin(*arguments, env=env, program=program, **options) as process:
@@ -87,7 +91,7 @@ def gochat(
             process.kill()
             raise
     assert not check or process.returncode == 0, f"{' '.join(map(str, arguments))}: {process.returncode}\n{err}"
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err and UNDER_WAY.sub("", err))
 
 
 def refused_start(*arguments: object, **env: str) -> str:

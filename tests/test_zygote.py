@@ -6,12 +6,16 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.processes import environment
+from tests.waiting import polled
 from tests.zygote import Forked, may_fork
 
 
-def seen_of(pid: int) -> dict[str, object]:
+def seen_of(pid: int) -> dict[str, Any]:
     """What the kernel shows of a process that does not depend on when it was started."""
     process = Path(f"/proc/{pid}")
     status = dict(re.findall(r"^(\w+):\t(.*)$", (process / "status").read_text(), re.MULTILINE))
@@ -35,10 +39,23 @@ def test_a_forked_server_is_as_an_executed_one(tmp_path: Path) -> None:
         with kind(command, env=environment(), text=True, **options) as process:
             assert process.stdout is not None
             assert process.stdout.readline().startswith("gochat ready on ")
-            seen.append(seen_of(process.pid))
+            # While it starts a thread, it blocks all signals.
+            seen.append(polled(lambda pid=process.pid: seen_of(pid), lambda it: not int(it["status"]["SigBlk"], 16)))
             process.send_signal(signal.SIGTERM)
         assert process.returncode == 0
     assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize("arguments", [["version"], ["nothing"], ["health"], ["check"], ["audit", "--limit", "many"]])
+def test_a_forked_command_ends_as_an_executed_one(tmp_path: Path, arguments: list[str]) -> None:
+    ends = []
+    for kind in (subprocess.Popen, Forked):
+        command = [sys.executable, "-m", "gochat", *arguments]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with kind(command, env=environment(), text=True, cwd=tmp_path, **pipes) as process:
+            out, err = process.communicate(timeout=60)
+        ends.append((process.returncode, out, err))
+    assert ends[0] == ends[1]
 
 
 def test_what_python_and_its_libraries_read_at_their_start_is_read() -> None:

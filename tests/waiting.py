@@ -8,7 +8,7 @@ import grpc
 
 from tests.processes import Metrics, Process
 
-POLL_INTERVAL = 0.05  # seconds between two looks
+POLL_INTERVAL, MAX_POLL_INTERVAL = 0.05, 0.25  # seconds between two looks: a twentieth of the time that it waits
 
 
 def polled(ask: Callable[[], Any], enough: Callable[[Any], object] = bool, seconds: float = 20) -> Any:
@@ -16,9 +16,9 @@ def polled(ask: Callable[[], Any], enough: Callable[[Any], object] = bool, secon
 
     `assert not polled(..., seconds=1)` is that something does not happen for a second.
     """
-    until = time.monotonic() + seconds
-    while not enough(found := ask()) and time.monotonic() < until:
-        time.sleep(POLL_INTERVAL)
+    began = time.monotonic()
+    while not enough(found := ask()) and (waited := time.monotonic() - began) < seconds:
+        time.sleep(min(max(POLL_INTERVAL, waited / 20), MAX_POLL_INTERVAL))
     return found
 
 

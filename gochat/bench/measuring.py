@@ -27,7 +27,9 @@ WARM_UP, SENDS = 20, 200  # of the latter the deliveries are measured
 SETTLE = 1.0  # seconds
 IDLE = 4.0  # seconds: /proc counts hundredths
 MAX_SECONDS = 2.0  # of each RPC
-_BACKENDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
+_BACKENDS = """
+SELECT pid FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"""
 _SIZE = (
     "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
     "SELECT pg_database_size(current_database())",
@@ -40,7 +42,7 @@ class Measuring:
     def __init__(self, server: Deployment, settings: Config, people: People, token: str, seconds: float) -> None:
         self._server, self._settings, self._people, self._token = server, settings, people, token
         self._seconds, self._address = min(seconds, MAX_SECONDS), server.logic.address
-        self._backends = _backends(settings)
+        self._database_cpu = DatabaseCpu(settings)
 
     def run(self, scratch: Path, cores: int, show: Callable[[str], None]) -> Figures:
         """Raises ConfigError."""
@@ -88,10 +90,6 @@ class Measuring:
         """Bytes of the database, with what SQLite has in its log."""
         with snapshot(self._settings) as tx:
             return int(tx.fetch_all(_SIZE[tx.postgres])[0][0])
-
-    def _database_cpu(self) -> float:
-        """Seconds of PostgreSQL's processes for this server, 0 where they are not on this machine."""
-        return sum(map(_cpu_of, self._backends()))
 
     def _delivery(self) -> float:
         """Microseconds of CPU for one more recipient of a message, one send at a time."""
@@ -143,16 +141,25 @@ def _send(sender: Any, targets: Sequence[tuple[str, str]], sends: int) -> None:
         raise ConfigError(f"{sent.errors} of {sends} sends failed")
 
 
-def _backends(settings: Config) -> Callable[[], list[int]]:
-    """Gives the ids of PostgreSQL's processes that serve connections of this database."""
-    if not settings.database.is_postgres:
-        return list[int]
+class DatabaseCpu:
+    """Seconds that PostgreSQL's processes have taken for connections of this database: those that are there, and those
+    that were when it was asked before. 0 where they are not on this machine, and with SQLite."""
 
-    def ask() -> list[int]:
-        with closing(look_at(settings.database.url, writing=False).connect({})) as database:
+    def __init__(self, settings: Config) -> None:
+        self._database = settings.database
+        self._seconds: dict[int, float] = {}
+        """By process; of one that has ended what it had taken when it was last seen, so that the sum never falls."""
+
+    def __call__(self) -> float:
+        for pid in self._backends():
+            self._seconds[pid] = max(self._seconds.get(pid, 0.0), _cpu_of(pid))
+        return sum(self._seconds.values())
+
+    def _backends(self) -> list[int]:
+        if not self._database.is_postgres:
+            return []
+        with closing(look_at(self._database.url, writing=False).connect({})) as database:
             return [pid for (pid,) in database.execute_sql(_BACKENDS).fetchall()]
-
-    return ask
 
 
 def _cpu_of(pid: int) -> float:

@@ -347,6 +347,8 @@ KINDS: dict[str, dict[str, Attack]] = {
         "large histories reset": Attack(partial(rapid_reset, HISTORY, lambda target: target.history), growth=100 * MIB),
     },
 }
+WITHOUT_HANDLER = ("health", "reflection", "frames")
+"""The kinds of which no call comes to a handler of GoChat's own, so the mode is no matter: they have the first one."""
 ATTACKS = {name: attack for attacks in KINDS.values() for name, attack in attacks.items()}
 
 

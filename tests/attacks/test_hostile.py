@@ -14,8 +14,10 @@ from tests.attacks.hostile import (
     ATTACKED,
     ATTACKS,
     BODY_WAIT,
+    KINDS,
     PROFILE,
     SEARCH_ALL,
+    WITHOUT_HANDLER,
     Target,
     advance,
     connected,
@@ -102,9 +104,16 @@ def test_nothing_counts_as_unfinished_once_a_burst_is_over(stage: Stage) -> None
     assert polled(lambda: {name: n for name, n in unfinished(app).items() if n}, not_, 5) == {}
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=skipped_on_plain(attack.fast_only)) for name, attack in ATTACKS.items()]
-)
+CASES = [
+    pytest.param(mode, name, marks=skipped_on_plain(attack.fast_only), id=f"{mode}-{name}")
+    for mode in ATTACKED
+    for kind, attacks in KINDS.items()
+    for name, attack in attacks.items()
+    if kind not in WITHOUT_HANDLER or mode == ATTACKED[0]
+]
+
+
+@pytest.mark.parametrize(("stages", "name"), CASES, indirect=["stages"])
 def test_an_ordinary_client_is_served_during_and_after_an_attack(stage: Stage, name: str) -> None:
     app, attack, ordinary = stage.ready(), ATTACKS[name], stage.ordinary
     stage.spoilt = True  # until it has turned out well

@@ -28,7 +28,7 @@ QUICK = ("--duration", "0.1", "--concurrency", "3")
 
 def bench(*arguments: str, temporary: Path, check: bool = True) -> "subprocess.CompletedProcess[str]":
     """temporary: where temporary files go; nothing may stay there."""
-    run = gochat("bench", *arguments, env={"TMPDIR": str(temporary)})
+    run = gochat("bench", *arguments, env={"TMPDIR": str(temporary)}, timeout=200)
     assert list(temporary.iterdir()) == []
     assert run.returncode == 0 or not check, run.stderr
     return run

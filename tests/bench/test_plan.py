@@ -2,18 +2,23 @@
 
 import json
 import re
+from contextlib import closing
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from gochat import commands
+from gochat.bench.measuring import DatabaseCpu
 from gochat.bench.plan import MEASURED, Figures, planned, report
 from gochat.bench.report import Machine
+from gochat.config import Config, Database
 from tests.bench.test_bench import bench
 from tests.postgres import Postgres
 from tests.processes import gochat
+from tests.waiting import eventually
 
 ROUND = Figures(
     cores=4,
@@ -129,6 +134,18 @@ def test_it_measures_postgres_too(postgres: Postgres, tmp_path: Path) -> None:
     run = bench("--plan", "1000", "50000", "--duration", "0.3", "--database", url, temporary=temporary)
     assert re.search(r"^cores of PostgreSQL +0\.", run.stdout, re.MULTILINE), "its processes are on this machine"
     assert "Advised" in run.stdout
+
+
+def test_what_a_connection_took_counts_once_it_is_closed(direct_postgres: Postgres) -> None:
+    url = direct_postgres.create_database()
+    cpu = DatabaseCpu(Config(database=Database(url=url)))
+    with closing(psycopg2.connect(url)) as connection:
+        connection.cursor().execute("SELECT count(*) FROM generate_series(1, 3000000)")
+        before = cpu()
+        assert before > 0.05
+        of_it = f"SELECT count(*) FROM pg_stat_activity WHERE pid = {connection.info.backend_pid}"
+    eventually(lambda: direct_postgres.ask(of_it) == 0)
+    assert cpu() >= before
 
 
 @pytest.mark.parametrize(

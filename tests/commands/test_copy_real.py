@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +12,7 @@ from tests.commands.copying import begin_copy, copied, opened, refused, rows_of
 from tests.commands.importing import replayed, rooms_of, stored, unread, users_like
 from tests.conftest import Own
 from tests.postgres import Postgres
+from tests.waiting import polled
 
 SHARES = (0.01, 0.2, 0.5, 0.8, 1)  # of the rows, after which a copy is killed; 1: while it compares
 
@@ -20,11 +20,14 @@ SHARES = (0.01, 0.2, 0.5, 0.8, 1)  # of the rows, after which a copy is killed; 
 def killed(source: str, target: str, rows: int) -> int:
     """Begins, or goes on, and is killed when so many rows are there; returns how many there are."""
     process = begin_copy(source, target)
-    until, there = time.monotonic() + 120, -1
-    while there < rows and time.monotonic() < until and process.poll() is None:
+
+    def copied_rows() -> int:
         with suppress(Exception), opened(target) as cursor:
             cursor.execute("SELECT place FROM copy_progress")
-            there = int(cursor.fetchone()[0].rpartition(",")[2].strip(" ]"))
+            return int(cursor.fetchone()[0].rpartition(",")[2].strip(" ]"))
+        return -1
+
+    there: int = polled(copied_rows, lambda number: number >= rows or process.poll() is not None, 120)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL

@@ -109,6 +109,7 @@ def terminal(app: Deployment, *arguments: str) -> Iterator[Terminal]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="opening a terminal makes it the controlling one")
+@pytest.mark.parametrize("mode", ["sqlite-colocated"], indirect=True, scope="session")  # the server has nothing to do
 @pytest.mark.parametrize(("key", "code"), [(CTRL_C, 130), (CTRL_D, 1)], ids=["Ctrl-C", "Ctrl-D"])
 @pytest.mark.parametrize("act", ["create", "password", "delete"])
 def test_the_end_of_typing_is_one_sentence(app: Deployment, act: str, key: bytes, code: int) -> None:

@@ -32,7 +32,7 @@ class Program:
     """Another version, in a folder of its own."""
 
     def __init__(self, folder: Path, files: Mapping[str, str]) -> None:
-        shutil.copytree(PACKAGE, folder / "gochat", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(PACKAGE, folder / "gochat")  # with what is compiled, which goes by times and sizes
         shutil.copytree(migrate.folder(), folder / "sql")
         for name, text in files.items():
             (folder / "sql" / name).write_text(text)
