@@ -348,7 +348,7 @@ KINDS: dict[str, dict[str, Attack]] = {
     },
 }
 WITHOUT_HANDLER = ("health", "reflection", "frames")
-"""The kinds of which no call comes to a handler of GoChat's own, so the mode is no matter: they have the first one."""
+"""The kinds of which no call comes to a handler of GoChat's own, so the mode is no matter."""
 ATTACKS = {name: attack for attacks in KINDS.values() for name, attack in attacks.items()}
 
 

@@ -104,17 +104,30 @@ def test_nothing_counts_as_unfinished_once_a_burst_is_over(stage: Stage) -> None
     assert polled(lambda: {name: n for name, n in unfinished(app).items() if n}, not_, 5) == {}
 
 
-CASES = [
-    pytest.param(mode, name, marks=skipped_on_plain(attack.fast_only), id=f"{mode}-{name}")
-    for mode in ATTACKED
-    for kind, attacks in KINDS.items()
-    for name, attack in attacks.items()
-    if kind not in WITHOUT_HANDLER or mode == ATTACKED[0]
-]
+def attacks(*, with_handler: bool) -> pytest.MarkDecorator:
+    """Parametrizes a test by their names. with_handler: those that come to a handler of GoChat's own, or the others."""
+    names = [
+        pytest.param(name, marks=skipped_on_plain(attack.fast_only))
+        for kind, attacks in KINDS.items()
+        for name, attack in attacks.items()
+        if (kind not in WITHOUT_HANDLER) == with_handler
+    ]
+    return pytest.mark.parametrize("name", names)
 
 
-@pytest.mark.parametrize(("stages", "name"), CASES, indirect=["stages"])
+@attacks(with_handler=True)
 def test_an_ordinary_client_is_served_during_and_after_an_attack(stage: Stage, name: str) -> None:
+    must_serve(stage, name)
+
+
+@pytest.mark.parametrize("stages", ATTACKED[:1], indirect=True, scope="module")
+@attacks(with_handler=False)
+def test_an_ordinary_client_is_served_where_no_handler_is_attacked(stage: Stage, name: str) -> None:
+    must_serve(stage, name)
+
+
+def must_serve(stage: Stage, name: str) -> None:
+    """During and after an attack; and nothing of that is left behind."""
     app, attack, ordinary = stage.ready(), ATTACKS[name], stage.ordinary
     stage.spoilt = True  # until it has turned out well
     steps = list(attack.steps(stage.target))

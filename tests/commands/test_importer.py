@@ -236,6 +236,7 @@ def long(tmp_path: Path) -> Long:
     return Long(file, fresh("owner"), tag, rooms, pair)
 
 
+@DIAGONAL
 def test_a_repeat_completes_an_import_that_was_killed(app: Deployment, long: Long) -> None:
     for messages in (1, ROOM // 2, ROOM * 3 // 2):
         process = begin_import(app, long.file, "--owner", long.owner)

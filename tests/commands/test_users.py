@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from gochat.api.logic.v1 import logic_pb2
+from tests.conftest import DIAGONAL
 from tests.harness import PASSWORD, Deployment, as_service, fresh, refused
 from tests.processes import PROGRAM, environment
 from tests.waiting import polled
@@ -122,6 +123,7 @@ def test_the_end_of_typing_is_one_sentence(app: Deployment, act: str, key: bytes
     assert typed.shown.splitlines()[-1] == "gochat: nothing was typed, and nothing is done"
 
 
+@DIAGONAL
 def test_the_name_is_typed_before_a_deletion(app: Deployment) -> None:
     person = app.person(password=PASSWORD)
     for words, code in (("somebody else", 1), (person.username, 0)):
@@ -132,6 +134,7 @@ def test_the_name_is_typed_before_a_deletion(app: Deployment) -> None:
     assert listed(app, person.id)[1] == "deleted"
 
 
+@DIAGONAL
 def test_a_password_is_typed_twice(app: Deployment) -> None:
     name = fresh()
     with terminal(app, "user", "create", name) as typed:

@@ -12,6 +12,7 @@ import pytest
 from gochat.api.logic.v1 import logic_pb2, logic_pb2_grpc
 from gochat.api.repo.v1 import repo_pb2
 from gochat.internal.account.v1 import account_pb2
+from tests.conftest import DIAGONAL
 from tests.conversations import conversation_of, group, history, seqs
 from tests.harness import PASSWORD, Deployment, as_service, caller, fresh, new_connection, refused
 
@@ -131,6 +132,7 @@ def test_racing_creations_give_a_username_once(app: Deployment) -> None:
     assert answers.count(grpc.StatusCode.ALREADY_EXISTS) == 9
 
 
+@DIAGONAL  # the repo half is called directly
 def test_racing_sign_ins_on_one_device_leave_one_session(app: Deployment, crowd: list[Client]) -> None:
     username = crowd[0].GetUserProfile().profile.username
     create = caller(app.account, account_pb2, "AccountService", "SignIn", app.service)

@@ -9,6 +9,7 @@ import pytest
 
 from gochat.api.event.v1 import event_pb2, event_pb2_grpc
 from gochat.api.repo.v1 import repo_pb2
+from tests.conftest import DIAGONAL
 from tests.conversations import conversation_of, group, history, seq_of, seqs, single
 from tests.harness import Deployment, Person, as_service, caller, refused
 
@@ -247,6 +248,7 @@ def test_in_groups_nothing_shows_as_delivered(app: Deployment) -> None:
     assert statuses(app, ann, sent) == {1}
 
 
+@DIAGONAL
 def test_a_state_of_2000_conversations_has_no_gap(app: Deployment) -> None:
     ann = app.person()
     groups = set[str]()

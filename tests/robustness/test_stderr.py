@@ -17,6 +17,7 @@ import grpc
 import pytest
 
 from gochat.api.logic.v1 import logic_pb2
+from gochat.logs import MAX_QUEUED
 from tests.conftest import Own
 from tests.harness import Deployment, Person
 from tests.health import SERVING, check
@@ -121,7 +122,7 @@ def test_dropped_log_lines_are_counted_and_reported_later(own: Own, tmp_path: Pa
     env = {"GOCHAT_LOG_FORMAT": "json", "GOCHAT_METRICS_LISTEN": listen}
     with unread(own, tmp_path / "app", env=env) as (app, stderr, person):
         profile, made = app.logic.GetUserProfile, FILLING
-        while made < 24_000:  # more than are queued
+        while made < MAX_QUEUED + 1000:
             calls = [profile.future(PROFILE, metadata=person.metadata, timeout=30) for _ in range(500)]
             assert all(call.result().profile.user_id for call in calls)
             made += len(calls)
@@ -130,7 +131,7 @@ def test_dropped_log_lines_are_counted_and_reported_later(own: Own, tmp_path: Pa
             with urlopen(f"http://{listen}/metrics", timeout=30) as answer:
                 return Metrics(answer.read().decode())("gochat_log_lines_dropped_total")
 
-        assert 0 < dropped() < 24_000
+        assert 0 < dropped() < MAX_QUEUED
         stderr.lines()
         eventually(lambda: any("dropped" in line for line in stderr.lines()))
 
