@@ -18,7 +18,7 @@ from gochat.config import Config, Database
 from gochat.storage.engine import open_database
 from gochat.storage.postgres import PostgresDatabase
 from gochat.storage.sqlite import SqliteDatabase
-from tests.given import GIVEN, given_server
+from tests.given import GIVEN, GIVEN_CLUSTER, given_server
 from tests.harness import CONTENT, PASSWORD, Deployment
 from tests.pgbouncer import running_pgbouncer
 from tests.postgres import Postgres, Server, running_postgres
@@ -26,6 +26,8 @@ from tests.processes import Process
 
 # The tests start thousands of processes. Without compiled files each takes twice as long.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+collect_ignore = [] if GIVEN_CLUSTER else ["storage/test_distributed.py", "storage/test_two_phase.py"]
 
 SQLITE = ("sqlite-colocated", "sqlite-split")
 MODES = (*SQLITE, "postgres-colocated", "postgres-split")

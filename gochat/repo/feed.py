@@ -11,6 +11,8 @@ timeline it is: what was read on another one is unknown here. Only readers that 
 itself go on (`kept_position`).
 """
 
+import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from gochat.domain import ids
@@ -105,6 +107,18 @@ EXISTS (SELECT 1 FROM sessions WHERE (session_id, user_id) = (SELECT session_id,
 _EVERYTHING = {postgres: _statement(postgres) for postgres in (False, True)}
 _PIECE = {postgres: _statement(postgres, most=MAX_PIECE) for postgres in (False, True)}
 _OF_USER = {postgres: _statement(postgres, _DISSOLVED, _OF_READER, _READER) for postgres in (False, True)}
+# On a cluster, where these rows were read before: in place of the tables.
+_ROWS_READ = """,
+members AS (
+    SELECT reader.user_id, here.conversation_id
+    FROM reader CROSS JOIN json_array_elements_text(CAST(? AS JSON)) AS here (conversation_id)
+),
+former_members AS (
+    SELECT reader.user_id, here.conversation_id
+    FROM reader CROSS JOIN json_array_elements_text(CAST(? AS JSON)) AS here (conversation_id)
+)"""
+_OF_USER_HERE = _statement(True, _ROWS_READ + _DISSOLVED, _OF_READER, _READER)
+_HERE = tuple(f"SELECT conversation_id FROM {table} WHERE user_id = ?" for table in ("members", "former_members"))
 
 
 class Row(NamedTuple):
@@ -142,6 +156,7 @@ class Feed:
         self._database = database
 
     def ReadChanges(self, request: pb.ReadChangesRequest) -> pb.ReadChangesResponse:
+        self._database.collect()
         read = read_piece if request.piecewise else read_log
         log = self._database.read(lambda tx: read(tx, request.start), one_statement=True)
         changes = log.complete
@@ -152,6 +167,7 @@ class Feed:
 
     def DescribeChanges(self, request: pb.DescribeChangesRequest) -> pb.DescribeChangesResponse:
         user_id = request.user_id if request.HasField("user_id") else None
+        self._database.collect()  # who has left since
         described = self._database.read(lambda tx: describe(tx, request.changes, user_id))
         return pb.DescribeChangesResponse(changes=[pb.Deliveries(deliveries=each) for each in described])
 
@@ -163,7 +179,7 @@ class Feed:
             log = self._database.read(lambda tx: read_piece(tx, request.start), one_statement=True)
             changes = log.complete
         else:
-            log, known, dissolved = self._database.read(lambda tx: _read_of_user(tx, request), one_statement=True)
+            log, known, dissolved = self._read_of_user(request)
             for row in reversed(log.rows):
                 undo(known, row, user_id, dissolved)
             changes = [
@@ -173,6 +189,15 @@ class Feed:
         if user_id and len(changes) > MAX_REPLAYED:
             gap, changes = pb.GAP_TOO_MUCH, []
         return pb.OpenFeedResponse(conversation_ids=known, changes=map(_change, changes), position=log.now, gap=gap)
+
+    def _read_of_user(self, request: pb.OpenFeedRequest) -> tuple[Log, set[str], set[str]]:
+        """On a cluster membership is read first, then the log is given all that was committed until then: so what the
+        log has since its position undoes all that membership may have that is newer."""
+        here = []
+        if self._database.distributed:
+            here = self._database.read(lambda tx: [_rooms(tx, text, request.user_id) for text in _HERE])
+            self._database.collect()
+        return self._database.read(lambda tx: _read_of_user(tx, request, here), one_statement=True)
 
     def _may_see(self, row: Row, user_id: str, known: set[str]) -> bool:
         """Of other users' profiles only those with whom the user has a one-to-one conversation."""
@@ -220,12 +245,17 @@ def _epochs(tx: Tx) -> tuple[str, str]:
     return of_log, of_positions
 
 
-def _read_of_user(tx: Tx, request: pb.OpenFeedRequest) -> tuple[Log, set[str], set[str]]:
+def _rooms(tx: Tx, text: str, user_id: str) -> str:
+    return json.dumps([conversation_id for (conversation_id,) in tx.fetch_all(text, user_id)])
+
+
+def _read_of_user(tx: Tx, request: pb.OpenFeedRequest, here: Sequence[str]) -> tuple[Log, set[str], set[str]]:
     """What of the log might concern the user, the conversations that they are in now, and the groups that they were in
     until those were dissolved. Raises NOT_FOUND, UNAUTHORIZED where the session has ended, PERMISSION_DENIED where
-    nobody may act as the user any more."""
+    nobody may act as the user any more. here: the user's rows of _HERE, as JSON, where they were read before."""
     start, user_id, session_id = request.start, request.user_id, request.session_id
-    (row,) = tx.fetch_all(_OF_USER[tx.postgres], start.at if start.epoch else None, user_id, session_id)
+    text = _OF_USER_HERE if here else _OF_USER[tx.postgres]
+    (row,) = tx.fetch_all(text, start.at if start.epoch else None, user_id, session_id, *here)
     *read, status, has_session, known, dissolved = row
     if status is None:
         raise not_found("user", "user_id")
@@ -236,8 +266,8 @@ def _read_of_user(tx: Tx, request: pb.OpenFeedRequest) -> tuple[Log, set[str], s
     log = _log(start, *read)
     if log.gap:
         nowhere = pb.OpenFeedRequest(user_id=user_id, session_id=session_id, is_acted_for=request.is_acted_for)
-        from_now, here, _ = _read_of_user(tx, nowhere)
-        return from_now._replace(gap=log.gap), here, set()
+        from_now, known_now, _ = _read_of_user(tx, nowhere, here)
+        return from_now._replace(gap=log.gap), known_now, set()
     return log, _ids(known), _ids(dissolved)
 
 

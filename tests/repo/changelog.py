@@ -82,6 +82,7 @@ class Reader:
         return rows
 
     def _read(self) -> tuple[list[Row], bool]:
+        self._database.collect()
         log = self._database.read(lambda tx: read_log(tx, self.position), one_statement=True)
         assert not log.gap
         self.position = log.now

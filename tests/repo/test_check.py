@@ -7,6 +7,7 @@ import pytest
 
 from gochat.repo.check import MAX_FINDINGS, findings
 from gochat.storage.database import Tx
+from gochat.storage.distributed import is_distributed
 from gochat.storage.migrate import migrations
 from tests.conftest import Own
 from tests.harness import Deployment
@@ -367,9 +368,11 @@ def harmed(home: tuple[Deployment, Life, peewee.Database], harm: str) -> tuple[l
     _, life, database = home
     names = {name: getattr(value, "id", value) for name, value in vars(life).items()}
     with database.atomic() as transaction:
-        tx = Tx(database)
+        tx = Tx(database, distributed=is_distributed(Tx(database)))
         ((names["session"],),) = tx.fetch_all("SELECT session_id FROM sessions WHERE user_id = ?", life.ann.id)
         if tx.postgres:
+            if tx.distributed:
+                tx.sql("SET LOCAL citus.propagate_set_commands = local")  # to the nodes
             tx.sql("SET LOCAL session_replication_role = replica")  # or it would not let us
         for statement in harm.format(**names).split(";"):
             tx.sql(statement)

@@ -14,6 +14,7 @@ from gochat.services import path_of, rpcs
 from tests.commands.copying import opened
 from tests.conftest import Own
 from tests.conversations import conversation_of, group
+from tests.given import GIVEN_CLUSTER
 from tests.harness import PASSWORD, Deployment, Person, as_service, fresh
 from tests.issuing import SHARED_LOGIN
 from tests.repo import logins, pushes, unseen
@@ -356,6 +357,8 @@ def url(app: Deployment) -> str:
 def _kinds(url: str) -> list[Kind]:
     """Of all rows, in their order."""
     with opened(url) as cursor:
+        if GIVEN_CLUSTER and url.startswith("postgresql"):
+            cursor.execute("SELECT collect_changes()")
         cursor.execute(f"SELECT kind FROM changes ORDER BY {'id' if url.startswith('postgresql') else 'position'}")
         return [Kind(kind) for (kind,) in cursor.fetchall()]
 
