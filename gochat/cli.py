@@ -23,6 +23,7 @@ COMMANDS = {
     "chat": "chat",
     "bench": "bench",
     "migrate": "migrate",
+    "distribute": "distribute",
     "check": "check",
     "backup": "backup",
     "restore": "backup",
@@ -38,8 +39,9 @@ def _errors() -> tuple[type[Exception], ...]:
     from gochat import app, workers
     from gochat.repo.backup import BackupError
     from gochat.repo.copying import CopyError
+    from gochat.storage.distributed import ClusterError
 
-    return (*app.STARTUP_ERRORS, workers.WorkerError, BackupError, CopyError)
+    return (*app.STARTUP_ERRORS, workers.WorkerError, BackupError, CopyError, ClusterError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -38,6 +38,44 @@ SELECT (
 END
 $$;
 
+CREATE OR REPLACE FUNCTION changes_of_user_here_68168359(BIGINT, TEXT, TEXT, JSON, JSON)
+RETURNS TABLE (column_1 TEXT, column_2 BIGINT, column_3 BIGINT, column_4 JSON, column_5 INTEGER, column_6 BOOLEAN, column_7 JSON, column_8 JSON)
+LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET random_page_cost = 1 AS $$
+BEGIN
+RETURN QUERY
+WITH now AS (
+    SELECT COALESCE(MAX(position) + 1, (SELECT MIN(position) FROM changes)) AS position FROM changes
+    WHERE position < pg_snapshot_xmin(pg_current_snapshot())::text::bigint), start (position) AS (SELECT CAST(LEAST($1, (SELECT position FROM now)) AS BIGINT)), members AS (SELECT $2 AS user_id, value AS conversation_id FROM json_array_elements_text($4) AS given (value)), former_members AS (SELECT $2 AS user_id, value AS conversation_id FROM json_array_elements_text($5) AS given (value)), dissolved AS (
+    SELECT former.conversation_id
+    FROM changes JOIN former_members AS former ON former.conversation_id = changes.conversation_id
+    WHERE changes.kind = 12 AND changes.position >= (SELECT position FROM start) AND former.user_id = $2
+), concerned AS (
+    SELECT conversation_id FROM members WHERE user_id = $2
+    UNION
+    SELECT conversation_id FROM changes WHERE changes.user_id = $2 AND changes.user_id <> '' AND changes.position >= (SELECT position FROM start) AND changes.kind = 9
+    UNION
+    SELECT conversation_id FROM dissolved
+), log AS (
+    SELECT changes.position, changes.id, changes.kind, changes.conversation_id, changes.user_id, changes.actor_id, changes.first_seq, changes.seq, changes.detail, changes.at FROM changes WHERE changes.user_id = $2 AND changes.user_id <> '' AND changes.position >= (SELECT position FROM start)
+    UNION ALL
+    SELECT changes.position, changes.id, changes.kind, changes.conversation_id, changes.user_id, changes.actor_id, changes.first_seq, changes.seq, changes.detail, changes.at FROM concerned JOIN changes ON changes.conversation_id = concerned.conversation_id
+    WHERE changes.position >= (SELECT position FROM start)
+    UNION ALL
+    SELECT changes.position, changes.id, changes.kind, changes.conversation_id, changes.user_id, changes.actor_id, changes.first_seq, changes.seq, changes.detail, changes.at FROM changes WHERE changes.kind = 13 AND changes.position >= (SELECT position FROM start)
+    LIMIT 100001)
+SELECT (
+    SELECT CASE timeline WHEN '00000001' THEN log_epoch ELSE left(md5(log_epoch || timeline), 12) END
+    FROM (
+        SELECT (SELECT split_part(value, ' ', 1) FROM secrets WHERE name = 'epoch') AS log_epoch, left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline
+    ) AS here), (SELECT MIN(position) FROM changes), (SELECT position FROM now),
+    (SELECT json_agg(json_build_array(log.position, log.id, log.kind, log.conversation_id, log.user_id, log.actor_id, log.first_seq, log.seq, log.detail, log.at)) FROM log),
+    (SELECT status FROM users WHERE user_id = $2),
+    EXISTS (SELECT 1 FROM sessions WHERE session_id = $3 AND user_id = $2),
+    (SELECT json_agg(json_build_array(conversation_id)) FROM members WHERE user_id = $2),
+    (SELECT json_agg(json_build_array(conversation_id)) FROM dissolved);
+END
+$$;
+
 CREATE OR REPLACE FUNCTION changes_piece_55d835fa(BIGINT)
 RETURNS TABLE (column_1 TEXT, column_2 BIGINT, column_3 BIGINT, column_4 JSON)
 LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off SET random_page_cost = 1 AS $$

@@ -37,6 +37,7 @@ DECLARE
     is_import    BOOLEAN := FALSE;
     active       BIGINT := sent_at;  -- of the conversation after this
     newest       BIGINT;
+    moved        BIGINT;    -- where the log is, of a large conversation: see "Inboxes" in README.md
     senders      TEXT[];    -- of the messages that are stored, and
     seqs         BIGINT[];  -- their numbers
 BEGIN
@@ -163,9 +164,11 @@ BEGIN
     END LOOP;
 
     IF newest > conversation.last_seq THEN
-        UPDATE conversations AS found SET last_seq = newest, updated_at = active, position = CASE
-            WHEN found.member_count > 10 THEN pg_current_xact_id()::TEXT::BIGINT ELSE found.position
-        END
+        IF conversation.member_count > 10 THEN
+            moved := pg_current_xact_id()::TEXT::BIGINT;
+        END IF;
+        UPDATE conversations AS found
+        SET last_seq = newest, updated_at = active, position = COALESCE(moved, found.position)
         WHERE found.conversation_id = to_conversation;
 
         -- One's own message is read, and everything before it. In small conversations members repeat what lists are

@@ -18,9 +18,10 @@ from gochat.config import Config, Database
 from gochat.storage.engine import open_database
 from gochat.storage.postgres import PostgresDatabase
 from gochat.storage.sqlite import SqliteDatabase
+from tests.given import GIVEN, given_server
 from tests.harness import CONTENT, PASSWORD, Deployment
 from tests.pgbouncer import running_pgbouncer
-from tests.postgres import Postgres, running_postgres
+from tests.postgres import Postgres, Server, running_postgres
 from tests.processes import Process
 
 # The tests start thousands of processes. Without compiled files each takes twice as long.
@@ -113,15 +114,19 @@ POOLED = os.environ.get("GOCHAT_TEST_POOLER") == "1"
 
 @pytest.fixture(scope="session")
 def direct_postgres() -> Iterator[Postgres]:
-    """In any run without PgBouncer: for what is about sessions of PostgreSQL."""
+    """In any run a server of the tests' own, without PgBouncer: for what is about its sessions or settings."""
     with running_postgres() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def postgres(direct_postgres: Postgres) -> Iterator[Postgres]:
+def postgres(request: pytest.FixtureRequest) -> Iterator[Server]:
+    if GIVEN:
+        with given_server(GIVEN) as given:
+            yield given
+        return
     if not POOLED:
-        yield direct_postgres
+        yield request.getfixturevalue("direct_postgres")
         return
     # Each test has a database of its own, and each of these a pool.
     with running_postgres() as server, running_pgbouncer(server, server_idle_timeout=5) as pooler:
@@ -214,7 +219,7 @@ def sqlite_apps(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="session")
 def postgres_apps(
-    postgres: Postgres,  # noqa: ARG001 - is stopped after them
+    postgres: Server,  # noqa: ARG001 - is stopped after them
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Apps]:
@@ -238,7 +243,7 @@ def dialect(request: pytest.FixtureRequest) -> str:
 def config(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> Config:
     url = ""
     if dialect == "postgres":
-        server: Postgres = request.getfixturevalue("postgres")
+        server: Server = request.getfixturevalue("postgres")
         url = server.create_migrated() if "database" in request.fixturenames else server.create_database()
     settings = Database(url=url, pool_min=1)
     return replace(Config().with_settings("server", data=str(tmp_path)), database=settings)

@@ -41,7 +41,50 @@ def running_postgres(host: str = "127.0.0.1") -> Iterator["Postgres"]:
     server.remove()
 
 
-class Postgres:
+class Server:
+    """A PostgreSQL server on which tests make databases."""
+
+    reached: Callable[[str], str] = staticmethod(str)
+    """The URL by which tests reach a new database, of its own one."""
+
+    def url_of_database(self, name: str) -> str:
+        raise NotImplementedError
+
+    def ask(self, question: str, name: str = "postgres") -> Any:
+        """The first column of the first row; None where there is none. name: of the database."""
+        return asked(self.url_of_database(name), question)
+
+    def create_database(self, encoding: str = "") -> str:
+        """Returns the URL of a new, empty database. encoding: "" for the server's."""
+        return self.reached(self._created(f"ENCODING '{encoding}' TEMPLATE template0 LOCALE 'C'" if encoding else ""))
+
+    def create_migrated(self) -> str:
+        """Returns the URL of a new database with the schema, as migrations leave it: half the start of a server."""
+        return self.reached(self._created(f"TEMPLATE {self._migrated}"))
+
+    @cached_property
+    def _migrated(self) -> str:
+        url = self._created()
+        with closing(PostgresDatabase(url, 1, 1)) as database:
+            migrate(database, "postgres")
+        return url.rpartition("/")[2]
+
+    def _created(self, options: str = "") -> str:
+        name = fresh("db")
+        self.ask(f"CREATE DATABASE {name} {options}")
+        return self.url_of_database(name)
+
+
+def asked(url: str, question: str) -> Any:
+    """The first column of the first row; None where there is none."""
+    with closing(psycopg2.connect(url)) as connection:
+        connection.autocommit = True
+        cursor = connection.cursor()
+        cursor.execute(question)
+        return next(iter(cursor.fetchall()), [None])[0] if cursor.description else None
+
+
+class Postgres(Server):
     """A PostgreSQL server of the tests' own, in a folder of its own. host: its address, trusted with its /24. primary:
     the server that this one follows, as a hot standby. port: 0 for a free one. within: what a command begins with to
     run on a host of its own, by root."""
@@ -66,8 +109,6 @@ class Postgres:
         if self._user or within:
             shutil.chown(self._folder, "postgres", "postgres")
         self.host = host
-        self.reached: Callable[[str], str] = str
-        """The URL by which tests reach a new database, of its own one."""
         if primary:
             source = ("-h", primary.host, "-p", str(primary.port), "-U", "postgres")
             self._run("pg_basebackup", "-D", str(self.data), *source, "-R", "-c", "fast", "--no-sync")
@@ -156,32 +197,7 @@ class Postgres:
     def frozen(self) -> AbstractContextManager[None]:
         return frozen(self.pid)
 
-    def ask(self, question: str, name: str = "postgres") -> Any:
-        """The first column of the first row; None where there is none. name: of the database."""
-        with closing(psycopg2.connect(f"postgresql://postgres@{self.host}:{self.port}/{name}")) as connection:
-            connection.autocommit = True
-            cursor = connection.cursor()
-            cursor.execute(question)
-            return next(iter(cursor.fetchall()), [None])[0] if cursor.description else None
-
-    def create_database(self, encoding: str = "") -> str:
-        """Returns the URL of a new, empty database. encoding: "" for the server's."""
-        return self.reached(self._created(f"ENCODING '{encoding}' TEMPLATE template0 LOCALE 'C'" if encoding else ""))
-
-    def create_migrated(self) -> str:
-        """Returns the URL of a new database with the schema, as migrations leave it: half the start of a server."""
-        return self.reached(self._created(f"TEMPLATE {self._template}"))
-
-    @cached_property
-    def _template(self) -> str:
-        url = self._created()
-        with closing(PostgresDatabase(url, 1, 1)) as database:
-            migrate(database, "postgres")
-        return url.rpartition("/")[2]
-
-    def _created(self, options: str = "") -> str:
-        name = fresh("db")
-        self.ask(f"CREATE DATABASE {name} {options}")
+    def url_of_database(self, name: str) -> str:
         return f"postgresql://postgres@{self.host}:{self.port}/{name}"
 
     def remove(self) -> None:

@@ -68,6 +68,8 @@ class Proxy:
             connection.is_lost = True
 
     def close(self) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # or the thread that accepts would accept once more
         self._listener.close()
         for connection in self.connections:
             connection.cut()

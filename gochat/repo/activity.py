@@ -16,11 +16,12 @@ SELECT conversation.member_count <= ? AND NOT (
 )
 FROM conversations AS conversation
 WHERE conversation.conversation_id = ?"""
-_ACTIVITY = f"""
+_OF_USERS = """
 SELECT users.user_id, COALESCE(activity.active_at, 0)
 FROM users
 LEFT JOIN activity ON activity.user_id = users.user_id
-WHERE users.user_id IN (%s) AND (? IN ('', users.user_id) OR EXISTS (
+WHERE users.user_id IN (%s)"""
+_ACTIVITY = f"""{_OF_USERS} AND (? IN ('', users.user_id) OR EXISTS (
     SELECT 1 FROM members AS theirs
     JOIN members AS own ON own.conversation_id = theirs.conversation_id AND own.user_id = ? AND own.role <> ?
     JOIN conversations AS conversation ON conversation.conversation_id = theirs.conversation_id
@@ -28,6 +29,15 @@ WHERE users.user_id IN (%s) AND (? IN ('', users.user_id) OR EXISTS (
         conversation.type = 'group' OR conversation.last_seq > 0 OR own.hidden_seq = {SHOWN}
     )
 ))"""
+# Whom of these a user sees, on a Citus cluster: who is where is on its nodes, the activity on the coordinator.
+_SEEN = f"""
+SELECT DISTINCT theirs.user_id
+FROM members AS own
+JOIN members AS theirs ON theirs.conversation_id = own.conversation_id AND theirs.role <> ?
+JOIN conversations AS conversation ON conversation.conversation_id = own.conversation_id
+WHERE own.user_id = ? AND own.role <> ? AND theirs.user_id IN (%s) AND (
+    conversation.type = 'group' OR conversation.last_seq > 0 OR own.hidden_seq = {SHOWN}
+)"""
 _RECORD = """
 INSERT INTO activity (user_id, active_at) SELECT user_id, ? FROM users WHERE user_id = ?
 ON CONFLICT (user_id) DO UPDATE SET active_at = excluded.active_at WHERE activity.active_at < excluded.active_at"""
@@ -55,6 +65,8 @@ class Activity:
         viewer = request.user_id
 
         def work(tx: Tx) -> list[Row]:
+            if tx.distributed:
+                return _activity_of_nodes(tx, wanted, viewer)
             text = _ACTIVITY % placeholders(wanted)
             return tx.fetch_all(text, *wanted, viewer, viewer, DELETED, DELETED)
 
@@ -70,3 +82,11 @@ class Activity:
 
         self._database.write(work)
         return pb.RecordActivityResponse()
+
+
+def _activity_of_nodes(tx: Tx, wanted: list[str], viewer: str) -> list[Row]:
+    if viewer:
+        found = tx.fetch_all(_SEEN % placeholders(wanted), DELETED, viewer, DELETED, *wanted)
+        seen = {viewer, *(user_id for (user_id,) in found)}
+        wanted = [user_id for user_id in wanted if user_id in seen]
+    return tx.fetch_all(_OF_USERS % placeholders(wanted), *wanted) if wanted else []

@@ -32,6 +32,11 @@ WHERE gone.position >= ? AND gone.kind = {Kind.MEMBER_LEFT} AND gone.conversatio
     SELECT 1 FROM members AS member
     WHERE member.conversation_id = gone.conversation_id AND member.user_id = gone.user_id
 )"""
+# The same on a cluster, which does not join its nodes' tables with the log.
+_HAVE_LEFT = f"""
+SELECT DISTINCT conversation_id, user_id FROM changes
+WHERE position >= ? AND kind = {Kind.MEMBER_LEFT} AND conversation_id IN ({{}})"""
+_ARE_HERE = "SELECT conversation_id, user_id FROM members WHERE {}"
 _IS_LARGE = f"SELECT 1 FROM conversations WHERE conversation_id = ? AND member_count > {MAX_ANNOUNCED}"
 _MANAGERS = "SELECT user_id FROM members WHERE conversation_id = ? AND role IN ('owner', 'admin')"
 _HERE = "SELECT conversation_id FROM members WHERE user_id = ? AND conversation_id IN ({})"
@@ -65,9 +70,19 @@ def gone(
         return {conversation_id: [user_id] for conversation_id in set(conversation_ids) - here}
     first = min(change.position for change in changes)
     left = defaultdict[str, list[str]](list)
-    for conversation_id, each in tx.fetch_all(_LEFT.format(wanted), first, *conversation_ids):
+    for conversation_id, each in _left(tx, wanted, first, conversation_ids):
         left[conversation_id].append(each)
     return left
+
+
+def _left(tx: Tx, wanted: str, first: int, conversation_ids: Collection[str]) -> Collection[tuple[str, str]]:
+    if not tx.distributed:
+        return tx.fetch_all(_LEFT.format(wanted), first, *conversation_ids)
+    left = set(tx.fetch_all(_HAVE_LEFT.format(wanted), first, *conversation_ids))
+    if not left:
+        return left
+    each = " OR ".join(["(conversation_id = ? AND user_id = ?)"] * len(left))
+    return left - set(tx.fetch_all(_ARE_HERE.format(each), *(value for pair in left for value in pair)))
 
 
 def hearing(tx: Tx, change: pb.Change, user_id: str | None, but: Collection[str] = ()) -> list[str] | None:

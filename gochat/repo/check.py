@@ -12,13 +12,14 @@ import peewee
 from gochat.domain import ids, limits
 from gochat.domain.text import casefold_key, skeleton
 from gochat.repo.check_groups import group_rules, wrong_search_keys
-from gochat.repo.check_inboxes import ASTRAY
+from gochat.repo.check_inboxes import inbox_rules
 from gochat.repo.check_log import log_rules
 from gochat.repo.check_messages import MESSAGE_RULES, wrong_sums
 from gochat.repo.check_push import PUSH_RULES
 from gochat.repo.check_settings import SETTINGS_RULES
 from gochat.repo.check_webhooks import WEBHOOK_RULES
 from gochat.storage.database import Row, Tx
+from gochat.storage.distributed import is_distributed
 from gochat.storage.failures import driver_error
 from gochat.storage.migrate import ROUTINES, Migration, is_migrated, migrations, needed, objects, routines
 from gochat.storage.models import ALL
@@ -156,7 +157,6 @@ RULES = (
     _where("former_members", "is a member nevertheless", f"EXISTS {_members('1', ' AND m.user_id = t.user_id')}"),
     _refers("devices", "user_id", "users"),
     _where("members", "hidden_seq is below -1 or beyond read_seq", "t.hidden_seq < -1 OR t.hidden_seq > t.read_seq"),
-    _where("members", "last_seq or active_at is not what it is to carry (sql/README.md)", _conversation(ASTRAY)),
     _refers("inboxes", "user_id", "users"),
     _where(
         "conversations",
@@ -252,7 +252,8 @@ def _findings(tx: Tx, step: Callable[[str], None]) -> Iterator[str]:
         if found:
             return
     own = *MESSAGE_RULES, *SETTINGS_RULES, *WEBHOOK_RULES, *PUSH_RULES
-    rules = (*own, *group_rules(), *log_rules(postgres=tx.postgres))
+    own = *own, *group_rules(), *inbox_rules(distributed=tx.distributed)
+    rules = *own, *log_rules(postgres=tx.postgres, distributed=tx.distributed)
     for rule in (*RULES, *(Rule(*rule) for rule in rules)):
         step(f"checking {rule.table}")
         yield from _listed(rule.table, rule.sentence, tx.fetch_all(f"{rule.offenders} LIMIT {MAX_FINDINGS + 1}"))
@@ -311,7 +312,7 @@ def _of_schema(tx: Tx) -> Iterator[str]:
         yield "schema_migrations: is missing: this is no database of GoChat"
         return
     dialect = "postgres" if tx.postgres else "sqlite"
-    known = [*migrations(dialect), *routines(dialect)]
+    known = [*migrations(dialect), *routines(dialect, distributed=is_distributed(tx))]
     rows = tx.fetch_all("SELECT version, name, checksum FROM schema_migrations ORDER BY version")
     yield from _of_versions(rows, known)
     for kind, name in objects(known):

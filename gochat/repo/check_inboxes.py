@@ -13,3 +13,18 @@ ASTRAY = f"""CASE
         )
     )
 END"""
+# On a Citus cluster nobody has an inbox, so all large ones are looked up.
+_ASTRAY_OF_NODES = f"""CASE
+    WHEN c.member_count <= {MAX_INBOX_MEMBERS} THEN t.last_seq <> c.last_seq OR t.active_at <> c.updated_at
+    ELSE t.active_at <> {LOOKED_UP} OR t.last_seq <> {LOOKED_UP}
+END"""
+
+
+def inbox_rules(*, distributed: bool) -> list[tuple[str, str, str]]:
+    """(table, sentence, a SELECT of the keys of the rows of which the sentence is true)"""
+    astray = _ASTRAY_OF_NODES if distributed else ASTRAY
+    offenders = f"""
+SELECT t.conversation_id, t.user_id FROM members t WHERE EXISTS (
+    SELECT 1 FROM conversations c WHERE c.conversation_id = t.conversation_id AND {astray}
+)"""
+    return [("members", "last_seq or active_at is not what it is to carry (sql/README.md)", offenders)]

@@ -30,6 +30,7 @@ from gochat.repo.check import findings
 from gochat.repo.users import rebuild_name_index
 from gochat.storage import models
 from gochat.storage.database import Database, DatabaseInUseError, Row, Tx, placeholders
+from gochat.storage.distributed import is_distributed
 from gochat.storage.engine import renew_log
 from gochat.storage.explain import reason_of, sqlite_path
 from gochat.storage.failures import driver_error
@@ -138,7 +139,9 @@ def _opened(side: str, url: str, show_line: Callable[[str], None]) -> Iterator[P
 
 def _open(side: str, url: str) -> PostgresDatabase | SqliteDatabase:
     if url.startswith(("postgresql://", "postgres://")):
-        return PostgresDatabase(url, 1, 1, exclusive=True)
+        database = PostgresDatabase(url, 1, 1, exclusive=True)
+        database.distributed = database.read(is_distributed)
+        return database
     path = _file(url)
     if path is None:
         raise CopyError(f"{side}: must be postgresql://... or sqlite:///FILE")

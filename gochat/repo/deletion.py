@@ -13,10 +13,11 @@ from gochat.repo.endings import end_all
 from gochat.repo.membership import delete_member, end_requests, group, hand_over, role_of
 from gochat.repo.push_tokens import end_tokens
 from gochat.repo.users import ACTIVE, DELETED, STATUSES, as_user, get_user, with_fields
-from gochat.storage.database import Database, Tx
+from gochat.storage.database import Database, Row, Tx
 from gochat.storage.models import User
 
 # In the order of their ids: so two deletions, of members of the same groups, do not wait for each other.
+_LOCK_ONE = "SELECT conversation_id, type, dissolved_at FROM conversations WHERE conversation_id = ?"
 _LOCK_ALL = """
 SELECT conversation_id, type, dissolved_at
 FROM conversations
@@ -67,11 +68,18 @@ def update_user(tx: Tx, user_id: str, changes: dict[str, Any]) -> User:
     return user
 
 
+def _lock_all(tx: Tx, user_id: str) -> list[Row]:
+    if not tx.distributed:
+        return tx.fetch_all(_LOCK_ALL + tx.lock, user_id, user_id)
+    found = tx.fetch_all(_LOCK_ALL, user_id, user_id)  # Citus locks rows of one node only
+    return [row for one in found for row in tx.fetch_all(_LOCK_ONE + tx.lock, one[0])]
+
+
 def _leave_all(tx: Tx, user_id: str) -> None:
     """Of a user whose row is locked, so that nobody makes them a member meanwhile. A group of theirs is handed over."""
     groups = [
         conversation_id
-        for conversation_id, kind, dissolved_at in tx.fetch_all(_LOCK_ALL + tx.lock, user_id, user_id)
+        for conversation_id, kind, dissolved_at in _lock_all(tx, user_id)
         if kind == "group" and not dissolved_at
     ]
     for group_id in groups:

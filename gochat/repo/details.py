@@ -7,7 +7,7 @@ from typing import Any
 from gochat.api.common.v1 import common_pb2
 from gochat.api.conversation.v1 import conversation_pb2 as pb
 from gochat.domain import policy
-from gochat.repo.conversations import UNREAD, UNREAD_MENTIONS
+from gochat.repo.lists import UNREAD, UNREAD_MENTIONS
 from gochat.repo.membership import membership
 from gochat.repo.settings import SETTINGS, as_settings
 from gochat.repo.states import FROM_STATES, STATE_COLUMNS, fill_state

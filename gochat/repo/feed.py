@@ -11,6 +11,8 @@ timeline it is: what was read on another one is unknown here. Only readers that 
 itself go on (`kept_position`).
 """
 
+import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from gochat.domain import ids
@@ -90,6 +92,14 @@ _LOG_OF_USER = f"""
     UNION ALL
     SELECT {{columns}} FROM changes WHERE changes.kind = {Kind.PROFILE_UPDATED} AND {_SINCE}
     LIMIT {MAX_READ + 1}"""
+# On a cluster these rows are read before, and stand in place of the tables.
+_READ_BEFORE = {
+    postgres: "".join(
+        f", {table} AS (SELECT ?2 AS user_id, value AS conversation_id FROM {rows.format(given)})"
+        for table, given in (("members", "?4"), ("former_members", "?5"))
+    )
+    for postgres, rows in ((False, "json_each({})"), (True, "json_array_elements_text({}) AS given (value)"))
+}
 # What is the status of the user, is the session there, in which conversations is the user now, and in which groups were
 # they until those were dissolved?
 _READER = """,
@@ -115,20 +125,27 @@ def _of_all(name: str, most: int) -> Kept:
     return Kept(name, text, ("BIGINT",), _READ, postgres=postgres, joins=True)
 
 
-def _of_user() -> Kept:
+def _of_user(name: str, *, here: bool = False) -> Kept:
+    """here: the conversations that the user is in, and was in, are given as JSON."""
     columns = f"changes.position, changes.{{id}}, {_COLUMNS.replace('log.', 'changes.')}"
     text, postgres = (
-        _statement(each, _LOG_OF_USER.format(columns=columns.format(id=identity)), _CONCERNED, _READER)
-        for each, identity in ((False, "position AS id"), (True, "id"))
+        _statement(
+            each,
+            _LOG_OF_USER.format(columns=columns.format(id="id" if each else "position AS id")),
+            (_READ_BEFORE[each] if here else "") + _CONCERNED,
+            _READER,
+        )
+        for each in (False, True)
     )
-    types = ("BIGINT", "TEXT", "TEXT")  # position, user_id, session_id
-    return Kept(
-        "changes_of_user", text, types, (*_READ, "INTEGER", "BOOLEAN", "JSON", "JSON"), postgres=postgres, joins=True
-    )
+    given = ("BIGINT", "TEXT", "TEXT", *(("JSON", "JSON") if here else ()))  # position, user_id, session_id, and these
+    found = (*_READ, "INTEGER", "BOOLEAN", "JSON", "JSON")
+    return Kept(name, text, given, found, postgres=postgres, joins=True)
 
 
 _READ = ("TEXT", "BIGINT", "BIGINT", "JSON")
-EVERYTHING, PIECE, OF_USER = _of_all("changes_read", MAX_READ), _of_all("changes_piece", MAX_PIECE), _of_user()
+EVERYTHING, PIECE = _of_all("changes_read", MAX_READ), _of_all("changes_piece", MAX_PIECE)
+OF_USER, OF_USER_HERE = _of_user("changes_of_user"), _of_user("changes_of_user_here", here=True)
+_HERE = tuple(f"SELECT conversation_id FROM {table} WHERE user_id = ?" for table in ("members", "former_members"))
 
 
 class Row(NamedTuple):
@@ -166,6 +183,7 @@ class Feed:
         self._database = database
 
     def ReadChanges(self, request: pb.ReadChangesRequest) -> pb.ReadChangesResponse:
+        self._database.collect()
         read = read_piece if request.piecewise else read_log
         log = self._database.read(lambda tx: read(tx, request.start), one_statement=True)
         changes = log.complete
@@ -176,6 +194,7 @@ class Feed:
 
     def DescribeChanges(self, request: pb.DescribeChangesRequest) -> pb.DescribeChangesResponse:
         user_id = request.user_id if request.HasField("user_id") else None
+        self._database.collect()  # who has left since
         described = self._database.read(lambda tx: describe(tx, request.changes, user_id))
         return pb.DescribeChangesResponse(changes=[pb.Deliveries(deliveries=each) for each in described])
 
@@ -187,7 +206,7 @@ class Feed:
             log = self._database.read(lambda tx: read_piece(tx, request.start), one_statement=True)
             changes = log.complete
         else:
-            log, known, dissolved = self._database.read(lambda tx: _read_of_user(tx, request), one_statement=True)
+            log, known, dissolved = self._read_of_user(request)
             for row in reversed(log.rows):
                 undo(known, row, user_id, dissolved)
             changes = [
@@ -197,6 +216,15 @@ class Feed:
         if user_id and len(changes) > MAX_REPLAYED:
             gap, changes = pb.GAP_TOO_MUCH, []
         return pb.OpenFeedResponse(conversation_ids=known, changes=map(_change, changes), position=log.now, gap=gap)
+
+    def _read_of_user(self, request: pb.OpenFeedRequest) -> tuple[Log, set[str], set[str]]:
+        """On a cluster membership is read first, then the log is given all that was committed until then: so what the
+        log has since its position undoes all that membership may have that is newer."""
+        here = []
+        if self._database.distributed:
+            here = self._database.read(lambda tx: [_rooms(tx, text, request.user_id) for text in _HERE])
+            self._database.collect()
+        return self._database.read(lambda tx: _read_of_user(tx, request, here), one_statement=True)
 
     def _may_see(self, row: Row, user_id: str, known: set[str]) -> bool:
         """Of other users' profiles only those with whom the user has a one-to-one conversation."""
@@ -244,12 +272,17 @@ def _epochs(tx: Tx) -> tuple[str, str]:
     return of_log, of_positions
 
 
-def _read_of_user(tx: Tx, request: pb.OpenFeedRequest) -> tuple[Log, set[str], set[str]]:
+def _rooms(tx: Tx, text: str, user_id: str) -> str:
+    return json.dumps([conversation_id for (conversation_id,) in tx.fetch_all(text, user_id)])
+
+
+def _read_of_user(tx: Tx, request: pb.OpenFeedRequest, here: Sequence[str]) -> tuple[Log, set[str], set[str]]:
     """What of the log might concern the user, the conversations that they are in now, and the groups that they were in
     until those were dissolved. Raises NOT_FOUND, UNAUTHORIZED where the session has ended, PERMISSION_DENIED where
-    nobody may act as the user any more."""
+    nobody may act as the user any more. here: the user's rows of _HERE, as JSON, where they were read before."""
     start, user_id, session_id = request.start, request.user_id, request.session_id
-    (row,) = tx.fetch_all(OF_USER, start.at if start.epoch else None, user_id, session_id)
+    statement = OF_USER_HERE if here else OF_USER
+    (row,) = tx.fetch_all(statement, start.at if start.epoch else None, user_id, session_id, *here)
     *read, status, has_session, known, dissolved = row
     if status is None:
         raise not_found("user", "user_id")
@@ -260,8 +293,8 @@ def _read_of_user(tx: Tx, request: pb.OpenFeedRequest) -> tuple[Log, set[str], s
     log = _log(start, *read)
     if log.gap:
         nowhere = pb.OpenFeedRequest(user_id=user_id, session_id=session_id, is_acted_for=request.is_acted_for)
-        from_now, here, _ = _read_of_user(tx, nowhere)
-        return from_now._replace(gap=log.gap), here, set()
+        from_now, known_now, _ = _read_of_user(tx, nowhere, here)
+        return from_now._replace(gap=log.gap), known_now, set()
     return log, _ids(known), _ids(dissolved)
 
 

@@ -7,9 +7,9 @@ from gochat.api.conversation.v1 import conversation_pb2 as pb
 from gochat.domain import cursors
 from gochat.errors import invalid
 from gochat.internal.conversation.v1 import conversation_pb2 as store_pb
-from gochat.repo.conversations import UNREAD, UNREAD_MENTIONS
 from gochat.repo.details import DETAIL_COLUMNS, FROM_DETAILS, MEMBER_COLUMNS, detail_of, fill_detail
 from gochat.repo.inboxes import CARRIES, LOOKUPS, MOVED, Inboxes
+from gochat.repo.lists import UNREAD, UNREAD_MENTIONS, of_members
 from gochat.repo.membership import open_single
 from gochat.repo.users import get_user
 from gochat.storage.database import Database, Row, Tx
@@ -75,6 +75,28 @@ SELECT (
 ), {LOOKUPS}"""
 
 
+# On a Citus cluster: which conversations, then what is shown of them.
+_MOVED_AT = "CASE WHEN member.pinned_at > 0 THEN 0 ELSE conversation.updated_at END"
+_PAGE_OF_NODES = f"""
+DECLARE
+    listed TEXT[];
+    shown  JSON;
+BEGIN
+    SELECT array_agg(each.conversation_id) INTO listed FROM ({_part()}
+            AND (
+                member.pinned_at > 0 AND (member.pinned_at, member.conversation_id) < (?6, ?7)
+                OR member.pinned_at = 0 AND (conversation.updated_at, member.conversation_id) < (?8, ?9)
+            )
+        ORDER BY member.pinned_at DESC, {_MOVED_AT} DESC, member.conversation_id DESC LIMIT ?10
+    ) AS each;
+    SELECT json_agg(each.line) INTO shown FROM (
+        SELECT json_array(page.pinned_at, {_MOVED_AT.replace("member.", "page.")}, page.conversation_id,
+            {of_members(DETAIL_COLUMNS)}) AS line
+        {of_members(FROM_DETAILS)}
+        WHERE page.user_id = ?1 AND page.conversation_id = ANY (listed)
+    ) AS each;
+    RETURN QUERY SELECT shown, 0::BIGINT;
+END"""
 PAGE = Kept(
     "inbox_page",
     _page(postgres=False),
@@ -83,6 +105,7 @@ PAGE = Kept(
     ("JSON", "BIGINT"),
     postgres=_page(postgres=True),
     joins=True,
+    distributed=_PAGE_OF_NODES,
 )
 
 

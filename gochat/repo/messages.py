@@ -51,6 +51,7 @@ _AT = f"{_OF_CONVERSATION} AND message.seq = ?"
 _LISTED = "listed.conversation_id, " + COLUMNS.replace("message.", "listed.")  # SQLite copies what is selected
 _NEWEST = 2**62  # greater than any seq
 _MARK_READ = "SELECT mark_read(?, ?, ?, ?, ?)"  # in sql/routines.postgres.sql
+_MARK_READ_UNLOCKED = "SELECT mark_read(?, ?, ?, ?, ?, TRUE)"
 _MARK_ALL_READ = """
 SELECT wanted.number, mark_read(wanted.room, wanted.reader, wanted.seq, wanted.actor, wanted.read_at, TRUE)
 FROM (VALUES %s) AS wanted (number, room, reader, seq, actor, read_at)"""
@@ -142,6 +143,9 @@ def mark_all_read(database: Database, requests: Sequence[tuple[store_pb2.MarkRea
     requests: with the ids of those who act."""
 
     def work(tx: Tx) -> list[bool]:
+        if tx.distributed:  # each is a transaction of the node of its conversation
+            each = (_read_until(request, actor_id) for request, actor_id in requests)
+            return [tx.fetch_one(_MARK_READ_UNLOCKED, *values) == ("",) for values in each]
         if not tx.postgres:
             return [_is_marked_read(tx, request, actor_id) for request, actor_id in requests]
         wanted = [(number, *_read_until(request, actor_id)) for number, (request, actor_id) in enumerate(requests)]

@@ -60,21 +60,9 @@ JOIN mentions AS mention ON mention.conversation_id = wanted.conversation_id
 JOIN members AS member ON member.conversation_id = wanted.conversation_id
 WHERE {_IS_LARGE}""",
 )
+_INSERT = "INSERT INTO push_pending (conversation_id, user_id, first_seq, seq, due_at, notified_at, was_connected)"
 # A message to who had a stream when the one before was judged is judged by itself.
-_COLLECT = {
-    all_recipients: """
-WITH wanted (conversation_id, first_seq, seq, due_at) AS (VALUES {})
-INSERT INTO push_pending (conversation_id, user_id, first_seq, seq, due_at, notified_at, was_connected)
-"""
-    + " UNION ".join(
-        f"""
-SELECT wanted.conversation_id, member.user_id, wanted.first_seq, wanted.seq, wanted.due_at, 0, 0
-FROM wanted {recipients} AND member.read_seq < wanted.seq AND member.hidden_seq < wanted.seq AND {condition}"""
-        for recipients in _RECIPIENTS_OF
-    )
-    + """
-ORDER BY 1, 2
-ON CONFLICT (conversation_id, user_id) DO UPDATE SET
+_ON_CONFLICT = """ON CONFLICT (conversation_id, user_id) DO UPDATE SET
     first_seq = CASE WHEN push_pending.seq = 0 THEN excluded.first_seq ELSE push_pending.first_seq END,
     seq = excluded.seq,
     was_connected = 0,
@@ -83,8 +71,33 @@ ON CONFLICT (conversation_id, user_id) DO UPDATE SET
         WHEN push_pending.notified_at + ? > excluded.due_at THEN push_pending.notified_at + ?
         ELSE excluded.due_at
     END"""
+_COLLECT = {
+    all_recipients: f"""
+WITH wanted (conversation_id, first_seq, seq, due_at) AS (VALUES {{}})
+{_INSERT}
+"""
+    + " UNION ".join(
+        f"""
+SELECT wanted.conversation_id, member.user_id, wanted.first_seq, wanted.seq, wanted.due_at, 0, 0
+FROM wanted {recipients} AND member.read_seq < wanted.seq AND member.hidden_seq < wanted.seq AND {condition}"""
+        for recipients in _RECIPIENTS_OF
+    )
+    + f"""
+ORDER BY 1, 2
+{_ON_CONFLICT}"""
     for all_recipients, condition in ((False, _HAS_TOKEN), (True, "member.role <> 'deleted'"))
 }
+# Of one conversation, on a Citus cluster.
+_RECIPIENTS_OF_NODE = f"""
+SELECT member.user_id
+FROM members AS member
+JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
+WHERE member.conversation_id = ? AND (conversation.member_count <= {MAX_NOTIFIED} OR EXISTS (
+    SELECT 1 FROM mentions AS mention
+    WHERE mention.conversation_id = ? AND mention.seq BETWEEN ? AND ? AND mention.user_id IN (member.user_id, '')
+)) AND member.read_seq < ? AND member.hidden_seq < ? AND member.role <> 'deleted'
+ORDER BY member.user_id"""
+_WITH_TOKEN = f"SELECT DISTINCT token.user_id {VALID} AND token.user_id IN ({{}})"
 _LOCK = """
 SELECT conversation_id, user_id, was_connected
 FROM push_pending
@@ -139,6 +152,7 @@ class Notifying:
 
     def CollectPending(self, request: pb.CollectPendingRequest) -> pb.CollectPendingResponse:
         now = ids.now_ms()
+        self._database.collect()
 
         def look(tx: Tx) -> bool:
             """Is there anything to write?"""
@@ -188,7 +202,25 @@ def _sent(changes: Iterable[Row], delay: int) -> Iterable[list[tuple[str, int, i
         yield rows[start : start + _CONVERSATIONS]
 
 
+def _collect_of_nodes(tx: Tx, sent: Sequence[tuple[str, int, int, int]], request: pb.CollectPendingRequest) -> None:
+    """As _collect(), on a Citus cluster: tokens are on the coordinator, members on the nodes of conversations."""
+    for conversation_id, first_seq, seq, due_at in sent:
+        of_message = conversation_id, conversation_id, first_seq, seq, seq, seq
+        found = [user_id for (user_id,) in tx.fetch_all(_RECIPIENTS_OF_NODE, *of_message)]
+        if found and not request.all_recipients:
+            text = _WITH_TOKEN.format(placeholders(found))
+            found = [user_id for (user_id,) in tx.fetch_all(text, ids.now_ms(), *found)]
+        for start in range(0, len(found), _RECIPIENTS):
+            piece = found[start : start + _RECIPIENTS]
+            values = ", ".join(["(?, ?, ?, ?, ?, 0, 0)"] * len(piece))
+            rows = [value for user_id in piece for value in (conversation_id, user_id, first_seq, seq, due_at)]
+            tx.sql(f"{_INSERT} VALUES {values} {_ON_CONFLICT}", *rows, request.interval, request.interval)
+
+
 def _collect(tx: Tx, sent: Sequence[tuple[str, int, int, int]], request: pb.CollectPendingRequest) -> None:
+    if tx.distributed:
+        _collect_of_nodes(tx, sent, request)
+        return
     text = _COLLECT[request.all_recipients].format(", ".join(["(?, ?, ?, ?)"] * len(sent)))
     now = [] if request.all_recipients else [ids.now_ms()] * len(_RECIPIENTS_OF)
     tx.sql(text, *(value for row in sent for value in row), *now, request.interval, request.interval)
@@ -198,7 +230,8 @@ def _decide(tx: Tx, request: pb.DecidePendingRequest) -> int:
     """Returns how many were notified."""
     now, user_ids, connected = ids.now_ms(), list(request.user_ids), set(request.connected_user_ids)
     wanted = placeholders(user_ids)
-    due = {(room, user): seen for room, user, seen in tx.fetch_all(_LOCK.format(wanted) + tx.lock, now, *user_ids)}
+    lock = "" if tx.distributed else tx.lock  # Citus locks rows of one node only; one process at a time comes here
+    due = {(room, user): seen for room, user, seen in tx.fetch_all(_LOCK.format(wanted) + lock, now, *user_ids)}
     unread = [_Unread(*row) for row in tx.fetch_all(_UNREAD.format(wanted), now, *user_ids)]
     notified, postponed = list[_Unread](), dict[Key, None]()
     for each in unread:

@@ -19,7 +19,7 @@ from gochat.errors import ChatError, denied, duplicate, invalid, not_found, unav
 from gochat.repo.audit import record_entries
 from gochat.repo.changes import add_changes_of
 from gochat.repo.endings import end_all_of
-from gochat.repo.users import COLUMNS, DELETED, SEEN, make_user, of_row, username_taken, write_names
+from gochat.repo.users import COLUMNS, DELETED, SEEN, lock_users, make_user, of_row, username_taken, write_names
 from gochat.storage.database import Tx, placeholders
 from gochat.storage.models import User
 
@@ -112,8 +112,10 @@ class _Known:
             shapes.add(skeleton(normal_name(name)))
         lists = [sorted({each.user_id for each in wanted}), sorted({each.external_id for each in wanted})]
         lists += [sorted(keys), sorted(shapes)]
-        text = _CONCERNED % tuple(placeholders(values) for values in lists) + tx.lock
-        rows = tx.fetch_all(text, *(value for values in lists for value in values))
+        text, values = _CONCERNED % tuple(map(placeholders, lists)), [value for each in lists for value in each]
+        if tx.distributed:
+            lock_users(tx, [user_id for user_id, *_ in tx.fetch_all(text, *values)] or [""])
+        rows = tx.fetch_all(text if tx.distributed else text + tx.lock, *values)
         self._users: dict[str, User] = {}
         self._external: dict[str, User] = {}
         self._keys: dict[str, User] = {}

@@ -13,7 +13,7 @@ _INSERT = """
 INSERT INTO reactions (conversation_id, seq, user_id, reaction, number, created_at)
 SELECT ?, ?, ?, ?, COALESCE(MAX(number), 0) + 1, ?
 FROM reactions WHERE conversation_id = ? AND seq = ?
-ON CONFLICT DO NOTHING"""
+ON CONFLICT DO NOTHING RETURNING 1"""
 _DELETE = "DELETE FROM reactions WHERE conversation_id = ? AND seq = ? AND user_id = ? AND reaction = ?"
 _FIRST = f"""
 SELECT user_id FROM reactions
@@ -36,7 +36,7 @@ class Reactions:
             summed = reactions.loads(message.reactions)
             reaction = reactions.spelling(summed, request.request.reaction)
             this = (message.conversation_id, message.seq)
-            if tx.sql(_INSERT, *this, request.user_id, reaction, ids.now_ms(), *this).rowcount:
+            if tx.fetch_one(_INSERT, *this, request.user_id, reaction, ids.now_ms(), *this):
                 reactions.add(summed, reaction, request.user_id)
                 _changed(tx, message, request.user_id, reaction, summed)
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from gochat.api.event.v1 import event_pb2
 from gochat.domain import ids
-from gochat.repo.conversations import HAS_UNREAD, UNREAD, UNREAD_MENTIONS
 from gochat.repo.inboxes import MOVED
+from gochat.repo.lists import HAS_UNREAD, UNREAD, UNREAD_MENTIONS
 from gochat.repo.messages import RECALLED
 from gochat.repo.push_tokens import VALID
 from gochat.storage.database import Tx, placeholders
@@ -23,16 +23,11 @@ def sent_since(first: str, message: str) -> str:
 _COUNTED = f"""
     SELECT member.user_id, member.conversation_id, {UNREAD} AS number,
         CASE WHEN member.conversation_id = ? THEN {UNREAD_MENTIONS} ELSE 0 END AS mentions"""
-_UNREAD = {
-    postgres: f"""
-WITH unread AS ({_COUNTED}
+_SAID = f"""{_COUNTED}
     FROM members AS member
     JOIN conversations AS conversation ON conversation.conversation_id = member.conversation_id
-    WHERE member.user_id IN ({{ids}}) AND member.last_seq > member.read_seq AND {HAS_UNREAD}
-    UNION ALL {_COUNTED}
-    FROM {moved}
-    WHERE own.user_id IN ({{ids}}) AND member.last_seq <= member.read_seq AND {HAS_UNREAD}
-), total AS (
+    WHERE member.user_id IN ({{ids}}) AND member.last_seq > member.read_seq AND {HAS_UNREAD}"""
+_TOTALS = """, total AS (
     SELECT user_id, CAST(SUM(number) AS BIGINT) AS number,
         CAST(SUM(CASE WHEN conversation_id = ? THEN number ELSE 0 END) AS BIGINT) AS here,
         CAST(SUM(mentions) AS BIGINT) AS mentions
@@ -44,9 +39,17 @@ SELECT owner.user_id, owner.external_id, own.read_seq, COALESCE(total.number, 0)
 FROM members AS own
 JOIN users AS owner ON owner.user_id = own.user_id AND owner.status = 1
 LEFT JOIN total ON total.user_id = own.user_id
-WHERE own.conversation_id = ? AND own.user_id IN ({{ids}})"""
+WHERE own.conversation_id = ? AND own.user_id IN ({ids})"""
+_UNREAD = {
+    postgres: f"""
+WITH unread AS ({_SAID}
+    UNION ALL {_COUNTED}
+    FROM {moved}
+    WHERE own.user_id IN ({{ids}}) AND member.last_seq <= member.read_seq AND {HAS_UNREAD}
+){_TOTALS}"""
     for postgres, moved in MOVED.items()
 }
+_UNREAD_OF_NODES = f"WITH unread AS ({_SAID}){_TOTALS}"  # on a Citus cluster, where nobody has an inbox
 _TOKENS = f"""
 SELECT token.user_id, token.platform, token.token, token.device_id
 {VALID} AND token.user_id IN ({{}})
@@ -71,9 +74,10 @@ class Unread(NamedTuple):
 
 def unread_of(tx: Tx, conversation_id: str, user_ids: Sequence[str]) -> Mapping[str, Unread]:
     """By user, of those who are active and in the conversation."""
-    text, here = _UNREAD[tx.postgres].format(ids=placeholders(user_ids)), (conversation_id, *user_ids)
-    values = (*here, *here, conversation_id, *here)
-    return {user_id: Unread(*rest) for user_id, *rest in tx.fetch_all(text, *values)}
+    text, here = _UNREAD_OF_NODES if tx.distributed else _UNREAD[tx.postgres], (conversation_id, *user_ids)
+    values = (*here, *(() if tx.distributed else here), conversation_id, *here)
+    rows = tx.fetch_all(text.format(ids=placeholders(user_ids)), *values)
+    return {user_id: Unread(*rest) for user_id, *rest in rows}
 
 
 def offline_recipients(

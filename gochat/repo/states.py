@@ -9,8 +9,9 @@ from gochat.domain.changes import Kind
 from gochat.errors import ChatError, not_found
 from gochat.internal.change.v1 import change_pb2 as pb
 from gochat.repo.changes import add_change
-from gochat.repo.conversations import FROM_PAGE, INFO_COLUMNS, UNREAD, fill_info
+from gochat.repo.conversations import fill_info
 from gochat.repo.feed import read_log
+from gochat.repo.lists import FROM_PAGE, INFO_COLUMNS, UNREAD, of_members
 from gochat.repo.membership import Membership, lock_conversation, membership
 from gochat.repo.users import get_user
 from gochat.storage.database import Database, Row, Tx
@@ -33,6 +34,12 @@ WITH page AS (
 SELECT {STATE_COLUMNS}
 {FROM_STATES}
 ORDER BY page.conversation_id"""
+# The same on a Citus cluster, in one level.
+_STATES_OF_NODES = f"""
+SELECT {of_members(STATE_COLUMNS)}
+{of_members(FROM_STATES)}
+WHERE page.user_id = ? AND page.conversation_id > ? AND conversation.last_seq > page.hidden_seq
+ORDER BY page.conversation_id LIMIT ?"""
 
 # What is read counts as delivered.
 _MOVE_DELIVERED = """
@@ -52,9 +59,11 @@ class States:
 
         def work(tx: Tx) -> tuple[pb.Position, list[Row]]:
             get_user(tx, request.user_id)
-            rows = tx.fetch_all(_STATES, request.user_id, after, page.fetched)
+            text = _STATES_OF_NODES if tx.distributed else _STATES
+            rows = tx.fetch_all(text, request.user_id, after, page.fetched)
             return read_log(tx, pb.Position()).now, rows
 
+        self._database.collect()  # so that what the answer has does not come again
         now, rows = self._database.read(work)
         answer = pb.ListStatesResponse(position=pb.Position(epoch=epoch, at=at) if epoch else now)
         for row in rows[: page.limit]:

@@ -152,7 +152,9 @@ def username_taken() -> ChatError:
 
 def get_user(tx: Tx, user_id: str, *, lock: bool = False) -> User:
     """lock: until the commit nobody else changes the user. Raises NOT_FOUND for the field user_id."""
-    row = tx.fetch_one(_BY_ID + tx.lock if lock else _BY_ID, user_id)
+    if lock and tx.distributed:
+        lock_users(tx, [user_id])
+    row = tx.fetch_one(_BY_ID + tx.lock if lock and not tx.distributed else _BY_ID, user_id)
     if row is None:
         raise not_found("user", "user_id")
     return of_row(row)
@@ -168,13 +170,23 @@ def of_row(row: Row) -> User:
     return User(**dict(zip(COLUMNS, row, strict=True)))
 
 
+def lock_users(tx: Tx, user_ids: Sequence[str], *, share: bool = False) -> None:
+    """On a Citus cluster, where a lock of a row of users is one on every node, and two that wait for it deadlock: one
+    of the coordinator stands for it, until the commit. In the order of ids."""
+    lock = "pg_advisory_xact_lock_shared" if share else "pg_advisory_xact_lock"
+    values = ", ".join(["(?)"] * len(user_ids))
+    tx.sql(f"SELECT {lock}(hashtextextended(user_id, 0)) FROM (VALUES {values}) AS each (user_id)", *sorted(user_ids))
+
+
 def lock_existing(tx: Tx, user_ids: Sequence[str]) -> set[str]:
     """Those of the users who exist and are not deleted. Until the commit none of them is: code that makes them members
     of a conversation calls this before it locks the conversation, as code that deletes a user locks them in this order.
     """
     if not user_ids:
         return set()
-    share = " FOR SHARE" if tx.postgres else ""
+    if tx.distributed:
+        lock_users(tx, user_ids, share=True)
+    share = " FOR SHARE" if tx.postgres and not tx.distributed else ""
     rows = tx.fetch_all(
         f"SELECT user_id FROM users WHERE user_id IN ({placeholders(user_ids)}) AND status < ?{share}",
         *(*user_ids, DELETED),

@@ -46,8 +46,9 @@ class Tx:
     slow_after: ClassVar[float] = math.inf
     """Seconds; statements that take longer are logged."""
 
-    def __init__(self, database: peewee.Database) -> None:
-        self._database = database
+    def __init__(self, database: peewee.Database, *, distributed: bool = False) -> None:
+        """distributed: is it on a Citus cluster (distributed.py)?"""
+        self._database, self.distributed = database, distributed
         self.postgres = isinstance(database, peewee.PostgresqlDatabase)
         self.lock = " FOR NO KEY UPDATE" if self.postgres else ""
         """To be appended to a SELECT whose rows must not change until the commit. SQLite needs no lock: its
@@ -138,10 +139,12 @@ class Database(Protocol):
     """What the handlers of gochat/repo use.
 
     one_statement: work runs a single statement, which is a transaction without BEGIN and COMMIT. pair_key: the key of
-    ids.single in this database. enqueue: queues a call for the writer (writer.py); None on PostgreSQL, which has none.
+    ids.single in this database. distributed: is it on a Citus cluster? enqueue: queues a call for the writer
+    (writer.py); None on PostgreSQL, which has none.
     """
 
     pair_key: bytes
+    distributed: bool
 
     @property
     def enqueue(self) -> Enqueue | None: ...
@@ -158,6 +161,9 @@ class Database(Protocol):
 
     def write_each(self, works: Sequence[Work[T]]) -> list[T]:
         """Runs each work as `write` does. If one raises, that is raised here; others may be durable nevertheless."""
+
+    def collect(self) -> None:
+        """On a Citus cluster: has the log what its nodes have of it (sql/routines.distributed.sql)."""
 
     @property
     def is_writable(self) -> bool:

@@ -10,6 +10,7 @@ from gochat.config import Config, ConfigError
 from gochat.domain import ids
 from gochat.folders import make_folder
 from gochat.storage.database import DatabaseInUseError, Tx
+from gochat.storage.distributed import is_distributed
 from gochat.storage.explain import DatabaseError, damaged, explained, sqlite_file
 from gochat.storage.failures import NO_RIGHTS, describe, sqlstate
 from gochat.storage.migrate import LOCK, MigrationError, is_migrated, migrate, must_be_whole, tables
@@ -72,8 +73,11 @@ def _opened(
         with database.interruptible():
             migrate(database, dialect, show)
         database.claim(show)  # one that was new
+        database.distributed = database.read(is_distributed)
         database.pair_key = database.write(_pair_key)
         database.write(begin_log)
+        if database.distributed and settings.replica_url:
+            raise ConfigError("database.replica_url must be empty: the database is on a Citus cluster")
         if isinstance(database, PostgresDatabase) and settings.replica_url and not exclusive:
             database.follow_replica(settings.replica_url, settings.pool_max, settings.max_lag)
     except BaseException as error:

@@ -29,7 +29,8 @@ _BY_INDEX = "".join(
 @dataclass(frozen=True)
 class Kept:
     """text: in SQLite's dialect, with ?1, ?2, ... for the parameters. postgres: the same where it must differ by more
-    than words. parameters, columns: their types in PostgreSQL. joins: it reads tables by what it finds in others."""
+    than words. parameters, columns: their types in PostgreSQL. joins: it reads tables by what it finds in others.
+    distributed: what a Citus cluster runs instead, in PL/pgSQL, with which the function is replaced there."""
 
     name: str
     text: str
@@ -37,6 +38,7 @@ class Kept:
     columns: tuple[str, ...]
     postgres: str = ""
     joins: bool = False
+    distributed: str = ""
 
     @cached_property
     def body(self) -> str:
@@ -62,13 +64,17 @@ class Kept:
 
     @cached_property
     def definition(self) -> str:
+        return self._defined(f"BEGIN\nRETURN QUERY\n{self.body};\nEND", _BY_INDEX if self.joins else "")
+
+    @cached_property
+    def distributed_definition(self) -> str:
+        return self._defined(_PARAMETER.sub(r"$\1", for_postgres(self.distributed)).strip(), "")
+
+    def _defined(self, body: str, settings: str) -> str:
         columns = ", ".join(f"column_{number} {kind}" for number, kind in enumerate(self.columns, 1))
         return f"""CREATE OR REPLACE FUNCTION {self.function}({", ".join(self.parameters)})
 RETURNS TABLE ({columns})
-LANGUAGE plpgsql STABLE{_BY_INDEX if self.joins else ""} AS $$
-BEGIN
-RETURN QUERY
-{self.body};
-END
+LANGUAGE plpgsql STABLE{settings} AS $$
+{body}
 $$;
 """

@@ -23,6 +23,7 @@ from gochat.background import progress
 from gochat.domain.ids import now_ms
 from gochat.errors import ChatError
 from gochat.storage.database import Database, Tx
+from gochat.storage.distributed import as_distributed, is_distributed
 from gochat.storage.failures import sqlstate
 
 LOCK = 0x676F63686174  # "gochat": any number, but always this one
@@ -81,10 +82,18 @@ def folder() -> Path:
     return inside if inside.is_dir() else package.parent / "sql"
 
 
-def routines(dialect: str) -> list[Migration]:
-    """The functions of this dialect, where it has any."""
-    texts = [path.read_text(encoding="utf-8") for path in _unnumbered() if path.name.endswith(f".{dialect}.sql")]
-    return [Migration(ROUTINES, "routines", "\n".join(texts))] if texts else []
+def routines(dialect: str, *, distributed: bool = False) -> list[Migration]:
+    """The functions of this dialect, where it has any. distributed: those of a database on a cluster."""
+    text = _functions(dialect)
+    if distributed:
+        text = f"{as_distributed(text)}\n{_functions('distributed')}"
+    return [Migration(ROUTINES, "routines", text)] if text else []
+
+
+def _functions(dialect: str) -> str:
+    return "\n".join(
+        path.read_text(encoding="utf-8") for path in _unnumbered() if path.name.endswith(f".{dialect}.sql")
+    )
 
 
 def _unnumbered() -> list[Path]:
@@ -131,7 +140,7 @@ def migrate(database: Database, dialect: str, show: Callable[[str], None] = lamb
     interrupted, the file that was being applied has done nothing. show: is given a line of progress. Raises
     MigrationError."""
     known = migrations(dialect)
-    functions = routines(dialect)
+    functions = routines(dialect, distributed=database.read(is_distributed))
     applied = []
     for migration in known:
         with progress(show) as step:
@@ -195,7 +204,7 @@ def pending(tx: Tx, dialect: str) -> list[Migration]:
         if there and not tx.postgres:
             raise MigrationError("this is the database of another program")
         return [*migrations(dialect), *routines(dialect)]
-    return _pending(tx, migrations(dialect), routines(dialect))
+    return _pending(tx, migrations(dialect), routines(dialect, distributed=is_distributed(tx)))
 
 
 def _pending(tx: Tx, known: list[Migration], functions: list[Migration]) -> list[Migration]:

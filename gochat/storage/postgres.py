@@ -19,6 +19,7 @@ from gochat.background import periodic
 from gochat.context import Lane, current, current_deadline
 from gochat.storage.connecting import CALL_LIMITS, UNLIMITED, look_at
 from gochat.storage.database import T, Tx, Work, Writability, unavailable_on_failure
+from gochat.storage.distributed import is_distributed
 from gochat.storage.failures import DISK_FULL, READ_ONLY, RETRYABLE, Failure, failure, sqlstate
 from gochat.storage.fence import LOOK_INTERVAL, Fence
 from gochat.storage.leases import Lease
@@ -38,6 +39,7 @@ SELECT (
     SELECT sum(CASE name WHEN 'max_connections' THEN setting::int ELSE -setting::int END) FROM pg_settings
     WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections')
 ) - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')"""
+_COLLECT = "SELECT collect_changes()"
 # An update finds room in the page that it is in; that the disk has room again only something large shows.
 _FILL = (
     "CREATE TEMPORARY TABLE gochat_room ON COMMIT DROP AS SELECT n, md5(n::text) FROM generate_series(1, 20000) AS n"
@@ -55,7 +57,7 @@ class PostgresDatabase:
     def __init__(self, url: str, pool_min: int, pool_max: int, *, exclusive: bool = False) -> None:
         """exclusive: without time limits. Raises ConfigError and ChatError."""
         self._server, self._exclusive = look_at(url), exclusive
-        self.pair_key = b""
+        self.pair_key, self.distributed = b"", False
         self._writability = Writability()
         self._replica: Replica | None = None
         self._after_commit: Callable[[], None] = lambda: None
@@ -167,7 +169,7 @@ class PostgresDatabase:
             try:
                 if begin:
                     database.execute_sql(begin)
-                tx = Tx(database)
+                tx = Tx(database, distributed=self.distributed)
                 answer = work(tx)
                 if begin:
                     committing = writes
@@ -186,6 +188,10 @@ class PostgresDatabase:
                 if (lost and not committing and failure(error) is Failure.LOST) or sqlstate(error) in RETRYABLE:
                     raise _RetryableError(*error.args) from error
                 raise
+
+    def collect(self) -> None:
+        if self.distributed:  # nobody is hinted: it is done for those who read
+            self._transact("", lambda tx: tx.sql(_COLLECT), writes=False)
 
     @property
     def is_writable(self) -> bool:
@@ -256,7 +262,7 @@ def postgres_snapshot(url: str) -> Iterator[Tx]:
         database = server.connect({})
         try:
             database.execute_sql(f"{SNAPSHOT}; {UNLIMITED}")
-            yield Tx(database)
+            yield Tx(database, distributed=is_distributed(Tx(database)))
         finally:
             database.connection().close()
 

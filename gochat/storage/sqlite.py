@@ -54,7 +54,7 @@ class SqliteDatabase:
 
     def __init__(self, path: Path) -> None:
         """Creates the file if it is missing. Raises DatabaseInUseError, ConfigError."""
-        self.pair_key = b""
+        self.pair_key, self.distributed = b"", False
         self._locks = lock(path, create=True)
         pragmas = WRITER_PRAGMAS | {"busy_timeout": BUSY_TIMEOUT, "journal_size_limit": WAL_LIMIT, "foreign_keys": 1}
         self._files = _Files(path)
@@ -126,6 +126,9 @@ class SqliteDatabase:
 
     def write_each(self, works: Sequence[Work[T]]) -> list[T]:
         return self._writer.write_each(works)
+
+    def collect(self) -> None:
+        pass
 
     @property
     def is_writable(self) -> bool:

@@ -47,7 +47,7 @@ TABLES = {
     "push_deliveries",
     "audit_log",
 }
-_OWN = {"schema_migrations", "changes", "log_readers", "inboxes", "processes"}  # of each database
+_OWN = {"schema_migrations", "changes", "outgoing_changes", "log_readers", "inboxes", "processes"}  # of each database
 
 _OF_LOG = {"conversations": {"position"}}  # which is not copied
 

@@ -143,6 +143,12 @@ def test_a_read_only_folder_is_one_sentence(
     assert str(read_only) in sentence(run)
 
 
+@pytest.fixture(scope="module")
+def postgres(direct_postgres: Postgres) -> Postgres:
+    """It gets roles."""
+    return direct_postgres
+
+
 @pytest.fixture
 def stranger(postgres: Postgres) -> str:
     """The URL of a database whose user may connect and no more."""

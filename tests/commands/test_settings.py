@@ -21,7 +21,7 @@ def test_an_unknown_section_in_the_environment_stops_every_command(
 
 
 def test_variables_that_are_no_settings_stop_nothing(tmp_path: Path) -> None:
-    env = {"GOCHAT_COPY_FROM": "x", "GOCHAT_COPY_TO": "y", "GOCHAT_TEST_DATA": "z"}
+    env = {"GOCHAT_COPY_FROM": "x", "GOCHAT_COPY_TO": "y", "GOCHAT_TEST_DATA": "z", "GOCHAT_TEST_DATABASE_URL": "u"}
     assert "signing.key is missing" in sentence(gochat("user", "list", env=env, cwd=tmp_path))
 
 

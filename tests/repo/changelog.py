@@ -20,6 +20,8 @@ from gochat.repo.inboxes import Inboxes
 from gochat.services import REPO, served_by
 from gochat.serving.binding import bind
 from gochat.storage.database import Database
+from tests.commands.copying import opened
+from tests.given import GIVEN_CLUSTER
 
 _MODULES = (repo_pb2, store_pb2, account_pb2, change_pb2, push_pb2, reader_pb2)
 LATER = 10**15  # Unix milliseconds
@@ -82,6 +84,7 @@ class Reader:
         return rows
 
     def _read(self) -> tuple[list[Row], bool]:
+        self._database.collect()
         log = self._database.read(lambda tx: read_log(tx, self.position), one_statement=True)
         assert not log.gap
         self.position = log.now
@@ -92,3 +95,12 @@ def said(rows: list[Row]) -> list[tuple[Any, ...]]:
     """What rows say: the kind, then what is not empty but for times."""
     parts = [(row.conversation_id, row.user_id, row.first_seq, row.seq, row.detail) for row in rows]
     return [(Kind(row.kind).name, *filter(None, part)) for row, part in zip(rows, parts, strict=True)]
+
+
+def kinds_of(url: str) -> list[Kind]:
+    """Of all rows of the log, in their order."""
+    with opened(url) as cursor:
+        if GIVEN_CLUSTER and url.startswith("postgresql"):
+            cursor.execute("SELECT collect_changes()")
+        cursor.execute(f"SELECT kind FROM changes ORDER BY {'id' if url.startswith('postgresql') else 'position'}")
+        return [Kind(kind) for (kind,) in cursor.fetchall()]

@@ -11,12 +11,12 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 
 from gochat.domain.changes import Kind
 from gochat.services import path_of, rpcs
-from tests.commands.copying import opened
 from tests.conftest import Own
 from tests.conversations import conversation_of, group
 from tests.harness import PASSWORD, Deployment, Person, as_service, fresh
 from tests.issuing import SHARED_LOGIN
 from tests.repo import logins, pushes, unseen
+from tests.repo.changelog import kinds_of
 
 Call = tuple[Person | None, dict[str, Any]]
 """Who calls, None for a service, and the fields of the request."""
@@ -353,13 +353,6 @@ def url(app: Deployment) -> str:
     return app.url or f"sqlite:///{app.data}/gochat.db"
 
 
-def _kinds(url: str) -> list[Kind]:
-    """Of all rows, in their order."""
-    with opened(url) as cursor:
-        cursor.execute(f"SELECT kind FROM changes ORDER BY {'id' if url.startswith('postgresql') else 'position'}")
-        return [Kind(kind) for (kind,) in cursor.fetchall()]
-
-
 def _call(app: Deployment, path: str, call: Call) -> None:
     person, fields = call
     rpc = WRITES[path]
@@ -373,18 +366,18 @@ def _call(app: Deployment, path: str, call: Call) -> None:
 def test_an_rpc_that_writes_leaves_its_changes(app: Deployment, url: str, path: str) -> None:
     prepare, expected = _acts(path)
     call = prepare(World(app))
-    before = len(_kinds(url))
+    before = len(kinds_of(url))
     _call(app, path, call)
-    assert _kinds(url)[before:] == expected
+    assert kinds_of(url)[before:] == expected
 
 
 @pytest.mark.parametrize("path", [path for path in WRITES if _entry(NONE, path)])
 def test_an_rpc_that_nobody_sees_leaves_none(app: Deployment, url: str, path: str) -> None:
     assert _entry(NEED_NONE, path)
     call = _entry(NONE, path)(World(app))
-    before = len(_kinds(url))
+    before = len(kinds_of(url))
     _call(app, path, call)
-    assert _kinds(url)[before:] == []
+    assert kinds_of(url)[before:] == []
 
 
 def test_the_commands_for_users_leave_their_changes(app: Deployment, url: str) -> None:
@@ -395,6 +388,6 @@ def test_the_commands_for_users_leave_their_changes(app: Deployment, url: str) -
         (("enable", ann.username), [PROFILE]),
         (("delete", "--yes", ann.username), [PROFILE, ENDED]),
     ):
-        before = len(_kinds(url))
+        before = len(kinds_of(url))
         app.run("user", *arguments, "--address", app.repo_address)
-        assert _kinds(url)[before:] == expected, arguments
+        assert kinds_of(url)[before:] == expected, arguments

@@ -16,9 +16,9 @@ from gochat.errors import ChatError
 from gochat.internal.conversation.v1 import conversation_pb2 as conversation_store_pb2
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo import (
-    conversations,
     editing,
     feed,
+    lists,
     members,
     message_details,
     messages,
@@ -162,8 +162,8 @@ GROWING = {"users", "sessions", "conversations", "members", "messages", "sends",
 @pytest.mark.parametrize(
     ("statement", "parameters"),
     [
-        (conversations.UNREAD_PAGE, ("u", 100)),
-        (conversations.UNREAD_TOTAL, ("u",)),
+        (lists.UNREAD_PAGE, ("u", 100)),
+        (lists.UNREAD_TOTAL, ("u",)),
         (messages.HISTORY, ("c", "u", 5, 20)),
         (message_details.AFTER, ("c", "u", 5, 20)),
         (message_details.ONE, ("c", "u", 5)),
@@ -211,7 +211,7 @@ def test_sqlite_prepares_no_kept_statement_again(tmp_path: Path) -> None:
 
 
 def test_a_page_of_conversations_sorts_only_those_that_are_looked_up(database: Database, dialect: str) -> None:
-    plan = plan_by_index(database, dialect, conversations.PAGE, ("u", 20, 0))
+    plan = plan_by_index(database, dialect, lists.PAGE, ("u", 20, 0))
     if dialect == "sqlite":
         merged = plan[plan.index("LEFT") : plan.index("SCAN page")]
         carried = len(merged) - merged[::-1].index("RIGHT")
@@ -222,7 +222,7 @@ def test_a_page_of_conversations_sorts_only_those_that_are_looked_up(database: D
 
 
 def test_the_unread_total_of_nothing_is_zero(database: Database) -> None:
-    assert database.read(lambda tx: tx.fetch_all(conversations.UNREAD_TOTAL, "u")) == [(0,)]
+    assert database.read(lambda tx: tx.fetch_all(lists.UNREAD_TOTAL, "u")) == [(0,)]
 
 
 def plan_by_index(database: Database, dialect: str, statement: str | Kept, parameters: tuple[object, ...]) -> list[str]:

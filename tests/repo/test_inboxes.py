@@ -12,8 +12,8 @@ from gochat.config import Config
 from gochat.domain import ids
 from gochat.internal.store.v1 import store_pb2
 from gochat.repo import inboxes
-from gochat.repo.conversations import UNREAD_PAGE
 from gochat.repo.inboxes import MOST, Inboxes, refresh
+from gochat.repo.lists import UNREAD_PAGE
 from gochat.repo.recipients import unread_of
 from gochat.repo.sending import as_stored, store
 from gochat.storage.database import Database, Tx, Work

@@ -34,6 +34,7 @@ class Large(Repo):
 
     def described(self, kind: Kind, user_id: str | None) -> list[change_pb2.Delivery]:
         """Of the newest change of that kind."""
+        self.database.collect()
 
         def work(tx: Any) -> list[change_pb2.Delivery]:
             rows = read_log(tx, self.start).rows

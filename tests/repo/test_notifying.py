@@ -43,6 +43,7 @@ class Pushing:
 
     def logged(self) -> list[tuple[int, int]]:
         """The messages of which the log says that somebody is to be notified."""
+        self.database.collect()
         text = "SELECT first_seq, seq FROM changes WHERE kind = ? ORDER BY position"
         return list(self.database.read(lambda tx: tx.fetch_all(text, int(Kind.RECIPIENTS_OFFLINE))))
 

@@ -17,11 +17,13 @@ OLD, LIMIT = 1000, 2000  # Unix milliseconds
 
 
 def rows(database: Database) -> int:
+    database.collect()
     return int(database.read(lambda tx: tx.fetch_all("SELECT COUNT(*) FROM changes"))[0][0])
 
 
 def age(database: Database) -> None:
     """Makes all that has happened up to now old."""
+    database.collect()
     database.write(lambda tx: tx.sql("UPDATE changes SET at = ?", OLD))
 
 
