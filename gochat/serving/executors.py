@@ -70,13 +70,11 @@ class Executors:
         )
         self.openings = Pool(
             "opening",
-            # Threads that read SQLite compete for the interpreter, among each other and with the serving thread: so
-            # there is one, which leaves it half of the time.
+            # Threads that read SQLite compete for the interpreter, among each other and with the serving thread.
             1 if enqueue else OPENING_THREADS,
             max_waiting=MAX_WAITING_OPENINGS,
             max_running_per_user=1,
             max_waiting_per_user=MAX_WAITING_OPENINGS_PER_USER,
-            rests=enqueue is not None,
         )
         # The logins of others may be slow.
         self.fetching = Pool(

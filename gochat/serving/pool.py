@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +12,6 @@ from gochat.context import Call, Lane
 from gochat.errors import overloaded
 from gochat.serving.call import ServerCall
 
-MAX_REST = 0.05  # seconds
 MAX_WAITING = 1000  # calls that wait for a thread of a pool; more are refused
 
 log = logging.getLogger(__name__)
@@ -24,8 +22,7 @@ class Pool:
 
     Of one user at most `max_running_per_user` calls are in the pool's queue or on its threads. Further ones wait in a
     queue of that user, at most `max_waiting_per_user`, so that they delay nobody else. Services and admins have no such
-    limit. max_waiting: calls that may wait in all queues together; more are refused. rests: after each call a thread
-    rests for as long as that took, MAX_REST at most.
+    limit. max_waiting: calls that may wait in all queues together; more are refused.
 
     `execute` and `submit` are called by any thread. The pool's threads call `_work` and what it calls. `_lock` guards
     every counter and the queues of users; it is held for a few additions, or until a new thread has started, never
@@ -41,11 +38,9 @@ class Pool:
         max_waiting: int = MAX_WAITING,
         max_running_per_user: int,
         max_waiting_per_user: int,
-        rests: bool = False,
     ) -> None:
         self._name, self.threads, self._lane, self._max_waiting = name, threads, lane, max_waiting
         self._max_running_per_user, self._max_waiting_per_user = max_running_per_user, max_waiting_per_user
-        self._rests = rests
         self._running: Counter[str] = Counter()  # user -> calls on threads or in the pool's queue
         self._user_queues: defaultdict[str, deque[ServerCall]] = defaultdict(deque)
         self._queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
@@ -108,7 +103,6 @@ class Pool:
             work = self._queue.get()
             with self._lock:
                 self.active += 1
-            began = time.monotonic()
             try:
                 work()
             except Exception:
@@ -116,8 +110,6 @@ class Pool:
             del work  # it refers to a call, and so to a connection, which must not live until the next call comes
             with self._lock:
                 self.active -= 1
-            if self._rests:
-                time.sleep(min(MAX_REST, time.monotonic() - began))
 
     def _run(self, call: ServerCall) -> None:
         error: Exception | None = call.skip_error()

@@ -116,23 +116,6 @@ def test_one_user_has_a_share_of_a_pool_and_a_queue_of_their_own() -> None:
     eventually(lambda: again.ended == [None] and pool.waiting == 0)
 
 
-def test_a_pool_that_rests_leaves_others_half_of_the_time() -> None:
-    times = list[float]()
-
-    def run(_: Call) -> None:
-        times.append(time.monotonic())
-        time.sleep(0.02)
-        times.append(time.monotonic())
-
-    pool = Pool("test", 1, max_running_per_user=9, max_waiting_per_user=9, rests=True)
-    calls = [Asked(run) for _ in range(3)]
-    executed(pool, *calls)
-    eventually(lambda: all(call.ended for call in calls))
-    _, first, second, ended, third, _ = times
-    assert second - first >= 0.02
-    assert third - ended >= 0.02
-
-
 def test_a_call_that_nobody_waits_for_is_not_run() -> None:
     ran: list[str] = []
     left = Asked(lambda _: ran.append("left"))
