@@ -1,6 +1,5 @@
 """PgBouncer before a PostgreSQL server of the tests, with the settings of the operator's guide."""
 
-import os
 import shutil
 import socket
 import subprocess
@@ -14,7 +13,7 @@ from typing import Any
 import psycopg2
 
 from gochat.storage.connecting import CALL_LIMITS, SETTINGS, WATCHFUL
-from tests.postgres import AS_POSTGRES, Postgres
+from tests.postgres import Postgres, as_postgres
 from tests.processes import frozen, missing
 from tests.waiting import eventually
 
@@ -51,9 +50,7 @@ class PgBouncer:
         within: tuple[str, ...] = (),
     ) -> None:
         self._program, self._server = program, server
-        # It refuses to run as root.
-        self._user = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 and not within else {}
-        self._within = (*within, *AS_POSTGRES) if within else ()
+        self._user, self._within = as_postgres(within)
         self.host = host
         self.folder = Path(mkdtemp(prefix="gochat-pgbouncer-"))
         self.port = port

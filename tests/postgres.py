@@ -20,8 +20,13 @@ from tests.harness import fresh
 from tests.processes import children, frozen, missing
 from tests.waiting import eventually
 
-AS_POSTGRES = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups")
-"""What a command of root's begins with, for programs that refuse to run as root."""
+
+def as_postgres(within: tuple[str, ...]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """For a program that refuses to run as root: the user, as of subprocess.Popen, and what its command begins with.
+    within: what that begins with to run on a host of its own, by root."""
+    if within:
+        return {}, (*within, "setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups")
+    return {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}, ()
 
 
 SETTINGS = """
@@ -103,8 +108,7 @@ class Postgres(Server):
             raise FileNotFoundError("no initdb on the PATH nor below /usr/lib/postgresql")
         self._bin = programs[0]
         # The server refuses to run as root, so its folder belongs to whoever runs it.
-        self._user = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 and not within else {}
-        self._within = (*within, *AS_POSTGRES) if within else ()
+        self._user, self._within = as_postgres(within)
         self._folder = Path(tempfile.mkdtemp(prefix="gochat-postgres-"))
         if self._user or within:
             shutil.chown(self._folder, "postgres", "postgres")

@@ -55,7 +55,7 @@ _RENEW = f"UPDATE processes SET renewed_at = {_NOW} WHERE process_id = ? RETURNI
 _RELEASE = "DELETE FROM processes WHERE process_id = ?"
 
 
-class Lease:
+class DatabaseLease:
     """write: as of PostgresDatabase, whatever the lease. alone: no other process may use the database meanwhile."""
 
     def __init__(self, write: Callable[..., Any], *, alone: bool) -> None:

@@ -22,7 +22,7 @@ from gochat.storage.database import T, Tx, Work, Writability, unavailable_on_fai
 from gochat.storage.distributed import is_distributed
 from gochat.storage.failures import DISK_FULL, READ_ONLY, RETRYABLE, Failure, failure, sqlstate
 from gochat.storage.fence import LOOK_INTERVAL, Fence
-from gochat.storage.leases import Lease
+from gochat.storage.leases import DatabaseLease
 from gochat.storage.pool import CHECK_TIMEOUT, MAX_CONTROL, Driver, NoRoomError, Pool
 from gochat.storage.replica import NotOnReplicaError, Replica
 
@@ -62,7 +62,7 @@ class PostgresDatabase:
         self._replica: Replica | None = None
         self._after_commit: Callable[[], None] = lambda: None
         self._was_full = False  # a write has failed since the disk was full
-        self._lease = Lease(self._write, alone=exclusive)
+        self._lease = DatabaseLease(self._write, alone=exclusive)
         driver = Driver(self._connect, self._is_usable, _answers, _interrupt)
         self._fence, self._loops = Fence(self._server.each), ExitStack()
         with unavailable_on_failure():
@@ -84,7 +84,7 @@ class PostgresDatabase:
         raise NoRoomError
 
     def claim(self, show: Callable[[str], None] = lambda _: None) -> None:
-        """Has this process use the database, as the lease says (Lease.claim)."""
+        """Has this process use the database, as the lease says (DatabaseLease.claim)."""
         self._lease.claim(show)
 
     @property
