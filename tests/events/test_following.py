@@ -185,8 +185,9 @@ def test_a_reader_of_another_database_goes_on_from_now(world: World, caplog: pyt
 def test_a_long_way_behind_is_read_in_pieces(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """More than a stream would read at once, and some of it at one position on PostgreSQL."""
     monkeypatch.setattr(feed, "MAX_PIECE", 10)
-    most = {postgres: feed._statement(postgres, most=10) for postgres in (False, True)}
-    monkeypatch.setattr(feed, "_PIECE", most)
+    piece = feed._of_all("changes_piece", 10)
+    world.database.write(lambda tx: tx.postgres and tx.sql(piece.definition))
+    monkeypatch.setattr(feed, "PIECE", piece)
     follower, found = world.collecting()
     follower.step()
     for number in range(35):

@@ -196,7 +196,8 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
     by_hand, by_peewee = Tx._execute, Tx.run
 
     def execute(tx: Tx, text: str, parameters: Any) -> Any:
-        seen.append((text, parameters))
+        if "processes" not in text:  # the lease is renewed by a thread of its own
+            seen.append((text, parameters))
         return by_hand(tx, text, parameters)
 
     def run(tx: Tx, query: Any) -> Any:

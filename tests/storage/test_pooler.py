@@ -153,7 +153,7 @@ def use(app: Deployment) -> None:
 
 
 def test_four_workers_do_everything_with_twenty_connections(own: Own, url: str, pooler: PgBouncer) -> None:
-    app = own(url=url, env=FOUR)
+    app = own(url=url, env=FOUR | {"GOCHAT_DATABASE_POOL_MIN": "6"})
     use(app)
     assert app.run("check").stdout.startswith("clean: ")
     of_it = [pool for pool in pooler.console("SHOW POOLS") if pool["database"] == url.rpartition("/")[2]]

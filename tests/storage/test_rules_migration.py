@@ -29,7 +29,7 @@ def old(config: Config, dialect: str, monkeypatch: pytest.MonkeyPatch, tmp_path:
     every = migrate.migrations(dialect)
     with monkeypatch.context() as patched:
         patched.setattr(migrate, "migrations", lambda _: every[:BEFORE])
-        patched.setattr(migrate, "routines", lambda _: [])
+        patched.setattr(migrate, "routines", lambda *_, **__: [])
         migrate.migrate(database, dialect)
     database.write(_fill)
     migrate.migrate(database, dialect)

@@ -53,7 +53,7 @@ def test_reads_answer_the_same_after_an_upgrade(
     of_release = migrate.migrations(dialect)[: released.version]
     assert [one.checksum for one in of_release] == released.checksums[dialect], "a released migration was changed"
     monkeypatch.setattr(migrate, "migrations", lambda _: of_release)
-    monkeypatch.setattr(migrate, "routines", lambda _: [])
+    monkeypatch.setattr(migrate, "routines", lambda *_, **__: [])
     as_it_was(opened(config.database.url, tmp_path / "data"), dialect, released)
 
     app = own(folder=tmp_path, url=config.database.url)
