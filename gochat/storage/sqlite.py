@@ -31,6 +31,7 @@ from gochat.storage.writer import Writer, is_outside_transaction
 
 log = logging.getLogger(__name__)
 
+OLDEST = (3, 35)  # of SQLite's versions: RETURNING
 READERS = 8  # connections; more do not help, since they would compete for the GIL
 # SQLite's defaults are a cache of 2 MB and a checkpoint each 1000 pages of WAL. At 2000 sends a second these reread
 # most pages and checkpointed 10 times a second, which was a sixth of the CPU of a send.
@@ -54,6 +55,9 @@ class SqliteDatabase:
 
     def __init__(self, path: Path) -> None:
         """Creates the file if it is missing. Raises DatabaseInUseError, ConfigError."""
+        if sqlite3.sqlite_version_info < OLDEST:
+            needed = ".".join(map(str, OLDEST))
+            raise ConfigError(f"this Python has SQLite {sqlite3.sqlite_version}: {needed} or newer is needed")
         self.pair_key, self.distributed = b"", False
         self._locks = lock(path, create=True)
         pragmas = WRITER_PRAGMAS | {"busy_timeout": BUSY_TIMEOUT, "journal_size_limit": WAL_LIMIT, "foreign_keys": 1}

@@ -11,6 +11,7 @@ from pathlib import Path
 import peewee
 import pytest
 
+from gochat.config import ConfigError
 from gochat.context import SERVICE, Call, Lane, TooLongError, current, entered
 from gochat.errors import ChatError, not_found
 from gochat.storage.database import Tx
@@ -24,6 +25,13 @@ def database(tmp_path: Path) -> Iterator[SqliteDatabase]:
     opened.write(lambda tx: tx.sql("CREATE TABLE notes (n INTEGER PRIMARY KEY)"))
     yield opened
     opened.close()
+
+
+def test_a_sqlite_that_is_too_old_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    with pytest.raises(ConfigError, match=r"has SQLite 3\.\d+\.\d+: 3\.35 or newer is needed"):
+        SqliteDatabase(tmp_path / "test.db")
+    assert not [*tmp_path.iterdir()]
 
 
 def note(n: int) -> "object":
