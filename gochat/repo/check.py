@@ -19,7 +19,6 @@ from gochat.repo.check_push import PUSH_RULES
 from gochat.repo.check_settings import SETTINGS_RULES
 from gochat.repo.check_webhooks import WEBHOOK_RULES
 from gochat.storage.database import Row, Tx
-from gochat.storage.distributed import is_distributed
 from gochat.storage.failures import driver_error
 from gochat.storage.migrate import ROUTINES, Migration, is_migrated, migrations, needed, objects, routines
 from gochat.storage.models import ALL
@@ -251,9 +250,9 @@ def _findings(tx: Tx, step: Callable[[str], None]) -> Iterator[str]:
         yield from found
         if found:
             return
-    own = *MESSAGE_RULES, *SETTINGS_RULES, *WEBHOOK_RULES, *PUSH_RULES
-    own = *own, *group_rules(), *inbox_rules(distributed=tx.distributed)
-    rules = *own, *log_rules(postgres=tx.postgres, distributed=tx.distributed)
+    own = *MESSAGE_RULES, *SETTINGS_RULES, *WEBHOOK_RULES, *PUSH_RULES, *group_rules()
+    log, inboxes = log_rules(postgres=tx.postgres, distributed=tx.distributed), inbox_rules(distributed=tx.distributed)
+    rules = *own, *inboxes, *log
     for rule in (*RULES, *(Rule(*rule) for rule in rules)):
         step(f"checking {rule.table}")
         yield from _listed(rule.table, rule.sentence, tx.fetch_all(f"{rule.offenders} LIMIT {MAX_FINDINGS + 1}"))
@@ -312,7 +311,7 @@ def _of_schema(tx: Tx) -> Iterator[str]:
         yield "schema_migrations: is missing: this is no database of GoChat"
         return
     dialect = "postgres" if tx.postgres else "sqlite"
-    known = [*migrations(dialect), *routines(dialect, distributed=is_distributed(tx))]
+    known = [*migrations(dialect), *routines(dialect, distributed=tx.distributed)]
     rows = tx.fetch_all("SELECT version, name, checksum FROM schema_migrations ORDER BY version")
     yield from _of_versions(rows, known)
     for kind, name in objects(known):

@@ -2,22 +2,20 @@
 
 from gochat.storage.models import LOOKED_UP, MAX_INBOX_MEMBERS
 
-# Of a row t of members and c of its conversation. A large one is looked up, up to date, or known to have moved.
-ASTRAY = f"""CASE
-    WHEN c.member_count <= {MAX_INBOX_MEMBERS} THEN t.last_seq <> c.last_seq OR t.active_at <> c.updated_at
-    WHEN t.active_at = {LOOKED_UP} THEN t.last_seq <> {LOOKED_UP}
-    ELSE NOT EXISTS (
+# Of a row t of members and c of its conversation. A large one is looked up, up to date, or known to have moved; on a
+# Citus cluster nobody has an inbox, so all large ones are looked up.
+_NOT_CARRIED = """NOT EXISTS (
         SELECT 1 FROM inboxes own
         WHERE own.user_id = t.user_id AND (
             c.position >= own.position OR (t.last_seq, t.active_at) = (c.last_seq, c.updated_at)
         )
-    )
-END"""
-# On a Citus cluster nobody has an inbox, so all large ones are looked up.
-_ASTRAY_OF_NODES = f"""CASE
+    )"""
+_CASES = f"""CASE
     WHEN c.member_count <= {MAX_INBOX_MEMBERS} THEN t.last_seq <> c.last_seq OR t.active_at <> c.updated_at
-    ELSE t.active_at <> {LOOKED_UP} OR t.last_seq <> {LOOKED_UP}
+    WHEN t.active_at = {LOOKED_UP} THEN t.last_seq <> {LOOKED_UP}
+    ELSE %s
 END"""
+ASTRAY, _ASTRAY_OF_NODES = _CASES % _NOT_CARRIED, _CASES % "TRUE"
 
 
 def inbox_rules(*, distributed: bool) -> list[tuple[str, str, str]]:
